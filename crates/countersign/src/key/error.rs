@@ -1,0 +1,42 @@
+/// Why a key, or a file that should hold one, cannot be used.
+///
+/// No variant carries any part of a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// None of the forms that are read.
+    #[error("it is no key in a known form (PKCS#8 or SPKI PEM, JWK, OpenSSH, pk_… or sk_…)")]
+    UnknownForm,
+    /// The form is known; its content is broken.
+    #[error("it is damaged: {0}")]
+    Damaged(&'static str),
+    /// A key of another kind than was asked for.
+    #[error("it holds {found}; wanted is {wanted}")]
+    WrongKind {
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// The private key is encrypted, and no passphrase was given.
+    #[error("it is encrypted with a passphrase")]
+    Encrypted,
+    /// The passphrase does not open it.
+    #[error("the passphrase does not open it")]
+    WrongPassphrase,
+    /// An HMAC secret below 32 bytes, or above 64.
+    #[error("an HMAC secret has 32 to 64 bytes, this has {0}")]
+    SecretLength(usize),
+    /// An Ed25519 public key that is no canonical point of prime order: some signatures would hold for many messages.
+    #[error("the public key is weak: {0}")]
+    Weak(&'static str),
+    /// The private half does not belong to the public half beside it.
+    #[error("its private and public halves do not belong together")]
+    Mismatched,
+    /// The proof that whoever registers a public key holds its private key is absent or wrong.
+    #[error("the proof that its holder has the private key is {0}")]
+    Unproven(&'static str),
+}

@@ -1,0 +1,75 @@
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::PublishableKey;
+
+/// What a `keyid` names: a publishable key, or the RFC 7638 JWK thumbprint of an Ed25519 public key.
+///
+/// It has a fixed size and is compared by value, so that two spellings of one key are one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyId {
+    /// `pk_…`, with or without a brand.
+    Publishable(PublishableKey),
+    /// SHA-256 of the canonical JWK (RFC 7638), base64url without padding on the wire.
+    Thumbprint([u8; 32]),
+}
+
+/// The text is neither a publishable key nor a thumbprint, so no key can have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no publishable key and no JWK thumbprint")]
+pub struct NoKeyId;
+
+impl FromStr for KeyId {
+    type Err = NoKeyId;
+
+    fn from_str(text: &str) -> Result<Self, NoKeyId> {
+        if let Ok(key) = text.parse() {
+            return Ok(Self::Publishable(key));
+        }
+        let mut thumbprint = [0; 32];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut thumbprint) {
+            Ok(32) => Ok(Self::Thumbprint(thumbprint)),
+            _ => Err(NoKeyId),
+        }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Publishable(key) => key.fmt(f),
+            Self::Thumbprint(bytes) => f.write_str(&URL_SAFE_NO_PAD.encode(bytes)),
+        }
+    }
+}
+
+impl From<PublishableKey> for KeyId {
+    fn from(key: PublishableKey) -> Self {
+        Self::Publishable(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read_and_nothing_else() {
+        let key = PublishableKey::ed25519([7; 32]);
+        assert_eq!(key.to_string().parse(), Ok(KeyId::Publishable(key)));
+        let thumbprint = "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U";
+        assert_eq!(thumbprint.parse::<KeyId>().unwrap().to_string(), thumbprint);
+        let refused = [
+            "",
+            "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0",
+            "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0V", // the last digit has bits that no byte holds
+            "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U=",
+            "https://example.com/key",
+            "' OR 1=1 --",
+        ];
+        for text in refused {
+            assert_eq!(text.parse::<KeyId>(), Err(NoKeyId), "{text}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+use std::{fmt, str::FromStr};
+
+use ed25519_dalek::Signer as _;
+use hmac::Mac;
+use zeroize::Zeroizing;
+
+use super::{KeyError, PublishableKey, VerifyingKey, hmac::HmacKey, text};
+use crate::Algorithm;
+
+/// The half of a credential that signs: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
+///
+/// Its text form `sk_…` comes from [`PrivateKey::expose_text`] and is read by `parse`. Key files of other forms are
+/// read by [`KeyFile`](crate::KeyFile).
+pub struct PrivateKey(Secret);
+
+enum Secret {
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+    HmacSha256(HmacKey),
+}
+
+impl PrivateKey {
+    /// The Ed25519 private key of a 32-byte seed (RFC 8032 §5.1.5), which must come from a good random source.
+    ///
+    /// The public key is always derived from it: a signer that takes both can be made to leak the private one.
+    pub fn ed25519(seed: &[u8; 32]) -> Self {
+        Self(Secret::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(seed))))
+    }
+
+    /// An HMAC-SHA256 secret of 32 to 64 random bytes with a random identifier, which is its publishable half.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::SecretLength`].
+    pub fn hmac_sha256(id: [u8; 16], secret: &[u8]) -> Result<Self, KeyError> {
+        Ok(Self(Secret::HmacSha256(HmacKey::new(id, secret)?)))
+    }
+
+    /// The algorithm of this key.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            Secret::Ed25519(_) => Algorithm::Ed25519,
+            Secret::HmacSha256(_) => Algorithm::HmacSha256,
+        }
+    }
+
+    /// The publishable half.
+    pub fn publishable_key(&self) -> PublishableKey {
+        self.verifying_key().publishable_key()
+    }
+
+    /// What a server needs to check this key's signatures. For HMAC that is the same secret.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        match &self.0 {
+            Secret::Ed25519(key) => VerifyingKey::from(&**key),
+            Secret::HmacSha256(key) => VerifyingKey::from(key.clone()),
+        }
+    }
+
+    /// Signs a signature base: 64 bytes for Ed25519, 32 for HMAC-SHA256.
+    pub fn sign(&self, base: &[u8]) -> Vec<u8> {
+        match &self.0 {
+            Secret::Ed25519(key) => key.sign(base).to_bytes().to_vec(),
+            Secret::HmacSha256(key) => key.after(base).finalize().into_bytes().to_vec(),
+        }
+    }
+
+    /// The text form `sk_…`. Whoever reads it can sign.
+    pub fn expose_text(&self) -> Zeroizing<String> {
+        match &self.0 {
+            Secret::Ed25519(key) => {
+                text::encode(text::PRIVATE, Algorithm::Ed25519, &[key.as_bytes()])
+            }
+            Secret::HmacSha256(key) => {
+                text::encode(text::PRIVATE, Algorithm::HmacSha256, &[&key.id, &key.secret])
+            }
+        }
+    }
+}
+
+impl FromStr for PrivateKey {
+    type Err = KeyError;
+
+    /// Reads the text form `sk_…`.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        if text.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if text::after_prefix(text::PUBLISHABLE, text).is_some() {
+            return Err(KeyError::WrongKind {
+                found: "a publishable key (pk_…)",
+                wanted: "a private key",
+            });
+        }
+        let (algorithm, bytes) = text::decode(text::PRIVATE, text)?;
+        match algorithm {
+            Algorithm::Ed25519 => {
+                let seed = bytes.as_slice().try_into();
+                let seed = seed.map_err(|_| KeyError::Damaged("an Ed25519 seed has 32 bytes"))?;
+                Ok(Self::ed25519(seed))
+            }
+            Algorithm::HmacSha256 => {
+                let (id, secret) =
+                    bytes.split_first_chunk().ok_or(KeyError::Damaged("it is cut short"))?;
+                Self::hmac_sha256(*id, secret)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateKey").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> [PrivateKey; 2] {
+        [PrivateKey::ed25519(&[5; 32]), PrivateKey::hmac_sha256([6; 16], &[7; 32]).unwrap()]
+    }
+
+    #[test]
+    fn text_is_read_back_and_signs_alike() {
+        for key in keys() {
+            let text = key.expose_text();
+            assert!(text.starts_with("sk_"));
+            let read: PrivateKey = text.parse().unwrap();
+            assert_eq!(read.sign(b"base"), key.sign(b"base"));
+            assert_eq!(read.publishable_key(), key.publishable_key());
+        }
+    }
+
+    #[test]
+    fn what_it_signs_its_verifying_key_accepts_and_no_other() {
+        let [ed25519, hmac] = keys();
+        for (key, other) in [(&ed25519, &hmac), (&hmac, &ed25519)] {
+            let signature = key.sign(b"base");
+            assert!(key.verifying_key().verify(b"base", &signature).is_ok());
+            assert!(key.verifying_key().verify(b"Base", &signature).is_err());
+            assert!(other.verifying_key().verify(b"base", &signature).is_err());
+        }
+    }
+
+    #[test]
+    fn a_publishable_key_is_named_as_such() {
+        let text = keys()[0].publishable_key().to_string();
+        assert!(matches!(text.parse::<PrivateKey>(), Err(KeyError::WrongKind { .. })));
+        let secret = keys()[0].expose_text();
+        assert!(matches!(secret.parse::<PublishableKey>(), Err(KeyError::WrongKind { .. })));
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        for key in keys() {
+            assert_eq!(format!("{key:?}"), "PrivateKey { .. }");
+            let verifying = format!("{:?}", key.verifying_key());
+            assert_eq!(verifying, format!("VerifyingKey({})", key.publishable_key()));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::Mac;
+use sha2::{Digest, Sha256};
+
+use super::{KeyError, PublishableKey, hmac::HmacKey};
+use crate::Algorithm;
+
+/// What a server checks signatures with, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
+///
+/// The algorithm is the key's own; each kind has its own bytes, so that a public key can never serve as a secret.
+#[derive(Clone)]
+pub struct VerifyingKey(Material);
+
+#[derive(Clone)]
+enum Material {
+    Ed25519(Box<ed25519_dalek::VerifyingKey>),
+    HmacSha256(HmacKey),
+}
+
+/// The signature does not hold. Nothing more is known, on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not hold")]
+pub struct BadSignature;
+
+impl VerifyingKey {
+    /// An Ed25519 public key, from its 32 bytes (RFC 8032 §5.1.2).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Weak`] unless it is the canonical encoding of a point of the prime-order group: under other keys
+    /// one signature can hold for many messages.
+    pub fn ed25519(public_key: &[u8; 32]) -> Result<Self, KeyError> {
+        let key = ed25519_dalek::VerifyingKey::from_bytes(public_key)
+            .map_err(|_| KeyError::Weak("it is no point of the curve"))?;
+        let point = key.to_edwards();
+        if point.compress().as_bytes() != public_key {
+            return Err(KeyError::Weak("its encoding is not canonical"));
+        }
+        if point.is_small_order() {
+            return Err(KeyError::Weak("it has small order"));
+        }
+        if !point.is_torsion_free() {
+            return Err(KeyError::Weak("it has a part of small order"));
+        }
+        Ok(Self(Material::Ed25519(Box::new(key))))
+    }
+
+    /// An HMAC-SHA256 secret of 32 to 64 bytes, and the identifier under which callers name it.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::SecretLength`].
+    pub fn hmac_sha256(id: [u8; 16], secret: &[u8]) -> Result<Self, KeyError> {
+        HmacKey::new(id, secret).map(Self::from)
+    }
+
+    /// The algorithm of this key.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            Material::Ed25519(_) => Algorithm::Ed25519,
+            Material::HmacSha256(_) => Algorithm::HmacSha256,
+        }
+    }
+
+    /// The publishable half of the credential.
+    pub fn publishable_key(&self) -> PublishableKey {
+        match &self.0 {
+            Material::Ed25519(key) => PublishableKey::ed25519(key.to_bytes()),
+            Material::HmacSha256(key) => PublishableKey::hmac_sha256(key.id),
+        }
+    }
+
+    /// The RFC 7638 JWK thumbprint (SHA-256) of an Ed25519 public key.
+    ///
+    /// `None` for an HMAC secret: its thumbprint is a hash of the secret, which RFC 7638 §7 asks not to show around.
+    pub fn thumbprint(&self) -> Option<[u8; 32]> {
+        let Material::Ed25519(key) = &self.0 else { return None };
+        let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
+        let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        Some(Sha256::digest(jwk).into())
+    }
+
+    /// The HMAC secret, for a store that has to keep it; an Ed25519 key has none on this side.
+    pub fn hmac_secret(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Material::Ed25519(_) => None,
+            Material::HmacSha256(key) => Some(&key.secret),
+        }
+    }
+
+    /// Checks a signature over `base`.
+    ///
+    /// Ed25519 as `verify_strict` has it, whole 64 bytes; HMAC in constant time, whole 32 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSignature`].
+    pub fn verify(&self, base: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        match &self.0 {
+            Material::Ed25519(key) => {
+                let signature = signature.try_into().map_err(|_| BadSignature)?;
+                let signature = ed25519_dalek::Signature::from_bytes(signature);
+                key.verify_strict(base, &signature).map_err(|_| BadSignature)
+            }
+            Material::HmacSha256(key) => {
+                key.after(base).verify_slice(signature).map_err(|_| BadSignature)
+            }
+        }
+    }
+}
+
+impl From<HmacKey> for VerifyingKey {
+    fn from(key: HmacKey) -> Self {
+        Self(Material::HmacSha256(key))
+    }
+}
+
+impl From<&ed25519_dalek::SigningKey> for VerifyingKey {
+    /// The public key of a seed is always a point of the prime-order group: a multiple of the base point.
+    fn from(key: &ed25519_dalek::SigningKey) -> Self {
+        Self(Material::Ed25519(Box::new(key.verifying_key())))
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VerifyingKey").field(&self.publishable_key()).finish()
+    }
+}
+
+impl PartialEq for VerifyingKey {
+    /// Two keys are the same if their publishable halves are, and an HMAC secret under one identifier is one secret.
+    fn eq(&self, other: &Self) -> bool {
+        self.publishable_key() == other.publishable_key()
+    }
+}
+
+impl Eq for VerifyingKey {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_public_keys_are_refused() {
+        // The eight points of small order, and encodings of them that are not canonical.
+        let small_order = [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ];
+        for hex in small_order {
+            let mut bytes = [0; 32];
+            for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+                *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+            }
+            let refused = VerifyingKey::ed25519(&bytes);
+            assert!(matches!(refused, Err(KeyError::Weak(_))), "{hex}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_with_a_part_of_small_order_is_refused() {
+        let good = ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key().to_edwards();
+        assert!(VerifyingKey::ed25519(&good.compress().to_bytes()).is_ok());
+        let torsion = ed25519_dalek::VerifyingKey::from_bytes(&[0; 32]).unwrap().to_edwards();
+        assert!(torsion.is_small_order());
+        let mixed = (good + torsion).compress().to_bytes();
+        assert_eq!(
+            VerifyingKey::ed25519(&mixed).unwrap_err(),
+            KeyError::Weak("it has a part of small order")
+        );
+    }
+
+    #[test]
+    fn hmac_secrets_are_32_to_64_bytes() {
+        for length in 0..100 {
+            let key = VerifyingKey::hmac_sha256([1; 16], &vec![7; length]);
+            match length {
+                32..=64 => assert!(key.is_ok()),
+                _ => assert_eq!(key.unwrap_err(), KeyError::SecretLength(length)),
+            }
+        }
+    }
+
+    #[test]
+    fn signatures_of_another_length_are_refused() {
+        let keys = [
+            VerifyingKey::hmac_sha256([1; 16], &[7; 32]).unwrap(),
+            crate::PrivateKey::ed25519(&[5; 32]).verifying_key(),
+        ];
+        for key in keys {
+            for length in 0..=128 {
+                assert_eq!(key.verify(b"base", &vec![0; length]), Err(BadSignature), "{length}");
+            }
+        }
+    }
+}
