@@ -1,0 +1,375 @@
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use http::HeaderName;
+use sfv::{BareItemFromInput, KeyRef};
+
+/// A component identifier (RFC 9421 §2): a field name or a derived component, with its parameters.
+///
+/// Two identifiers are equal if their names are and they have the same parameters, in whatever order.
+#[derive(Clone, Debug)]
+pub struct Component<'a> {
+    name: Name<'a>,
+    parameters: Vec<Parameter<'a>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    Field(Cow<'a, str>),
+    Derived(Derived),
+}
+
+/// A derived component (RFC 9421 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub enum Derived {
+    Method,
+    TargetUri,
+    Authority,
+    Scheme,
+    RequestTarget,
+    Path,
+    Query,
+    QueryParam,
+    Status,
+}
+
+impl Derived {
+    const ALL: [Self; 9] = [
+        Self::Method,
+        Self::TargetUri,
+        Self::Authority,
+        Self::Scheme,
+        Self::RequestTarget,
+        Self::Path,
+        Self::Query,
+        Self::QueryParam,
+        Self::Status,
+    ];
+
+    /// The name, with its `@`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "@method",
+            Self::TargetUri => "@target-uri",
+            Self::Authority => "@authority",
+            Self::Scheme => "@scheme",
+            Self::RequestTarget => "@request-target",
+            Self::Path => "@path",
+            Self::Query => "@query",
+            Self::QueryParam => "@query-param",
+            Self::Status => "@status",
+        }
+    }
+}
+
+/// A component parameter (RFC 9421 §2.1 and §2.2.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parameter<'a> {
+    Sf,
+    Bs,
+    Req,
+    Tr,
+    Key(Cow<'a, str>),
+    Name(Cow<'a, str>),
+}
+
+impl Parameter<'_> {
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::Sf => "sf",
+            Self::Bs => "bs",
+            Self::Req => "req",
+            Self::Tr => "tr",
+            Self::Key(_) => "key",
+            Self::Name(_) => "name",
+        }
+    }
+}
+
+/// Why a text is no component identifier, or one that RFC 9421 rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadComponent {
+    /// Not a structured-field String with parameters.
+    #[error("a component identifier is a String")]
+    NotAString,
+    /// An `@` name that is not of this list, or `@signature-params`, which is never listed.
+    #[error("a derived component is unknown, or may not be listed")]
+    UnknownDerived,
+    /// Not a field name in lower case.
+    #[error("a field name is not a lower-case token")]
+    FieldName,
+    /// Not one of `sf`, `key`, `bs`, `req`, `tr`, `name`, or one that occurs twice.
+    #[error("a component parameter is unknown or occurs twice")]
+    UnknownParameter,
+    /// A parameter of the wrong type, or where it does not apply, or contradicting another.
+    #[error("a component parameter does not apply or contradicts another")]
+    Contradiction,
+}
+
+impl<'a> Component<'a> {
+    /// The component of a header field, without parameters.
+    pub fn field(name: &'a HeaderName) -> Self {
+        Self { name: Name::Field(Cow::Borrowed(name.as_str())), parameters: Vec::new() }
+    }
+
+    /// `"@query-param";name="…"`. The name is written as RFC 9421 §2.2.8 has it: percent-encoded.
+    pub fn query_param(name: &'a str) -> Self {
+        let name = Parameter::Name(Cow::Borrowed(name));
+        Self { name: Name::Derived(Derived::QueryParam), parameters: vec![name] }
+    }
+
+    pub(crate) fn parse_name(name: Cow<'a, str>) -> Result<Self, BadComponent> {
+        let name = if name.starts_with('@') {
+            let mut known = Derived::ALL.into_iter();
+            let derived = known.find(|derived| derived.as_str() == name);
+            Name::Derived(derived.ok_or(BadComponent::UnknownDerived)?)
+        } else {
+            // RFC 9110 §5.6.2: tchar, of which RFC 9421 §2.1 leaves the lower case.
+            let tchar = |byte: u8| {
+                byte.is_ascii_lowercase()
+                    || byte.is_ascii_digit()
+                    || b"!#$%&'*+-.^_`|~".contains(&byte)
+            };
+            if name.is_empty() || !name.bytes().all(tchar) {
+                return Err(BadComponent::FieldName);
+            }
+            Name::Field(name)
+        };
+        Ok(Self { name, parameters: Vec::new() })
+    }
+
+    pub(crate) fn push_parameter(
+        &mut self,
+        key: &KeyRef,
+        value: BareItemFromInput<'a>,
+    ) -> Result<(), BadComponent> {
+        let text = |value| match value {
+            BareItemFromInput::String(Cow::Borrowed(text)) => Ok(Cow::Borrowed(text.as_str())),
+            BareItemFromInput::String(Cow::Owned(text)) => Ok(Cow::Owned(text.into())),
+            _ => Err(BadComponent::Contradiction),
+        };
+        let flag = |value, parameter| match value {
+            BareItemFromInput::Boolean(true) => Ok(parameter),
+            _ => Err(BadComponent::Contradiction),
+        };
+        let parameter = match key.as_str() {
+            "sf" => flag(value, Parameter::Sf)?,
+            "bs" => flag(value, Parameter::Bs)?,
+            "req" => flag(value, Parameter::Req)?,
+            "tr" => flag(value, Parameter::Tr)?,
+            "key" => Parameter::Key(text(value)?),
+            "name" => Parameter::Name(text(value)?),
+            _ => return Err(BadComponent::UnknownParameter),
+        };
+        if self.has(parameter.key()) {
+            return Err(BadComponent::UnknownParameter);
+        }
+        self.parameters.push(parameter);
+        Ok(())
+    }
+
+    /// Checks what can only be said of all parameters together.
+    pub(crate) fn check(&self) -> Result<(), BadComponent> {
+        let applies = match self.name {
+            Name::Field(_) => {
+                !self.has("name") && !(self.has("bs") && (self.has("sf") || self.has("key")))
+            }
+            Name::Derived(derived) => {
+                let field_only = ["sf", "bs", "tr", "key"];
+                !field_only.into_iter().any(|key| self.has(key))
+                    && self.has("name") == (derived == Derived::QueryParam)
+            }
+        };
+        if applies { Ok(()) } else { Err(BadComponent::Contradiction) }
+    }
+
+    pub(crate) const fn name(&self) -> &Name<'a> {
+        &self.name
+    }
+
+    pub(crate) fn parameters(&self) -> &[Parameter<'a>] {
+        &self.parameters
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.key() == key)
+    }
+
+    /// The name of the field, if it is one.
+    pub(crate) fn field_name(&self) -> Option<&str> {
+        match &self.name {
+            Name::Field(name) => Some(name),
+            Name::Derived(_) => None,
+        }
+    }
+
+    /// Whether this is bound to the request of a response, or to trailers.
+    pub(crate) fn reaches_outside_the_head(&self) -> bool {
+        self.has("req") || self.has("tr")
+    }
+
+    /// Whether this is exactly the derived component or field of this name, without parameters. A component with
+    /// parameters covers something else, and never what a policy asks for.
+    pub fn is_plain(&self, name: &str) -> bool {
+        self.parameters.is_empty() && self.name_str() == name
+    }
+
+    fn name_str(&self) -> &str {
+        match &self.name {
+            Name::Field(name) => name,
+            Name::Derived(derived) => derived.as_str(),
+        }
+    }
+}
+
+impl From<Derived> for Component<'_> {
+    /// The derived component without parameters. [`Derived::QueryParam`] needs [`Component::query_param`] instead:
+    /// without a name no signature base has it.
+    fn from(derived: Derived) -> Self {
+        Self { name: Name::Derived(derived), parameters: Vec::new() }
+    }
+}
+
+impl PartialEq for Component<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.parameters.len() == other.parameters.len()
+            && self.parameters.iter().all(|parameter| other.parameters.contains(parameter))
+    }
+}
+
+impl Eq for Component<'_> {}
+
+impl fmt::Display for Component<'_> {
+    /// The identifier as in a signature base: `"content-type"`, `"@query-param";name="page"`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.name_str())?;
+        for parameter in &self.parameters {
+            write!(f, ";{}", parameter.key())?;
+            if let Parameter::Key(value) | Parameter::Name(value) = parameter {
+                f.write_str("=\"")?;
+                for character in value.chars() {
+                    if matches!(character, '"' | '\\') {
+                        f.write_str("\\")?;
+                    }
+                    write!(f, "{character}")?;
+                }
+                f.write_str("\"")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Component<'static> {
+    type Err = BadComponent;
+
+    /// Reads an identifier as in a signature base; the quotes around its name may be left out: `@method`,
+    /// `content-type`, `"@query-param";name="page"`.
+    fn from_str(text: &str) -> Result<Self, BadComponent> {
+        let quoted = match text.split_once(';') {
+            _ if text.starts_with('"') => text.to_owned(),
+            Some((name, parameters)) => format!("\"{name}\";{parameters}"),
+            None => format!("\"{text}\""),
+        };
+        let list = format!("c=({quoted})");
+        let input = crate::signature_input::SignatureInput::parse_member(&list)
+            .map_err(|_| BadComponent::NotAString)?;
+        let [component] = input.components().map_err(|malformed| match malformed {
+            crate::Malformed::Component(reason) => reason,
+            _ => BadComponent::NotAString,
+        })?
+        else {
+            return Err(BadComponent::NotAString);
+        };
+        Ok(component.clone().into_owned())
+    }
+}
+
+impl Component<'_> {
+    fn into_owned(self) -> Component<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Component {
+            name: match self.name {
+                Name::Field(name) => Name::Field(own(name)),
+                Name::Derived(derived) => Name::Derived(derived),
+            },
+            parameters: self
+                .parameters
+                .into_iter()
+                .map(|parameter| match parameter {
+                    Parameter::Sf => Parameter::Sf,
+                    Parameter::Bs => Parameter::Bs,
+                    Parameter::Req => Parameter::Req,
+                    Parameter::Tr => Parameter::Tr,
+                    Parameter::Key(key) => Parameter::Key(own(key)),
+                    Parameter::Name(name) => Parameter::Name(own(name)),
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_print_as_they_are_read() {
+        for text in [
+            r#""@method""#,
+            r#""content-type""#,
+            r#""@query-param";name="a\"b\\c""#,
+            r#""example-dict";key="a";tr"#,
+            r#""@status";req"#,
+        ] {
+            assert_eq!(text.parse::<Component<'_>>().unwrap().to_string(), text);
+        }
+        assert_eq!("@method".parse(), Ok(Component::from(Derived::Method)));
+        let page = Component::query_param("page");
+        assert_eq!(r#"@query-param;name="page""#.parse(), Ok(page));
+    }
+
+    #[test]
+    fn the_order_of_parameters_does_not_make_another_component() {
+        let read = |text: &str| text.parse::<Component<'_>>().unwrap();
+        assert_eq!(read(r#""x";sf;req"#), read(r#""x";req;sf"#));
+        assert_ne!(read(r#""x";sf"#), read(r#""x";req;sf"#));
+        assert_ne!(read(r#""x";key="a""#), read(r#""x";key="b""#));
+    }
+
+    #[test]
+    fn what_rfc_9421_rules_out_is_refused() {
+        use BadComponent::{
+            Contradiction, FieldName, NotAString, UnknownDerived, UnknownParameter,
+        };
+        let refused = [
+            ("", FieldName),
+            ("Content-Type", FieldName),
+            ("a b", FieldName),
+            ("a:b", FieldName),
+            ("@foo", UnknownDerived),
+            ("@Method", UnknownDerived),
+            ("@signature-params", UnknownDerived),
+            ("x;foo", UnknownParameter),
+            ("x;sf;sf", UnknownParameter),
+            ("x;sf=1", Contradiction),
+            ("x;sf=?0", Contradiction),
+            ("x;key", Contradiction),
+            ("x;bs;sf", Contradiction),
+            (r#"x;bs;key="a""#, Contradiction),
+            (r#"x;name="a""#, Contradiction),
+            ("@method;sf", Contradiction),
+            ("@path;tr", Contradiction),
+            (r#"@path;name="a""#, Contradiction),
+            ("@query-param", Contradiction),
+            (r#""a" "b""#, NotAString),
+            ("\"a", NotAString),
+            ("é", NotAString),
+        ];
+        for (text, expected) in refused {
+            assert_eq!(text.parse::<Component<'_>>(), Err(expected), "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A structured-field Dictionary (RFC 9651 §3.2) cut into the raw text of its members, so that a key that occurs twice
+//! is noticed and the text of one member can be compared with its own re-serialisation.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::Malformed;
+
+/// The fields of one name, each line a part of one Dictionary. `None` if there is none.
+pub(crate) fn lines<'m>(
+    headers: &'m HeaderMap,
+    name: &HeaderName,
+) -> Option<impl Iterator<Item = &'m HeaderValue> + use<'m>> {
+    headers.contains_key(name).then(|| headers.get_all(name).into_iter())
+}
+
+/// The members of a Dictionary, each as its key and its whole raw text `key=value`.
+///
+/// A comma outside strings separates members wherever the Dictionary is well formed; where it is not, at least one of
+/// the pieces is no member by itself, and whoever parses the pieces refuses it.
+pub(crate) fn members<'m>(
+    lines: impl Iterator<Item = &'m HeaderValue>,
+    most: usize,
+) -> Result<Vec<(&'m str, &'m str)>, Malformed> {
+    let mut members: Vec<(&str, &str)> = Vec::new();
+    for line in lines {
+        let text = line.to_str().map_err(|_| Malformed::NotADictionary)?;
+        for piece in split(text) {
+            let piece = piece.trim_matches([' ', '\t']);
+            let key = piece.split(['=', ';']).next().unwrap_or(piece);
+            if key.is_empty() {
+                return Err(Malformed::NotADictionary);
+            }
+            if members.iter().any(|(other, _)| *other == key) {
+                return Err(Malformed::DuplicateKey);
+            }
+            if members.len() >= most {
+                return Err(Malformed::TooManyMembers);
+            }
+            members.push((key, piece));
+        }
+    }
+    Ok(members)
+}
+
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let (mut in_string, mut escaped) = (false, false);
+    text.split(move |character| {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            ',' => return !in_string,
+            _ => {}
+        }
+        false
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&'static str]) -> Result<Vec<(&'static str, &'static str)>, Malformed> {
+        let lines: &'static [HeaderValue] =
+            lines.iter().map(|line| HeaderValue::from_static(line)).collect::<Vec<_>>().leak();
+        members(lines.iter(), 3)
+    }
+
+    #[test]
+    fn members_are_cut_at_commas_outside_strings() {
+        let lines = [r#"a=("x";key="1,\",2" "y");z="(" , b;q=1"#, "c=:AA==:"];
+        let expected =
+            vec![("a", r#"a=("x";key="1,\",2" "y");z="(""#), ("b", "b;q=1"), ("c", "c=:AA==:")];
+        assert_eq!(read(&lines), Ok(expected));
+    }
+
+    #[test]
+    fn a_key_occurs_once_on_all_lines_together() {
+        assert_eq!(read(&["a=1, a=2"]), Err(Malformed::DuplicateKey));
+        assert_eq!(read(&["a=1", "a=2"]), Err(Malformed::DuplicateKey));
+        assert_eq!(read(&["a, a;x"]), Err(Malformed::DuplicateKey));
+    }
+
+    #[test]
+    fn empty_members_and_too_many_are_refused() {
+        for line in ["", ",", "a=1,", ",a=1", "a=1,,b=2", "=1"] {
+            assert_eq!(read(&[line]), Err(Malformed::NotADictionary), "{line}");
+        }
+        assert_eq!(read(&["a, b, c, d"]), Err(Malformed::TooManyMembers));
+    }
+}

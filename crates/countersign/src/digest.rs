@@ -1,0 +1,264 @@
+use std::{convert::Infallible, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{
+    BareItemFromInput, KeyRef, Parser,
+    visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor},
+};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::dictionary;
+
+/// The name of the `Content-Digest` field (RFC 9530 §2).
+pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+const MAX_MEMBERS: usize = 16;
+
+/// The digests of a message's content, of the algorithms that count: `sha-256` and `sha-512` (RFC 9530 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentDigest {
+    sha256: Option<[u8; 32]>,
+    sha512: Option<[u8; 64]>,
+}
+
+/// Why a `Content-Digest` field says nothing about the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadDigest {
+    /// Not a Dictionary of Byte Sequences, a key that occurs twice, or a digest of the wrong length.
+    #[error("Content-Digest is not a dictionary of digests, each once and of its proper length")]
+    Malformed,
+    /// Only algorithms that anyone can find collisions for, or that are not known here.
+    #[error("Content-Digest has neither sha-256 nor sha-512")]
+    Unsupported,
+}
+
+/// The content is not what its digests say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the content does not have the digest that was sent")]
+pub struct DigestMismatch;
+
+impl ContentDigest {
+    /// The SHA-256 digest of `content`, which is what this crate's signers send.
+    pub fn sha256(content: &[u8]) -> Self {
+        Self { sha256: Some(Sha256::digest(content).into()), sha512: None }
+    }
+
+    /// The SHA-512 digest of `content`.
+    pub fn sha512(content: &[u8]) -> Self {
+        Self { sha256: None, sha512: Some(Sha512::digest(content).into()) }
+    }
+
+    /// The digests in the `Content-Digest` field; `None` if there is no such field.
+    ///
+    /// Algorithms other than `sha-256` and `sha-512` are ignored beside one of these.
+    ///
+    /// # Errors
+    ///
+    /// [`BadDigest`].
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BadDigest> {
+        let Some(lines) = dictionary::lines(headers, &CONTENT_DIGEST) else { return Ok(None) };
+        let members = dictionary::members(lines, MAX_MEMBERS).map_err(|_| BadDigest::Malformed)?;
+        let mut digest = Self { sha256: None, sha512: None };
+        for (key, raw) in members {
+            let bytes = Parser::new(raw)
+                .parse_dictionary_with_visitor(Bytes(None))
+                .map_err(|_| BadDigest::Malformed)?
+                .ok_or(BadDigest::Malformed)?;
+            let wrong_length = |_| BadDigest::Malformed;
+            match key {
+                "sha-256" => digest.sha256 = Some(bytes.try_into().map_err(wrong_length)?),
+                "sha-512" => digest.sha512 = Some(bytes.try_into().map_err(wrong_length)?),
+                _ => {}
+            }
+        }
+        match digest {
+            Self { sha256: None, sha512: None } => Err(BadDigest::Unsupported),
+            digest => Ok(Some(digest)),
+        }
+    }
+
+    /// The value of the `Content-Digest` field.
+    ///
+    /// # Errors
+    ///
+    /// None that can occur: digits of base64 are proper header characters.
+    pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+        HeaderValue::try_from(self.to_string())
+    }
+
+    /// Starts comparing content, which may come in pieces, with these digests.
+    pub fn check(self) -> DigestCheck {
+        DigestCheck {
+            sha256: self.sha256.map(|_| Sha256::new()),
+            sha512: self.sha512.map(|_| Sha512::new()),
+            expected: self,
+        }
+    }
+}
+
+impl fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if let Some(digest) = &self.sha256 {
+            write!(f, "sha-256=:{}:", STANDARD.encode(digest))?;
+            separator = ", ";
+        }
+        if let Some(digest) = &self.sha512 {
+            write!(f, "{separator}sha-512=:{}:", STANDARD.encode(digest))?;
+        }
+        Ok(())
+    }
+}
+
+/// A running comparison of content with its digests.
+#[derive(Clone)]
+#[must_use = "content that is not compared to its end is not checked"]
+pub struct DigestCheck {
+    sha256: Option<Sha256>,
+    sha512: Option<Sha512>,
+    expected: ContentDigest,
+}
+
+impl DigestCheck {
+    /// Takes the next piece of the content.
+    pub fn update(&mut self, piece: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(piece);
+        }
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(piece);
+        }
+    }
+
+    /// Compares, at the content's end. Every digest that was sent has to match.
+    ///
+    /// # Errors
+    ///
+    /// [`DigestMismatch`].
+    pub fn finish(self) -> Result<(), DigestMismatch> {
+        let found = ContentDigest {
+            sha256: self.sha256.map(|sha256| sha256.finalize().into()),
+            sha512: self.sha512.map(|sha512| sha512.finalize().into()),
+        };
+        // Both sides are the peer's to know, so the time this takes tells nothing.
+        if found == self.expected { Ok(()) } else { Err(DigestMismatch) }
+    }
+}
+
+impl fmt::Debug for DigestCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigestCheck").field("expected", &self.expected).finish_non_exhaustive()
+    }
+}
+
+/// Reads the Byte Sequence that is a Dictionary's only member.
+pub(crate) struct Bytes(pub(crate) Option<Vec<u8>>);
+
+impl<'de> DictionaryVisitor<'de> for Bytes {
+    type Out = Option<Vec<u8>>;
+    type Error = Infallible;
+
+    fn entry(&mut self, _: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        Ok(self)
+    }
+
+    fn finish(self) -> Result<Self::Out, Infallible> {
+        Ok(self.0)
+    }
+}
+
+impl<'de> EntryVisitor<'de> for &mut Bytes {
+    type Error = Infallible;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        Ok(|item: BareItemFromInput<'de>| {
+            if let BareItemFromInput::ByteSequence(bytes) = item {
+                self.0 = Some(bytes);
+            }
+            Ok::<_, Infallible>(sfv::visitor::Ignored)
+        })
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
+        Ok(sfv::visitor::Ignored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTENT: &[u8] = br#"{"hello": "world"}"#;
+    const SHA256: &str = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
+    const SHA512: &str = "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:";
+    const MD5: &str = "md5=:Sd/dVLAcvNLSq16eXua5uQ==:";
+    const OTHER256: &str = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
+
+    fn read(lines: &[String]) -> Result<Option<ContentDigest>, BadDigest> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(CONTENT_DIGEST, line.parse().unwrap());
+        }
+        ContentDigest::from_headers(&headers)
+    }
+
+    #[test]
+    fn it_prints_what_it_reads() {
+        assert_eq!(ContentDigest::sha256(CONTENT).to_string(), SHA256);
+        assert_eq!(ContentDigest::sha512(CONTENT).to_string(), SHA512);
+        let both = format!("{SHA256}, {SHA512}");
+        assert_eq!(read(std::slice::from_ref(&both)).unwrap().unwrap().to_string(), both);
+        assert_eq!(read(&[]), Ok(None));
+    }
+
+    #[test]
+    fn every_known_digest_has_to_match_and_unknown_ones_do_not_count() {
+        let check = |field: &str| {
+            let mut check = read(&[field.to_owned()]).unwrap().unwrap().check();
+            CONTENT.chunks(5).for_each(|piece| check.update(piece));
+            check.finish()
+        };
+        for field in [SHA256, SHA512, &format!("{MD5}, {SHA256}"), &format!("{SHA512}, x=:AA==:")] {
+            assert_eq!(check(field), Ok(()), "{field}");
+        }
+        let wrong512 = SHA512.replacen("WZ", "WY", 1);
+        for field in [OTHER256, &format!("{OTHER256}, {SHA512}"), &format!("{SHA256}, {wrong512}")]
+        {
+            assert_eq!(check(field), Err(DigestMismatch), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_digest_of_other_content_does_not_match() {
+        for bit in 0..CONTENT.len() * 8 {
+            let mut content = CONTENT.to_vec();
+            content[bit / 8] ^= 1 << (bit % 8);
+            let mut check = ContentDigest::sha256(CONTENT).check();
+            check.update(&content);
+            assert_eq!(check.finish(), Err(DigestMismatch));
+        }
+        assert_eq!(ContentDigest::sha256(CONTENT).check().finish(), Err(DigestMismatch));
+    }
+
+    #[test]
+    fn what_says_nothing_is_refused() {
+        let malformed = [
+            String::new(),
+            "sha-256".into(),
+            "sha-256=X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=".into(),
+            "sha-256=:X48E:".into(),
+            "sha-512=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:".into(),
+            format!("{SHA256}, {SHA256}"),
+            format!("{SHA256},"),
+            format!("{SHA256}, md5"),
+        ];
+        for field in malformed {
+            assert_eq!(read(std::slice::from_ref(&field)), Err(BadDigest::Malformed), "{field}");
+        }
+        assert_eq!(read(&[SHA256.into(), SHA256.into()]), Err(BadDigest::Malformed));
+        assert_eq!(read(&[MD5.into()]), Err(BadDigest::Unsupported));
+        assert_eq!(read(&["SHA-256=:X48E:".into()]), Err(BadDigest::Malformed));
+    }
+}

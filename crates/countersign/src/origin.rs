@@ -1,0 +1,322 @@
+use std::{fmt, net::Ipv6Addr, str::FromStr};
+
+use http::{HeaderMap, Uri, header::HOST};
+
+/// The scheme of a request, which the server's set-up tells: behind a proxy that ends TLS the message does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http`, default port 80.
+    Http,
+    /// `https`, default port 443.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = BadOrigin;
+
+    fn from_str(scheme: &str) -> Result<Self, BadOrigin> {
+        match scheme {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            _ => Err(BadOrigin::Scheme),
+        }
+    }
+}
+
+/// A scheme and an authority, as in `https://api.example.com`: whom a request is meant for.
+///
+/// The authority is in the form of `@authority` (RFC 9421 §2.2.3): lower case, and without the scheme's default port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    scheme: Scheme,
+    authority: Box<str>,
+}
+
+/// Why a text is no origin or no authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadOrigin {
+    /// Not `http://…` or `https://…`.
+    #[error("an origin starts with http:// or https://")]
+    Scheme,
+    /// Not a host with an optional port, and nothing else: no user, path, query or fragment.
+    #[error("an authority is a host name or address with an optional port, and nothing else")]
+    Authority,
+}
+
+impl Origin {
+    /// The origin of `authority` (a host and an optional port, as in a `Host` header) under `scheme`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadOrigin::Authority`]. An empty host would make a signature good at every server.
+    pub fn new(scheme: Scheme, authority: &str) -> Result<Self, BadOrigin> {
+        let HostPort { host, port } = HostPort::parse(authority).ok_or(BadOrigin::Authority)?;
+        let mut authority = host.to_ascii_lowercase();
+        if let Some(port) = port.filter(|&port| port != scheme.default_port()) {
+            authority.push_str(&format!(":{port}"));
+        }
+        Ok(Self { scheme, authority: authority.into() })
+    }
+
+    /// The scheme.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The authority: lower case, without the scheme's default port.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    fn is_meant_by(&self, named: HostPort<'_>) -> bool {
+        let Some(own) = HostPort::parse(&self.authority) else { return false };
+        let port = named.port.filter(|&port| port != self.scheme.default_port());
+        own.host.eq_ignore_ascii_case(named.host) && own.port == port
+    }
+}
+
+impl FromStr for Origin {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        let (scheme, authority) = text.split_once("://").ok_or(BadOrigin::Scheme)?;
+        Self::new(scheme.parse()?, authority)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority)
+    }
+}
+
+/// The origins that a server answers for. There is no default: a signature made for one host must not be good at others.
+#[derive(Clone, Debug)]
+pub struct Origins(Box<[Origin]>);
+
+/// Why a list of origins cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadOrigins {
+    /// Nothing would ever be answered.
+    #[error(
+        "no origin is given; name those that this server answers for, like https://api.example.com"
+    )]
+    Empty,
+    /// Two schemes for one authority: which of them a request means could not be told.
+    #[error("{0} is given twice")]
+    Ambiguous(Box<str>),
+}
+
+/// Why no origin could be found for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misdirected {
+    /// No `Host` and no `:authority`.
+    #[error("the request names no host")]
+    NoHost,
+    /// Two `Host` fields.
+    #[error("the request has more than one Host field")]
+    TwoHosts,
+    /// Not a host with an optional port.
+    #[error("the request's host is not a host name or address with an optional port")]
+    BadHost,
+    /// The request line or `:authority` names another host than the `Host` field.
+    #[error("the request names two different hosts")]
+    Conflict,
+    /// A proper host, but none of ours.
+    #[error("this server does not answer for the host that the request names")]
+    NotOurs,
+}
+
+impl Origins {
+    /// The origins served.
+    ///
+    /// # Errors
+    ///
+    /// [`BadOrigins`]: none, or two with one authority.
+    pub fn new(origins: impl IntoIterator<Item = Origin>) -> Result<Self, BadOrigins> {
+        let origins: Box<[Origin]> = origins.into_iter().collect();
+        let mut seen = std::collections::HashSet::new();
+        match origins.iter().find(|origin| !seen.insert(&origin.authority)) {
+            Some(twice) => Err(BadOrigins::Ambiguous(twice.authority.clone())),
+            None if origins.is_empty() => Err(BadOrigins::Empty),
+            None => Ok(Self(origins)),
+        }
+    }
+
+    /// The origin that a request means: the request line or `:authority`, and the `Host` field, which must agree.
+    ///
+    /// # Errors
+    ///
+    /// [`Misdirected`].
+    pub fn resolve(&self, uri: &Uri, headers: &HeaderMap) -> Result<&Origin, Misdirected> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = hosts.next();
+        if hosts.next().is_some() {
+            return Err(Misdirected::TwoHosts);
+        }
+        let host = host.map(|host| host.to_str().map_err(|_| Misdirected::BadHost)).transpose()?;
+        let line = uri.authority().map(|authority| authority.as_str());
+        let read = |text: &'_ str| -> Result<_, Misdirected> {
+            let named = HostPort::parse(text).ok_or(Misdirected::BadHost)?;
+            Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
+        };
+        let found = match (line, host) {
+            (None, None) => return Err(Misdirected::NoHost),
+            (Some(one), None) | (None, Some(one)) => read(one)?,
+            (Some(line), Some(host)) => {
+                let (by_line, by_host) = (read(line)?, read(host)?);
+                let same = match (by_line, by_host) {
+                    (None, None) => line.eq_ignore_ascii_case(host),
+                    (by_line, by_host) => by_line == by_host,
+                };
+                if !same {
+                    return Err(Misdirected::Conflict);
+                }
+                by_line
+            }
+        };
+        found.ok_or(Misdirected::NotOurs)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct HostPort<'t> {
+    host: &'t str,
+    port: Option<u16>,
+}
+
+impl<'t> HostPort<'t> {
+    /// RFC 9110 §7.2: `uri-host [ ":" port ]`. Registered names are letters, digits, `-`, `.` and `_`; a
+    /// percent-encoded or international name reaches nobody here in that form.
+    fn parse(text: &'t str) -> Option<Self> {
+        let (host, port) = if text.starts_with('[') {
+            let (address, rest) = text.strip_prefix('[')?.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            let host = text.strip_suffix(rest)?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        } else {
+            match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            }
+        };
+        let registered =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if !host.starts_with('[') && (host.is_empty() || !host.bytes().all(registered)) {
+            return None;
+        }
+        let digits = |port: &&str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = match port {
+            Some(port) => Some(Some(port).filter(digits)?.parse().ok()?),
+            None => None,
+        };
+        Some(Self { host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn resolve(uri: &'static str, hosts: &[&'static str]) -> Result<String, Misdirected> {
+        let ours = ["https://example.com", "http://local.test:8080", "https://[::1]"];
+        let origins = Origins::new(ours.map(|origin| origin.parse().unwrap())).unwrap();
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(HOST, HeaderValue::from_static(host));
+        }
+        origins.resolve(&Uri::from_static(uri), &headers).map(Origin::to_string)
+    }
+
+    #[test]
+    fn the_host_field_and_the_request_line_name_one_of_our_origins() {
+        let ours = "https://example.com";
+        let accepted = [
+            ("/", "example.com", ours),
+            ("/", "EXAMPLE.com", ours),
+            ("/", "example.com:443", ours),
+            ("https://example.com/", "example.com", ours),
+            ("https://example.com:443/", "EXAMPLE.COM", ours),
+            ("ftp://example.com/", "example.com", ours), // the scheme is ours to know, not theirs to say
+            ("/", "local.test:8080", "http://local.test:8080"),
+            ("/", "[::1]", "https://[::1]"),
+            ("/", "[::1]:443", "https://[::1]"),
+        ];
+        for (uri, host, expected) in accepted {
+            assert_eq!(resolve(uri, &[host]).as_deref(), Ok(expected), "{uri} {host}");
+        }
+        assert_eq!(resolve("https://example.com/", &[]).as_deref(), Ok(ours));
+    }
+
+    #[test]
+    fn everything_else_is_refused_for_what_it_is() {
+        use Misdirected::{BadHost, Conflict, NoHost, NotOurs, TwoHosts};
+        let refused: [(&str, &[&str], Misdirected); 21] = [
+            ("/", &[], NoHost),
+            ("/", &["example.com", "example.com"], TwoHosts),
+            ("/", &["example.com", "evil.test"], TwoHosts),
+            ("/", &[""], BadHost),
+            ("/", &["example.com/x"], BadHost),
+            ("/", &["example.com?x"], BadHost),
+            ("/", &["user@example.com"], BadHost),
+            ("/", &["example.com evil"], BadHost),
+            ("/", &["example.com:"], BadHost),
+            ("/", &["example.com:+443"], BadHost),
+            ("/", &["example.com:99999"], BadHost),
+            ("/", &["[::1"], BadHost),
+            ("/", &["[::g]"], BadHost),
+            ("/", &["::1"], BadHost),
+            ("http://user@example.com/", &["example.com"], BadHost),
+            ("https://evil.test/", &["example.com"], Conflict),
+            ("https://example.com/", &["evil.test"], Conflict),
+            ("https://one.test/", &["two.test"], Conflict),
+            ("/", &["example.com:80"], NotOurs),
+            ("/", &["example.com."], NotOurs),
+            ("/", &["local.test"], NotOurs),
+        ];
+        for (uri, hosts, expected) in refused {
+            assert_eq!(resolve(uri, hosts), Err(expected), "{uri} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_origins_is_neither_empty_nor_ambiguous() {
+        assert_eq!(Origins::new([]).unwrap_err(), BadOrigins::Empty);
+        let twice = ["http://a.test", "https://A.test"].map(|origin| origin.parse().unwrap());
+        assert_eq!(Origins::new(twice).unwrap_err(), BadOrigins::Ambiguous("a.test".into()));
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_and_an_authority() {
+        let read = |text: &str| text.parse::<Origin>().map(|origin| origin.to_string());
+        assert_eq!(read("https://API.example.com:443").as_deref(), Ok("https://api.example.com"));
+        assert_eq!(read("http://127.0.0.1:80").as_deref(), Ok("http://127.0.0.1"));
+        assert_eq!(read("http://127.0.0.1:443").as_deref(), Ok("http://127.0.0.1:443"));
+        assert_eq!(read("api.example.com"), Err(BadOrigin::Scheme));
+        assert_eq!(read("ftp://api.example.com"), Err(BadOrigin::Scheme));
+        assert_eq!(read("https://api.example.com/"), Err(BadOrigin::Authority));
+        assert_eq!(read("https://"), Err(BadOrigin::Authority));
+    }
+}

@@ -1,0 +1,283 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::{
+    Component, Malformed, Nonce, Stale, Timestamp, Unmet, digest::CONTENT_DIGEST,
+    signature_input::SignatureInput,
+};
+
+/// What a request has to prove. Strict by default; setters that weaken it say so in their names.
+///
+/// Covered have to be `@method`, `@authority`, `@path` and `@query`; `content-digest` when there is content; and, when
+/// present, `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method,
+/// and whatever [`Policy::cover_when_present`] adds. Present have to be `created`, `nonce`, `keyid` and the `tag`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    max_age: Duration,
+    skew: Duration,
+    tag: Box<str>,
+    when_present: Vec<HeaderName>,
+    unsigned_content: UnsignedContent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnsignedContent {
+    Refused,
+    Allowed,
+}
+
+/// Whether a request has content; also an empty one that is sent in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// None: the head is all there is.
+    Absent,
+    /// Some, or some may come.
+    Present,
+}
+
+/// Why a policy cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPolicy {
+    /// Nothing would be accepted, or captured requests would stay good for too long.
+    #[error("the freshness window is off: max_age is 1 to 900 s, the skew at most 60 s")]
+    Window,
+    /// Not a structured-field String, or empty.
+    #[error("a tag is printable ASCII and not empty")]
+    Tag,
+}
+
+/// The tag of Countersign's own signatures, for services that set none of their own.
+pub(crate) const TAG: &str = "countersign";
+
+/// Fields that change what a request means, so that an uncovered one could be added on the way.
+pub(crate) const WHEN_PRESENT: [HeaderName; 8] = [
+    CONTENT_DIGEST,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::AUTHORIZATION,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// What every signature has to cover. Not `@scheme` or `@target-uri`: behind a proxy that ends TLS they are rarely
+/// what the client saw.
+pub(crate) const ALWAYS: [&str; 4] = ["@method", "@authority", "@path", "@query"];
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(60),
+            skew: Duration::from_secs(10),
+            tag: TAG.into(),
+            when_present: WHEN_PRESENT.to_vec(),
+            unsigned_content: UnsignedContent::Refused,
+        }
+    }
+}
+
+impl Policy {
+    /// The tag that selects our signature among several. Default: `countersign`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Tag`].
+    pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
+        if tag.is_empty() || sfv::StringRef::from_str(tag).is_err() {
+            return Err(BadPolicy::Tag);
+        }
+        self.tag = tag.into();
+        Ok(self)
+    }
+
+    /// The oldest signature accepted, and the difference of clocks allowed either way. Nonces are kept at least this
+    /// long. Default: 60 s and 10 s.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Window`] unless `max_age` is 1 to 900 s and `skew` at most 60 s, both in whole seconds.
+    pub fn window(mut self, max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
+        let whole = max_age.subsec_nanos() == 0 && skew.subsec_nanos() == 0;
+        if !whole || !(1..=900).contains(&max_age.as_secs()) || skew.as_secs() > 60 {
+            return Err(BadPolicy::Window);
+        }
+        (self.max_age, self.skew) = (max_age, skew);
+        Ok(self)
+    }
+
+    /// Adds fields that have to be covered when a request has them.
+    pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.when_present.extend(fields);
+        self
+    }
+
+    /// Accepts a signature that leaves the content out, which can then be swapped on the way.
+    pub fn insecure_allow_unsigned_content(mut self) -> Self {
+        self.unsigned_content = UnsignedContent::Allowed;
+        self.when_present.retain(|field| *field != CONTENT_DIGEST);
+        self
+    }
+
+    /// The oldest signature accepted.
+    pub const fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// The difference of clocks allowed either way.
+    pub const fn skew(&self) -> Duration {
+        self.skew
+    }
+
+    /// The tag of our signatures.
+    pub const fn selected_tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The value of an `Accept-Signature` field (RFC 9421 §5.1) that asks for what this policy wants, for a request
+    /// with these header fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
+    pub fn accept_signature(&self, headers: &HeaderMap, content: Content) -> String {
+        let fields = self.when_present.iter().filter(|field| headers.contains_key(*field));
+        let mut components: Vec<String> = ALWAYS.iter().map(|name| format!("\"{name}\"")).collect();
+        components.extend(fields.map(|field| format!("\"{field}\"")));
+        let digest = format!("\"{CONTENT_DIGEST}\"");
+        if content == Content::Present && !components.contains(&digest) {
+            components.push(digest);
+        }
+        // The tag was checked to be a String without anything to escape but quotes and backslashes.
+        let tag = self.tag.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("sig=({});created;tag=\"{tag}\"", components.join(" "))
+    }
+
+    /// Coverage and parameters.
+    pub(crate) fn judge(
+        &self,
+        input: &SignatureInput<'_>,
+        headers: &HeaderMap,
+        content: Content,
+    ) -> Result<Judged, crate::Rejection> {
+        let components = input.components()?;
+        if input.has_unknown_parameter() {
+            return Err(Malformed::UnknownParameter.into());
+        }
+        if components.iter().any(Component::reaches_outside_the_head) {
+            return Err(Malformed::OutsideTheHead.into());
+        }
+        let covers = |name: &str| components.iter().any(|component| component.is_plain(name));
+        let created = input.created()?;
+        let expires = input.expires()?;
+        let nonce = input.string("nonce")?.map(str::parse::<Nonce>);
+        let nonce = nonce.transpose().map_err(|_| Malformed::Nonce)?;
+        let key_id = input.string("keyid")?;
+        if !key_id.is_none_or(is_key_id) {
+            return Err(Malformed::KeyId.into());
+        }
+        if let Some(name) = ALWAYS.into_iter().find(|name| !covers(name)) {
+            return Err(Unmet::Component(name).into());
+        }
+        let digest = covers(CONTENT_DIGEST.as_str()) && headers.contains_key(CONTENT_DIGEST);
+        let unsigned = self.unsigned_content == UnsignedContent::Allowed;
+        if content == Content::Present && !digest && !unsigned {
+            return Err(Unmet::ContentDigest.into());
+        }
+        let uncovered =
+            |field: &&HeaderName| headers.contains_key(*field) && !covers(field.as_str());
+        if let Some(field) = self.when_present.iter().find(uncovered) {
+            return Err(Unmet::PresentField(field.to_string()).into());
+        }
+        let created = created.ok_or(Unmet::Parameter("created"))?;
+        let nonce = nonce.ok_or(Unmet::Parameter("nonce"))?;
+        if key_id.is_none() {
+            return Err(Unmet::Parameter("keyid").into());
+        }
+        if expires.is_some_and(|expires| expires <= created) {
+            return Err(Malformed::ExpiresBeforeCreated.into());
+        }
+        Ok(Judged { created, expires, nonce })
+    }
+
+    /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
+    /// second after `expires`.
+    pub(crate) fn check_time(
+        &self,
+        created: Timestamp,
+        expires: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Stale> {
+        let allowed = self.skew;
+        if let Some(ahead) = created.since(now).filter(|&ahead| ahead > allowed) {
+            return Err(Stale::FromTheFuture { ahead, allowed, now });
+        }
+        let allowed = self.max_age.saturating_add(self.skew);
+        if let Some(age) = now.since(created).filter(|&age| age > allowed) {
+            return Err(Stale::TooOld { age, allowed, now });
+        }
+        match expires {
+            Some(expires) if now > expires => Err(Stale::Expired { now }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The parameters of a signature that meets the policy.
+pub(crate) struct Judged {
+    pub(crate) created: Timestamp,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) nonce: Nonce,
+}
+
+fn is_key_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (8..=96).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_can_be_neither_closed_nor_wide_open() {
+        let window = |max_age, skew| {
+            Policy::default()
+                .window(Duration::from_secs(max_age), Duration::from_secs(skew))
+                .is_ok()
+        };
+        assert!(window(1, 0) && window(60, 10) && window(900, 60));
+        assert!(!window(0, 10) && !window(901, 10) && !window(60, 61));
+        let half = Duration::from_millis(1500);
+        assert!(Policy::default().window(half, Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn time_is_checked_to_the_second_on_every_edge() {
+        let policy = Policy::default();
+        let now = Timestamp::from_unix(1_000_000);
+        let at = |created: u64, expires: Option<u64>| {
+            let expires = expires.map(Timestamp::from_unix);
+            policy.check_time(Timestamp::from_unix(created), expires, now).is_ok()
+        };
+        let table = [
+            (1_000_010, None, true),
+            (1_000_011, None, false),
+            (999_930, None, true),
+            (999_929, None, false),
+            (999_999_999_999_999, None, false),
+            (0, None, false),
+            (999_990, Some(1_000_000), true),
+            (999_990, Some(999_999), false),
+            (999_929, Some(2_000_000_000), false),
+        ];
+        for (created, expires, accepted) in table {
+            assert_eq!(at(created, expires), accepted, "{created} {expires:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_never_empty_nor_unprintable() {
+        assert!(Policy::default().tag("my-api").is_ok());
+        assert_eq!(Policy::default().tag("").unwrap_err(), BadPolicy::Tag);
+        assert_eq!(Policy::default().tag("é").unwrap_err(), BadPolicy::Tag);
+    }
+}

@@ -1,0 +1,356 @@
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    fmt::{self, Write as _},
+};
+
+use http::{HeaderMap, HeaderName};
+use sfv::{
+    BareItemFromInput, KeyRef, Parser,
+    visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor},
+};
+
+use crate::{Component, Malformed, Timestamp, component::BadComponent, dictionary, digest::Bytes};
+
+pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+
+const MAX_LABELS: usize = 8;
+const MAX_COMPONENTS: usize = 32;
+
+/// One member of `Signature-Input` (RFC 9421 §4.1): what a signature covers, and its parameters.
+///
+/// What is wrong with it is told only when it is asked for: a member that is not ours may hold what we do not know.
+#[derive(Clone, Debug)]
+pub struct SignatureInput<'m> {
+    label: &'m str,
+    raw: &'m str,
+    components: Vec<Component<'m>>,
+    parameters: Vec<(&'m KeyRef, BareItemFromInput<'m>)>,
+    problem: Option<Malformed>,
+}
+
+/// A member of `Signature-Input` and the member of `Signature` with the same label.
+#[derive(Clone, Debug)]
+pub struct LabelledSignature<'m> {
+    /// What is covered, and the parameters.
+    pub input: SignatureInput<'m>,
+    /// The signature's bytes.
+    pub signature: Vec<u8>,
+    /// Whether the text of the `Signature` member is what its bytes serialise to.
+    pub(crate) canonical: bool,
+}
+
+impl<'m> SignatureInput<'m> {
+    /// The signatures of a message, paired by label; none if it has neither field.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]: a field without the other, a label without its counterpart or occurring twice, more than 8
+    /// labels, or what is no Dictionary of Inner Lists and Byte Sequences.
+    pub fn all(headers: &'m HeaderMap) -> Result<Vec<LabelledSignature<'m>>, Malformed> {
+        let inputs = dictionary::lines(headers, &SIGNATURE_INPUT);
+        let signatures = dictionary::lines(headers, &SIGNATURE);
+        let (inputs, signatures) = match (inputs, signatures) {
+            (None, None) => return Ok(Vec::new()),
+            (Some(inputs), Some(signatures)) => (inputs, signatures),
+            _ => return Err(Malformed::UnpairedLabel),
+        };
+        let inputs = dictionary::members(inputs, MAX_LABELS)?;
+        let signatures = dictionary::members(signatures, MAX_LABELS)?;
+        if inputs.len() != signatures.len() {
+            return Err(Malformed::UnpairedLabel);
+        }
+        let pair = |(label, raw): (&str, &'m str)| {
+            let signature = signatures.iter().find(|(other, _)| *other == label);
+            let (_, raw_signature) = signature.ok_or(Malformed::UnpairedLabel)?;
+            let input = Self::parse_member(raw)?;
+            let signature = parse_signature(raw_signature)?;
+            let canonical = canonical_signature(label, &signature) == **raw_signature;
+            Ok(LabelledSignature { input, signature, canonical })
+        };
+        inputs.into_iter().map(pair).collect()
+    }
+
+    /// Reads one member, `label=(…);…`.
+    pub(crate) fn parse_member(raw: &'m str) -> Result<Self, Malformed> {
+        let reader = Reader(Self {
+            label: "",
+            raw,
+            components: Vec::new(),
+            parameters: Vec::new(),
+            problem: None,
+        });
+        let Reader(input) = Parser::new(raw)
+            .parse_dictionary_with_visitor(reader)
+            .map_err(|_| Malformed::NotADictionary)?;
+        Ok(input)
+    }
+
+    /// The label, which means nothing but pairs the two fields.
+    pub const fn label(&self) -> &'m str {
+        self.label
+    }
+
+    /// The covered components, in their order, each once.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]: one of them is ruled out by RFC 9421, or there are more than 32.
+    pub fn components(&self) -> Result<&[Component<'m>], Malformed> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(&self.components),
+        }
+    }
+
+    /// `created`, in seconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::ParameterType`] unless it is an Integer that is not negative.
+    pub fn created(&self) -> Result<Option<Timestamp>, Malformed> {
+        self.timestamp("created")
+    }
+
+    /// `expires`, in seconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::ParameterType`] unless it is an Integer that is not negative.
+    pub fn expires(&self) -> Result<Option<Timestamp>, Malformed> {
+        self.timestamp("expires")
+    }
+
+    /// One of the parameters that are Strings: `nonce`, `alg`, `keyid`, `tag`.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::ParameterType`].
+    pub fn string(&self, key: &'static str) -> Result<Option<&str>, Malformed> {
+        match self.parameter(key) {
+            None => Ok(None),
+            Some(BareItemFromInput::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(Malformed::ParameterType(key)),
+        }
+    }
+
+    /// The serialised components and parameters: the value of `@signature-params` (RFC 9421 §2.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`SignatureInput::components`].
+    pub fn signature_params(&self) -> Result<String, Malformed> {
+        let mut text = String::with_capacity(self.raw.len());
+        write_components(&mut text, self.components()?);
+        for (key, value) in &self.parameters {
+            write_parameter(&mut text, key, value);
+        }
+        Ok(text)
+    }
+
+    /// Whether this member's text is what it serialises to, so that nothing about it is read in two ways.
+    pub(crate) fn is_canonical(&self, signature_params: &str) -> bool {
+        let value = self.raw.strip_prefix(self.label).and_then(|rest| rest.strip_prefix('='));
+        value == Some(signature_params)
+    }
+
+    pub(crate) fn has_unknown_parameter(&self) -> bool {
+        let known = ["created", "expires", "nonce", "alg", "keyid", "tag"];
+        self.parameters.iter().any(|(key, _)| !known.contains(&key.as_str()))
+    }
+
+    fn timestamp(&self, key: &'static str) -> Result<Option<Timestamp>, Malformed> {
+        match self.parameter(key) {
+            None => Ok(None),
+            Some(BareItemFromInput::Integer(seconds)) => {
+                let seconds = i64::from(*seconds).try_into();
+                let seconds = seconds.map_err(|_| Malformed::ParameterType(key))?;
+                Ok(Some(Timestamp::from_unix(seconds)))
+            }
+            Some(_) => Err(Malformed::ParameterType(key)),
+        }
+    }
+
+    fn parameter(&self, key: &str) -> Option<&BareItemFromInput<'m>> {
+        self.parameters.iter().find(|(other, _)| other.as_str() == key).map(|(_, value)| value)
+    }
+}
+
+/// Writes `("a" "b")`.
+pub(crate) fn write_components(text: &mut String, components: &[Component<'_>]) {
+    text.push('(');
+    for (at, component) in components.iter().enumerate() {
+        let space = if at == 0 { "" } else { " " };
+        // Writing to a String does not fail.
+        let _: fmt::Result = write!(text, "{space}{component}");
+    }
+    text.push(')');
+}
+
+/// Writes `;key=value`.
+pub(crate) fn write_parameter<'v>(
+    text: &mut String,
+    key: &KeyRef,
+    value: impl Into<sfv::RefBareItem<'v>>,
+) {
+    text.push(';');
+    text.push_str(key.as_str());
+    let value = value.into();
+    if !matches!(value, sfv::RefBareItem::Boolean(true)) {
+        text.push('=');
+        let _text: &mut String = sfv::ItemSerializer::with_buffer(text).bare_item(value).finish();
+    }
+}
+
+fn parse_signature(raw: &str) -> Result<Vec<u8>, Malformed> {
+    let parsed = Parser::new(raw).parse_dictionary_with_visitor(Bytes(None));
+    parsed.map_err(|_| Malformed::NotADictionary)?.ok_or(Malformed::NotAByteSequence)
+}
+
+fn canonical_signature(label: &str, signature: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    format!("{label}=:{}:", STANDARD.encode(signature))
+}
+
+struct Reader<'m>(SignatureInput<'m>);
+
+impl Reader<'_> {
+    /// The first problem is the one that is told.
+    fn note(&mut self, problem: Malformed) {
+        self.0.problem.get_or_insert(problem);
+    }
+}
+
+impl<'m> DictionaryVisitor<'m> for Reader<'m> {
+    type Out = Self;
+    type Error = Infallible;
+
+    fn entry(&mut self, label: &'m KeyRef) -> Result<impl EntryVisitor<'m>, Infallible> {
+        self.0.label = label.as_str();
+        Ok(self)
+    }
+
+    fn finish(self) -> Result<Self, Infallible> {
+        Ok(self)
+    }
+}
+
+impl<'m> EntryVisitor<'m> for &mut Reader<'m> {
+    type Error = Malformed;
+
+    fn item(self) -> Result<impl ItemVisitor<'m>, Malformed> {
+        self.note(Malformed::NotAnInnerList);
+        Ok(sfv::visitor::Ignored)
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'m>, Malformed> {
+        Ok(self)
+    }
+}
+
+impl<'m> InnerListVisitor<'m> for &mut Reader<'m> {
+    type Error = Infallible;
+
+    fn item(&mut self) -> Result<impl ItemVisitor<'m>, Infallible> {
+        Ok(Item(self))
+    }
+
+    fn finish(self) -> Result<impl ParameterVisitor<'m>, Infallible> {
+        Ok(self)
+    }
+}
+
+/// One covered component.
+struct Item<'r, 'm>(&'r mut Reader<'m>);
+
+impl<'m> ItemVisitor<'m> for Item<'_, 'm> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'m>,
+    ) -> Result<impl ParameterVisitor<'m, Out = ()>, Infallible> {
+        let Item(reader) = self;
+        let name = match item {
+            BareItemFromInput::String(Cow::Borrowed(name)) => Ok(Cow::Borrowed(name.as_str())),
+            BareItemFromInput::String(Cow::Owned(name)) => Ok(Cow::Owned(name.into())),
+            _ => Err(BadComponent::NotAString),
+        };
+        let component = match name.and_then(Component::parse_name) {
+            Ok(component) => Some(component),
+            Err(problem) => {
+                reader.note(Malformed::Component(problem));
+                None
+            }
+        };
+        Ok(ItemParameters { reader, component })
+    }
+}
+
+struct ItemParameters<'r, 'm> {
+    reader: &'r mut Reader<'m>,
+    component: Option<Component<'m>>,
+}
+
+impl<'m> ParameterVisitor<'m> for ItemParameters<'_, 'm> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn parameter(
+        &mut self,
+        key: &'m KeyRef,
+        value: BareItemFromInput<'m>,
+    ) -> Result<(), Infallible> {
+        if let Some(component) = &mut self.component
+            && let Err(problem) = component.push_parameter(key, value)
+        {
+            self.reader.note(Malformed::Component(problem));
+            self.component = None;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        let Some(component) = self.component else { return Ok(()) };
+        let listed = &mut self.reader.0.components;
+        let problem = if let Err(problem) = component.check() {
+            Malformed::Component(problem)
+        } else if listed.len() >= MAX_COMPONENTS {
+            Malformed::TooManyComponents
+        } else if listed.contains(&component) {
+            Malformed::DuplicateComponent
+        } else {
+            listed.push(component);
+            return Ok(());
+        };
+        self.reader.note(problem);
+        Ok(())
+    }
+}
+
+/// The parameters of the signature itself.
+impl<'m> ParameterVisitor<'m> for &mut Reader<'m> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn parameter(
+        &mut self,
+        key: &'m KeyRef,
+        value: BareItemFromInput<'m>,
+    ) -> Result<(), Infallible> {
+        if self.0.parameter(key.as_str()).is_some() {
+            self.note(Malformed::DuplicateParameter);
+        } else if self.0.parameters.len() >= MAX_COMPONENTS {
+            self.note(Malformed::TooManyParameters);
+        } else {
+            self.0.parameters.push((key, value));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
