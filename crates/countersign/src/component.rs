@@ -196,6 +196,27 @@ impl<'a> Component<'a> {
         self.parameters.iter().any(|parameter| parameter.key() == key)
     }
 
+    /// Appends the identifier as in a signature base.
+    pub(crate) fn write(&self, text: &mut String) {
+        text.push('"');
+        text.push_str(self.name_str());
+        text.push('"');
+        for parameter in &self.parameters {
+            text.push(';');
+            text.push_str(parameter.key());
+            if let Parameter::Key(value) | Parameter::Name(value) = parameter {
+                text.push_str("=\"");
+                for character in value.chars() {
+                    if matches!(character, '"' | '\\') {
+                        text.push('\\');
+                    }
+                    text.push(character);
+                }
+                text.push('"');
+            }
+        }
+    }
+
     /// The name of the field, if it is one.
     pub(crate) fn field_name(&self) -> Option<&str> {
         match &self.name {
@@ -244,21 +265,9 @@ impl Eq for Component<'_> {}
 impl fmt::Display for Component<'_> {
     /// The identifier as in a signature base: `"content-type"`, `"@query-param";name="page"`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.name_str())?;
-        for parameter in &self.parameters {
-            write!(f, ";{}", parameter.key())?;
-            if let Parameter::Key(value) | Parameter::Name(value) = parameter {
-                f.write_str("=\"")?;
-                for character in value.chars() {
-                    if matches!(character, '"' | '\\') {
-                        f.write_str("\\")?;
-                    }
-                    write!(f, "{character}")?;
-                }
-                f.write_str("\"")?;
-            }
-        }
-        Ok(())
+        let mut text = String::new();
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -1,5 +1,3 @@
-use std::fmt::{self, Write as _};
-
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
@@ -51,8 +49,8 @@ impl SignatureBase {
         let mut base = String::with_capacity(512);
         for component in components {
             let from = base.len();
-            // Writing to a String does not fail.
-            let _: fmt::Result = write!(base, "{component}: ");
+            component.write(&mut base);
+            base.push_str(": ");
             write_value(&mut base, message, component)?;
             // Identifiers are printable by their type; a value is whatever the peer sent.
             let line = base.as_bytes().get(from..).unwrap_or_default();

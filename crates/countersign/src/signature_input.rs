@@ -1,8 +1,4 @@
-use std::{
-    borrow::Cow,
-    convert::Infallible,
-    fmt::{self, Write as _},
-};
+use std::{borrow::Cow, convert::Infallible};
 
 use http::{HeaderMap, HeaderName};
 use sfv::{
@@ -84,7 +80,10 @@ impl<'m> SignatureInput<'m> {
         let Reader(input) = Parser::new(raw)
             .parse_dictionary_with_visitor(reader)
             .map_err(|_| Malformed::NotADictionary)?;
-        Ok(input)
+        match input.problem {
+            Some(Malformed::NotAnInnerList) => Err(Malformed::NotAnInnerList),
+            _ => Ok(input),
+        }
     }
 
     /// The label, which means nothing but pairs the two fields.
@@ -181,9 +180,10 @@ impl<'m> SignatureInput<'m> {
 pub(crate) fn write_components(text: &mut String, components: &[Component<'_>]) {
     text.push('(');
     for (at, component) in components.iter().enumerate() {
-        let space = if at == 0 { "" } else { " " };
-        // Writing to a String does not fail.
-        let _: fmt::Result = write!(text, "{space}{component}");
+        if at > 0 {
+            text.push(' ');
+        }
+        component.write(text);
     }
     text.push(')');
 }

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn check(target: &[u8]) -> Result<(), BadTarget> {
-        let uri = Uri::from_maybe_shared(target.to_vec()).unwrap();
+        let uri = Uri::try_from(target).unwrap();
         Target::new(&uri, Version::HTTP_11).check()
     }
 

@@ -53,7 +53,10 @@ impl Candidate {
         let base = SignatureBase::new(message, components, signature_params);
         let own = |text: Option<&str>| text.map(str::to_owned);
         // Types are checked even where the value is not used: the base would hold what nobody read.
-        (input.created()?, input.expires()?, input.string("nonce")?, input.string("tag")?);
+        input.created()?;
+        input.expires()?;
+        input.string("nonce")?;
+        input.string("tag")?;
         Ok(Self {
             label: input.label().to_owned(),
             key_id: own(input.string("keyid")?),
@@ -198,8 +201,7 @@ fn select_by_tag<'m>(
     signatures: Vec<LabelledSignature<'m>>,
     policy: &Policy,
 ) -> Result<LabelledSignature<'m>, Rejection> {
-    let mut untagged = false;
-    let mut ours = None;
+    let (mut ours, mut untagged) = (None, None);
     for signature in signatures {
         match signature.input.string("tag")? {
             Some(tag) if tag == policy.selected_tag() => {
@@ -208,17 +210,17 @@ fn select_by_tag<'m>(
                 }
             }
             Some(_) => {}
-            None => {
-                // Whoever signed without a tag is told so; what else is wrong comes first.
-                signature.input.components()?;
-                untagged = true;
-            }
+            None => untagged = Some(signature),
         }
     }
-    match ours {
-        Some(signature) => Ok(signature),
-        None if untagged => Err(Unmet::Parameter("tag").into()),
-        None => Err(Rejection::Required),
+    match (ours, untagged) {
+        (Some(signature), _) => Ok(signature),
+        // Whoever signed without a tag is told so, unless something else is wrong first.
+        (None, Some(untagged)) => match untagged.input.components() {
+            Ok(_) => Err(Unmet::Parameter("tag").into()),
+            Err(malformed) => Err(malformed.into()),
+        },
+        (None, None) => Err(Rejection::Required),
     }
 }
 

@@ -1,0 +1,594 @@
+//! One mutation away from a request that passes, and the answer to each.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
+
+use countersign::{
+    Claim, Code, Content, ContentDigest, Nonce, Origin, Policy, PrivateKey, Rejection, RequestHead,
+    SignedFields, Signer, Target, Timestamp, Unverified,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+const BODY: &[u8] = br#"{"item":"book"}"#;
+
+#[derive(Clone)]
+struct Request {
+    method: Method,
+    uri: Uri,
+    origin: Origin,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+fn key() -> PrivateKey {
+    PrivateKey::ed25519(&[5; 32])
+}
+
+impl Request {
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            target: Target::origin_form(&self.uri),
+            origin: &self.origin,
+            headers: &self.headers,
+        }
+    }
+
+    fn unsigned() -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        Self {
+            method: Method::POST,
+            uri: Uri::from_static("/v1/orders?expand=customer"),
+            origin: "https://api.example.com".parse().unwrap(),
+            headers,
+            body: BODY.to_vec(),
+        }
+    }
+
+    fn sign_with(&self, key: PrivateKey) -> SignedFields {
+        let nonce = Nonce::from_random([9; 16]);
+        Signer::new(key).sign(&self.head(), &self.body, NOW, &nonce).unwrap()
+    }
+
+    fn signed() -> Self {
+        let mut request = Self::unsigned();
+        request.sign_with(key()).apply(&mut request.headers);
+        request
+    }
+
+    /// Signed with whatever components and parameters, properly over the base that they make.
+    fn signed_as(mut self, params: &str) -> Self {
+        let digest = ContentDigest::sha256(&self.body).to_header().unwrap();
+        self.headers.entry("content-digest").or_insert(digest);
+        self.resign(params);
+        self
+    }
+
+    fn resign(&mut self, params: &str) {
+        self.put(&format!("sig={params}"), "sig=:AAAA:");
+        let base = countersign::Candidate::select(&self.head().into(), None);
+        let signature = base.map(|one| key().sign(one.signature_base().as_bytes()));
+        let signature = signature.unwrap_or_else(|_| vec![0; 64]);
+        self.put(&format!("sig={params}"), &field(&signature));
+    }
+
+    fn put(&mut self, input: &str, signature: &str) {
+        self.headers.insert("signature-input", input.parse().unwrap());
+        self.headers.insert("signature", signature.parse().unwrap());
+    }
+
+    fn get(&self, name: &str) -> String {
+        self.headers[name].to_str().unwrap().to_owned()
+    }
+
+    fn check_with(&self, policy: &Policy, now: Timestamp) -> Result<(), Rejection> {
+        let content = if self.body.is_empty() { Content::Absent } else { Content::Present };
+        let unverified = Unverified::parse(self.head(), content, policy, now)?;
+        let unverified = unverified.ok_or(Rejection::Required)?;
+        let mut content = unverified.verify(&key().verifying_key())?.redeem(Claim::Fresh)?.read();
+        content.update(&self.body);
+        content.finish().map(drop)
+    }
+
+    fn check(&self) -> Result<(), Code> {
+        self.check_with(&Policy::default(), NOW).map_err(|rejection| rejection.code())
+    }
+}
+
+fn field(signature: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    format!("sig=:{}:", STANDARD.encode(signature))
+}
+
+const PARAMS: &str = r#";created=1763900000;nonce="CQkJCQkJCQkJCQkJCQkJCQ";keyid="pk_12345";alg="ed25519";tag="countersign""#;
+const ALL: &str = r#""@method" "@authority" "@path" "@query" "content-digest" "content-type""#;
+
+fn params() -> String {
+    format!("({ALL}){PARAMS}")
+}
+
+#[test]
+fn a_signed_request_is_verified() {
+    assert_eq!(Request::signed().check(), Ok(()));
+    assert_eq!(Request::unsigned().signed_as(&params()).check(), Ok(()));
+    let mut read = Request::unsigned();
+    (read.method, read.body) = (Method::GET, Vec::new());
+    read.headers.clear();
+    read.sign_with(key()).apply(&mut read.headers);
+    assert_eq!(read.check(), Ok(()));
+}
+
+#[test]
+fn the_wire_is_the_one_of_the_design() {
+    let request = Request::signed();
+    let key_id = key().publishable_key();
+    let expected = format!(
+        r#"sig=("@method" "@authority" "@path" "@query" "content-digest" "content-type");created=1763900000;nonce="CQkJCQkJCQkJCQkJCQkJCQ";keyid="{key_id}";alg="ed25519";tag="countersign""#
+    );
+    assert_eq!(request.get("signature-input"), expected);
+}
+
+#[test]
+fn a_request_without_signature_fields_is_unsigned_and_nothing_else_is() {
+    let parse = |request: &Request| {
+        Unverified::parse(request.head(), Content::Present, &Policy::default(), NOW)
+            .map(|unverified| unverified.is_some())
+            .map_err(|rejection| rejection.code())
+    };
+    assert_eq!(parse(&Request::unsigned()), Ok(false));
+    for absent in ["signature", "signature-input"] {
+        let mut request = Request::signed();
+        request.headers.remove(absent);
+        assert_eq!(parse(&request), Err(Code::SignatureMalformed), "{absent}");
+    }
+}
+
+#[test]
+fn changing_any_signed_part_breaks_the_signature() {
+    type Change = (&'static str, fn(&mut Request), Code);
+    let changes: [Change; 8] = [
+        ("method", |it| it.method = Method::PUT, Code::SignatureInvalid),
+        (
+            "path",
+            |it| it.uri = "/v1/orderz?expand=customer".parse().unwrap(),
+            Code::SignatureInvalid,
+        ),
+        (
+            "query",
+            |it| it.uri = "/v1/orders?expand=customers".parse().unwrap(),
+            Code::SignatureInvalid,
+        ),
+        ("no query", |it| it.uri = "/v1/orders".parse().unwrap(), Code::SignatureInvalid),
+        (
+            "authority",
+            |it| it.origin = "https://b.example.com".parse().unwrap(),
+            Code::SignatureInvalid,
+        ),
+        (
+            "content-type",
+            |it| drop(it.headers.insert("content-type", HeaderValue::from_static("text/plain"))),
+            Code::SignatureInvalid,
+        ),
+        ("body", |it| it.body[0] ^= 1, Code::DigestMismatch),
+        (
+            "body and digest",
+            |it| {
+                it.body[0] ^= 1;
+                let digest = ContentDigest::sha256(&it.body).to_header().unwrap();
+                it.headers.insert("content-digest", digest);
+            },
+            Code::SignatureInvalid,
+        ),
+    ];
+    for (part, change, expected) in changes {
+        let mut request = Request::signed();
+        change(&mut request);
+        assert_eq!(request.check(), Err(expected), "{part}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_the_signature_is_noticed() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let request = Request::signed();
+    let digits = request.get("signature");
+    let digits = digits.strip_prefix("sig=:").unwrap().strip_suffix(':').unwrap();
+    let signature = STANDARD.decode(digits).unwrap();
+    for bit in 0..signature.len() * 8 {
+        let mut flipped = signature.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let mut request = request.clone();
+        request.headers.insert("signature", field(&flipped).parse().unwrap());
+        assert_eq!(request.check(), Err(Code::SignatureInvalid), "bit {bit}");
+    }
+    for length in (0..=128).filter(|&length| length != 64) {
+        let mut request = request.clone();
+        request.headers.insert("signature", field(&vec![7; length]).parse().unwrap());
+        assert_eq!(request.check(), Err(Code::SignatureInvalid), "{length} bytes");
+    }
+}
+
+#[test]
+fn form_is_strict_even_where_the_signature_would_hold() {
+    let without = |name: &str| params().replace(&format!("\"{name}\" "), "");
+    let with = |more: &str| params().replacen("\"@method\"", &format!("\"@method\" {more}"), 1);
+    let parameter = |from: &str, to: &str| params().replacen(from, to, 1);
+    use Code::{
+        DigestUnsupported, SignatureInvalid, SignatureMalformed, SignaturePolicy, SignatureRequired,
+    };
+    let created = "created=1763900000";
+    let cases: Vec<(&str, String, Code)> = vec![
+        ("empty list", format!("(){PARAMS}"), SignaturePolicy),
+        ("@method", without("@method"), SignaturePolicy),
+        ("@authority", without("@authority"), SignaturePolicy),
+        ("@path", without("@path"), SignaturePolicy),
+        ("@query", without("@query"), SignaturePolicy),
+        (
+            "@query-param for @query",
+            params().replace("\"@query\"", r#""@query-param";name="expand""#),
+            SignaturePolicy,
+        ),
+        ("content-digest", without("content-digest"), SignaturePolicy),
+        ("content-type", params().replace(" \"content-type\"", ""), SignaturePolicy),
+        (
+            "content-digest;key",
+            params().replace("\"content-digest\"", r#""content-digest";key="sha-256""#),
+            SignaturePolicy,
+        ),
+        (
+            "content-digest;bs",
+            params().replace("\"content-digest\"", r#""content-digest";bs"#),
+            SignaturePolicy,
+        ),
+        ("@method;req", params().replace("\"@method\"", r#""@method";req"#), SignatureMalformed),
+        ("content-type;tr", with(r#""content-type";tr"#), SignatureMalformed),
+        ("@path twice", with("\"@path\""), SignatureMalformed),
+        ("unknown derived", with("\"@foo\""), SignatureMalformed),
+        ("@signature-params", with("\"@signature-params\""), SignatureMalformed),
+        ("@status", with("\"@status\""), SignatureMalformed),
+        ("absent field", with("\"x-absent\""), SignatureMalformed),
+        ("upper case", with("\"Content-Type\""), SignatureMalformed),
+        ("token", with("method"), SignatureMalformed),
+        ("no created", parameter(&format!(";{created}"), ""), SignaturePolicy),
+        ("no nonce", parameter(r#";nonce="CQkJCQkJCQkJCQkJCQkJCQ""#, ""), SignaturePolicy),
+        ("no keyid", parameter(r#";keyid="pk_12345""#, ""), SignaturePolicy),
+        ("no tag", parameter(r#";tag="countersign""#, ""), SignaturePolicy),
+        ("other tag", parameter("\"countersign\"", "\"other\""), SignatureRequired),
+        ("tag in another case", parameter("\"countersign\"", "\"Countersign\""), SignatureRequired),
+        ("created twice", parameter(created, &format!("{created};{created}")), SignatureMalformed),
+        ("negative", parameter(created, "created=-1"), SignatureMalformed),
+        ("decimal", parameter(created, "created=1763900000.0"), SignatureMalformed),
+        ("date", parameter(created, "created=@1763900000"), SignatureMalformed),
+        ("boolean", parameter(created, "created"), SignatureMalformed),
+        ("string", parameter(created, "created=\"1763900000\""), SignatureMalformed),
+        ("16 digits", parameter(created, "created=1763900000000000"), SignatureMalformed),
+        ("leading zeros", parameter(created, "created=0001763900000"), SignatureMalformed),
+        ("spaces", params().replacen("\"@path\"", " \"@path\"", 1), SignatureMalformed),
+        ("space in the list", params().replacen('(', "( ", 1), SignatureMalformed),
+        ("space before a parameter", parameter(";created", "; created"), SignatureMalformed),
+        ("unknown parameter", format!("{};x=1", params()), SignatureMalformed),
+        (
+            "expires = created",
+            parameter(created, "created=1763900000;expires=1763900000"),
+            SignatureMalformed,
+        ),
+        (
+            "expires < created",
+            parameter(created, "created=1763900000;expires=1"),
+            SignatureMalformed,
+        ),
+        ("short nonce", parameter("CQkJCQkJCQkJCQkJCQkJCQ", "abc"), SignatureMalformed),
+        (
+            "nonce as token",
+            parameter("\"CQkJCQkJCQkJCQkJCQkJCQ\"", "abcdefghijklmnopq"),
+            SignatureMalformed,
+        ),
+        ("empty keyid", parameter("pk_12345", ""), SignatureMalformed),
+        ("URL as keyid", parameter("pk_12345", "https://evil.test/key"), SignatureMalformed),
+        ("path as keyid", parameter("pk_12345", "../../etc/passwd"), SignatureMalformed),
+        ("SQL as keyid", parameter("pk_12345", "' OR 1=1 --"), SignatureMalformed),
+        ("glob as keyid", parameter("pk_12345", "pk_*******"), SignatureMalformed),
+        ("10 KB keyid", parameter("pk_12345", &"a".repeat(10_000)), Code::HeaderTooLarge),
+        ("long keyid", parameter("pk_12345", &"a".repeat(97)), SignatureMalformed),
+        ("other alg", parameter("\"ed25519\"", "\"hmac-sha256\""), SignatureInvalid),
+        ("alg in another case", parameter("\"ed25519\"", "\"ED25519\""), SignatureInvalid),
+        ("alg none", parameter("\"ed25519\"", "\"none\""), SignatureInvalid),
+        ("alg as token", parameter("\"ed25519\"", "ed25519"), SignatureMalformed),
+        ("item", r#""@method";created=1763900000"#.to_owned(), SignatureMalformed),
+        ("trailing comma", format!("{},", params()), SignatureMalformed),
+        ("other label unpaired", format!("{}, other=()", params()), SignatureMalformed),
+        ("same label twice", format!("{0}, sig={0}", params()), SignatureMalformed),
+    ];
+    for (case, params, expected) in cases {
+        let request = Request::unsigned().signed_as(&params);
+        assert_eq!(request.check(), Err(expected), "{case}: {params:.200}");
+    }
+    let mut many = Request::unsigned();
+    let mut list = ALL.to_owned();
+    for at in 0..27 {
+        many.headers.insert(HeaderName::try_from(format!("x-{at}")).unwrap(), "1".parse().unwrap());
+        list.push_str(&format!(" \"x-{at}\""));
+    }
+    assert_eq!(
+        many.clone().signed_as(&format!("({list}){PARAMS}")).check(),
+        Err(SignatureMalformed)
+    );
+    let list = list.replace(" \"x-26\"", "");
+    assert_eq!(many.signed_as(&format!("({list}){PARAMS}")).check(), Ok(()));
+    let mut weak = Request::unsigned();
+    let md5 = "md5=:Sd/dVLAcvNLSq16eXua5uQ==:";
+    weak.headers.insert("content-digest", md5.parse().unwrap());
+    assert_eq!(weak.signed_as(&params()).check(), Err(DigestUnsupported));
+}
+
+#[test]
+fn parameters_that_are_optional_or_in_another_order_are_accepted() {
+    let accepted = [
+        params().replace(";alg=\"ed25519\"", ""),
+        params().replace("created=1763900000", "created=1763900000;expires=1763900001"),
+        params().replace("created=1763900000", "created=1763900000;expires=2763900000"),
+        params().replace("pk_12345", &"a".repeat(96)),
+        params().replace("CQkJCQkJCQkJCQkJCQkJCQ", "abcdefghijklmnop+/=="),
+        format!(
+            r#"({ALL});tag="countersign";keyid="pk_12345";nonce="CQkJCQkJCQkJCQkJCQkJCQ";created=1763900000"#
+        ),
+        format!(
+            r#"("content-type" "content-digest" "@query" "@path" "@authority" "@method"){PARAMS}"#
+        ),
+        params().replacen(
+            "\"@method\"",
+            r#""@method" "@scheme" "@target-uri" "@request-target" "@query-param";name="expand""#,
+            1,
+        ),
+    ];
+    for params in accepted {
+        assert_eq!(Request::unsigned().signed_as(&params).check(), Ok(()), "{params}");
+    }
+}
+
+#[test]
+fn text_that_is_not_canonical_is_refused_also_in_the_signature() {
+    let padded = Request::signed();
+    let digits = padded.get("signature");
+    for text in
+        [digits.replace("==:", ":"), digits.replace("sig=:", "sig= :"), format!("{digits};x")]
+    {
+        let mut request = padded.clone();
+        request.headers.insert("signature", text.parse().unwrap());
+        assert_eq!(request.check(), Err(Code::SignatureMalformed), "{text}");
+    }
+    // The last digit before the padding has four bits that no byte holds.
+    let at = digits.len() - 4;
+    let other = if &digits[at..=at] == "A" { "B" } else { "A" };
+    let mut request = padded.clone();
+    let text = format!("{}{other}==:", &digits[..at]);
+    request.headers.insert("signature", text.parse().unwrap());
+    assert!(request.check().is_err());
+}
+
+#[test]
+fn fields_that_change_a_request_cannot_be_added_or_repeated() {
+    let added = [
+        ("authorization", Code::SignaturePolicy),
+        ("content-encoding", Code::SignaturePolicy),
+        ("idempotency-key", Code::SignaturePolicy),
+        ("x-http-method-override", Code::SignaturePolicy),
+        ("content-type", Code::SignatureMalformed),
+        ("content-digest", Code::SignatureMalformed),
+    ];
+    for (name, expected) in added {
+        let mut request = Request::signed();
+        let value = request.headers.get(name).cloned();
+        request.headers.append(name, value.unwrap_or(HeaderValue::from_static("x")));
+        assert_eq!(request.check(), Err(expected), "{name}");
+    }
+    let policy = Policy::default().cover_when_present([HeaderName::from_static("x-copy-source")]);
+    let mut request = Request::signed();
+    request.headers.insert("x-copy-source", HeaderValue::from_static("/other"));
+    assert_eq!(request.check_with(&Policy::default(), NOW), Ok(()));
+    let refused = request.check_with(&policy, NOW).unwrap_err();
+    assert_eq!(refused.code(), Code::SignaturePolicy);
+}
+
+#[test]
+fn bytes_that_are_not_ascii_are_never_signed() {
+    for value in [&b"caf\xc3\xa9"[..], b"\xff", b"a\x80b"] {
+        let mut request = Request::unsigned();
+        request.headers.insert("content-type", HeaderValue::from_bytes(value).unwrap());
+        assert_eq!(request.signed_as(&params()).check(), Err(Code::SignatureMalformed));
+    }
+    let mut tab = Request::unsigned();
+    tab.headers.insert("content-type", HeaderValue::from_static("a\tb"));
+    assert_eq!(tab.signed_as(&params()).check(), Ok(()));
+}
+
+#[test]
+fn content_is_covered_whatever_the_method() {
+    let mut request = Request::signed();
+    request.headers.remove("content-digest");
+    assert_eq!(request.check(), Err(Code::SignaturePolicy));
+    let mut read = Request::unsigned();
+    (read.method, read.body) = (Method::GET, Vec::new());
+    read.sign_with(key()).apply(&mut read.headers);
+    assert_eq!(read.check(), Ok(()));
+    read.body = b"more".to_vec();
+    assert_eq!(read.check(), Err(Code::SignaturePolicy));
+    let loose = Policy::default().insecure_allow_unsigned_content();
+    assert_eq!(read.check_with(&loose, NOW), Ok(()));
+}
+
+#[test]
+fn content_that_was_not_announced_is_refused() {
+    let mut read = Request::unsigned();
+    (read.method, read.body) = (Method::GET, Vec::new());
+    read.sign_with(key()).apply(&mut read.headers);
+    let unverified = Unverified::parse(read.head(), Content::Absent, &Policy::default(), NOW);
+    let authentic = unverified.unwrap().unwrap().verify(&key().verifying_key()).unwrap();
+    let mut content = authentic.redeem(Claim::Fresh).unwrap().read();
+    content.update(b"");
+    assert!(content.clone().finish().is_ok());
+    content.update(b"x");
+    assert_eq!(content.finish().unwrap_err(), Rejection::DigestMismatch);
+}
+
+#[test]
+fn our_tag_selects_among_signatures_and_only_ours_counts() {
+    let both = |input: &str, signature: &str| {
+        let mut request = Request::signed();
+        let (own_input, own) = (request.get("signature-input"), request.get("signature"));
+        request.put(&format!("{input}, {own_input}"), &format!("{signature}, {own}"));
+        request.check()
+    };
+    assert_eq!(both(r#"proxy=("@method");tag="proxy""#, "proxy=:AAAA:"), Ok(()));
+    assert_eq!(both(r#"proxy=("@unknown");tag="proxy";x=@1"#, "proxy=:AAAA:"), Ok(()));
+    assert_eq!(both(r#"proxy=()"#, "proxy=:AAAA:"), Ok(()));
+    let ours = r#"other=("@method");tag="countersign""#;
+    assert_eq!(both(ours, "other=:AAAA:"), Err(Code::SignatureMalformed));
+    assert_eq!(both(r#"proxy=("@unknown")"#, "proxy=:AAAA:"), Ok(()));
+    assert_eq!(both("proxy=1", "proxy=:AAAA:"), Err(Code::SignatureMalformed));
+    assert_eq!(both("proxy=()", "proxy=1"), Err(Code::SignatureMalformed));
+    assert_eq!(both("proxy=()", "proxy2=:AAAA:"), Err(Code::SignatureMalformed));
+    let many: Vec<_> = (0..8).map(|at| (format!("p{at}=()"), format!("p{at}=:AA==:"))).collect();
+    let (inputs, signatures): (Vec<_>, Vec<_>) = many.into_iter().unzip();
+    assert_eq!(both(&inputs.join(", "), &signatures.join(", ")), Err(Code::SignatureMalformed));
+    assert_eq!(both(&inputs[1..].join(", "), &signatures[1..].join(", ")), Ok(()));
+}
+
+#[test]
+fn a_label_on_a_second_line_is_the_same_label() {
+    let mut request = Request::signed();
+    let input = request.headers["signature-input"].clone();
+    request.headers.append("signature-input", input);
+    assert_eq!(request.check(), Err(Code::SignatureMalformed));
+}
+
+#[test]
+fn signature_fields_above_8_kib_are_refused_unread() {
+    let mut request = Request::signed();
+    let filler = format!("x=\"{}\"", "a".repeat(8 * 1024));
+    request.headers.append("signature-input", filler.parse().unwrap());
+    assert_eq!(request.check(), Err(Code::HeaderTooLarge));
+}
+
+#[test]
+fn a_public_key_is_no_secret() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let public = key().publishable_key();
+    let encodings = [
+        public.as_bytes().to_vec(),
+        STANDARD.encode(public.as_bytes()).into_bytes(),
+        public.to_string().into_bytes(),
+    ];
+    for secret in encodings {
+        let forger = PrivateKey::hmac_sha256([1; 16], &secret).unwrap();
+        for alg in [";alg=\"hmac-sha256\"", ";alg=\"ed25519\"", ""] {
+            let params = params().replace(";alg=\"ed25519\"", alg);
+            let mut request = Request::unsigned().signed_as(&params);
+            let base = countersign::Candidate::select(&request.head().into(), None).unwrap();
+            let forged = forger.sign(base.signature_base().as_bytes());
+            request.headers.insert("signature", field(&forged).parse().unwrap());
+            assert_eq!(request.check(), Err(Code::SignatureInvalid), "{alg}");
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_is_not_fresh_ends_the_request() {
+    let second = std::time::Duration::from_secs(1);
+    let cases = [
+        (Claim::Replayed, Code::SignatureReplayed),
+        (Claim::TooOld { retry_after: second }, Code::SignatureStale),
+        (Claim::ShareUsedUp { retry_after: second }, Code::RateLimited),
+    ];
+    let request = Request::signed();
+    for (claim, expected) in cases {
+        let unverified =
+            Unverified::parse(request.head(), Content::Present, &Policy::default(), NOW);
+        let authentic = unverified.unwrap().unwrap().verify(&key().verifying_key()).unwrap();
+        assert_eq!(authentic.redeem(claim).unwrap_err().code(), expected);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_answered_like_a_bad_signature() {
+    let request = Request::signed();
+    let unverified = Unverified::parse(request.head(), Content::Present, &Policy::default(), NOW);
+    let unverified = unverified.unwrap().unwrap();
+    let nobody = PrivateKey::ed25519(&[77; 32]).verifying_key();
+    assert_eq!(unverified.refuse_unknown_key(&nobody), Rejection::Invalid);
+    assert_eq!(unverified.verify(&nobody).unwrap_err(), Rejection::Invalid);
+}
+
+#[test]
+fn signing_leaves_no_room_for_another_reading() {
+    let sign = |change: fn(&mut Request)| {
+        let mut request = Request::unsigned();
+        change(&mut request);
+        let nonce = Nonce::from_random([9; 16]);
+        Signer::new(key()).sign(&request.head(), &request.body, NOW, &nonce).is_ok()
+    };
+    assert!(sign(|_| {}));
+    assert!(!sign(|it| it.uri = "/a//b".parse().unwrap()));
+    assert!(!sign(|it| it.uri = "/a?".parse().unwrap()));
+    assert!(!sign(|it| drop(it.headers.append("content-type", HeaderValue::from_static("x")))));
+    assert!(!sign(|it| drop(
+        it.headers.insert("content-type", HeaderValue::from_bytes(b"\xe9").unwrap())
+    )));
+    assert!(!sign(|it| drop(
+        it.headers.insert("content-digest", HeaderValue::from_static("sha-256=:AA==:"))
+    )));
+    assert!(!sign(|it| it.put("sig=()", "sig=:AAAA:")));
+    assert!(sign(|it| it.put("other=()", "other=:AAAA:")));
+    assert!(!sign(|it| it.put("other=(", "other=:AAAA:")));
+}
+
+proptest! {
+    #[test]
+    fn no_signature_fields_panic_and_none_of_them_pass(
+        input in "(sig=)?[\\x20-\\x7e\\t]{0,200}",
+        signature in "(sig=:)?[\\x20-\\x7e\\t]{0,100}",
+    ) {
+        let mut request = Request::unsigned();
+        if let (Ok(input), Ok(signature)) = (input.parse(), signature.parse()) {
+            request.headers.insert("signature-input", input);
+            request.headers.insert("signature", signature);
+            prop_assert!(request.check().is_err());
+        }
+    }
+
+    #[test]
+    fn a_mutated_signature_input_never_passes(at in 0usize..400, byte in 0x20u8..0x7f) {
+        let mut request = Request::signed();
+        let mut text = request.get("signature-input").into_bytes();
+        let at = at % text.len();
+        prop_assume!(text[at] != byte);
+        text[at] = byte;
+        request.headers.insert("signature-input", HeaderValue::from_bytes(&text).unwrap());
+        prop_assert!(request.check().is_err());
+    }
+
+    #[test]
+    fn whatever_is_signed_is_verified(
+        path in "(/[A-Za-z0-9_~!$&'()*+,;=:@-]{1,12}){1,4}",
+        query in proptest::option::of("[A-Za-z0-9_~!$&'()*+,;=:@/?-]{1,40}"),
+        method in "[A-Z]{1,10}",
+        body: Vec<u8>,
+        value in "[\\x21-\\x7e]([\\x20-\\x7e]{0,40}[\\x21-\\x7e])?",
+    ) {
+        let mut request = Request::unsigned();
+        let target = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+        request.uri = target.parse().unwrap();
+        request.method = method.parse().unwrap();
+        request.body = body;
+        request.headers.insert("content-type", value.parse().unwrap());
+        request.sign_with(key()).apply(&mut request.headers);
+        prop_assert_eq!(request.check(), Ok(()));
+    }
+}
