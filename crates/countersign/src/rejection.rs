@@ -140,6 +140,81 @@ impl Code {
     }
 }
 
+impl Code {
+    /// What it means, in a few words that are the same for every request.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::SignatureRequired => "A signature is required",
+            Self::SignatureMalformed => "The signature fields are malformed",
+            Self::SignaturePolicy => "The signature does not cover what it has to",
+            Self::SignatureStale => "The signature is outside its time",
+            Self::SignatureReplayed => "The signature was used before",
+            Self::SignatureInvalid => "The signature does not hold",
+            Self::DigestMismatch => "The content is not what was signed",
+            Self::DigestUnsupported => "The digest algorithm is not supported",
+            Self::KeyRequired => "A publishable key is required",
+            Self::KeyUnknown => "The publishable key is unknown",
+            Self::KeyRevoked => "The key was revoked",
+            Self::KeyExpired => "The key has expired",
+            Self::KeyQuarantined => "The key is quarantined",
+            Self::KeyForbidden => "The key may not do this",
+            Self::AmbiguousCredential => "The request carries two credentials",
+            Self::Misdirected => "The request is for another server",
+            Self::BadTarget => "The target is refused",
+            Self::BadRequest => "The request is malformed",
+            Self::MethodNotAllowed => "The method is not allowed",
+            Self::RequestTimeout => "The content did not arrive in time",
+            Self::ContentTooLarge => "The content is too large",
+            Self::UriTooLong => "The target is too long",
+            Self::HeaderTooLarge => "The signature fields are too large",
+            Self::RateLimited => "Too many requests",
+            Self::ReplayStoreUnavailable | Self::RegistryUnavailable => {
+                "The service cannot verify requests now"
+            }
+            Self::Misconfigured => "The service is misconfigured",
+        }
+    }
+
+    /// What the caller can do about it.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::SignatureRequired => {
+                "sign the request as Accept-Signature says, with a private key"
+            }
+            Self::SignatureMalformed => "compare the signature fields with RFC 9421 section 4",
+            Self::SignaturePolicy => {
+                "cover what Accept-Signature lists, and send created, nonce, keyid and tag"
+            }
+            Self::SignatureStale => "set the clock by the Date of this answer and sign again",
+            Self::SignatureReplayed => "sign every attempt anew, with a nonce of its own",
+            Self::SignatureInvalid => {
+                "check that the key is registered here, and that nothing changes the request on its way"
+            }
+            Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
+            Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",
+            Self::KeyRequired => "send the publishable key in X-Api-Key",
+            Self::KeyUnknown => "check the publishable key, and that it is registered here",
+            Self::KeyRevoked | Self::KeyExpired => "use another key",
+            Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
+            Self::AmbiguousCredential => "send one credential",
+            Self::Misdirected => "send the request to the host that it names",
+            Self::BadTarget => {
+                "send a path without dot segments, empty segments and encoded slashes, and no bare ?"
+            }
+            Self::BadRequest => "send a well-formed request with one Host",
+            Self::MethodNotAllowed => "use one of the methods in Allow",
+            Self::RequestTimeout => "send the content faster",
+            Self::ContentTooLarge => "send less content",
+            Self::UriTooLong => "send a shorter target",
+            Self::HeaderTooLarge => "send smaller signature fields",
+            Self::RateLimited | Self::ReplayStoreUnavailable | Self::RegistryUnavailable => {
+                "try again, signed anew, after the time in Retry-After"
+            }
+            Self::Misconfigured => "ask the operator of this service to read its log",
+        }
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -253,8 +328,8 @@ pub enum Malformed {
     NotAnInnerList,
     #[error("a member of Signature is not a byte sequence")]
     NotAByteSequence,
-    #[error("{0}")]
-    Component(BadComponent),
+    #[error("a covered component is none that RFC 9421 allows")]
+    Component(#[from] BadComponent),
     #[error("more than 32 components are covered")]
     TooManyComponents,
     #[error("a component is covered twice")]
@@ -283,7 +358,7 @@ pub enum Malformed {
     OutsideTheHead,
     #[error("the covered field {0} occurs more than once")]
     RepeatedField(String),
-    #[error("{0}")]
+    #[error("the signature base cannot be made")]
     Base(#[from] BadBase),
 }
 

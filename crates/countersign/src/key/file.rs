@@ -1,11 +1,36 @@
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-use super::{KeyError, PrivateKey, PublishableKey, VerifyingKey};
+use super::{KeyError, PrivateKey, ProvenKey, PublishableKey, VerifyingKey, jwk, openssh, pem};
+
+pub(super) const WANTED: &str = "an Ed25519 key or an HMAC-SHA256 secret";
+const MAX_FILE: usize = 64 * 1024;
 
 /// What opens an encrypted key file. Wiped on drop, and prints nothing.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
+impl Passphrase {
+    /// The passphrase of these bytes, as they are typed: no line end belongs to it.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passphrase").finish_non_exhaustive()
+    }
+}
+
 /// The key in a file, whatever the file's form.
+///
+/// Read are PKCS#8 PEM (also encrypted), SPKI PEM, JWK (`OKP` with `Ed25519`, and `oct`), OpenSSH Ed25519 keys (also
+/// encrypted), the one-line `sk_…` and `pk_…`, and the `.pub` file of [`ProvenKey::proof`].
 #[derive(Debug)]
 pub enum KeyFile {
     /// A private key.
@@ -14,4 +39,75 @@ pub enum KeyFile {
     Public(VerifyingKey),
     /// The publishable key of an HMAC secret, which only names it.
     Named(PublishableKey),
+}
+
+impl KeyFile {
+    /// Reads the content of a key file.
+    ///
+    /// # Errors
+    ///
+    /// A [`KeyError`]: a wrong kind of key is named, an encrypted one asks for its passphrase.
+    pub fn parse(content: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
+        if content.len() > MAX_FILE {
+            return Err(KeyError::Damaged("it is too large for a key"));
+        }
+        let text = std::str::from_utf8(content).map_err(|_| KeyError::UnknownForm)?.trim();
+        if text.is_empty() {
+            Err(KeyError::Empty)
+        } else if text.contains("-----BEGIN ") {
+            pem::parse(text, passphrase)
+        } else if text.starts_with('{') {
+            jwk::parse(text)
+        } else if openssh::is_public(text) {
+            openssh::parse_public(text).map(Self::Public)
+        } else if text.lines().nth(1).is_some() {
+            ProvenKey::from_proof(text).map(|proven| Self::Public(proven.key().clone()))
+        } else {
+            parse_line(text)
+        }
+    }
+
+    /// The private key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::WrongKind`] if it is a public one.
+    pub fn into_private(self) -> Result<PrivateKey, KeyError> {
+        let found = match self {
+            Self::Private(key) => return Ok(key),
+            Self::Public(_) => "a public key",
+            Self::Named(_) => "the publishable key of an HMAC secret",
+        };
+        Err(KeyError::WrongKind { found, wanted: "a private key" })
+    }
+
+    /// What signatures of this key are verified with.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::WrongKind`] if it only names an HMAC secret.
+    pub fn into_verifying_key(self) -> Result<VerifyingKey, KeyError> {
+        match self {
+            Self::Private(key) => Ok(key.verifying_key()),
+            Self::Public(key) => Ok(key),
+            Self::Named(key) => key.to_verifying_key(),
+        }
+    }
+
+    /// The publishable half.
+    pub fn publishable_key(&self) -> PublishableKey {
+        match self {
+            Self::Private(key) => key.publishable_key(),
+            Self::Public(key) => key.publishable_key(),
+            Self::Named(key) => *key,
+        }
+    }
+}
+
+fn parse_line(text: &str) -> Result<KeyFile, KeyError> {
+    match text.parse::<PublishableKey>() {
+        Ok(key) => Ok(key.to_verifying_key().map_or(KeyFile::Named(key), KeyFile::Public)),
+        Err(KeyError::WrongKind { .. }) => text.parse().map(KeyFile::Private),
+        Err(error) => Err(error),
+    }
 }

@@ -1,7 +1,8 @@
 use std::{fmt, str::FromStr};
 
-use ed25519_dalek::Signer as _;
+use ed25519_dalek::{Signer as _, pkcs8::KeypairBytes};
 use hmac::Mac;
+use pkcs8::{EncodePrivateKey as _, LineEnding};
 use zeroize::Zeroizing;
 
 use super::{KeyError, PublishableKey, VerifyingKey, hmac::HmacKey, text};
@@ -62,6 +63,23 @@ impl PrivateKey {
             Secret::Ed25519(key) => key.sign(base).to_bytes().to_vec(),
             Secret::HmacSha256(key) => key.after(base).finalize().into_bytes().to_vec(),
         }
+    }
+
+    /// The PKCS#8 PEM form of an Ed25519 key (RFC 8410 §7), as `openssl genpkey` writes it. Whoever reads it can sign.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::WrongKind`] for an HMAC secret, which that form does not have.
+    pub fn expose_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
+        let Secret::Ed25519(key) = &self.0 else {
+            return Err(KeyError::WrongKind {
+                found: "an HMAC secret, which PKCS#8 does not have",
+                wanted: "an Ed25519 key",
+            });
+        };
+        // Without the public half: openssl writes none, and older versions of it read none.
+        let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+        pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Damaged("it cannot be encoded"))
     }
 
     /// The text form `sk_…`. Whoever reads it can sign.

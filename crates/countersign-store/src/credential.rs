@@ -1,0 +1,179 @@
+use std::{fmt, str::FromStr, sync::Arc};
+
+use countersign::{PublishableKey, Timestamp, VerifyingKey};
+
+/// A program that calls the API. It owns credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// Its name, which is unique: 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
+    pub name: String,
+    /// Its environment, `live` or `test` or another: 1 to 16 of `a-z 0-9 -`.
+    pub environment: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+/// The number of a credential: its row in the store, never a text from the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialId(i64);
+
+impl CredentialId {
+    /// The credential with this number.
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+/// One key pair of an application, as a server knows it.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its number.
+    pub id: CredentialId,
+    /// Whose it is.
+    pub application: Arc<Application>,
+    /// What people call it: up to 64 printable characters.
+    pub label: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// What its signatures are verified with, prepared for use.
+    pub key: VerifyingKey,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// From when on it is no longer good.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Credential {
+    /// The publishable half.
+    pub fn publishable_key(&self) -> PublishableKey {
+        self.key.publishable_key()
+    }
+
+    /// What it is good for at this time.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let expired = self.expires_at.is_some_and(|at| at <= now);
+        match self.state {
+            State::Revoked => Standing::Revoked,
+            State::Active | State::Retiring | State::Quarantined if expired => Standing::Expired,
+            State::Active | State::Retiring => Standing::Active,
+            State::Quarantined => Standing::Quarantined,
+        }
+    }
+}
+
+/// Where a credential is in its life, as a store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In use.
+    Active,
+    /// Replaced by another one, and good until it expires.
+    Retiring,
+    /// Reads only, never writes.
+    Quarantined,
+    /// No longer good, for ever.
+    Revoked,
+}
+
+impl State {
+    /// `active`, `retiring`, `quarantined` or `revoked`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Quarantined => "quarantined",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text names no state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown state of a credential")]
+pub struct UnknownState;
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let all = [Self::Active, Self::Retiring, Self::Quarantined, Self::Revoked];
+        all.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    }
+}
+
+/// What a credential is good for at a given time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Reads and writes.
+    Active,
+    /// Reads only.
+    Quarantined,
+    /// Nothing: its time is over.
+    Expired,
+    /// Nothing: it was revoked.
+    Revoked,
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::PrivateKey;
+
+    use super::*;
+
+    #[test]
+    fn standing_follows_from_state_and_time() {
+        let now = Timestamp::from_unix(100);
+        let standing = |state, expires_at: Option<u64>| {
+            let application = Application {
+                name: "shop".into(),
+                environment: "live".into(),
+                created_at: Timestamp::from_unix(1),
+            };
+            let credential = Credential {
+                id: CredentialId::new(1),
+                application: Arc::new(application),
+                label: String::new(),
+                state,
+                key: PrivateKey::ed25519(&[5; 32]).verifying_key(),
+                created_at: Timestamp::from_unix(1),
+                expires_at: expires_at.map(Timestamp::from_unix),
+                revoked_at: None,
+            };
+            credential.standing(now)
+        };
+        let table = [
+            (State::Active, None, Standing::Active),
+            (State::Active, Some(101), Standing::Active),
+            (State::Active, Some(100), Standing::Expired),
+            (State::Retiring, Some(101), Standing::Active),
+            (State::Retiring, Some(99), Standing::Expired),
+            (State::Quarantined, None, Standing::Quarantined),
+            (State::Quarantined, Some(99), Standing::Expired),
+            (State::Revoked, None, Standing::Revoked),
+            (State::Revoked, Some(99), Standing::Revoked),
+        ];
+        for (state, expires_at, expected) in table {
+            assert_eq!(standing(state, expires_at), expected, "{state} {expires_at:?}");
+        }
+    }
+
+    #[test]
+    fn states_print_as_they_are_read() {
+        for state in [State::Active, State::Retiring, State::Quarantined, State::Revoked] {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert_eq!("Active".parse::<State>(), Err(UnknownState));
+    }
+}

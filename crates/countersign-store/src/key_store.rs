@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use countersign::{KeyId, Timestamp};
+
+use crate::{Credential, StoreError};
+
+/// Finds credentials.
+pub trait KeyStore: Send + Sync + 'static {
+    /// The credential that this publishable key or JWK thumbprint names, whatever its state; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot answer; the request is then refused with 503.
+    fn find(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Arc<Credential>>, StoreError>> + Send;
+}
+
+impl<T: KeyStore> KeyStore for Arc<T> {
+    async fn find(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Credential>>, StoreError> {
+        T::find(self, id, now).await
+    }
+}

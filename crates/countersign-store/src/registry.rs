@@ -1,0 +1,359 @@
+mod cache;
+mod error;
+mod row;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use countersign::{KeyId, ProvenKey, PublishableKey, Timestamp};
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use self::error::RegistryError;
+use self::{
+    cache::Cache,
+    row::{ApplicationRow, CredentialRow, seconds},
+};
+use crate::{Application, Ceiling, Credential, KeyStore, State, StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a write waits for another process that holds the database.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The applications and credentials that a service knows, in an SQLite file.
+///
+/// Lookups are cached for 5 s: what this registry changes takes effect at once here, and within 5 s in other processes
+/// that have the same file open.
+///
+/// For Ed25519 the file holds nothing that could sign. With HMAC credentials it holds their secrets as they are, and
+/// whoever reads it can sign for them.
+#[derive(Debug)]
+pub struct Registry {
+    pool: SqlitePool,
+    cache: Cache,
+}
+
+impl Registry {
+    /// Opens an existing registry, `sqlite:FILE`, and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; the file is left as it was.
+    pub async fn open(url: &str) -> Result<Self, RegistryError> {
+        let file = file_of(url)?;
+        if !Path::new(file).exists() {
+            return Err(RegistryError::Missing);
+        }
+        Self::connect(file).await
+    }
+
+    /// Opens a registry, `sqlite:FILE`, and makes the file if there is none: readable by its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; an existing file is left as it was.
+    pub async fn open_or_create(url: &str) -> Result<Self, RegistryError> {
+        let file = file_of(url)?;
+        create(Path::new(file)).map_err(RegistryError::CannotOpen)?;
+        Self::connect(file).await
+    }
+
+    async fn connect(file: &str) -> Result<Self, RegistryError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .busy_timeout(PATIENCE)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A revocation or a ceiling that was confirmed survives the loss of power.
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(PATIENCE.saturating_mul(2))
+            .connect_with(options)
+            .await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(Self { pool, cache: Cache::default() })
+    }
+
+    /// Adds an application.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::BadName`], [`RegistryError::Exists`], or the database's.
+    pub async fn add_application(
+        &self,
+        name: &str,
+        environment: &str,
+        now: Timestamp,
+    ) -> Result<Application, RegistryError> {
+        row::check_name(name)?;
+        row::check_environment(environment)?;
+        let added = sqlx::query(
+            "INSERT INTO application (name, environment, created_at) VALUES (?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(name)
+        .bind(environment)
+        .bind(seconds(now))
+        .execute(&self.pool)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(RegistryError::Exists("an application with this name"));
+        }
+        Ok(Application { name: name.into(), environment: environment.into(), created_at: now })
+    }
+
+    /// The applications, by name.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn applications(&self) -> Result<Vec<Application>, RegistryError> {
+        let rows: Vec<ApplicationRow> = sqlx::query_as(
+            "SELECT name, environment, created_at FROM application
+             WHERE removed_at IS NULL ORDER BY name",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Application::from).collect())
+    }
+
+    /// One application.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], or the database's.
+    pub async fn application(&self, name: &str) -> Result<Application, RegistryError> {
+        let row: Option<ApplicationRow> = sqlx::query_as(
+            "SELECT name, environment, created_at FROM application
+             WHERE removed_at IS NULL AND name = ?",
+        )
+        .bind(name)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(Application::from).ok_or(RegistryError::NotFound("application"))
+    }
+
+    /// Removes an application whose credentials are all revoked. Its name is free again; its keys stay known, so that
+    /// nobody can register them as their own.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::InUse`], [`RegistryError::NotFound`], or the database's.
+    pub async fn remove_application(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        // One statement, so that no credential can be added between the question and the answer.
+        let removed = sqlx::query(
+            "UPDATE application SET removed_at = ? WHERE name = ? AND removed_at IS NULL
+             AND NOT EXISTS (SELECT 1 FROM credential
+                             WHERE application_id = application.id AND state <> 'revoked')",
+        )
+        .bind(seconds(now))
+        .bind(name)
+        .execute(&self.pool)
+        .await?;
+        if removed.rows_affected() == 0 {
+            self.application(name).await?;
+            return Err(RegistryError::InUse);
+        }
+        Ok(())
+    }
+
+    /// Registers a key for an application. It is active at once.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Exists`] if any application ever had this key, [`RegistryError::NotFound`] for the application,
+    /// [`RegistryError::BadName`] for the label, or the database's.
+    pub async fn add_credential(
+        &self,
+        application: &str,
+        label: &str,
+        key: &ProvenKey,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Arc<Credential>, RegistryError> {
+        row::check_label(label)?;
+        let key = key.key();
+        let publishable_key = key.publishable_key();
+        let thumbprint =
+            key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string());
+        let added = sqlx::query(
+            "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret,
+                                     label, state, created_at, expires_at)
+             SELECT id, ?, ?, ?, ?, ?, ?, ? FROM application
+             WHERE name = ? AND removed_at IS NULL
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(publishable_key.to_string())
+        .bind(thumbprint)
+        .bind(key.hmac_secret())
+        .bind(label)
+        .bind(State::Active.as_str())
+        .bind(seconds(now))
+        .bind(expires_at.map(seconds))
+        .bind(application)
+        .execute(&self.pool)
+        .await?;
+        if added.rows_affected() == 0 {
+            self.application(application).await?;
+            return Err(RegistryError::Exists("this key"));
+        }
+        // It may have been asked for before, and be remembered as unknown.
+        self.cache.forget(key);
+        self.credential(&KeyId::Publishable(publishable_key)).await
+    }
+
+    /// The credentials of an application, or of all, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`] for the application, or the database's.
+    pub async fn credentials(
+        &self,
+        application: Option<&str>,
+    ) -> Result<Vec<Arc<Credential>>, RegistryError> {
+        if let Some(name) = application {
+            self.application(name).await?;
+        }
+        let rows: Vec<CredentialRow> = sqlx::query_as(concat!(
+            row::select_credential!(),
+            " WHERE a.removed_at IS NULL AND (?1 IS NULL OR a.name = ?1) ORDER BY c.id"
+        ))
+        .bind(application)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|row| row.into_credential().map(Arc::new)).collect()
+    }
+
+    /// One credential, past every cache.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
+    pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
+        let row = self.row(id).await?.ok_or(RegistryError::NotFound("key"))?;
+        row.into_credential().map(Arc::new)
+    }
+
+    /// Revokes a key for ever: at once here, and within 5 s in other processes. One that is revoked already stays so,
+    /// with the time at which it was.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], or the database's.
+    pub async fn revoke(
+        &self,
+        key: &PublishableKey,
+        now: Timestamp,
+    ) -> Result<Revocation, RegistryError> {
+        let revoked = sqlx::query(
+            "UPDATE credential SET state = 'revoked', revoked_at = ?
+             WHERE publishable_key = ? AND state <> 'revoked'",
+        )
+        .bind(seconds(now))
+        .bind(key.to_string())
+        .execute(&self.pool)
+        .await?;
+        let credential = self.credential(&KeyId::Publishable(*key)).await?;
+        self.cache.forget(&credential.key);
+        Ok(match revoked.rows_affected() {
+            0 => Revocation::WasRevoked(credential),
+            _ => Revocation::Revoked(credential),
+        })
+    }
+
+    async fn row(&self, id: &KeyId) -> Result<Option<CredentialRow>, RegistryError> {
+        let query = match id {
+            KeyId::Publishable(_) => {
+                concat!(row::select_credential!(), " WHERE c.publishable_key = ?")
+            }
+            KeyId::Thumbprint(_) => concat!(row::select_credential!(), " WHERE c.thumbprint = ?"),
+        };
+        Ok(sqlx::query_as(query).bind(id.to_string()).fetch_optional(&self.pool).await?)
+    }
+}
+
+/// What a revocation found.
+#[derive(Clone, Debug)]
+pub enum Revocation {
+    /// The credential is revoked now.
+    Revoked(Arc<Credential>),
+    /// It had been revoked before, and nothing changed.
+    WasRevoked(Arc<Credential>),
+}
+
+impl KeyStore for Registry {
+    async fn find(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Credential>>, StoreError> {
+        if let Some(known) = self.cache.get(id, now) {
+            return Ok(known);
+        }
+        let generation = self.cache.generation();
+        let unavailable = |error| StoreError::because("the registry cannot be read", error);
+        let row = self.row(id).await.map_err(unavailable)?;
+        let credential = match row.map(CredentialRow::into_credential).transpose() {
+            Ok(credential) => credential.map(Arc::new),
+            // A row that somebody put there past the checks names nobody.
+            Err(error) => {
+                tracing::error!(%error, %id, "a registered key cannot be used");
+                None
+            }
+        };
+        self.cache.put(id, credential.clone(), now, generation);
+        Ok(credential)
+    }
+}
+
+impl Ceiling for Registry {
+    async fn load(&self) -> Result<Option<Timestamp>, StoreError> {
+        let unreadable = "the replay ceiling cannot be read";
+        let ceiling: Option<i64> = sqlx::query_scalar("SELECT seconds FROM replay_ceiling")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| StoreError::because(unreadable, error))?;
+        let ceiling = ceiling.map(u64::try_from).transpose();
+        let ceiling = ceiling.map_err(|error| StoreError::because(unreadable, error))?;
+        Ok(ceiling.map(Timestamp::from_unix))
+    }
+
+    async fn raise(&self, to: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO replay_ceiling (id, seconds) VALUES (1, ?)
+             ON CONFLICT (id) DO UPDATE SET seconds = max(seconds, excluded.seconds)",
+        )
+        .bind(seconds(to))
+        .execute(&self.pool)
+        .await
+        .map_err(|error| StoreError::because("the replay ceiling cannot be written", error))?;
+        Ok(())
+    }
+}
+
+fn file_of(url: &str) -> Result<&str, RegistryError> {
+    let file = url.strip_prefix("sqlite:").ok_or(RegistryError::UnsupportedUrl)?;
+    match file.strip_prefix("//").unwrap_or(file) {
+        "" | ":memory:" => Err(RegistryError::UnsupportedUrl),
+        file => Ok(file),
+    }
+}
+
+fn create(file: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        opened => opened.map(drop),
+    }
+}

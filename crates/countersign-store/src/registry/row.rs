@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use countersign::{KeyError, PublishableKey, Timestamp, VerifyingKey};
+
+use super::RegistryError;
+use crate::{Application, Credential, CredentialId};
+
+/// The columns of a [`CredentialRow`].
+macro_rules! select_credential {
+    () => {
+        "SELECT c.id, c.publishable_key, c.hmac_secret, c.label, c.state, c.created_at,
+                c.expires_at, c.revoked_at, a.name, a.environment, a.created_at AS added_at
+         FROM credential c JOIN application a ON a.id = c.application_id"
+    };
+}
+pub(super) use select_credential;
+
+#[derive(sqlx::FromRow)]
+pub(super) struct ApplicationRow {
+    name: String,
+    environment: String,
+    created_at: i64,
+}
+
+impl From<ApplicationRow> for Application {
+    fn from(row: ApplicationRow) -> Self {
+        Self { name: row.name, environment: row.environment, created_at: time(row.created_at) }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct CredentialRow {
+    id: i64,
+    publishable_key: String,
+    hmac_secret: Option<Vec<u8>>,
+    label: String,
+    state: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+    name: String,
+    environment: String,
+    added_at: i64,
+}
+
+impl CredentialRow {
+    pub(super) fn into_credential(mut self) -> Result<Credential, RegistryError> {
+        let id = self.id;
+        let secret = self.hmac_secret.take().map(zeroize::Zeroizing::new);
+        let key = self.publishable_key.parse().and_then(|publishable: PublishableKey| {
+            match (&secret, publishable.as_bytes().try_into()) {
+                (Some(secret), Ok(id)) => VerifyingKey::hmac_sha256(id, secret),
+                _ => publishable.to_verifying_key(),
+            }
+        });
+        let damaged =
+            |what, source: Option<KeyError>| RegistryError::DamagedRow { id, what, source };
+        Ok(Credential {
+            id: CredentialId::new(id),
+            application: Arc::new(Application {
+                name: self.name,
+                environment: self.environment,
+                created_at: time(self.added_at),
+            }),
+            label: self.label,
+            state: self.state.parse().map_err(|_| damaged("its state", None))?,
+            key: key.map_err(|error| damaged("its key", Some(error)))?,
+            created_at: time(self.created_at),
+            expires_at: self.expires_at.map(time),
+            revoked_at: self.revoked_at.map(time),
+        })
+    }
+}
+
+/// A time as a column holds it.
+pub(super) fn seconds(time: Timestamp) -> i64 {
+    // A timestamp has at most 15 digits, which always fit.
+    i64::try_from(time.unix()).unwrap_or(i64::MAX)
+}
+
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(u64::try_from(seconds).unwrap_or(0))
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), RegistryError> {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if first && name.len() <= 64 && name.bytes().all(rest) {
+        return Ok(());
+    }
+    let form = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit";
+    Err(RegistryError::BadName(form))
+}
+
+pub(super) fn check_environment(environment: &str) -> Result<(), RegistryError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=16).contains(&environment.len()) && environment.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(RegistryError::BadName("an environment has 1 to 16 of a-z 0-9 -"))
+}
+
+pub(super) fn check_label(label: &str) -> Result<(), RegistryError> {
+    if label.chars().count() <= 64 && !label.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(RegistryError::BadName("a label has at most 64 characters and no control character"))
+}

@@ -1,0 +1,282 @@
+//! The registry on real files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{fs, path::PathBuf};
+
+use countersign::{KeyId, PrivateKey, ProvenKey, Timestamp};
+use countersign_store::{Ceiling, KeyStore, Registry, RegistryError, Revocation, Standing, State};
+use sqlx::{Connection, SqliteConnection};
+use tempfile::TempDir;
+
+const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("registry.sqlite")
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:{}", self.file().display())
+    }
+
+    async fn registry(&self) -> Registry {
+        Registry::open_or_create(&self.url()).await.unwrap()
+    }
+
+    async fn raw(&self, statement: &'static str) {
+        let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+fn key(seed: u8) -> PrivateKey {
+    PrivateKey::ed25519(&[seed; 32])
+}
+
+fn id(key: &PrivateKey) -> KeyId {
+    KeyId::Publishable(key.publishable_key())
+}
+
+async fn with_key(folder: &Folder, key: &PrivateKey) -> Registry {
+    let registry = folder.registry().await;
+    registry.add_application("shop", "live", NOW).await.unwrap();
+    registry.add_credential("shop", "first", &ProvenKey::from(key), None, NOW).await.unwrap();
+    registry
+}
+
+#[tokio::test]
+async fn what_is_registered_is_found_also_after_reopening() {
+    let folder = Folder::new();
+    let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let registry = with_key(&folder, &key(1)).await;
+    registry.add_credential("shop", "", &ProvenKey::from(&hmac), Some(NOW), NOW).await.unwrap();
+    drop(registry);
+    let registry = Registry::open(&folder.url()).await.unwrap();
+    let found = registry.find(&id(&key(1)), NOW).await.unwrap().unwrap();
+    assert_eq!(found.application.name, "shop");
+    assert_eq!(
+        (found.label.as_str(), found.state, found.created_at),
+        ("first", State::Active, NOW)
+    );
+    let thumbprint = KeyId::Thumbprint(key(1).verifying_key().thumbprint().unwrap());
+    let by_thumbprint = registry.find(&thumbprint, NOW).await.unwrap().unwrap();
+    assert_eq!(by_thumbprint.id, found.id);
+    let found = registry.find(&id(&hmac), NOW).await.unwrap().unwrap();
+    assert!(found.key.verify(b"base", &hmac.sign(b"base")).is_ok());
+    assert_eq!(found.standing(NOW), Standing::Expired);
+    assert!(registry.find(&id(&key(9)), NOW).await.unwrap().is_none());
+    assert_eq!(registry.credentials(Some("shop")).await.unwrap().len(), 2);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let _registry = folder.registry().await;
+    let mode = fs::metadata(folder.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_application_for_ever() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    registry.add_application("other", "live", NOW).await.unwrap();
+    let again = async |application| {
+        registry.add_credential(application, "", &ProvenKey::from(&key(1)), None, NOW).await
+    };
+    assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
+    assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
+    assert!(matches!(again("nobody").await, Err(RegistryError::NotFound("application"))));
+    registry.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
+    registry.remove_application("shop", NOW).await.unwrap();
+    assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
+}
+
+#[tokio::test]
+async fn names_are_unique_and_of_one_form() {
+    let folder = Folder::new();
+    let registry = folder.registry().await;
+    registry.add_application("shop", "live", NOW).await.unwrap();
+    let twice = registry.add_application("shop", "test", NOW).await;
+    assert!(matches!(twice, Err(RegistryError::Exists(_))));
+    for (name, environment) in [
+        ("", "live"),
+        ("-a", "live"),
+        ("a b", "live"),
+        ("a\n", "live"),
+        ("é", "live"),
+        ("a", ""),
+        ("a", "Live"),
+    ] {
+        let refused = registry.add_application(name, environment, NOW).await;
+        assert!(matches!(refused, Err(RegistryError::BadName(_))), "{name:?} {environment:?}");
+    }
+    let label = "a\u{7}";
+    let refused =
+        registry.add_credential("shop", label, &ProvenKey::from(&key(1)), None, NOW).await;
+    assert!(matches!(refused, Err(RegistryError::BadName(_))));
+}
+
+#[tokio::test]
+async fn an_application_is_removed_only_when_its_keys_are_revoked() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    assert!(matches!(registry.remove_application("shop", NOW).await, Err(RegistryError::InUse)));
+    registry.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    registry.remove_application("shop", NOW).await.unwrap();
+    assert!(registry.applications().await.unwrap().is_empty());
+    let again = registry.remove_application("shop", NOW).await;
+    assert!(matches!(again, Err(RegistryError::NotFound(_))));
+    registry.add_application("shop", "live", NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revocation_is_effective_at_once_here_and_within_five_seconds_elsewhere() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    let elsewhere = folder.registry().await;
+    let standing = async |registry: &Registry, now: u64| {
+        let now = Timestamp::from_unix(NOW.unix() + now);
+        registry.find(&id(&key(1)), now).await.unwrap().unwrap().standing(now)
+    };
+    assert_eq!(standing(&registry, 0).await, Standing::Active);
+    assert_eq!(standing(&elsewhere, 0).await, Standing::Active);
+    let revoked = registry.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    assert!(matches!(revoked, Revocation::Revoked(_)));
+    assert_eq!(standing(&registry, 0).await, Standing::Revoked);
+    assert_eq!(standing(&elsewhere, 4).await, Standing::Active);
+    assert_eq!(standing(&elsewhere, 5).await, Standing::Revoked);
+    let later = Timestamp::from_unix(NOW.unix() + 100);
+    let again = registry.revoke(&key(1).publishable_key(), later).await.unwrap();
+    let Revocation::WasRevoked(credential) = again else { panic!("{again:?}") };
+    assert_eq!(credential.revoked_at, Some(NOW));
+    let unknown = registry.revoke(&key(2).publishable_key(), NOW).await;
+    assert!(matches!(unknown, Err(RegistryError::NotFound("key"))));
+}
+
+#[tokio::test]
+async fn a_key_that_was_asked_for_too_early_is_found_once_it_is_registered() {
+    let folder = Folder::new();
+    let registry = folder.registry().await;
+    assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none());
+    registry.add_application("shop", "live", NOW).await.unwrap();
+    registry.add_credential("shop", "", &ProvenKey::from(&key(1)), None, NOW).await.unwrap();
+    assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_does_not_freeze_an_answer() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
+    folder.raw("UPDATE credential SET state = 'revoked'").await;
+    let before = Timestamp::from_unix(NOW.unix() - 1);
+    let found = registry.find(&id(&key(1)), before).await.unwrap().unwrap();
+    assert_eq!(found.standing(before), Standing::Revoked);
+}
+
+#[tokio::test]
+async fn a_key_that_was_put_there_past_the_checks_names_nobody() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    let weak = countersign::PublishableKey::ed25519([0; 32]).to_string();
+    let mut connection = SqliteConnection::connect(&folder.url()).await.unwrap();
+    sqlx::query("UPDATE credential SET publishable_key = ?")
+        .bind(&weak)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let id = KeyId::Publishable(weak.parse().unwrap());
+    assert!(registry.find(&id, NOW).await.unwrap().is_none());
+    let shown = registry.credential(&id).await;
+    assert!(matches!(shown, Err(RegistryError::DamagedRow { .. })));
+}
+
+#[tokio::test]
+async fn the_ceiling_never_falls_and_outlives_the_process() {
+    let folder = Folder::new();
+    let registry = folder.registry().await;
+    assert_eq!(registry.load().await.unwrap(), None);
+    registry.raise(NOW).await.unwrap();
+    registry.raise(Timestamp::from_unix(5)).await.unwrap();
+    drop(registry);
+    assert_eq!(folder.registry().await.load().await.unwrap(), Some(NOW));
+}
+
+#[tokio::test]
+async fn a_locked_registry_says_so_and_loses_nothing() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    let mut holder = SqliteConnection::connect(&folder.url()).await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
+    let refused = registry.add_application("other", "live", NOW).await;
+    assert!(matches!(refused, Err(RegistryError::Locked)), "{refused:?}");
+    assert!(registry.raise(NOW).await.is_err());
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    registry.add_application("other", "live", NOW).await.unwrap();
+    assert_eq!(registry.applications().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_read_only_registry_says_so() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    // What a file system mounted read-only answers, as SQLite's own switch gives it.
+    registry.add_application("before", "live", NOW).await.unwrap();
+    drop(registry);
+    let url = format!("{}?mode=ro", folder.url());
+    let opened = SqliteConnection::connect(&url).await.unwrap();
+    let error = sqlx::query("DELETE FROM application").execute(&mut { opened }).await.unwrap_err();
+    assert!(matches!(RegistryError::from(error), RegistryError::ReadOnly));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let folder = Folder::new();
+    drop(with_key(&folder, &key(1)).await);
+    folder
+        .raw(
+            "INSERT INTO _sqlx_migrations
+             (version, description, success, checksum, execution_time)
+             VALUES (9999, 'from the future', 1, x'00', 0)",
+        )
+        .await;
+    let refused = Registry::open(&folder.url()).await;
+    assert!(matches!(refused, Err(RegistryError::NewerSchema)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_registry_is_refused_and_left_as_it_is() {
+    let folder = Folder::new();
+    fs::write(folder.file(), "this is no database, but somebody's notes\n".repeat(50)).unwrap();
+    let before = fs::read(folder.file()).unwrap();
+    let refused = Registry::open_or_create(&folder.url()).await;
+    assert!(matches!(refused, Err(RegistryError::Damaged)), "{refused:?}");
+    assert_eq!(fs::read(folder.file()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_or_folder_that_is_not_there_is_named() {
+    let folder = Folder::new();
+    let missing = Registry::open(&folder.url()).await;
+    assert!(matches!(missing, Err(RegistryError::Missing)));
+    assert!(!folder.file().exists());
+    let nowhere = format!("sqlite:{}/no/such/folder/registry.sqlite", folder.0.path().display());
+    let refused = Registry::open_or_create(&nowhere).await;
+    assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{refused:?}");
+    for url in ["", "registry.sqlite", "sqlite:", "sqlite::memory:", "postgres://localhost/x"] {
+        let refused = Registry::open_or_create(url).await;
+        assert!(matches!(refused, Err(RegistryError::UnsupportedUrl)), "{url}");
+    }
+}

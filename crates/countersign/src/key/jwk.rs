@@ -1,0 +1,79 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{KeyError, KeyFile, PrivateKey, PublishableKey, VerifyingKey, file::WANTED};
+use crate::Algorithm;
+
+/// A JSON Web Key (RFC 7517) with the members that are read here. A member that occurs twice is an error; others are
+/// ignored, as §4 asks.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: Option<String>,
+    alg: Option<String>,
+    kid: Option<String>,
+    x: Option<String>,
+    d: Option<Zeroizing<String>>,
+    k: Option<Zeroizing<String>>,
+}
+
+pub(super) fn parse(text: &str) -> Result<KeyFile, KeyError> {
+    let jwk: Jwk = serde_json::from_str(text).map_err(|_| KeyError::Damaged("it is no JWK"))?;
+    let wrong = |found| Err(KeyError::WrongKind { found, wanted: WANTED });
+    match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+        ("OKP", Some("Ed25519")) => ed25519(&jwk),
+        ("OKP", Some("X25519")) => wrong("an X25519 key"),
+        ("OKP", _) => wrong("an Edwards-curve key that is not Ed25519"),
+        ("oct", _) => hmac(&jwk).map(KeyFile::Private),
+        ("RSA", _) => wrong("an RSA key"),
+        ("EC", _) => wrong("an elliptic-curve (ECDSA) key"),
+        _ => wrong("a JWK of another kind"),
+    }
+}
+
+/// RFC 8037 §2.
+fn ed25519(jwk: &Jwk) -> Result<KeyFile, KeyError> {
+    if !matches!(jwk.alg.as_deref(), None | Some("EdDSA" | "Ed25519")) {
+        return Err(KeyError::Damaged("its alg is not that of an Ed25519 key"));
+    }
+    let x = jwk.x.as_deref().ok_or(KeyError::Damaged("its member x is missing"))?;
+    let x = VerifyingKey::ed25519(&*bytes_32(x)?)?;
+    let Some(d) = &jwk.d else { return Ok(KeyFile::Public(x)) };
+    let key = PrivateKey::ed25519(&*bytes_32(d)?);
+    if key.publishable_key() != x.publishable_key() {
+        return Err(KeyError::Mismatched);
+    }
+    Ok(KeyFile::Private(key))
+}
+
+/// RFC 7518 §6.4. The identifier is the one that `kid` names; a secret from elsewhere gets one that is derived from it.
+fn hmac(jwk: &Jwk) -> Result<PrivateKey, KeyError> {
+    if !matches!(jwk.alg.as_deref(), None | Some("HS256")) {
+        return Err(KeyError::Damaged("its alg is not HS256"));
+    }
+    let k = jwk.k.as_deref().ok_or(KeyError::Damaged("its member k is missing"))?;
+    let secret = URL_SAFE_NO_PAD.decode(k).map(Zeroizing::new);
+    let secret = secret.map_err(|_| KeyError::Damaged("its member k is not base64url"))?;
+    let named = jwk.kid.as_deref().and_then(|kid| kid.parse::<PublishableKey>().ok());
+    let id = match named.filter(|key| key.algorithm() == Algorithm::HmacSha256) {
+        Some(key) => key.as_bytes().try_into().ok(),
+        None => derived_id(&secret),
+    };
+    PrivateKey::hmac_sha256(id.ok_or(KeyError::Damaged("its kid is no identifier"))?, &secret)
+}
+
+fn derived_id(secret: &[u8]) -> Option<[u8; 16]> {
+    let mut hash = Sha256::new_with_prefix(b"countersign hmac-sha256 key id\0");
+    hash.update(secret);
+    hash.finalize().first_chunk().copied()
+}
+
+fn bytes_32(digits: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    match URL_SAFE_NO_PAD.decode_slice(digits, bytes.as_mut_slice()) {
+        Ok(32) => Ok(bytes),
+        _ => Err(KeyError::Damaged("one of its members is not 32 bytes of base64url")),
+    }
+}
