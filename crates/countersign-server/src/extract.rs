@@ -1,0 +1,65 @@
+//! The axum extractors. The layer decides, these deliver.
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::{Request, request::Parts};
+
+use crate::{
+    Caller,
+    layer::Passed,
+    refusal::{Reason, answer},
+};
+
+/// The caller of a signed request, and what `T` extracts from its verified content, as in `Signed<Json<Order>>`.
+///
+/// A handler that takes this cannot run on an unsigned request, and the content it gets is the content that was signed,
+/// byte for byte, whatever other layers did to the body.
+#[derive(Clone, Debug)]
+pub struct Signed<T>(pub Caller, pub T);
+
+/// The caller of a signed request, without its content. For signed reads.
+#[derive(Clone, Debug)]
+pub struct SignedBy(pub Caller);
+
+/// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
+#[derive(Clone, Debug)]
+pub struct Publishable(pub Caller);
+
+impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Response> {
+        let (head, _) = request.into_parts();
+        let passed = Passed::of(&head.extensions, head.version)?;
+        let (Some(caller), Some(content)) = (passed.signed().cloned(), passed.content.clone())
+        else {
+            return Err(answer(&Reason::SignatureRequired, &passed.circumstances));
+        };
+        let request = Request::from_parts(head, Body::from(content));
+        let content = T::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        Ok(Self(caller, content))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SignedBy {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
+        let passed = Passed::of(&head.extensions, head.version)?;
+        let refused = || answer(&Reason::SignatureRequired, &passed.circumstances);
+        passed.signed().cloned().map(Self).ok_or_else(refused)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Publishable {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
+        let passed = Passed::of(&head.extensions, head.version)?;
+        let refused = || answer(&Reason::KeyRequired, &passed.circumstances);
+        passed.caller.clone().map(Self).ok_or_else(refused)
+    }
+}

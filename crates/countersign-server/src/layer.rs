@@ -1,0 +1,236 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use countersign::Target;
+use countersign_store::{KeyStore, NonceStore};
+use http::{HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Caller, Verifier,
+    caller::Proof,
+    refusal::{Circumstances, Reason, answer},
+    verifier::{Admitted, Arrival},
+};
+
+/// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
+pub struct VerifierLayer<K, N> {
+    verifier: Arc<Verifier<K, N>>,
+}
+
+impl<K, N> VerifierLayer<K, N> {
+    pub(crate) const fn new(verifier: Arc<Verifier<K, N>>) -> Self {
+        Self { verifier }
+    }
+}
+
+impl<K, N> Clone for VerifierLayer<K, N> {
+    fn clone(&self) -> Self {
+        Self { verifier: Arc::clone(&self.verifier) }
+    }
+}
+
+impl<K, N> std::fmt::Debug for VerifierLayer<K, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("VerifierLayer").field(&self.verifier).finish()
+    }
+}
+
+impl<S, K, N> Layer<S> for VerifierLayer<K, N> {
+    type Service = VerifierService<S, K, N>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        VerifierService { verifier: Arc::clone(&self.verifier), service }
+    }
+}
+
+/// A service behind a [`Verifier`].
+pub struct VerifierService<S, K, N> {
+    verifier: Arc<Verifier<K, N>>,
+    service: S,
+}
+
+impl<S: Clone, K, N> Clone for VerifierService<S, K, N> {
+    fn clone(&self) -> Self {
+        Self { verifier: Arc::clone(&self.verifier), service: self.service.clone() }
+    }
+}
+
+impl<S, K, N> std::fmt::Debug for VerifierService<S, K, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifierService").finish_non_exhaustive()
+    }
+}
+
+/// What the layer leaves in a request's extensions for extractors: whatever they refuse is answered as the layer
+/// would.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed {
+    pub(crate) caller: Option<Caller>,
+    /// The content of a signed request, as it was signed.
+    pub(crate) content: Option<Bytes>,
+    pub(crate) circumstances: Circumstances,
+}
+
+impl Passed {
+    /// What the layer left, or the answer to a request that did not pass it.
+    pub(crate) fn of<B: From<Bytes>>(
+        extensions: &http::Extensions,
+        version: http::Version,
+    ) -> Result<&Self, Response<B>> {
+        extensions.get().ok_or_else(|| {
+            tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
+            answer(&Reason::NoLayer, &Circumstances::unknown(version))
+        })
+    }
+
+    /// The caller of a signed request.
+    pub(crate) fn signed(&self) -> Option<&Caller> {
+        self.caller.as_ref().filter(|caller| caller.proof() == Proof::Signed)
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<S, K, N, B, C> Service<Request<B>> for VerifierService<S, K, N>
+where
+    S: Service<Request<B>, Response = Response<C>> + Clone + Send + 'static,
+    S::Future: Send,
+    K: KeyStore,
+    N: NonceStore,
+    B: Body + From<Bytes> + Send + 'static,
+    B::Data: Send,
+    C: From<Bytes>,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was polled ready is the one to call.
+        let waiting = self.service.clone();
+        let mut service = std::mem::replace(&mut self.service, waiting);
+        let verifier = Arc::clone(&self.verifier);
+        Box::pin(async move {
+            match verifier.check(request).await {
+                Ok((request, kept_private)) => {
+                    let mut response = service.call(request).await?;
+                    if kept_private == KeptPrivate::Yes {
+                        let no_store = HeaderValue::from_static("no-store");
+                        response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
+                    }
+                    Ok(response)
+                }
+                Err((reason, circumstances)) => Ok(answer(&reason, &circumstances)),
+            }
+        })
+    }
+}
+
+/// Whether caches may keep the answer when the handler says nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeptPrivate {
+    Yes,
+    No,
+}
+
+impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
+    async fn check<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<(Request<B>, KeptPrivate), (Reason, Circumstances)>
+    where
+        B: Body + From<Bytes> + Send,
+    {
+        let now = self.now();
+        let (mut head, body) = request.into_parts();
+        let arrival = Arrival::of(&body);
+        let circumstances = self.circumstances(&head, arrival.content, now);
+        let uri = original_uri(&head);
+        let target = Target::new(&uri, head.version);
+        let admitted = match self.admit(&head, target, arrival, now).await {
+            Ok(admitted) => admitted,
+            Err(reason) => return Err((reason, circumstances)),
+        };
+        let (caller, content, body, kept_private) = match admitted {
+            Admitted::Open => (None, None, body, KeptPrivate::No),
+            Admitted::Publishable(caller) => (Some(caller), None, body, KeptPrivate::Yes),
+            Admitted::Signed(caller, claimed) => match self.read_content(body, claimed).await {
+                Ok(content) => {
+                    (Some(caller), Some(content.clone()), B::from(content), KeptPrivate::Yes)
+                }
+                Err(reason) => return Err((reason, circumstances)),
+            },
+        };
+        head.extensions.insert(Passed { caller, content, circumstances });
+        Ok((Request::from_parts(head, body), kept_private))
+    }
+}
+
+/// The URI as it was received: a nested router sees a shortened one.
+#[cfg(feature = "axum")]
+fn original_uri(head: &http::request::Parts) -> http::Uri {
+    let original = head.extensions.get::<axum::extract::OriginalUri>();
+    original.map_or_else(|| head.uri.clone(), |original| original.0.clone())
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri(head: &http::request::Parts) -> http::Uri {
+    head.uri.clone()
+}
+
+/// Asks for a signature on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only
+/// inside of a [`VerifierLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct RequireSigned;
+
+impl<S> Layer<S> for RequireSigned {
+    type Service = RequireSignedService<S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        RequireSignedService { service }
+    }
+}
+
+/// A service behind [`RequireSigned`].
+#[derive(Clone, Debug)]
+pub struct RequireSignedService<S> {
+    service: S,
+}
+
+impl<S, B, C> Service<Request<B>> for RequireSignedService<S>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    C: From<Bytes> + Send + 'static,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match Passed::of(request.extensions(), request.version()) {
+            Ok(passed) if passed.signed().is_some() => Box::pin(self.service.call(request)),
+            Ok(passed) => {
+                let response = answer(&Reason::SignatureRequired, &passed.circumstances);
+                Box::pin(std::future::ready(Ok(response)))
+            }
+            Err(response) => Box::pin(std::future::ready(Ok(response))),
+        }
+    }
+}

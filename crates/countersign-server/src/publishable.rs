@@ -1,0 +1,172 @@
+//! Finds the publishable key of an unsigned read.
+
+use countersign::{KeyError, PublishableKey};
+use http::{HeaderName, header::COOKIE, request::Parts};
+
+use crate::refusal::Reason;
+
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const NAME: &str = "api_key";
+
+/// Where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter `api_key`
+/// and the cookie `api_key`. Whoever switches one off ignores what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyLocations {
+    header: Use,
+    query: Use,
+    cookie: Use,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Read,
+    Ignored,
+}
+
+impl Default for KeyLocations {
+    fn default() -> Self {
+        Self { header: Use::Read, query: Use::Read, cookie: Use::Read }
+    }
+}
+
+/// The publishable keys that a request carries, outside its signature.
+#[derive(Debug, Default)]
+pub(crate) struct Presented {
+    key: Option<PublishableKey>,
+    in_query: bool,
+}
+
+impl KeyLocations {
+    /// No key in the `X-Api-Key` field.
+    pub const fn without_header(mut self) -> Self {
+        self.header = Use::Ignored;
+        self
+    }
+
+    /// No key in the query, where logs and histories keep it.
+    pub const fn without_query(mut self) -> Self {
+        self.query = Use::Ignored;
+        self
+    }
+
+    /// No key in a cookie.
+    pub const fn without_cookie(mut self) -> Self {
+        self.cookie = Use::Ignored;
+        self
+    }
+
+    /// The one key that a request presents, however often.
+    pub(crate) fn find(&self, head: &Parts, query: Option<&str>) -> Result<Presented, Reason> {
+        let mut presented = Presented::default();
+        if self.header == Use::Read {
+            for value in head.headers.get_all(X_API_KEY) {
+                let text = value.to_str().map_err(|_| Reason::UnknownPublishable)?;
+                presented.add(text.trim_matches([' ', '\t']))?;
+            }
+        }
+        if self.query == Use::Read {
+            for text in values(query.unwrap_or(""), '&') {
+                presented.add(text)?;
+                presented.in_query = true;
+            }
+        }
+        if self.cookie == Use::Read {
+            for cookies in head.headers.get_all(COOKIE) {
+                // What is in other cookies is none of our business.
+                let cookies = String::from_utf8_lossy(cookies.as_bytes());
+                for text in values(&cookies, ';') {
+                    presented.add(text)?;
+                }
+            }
+        }
+        Ok(presented)
+    }
+}
+
+impl Presented {
+    fn add(&mut self, text: &str) -> Result<(), Reason> {
+        let key = text.parse().map_err(|error| match error {
+            KeyError::WrongKind { .. } => Reason::PrivateKeyShown,
+            _ => Reason::UnknownPublishable,
+        })?;
+        match self.key.replace(key) {
+            Some(other) if other != key => Err(Reason::TwoKeys),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) const fn key(&self) -> Option<PublishableKey> {
+        self.key
+    }
+
+    /// A signed request carries no other key than the one it is signed with, and none in its URL.
+    pub(crate) fn agrees_with(&self, signing: Option<&countersign::KeyId>) -> Result<(), Reason> {
+        let same = match (self.key, signing) {
+            (Some(shown), Some(countersign::KeyId::Publishable(signing))) => shown == *signing,
+            (Some(_), _) => false,
+            (None, _) => true,
+        };
+        if same && !self.in_query { Ok(()) } else { Err(Reason::TwoKeys) }
+    }
+}
+
+fn values(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let pairs = text.split(separator).filter_map(|pair| pair.trim_matches(' ').split_once('='));
+    pairs.filter(|(name, _)| *name == NAME).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn find(
+        locations: KeyLocations,
+        headers: &[(&str, &str)],
+        query: &str,
+    ) -> Result<Presented, Reason> {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        locations.find(&head, Some(query))
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_may_be_and_only_there() {
+        let key = PublishableKey::ed25519([7; 32]);
+        let text = key.to_string();
+        let all = KeyLocations::default();
+        let in_header = [("x-api-key", text.as_str())];
+        let in_cookie = format!("a=b; api_key={text}; c");
+        let in_cookie = [("cookie", in_cookie.as_str())];
+        let in_query = format!("a=b&api_key={text}");
+        let found = |found: Result<Presented, Reason>| found.unwrap().key();
+        assert_eq!(found(find(all, &in_header, "")), Some(key));
+        assert_eq!(found(find(all, &in_cookie, "")), Some(key));
+        assert_eq!(found(find(all, &[], &in_query)), Some(key));
+        assert_eq!(found(find(all, &in_header, &in_query)), Some(key));
+        assert_eq!(found(find(all, &[], "xapi_key=1&api_keys=2&api_key")), None);
+        assert_eq!(found(find(all.without_header(), &in_header, "")), None);
+        assert_eq!(found(find(all.without_cookie(), &in_cookie, "")), None);
+        assert_eq!(found(find(all.without_query(), &[], &in_query)), None);
+    }
+
+    #[test]
+    fn two_keys_and_what_is_no_key_are_refused() {
+        let one = PublishableKey::ed25519([7; 32]).to_string();
+        let two = PublishableKey::ed25519([8; 32]).to_string();
+        let private = countersign::PrivateKey::ed25519(&[7; 32]).expose_text();
+        let all = KeyLocations::default();
+        let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
+        assert_eq!(header(&private), Some(Reason::PrivateKeyShown));
+        assert_eq!(header(""), Some(Reason::UnknownPublishable));
+        assert_eq!(header("pk_1"), Some(Reason::UnknownPublishable));
+        let query = format!("api_key={two}");
+        assert_eq!(find(all, &[("x-api-key", &one)], &query).err(), Some(Reason::TwoKeys));
+        let both = [("x-api-key", one.as_str()), ("x-api-key", two.as_str())];
+        assert_eq!(find(all, &both, "").err(), Some(Reason::TwoKeys));
+    }
+}

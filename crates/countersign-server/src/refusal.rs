@@ -1,0 +1,244 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign::{Code, Content, Policy, Rejection, Timestamp};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use time::{OffsetDateTime, macros::format_description};
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const ACCEPT_SIGNATURE: header::HeaderName = header::HeaderName::from_static("accept-signature");
+const WANT_CONTENT_DIGEST: header::HeaderName =
+    header::HeaderName::from_static("want-content-digest");
+const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+
+/// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
+pub(crate) const METHODS: [http::Method; 7] = [
+    http::Method::GET,
+    http::Method::HEAD,
+    http::Method::OPTIONS,
+    http::Method::POST,
+    http::Method::PUT,
+    http::Method::PATCH,
+    http::Method::DELETE,
+];
+
+/// Why a request does not reach its handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Rejected(Rejection),
+    Method,
+    HttpVersion,
+    SignatureRequired,
+    KeyRequired,
+    UnknownPublishable,
+    /// A private key in the place of a publishable one. Whoever logs it must not log what was sent.
+    PrivateKeyShown,
+    TwoKeys,
+    Revoked,
+    Expired,
+    Quarantined,
+    ContentTooLarge {
+        limit: usize,
+    },
+    ContentTimeout,
+    ContentBroken,
+    SignedTrailer,
+    RegistryUnavailable,
+    ReplayStoreUnavailable,
+    /// A route without the layer: our own mistake.
+    NoLayer,
+}
+
+impl From<Rejection> for Reason {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl Reason {
+    pub(crate) const fn code(&self) -> Code {
+        match self {
+            Self::Rejected(rejection) => rejection.code(),
+            Self::Method => Code::MethodNotAllowed,
+            Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
+            Self::SignatureRequired | Self::PrivateKeyShown => Code::SignatureRequired,
+            Self::KeyRequired => Code::KeyRequired,
+            Self::UnknownPublishable => Code::KeyUnknown,
+            Self::TwoKeys => Code::AmbiguousCredential,
+            Self::Revoked => Code::KeyRevoked,
+            Self::Expired => Code::KeyExpired,
+            Self::Quarantined => Code::KeyQuarantined,
+            Self::ContentTooLarge { .. } => Code::ContentTooLarge,
+            Self::ContentTimeout => Code::RequestTimeout,
+            Self::RegistryUnavailable => Code::RegistryUnavailable,
+            Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
+            Self::NoLayer => Code::Misconfigured,
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            reason => reason.code().status(),
+        }
+    }
+
+    /// What is wrong with this request: its form, never the values it holds, and never a fact about a key that the
+    /// caller has not proven to have.
+    fn detail(&self) -> String {
+        let text = match self {
+            Self::Rejected(rejection) => return with_source(rejection),
+            Self::ContentTooLarge { limit } => {
+                return format!("the content is larger than {limit} bytes");
+            }
+            Self::Method => "the method is none that is served here",
+            Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
+            Self::SignatureRequired => "this request has to be signed",
+            Self::PrivateKeyShown => "a private key was sent in the place of a publishable key",
+            Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
+            Self::UnknownPublishable => "the publishable key is not known here",
+            Self::TwoKeys => {
+                "the request carries two different keys, or a key in the URL beside a signature"
+            }
+            Self::Revoked => "the key was revoked",
+            Self::Expired => "the key has expired",
+            Self::Quarantined => "the key is quarantined: it reads, and does not write",
+            Self::ContentTimeout => "the content did not arrive in time",
+            Self::ContentBroken => "the content broke off or is malformed",
+            Self::SignedTrailer => "signature and digest fields do not belong in trailers",
+            Self::RegistryUnavailable => "the key registry cannot be asked",
+            Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
+            Self::NoLayer => "this route is not behind the verifier",
+        };
+        text.to_owned()
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after(),
+            Self::RegistryUnavailable | Self::ReplayStoreUnavailable => {
+                Some(Duration::from_secs(5))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The whole chain of reasons, since a problem has no `source()`.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// What an answer to a refused request depends on besides the reason.
+#[derive(Clone, Debug)]
+pub(crate) struct Circumstances {
+    pub(crate) version: Version,
+    pub(crate) content: Content,
+    pub(crate) accept_signature: Option<HeaderValue>,
+    pub(crate) now: Timestamp,
+}
+
+impl Circumstances {
+    pub(crate) fn new(
+        policy: &Policy,
+        version: Version,
+        headers: &HeaderMap,
+        content: Content,
+        now: Timestamp,
+    ) -> Self {
+        let accept_signature =
+            HeaderValue::try_from(policy.accept_signature(headers, content)).ok();
+        Self { version, content, accept_signature, now }
+    }
+}
+
+impl Circumstances {
+    /// For a route that is not behind the layer.
+    pub(crate) const fn unknown(version: Version) -> Self {
+        let now = Timestamp::from_unix(0);
+        Self { version, content: Content::Present, accept_signature: None, now }
+    }
+}
+
+/// The answer to a refused request: problem details (RFC 9457) with the headers that say what to do.
+///
+/// The [`Code`] is in the response's extensions, for layers that log or count.
+pub(crate) fn answer<B: From<Bytes>>(
+    reason: &Reason,
+    circumstances: &Circumstances,
+) -> Response<B> {
+    let (code, status) = (reason.code(), reason.status());
+    let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
+    tracing::debug!(%code, request_id, detail = reason.detail(), "request refused");
+    let problem = serde_json::json!({
+        "type": format!("urn:countersign:problem:{code}"),
+        "title": code.title(),
+        "status": status.as_u16(),
+        "code": code.as_str(),
+        "detail": reason.detail(),
+        "hint": code.hint(),
+        "request_id": request_id,
+    });
+    let mut response = Response::new(B::from(Bytes::from(problem.to_string())));
+    *response.status_mut() = status;
+    response.extensions_mut().insert(code);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(request_id) = HeaderValue::try_from(request_id) {
+        headers.insert(X_REQUEST_ID, request_id);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §11.6.1 asks for a challenge. RFC 9421 registers no scheme; this name is the customary one.
+        let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+        headers.extend(
+            circumstances.accept_signature.clone().map(|wanted| (ACCEPT_SIGNATURE, wanted)),
+        );
+    }
+    match code {
+        Code::SignatureStale => {
+            headers.extend(http_date(circumstances.now).map(|date| (header::DATE, date)));
+        }
+        Code::DigestUnsupported => {
+            let wanted = HeaderValue::from_static("sha-256=10, sha-512=5");
+            headers.insert(WANT_CONTENT_DIGEST, wanted);
+        }
+        Code::MethodNotAllowed => {
+            let methods = METHODS.map(|method| method.to_string()).join(", ");
+            headers.extend(
+                HeaderValue::try_from(methods).ok().map(|methods| (header::ALLOW, methods)),
+            );
+        }
+        _ => {}
+    }
+    if let Some(wait) = reason.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    // Content that nobody reads must not be taken for the next request.
+    let unread = circumstances.content == Content::Present
+        || matches!(
+            code,
+            Code::BadRequest | Code::HeaderTooLarge | Code::UriTooLong | Code::MethodNotAllowed
+        );
+    if unread && circumstances.version <= Version::HTTP_11 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// RFC 9110 §5.6.7.
+fn http_date(at: Timestamp) -> Option<HeaderValue> {
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at.unix()).ok()?).ok()?;
+    HeaderValue::try_from(at.format(&format).ok()?).ok()
+}

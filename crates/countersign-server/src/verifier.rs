@@ -1,0 +1,290 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use countersign::{
+    Algorithm, Claimed, Content, KeyId, Origins, Policy, PrivateKey, RequestHead, Target,
+    Timestamp, Unverified, VerifyingKey,
+};
+use countersign_store::{KeyStore, NonceStore, Standing};
+use http::{Version, request::Parts};
+use http_body::Body;
+
+use crate::{
+    Access, KeyLocations, VerifierLayer,
+    caller::{Caller, Proof},
+    content::ContentLimit,
+    publishable::Presented,
+    refusal::{Circumstances, METHODS, Reason},
+};
+
+/// Decides what a request may do: finds its key, checks it, claims its nonce and reads its content, in that order.
+///
+/// Required is what has no safe default: the origins served, where keys are found, and where nonces are remembered.
+/// [`Verifier::layer`] puts it in front of a service.
+pub struct Verifier<K, N> {
+    origins: Origins,
+    keys: K,
+    nonces: N,
+    policy: Policy,
+    clock: Clock,
+    key_locations: KeyLocations,
+    limit: ContentLimit,
+    open_paths: Vec<String>,
+    nobody: Nobody,
+}
+
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Keys that nobody has: what unknown key ids are verified with, so that the time of a refusal does not tell which
+/// keys exist.
+struct Nobody {
+    ed25519: VerifyingKey,
+    hmac: Option<VerifyingKey>,
+}
+
+impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
+    /// A verifier for these origins, with [`Policy::default`] and the system's clock.
+    pub fn new(origins: Origins, keys: K, nonces: N) -> Self {
+        let hmac = PrivateKey::hmac_sha256([0; 16], &[0; 32]).ok();
+        let nobody = Nobody {
+            ed25519: PrivateKey::ed25519(&[0; 32]).verifying_key(),
+            hmac: hmac.map(|key| key.verifying_key()),
+        };
+        Self {
+            origins,
+            keys,
+            nonces,
+            policy: Policy::default(),
+            clock: Arc::new(system_clock),
+            key_locations: KeyLocations::default(),
+            limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
+            open_paths: Vec::new(),
+            nobody,
+        }
+    }
+
+    /// What a signature has to prove.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where the time comes from. Default: the system's clock.
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where unsigned reads may carry their publishable key. Default: everywhere.
+    pub fn key_locations(mut self, locations: KeyLocations) -> Self {
+        self.key_locations = locations;
+        self
+    }
+
+    /// The most content that a signed request may have, in bytes. Default: 1 MiB.
+    pub fn content_limit(mut self, bytes: usize) -> Self {
+        self.limit.bytes = bytes;
+        self
+    }
+
+    /// The longest that the content of a signed request may take to arrive. Default: 30 s.
+    pub fn content_timeout(mut self, time: Duration) -> Self {
+        self.limit.time = time;
+        self
+    }
+
+    /// Lets anyone call this exact path, with any method and content, and nobody checks what they send. For health
+    /// checks. A signature that is present is verified all the same.
+    pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
+        self.open_paths.push(path.into());
+        self
+    }
+
+    /// The layer that verifies requests before the service behind it sees them.
+    ///
+    /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
+    /// under a shortened URI, must not get around it.
+    pub fn layer(self) -> VerifierLayer<K, N> {
+        VerifierLayer::new(Arc::new(self))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(crate) fn circumstances(
+        &self,
+        head: &Parts,
+        content: Content,
+        now: Timestamp,
+    ) -> Circumstances {
+        Circumstances::new(&self.policy, head.version, &head.headers, content, now)
+    }
+
+    /// Everything that can be said before the content is read.
+    pub(crate) async fn admit(
+        &self,
+        head: &Parts,
+        target: Target<'_>,
+        arrival: Arrival,
+        now: Timestamp,
+    ) -> Result<Admitted, Reason> {
+        if head.version < Version::HTTP_11 {
+            return Err(Reason::HttpVersion);
+        }
+        if !METHODS.contains(&head.method) {
+            return Err(Reason::Method);
+        }
+        let refuse = countersign::Rejection::from;
+        target.check().map_err(refuse)?;
+        let origin = self.origins.resolve(&head.uri, &head.headers);
+        let origin = origin.map_err(countersign::Rejection::from)?;
+        let presented = self.key_locations.find(head, target.query())?;
+        let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
+        let Arrival { content, announced } = arrival;
+        match Unverified::parse(request, content, &self.policy, now)? {
+            Some(unverified) => {
+                self.limit.check_announced(announced)?;
+                presented.agrees_with(unverified.key_id())?;
+                self.admit_signed(head, unverified, content, now).await
+            }
+            None => self.admit_unsigned(head, target, presented, content, now).await,
+        }
+    }
+
+    async fn admit_signed(
+        &self,
+        head: &Parts,
+        unverified: Unverified,
+        content: Content,
+        now: Timestamp,
+    ) -> Result<Admitted, Reason> {
+        let credential = match unverified.key_id() {
+            Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
+            None => None,
+        };
+        let Some(credential) = credential else {
+            let nobody = self.nobody.like(unverified.key_id());
+            return Err(unverified.refuse_unknown_key(nobody).into());
+        };
+        let authentic = unverified.verify(&credential.key)?;
+        // The caller has proven to have the key: only from here on are they told facts about it.
+        match credential.standing(now) {
+            Standing::Active => {}
+            Standing::Quarantined => {
+                if Access::by_default(&head.method, content) == Access::Signed {
+                    return Err(Reason::Quarantined);
+                }
+            }
+            Standing::Expired => return Err(Reason::Expired),
+            Standing::Revoked => return Err(Reason::Revoked),
+        }
+        let nonce_use = authentic.nonce_use(credential.id.get());
+        let claim = self.nonces.claim(&nonce_use, now).await.map_err(replay_store_unavailable)?;
+        let claimed = authentic.redeem(claim)?;
+        Ok(Admitted::Signed(Caller::new(credential, Proof::Signed), claimed))
+    }
+
+    async fn admit_unsigned(
+        &self,
+        head: &Parts,
+        target: Target<'_>,
+        presented: Presented,
+        content: Content,
+        now: Timestamp,
+    ) -> Result<Admitted, Reason> {
+        if self.open_paths.iter().any(|path| path == target.path()) {
+            return Ok(Admitted::Open);
+        }
+        match Access::by_default(&head.method, content) {
+            Access::Signed => return Err(Reason::SignatureRequired),
+            Access::Publishable | Access::Open => {}
+        }
+        let key = presented.key().ok_or(Reason::KeyRequired)?;
+        let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        let credential = found.map_err(registry_unavailable)?.ok_or(Reason::UnknownPublishable)?;
+        match credential.standing(now) {
+            Standing::Active | Standing::Quarantined => {
+                Ok(Admitted::Publishable(Caller::new(credential, Proof::Publishable)))
+            }
+            Standing::Expired => Err(Reason::Expired),
+            Standing::Revoked => Err(Reason::Revoked),
+        }
+    }
+
+    /// The content of a signed request, which is what was signed.
+    pub(crate) async fn read_content<B: Body>(
+        &self,
+        body: B,
+        claimed: Claimed,
+    ) -> Result<Bytes, Reason> {
+        let (content, countersign::Intact { .. }) = self.limit.read(body, claimed).await?;
+        Ok(content)
+    }
+}
+
+/// What the head says of the content.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) content: Content,
+    /// The least number of bytes that will come.
+    announced: u64,
+}
+
+impl Arrival {
+    pub(crate) fn of(body: &impl Body) -> Self {
+        let size = body.size_hint();
+        let absent = body.is_end_stream() || size.exact() == Some(0);
+        let content = if absent { Content::Absent } else { Content::Present };
+        Self { content, announced: size.lower() }
+    }
+}
+
+/// What a request may do, from its head alone.
+pub(crate) enum Admitted {
+    /// Anyone may do this.
+    Open,
+    /// A read by a known publishable key.
+    Publishable(Caller),
+    /// A signed request, whose content is still to be compared with its digest.
+    Signed(Caller, Claimed),
+}
+
+impl Nobody {
+    fn like(&self, id: Option<&KeyId>) -> &VerifyingKey {
+        match (id, &self.hmac) {
+            (Some(KeyId::Publishable(key)), Some(hmac))
+                if key.algorithm() == Algorithm::HmacSha256 =>
+            {
+                hmac
+            }
+            _ => &self.ed25519,
+        }
+    }
+}
+
+fn registry_unavailable(error: countersign_store::StoreError) -> Reason {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the key registry cannot be asked");
+    Reason::RegistryUnavailable
+}
+
+fn replay_store_unavailable(error: countersign_store::StoreError) -> Reason {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the replay guard cannot be asked");
+    Reason::ReplayStoreUnavailable
+}
+
+fn system_clock() -> Timestamp {
+    // A clock before 1970 makes every signature one from the future, so that all are refused.
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
+}
+
+impl<K, N> std::fmt::Debug for Verifier<K, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier")
+            .field("origins", &self.origins)
+            .field("policy", &self.policy)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
