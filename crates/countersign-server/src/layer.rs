@@ -74,6 +74,7 @@ impl<S, K, N> std::fmt::Debug for VerifierService<S, K, N> {
 pub(crate) struct Passed {
     pub(crate) caller: Option<Caller>,
     /// The content of a signed request, as it was signed.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors read it"))]
     pub(crate) content: Option<Bytes>,
     pub(crate) circumstances: Circumstances,
 }

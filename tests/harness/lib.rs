@@ -1,0 +1,14 @@
+//! A service behind a verifier, on a real socket, and requests to it as raw bytes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
+
+mod raw;
+mod service;
+
+pub use raw::{Answer, PARAMS, Raw, exchange};
+pub use service::{NOW, Service, TestClock, credential, key, router};
