@@ -1,0 +1,251 @@
+use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
+
+use countersign::{
+    Code, KeyFile, Nonce, Origin, Passphrase, PrivateKey, PublishableKey, RequestHead, Scheme,
+    Signer, Target, Timestamp,
+};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use reqwest::{IntoUrl, Request, Response, Url, redirect};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, RequestBuilder,
+    clock::{Clock, Followed},
+    refusal::peek,
+};
+
+const MOST_REDIRECTS: usize = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client that signs every request. It is cheap to clone, and clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    signer: Arc<Signer>,
+    clock: Clock,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// A client that signs with the private key in this file: PKCS#8 PEM, JWK, OpenSSH, or `sk_…`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyFile`], [`Error::KeyFileMode`] if others can read it, [`Error::Key`].
+    pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::new(read_key(path.as_ref(), None)?)
+    }
+
+    /// As [`Client::from_key_file`], for an encrypted file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::from_key_file`].
+    pub fn from_encrypted_key_file(
+        path: impl AsRef<Path>,
+        passphrase: &Passphrase,
+    ) -> Result<Self, Error> {
+        Self::new(read_key(path.as_ref(), Some(passphrase))?)
+    }
+
+    /// A client that signs with this key, wherever it comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Http`] if TLS cannot be set up.
+    pub fn new(key: PrivateKey) -> Result<Self, Error> {
+        Self::from_signer(Signer::new(key))
+    }
+
+    /// A client with a signer that was set up otherwise: another tag, more fields to cover.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Http`] if TLS cannot be set up.
+    pub fn from_signer(signer: Signer) -> Result<Self, Error> {
+        let client = Self {
+            http: reqwest::Client::new(),
+            signer: Arc::new(signer),
+            clock: Clock::default(),
+            headers: HeaderMap::new(),
+        };
+        client.http(reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT))
+    }
+
+    /// Sends with a client of other time-outs, proxies or certificates. Its redirect policy is replaced, and it must
+    /// have no default headers: they are added behind the signature. [`Client::default_headers`] has signed ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Http`].
+    pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, Error> {
+        self.http = builder.redirect(redirect::Policy::none()).build()?;
+        Ok(self)
+    }
+
+    /// Headers of every request that does not have them itself. Those that have to be covered are.
+    pub fn default_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Where the time comes from. Default: the system's clock.
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Clock::new(clock);
+        self
+    }
+
+    /// The publishable half of the key that signs.
+    pub fn publishable_key(&self) -> PublishableKey {
+        self.signer.publishable_key()
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A HEAD request.
+    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// A POST request.
+    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// A PUT request.
+    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// A PATCH request.
+    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    /// A DELETE request.
+    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// A request of any method.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), self.http.request(method, url))
+    }
+
+    /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
+    pub(crate) fn sign(&self, mut request: Request) -> Result<Request, Error> {
+        for (name, value) in &self.headers {
+            if !request.headers().contains_key(name) {
+                request.headers_mut().append(name, value.clone());
+            }
+        }
+        if request.headers().contains_key(header::HOST) {
+            return Err(Error::HostHeader);
+        }
+        let content = match request.body() {
+            Some(body) => body.as_bytes().ok_or(Error::StreamingBody)?,
+            None => &[],
+        };
+        let (origin, uri) = (origin(request.url())?, target(request.url())?);
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(Error::Random)?;
+        let head = RequestHead {
+            method: request.method(),
+            target: Target::origin_form(&uri),
+            origin: &origin,
+            headers: request.headers(),
+        };
+        let nonce = Nonce::from_random(random);
+        let fields = self.signer.sign(&head, content, self.clock.now(), &nonce)?;
+        fields.apply(request.headers_mut());
+        Ok(request)
+    }
+
+    /// Sends a request, every attempt signed anew.
+    pub(crate) async fn execute(&self, mut request: Request) -> Result<Response, Error> {
+        let mut redirects = 0;
+        let mut corrected = Followed::No;
+        loop {
+            let attempt = self.sign(request.try_clone().ok_or(Error::StreamingBody)?)?;
+            let response = self.http.execute(attempt).await?;
+            let response = match (response.status(), corrected) {
+                (StatusCode::UNAUTHORIZED, Followed::No) => {
+                    let (refusal, response) = peek(response).await;
+                    let stale = refusal.is_some_and(|refusal| refusal.code == Code::SignatureStale);
+                    // A server that says when to come back has another reason than a clock.
+                    let waits = response.headers().contains_key(header::RETRY_AFTER);
+                    if stale && !waits && self.clock.follow(response.headers()) == Followed::Yes {
+                        corrected = Followed::Yes;
+                        continue;
+                    }
+                    response
+                }
+                _ => response,
+            };
+            match next_url(&request, &response) {
+                Some(url) if redirects < MOST_REDIRECTS => {
+                    *request.url_mut() = url;
+                    redirects = redirects.saturating_add(1);
+                }
+                _ => return Ok(response),
+            }
+        }
+    }
+}
+
+/// Where a redirect leads that can be followed: to the same origin, with the same method and content.
+fn next_url(request: &Request, response: &Response) -> Option<Url> {
+    let read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match response.status() {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {}
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER if read => {}
+        _ => return None,
+    }
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    let url = request.url().join(location).ok()?;
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    (anonymous && url.origin() == request.url().origin()).then_some(url)
+}
+
+/// The origin as the `Host` field will name it.
+fn origin(url: &Url) -> Result<Origin, Error> {
+    let scheme: Scheme = url.scheme().parse()?;
+    let host = url.host_str().unwrap_or_default();
+    let authority = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    Ok(Origin::new(scheme, &authority)?)
+}
+
+/// The path and query as the request line will have them.
+fn target(url: &Url) -> Result<Uri, Error> {
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    Ok(target.parse()?)
+}
+
+fn read_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<PrivateKey, Error> {
+    let unreadable = |source| Error::KeyFile { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(Error::KeyFileMode { path: path.to_owned() });
+        }
+    }
+    // Room for any key at once: a buffer that grows leaves copies of its content behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    let most = 64 * 1024 + 1;
+    file.by_ref().take(most).read_to_end(&mut content).map_err(unreadable)?;
+    let key = KeyFile::parse(&content, passphrase).and_then(KeyFile::into_private);
+    key.map_err(|source| Error::Key { path: path.to_owned(), source })
+}

@@ -1,0 +1,54 @@
+use std::{io, path::PathBuf};
+
+use countersign::{BadOrigin, KeyError, SignError};
+
+/// Why a request was not sent, or got no answer. One that could not be signed was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key file cannot be read.
+    #[error("the key file {} cannot be read", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others than its owner can read the key file.
+    #[error("the key file {} is readable by other users; run `chmod 600` on it", path.display())]
+    KeyFileMode {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key file holds no private key that can be used.
+    #[error("the key file {} cannot be used", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+    /// The request cannot be signed.
+    #[error("the request cannot be signed")]
+    Sign(#[from] SignError),
+    /// The content is a stream, whose digest is not known before it is sent.
+    #[error(
+        "a streamed body cannot be signed, since its digest is needed first; send it from memory"
+    )]
+    StreamingBody,
+    /// The URL names no host that can be signed for.
+    #[error("the URL names no origin that can be signed for")]
+    Url(#[from] BadOrigin),
+    /// The URL is not one that can be written into a request.
+    #[error("the URL cannot be written into a request")]
+    Target(#[from] http::uri::InvalidUri),
+    /// The request has a `Host` field of its own, which could be for another server than the URL.
+    #[error("a signed request takes its host from the URL; remove the Host field")]
+    HostHeader,
+    /// The system has no randomness for a nonce.
+    #[error("the system has no randomness for a nonce")]
+    Random(#[source] getrandom::Error),
+    /// The request could not be built or sent, or was not answered.
+    #[error("the request was not answered")]
+    Http(#[from] reqwest::Error),
+}

@@ -1,0 +1,30 @@
+//! Signs what reqwest sends.
+//!
+//! ```no_run
+//! use countersign_client::Client;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::from_key_file("shop.key")?;
+//! let order = serde_json::json!({ "item": "book" });
+//! let response = client.post("https://api.example.com/v1/orders").json(&order).send().await?;
+//! println!("{}", response.status());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Signing is the last step before a request is sent: nothing changes it afterwards. Every attempt is signed anew, with
+//! its own nonce and time. A redirect is followed only where the signature would still be for the same origin and the
+//! same method, and then signed anew as well.
+
+mod client;
+mod clock;
+mod error;
+mod publishable_client;
+mod refusal;
+mod request_builder;
+
+pub use client::Client;
+pub use error::Error;
+pub use publishable_client::PublishableClient;
+pub use refusal::Refusal;
+pub use request_builder::RequestBuilder;

@@ -1,0 +1,38 @@
+use countersign::PublishableKey;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{IntoUrl, RequestBuilder, redirect};
+
+use crate::Error;
+
+/// A client for nonsensitive reads, with a publishable key alone. It cannot sign, and so it cannot write.
+#[derive(Clone, Debug)]
+pub struct PublishableClient {
+    http: reqwest::Client,
+}
+
+impl PublishableClient {
+    /// A client that sends this key in `X-Api-Key`. It follows no redirects, so that the key goes nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Http`] if TLS cannot be set up.
+    pub fn new(key: PublishableKey) -> Result<Self, Error> {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::try_from(key.to_string());
+        let name = HeaderName::from_static("x-api-key");
+        headers.extend(value.ok().map(|value| (name, value)));
+        let http = reqwest::Client::builder();
+        let http = http.default_headers(headers).redirect(redirect::Policy::none()).build()?;
+        Ok(Self { http })
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.http.get(url)
+    }
+
+    /// A HEAD request.
+    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.http.head(url)
+    }
+}

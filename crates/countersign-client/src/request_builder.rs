@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Body, Response};
+use serde::Serialize;
+
+use crate::{Client, Error};
+
+/// A request on its way to be signed, built as with reqwest.
+#[derive(Debug)]
+#[must_use = "a request is sent by `send`"]
+pub struct RequestBuilder {
+    client: Client,
+    inner: reqwest::RequestBuilder,
+}
+
+impl RequestBuilder {
+    pub(crate) const fn new(client: Client, inner: reqwest::RequestBuilder) -> Self {
+        Self { client, inner }
+    }
+
+    fn map(self, change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder) -> Self {
+        Self { client: self.client, inner: change(self.inner) }
+    }
+
+    /// Adds a header. What cannot be a header is told when the request is sent.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
+    where
+        HeaderName: TryFrom<N>,
+        <HeaderName as TryFrom<N>>::Error: Into<http::Error>,
+        HeaderValue: TryFrom<V>,
+        <HeaderValue as TryFrom<V>>::Error: Into<http::Error>,
+    {
+        self.map(|inner| inner.header(name, value))
+    }
+
+    /// Adds headers, in place of those of the same names.
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        self.map(|inner| inner.headers(headers))
+    }
+
+    /// Adds to the query.
+    pub fn query<T: Serialize + ?Sized>(self, query: &T) -> Self {
+        self.map(|inner| inner.query(query))
+    }
+
+    /// The content, from memory. A stream cannot be signed.
+    pub fn body(self, body: impl Into<Body>) -> Self {
+        self.map(|inner| inner.body(body))
+    }
+
+    /// JSON as content.
+    pub fn json<T: Serialize + ?Sized>(self, json: &T) -> Self {
+        self.map(|inner| inner.json(json))
+    }
+
+    /// A form as content.
+    pub fn form<T: Serialize + ?Sized>(self, form: &T) -> Self {
+        self.map(|inner| inner.form(form))
+    }
+
+    /// A bearer token, which the signature covers.
+    pub fn bearer_auth(self, token: impl std::fmt::Display) -> Self {
+        self.map(|inner| inner.bearer_auth(token))
+    }
+
+    /// How long the whole request may take.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.map(|inner| inner.timeout(timeout))
+    }
+
+    /// Signs and sends the request.
+    ///
+    /// A refusal as `signature-stale` is answered once by following the server's clock, up to 15 minutes, and signing
+    /// again: such a request was not executed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]. A request that cannot be signed is not sent.
+    pub async fn send(self) -> Result<Response, Error> {
+        self.client.execute(self.inner.build()?).await
+    }
+
+    /// Signs the request, and gives it to whoever sends it: once, and soon.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn sign(self) -> Result<reqwest::Request, Error> {
+        self.client.sign(self.inner.build()?)
+    }
+}
