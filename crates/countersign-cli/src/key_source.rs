@@ -1,0 +1,279 @@
+use std::{
+    fs::{File, Metadata},
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use clap::Args;
+use countersign::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, with_reasons};
+
+pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
+pub(crate) const PASSPHRASE_VARIABLE: &str = "COUNTERSIGN_PASSPHRASE";
+
+const LARGEST: u64 = 64 * 1024;
+
+/// Where a key comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum KeySource {
+    File(PathBuf),
+    Stdin,
+    Descriptor(u32),
+    Environment,
+}
+
+impl FromStr for KeySource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let descriptor = text.strip_prefix("fd:");
+        match (text, descriptor.map(str::parse)) {
+            ("", _) => Err("it is empty".to_owned()),
+            ("-", _) => Ok(Self::Stdin),
+            (_, Some(Ok(descriptor))) => Ok(Self::Descriptor(descriptor)),
+            (_, Some(Err(_))) => Err("fd: is followed by the number of a descriptor".to_owned()),
+            (file, None) => Ok(Self::File(file.into())),
+        }
+    }
+}
+
+/// How an encrypted key file is opened.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PassphraseSource {
+    /// The file whose first line is the passphrase of an encrypted key [default: COUNTERSIGN_PASSPHRASE, or a prompt]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// A private key, as the commands that sign take it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PrivateKeyArgs {
+    /// The private key's file; `-` is stdin, fd:N a descriptor [default: the text in COUNTERSIGN_KEY]
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+}
+
+impl PrivateKeyArgs {
+    pub(crate) fn read(&self) -> Result<PrivateKey, Failure> {
+        let source = match &self.key {
+            Some(text) => source(text)?,
+            None if std::env::var_os(KEY_VARIABLE).is_some() => KeySource::Environment,
+            None => {
+                return Err(Failure::local(
+                    "no key is given",
+                    format!("add --key FILE before everything else, or set {KEY_VARIABLE}"),
+                ));
+            }
+        };
+        source.read_private(&self.passphrase)
+    }
+}
+
+/// Reads the text of a `--key`; refuses a secret, which every user of this machine would see in the list of processes.
+pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
+    if text.starts_with("sk_") || text.contains("_sk_") && text.parse::<PrivateKey>().is_ok() {
+        return Err(Failure::local(
+            "a private key on the command line can be read by every user of this machine, and in its history",
+            format!("put it into a file of mode 600 and name that, or set {KEY_VARIABLE}"),
+        ));
+    }
+    text.parse().map_err(|error| {
+        Failure::local(format!("--key: {error}"), "name a key file, `-` for stdin, or fd:N")
+    })
+}
+
+impl KeySource {
+    /// Reads a private key.
+    pub(crate) fn read_private(
+        &self,
+        passphrase: &PassphraseSource,
+    ) -> Result<PrivateKey, Failure> {
+        let file = self.read(passphrase)?;
+        file.into_private().map_err(|error| self.unusable(&error, "a private key"))
+    }
+
+    /// Reads the public half of any key file.
+    pub(crate) fn read_verifying(
+        &self,
+        passphrase: &PassphraseSource,
+    ) -> Result<VerifyingKey, Failure> {
+        let file = self.read(passphrase)?;
+        file.into_verifying_key().map_err(|error| self.unusable(&error, "a key"))
+    }
+
+    /// Reads a key file of any form.
+    pub(crate) fn read(&self, passphrase: &PassphraseSource) -> Result<KeyFile, Failure> {
+        let (content, metadata) = self.content()?;
+        let parsed = match KeyFile::parse(&content, None) {
+            Err(KeyError::Encrypted) => {
+                // The mode is looked at first: a passphrase is not asked for in vain.
+                self.require_private(metadata.as_ref())?;
+                KeyFile::parse(&content, Some(&passphrase.read(self)?))
+            }
+            parsed => parsed,
+        };
+        let file = parsed.map_err(|error| self.unusable(&error, "a key"))?;
+        if matches!(file, KeyFile::Private(_)) {
+            self.require_private(metadata.as_ref())?;
+        }
+        Ok(file)
+    }
+
+    /// The bytes, and what the file system says of them if they come from a file.
+    pub(crate) fn content(&self) -> Result<(Zeroizing<Vec<u8>>, Option<Metadata>), Failure> {
+        let path = match self {
+            Self::Environment => {
+                let text = std::env::var(KEY_VARIABLE).map_err(|_| {
+                    Failure::local(
+                        format!("{KEY_VARIABLE} is not set to text"),
+                        "set it to the text of a key file, not to a file's name",
+                    )
+                })?;
+                return Ok((Zeroizing::new(text.into_bytes()), None));
+            }
+            Self::Stdin => return Ok((self.read_bounded(std::io::stdin().lock())?, None)),
+            Self::Descriptor(number) => PathBuf::from(format!("/dev/fd/{number}")),
+            Self::File(path) => path.clone(),
+        };
+        let file = File::open(&path).map_err(|error| self.unreadable(&error))?;
+        let metadata = file.metadata().map_err(|error| self.unreadable(&error))?;
+        if metadata.is_dir() {
+            return Err(Failure::local(
+                format!("{self} is a directory"),
+                "name the key file in it",
+            ));
+        }
+        let content = self.read_bounded(file)?;
+        let from_a_path = matches!(self, Self::File(_)) && metadata.is_file();
+        Ok((content, from_a_path.then_some(metadata)))
+    }
+
+    fn read_bounded(&self, from: impl Read) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        // Reserved at once, so that no copy is left behind by a buffer that grew.
+        let mut content = Zeroizing::new(Vec::with_capacity(128 * 1024));
+        let read = from.take(LARGEST.saturating_add(1)).read_to_end(&mut content);
+        let read = read.map_err(|error| self.unreadable(&error))?;
+        if u64::try_from(read).is_ok_and(|read| read <= LARGEST) {
+            return Ok(content);
+        }
+        Err(Failure::local(
+            format!("{self} is larger than any key file"),
+            "name the file that `countersign keygen` or openssl wrote",
+        ))
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Failure {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "name a key file that exists; `countersign keygen` makes one"
+            }
+            std::io::ErrorKind::PermissionDenied => "run this as the user who owns the key file",
+            _ => "name a key file, `-` for stdin, or fd:N",
+        };
+        Failure::local(format!("cannot read {self}: {error}"), hint)
+    }
+
+    pub(crate) fn unusable(&self, error: &KeyError, wanted: &str) -> Failure {
+        let hint = match error {
+            KeyError::Empty | KeyError::UnknownForm => {
+                "name a file that `countersign keygen`, `openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519` wrote"
+            }
+            KeyError::WrongKind { .. } if wanted == "a private key" => {
+                "name the private key's file: the one without .pub"
+            }
+            KeyError::WrongKind { .. } => {
+                "name an Ed25519 key or an HMAC secret; `countersign keygen` makes either"
+            }
+            KeyError::WrongPassphrase => "check the passphrase",
+            KeyError::Encrypted => {
+                "set COUNTERSIGN_PASSPHRASE, or name a file with --passphrase-file"
+            }
+            KeyError::SecretLength(_) => {
+                "make a secret with `countersign keygen --alg hmac-sha256`"
+            }
+            KeyError::Unproven(_) => "make it again with `countersign pubkey --prove KEYFILE`",
+            KeyError::Mismatched | KeyError::Weak(_) => "make a new key with `countersign keygen`",
+            _ => {
+                "copy it again from where it was made, or make a new key with `countersign keygen`"
+            }
+        };
+        Failure::local(format!("cannot use {self} as {wanted}: {}", with_reasons(error)), hint)
+    }
+
+    #[cfg(unix)]
+    fn require_private(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.map_or(0o600, |metadata| metadata.permissions().mode());
+        let open_to = match mode {
+            mode if mode & 0o044 != 0 => "readable",
+            mode if mode & 0o022 != 0 => "writable",
+            _ => return Ok(()),
+        };
+        Err(Failure::local(
+            format!("{self} is {open_to} by other users"),
+            format!("run `chmod 600 {}`", crate::shell::quote(&self.to_string())),
+        ))
+    }
+
+    #[cfg(not(unix))]
+    fn require_private(&self, _: Option<&Metadata>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stdin => f.write_str("the key on stdin"),
+            Self::Descriptor(number) => write!(f, "descriptor {number}"),
+            Self::Environment => f.write_str(KEY_VARIABLE),
+        }
+    }
+}
+
+impl PassphraseSource {
+    fn read(&self, of: &KeySource) -> Result<Passphrase, Failure> {
+        if let Some(file) = &self.passphrase_file {
+            return from_file(file);
+        }
+        if let Ok(text) = std::env::var(PASSPHRASE_VARIABLE) {
+            return Ok(passphrase(Zeroizing::new(text)));
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::local(
+                format!(
+                    "{of} is encrypted with a passphrase, and there is no terminal to ask for it"
+                ),
+                format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file"),
+            ));
+        }
+        let typed = rpassword::prompt_password(format!("Passphrase of {of}: "));
+        let typed = typed.map_err(|error| {
+            Failure::local(
+                format!("cannot ask for the passphrase of {of}: {error}"),
+                format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file"),
+            )
+        })?;
+        Ok(passphrase(Zeroizing::new(typed)))
+    }
+}
+
+fn from_file(file: &Path) -> Result<Passphrase, Failure> {
+    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
+        Failure::local(
+            format!("cannot read {}: {error}", file.display()),
+            "name a text file whose first line is the passphrase",
+        )
+    })?;
+    Ok(passphrase(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
+}
+
+fn passphrase(text: Zeroizing<String>) -> Passphrase {
+    Passphrase::new(text.as_bytes().to_vec())
+}

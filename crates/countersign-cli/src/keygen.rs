@@ -1,0 +1,144 @@
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use countersign::{Algorithm, PrivateKey, ProvenKey};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::{
+    failure::{Exit, Failure},
+    output::{note, print_line},
+};
+
+/// Makes a key: FILE (mode 600), and for Ed25519 FILE.pub with the proof that registers it
+///
+/// Prints the publishable key. An Ed25519 key is written as PKCS#8 PEM, which openssl reads too; an HMAC secret as one
+/// line `sk_…`. Neither file is ever overwritten.
+#[derive(Args, Debug)]
+pub(crate) struct Keygen {
+    /// ed25519, or hmac-sha256 for callers that cannot do asymmetric keys
+    #[arg(long, default_value = "ed25519")]
+    alg: Algorithm,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "countersign.key")]
+    out: PathBuf,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Keygen {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let key = generate(self.alg)?;
+        let (content, proof) = match self.alg {
+            Algorithm::HmacSha256 => {
+                let mut line = Zeroizing::new(String::with_capacity(256));
+                line.push_str(&key.expose_text());
+                line.push('\n');
+                (line, None)
+            }
+            _ => {
+                let content = key.expose_pkcs8_pem().map_err(|error| internal(&error))?;
+                (content, Some(ProvenKey::proof(&key).map_err(|error| internal(&error))?))
+            }
+        };
+        let public_file = self.out.with_added_extension("pub");
+        create(&self.out, 0o600, content.as_bytes())?;
+        if let Some(proof) = &proof
+            && let Err(failure) = create(&public_file, 0o644, proof.as_bytes())
+        {
+            // Half a pair would be in the way of the next attempt. This file is ours: it was not there before.
+            drop(fs::remove_file(&self.out));
+            return Err(failure);
+        }
+        let publishable = key.publishable_key();
+        if self.json {
+            let public_file = proof.as_ref().map(|_| public_file.display().to_string());
+            print_line(json!({
+                "publishable_key": publishable.to_string(),
+                "alg": self.alg.as_str(),
+                "file": self.out.display().to_string(),
+                "public_file": public_file,
+            }))?;
+        } else {
+            print_line(publishable)?;
+        }
+        match proof {
+            Some(_) => note(format_args!(
+                "{} signs and stays with you; register {}",
+                self.out.display(),
+                public_file.display()
+            )),
+            None => note(format_args!(
+                "an HMAC secret has no public half, so there is no .pub file: {} itself is registered",
+                self.out.display()
+            )),
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn generate(algorithm: Algorithm) -> Result<PrivateKey, Failure> {
+    let random = |bytes: &mut [u8]| {
+        getrandom::fill(bytes).map_err(|error| {
+            Failure::local(
+                format!("the system gives no random bytes: {error}"),
+                "try again; early in a machine's start this can take a moment",
+            )
+        })
+    };
+    let mut secret = Zeroizing::new([0; 32]);
+    random(&mut *secret)?;
+    if algorithm == Algorithm::HmacSha256 {
+        let mut id = [0; 16];
+        random(&mut id)?;
+        return PrivateKey::hmac_sha256(id, &*secret).map_err(|error| internal(&error));
+    }
+    Ok(PrivateKey::ed25519(&secret))
+}
+
+fn internal(error: &dyn std::error::Error) -> Failure {
+    Failure::local(
+        format!("the key that was made cannot be written down: {error}"),
+        "this is a fault of this program; please report it",
+    )
+}
+
+/// Creates a file that is not there yet; on an error nothing is left of it.
+fn create(path: &Path, mode: u32, content: &[u8]) -> Result<(), Failure> {
+    let mut file = open_new(path, mode).map_err(|error| {
+        let path = path.display();
+        match error.kind() {
+            ErrorKind::AlreadyExists => Failure::local(
+                format!("{path} exists and is not overwritten"),
+                "name another file with --out, or move that one away",
+            ),
+            _ => Failure::local(
+                format!("cannot create {path}: {error}"),
+                "name a file in a directory that exists and is yours with --out",
+            ),
+        }
+    })?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        drop(fs::remove_file(path));
+        Failure::local(
+            format!("cannot write {}: {error}", path.display()),
+            "make room on the disk, or name a file elsewhere with --out",
+        )
+    })
+}
+
+fn open_new(path: &Path, mode: u32) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _: u32 = mode;
+    options.open(path)
+}

@@ -1,0 +1,107 @@
+//! The `countersign` command: keys, signing, verifying, and the registry of applications.
+
+mod curl;
+mod failure;
+mod header_line;
+mod key_source;
+mod keygen;
+mod moment;
+mod output;
+mod pubkey;
+mod request;
+mod request_body;
+mod shell;
+mod sign;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+
+use self::failure::{Exit, Failure};
+
+/// Makes keys, signs and verifies HTTP requests (RFC 9421), runs curl signed, and registers applications
+///
+/// Data goes to stdout, the rest to stderr. An error is one line `error: …`, and one line `hint: …` says what to do.
+/// A private key comes from a file of mode 600, from COUNTERSIGN_KEY or from a file descriptor, never from the
+/// command line.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  wrong usage, or a fault on this machine
+  2  the server or the network failed
+  3  refused (401, 403), or not verified
+  4  limited (429)";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Keygen),
+    Pubkey(pubkey::Pubkey),
+    Sign(sign::Sign),
+    Curl(curl::Curl),
+    Verify(verify::Verify),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => match cli.command {
+            Command::Keygen(command) => command.run(),
+            Command::Pubkey(command) => command.run(),
+            Command::Sign(command) => command.run(),
+            Command::Curl(command) => command.run(),
+            Command::Verify(command) => command.run(),
+        },
+        Err(error) => help_or_usage(&error),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::note(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// clap's answer, as ours: help and version are data, all else is a fault of usage.
+fn help_or_usage(error: &clap::Error) -> Result<Exit, Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::print(error.render().to_string())?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
+    let hint = format!("run `{} --help`", asked_command());
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(Failure::local("a subcommand is missing", hint));
+    }
+    let text = error.render().to_string();
+    let said = text.split("\n\n").next().unwrap_or(&text);
+    let said: Vec<&str> = said.lines().map(str::trim).collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    Err(Failure::local(said, hint))
+}
+
+/// The command as far as its subcommands are known: `countersign key add`.
+fn asked_command() -> String {
+    let mut name = "countersign".to_owned();
+    let mut command = Cli::command();
+    for argument in std::env::args_os().skip(1) {
+        let Some(subcommand) = argument.to_str().and_then(|word| command.find_subcommand(word))
+        else {
+            break;
+        };
+        name.push(' ');
+        name.push_str(subcommand.get_name());
+        command = subcommand.clone();
+    }
+    name
+}

@@ -1,0 +1,249 @@
+use countersign::{Origin, RequestHead, Scheme, SignError, SignatureFields, SignedFields, Target};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+
+use crate::{
+    failure::{Failure, with_reasons},
+    header_line::HeaderLine,
+};
+
+/// A request that is about to be signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) origin: Origin,
+    /// Path and query.
+    pub(crate) uri: Uri,
+    /// All but `Host`.
+    pub(crate) lines: Vec<HeaderLine>,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// A URL cut into what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Url {
+    pub(crate) origin: Origin,
+    /// Begins with `/`; no fragment.
+    pub(crate) path_and_query: String,
+}
+
+impl Url {
+    /// Reads `http(s)://host/path?query` without changing a byte of path and query.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let wrong =
+            |hint| Failure::local(format!("`{text}` is not a URL that can be signed"), hint);
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| wrong("write it in full, like https://api.example.com/v1/orders"))?;
+        let scheme = match scheme.to_ascii_lowercase().parse::<Scheme>() {
+            Ok(scheme) => scheme,
+            Err(_) => return Err(wrong("only http:// and https:// are signed")),
+        };
+        let rest = rest.split('#').next().unwrap_or(rest);
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        if authority.contains('@') {
+            // Not shown back: it may hold a password.
+            return Err(Failure::local(
+                "the URL holds a user name",
+                "give it with -u USER:PASSWORD, or as an Authorization header, so that it is signed",
+            ));
+        }
+        let origin = Origin::new(scheme, authority)
+            .map_err(|_| wrong("its host is a name or an address, with a port if need be"))?;
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self { origin, path_and_query: format!("{slash}{path}") })
+    }
+
+    /// Adds a piece to the query.
+    pub(crate) fn push_query(&mut self, piece: &str) {
+        let separator = match self.path_and_query.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        self.path_and_query.push_str(separator);
+        self.path_and_query.push_str(piece);
+    }
+}
+
+impl Request {
+    /// Puts a request together. A `Host` among `lines` says whom it is for, as it does to the server.
+    pub(crate) fn new(
+        method: &str,
+        url: Url,
+        lines: Vec<HeaderLine>,
+        body: Option<Vec<u8>>,
+    ) -> Result<Self, Failure> {
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| {
+            Failure::local(format!("`{method}` is no method"), "a method is a word like POST")
+        })?;
+        let Url { mut origin, path_and_query } = url;
+        let uri: Uri = path_and_query.parse().map_err(|_| {
+            Failure::local(
+                "the URL has a character that a URL cannot have",
+                "percent-encode it: a space is %20",
+            )
+        })?;
+        let (hosts, lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line.is(&header::HOST));
+        if let Some(host) = hosts.last() {
+            let HeaderLine::Field { value, .. } = host else {
+                return Err(Failure::local(
+                    "a request without Host cannot be signed",
+                    "leave out -H 'Host:'",
+                ));
+            };
+            let named = value.to_str().ok();
+            let named = named.and_then(|host| Origin::new(origin.scheme(), host).ok());
+            let (Some(named), 1) = (named, hosts.len()) else {
+                return Err(Failure::local(
+                    "the Host header is not one host with an optional port",
+                    "leave it out; the URL names the host",
+                ));
+            };
+            origin = named;
+        }
+        let named = |name: &'static str| HeaderName::from_static(name);
+        let reserved = [named("signature"), named("signature-input"), header::CONTENT_LENGTH];
+        let given = |name: &&HeaderName| lines.iter().any(|line| line.is(name));
+        if let Some(name) = reserved.iter().find(given) {
+            return Err(Failure::local(
+                format!("the header {name} is this command's to make"),
+                format!("leave out -H '{name}: …'"),
+            ));
+        }
+        Ok(Self { method, origin, uri, lines, body })
+    }
+
+    /// The fields that are sent, without `Host`.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in &self.lines {
+            if let HeaderLine::Field { name, value } = line
+                && let Ok(name) = name.parse::<HeaderName>()
+            {
+                headers.append(name, value.clone());
+            }
+        }
+        headers
+    }
+
+    /// The head to sign, over [`Request::headers`] or what became of them.
+    pub(crate) fn head<'a>(&'a self, headers: &'a HeaderMap) -> RequestHead<'a> {
+        RequestHead {
+            method: &self.method,
+            target: Target::origin_form(&self.uri),
+            origin: &self.origin,
+            headers,
+        }
+    }
+
+    pub(crate) fn content(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+}
+
+/// The fields that signing adds, in the order in which they are sent.
+pub(crate) fn added_fields(
+    content_digest: Option<HeaderValue>,
+    signature: SignatureFields,
+) -> Vec<(&'static str, HeaderValue)> {
+    let digest = content_digest.map(|value| ("Content-Digest", value));
+    let SignatureFields { input, signature, .. } = signature;
+    digest.into_iter().chain([("Signature-Input", input), ("Signature", signature)]).collect()
+}
+
+/// As [`added_fields`].
+pub(crate) fn signed_fields(signed: SignedFields) -> Vec<(&'static str, HeaderValue)> {
+    added_fields(signed.content_digest, signed.signature)
+}
+
+/// Why a request could not be signed, and what to do about it.
+pub(crate) fn cannot_sign(error: &SignError) -> Failure {
+    let hint = match error {
+        SignError::Target(_) => {
+            "servers refuse such a target, as programs read it differently; change the URL"
+        }
+        SignError::ContentDigest => "leave the Content-Digest header out; it is made for you",
+        SignError::RepeatedField(_) => "give that header once",
+        SignError::DuplicateComponent => "give each --component once",
+        SignError::Parameter(_) => {
+            "labels are lower-case words; parameters are printable ASCII; see --help"
+        }
+        SignError::Base(_) => "see which headers the request has, and --component in --help",
+        _ => "see --help",
+    };
+    Failure::local(with_reasons(error), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_cut_without_changing_it() {
+        let table = [
+            ("https://Example.com", "https://example.com", "/"),
+            ("HTTP://example.com:80/a?b=c#d", "http://example.com", "/a?b=c"),
+            ("https://example.com:8443?x", "https://example.com:8443", "/?x"),
+            ("https://[::1]:1/%7Ea/{b}?'c'=%20+", "https://[::1]:1", "/%7Ea/{b}?'c'=%20+"),
+            ("https://example.com/a?b=https://c/", "https://example.com", "/a?b=https://c/"),
+        ];
+        for (text, origin, path_and_query) in table {
+            let url = Url::parse(text).unwrap();
+            assert_eq!(url.origin.to_string(), origin, "{text}");
+            assert_eq!(url.path_and_query, path_and_query, "{text}");
+        }
+        for text in [
+            "",
+            "example.com/a",
+            "ftp://example.com/",
+            "file:///etc/passwd",
+            "https://",
+            "https:///a",
+            "https://user:password@example.com/",
+            "https://exa mple.com/",
+            "https://example.com:port/",
+        ] {
+            let failure = Url::parse(text).unwrap_err().to_string();
+            assert!(!failure.contains("password"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_query_grows_by_pieces() {
+        for (text, expected) in [
+            ("https://a/b", "/b?x=1"),
+            ("https://a/b?", "/b?x=1"),
+            ("https://a/b?c", "/b?c&x=1"),
+            ("https://a", "/?x=1"),
+        ] {
+            let mut url = Url::parse(text).unwrap();
+            url.push_query("x=1");
+            assert_eq!(url.path_and_query, expected);
+        }
+    }
+
+    fn request(lines: &[&str]) -> Result<Request, Failure> {
+        let lines = lines.iter().map(|line| HeaderLine::parse(line).unwrap()).collect();
+        Request::new("GET", Url::parse("https://example.com/").unwrap(), lines, None)
+    }
+
+    #[test]
+    fn a_host_header_says_whom_the_request_is_for() {
+        let request_to = |lines| request(lines).map(|request| request.origin.to_string());
+        assert_eq!(request_to(&["host: Other.example:443"]).unwrap(), "https://other.example");
+        assert_eq!(request_to(&[]).unwrap(), "https://example.com");
+        for refused in [&["Host:"][..], &["Host: a/b"], &["Host: a", "Host: b"]] {
+            assert!(request_to(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_signing_makes_cannot_be_given() {
+        assert!(request(&["Content-Type: a/b"]).is_ok());
+        for line in ["Signature: sig=:AA==:", "signature-input: sig=()", "Content-Length: 3"] {
+            assert!(request(&[line]).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use countersign::{
+    Component, ContentDigest, Nonce, PrivateKey, SignatureInput, SignatureParams, Signer, Timestamp,
+};
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::json;
+
+use crate::{
+    curl::random_nonce,
+    failure::{Exit, Failure},
+    header_line::HeaderLine,
+    key_source::PrivateKeyArgs,
+    moment,
+    output::{print, print_line},
+    request::{Request, Url, added_fields, cannot_sign},
+    request_body::{self, Data, DataKind},
+    shell::quote,
+};
+
+/// Signs a request and sends nothing: prints the header fields to add, the whole request, or a curl command
+///
+/// Covered is what a Countersign server's default policy wants; with --component exactly the components that are
+/// given, in their order.
+#[derive(Args, Debug)]
+pub(crate) struct Sign {
+    #[command(flatten)]
+    key: PrivateKeyArgs,
+    /// The method [default: GET, with data POST]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<String>,
+    /// A header field of the request
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Content, as curl's -d: with @FILE a file without its line breaks
+    #[arg(short = 'd', long = "data", value_name = "DATA", conflicts_with = "data_binary")]
+    data: Option<String>,
+    /// Content, as curl's --data-binary: with @FILE a file as it is
+    #[arg(long, value_name = "@FILE")]
+    data_binary: Option<String>,
+    /// A component to cover, like @method, content-type or '"@query-param";name="page"'
+    #[arg(long = "component", value_name = "ID")]
+    components: Vec<String>,
+    /// When it is signed, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
+    created: Option<Timestamp>,
+    /// What makes it good for one request [default: random]
+    #[arg(long, value_name = "N")]
+    nonce: Option<String>,
+    /// The label of the signature
+    #[arg(long, default_value = "sig")]
+    label: String,
+    /// The name of the key [default: its publishable key]
+    #[arg(long, value_name = "ID")]
+    keyid: Option<String>,
+    /// The tag that the server selects its signatures by
+    #[arg(long, default_value = "countersign")]
+    tag: String,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print a JSON object, as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Where the request goes, like https://api.example.com/v1/orders
+    url: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The header fields to add
+    #[default]
+    Headers,
+    /// The whole request as HTTP/1.1 sends it
+    Http,
+    /// A curl command for a POSIX shell
+    Curl,
+    /// A JSON object
+    Json,
+}
+
+struct Signed {
+    request: Request,
+    /// The URL as curl is to have it.
+    url: String,
+    added: Vec<(&'static str, HeaderValue)>,
+    base: String,
+    key_id: String,
+}
+
+impl Sign {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let format = if self.json { Format::Json } else { self.format };
+        let (label, data_file) = (self.label.clone(), self.binary_file());
+        let signed = self.sign()?;
+        match format {
+            Format::Headers => {
+                for (name, value) in &signed.added {
+                    print_line(format_args!("{name}: {}", text(value)))?;
+                }
+            }
+            Format::Http => print(http(&signed))?,
+            Format::Curl => print_line(curl(&signed, data_file)?)?,
+            Format::Json => {
+                let added = signed.added.iter();
+                let added = added.map(|(name, value)| ((*name).to_owned(), text(value).into()));
+                print_line(json!({
+                    "method": signed.request.method.as_str(),
+                    "url": signed.url,
+                    "headers": added.collect::<serde_json::Map<_, _>>(),
+                    "label": label,
+                    "keyid": signed.key_id,
+                    "signature_base": signed.base,
+                }))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The file whose bytes are the content as they are.
+    fn binary_file(&self) -> Option<PathBuf> {
+        let file = self.data_binary.as_deref()?.strip_prefix('@')?;
+        (file != "-").then(|| file.into())
+    }
+
+    fn sign(self) -> Result<Signed, Failure> {
+        let url = Url::parse(&self.url)?;
+        let connect_to = url.origin.clone();
+        let lines = self.headers.iter().map(|line| {
+            HeaderLine::parse(line).map_err(|error| {
+                Failure::local(error, "a header is like 'Content-Type: application/json'")
+            })
+        });
+        let lines: Vec<_> = lines.collect::<Result<_, _>>()?;
+        let data = match (self.data, self.data_binary) {
+            (Some(text), _) => Some(Data { kind: DataKind::Text, text }),
+            (None, Some(text)) => Some(Data { kind: DataKind::Binary, text }),
+            (None, None) => None,
+        };
+        let body = data.map(|data| request_body::join(&[data], &mut request_body::open));
+        let body = body.transpose()?;
+        let default_method = if body.is_some() { "POST" } else { "GET" };
+        let method = self.method.as_deref().unwrap_or(default_method);
+        let request = Request::new(method, url, lines, body)?;
+
+        let key = self.key.read()?;
+        let key_id = self.keyid.unwrap_or_else(|| key.publishable_key().to_string());
+        let created = self.created.unwrap_or_else(moment::now);
+        let nonce = match self.nonce {
+            Some(nonce) => nonce,
+            None => random_nonce()?.to_string(),
+        };
+        let mut headers = request.headers();
+        let (components, content_digest) = if self.components.is_empty() {
+            default_coverage(&request, &headers, created, &nonce)?
+        } else {
+            let components = chosen_coverage(&self.components)?;
+            let digest = countersign::CONTENT_DIGEST;
+            let covered = components.iter().any(|one| one.is_plain(digest.as_str()));
+            let made = covered && !headers.contains_key(&digest);
+            let digest = made.then(|| ContentDigest::sha256(request.content()).to_header().ok());
+            (components, digest.flatten())
+        };
+        if let Some(digest) = &content_digest {
+            headers.insert(countersign::CONTENT_DIGEST, digest.clone());
+        }
+        let params = SignatureParams {
+            label: &self.label,
+            components,
+            created: Some(created),
+            expires: None,
+            nonce: Some(&nonce),
+            key_id: Some(&key_id),
+            algorithm: Some(key.algorithm()),
+            tag: Some(&self.tag),
+        };
+        let head = request.head(&headers);
+        let signature = countersign::sign(&head.into(), &key, &params);
+        let signature = signature.map_err(|error| cannot_sign(&error))?;
+        let base = signature.base.as_str().to_owned();
+        let added = added_fields(content_digest, signature);
+        let url = format!("{connect_to}{}", request.uri);
+        Ok(Signed { request, url, added, base, key_id })
+    }
+}
+
+type Coverage = (Vec<Component<'static>>, Option<HeaderValue>);
+
+/// What [`Signer`] covers, and the `Content-Digest` that it adds.
+fn default_coverage(
+    request: &Request,
+    headers: &HeaderMap,
+    created: Timestamp,
+    nonce: &str,
+) -> Result<Coverage, Failure> {
+    let nonce: Nonce = nonce
+        .parse()
+        .map_err(|error| Failure::local(error, "leave --nonce out: a random one is made"))?;
+    // The key is of no consequence: label and keyid are the user's, so this signature is not the one that is printed.
+    let signer = Signer::new(PrivateKey::ed25519(&[0; 32]));
+    let signed = signer.sign(&request.head(headers), request.content(), created, &nonce);
+    let signed = signed.map_err(|error| cannot_sign(&error))?;
+    let content_digest = signed.content_digest.clone();
+    let mut fields = HeaderMap::new();
+    signed.signature.apply(&mut fields);
+    let signatures = SignatureInput::all(&fields).unwrap_or_default();
+    let covered = signatures.first().and_then(|signature| signature.input.components().ok());
+    let covered: Vec<String> =
+        covered.unwrap_or_default().iter().map(ToString::to_string).collect();
+    Ok((chosen_coverage(&covered)?, content_digest))
+}
+
+fn chosen_coverage(identifiers: &[String]) -> Result<Vec<Component<'static>>, Failure> {
+    let read = |text: &String| {
+        text.parse::<Component<'static>>().map_err(|error| {
+            Failure::local(
+                format!("--component {text}: {error}"),
+                "a component is like @method, content-type or '\"@query-param\";name=\"page\"'",
+            )
+        })
+    };
+    identifiers.iter().map(read).collect()
+}
+
+fn text(value: &HeaderValue) -> &str {
+    // What signing adds is ASCII.
+    value.to_str().unwrap_or_default()
+}
+
+/// The request as HTTP/1.1 sends it.
+fn http(signed: &Signed) -> Vec<u8> {
+    let request = &signed.request;
+    let mut message = format!("{} {} HTTP/1.1\r\n", request.method, request.uri).into_bytes();
+    let mut push = |name: &str, value: &[u8]| {
+        message.extend_from_slice(name.as_bytes());
+        message.extend_from_slice(b": ");
+        message.extend_from_slice(value);
+        message.extend_from_slice(b"\r\n");
+    };
+    push("Host", request.origin.authority().as_bytes());
+    for line in &request.lines {
+        if let HeaderLine::Field { name, value } = line {
+            push(name, value.as_bytes());
+        }
+    }
+    for (name, value) in &signed.added {
+        push(name, value.as_bytes());
+    }
+    if let Some(body) = &request.body {
+        push("Content-Length", body.len().to_string().as_bytes());
+    }
+    message.extend_from_slice(b"\r\n");
+    message.extend_from_slice(request.content());
+    message
+}
+
+/// A command line that sends the request as it was signed.
+fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
+    let not_text = |what: &str| {
+        Failure::local(
+            format!("{what} is not text, so no command line can hold it"),
+            "give content with --data-binary @FILE, or use --format http",
+        )
+    };
+    let request = &signed.request;
+    let mut words = vec!["curl".to_owned()];
+    for fixed in ["-q", "--path-as-is", "--globoff"] {
+        words.push(fixed.to_owned());
+    }
+    match (&request.method, &request.body) {
+        (&Method::HEAD, _) => words.push("--head".to_owned()),
+        (&Method::GET, None) | (&Method::POST, Some(_)) => {}
+        (method, _) => words.extend(["-X".to_owned(), quote(method.as_str())]),
+    }
+    let host = HeaderLine::field("Host", text_value(request.origin.authority()));
+    let no_type = HeaderLine::Removed(header::CONTENT_TYPE);
+    let added = signed.added.iter().map(|(name, value)| HeaderLine::field(name, value.clone()));
+    let mut lines: Vec<HeaderLine> = request.lines.clone();
+    if !signed.url.contains(&format!("://{}/", request.origin.authority())) {
+        lines.insert(0, host);
+    }
+    if request.body.is_some() && !lines.iter().any(|line| line.is(&header::CONTENT_TYPE)) {
+        // curl would add a type that is not covered.
+        lines.push(no_type);
+    }
+    for line in lines.into_iter().chain(added) {
+        let line = String::from_utf8(line.for_curl()).map_err(|_| not_text("a header"))?;
+        words.extend(["-H".to_owned(), quote(&line)]);
+    }
+    match (&request.body, file) {
+        (None, _) => {}
+        (Some(_), Some(file)) => {
+            let file = file.to_str().ok_or_else(|| not_text("the file's name"))?;
+            words.extend(["--data-binary".to_owned(), quote(&format!("@{file}"))]);
+        }
+        (Some(body), None) => {
+            let body = String::from_utf8(body.clone()).map_err(|_| not_text("the content"))?;
+            words.extend(["--data-raw".to_owned(), quote(&body)]);
+        }
+    }
+    words.push(quote(&signed.url));
+    Ok(words.join(" "))
+}
+
+fn text_value(authority: &str) -> HeaderValue {
+    // An authority is letters, digits and punctuation.
+    HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static(""))
+}
