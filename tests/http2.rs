@@ -1,6 +1,6 @@
 //! The same requests over HTTP/2: one base, one verdict.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
 use harness::{NOW, Raw, Service, key};

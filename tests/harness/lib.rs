@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
-    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on fails"
 )]
 

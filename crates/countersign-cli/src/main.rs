@@ -1,17 +1,21 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
+mod app;
 mod curl;
 mod failure;
 mod header_line;
+mod key;
 mod key_source;
 mod keygen;
 mod moment;
 mod output;
 mod pubkey;
+mod registry_args;
 mod request;
 mod request_body;
 mod shell;
 mod sign;
+mod table;
 mod verify;
 
 use std::process::ExitCode;
@@ -47,6 +51,8 @@ enum Command {
     Sign(sign::Sign),
     Curl(curl::Curl),
     Verify(verify::Verify),
+    App(app::App),
+    Key(key::Key),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
             Command::Sign(command) => command.run(),
             Command::Curl(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::App(command) => command.run(),
+            Command::Key(command) => command.run(),
         },
         Err(error) => help_or_usage(&error),
     };

@@ -78,6 +78,11 @@ impl Registry {
         Ok(Self { pool, cache: Cache::default() })
     }
 
+    /// Closes the file, and folds what was written lately into it, so that it can be copied alone.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
     /// Adds an application.
     ///
     /// # Errors

@@ -1,0 +1,128 @@
+use clap::{Args, Subcommand};
+use countersign_store::Application;
+use serde_json::{Value, json};
+
+use crate::{
+    failure::{Exit, Failure},
+    key, moment,
+    output::{note, print, print_line},
+    registry_args::{IfMissing, RegistryArgs},
+    table::{columns, facts},
+};
+
+/// Applications: programs that call the API, and own keys
+#[derive(Args, Debug)]
+pub(crate) struct App {
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Adds an application, and makes the registry if there is none
+    Add {
+        /// Its name: letters, digits and . _ -
+        name: String,
+        /// Its environment, as live or test
+        #[arg(long, value_name = "ENV", default_value = "live")]
+        env: String,
+    },
+    /// Lists the applications
+    List,
+    /// Shows an application and its keys
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Removes an application whose keys are all revoked
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+impl App {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let Self { registry, json, command } = self;
+        match command {
+            Command::Add { name, env } => {
+                let now = moment::now();
+                let added = registry.ask(IfMissing::Create, async |registry| {
+                    registry.add_application(&name, &env, now).await
+                })?;
+                match json {
+                    true => print_line(object(&added))?,
+                    false => print_line(&added.name)?,
+                }
+                note(format_args!(
+                    "added; give it a key with `countersign key add --app {name} --public-key FILE.pub`"
+                ));
+            }
+            Command::List => {
+                let all = registry
+                    .ask(IfMissing::Fail, async |registry| registry.applications().await)?;
+                if json {
+                    print_line(all.iter().map(object).collect::<Value>())?;
+                } else {
+                    let row = |one: &Application| {
+                        [one.name.clone(), one.environment.clone(), moment::show(one.created_at)]
+                    };
+                    let rows: Vec<_> = all.iter().map(row).collect();
+                    print(columns(["NAME", "ENVIRONMENT", "ADDED"], &rows))?;
+                }
+                if all.is_empty() {
+                    note("no applications; `countersign app add NAME` adds one");
+                }
+            }
+            Command::Show { name } => {
+                let (application, keys) = registry.ask(IfMissing::Fail, async |registry| {
+                    let application = registry.application(&name).await?;
+                    Ok((application, registry.credentials(Some(&name)).await?))
+                })?;
+                if json {
+                    let mut object = object(&application);
+                    let keys: Value = keys.iter().map(|one| key::object(one)).collect();
+                    if let Some(object) = object.as_object_mut() {
+                        object.insert("keys".to_owned(), keys);
+                    }
+                    print_line(object)?;
+                } else {
+                    print(facts([
+                        ("name", Some(application.name)),
+                        ("environment", Some(application.environment)),
+                        ("added", Some(moment::show(application.created_at))),
+                        ("keys", keys.is_empty().then(|| "none".to_owned())),
+                    ]))?;
+                    if !keys.is_empty() {
+                        print_line("")?;
+                        print(key::listing(&keys))?;
+                    }
+                }
+            }
+            Command::Remove { name } => {
+                let now = moment::now();
+                registry.ask(IfMissing::Fail, async |registry| {
+                    registry.remove_application(&name, now).await
+                })?;
+                match json {
+                    true => print_line(json!({ "removed": name }))?,
+                    false => note(format_args!("{name} is removed; its keys stay revoked")),
+                }
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn object(application: &Application) -> Value {
+    json!({
+        "name": application.name,
+        "environment": application.environment,
+        "created_at": moment::show(application.created_at),
+    })
+}

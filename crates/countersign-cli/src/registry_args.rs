@@ -1,0 +1,105 @@
+use clap::Args;
+use countersign_store::{Registry, RegistryError};
+
+use crate::{
+    failure::{Failure, with_reasons},
+    shell::quote,
+};
+
+/// Which registry, as the commands that ask one take it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RegistryArgs {
+    /// The registry: sqlite:FILE
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_DB", hide_env_values = true, global = true)]
+    db: Option<String>,
+}
+
+/// Whether a registry that is not there is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfMissing {
+    Create,
+    Fail,
+}
+
+impl RegistryArgs {
+    /// Opens the registry and asks it.
+    pub(crate) fn ask<T>(
+        &self,
+        if_missing: IfMissing,
+        question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
+    ) -> Result<T, Failure> {
+        let Some(url) = &self.db else {
+            return Err(Failure::local(
+                "no registry is named",
+                "add --db sqlite:FILE, or set COUNTERSIGN_DB to it",
+            ));
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|error| {
+            Failure::local(format!("cannot start: {error}"), "close other programs and try again")
+        })?;
+        let answer = runtime.block_on(async {
+            let registry = match if_missing {
+                IfMissing::Create => Registry::open_or_create(url).await?,
+                IfMissing::Fail => Registry::open(url).await?,
+            };
+            let answer = question(&registry).await;
+            registry.close().await;
+            answer
+        });
+        answer.map_err(|error| failure(url, &error))
+    }
+}
+
+fn failure(url: &str, error: &RegistryError) -> Failure {
+    let file = url.strip_prefix("sqlite:").unwrap_or("");
+    let hint = match error {
+        // Not shown back: an address of another form may hold a password.
+        RegistryError::UnsupportedUrl => {
+            return Failure::local(
+                "--db names no registry",
+                "write it as sqlite:FILE, with the name of a file",
+            );
+        }
+        RegistryError::Missing => {
+            format!("`countersign app add NAME --db {}` makes one", quote(url))
+        }
+        RegistryError::CannotOpen(_) => "name a file in a folder that exists and is yours".into(),
+        RegistryError::Locked => {
+            "run it again; if it stays so, end the process that holds it".into()
+        }
+        RegistryError::ReadOnly => {
+            "make the file and its folder writable for this user, or run this as their owner".into()
+        }
+        RegistryError::DiskFull => "make room on its disk, and run it again".into(),
+        RegistryError::NewerSchema => "use the countersign that wrote it, or a newer one".into(),
+        RegistryError::Damaged => {
+            "check its name; if it was a registry, restore a backup of it".into()
+        }
+        RegistryError::DamagedRow { .. } => "restore a backup of the registry".into(),
+        RegistryError::NotFound(what) => match *what {
+            "application" => "`countersign app list` shows those there are".into(),
+            _ => "`countersign key list` shows those there are".into(),
+        },
+        RegistryError::Exists("this key") => {
+            "a key is registered once, for ever; make another with `countersign keygen`".into()
+        }
+        RegistryError::Exists(_) => {
+            "take another name; `countersign app list` shows those there are".into()
+        }
+        RegistryError::InUse => {
+            "revoke them first: `countersign key list --app NAME`, `countersign key revoke KEY`"
+                .into()
+        }
+        RegistryError::BadName(_) => "give it another name".into(),
+        _ => "run it again; if it stays so, restore a backup of the registry".into(),
+    };
+    let at_fault = match error {
+        RegistryError::NotFound(_)
+        | RegistryError::Exists(_)
+        | RegistryError::InUse
+        | RegistryError::BadName(_) => String::new(),
+        _ => format!("{file}: "),
+    };
+    Failure::local(format!("{at_fault}{}", with_reasons(error)), hint)
+}

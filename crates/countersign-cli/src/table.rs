@@ -1,0 +1,47 @@
+/// Rows under a heading, in columns as wide as their widest cell; nothing where there are no rows.
+pub(crate) fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let heading = heading.map(str::to_owned);
+    let all = || std::iter::once(&heading).chain(rows);
+    let mut widths = [0; N];
+    for row in all() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in all() {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Names and values, a line each; what has no value has no line.
+pub(crate) fn facts<const N: usize>(facts: [(&str, Option<String>); N]) -> String {
+    let known = |(name, value): (&str, Option<String>)| Some([format!("{name}:"), value?]);
+    let rows: Vec<_> = facts.into_iter().filter_map(known).collect();
+    let width = rows.iter().map(|[name, _]| name.len()).max().unwrap_or(0);
+    rows.iter().map(|[name, value]| format!("{name:width$} {value}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a".into(), "long one".into()], ["bücher".into(), String::new()]];
+        assert_eq!(columns(["NAME", "X"], &rows), "NAME    X\na       long one\nbücher\n");
+        assert_eq!(columns(["NAME"], &[]), "");
+    }
+
+    #[test]
+    fn what_has_no_value_has_no_line() {
+        let text = facts([("a", Some("1".into())), ("b", None), ("long", Some("2".into()))]);
+        assert_eq!(text, "a:    1\nlong: 2\n");
+    }
+}

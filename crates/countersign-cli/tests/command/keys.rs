@@ -1,0 +1,128 @@
+use crate::desk::Desk;
+
+#[test]
+fn a_key_pair_is_made_for_its_owner_alone_and_never_overwritten() {
+    let (desk, publishable) = Desk::with_key();
+    assert!(publishable.starts_with("pk_"));
+    assert_eq!((desk.mode("id.key"), desk.mode("id.key.pub")), (0o600, 0o644));
+    assert!(desk.read("id.key.pub").starts_with(&publishable));
+    let before = desk.read("id.key");
+    desk.run(["keygen", "--out", "id.key"]).failed(1, "id.key exists", "--out");
+    assert_eq!(desk.read("id.key"), before);
+    desk.write("other.key.pub", "mine", 0o644);
+    desk.run(["keygen", "--out", "other.key"]).failed(1, "other.key.pub exists", "--out");
+    assert!(!desk.path("other.key").exists(), "half a pair");
+    desk.run(["keygen", "--out", "no/such/folder"]).failed(1, "cannot create", "directory");
+}
+
+#[test]
+fn openssl_reads_the_key_that_was_made_and_the_other_way_round() {
+    let (desk, publishable) = Desk::with_key();
+    let mut openssl = desk.command("openssl");
+    let public = openssl.args(["pkey", "-in", "id.key", "-pubout"]).output().unwrap();
+    desk.write("public.pem", public.stdout, 0o644);
+    for file in ["id.key", "id.key.pub", "public.pem"] {
+        assert_eq!(desk.run(["pubkey", file]).done().lines().next(), Some(publishable.as_str()));
+    }
+    let mut openssl = desk.command("openssl");
+    openssl.args(["genpkey", "-algorithm", "ed25519", "-out", "theirs.key"]);
+    assert!(openssl.status().unwrap().success());
+    desk.set_mode("theirs.key", 0o600);
+    assert!(desk.run(["pubkey", "theirs.key"]).done().starts_with("pk_"));
+    let proof = desk.run(["pubkey", "--prove", "theirs.key"]).done();
+    desk.write("theirs.pub", proof, 0o644);
+    assert!(desk.run(["pubkey", "theirs.pub"]).done().starts_with("pk_"));
+}
+
+#[test]
+fn ssh_keys_are_read_too() {
+    let desk = Desk::new();
+    let mut ssh = desk.command("ssh-keygen");
+    ssh.args(["-q", "-t", "ed25519", "-N", "", "-f", "id_ed25519"]);
+    assert!(ssh.status().unwrap().success());
+    let private = desk.run(["pubkey", "id_ed25519"]).done();
+    assert_eq!(private, desk.run(["pubkey", "id_ed25519.pub"]).done());
+    let mut ssh = desk.command("ssh-keygen");
+    ssh.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "id_rsa"]);
+    assert!(ssh.status().unwrap().success());
+    desk.run(["pubkey", "id_rsa"]).failed(1, "another algorithm", "Ed25519");
+}
+
+#[test]
+fn a_key_file_that_cannot_be_used_is_told_in_one_line_and_stays_as_it_is() {
+    let (desk, _) = Desk::with_key();
+    let key = desk.read("id.key");
+    let damaged = key.replace("MC4C", "MC4D");
+    let mut openssl = desk.command("openssl");
+    openssl.args(["pkey", "-in", "id.key", "-aes256", "-passout", "pass:open sesame"]);
+    let encrypted = openssl.output().unwrap().stdout;
+    let mut openssl = desk.command("openssl");
+    openssl.args(["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let elliptic = openssl.output().unwrap().stdout;
+    let public = desk.read("id.key.pub");
+    let table: [(&str, &[u8], u32, &str, &str); 9] = [
+        ("empty.key", b"", 0o600, "it is empty", "keygen"),
+        ("damaged.key", damaged.as_bytes(), 0o600, "damaged", "copy it again"),
+        ("cut.key", &key.as_bytes()[..60], 0o600, "damaged", "copy it again"),
+        ("text.key", b"hello\n", 0o600, "no key in a known form", "keygen"),
+        ("binary.key", &[0xff; 100], 0o600, "no key in a known form", "keygen"),
+        ("ec.key", &elliptic, 0o600, "elliptic-curve", "Ed25519 key"),
+        ("public.key", public.as_bytes(), 0o600, "it holds a public key", "the private key's file"),
+        (
+            "open.key",
+            key.as_bytes(),
+            0o644,
+            "open.key is readable by other users",
+            "chmod 600 open.key",
+        ),
+        (
+            "encrypted.key",
+            &encrypted,
+            0o600,
+            "encrypted with a passphrase",
+            "COUNTERSIGN_PASSPHRASE",
+        ),
+    ];
+    for (file, content, mode, error, hint) in table {
+        desk.write(file, content, mode);
+        desk.run(["sign", "--key", file, "https://example.com/"]).failed(1, error, hint);
+        assert_eq!(std::fs::read(desk.path(file)).unwrap(), content, "{file}");
+    }
+    desk.run(["sign", "--key", "none.key", "https://example.com/"]).failed(1, "none.key", "keygen");
+    desk.run(["sign", "--key", ".", "https://example.com/"]).failed(1, "is a directory", "in it");
+
+    let open = |passphrase: &str| {
+        desk.write("passphrase", format!("{passphrase}\n"), 0o600);
+        desk.run(["pubkey", "encrypted.key", "--passphrase-file", "passphrase"])
+    };
+    assert_eq!(open("open sesame").done(), desk.run(["pubkey", "id.key"]).done());
+    open("close sesame").failed(1, "the passphrase does not open it", "check the passphrase");
+}
+
+#[test]
+fn a_secret_is_taken_from_the_environment_or_stdin_and_not_from_the_command_line() {
+    let desk = Desk::new();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    let secret = desk.read("secret.key");
+    assert!(secret.starts_with("sk_"));
+    let url = "https://example.com/";
+    let refused = desk.run(["sign", "--key", secret.trim(), url]);
+    assert!(!refused.stderr.contains(secret.trim()), "{refused:?}");
+    refused.failed(1, "on the command line", "COUNTERSIGN_KEY");
+    desk.run(["sign", url]).failed(1, "no key is given", "COUNTERSIGN_KEY");
+    let piped = desk.run_with(["sign", "--key", "-", url], secret.as_bytes()).done();
+    assert!(piped.contains("alg=\"hmac-sha256\""));
+    let desk = desk.variable("COUNTERSIGN_KEY", &secret);
+    assert!(desk.run(["sign", url]).done().contains("alg=\"hmac-sha256\""));
+}
+
+#[test]
+fn wrong_usage_is_two_lines_as_well() {
+    let desk = Desk::new();
+    desk.run::<&str>([]).failed(1, "subcommand is missing", "countersign --help");
+    desk.run(["sing"]).failed(1, "sing", "countersign --help");
+    desk.run(["keygen", "--alg", "rsa"]).failed(1, "rsa", "countersign keygen --help");
+    desk.run(["key", "add"]).failed(1, "--app", "countersign key add --help");
+    assert!(desk.run(["--help"]).done().contains("Exit codes"));
+    assert!(desk.run(["--version"]).done().starts_with("countersign "));
+}

@@ -1,0 +1,10 @@
+//! The command as its users run it: real processes, files and sockets.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod curl;
+mod desk;
+mod keys;
+mod registry;
+mod signing;

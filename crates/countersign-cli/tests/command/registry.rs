@@ -1,0 +1,167 @@
+use std::{fs, os::unix::process::CommandExt as _};
+
+use sqlx::{Connection, SqliteConnection};
+
+use crate::desk::Desk;
+
+fn add(desk: &Desk, label: &str) -> String {
+    let file = format!("{label}.key");
+    desk.run(["keygen", "--out", &file]).done();
+    let public = format!("{file}.pub");
+    desk.run(["key", "add", "--app", "shop", "--public-key", &public]).done().trim().to_owned()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn an_application_goes_from_added_to_removed() {
+    let desk = Desk::with_registry();
+    assert_eq!(desk.mode("registry.db"), 0o600);
+    assert!(desk.run(["key", "list"]).stderr.contains("no keys"));
+    let key = add(&desk, "laptop");
+    let listed = desk.run(["key", "list", "--app", "shop"]).done();
+    assert!(listed.contains(&key) && listed.contains("laptop") && listed.contains("active"));
+    let shown = json(&desk.run(["key", "show", &key, "--json"]).done());
+    assert_eq!(shown["label"], "laptop");
+    let by_thumbprint = desk.run(["key", "show", shown["thumbprint"].as_str().unwrap(), "--json"]);
+    assert_eq!(json(&by_thumbprint.done()), shown);
+    let application = json(&desk.run(["app", "show", "shop", "--json"]).done());
+    assert_eq!(application["keys"][0], shown);
+    desk.run(["app", "remove", "shop"]).failed(1, "not revoked", "key revoke");
+
+    let revoked = json(&desk.run(["key", "revoke", &key, "--json"]).done());
+    assert_eq!(revoked["state"], "revoked");
+    let again = desk.run(["key", "revoke", &key]);
+    assert!(again.stderr.contains("was revoked before"), "{again:?}");
+    again.done();
+    desk.run(["app", "remove", "shop"]).done();
+    assert_eq!(json(&desk.run(["app", "list", "--json"]).done()), serde_json::json!([]));
+    desk.run(["app", "show", "shop"]).failed(1, "no such application", "app list");
+    desk.run(["app", "add", "shop"]).done();
+    desk.run(["key", "add", "--app", "shop", "--public-key", "laptop.key.pub"]).failed(
+        1,
+        "already registered",
+        "keygen",
+    );
+}
+
+#[test]
+fn what_is_no_proven_public_key_is_not_registered() {
+    let desk = Desk::with_registry();
+    desk.run(["keygen", "--out", "id.key"]).done();
+    desk.run(["keygen", "--out", "other.key"]).done();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    let lines = |file: &str| desk.read(file).lines().map(str::to_owned).collect::<Vec<_>>();
+    let (mine, theirs) = (lines("id.key.pub"), lines("other.key.pub"));
+    desk.write("bare.pub", &mine[0], 0o644);
+    desk.write("stolen.pub", format!("{}\n{}\n{}\n", theirs[0], mine[1], mine[2]), 0o644);
+    desk.write("empty.pub", "", 0o644);
+    let secret_name = desk.run(["pubkey", "secret.key"]).done();
+    desk.write("secret.pub", secret_name, 0o644);
+    let table = [
+        ("--public-key", "bare.pub", "is missing", "pubkey --prove"),
+        ("--public-key", "stolen.pub", "is wrong", "pubkey --prove"),
+        ("--public-key", "empty.pub", "it is empty", "keygen"),
+        ("--public-key", "id.key", "holds a private key", "pubkey --prove"),
+        ("--public-key", "secret.pub", "only names an HMAC secret", "--hmac-key"),
+        ("--public-key", "none.pub", "cannot read none.pub", "exists"),
+        ("--hmac-key", "id.key", "not an HMAC secret", "--public-key"),
+        ("--hmac-key", "secret.pub", "the publishable key of an HMAC secret", "private key's file"),
+    ];
+    for (option, file, error, hint) in table {
+        desk.run(["key", "add", "--app", "shop", option, file]).failed(1, error, hint);
+    }
+    let past = ["--expires", "2020-01-01T00:00:00Z"];
+    let add = ["key", "add", "--app", "shop", "--public-key"];
+    desk.run(add.iter().chain(&["id.key.pub"]).chain(&past)).failed(1, "in the past", "to come");
+    assert_eq!(desk.run(["key", "list"]).done(), "");
+
+    desk.run(add.iter().chain(&["stolen.pub", "--insecure-unproven"]))
+        .failed(1, "is wrong", "prove");
+    desk.run(add.iter().chain(&["bare.pub", "--insecure-unproven"])).done();
+    desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]).done();
+}
+
+#[test]
+fn nothing_is_made_by_asking() {
+    let desk = Desk::new();
+    desk.run(["app", "list"]).failed(1, "no registry is named", "COUNTERSIGN_DB");
+    let db = ["--db", "sqlite:none.db"];
+    desk.run(["app", "list"].iter().chain(&db)).failed(1, "no registry file", "app add NAME");
+    assert!(!desk.path("none.db").exists());
+    let postgres = ["app", "list", "--db", "postgres://user:hunter2@host/db"];
+    let refused = desk.run(postgres);
+    assert!(!refused.stderr.contains("hunter2"));
+    refused.failed(1, "names no registry", "sqlite:FILE");
+    let folder = ["app", "add", "shop", "--db", "sqlite:no/such/folder.db"];
+    desk.run(folder).failed(1, "cannot be opened", "a folder that exists");
+}
+
+#[test]
+fn a_registry_that_cannot_be_used_is_told_in_one_line_and_nothing_is_lost() {
+    let desk = Desk::with_registry();
+    let key = add(&desk, "laptop");
+    let listed = desk.run(["key", "list"]).done();
+
+    let holder = sqlite(&desk, "registry.db", "BEGIN EXCLUSIVE");
+    desk.run(["key", "revoke", &key]).failed(1, "locked by another process", "run it again");
+    drop(holder);
+    assert_eq!(desk.run(["key", "list"]).done(), listed);
+
+    let copy = |name: &str| fs::copy(desk.path("registry.db"), desk.path(name)).unwrap();
+    copy("newer.db");
+    drop(sqlite(&desk, "newer.db", "UPDATE _sqlx_migrations SET version = version + 1000"));
+    let newer = fs::read(desk.path("newer.db")).unwrap();
+    desk.run(["app", "add", "x", "--db", "sqlite:newer.db"]).failed(
+        1,
+        "newer version",
+        "newer one",
+    );
+    assert_eq!(fs::read(desk.path("newer.db")).unwrap(), newer);
+
+    desk.write("garbage.db", "this is no database, whatever its name says\n".repeat(50), 0o600);
+    let garbage = desk.read("garbage.db");
+    desk.run(["app", "add", "x", "--db", "sqlite:garbage.db"]).failed(1, "no SQLite", "backup");
+    assert_eq!(desk.read("garbage.db"), garbage);
+}
+
+#[test]
+fn a_registry_that_is_read_only_says_so() {
+    let desk = Desk::with_registry();
+    // Nobody is kept from writing by a mode who is root.
+    fs::copy(env!("CARGO_BIN_EXE_countersign"), desk.path("countersign")).unwrap();
+    desk.set_mode("registry.db", 0o444);
+    desk.set_mode(".", 0o555);
+    let program = desk.path("countersign");
+    let mut command = desk.command(program.to_str().unwrap());
+    if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+        command.uid(65534);
+    }
+    let output = command.args(["app", "add", "other"]).output().unwrap();
+    desk.set_mode(".", 0o700);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("is read-only\nhint: make the file and its folder writable"),
+        "{stderr}"
+    );
+}
+
+/// Says something to a database, and holds it as long as what is given back lives.
+fn sqlite(desk: &Desk, file: &str, statement: &'static str) -> impl Drop + use<> {
+    struct Held(Option<SqliteConnection>, tokio::runtime::Runtime);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            if let Some(connection) = self.0.take() {
+                self.1.block_on(connection.close()).unwrap();
+            }
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let url = format!("sqlite:{}", desk.path(file).display());
+    let mut connection = runtime.block_on(SqliteConnection::connect(&url)).unwrap();
+    runtime.block_on(sqlx::query(statement).execute(&mut connection)).unwrap();
+    Held(Some(connection), runtime)
+}

@@ -1,0 +1,114 @@
+use crate::desk::Desk;
+
+/// A signed request as HTTP/1.1 sends it.
+fn signed(desk: &Desk) -> String {
+    desk.run([
+        "sign",
+        "--key",
+        "id.key",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        "{\"item\":\"book\"}",
+        "--format",
+        "http",
+        "https://api.example.com/v1/orders?expand=customer",
+    ])
+    .done()
+}
+
+#[test]
+fn what_was_signed_verifies_and_what_was_changed_does_not() {
+    let (desk, publishable) = Desk::with_key();
+    let message = signed(&desk);
+    let verify =
+        |message: &str| desk.run_with(["verify", "--key", &publishable, "-"], message.as_bytes());
+    assert_eq!(verify(&message).done(), format!("verified: signed by {publishable}\n"));
+    let changes = [
+        ("POST ", "PUT ", "signature-invalid"),
+        ("/v1/orders", "/v2/orders", "signature-invalid"),
+        ("expand=customer", "expand=supplier", "signature-invalid"),
+        ("api.example.com", "api.example.org", "signature-invalid"),
+        ("application/json", "application/jsn", "signature-invalid"),
+        ("\"book\"", "\"boot\"", "digest-mismatch"),
+        ("Content-Digest: sha-256=:", "Content-Digest: sha-256=:AAAA", "signature-malformed"),
+        ("created=1", "created=2", "signature-stale"),
+        ("\"@path\" ", "", "signature-policy"),
+        ("Signature: sig=:", "Signature: other=:", "signature-malformed"),
+    ];
+    for (from, to, code) in changes {
+        let outcome = verify(&message.replacen(from, to, 1));
+        assert_eq!(outcome.code, 3, "{from} → {to}: {outcome:?}");
+        assert!(outcome.stdout.starts_with(&format!("not verified: {code}")), "{outcome:?}");
+    }
+    let other = Desk::with_key().1;
+    let outcome = desk.run_with(["verify", "--key", &other, "-"], message.as_bytes());
+    assert_eq!(outcome.code, 3, "another's key: {outcome:?}");
+}
+
+#[test]
+fn a_verdict_as_json_holds_what_was_signed() {
+    let (desk, publishable) = Desk::with_key();
+    desk.write("message", signed(&desk), 0o644);
+    let text = desk.run(["verify", "--key", "id.key.pub", "--json", "message"]).done();
+    let verdict: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(verdict["verified"], true);
+    assert_eq!(verdict["keyid"], publishable);
+    assert_eq!(verdict["label"], "sig");
+    assert!(verdict["signature_base"].as_str().unwrap().starts_with("\"@method\": POST\n"));
+    let text = desk.run(["verify", "--key", "id.key.pub", "--json", "--at", "1", "message"]);
+    assert_eq!(text.code, 3);
+    let verdict: serde_json::Value = serde_json::from_str(&text.stdout).unwrap();
+    assert_eq!(
+        (&verdict["verified"], &verdict["code"]),
+        (&false.into(), &"signature-stale".into())
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_not_merely_unverified() {
+    let (desk, publishable) = Desk::with_key();
+    let verify = |message: &[u8]| desk.run_with(["verify", "--key", &publishable, "-"], message);
+    verify(b"").failed(1, "it is empty", "HTTP/1.1");
+    verify(b"hello").failed(1, "cannot be read", "HTTP/1.1");
+    verify(b"GET / HTTP/1.1\r\n\r\n").failed(1, "names no host", "HTTP/1.1");
+    desk.run(["verify", "--key", &publishable, "none"]).failed(1, "cannot read none", "stdin");
+    let response = b"HTTP/1.1 200 OK\r\n\r\n";
+    verify(response).failed(1, "this is a response", "--policy none");
+    let typo = format!("{publishable}1");
+    desk.run(["verify", "--key", &typo, "none"]).failed(1, "no publishable key", "checksum");
+}
+
+#[test]
+fn chosen_components_are_covered_in_their_order() {
+    let (desk, _) = Desk::with_key();
+    let sign = |more: &[&str]| {
+        let fixed = ["sign", "--key", "id.key", "--created", "1763900000", "--nonce"];
+        let fixed = fixed.iter().chain(&["CQkJCQkJCQkJCQkJCQkJCQ"]);
+        desk.run(fixed.chain(more).chain(&["https://example.com/a?page=2"]))
+    };
+    let chosen =
+        ["--component", "@path", "--component", "\"@query-param\";name=\"page\"", "--json"];
+    let text = sign(&chosen).done();
+    let signed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let base = signed["signature_base"].as_str().unwrap();
+    assert!(base.starts_with("\"@path\": /a\n\"@query-param\";name=\"page\": 2\n"), "{base}");
+    assert_eq!(text, sign(&chosen).done(), "the same twice");
+    sign(&["--component", "x-absent"]).failed(1, "x-absent", "headers");
+    sign(&["--component", "@nothing"]).failed(1, "@nothing", "a component is like");
+    sign(&["--component", "@path", "--component", "@path"]).failed(1, "twice", "once");
+    sign(&["--label", "No Label"]).failed(1, "label", "lower-case");
+}
+
+#[test]
+fn an_hmac_secret_signs_and_verifies_as_well() {
+    let desk = Desk::new();
+    let publishable = desk.run(["keygen", "--alg", "hmac-sha256", "--out", "id.key"]).done();
+    let message = signed(&desk);
+    desk.run_with(["verify", "--key", "id.key", "-"], message.as_bytes()).done();
+    desk.run_with(["verify", "--key", publishable.trim(), "-"], message.as_bytes()).failed(
+        1,
+        "cannot verify with pk_",
+        "the file of the HMAC secret",
+    );
+}
