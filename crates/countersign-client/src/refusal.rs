@@ -5,7 +5,8 @@ use serde::Deserialize;
 const MOST: u64 = 16 * 1024;
 
 /// A refusal by a Countersign server: its problem details (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}; {hint}")]
 #[non_exhaustive]
 pub struct Refusal {
     /// Why, as a stable code.
@@ -30,14 +31,16 @@ struct Problem {
 }
 
 impl Refusal {
-    /// The refusal in a response; the response itself if it is none.
+    /// Gives a response back as it is, unless it is a refusal.
     ///
     /// # Errors
     ///
-    /// The response, as it was.
-    pub async fn from_response(response: reqwest::Response) -> Result<Self, reqwest::Response> {
-        let (refusal, response) = peek(response).await;
-        refusal.ok_or(response)
+    /// The refusal.
+    pub async fn check(response: reqwest::Response) -> Result<reqwest::Response, Self> {
+        match peek(response).await {
+            (Some(refusal), _) => Err(refusal),
+            (None, response) => Ok(response),
+        }
     }
 
     fn parse(body: &[u8]) -> Option<Self> {

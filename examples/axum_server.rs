@@ -1,0 +1,58 @@
+//! An API that anyone with a publishable key may read, and only the holder of a private key may write.
+//!
+//! ```console
+//! $ cargo run --example axum_server -- 127.0.0.1:8080 sqlite:countersign.db
+//! ```
+
+use std::{env, error::Error, process::ExitCode, sync::Arc};
+
+use axum::{Json, Router, http::StatusCode, routing::get};
+use countersign::Origins;
+use countersign_server::{Publishable, Signed, Verifier, serve};
+use countersign_store::{MemoryNonces, Registry, Window};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, signal};
+
+/// Runs for whoever shows a publishable key.
+async fn list(Publishable(caller): Publishable) -> Json<Value> {
+    Json(json!({ "application": caller.application().name, "orders": [] }))
+}
+
+/// Runs once for each request that the private key signed, with the content that was signed.
+async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
+    let answer = json!({ "signed_by": caller.credential().label, "order": order });
+    (StatusCode::CREATED, Json(answer))
+}
+
+async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
+    let registry = Arc::new(Registry::open_or_create(db).await?);
+    let nonces = MemoryNonces::durable(Window::default(), registry.clone()).await?;
+    let listener = TcpListener::bind(address).await?;
+
+    // A server is told whom it answers for: behind a proxy that is https:// and its public name.
+    let origin = format!("http://{}", listener.local_addr()?);
+    let origins = Origins::new([origin.parse()?])?;
+    let verifier = Verifier::new(origins, registry, nonces);
+
+    // The verifier stands outside all routes, so that none of them can be called past it.
+    let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
+    println!("{origin}");
+    serve(listener, app, async { drop(signal::ctrl_c().await) }).await;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let address = env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
+    let db = env::args().nth(2).unwrap_or("sqlite:countersign.db".into());
+    match run(&address, &db).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot serve {address} with {db}: {error}");
+            eprintln!(
+                "hint: name a free address, then a registry: axum_server ADDRESS sqlite:FILE"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}

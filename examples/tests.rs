@@ -1,0 +1,197 @@
+//! Every example, run as its readers run it.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use countersign::{PrivateKey, ProvenKey, Timestamp};
+use countersign_store::Registry;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// An example as cargo built it, beside this test.
+fn example(name: &str) -> Command {
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    Command::new(profile.join("examples").join(name))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A process that is stopped when it is no longer looked at.
+struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self, wanted: &str) -> String {
+        let mut lines = self.lines.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(wanted)).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// `axum_server` on a free port, with a key registered for it.
+struct Served {
+    folder: TempDir,
+    origin: String,
+    publishable: String,
+    _running: Running,
+}
+
+impl Served {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+        let key = PrivateKey::ed25519(&[7; 32]);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (registry, now) =
+                (Registry::open_or_create(&db).await.unwrap(), Timestamp::from_unix(1));
+            registry.add_application("shop", "test", now).await.unwrap();
+            let proven = ProvenKey::from(&key);
+            registry.add_credential("shop", "laptop", &proven, None, now).await.unwrap();
+            registry.close().await;
+        });
+        let served = folder.path().join("shop.key");
+        fs::write(&served, key.expose_pkcs8_pem().unwrap().as_bytes()).unwrap();
+        fs::set_permissions(&served, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let mut command = example("axum_server");
+        command.args(["127.0.0.1:0", &db]);
+        let mut running = Running::start(command);
+        let origin = running.line("http://");
+        Self { folder, origin, publishable: key.publishable_key().to_string(), _running: running }
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("shop.key")
+    }
+
+    fn url(&self) -> String {
+        format!("{}/v1/orders", self.origin)
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn order() -> Value {
+    json!({ "signed_by": "laptop", "order": { "item": "book" } })
+}
+
+fn no_orders() -> Value {
+    json!({ "application": "shop", "orders": [] })
+}
+
+#[test]
+fn the_quickstart_shows_all_that_it_promises() {
+    let output = example("quickstart").output().unwrap();
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{stdout}");
+    let came: Vec<_> = stdout.lines().filter_map(|line| Some(line.split_once("→  ")?.1)).collect();
+    let expected = [
+        "200",
+        "201",
+        "401 signature-replayed",
+        "400 digest-mismatch",
+        "401 signature-invalid",
+        "401 signature-required",
+        "401 signature-stale",
+        "401 key-revoked",
+    ];
+    assert_eq!(came, expected);
+    assert!(!example("quickstart").arg("--other").output().unwrap().status.success());
+}
+
+#[test]
+fn the_quickstart_that_stays_up_prints_a_read_that_works() {
+    let mut command = example("quickstart");
+    command.arg("--serve");
+    let mut running = Running::start(command);
+    let read = running.line("curl -H");
+    let write = running.line("countersign curl --key");
+    assert!(write.contains("--json '{\"item\":\"book\"}' http://127.0.0.1:"), "{write}");
+    let output = Command::new("sh").args(["-c", &format!("{read} -sS")]).output().unwrap();
+    assert_eq!(json(&text(&output.stdout)), no_orders(), "{output:?}");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/signed_curl.sh");
+    let words: Vec<_> = write.split_whitespace().collect();
+    let (key, url) = (words.get(3).unwrap(), words.last().unwrap());
+    let output = Command::new(script).args([key, url, r#"{"item":"book"}"#]).output().unwrap();
+    assert!(text(&output.stdout).contains(r#""order":{"item":"book"}"#), "{output:?}");
+}
+
+#[test]
+fn nothing_but_sh_openssl_and_curl_is_needed_to_sign() {
+    let served = Served::start();
+    let sign = |url: &str, content: &str| -> Output {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/signed_curl.sh");
+        Command::new(script).arg(served.key()).args([url, content]).output().unwrap()
+    };
+    let content = r#"{"item":"book"}"#;
+    for query in ["", "?a=b&c=%20", "?a?b"] {
+        let output = sign(&format!("{}{query}", served.url()), content);
+        assert_eq!(json(&text(&output.stdout)), order(), "{output:?}");
+    }
+    let elsewhere = sign(&format!("{}?", served.url()), content);
+    assert!(text(&elsewhere.stdout).contains("bad-target"), "{elsewhere:?}");
+}
+
+#[test]
+fn the_client_writes_to_the_server_and_is_told_why_not() {
+    let served = Served::start();
+    let client = |url: &str| example("reqwest_client").arg(served.key()).arg(url).output().unwrap();
+    let written = client(&served.url());
+    let stdout = text(&written.stdout);
+    assert_eq!(stdout.strip_prefix("201 ").map(json), Some(order()), "{written:?}");
+    let elsewhere = served.url().replace("127.0.0.1", "localhost");
+    let refused = client(&elsewhere);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).starts_with("error: misdirected: "), "{refused:?}");
+
+    let read = |key: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-w", "%{http_code}", "-H", &format!("X-Api-Key: {key}")]);
+        text(&curl.arg(served.url()).output().unwrap().stdout)
+    };
+    let answer = read(&served.publishable);
+    assert_eq!(answer.strip_suffix("200").map(json), Some(no_orders()), "{answer}");
+    assert!(read("pk_unknown").ends_with("401"));
+}
+
+#[test]
+fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let output = example("axum_server").args([&address, &db]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    let lines: Vec<_> = stderr.lines().collect();
+    let &[error, hint] = lines.as_slice() else { panic!("{stderr}") };
+    assert!(error.starts_with(&format!("error: cannot serve {address}")), "{stderr}");
+    assert!(error.contains("in use") && hint.starts_with("hint: "), "{stderr}");
+}
