@@ -1,0 +1,256 @@
+//! The test vectors of RFC 9421 and RFC 9530, step by step: component, base, signature, verdict.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+use countersign::{
+    BadBase, BadDigest, Candidate, ContentDigest, KeyFile, Malformed, Message, Origin, PrivateKey,
+    Rejection, RequestHead, ResponseHead, Target, VerifyingKey,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use toml::{Table, Value};
+
+fn vectors() -> Table {
+    include_str!("vectors/rfc9421.toml").parse().unwrap()
+}
+
+fn list<'v>(vectors: &'v Table, name: &str) -> &'v [Value] {
+    vectors[name].as_array().unwrap()
+}
+
+fn text<'v>(vector: &'v Value, name: &str) -> &'v str {
+    vector[name].as_str().unwrap()
+}
+
+/// A message as text: the head with LF line ends, an empty line, the content.
+struct MessageText {
+    start: Start,
+    headers: HeaderMap,
+    content: String,
+}
+
+enum Start {
+    Request { method: Method, uri: Uri, origin: Origin },
+    Response { status: StatusCode },
+}
+
+impl MessageText {
+    fn parse(text: &str, scheme: &str) -> Self {
+        let (head, content) = text.split_once("\n\n").unwrap_or((text, ""));
+        // Obsolete line folding is one space (RFC 9112 §5.2).
+        let mut lines: Vec<String> = Vec::new();
+        for line in head.lines() {
+            match line.strip_prefix([' ', '\t']) {
+                Some(rest) => {
+                    let last = lines.last_mut().unwrap();
+                    last.push(' ');
+                    last.push_str(rest.trim());
+                }
+                None => lines.push(line.to_owned()),
+            }
+        }
+        let (start, lines) = lines.split_first().unwrap();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let (name, value) = line.split_once(':').unwrap();
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value.trim()).unwrap());
+        }
+        let words: Vec<_> = start.splitn(3, ' ').collect();
+        let start = if words[0].starts_with("HTTP/") {
+            Start::Response { status: words[1].parse().unwrap() }
+        } else {
+            let host = headers.get("host").map_or("www.example.com", |host| host.to_str().unwrap());
+            Start::Request {
+                method: words[0].parse().unwrap(),
+                uri: words[1].parse().unwrap(),
+                origin: Origin::new(scheme.parse().unwrap(), host).unwrap(),
+            }
+        };
+        Self { start, headers, content: content.to_owned() }
+    }
+
+    fn message(&self) -> Message<'_> {
+        match &self.start {
+            Start::Request { method, uri, origin } => Message::Request(RequestHead {
+                method,
+                target: Target::new(uri, Version::HTTP_11),
+                origin,
+                headers: &self.headers,
+            }),
+            Start::Response { status } => {
+                Message::Response(ResponseHead { status: *status, headers: &self.headers })
+            }
+        }
+    }
+
+    /// With nothing but this signature.
+    fn signed(mut self, label: &str, input: &str, signature: &str) -> Self {
+        self.headers.insert("signature-input", format!("{label}={input}").parse().unwrap());
+        self.headers.insert("signature", format!("{label}=:{signature}:").parse().unwrap());
+        self
+    }
+
+    fn base(&self, label: &str) -> Result<String, Rejection> {
+        let candidate = Candidate::select(&self.message(), Some(label))?;
+        Ok(candidate.signature_base().as_str().to_owned())
+    }
+}
+
+/// Component parameters that are for later: whatever has one is refused, and never read as if it had none.
+fn is_served(identifiers: &str) -> bool {
+    ![";sf", ";bs", ";key=", ";req", ";tr"].iter().any(|parameter| identifiers.contains(parameter))
+}
+
+#[test]
+fn every_component_has_the_value_that_the_rfc_prints() {
+    let vectors = vectors();
+    let components = list(&vectors, "components");
+    assert_eq!(components.len(), 47);
+    let mut served = 0;
+    for vector in components {
+        let (id, component) = (text(vector, "id"), text(vector, "component"));
+        let message = MessageText::parse(text(vector, "message_text"), text(vector, "scheme"));
+        let base = message.signed("sig", &format!("({component})"), "AAAA").base("sig");
+        if is_served(component) {
+            let expected =
+                format!("{}\n\"@signature-params\": ({component})", text(vector, "line"));
+            assert_eq!(base.unwrap(), expected, "{id}");
+            served += 1;
+        } else {
+            let Err(Rejection::Malformed(Malformed::Base(BadBase::Unsupported(_)))) = base else {
+                panic!("{id}: {base:?}");
+            };
+        }
+    }
+    assert_eq!(served, 39);
+}
+
+#[test]
+fn every_case_has_the_base_and_the_verdict_that_the_rfc_prints() {
+    let vectors = vectors();
+    let cases = list(&vectors, "cases");
+    assert_eq!(cases.len(), 20);
+    let (mut bases, mut verdicts) = (0, 0);
+    for case in cases {
+        let (id, label) = (text(case, "id"), text(case, "label"));
+        let (input, signature) = (text(case, "signature_input"), text(case, "signature"));
+        let message = &vectors["messages"][text(case, "message")];
+        let message = MessageText::parse(text(message, "text"), text(case, "scheme"));
+        let message = message.signed(label, input, signature);
+        if !is_served(input) {
+            assert!(message.base(label).is_err(), "{id}");
+            continue;
+        }
+        let expected =
+            case.get("signature_base").unwrap_or_else(|| &case["signature_base_as_received"]);
+        assert_eq!(message.base(label).unwrap(), expected.as_str().unwrap(), "{id}");
+        bases += 1;
+
+        let key = match text(case, "alg") {
+            "ed25519" => ed25519(&vectors).verifying_key(),
+            "hmac-sha256" => hmac(&vectors).verifying_key(),
+            _ => continue,
+        };
+        let candidate = Candidate::select(&message.message(), Some(label)).unwrap();
+        let verdict = candidate.insecure_verify_without_policy(&key);
+        assert_eq!(verdict.is_ok(), text(case, "expect") == "valid", "{id}");
+        // Ed25519 and HMAC are deterministic: what we sign is what the RFC signed.
+        if verdict.is_ok() {
+            let signer =
+                if key.hmac_secret().is_some() { hmac(&vectors) } else { ed25519(&vectors) };
+            let ours = signer.sign(candidate.signature_base().as_bytes());
+            assert_eq!(base64(&ours), signature, "{id}");
+            flip_every_bit(&candidate, &key, &ours, id);
+        }
+        verdicts += 1;
+    }
+    assert_eq!((bases, verdicts), (18, 8));
+}
+
+fn flip_every_bit(candidate: &Candidate, key: &VerifyingKey, signature: &[u8], id: &str) {
+    let base = candidate.signature_base().as_bytes();
+    for at in 0..signature.len() {
+        for bit in 0..8 {
+            let mut changed = signature.to_vec();
+            changed[at] ^= 1 << bit;
+            assert!(key.verify(base, &changed).is_err(), "{id}: bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
+fn every_digest_of_the_rfc_is_checked_and_what_is_insecure_never_counts() {
+    let vectors = vectors();
+    for vector in list(&vectors, "digests") {
+        let (id, field) = (text(vector, "id"), text(vector, "field"));
+        let mut headers = HeaderMap::new();
+        headers.insert("content-digest", field.parse().unwrap());
+        let digest = ContentDigest::from_headers(&headers);
+        if text(vector, "status") != "Active" {
+            assert_eq!(digest.unwrap_err(), BadDigest::Unsupported, "{id}");
+            continue;
+        }
+        let content = text(vector, "content").as_bytes();
+        let holds = |content: &[u8]| {
+            let mut check = digest.clone().unwrap().unwrap().check();
+            content.chunks(7).for_each(|piece| check.update(piece));
+            check.finish().is_ok()
+        };
+        assert!(holds(content), "{id}");
+        assert!(!holds(&[content, b" "].concat()), "{id}");
+        let made = match text(vector, "alg") {
+            "sha-256" => ContentDigest::sha256(content),
+            _ => ContentDigest::sha512(content),
+        };
+        assert_eq!(made.to_header().unwrap(), field, "{id}");
+    }
+}
+
+#[test]
+fn the_messages_have_the_digests_they_say_they_have() {
+    let vectors = vectors();
+    let mut with_digest = 0;
+    for (id, message) in vectors["messages"].as_table().unwrap() {
+        let message = MessageText::parse(text(message, "text"), "https");
+        let Some(digest) = ContentDigest::from_headers(&message.headers).unwrap() else { continue };
+        let mut check = digest.check();
+        check.update(message.content.as_bytes());
+        assert!(check.finish().is_ok(), "{id}");
+        with_digest += 1;
+    }
+    assert!(with_digest >= 8, "{with_digest}");
+}
+
+#[test]
+fn the_keys_have_the_names_that_are_printed() {
+    let vectors = vectors();
+    let vector = &vectors["keys"]["test-key-ed25519"];
+    let thumbprint = ed25519(&vectors).verifying_key().thumbprint().unwrap();
+    assert_eq!(base64url(&thumbprint), text(vector, "jwk_thumbprint_sha256"));
+    let jwk = serde_json::to_string(&vector["jwk"]).unwrap();
+    for file in [text(vector, "public_pem"), &jwk] {
+        let key = KeyFile::parse(file.as_bytes(), None).unwrap();
+        assert_eq!(key.publishable_key(), ed25519(&vectors).publishable_key());
+    }
+}
+
+fn ed25519(vectors: &Table) -> PrivateKey {
+    let pem = text(&vectors["keys"]["test-key-ed25519"], "private_pem");
+    KeyFile::parse(pem.as_bytes(), None).unwrap().into_private().unwrap()
+}
+
+fn hmac(vectors: &Table) -> PrivateKey {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let secret = text(&vectors["keys"]["test-shared-secret"], "secret_base64");
+    PrivateKey::hmac_sha256([0; 16], &STANDARD.decode(secret).unwrap()).unwrap()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(bytes)
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    URL_SAFE_NO_PAD.encode(bytes)
+}
