@@ -11,7 +11,8 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-use countersign::{PrivateKey, ProvenKey, Timestamp};
+use countersign::{Code, PrivateKey, ProvenKey, Timestamp};
+use countersign_client::Refusal;
 use countersign_store::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -58,7 +59,7 @@ struct Served {
     folder: TempDir,
     origin: String,
     publishable: String,
-    _running: Running,
+    running: Running,
 }
 
 impl Served {
@@ -78,11 +79,25 @@ impl Served {
         let served = folder.path().join("shop.key");
         fs::write(&served, key.expose_pkcs8_pem().unwrap().as_bytes()).unwrap();
         fs::set_permissions(&served, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let (running, origin) = Self::run("127.0.0.1:0", &folder);
+        Self { folder, origin, publishable: key.publishable_key().to_string(), running }
+    }
+
+    fn run(address: &str, folder: &TempDir) -> (Running, String) {
+        let db = format!("sqlite:{}", folder.path().join("registry.db").display());
         let mut command = example("axum_server");
-        command.args(["127.0.0.1:0", &db]);
+        command.args([address, &db]);
         let mut running = Running::start(command);
         let origin = running.line("http://");
-        Self { folder, origin, publishable: key.publishable_key().to_string(), _running: running }
+        (running, origin)
+    }
+
+    /// Kills it without warning, and starts it again at the same address.
+    fn restart(&mut self) {
+        self.running.child.kill().unwrap();
+        self.running.child.wait().unwrap();
+        let address = self.origin.strip_prefix("http://").unwrap().to_owned();
+        (self.running, _) = Self::run(&address, &self.folder);
     }
 
     fn key(&self) -> PathBuf {
@@ -179,6 +194,31 @@ fn the_client_writes_to_the_server_and_is_told_why_not() {
     let answer = read(&served.publishable);
     assert_eq!(answer.strip_suffix("200").map(json), Some(no_orders()), "{answer}");
     assert!(read("pk_unknown").ends_with("401"));
+}
+
+#[test]
+fn a_write_is_not_repeated_after_the_server_was_killed() {
+    let mut served = Served::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = countersign_client::Client::from_key_file(served.key()).unwrap();
+    let sign = || client.post(served.url()).json(&json!({ "item": "book" })).sign().unwrap();
+    let (signed, other) = (sign(), sign());
+    let wire = reqwest::Client::new();
+    let send = |request: &reqwest::Request| {
+        let sent = wire.execute(request.try_clone().unwrap());
+        let answer = runtime.block_on(async { Refusal::check(sent.await.unwrap()).await });
+        answer.map(|response| response.status().as_u16()).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(send(&signed), Ok(201));
+    assert_eq!(send(&signed), Err(Code::SignatureReplayed));
+    served.restart();
+    assert_eq!(
+        send(&signed),
+        Err(Code::SignatureStale),
+        "it forgot what it had seen, and knows it"
+    );
+    // What could have been seen is refused too, in one word with when to come back.
+    assert_eq!(send(&other), Err(Code::SignatureStale));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod curl;
 mod desk;
+mod end_to_end;
 mod keys;
 mod registry;
 mod signing;
