@@ -4,7 +4,7 @@
 //! $ cargo run --example axum_server -- 127.0.0.1:8080 sqlite:countersign.db
 //! ```
 
-use std::{env, error::Error, process::ExitCode, sync::Arc};
+use std::{env, process::ExitCode};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::Origins;
@@ -24,8 +24,8 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
     (StatusCode::CREATED, Json(answer))
 }
 
-async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
-    let registry = Arc::new(Registry::open_or_create(db).await?);
+async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
     let nonces = MemoryNonces::durable(Window::default(), registry.clone()).await?;
     let listener = TcpListener::bind(address).await?;
 

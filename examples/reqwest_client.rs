@@ -4,12 +4,12 @@
 //! $ cargo run --example reqwest_client -- shop.key http://127.0.0.1:8080/v1/orders
 //! ```
 
-use std::{env, error::Error, process::ExitCode};
+use std::{env, process::ExitCode};
 
 use countersign_client::{Client, Refusal};
 use serde_json::json;
 
-async fn run(key_file: &str, url: &str) -> Result<(), Box<dyn Error>> {
+async fn run(key_file: &str, url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::from_key_file(key_file)?;
     let response = client.post(url).json(&json!({ "item": "book" })).send().await?;
     let response = Refusal::check(response).await?;

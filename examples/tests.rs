@@ -235,3 +235,19 @@ fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
     assert!(error.starts_with(&format!("error: cannot serve {address}")), "{stderr}");
     assert!(error.contains("in use") && hint.starts_with("hint: "), "{stderr}");
 }
+
+#[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let readme = include_str!("../README.md");
+    let examples = [include_str!("axum_server.rs"), include_str!("reqwest_client.rs")];
+    let blocks: Vec<_> = readme.split("\n```rust\n").skip(1).collect();
+    assert_eq!(blocks.len(), examples.len());
+    for (block, example) in blocks.iter().zip(examples) {
+        let (code, _) = block.split_once("```").unwrap();
+        assert!(example.contains(code), "{code}");
+    }
+    let quickstart = text(&example("quickstart").output().unwrap().stdout);
+    let (_, table) = readme.split_once("\n```text\n").unwrap();
+    let (table, _) = table.split_once("```").unwrap();
+    assert!(quickstart.contains(table), "{quickstart}");
+}

@@ -1,4 +1,39 @@
 //! Verifies signed requests before a handler runs.
+//!
+//! ```no_run
+//! use axum::{Json, Router, routing::get};
+//! use countersign::{Origins, PrivateKey, Timestamp};
+//! use countersign_server::{Publishable, Signed, Verifier, serve};
+//! use countersign_store::{MemoryKeys, MemoryNonces, Window};
+//! use serde_json::Value;
+//!
+//! /// Runs for whoever shows a publishable key.
+//! async fn list(Publishable(caller): Publishable) -> String {
+//!     format!("the orders of {}", caller.application().name)
+//! }
+//!
+//! /// Runs once for each request that a private key signed, with the content that was signed.
+//! async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> String {
+//!     format!("{} ordered {order}", caller.application().name)
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # let now = Timestamp::from_unix(1_763_900_000);
+//! let keys = MemoryKeys::default(); // a service has a registry of them: `countersign_store::Registry`
+//! let nonces = MemoryNonces::volatile(Window::default(), now)?;
+//! let origins = Origins::new(["https://api.example.com".parse()?])?;
+//! let app = Router::new()
+//!     .route("/v1/orders", get(list).post(add))
+//!     .layer(Verifier::new(origins, keys, nonces).layer());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! serve(listener, app, std::future::pending()).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The verifier stands outside all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable
+//! key, and everything else a signature, whatever the routes inside say; [`RequireSigned`] and the extractors raise
+//! that, and nothing inside can lower it.
 
 mod access;
 mod caller;

@@ -1,5 +1,31 @@
 //! Where applications, credentials and nonces are kept.
 //!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use countersign::{PrivateKey, ProvenKey, Timestamp};
+//! use countersign_store::{MemoryNonces, Registry, Window};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("registry.db");
+//! # let (url, now) = (format!("sqlite:{}", file.display()), Timestamp::from_unix(1_763_900_000));
+//! let registry = Arc::new(Registry::open_or_create(&url).await?); // `sqlite:FILE`
+//! let nonces = MemoryNonces::durable(Window::default(), Arc::clone(&registry)).await?;
+//!
+//! // What the holder of a key sends to be registered: the content of the `.pub` file.
+//! let proof = ProvenKey::proof(&PrivateKey::ed25519(&[7; 32]))?;
+//! registry.add_application("shop", "live", now).await?;
+//! let key = ProvenKey::from_proof(&proof)?;
+//! let credential = registry.add_credential("shop", "laptop", &key, None, now).await?;
+//! assert_eq!(credential.label, "laptop");
+//! # Ok(())
+//! # }
+//! # #[cfg(feature = "sqlite")]
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! ```
+//!
 //! Two traits, each of one atomic question: [`KeyStore::find`] and [`NonceStore::claim`]. Beside them stores that
 //! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file.
 

@@ -1,4 +1,37 @@
-//! Sign and verify HTTP requests. No sockets, no clock, no threads: the caller brings those.
+//! Signs and verifies HTTP requests: RFC 9421 signatures over RFC 9530 digests. No sockets, no clock, no threads: the
+//! caller brings those.
+//!
+//! ```
+//! use countersign::{
+//!     Claim, Content, Nonce, Origin, Policy, PrivateKey, RequestHead, Signer, Target, Timestamp, Unverified,
+//! };
+//! use http::{HeaderMap, Method, Uri};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = PrivateKey::ed25519(&[7; 32]); // 32 random bytes
+//! let verifying_key = key.verifying_key();
+//! let origin: Origin = "https://api.example.com".parse()?;
+//! let (method, uri, content) = (Method::POST, Uri::from_static("/v1/orders"), b"{}");
+//! let (target, now) = (Target::origin_form(&uri), Timestamp::from_unix(1_763_900_000));
+//!
+//! // Who calls signs: with the time, and a nonce of 16 random bytes.
+//! let mut headers = HeaderMap::new();
+//! let head = RequestHead { method: &method, target, origin: &origin, headers: &headers };
+//! let fields = Signer::new(key).sign(&head, content, now, &Nonce::from_random([9; 16]))?;
+//! fields.apply(&mut headers);
+//!
+//! // Who is called verifies. Each step returns what the next one needs, so none can be left out.
+//! let head = RequestHead { method: &method, target, origin: &origin, headers: &headers };
+//! let request = Unverified::parse(head, Content::Present, &Policy::default(), now)?;
+//! let request = request.ok_or("unsigned")?; // its `key_id()` says which key to look for
+//! let authentic = request.verify(&verifying_key)?;
+//! let claim = Claim::Fresh; // what a replay guard answers to `authentic.nonce_use(credential)`
+//! let mut check = authentic.redeem(claim)?.read();
+//! check.update(content);
+//! check.finish()?; // from here on the content is what was signed
+//! # Ok(())
+//! # }
+//! ```
 
 mod algorithm;
 mod component;
