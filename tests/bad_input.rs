@@ -639,6 +639,28 @@ async fn a_head_that_does_not_arrive_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn whoever_is_refused_while_sending_can_go_on_and_read_why() {
+    let service = Service::start().await;
+    let forged = Raw::order().body(&[b'a'; 48 << 10]).signed_by(key(9), NOW).bytes();
+    let (first, rest) = forged.split_at(8 << 10);
+    let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(first).await.unwrap();
+    let mut answer = vec![0];
+    stream.read_exact(&mut answer).await.unwrap();
+    // It is refused, and the connection about to be closed: were it reset now, the answer could be lost.
+    for piece in rest.chunks(4 << 10) {
+        stream.write_all(piece).await.unwrap();
+    }
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 401 ") && answer.contains("signature-invalid"),
+        "{answer}"
+    );
+    assert_eq!(service.handled(), 0);
+}
+
+#[tokio::test]
 async fn a_request_behind_a_refused_one_is_not_executed() {
     let service = Service::start().await;
     let smuggled = Raw::order().signed().bytes();

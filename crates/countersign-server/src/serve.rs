@@ -1,3 +1,5 @@
+mod lingering;
+
 use std::{
     convert::Infallible,
     pin::{Pin, pin},
@@ -11,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    server::{conn::auto, graceful::GracefulConnection},
     service::TowerToHyperService,
 };
 use tokio::{
@@ -21,6 +23,8 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 use tower_service::Service;
+
+use self::lingering::Lingering;
 
 /// How long a request head may take to arrive, and how long a connection may be open without a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +72,7 @@ where
     stopping.closed().await;
 }
 
-async fn serve_connection<S>(stream: TcpStream, service: S, mut stopped: watch::Receiver<()>)
+async fn serve_connection<S>(stream: TcpStream, service: S, stopped: watch::Receiver<()>)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,
@@ -83,27 +87,34 @@ where
             Ok::<_, Infallible>(response.map(|body| OpenBody { body, _open: guard }))
         }
     });
+    let (stream, linger) = Lingering::new(stream);
     let builder = builder();
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(counted)));
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(counted));
+    if let Err(error) = until_closed(connection, requests, stopped).await {
+        tracing::debug!(error = &*error, "a connection ended early");
+    }
+    linger.await;
+}
+
+/// Serves a connection until its peer ends it, or it is idle for too long, or the server stops.
+async fn until_closed<C: GracefulConnection<Error = BoxError>>(
+    connection: C,
+    requests: watch::Receiver<usize>,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), BoxError> {
+    let mut connection = pin!(connection);
     let grace = tokio::select! {
-        ended = connection.as_mut() => return note_end(ended),
+        ended = connection.as_mut() => return ended,
         // An error means that the server was dropped, which is a stop as well.
         _ = stopped.changed() => STOP_TIMEOUT,
         () = idle(requests) => FAREWELL,
     };
     connection.as_mut().graceful_shutdown();
-    match timeout(grace, connection).await {
-        Ok(ended) => note_end(ended),
-        Err(_) => tracing::debug!("a connection was cut off"),
-    }
+    timeout(grace, connection).await.unwrap_or_else(|_| Err("it did not end in time".into()))
 }
 
-fn note_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
-    if let Err(error) = ended {
-        tracing::debug!(error = &*error, "a connection ended early");
-    }
-}
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());

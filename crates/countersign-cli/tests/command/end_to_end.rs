@@ -3,7 +3,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use axum::{Json, Router, routing::get};
@@ -37,7 +37,8 @@ impl Server {
             let origins = Origins::new([origin.parse().unwrap()]).unwrap();
             let verifier = Verifier::new(origins, registry, nonces).clock(move || {
                 let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-                Timestamp::from_unix(since.as_secs() + clock.load(Ordering::SeqCst))
+                let ahead = Duration::from_secs(clock.load(Ordering::SeqCst));
+                Timestamp::from_unix(since.as_secs()).plus(ahead)
             });
             let read = async |Publishable(caller): Publishable| caller.application().name.clone();
             let write = async |Signed(_, order): Signed<Json<Value>>| order;

@@ -1,0 +1,103 @@
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout,
+};
+
+/// How long a socket outlives what was said on it.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of what still comes is read meanwhile.
+const MOST: u64 = 64 * 1024;
+
+/// A socket that is given back when whoever served it is done.
+///
+/// A socket that is closed with content unread resets its connection, and the answer can be lost with it. So a refusal
+/// whose request has content leaves the peer some time to read it.
+pub(super) struct Lingering {
+    stream: Option<TcpStream>,
+    back: Option<oneshot::Sender<TcpStream>>,
+}
+
+impl Lingering {
+    /// The socket to serve, and what to await when that is done.
+    pub(super) fn new(stream: TcpStream) -> (Self, impl Future<Output = ()>) {
+        let (back, given_back) = oneshot::channel::<TcpStream>();
+        let linger = async move {
+            let Ok(mut stream) = given_back.await else { return };
+            let until_gone = async {
+                stream.shutdown().await?;
+                let mut rest = stream.take(MOST);
+                tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+                match rest.limit() {
+                    // There is more than is worth reading; that the peer goes cannot be seen any more.
+                    0 => std::future::pending().await,
+                    _ => io::Result::Ok(()),
+                }
+            };
+            // Whether the time is up or the peer is gone, it is over now.
+            drop(timeout(LINGER, until_gone).await);
+        };
+        (Self { stream: Some(stream), back: Some(back) }, linger)
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+            // If nobody waits for it any more, it is closed here.
+            drop(back.send(stream));
+        }
+    }
+}
+
+impl AsyncRead for Lingering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Lingering {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
