@@ -611,33 +611,6 @@ async fn content_that_is_not_what_was_signed() {
     assert_eq!(harmless.status, 201);
 }
 
-/// Time stands still but for timers: whoever only waits for one of them is there at once.
-#[tokio::test(start_paused = true)]
-async fn a_head_that_does_not_arrive_is_not_waited_for() {
-    let service = Service::start().await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    // A HEADERS frame whose block goes on in a CONTINUATION that never comes.
-    let headers = [0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82];
-    let cases: [(&str, &[&[u8]]); 5] = [
-        ("nothing", &[]),
-        ("half a head", &[b"GET /v1/orders HTTP/1.1\r\nHost: api.exam"]),
-        ("half a preface", &[b"PRI * HT"]),
-        ("no head behind the preface", &[preface, &settings]),
-        ("half an HTTP/2 head", &[preface, &settings, &headers]),
-    ];
-    for (case, pieces) in cases {
-        let started = tokio::time::Instant::now();
-        let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
-        stream.write_all(&pieces.concat()).await.unwrap();
-        let mut answer = Vec::new();
-        let _closed: Result<usize, std::io::Error> = stream.read_to_end(&mut answer).await;
-        let waited = started.elapsed();
-        assert!(waited <= std::time::Duration::from_secs(11), "row 104, {case}: {waited:?}");
-    }
-    assert_eq!(service.handled(), 0);
-}
-
 #[tokio::test]
 async fn whoever_is_refused_while_sending_can_go_on_and_read_why() {
     let service = Service::start().await;

@@ -1,6 +1,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,23 +13,29 @@ use tokio::{
     time::timeout,
 };
 
+use super::activity::Activity;
+
 /// How long a socket outlives what was said on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// How much of what still comes is read meanwhile.
 const MOST: u64 = 64 * 1024;
 
-/// A socket that is given back when whoever served it is done.
+/// The socket of a connection. It notes what is sent, and is given back when whoever served it is done.
 ///
 /// A socket that is closed with content unread resets its connection, and the answer can be lost with it. So a refusal
 /// whose request has content leaves the peer some time to read it.
-pub(super) struct Lingering {
+pub(super) struct Socket {
     stream: Option<TcpStream>,
     back: Option<oneshot::Sender<TcpStream>>,
+    activity: Arc<Activity>,
 }
 
-impl Lingering {
+impl Socket {
     /// The socket to serve, and what to await when that is done.
-    pub(super) fn new(stream: TcpStream) -> (Self, impl Future<Output = ()>) {
+    pub(super) fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+    ) -> (Self, impl Future<Output = ()>) {
         let (back, given_back) = oneshot::channel::<TcpStream>();
         let linger = async move {
             let Ok(mut stream) = given_back.await else { return };
@@ -45,7 +52,14 @@ impl Lingering {
             // Whether the time is up or the peer is gone, it is over now.
             drop(timeout(LINGER, until_gone).await);
         };
-        (Self { stream: Some(stream), back: Some(back) }, linger)
+        (Self { stream: Some(stream), back: Some(back), activity }, linger)
+    }
+
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(_)) = written {
+            self.activity.sent();
+        }
+        written
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -53,7 +67,7 @@ impl Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl Drop for Socket {
     fn drop(&mut self) {
         if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
             // If nobody waits for it any more, it is closed here.
@@ -62,7 +76,7 @@ impl Drop for Lingering {
     }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -72,13 +86,14 @@ impl AsyncRead for Lingering {
     }
 }
 
-impl AsyncWrite for Lingering {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(context, bytes)
+        let written = self.stream()?.poll_write(context, bytes);
+        self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -94,7 +109,8 @@ impl AsyncWrite for Lingering {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(context, bytes)
+        let written = self.stream()?.poll_write_vectored(context, bytes);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
