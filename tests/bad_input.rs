@@ -232,6 +232,7 @@ async fn signatures_that_do_not_meet_the_policy() {
     let digested = |digest: &str| Raw::order().add("Content-Digest", digest);
     let md5 = "md5=:Sd/dVLAcvNLSq16eXua5uQ==:";
     let read_with_body = Raw::read().signed().body(b"more");
+    let overridden = |name: &str| Raw::read().add("X-Api-Key", ours(1)).add(name, "DELETE");
     let cases: Vec<(&str, Raw, u16, &str)> = vec![
         ("20", plain, 401, "signature-policy"),
         ("21", uncovered("@method"), 401, "signature-policy"),
@@ -261,6 +262,9 @@ async fn signatures_that_do_not_meet_the_policy() {
             "signature-policy",
         ),
         ("34", Raw::order().signed().add("Idempotency-Key", "1"), 401, "signature-policy"),
+        ("33, unsigned", overridden("X-HTTP-Method-Override"), 401, "signature-required"),
+        ("33, unsigned", overridden("X-HTTP-Method"), 401, "signature-required"),
+        ("33, unsigned", overridden("X-Method-Override"), 401, "signature-required"),
         ("37, created", replaced(";created=1763900000", ""), 401, "signature-policy"),
         ("37, keyid", replaced(";keyid=\"KEYID\"", ""), 401, "signature-policy"),
         ("37, nonce", replaced(";nonce=\"CQkJCQkJCQkJCQkJCQkJCQ\"", ""), 401, "signature-policy"),
@@ -326,6 +330,12 @@ async fn keys_that_are_unknown_revoked_or_in_the_wrong_place() {
         (
             "6",
             Raw::read().target(&format!("/v1/orders?api_key={}", ours(1))).signed(),
+            400,
+            "ambiguous-credential",
+        ),
+        (
+            "6, encoded",
+            Raw::read().target(&format!("/v1/orders?api%5Fkey={}", ours(5))).signed(),
             400,
             "ambiguous-credential",
         ),
@@ -412,10 +422,14 @@ async fn targets_hosts_and_methods_that_can_be_read_in_two_ways() {
     let lower = Raw::read().target("/v1/a%2db").signed().target("/v1/a%2Db");
     let longer = Raw::read().target("/p?a=1").signed().target("/p?a=1&a=2");
     let version = |version| Raw { version, ..Raw::order().signed() };
+    let absolute = Raw::order().signed();
+    let absolute = absolute.clone().target(&format!("https://api.example.com{}", absolute.target));
+    let root = |target: &str| Raw::read().target("/").signed().target(target);
     let cases: Vec<(&str, Raw, u16, &str)> = vec![
         ("40", Raw::order().signed().add("Host", "api.example.com"), 400, "bad-request"),
         ("40, evil", Raw::order().signed().add("Host", "evil.test"), 400, "bad-request"),
         ("41", Raw::order().signed().without("Host"), 400, "bad-request"),
+        ("41, absolute", absolute.clone().without("Host"), 400, "bad-request"),
         ("42, path", host("api.example.com/x"), 400, "bad-request"),
         ("42, query", host("api.example.com?x"), 400, "bad-request"),
         ("42, user", host("user@api.example.com"), 400, "bad-request"),
@@ -456,6 +470,8 @@ async fn targets_hosts_and_methods_that_can_be_read_in_two_ways() {
         ),
         ("88, TRACE", Raw::read().signed().method("TRACE"), 405, "method-not-allowed"),
         ("89", Raw::read().signed().method("OPTIONS").target("*"), 400, "bad-target"),
+        ("89, authority", root("api.example.com"), 400, "bad-target"),
+        ("89, authority", root("api.example.com:443"), 400, "bad-target"),
         ("90, case", Raw::read().signed().method("get"), 405, "method-not-allowed"),
         ("90, unknown", Raw::read().signed().method("FROB"), 405, "method-not-allowed"),
     ];
@@ -480,8 +496,6 @@ async fn targets_hosts_and_methods_that_can_be_read_in_two_ways() {
     }
     assert_eq!(service.handled(), 0);
     accepted(&service, "47", &host("API.EXAMPLE.com:443"), 201).await;
-    let absolute = Raw::order().signed();
-    let absolute = absolute.clone().target(&format!("https://api.example.com{}", absolute.target));
     accepted(&service, "43, agreeing", &absolute, 201).await;
     for prefix in ["/api", "/api/deep"] {
         let nested = Raw::order().target(&format!("{prefix}/v1/orders?a=1")).signed();
@@ -698,8 +712,25 @@ async fn an_open_path_is_open_and_nothing_beside_it() {
         let request = Raw::read().target(target).bytes();
         refused(&service, target, &request, 401, "key-required").await;
     }
+    let foreign = health("GET").add("X-Api-Key", "of another service").add("Cookie", "api_key=1");
+    assert_eq!(exchange(service.address, &foreign.bytes()).await.status, 200);
     let bad = health("GET").signed_by(key(9), NOW).bytes();
     refused(&service, "a bad signature", &bad, 401, "signature-invalid").await;
+}
+
+#[tokio::test]
+async fn the_limit_on_content_is_the_verifiers_own() {
+    let service = Service::start_with(Service::keys(), Service::nonces(), |verifier| {
+        verifier.content_limit(4 << 20)
+    })
+    .await;
+    let order = |length: usize| {
+        Raw::order().body(format!("\"{}\"", "a".repeat(length - 2)).as_bytes()).signed()
+    };
+    accepted(&service, "98, at the limit", &order(4 << 20), 201).await;
+    // It is refused for what it announces, long before it is sent.
+    let begun = &order((4 << 20) + 1).bytes()[..4096];
+    refused(&service, "98", begun, 413, "content-too-large").await;
 }
 
 #[tokio::test]

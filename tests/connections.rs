@@ -1,6 +1,6 @@
 //! How long a connection lives. Time stands still but for timers, and wholly during [`in_no_time`].
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -75,7 +75,12 @@ async fn the_head_names_one_of_our_hosts_whatever_it_says_of_the_scheme() {
         assert_eq!(answer, (StatusCode::from_u16(status).unwrap(), code.to_owned()), "row {row}");
         assert_eq!(service.handled(), before, "row {row}");
     }
+    let key = key(1).publishable_key().to_string();
+    let read = Raw::read().without("Host").add("X-Api-Key", key).add("Content-Length", "0");
+    let plain = "https://api.example.com/v1/plain";
     let signature = Some(("signature", "sig=:AA==:"));
+    let unread = send(&service, &read, plain, signature).await;
+    assert_eq!(unread, (StatusCode::OK, String::new()), "trailers that nobody gets to see");
     let trailed = send(&service, &hostless(), ours, signature).await;
     assert_eq!(trailed, (StatusCode::BAD_REQUEST, "bad-request".to_owned()), "row 101");
 }

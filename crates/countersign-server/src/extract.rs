@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    extract::{FromRequest, FromRequestParts},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts},
     response::{IntoResponse, Response},
 };
 use http::{Request, request::Parts};
@@ -38,7 +38,9 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
         else {
             return Err(answer(&Reason::SignatureRequired, &passed.circumstances));
         };
-        let request = Request::from_parts(head, Body::from(content));
+        let mut request = Request::from_parts(head, Body::from(content));
+        // The verifier has a limit of its own.
+        DefaultBodyLimit::disable().apply(&mut request);
         let content = T::from_request(request, state).await.map_err(IntoResponse::into_response)?;
         Ok(Self(caller, content))
     }

@@ -165,7 +165,10 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         };
         let (caller, content, body, kept_private) = match admitted {
             Admitted::Open => (None, None, body, KeptPrivate::No),
-            Admitted::Publishable(caller) => (Some(caller), None, body, KeptPrivate::Yes),
+            // It has no content; what may still come of it, as trailers, is nobody's to read.
+            Admitted::Publishable(caller) => {
+                (Some(caller), None, B::from(Bytes::new()), KeptPrivate::Yes)
+            }
             Admitted::Signed(caller, claimed) => match self.read_content(body, claimed).await {
                 Ok(content) => {
                     (Some(caller), Some(content.clone()), B::from(content), KeptPrivate::Yes)

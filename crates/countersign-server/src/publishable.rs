@@ -2,6 +2,7 @@
 
 use countersign::{KeyError, PublishableKey};
 use http::{HeaderName, header::COOKIE, request::Parts};
+use percent_encoding::percent_decode;
 
 use crate::refusal::Reason;
 
@@ -33,8 +34,12 @@ impl Default for KeyLocations {
 #[derive(Debug, Default)]
 pub(crate) struct Presented {
     key: Option<PublishableKey>,
+    times: u8,
     in_query: bool,
 }
+
+/// How often a request may say its key. Reading one costs something, and nobody has a reason to repeat it.
+const MOST_TIMES: u8 = 4;
 
 impl KeyLocations {
     /// No key in the `X-Api-Key` field.
@@ -74,7 +79,9 @@ impl KeyLocations {
             for cookies in head.headers.get_all(COOKIE) {
                 // What is in other cookies is none of our business.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
-                for text in values(&cookies, ';') {
+                // A cookie of this name can be of another service of the same site: a key is told by its form.
+                let keys = values(&cookies, ';').filter(|text| text.contains("k_"));
+                for text in keys {
                     presented.add(text)?;
                 }
             }
@@ -85,6 +92,10 @@ impl KeyLocations {
 
 impl Presented {
     fn add(&mut self, text: &str) -> Result<(), Reason> {
+        self.times = self.times.saturating_add(1);
+        if self.times > MOST_TIMES {
+            return Err(Reason::TwoKeys);
+        }
         let key = text.parse().map_err(|error| match error {
             KeyError::WrongKind { .. } => Reason::PrivateKeyShown,
             _ => Reason::UnknownPublishable,
@@ -112,7 +123,9 @@ impl Presented {
 
 fn values(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let pairs = text.split(separator).filter_map(|pair| pair.trim_matches(' ').split_once('='));
-    pairs.filter(|(name, _)| *name == NAME).map(|(_, value)| value)
+    // As a handler would read the name: encoded or not.
+    let named = |(name, _): &(&str, &str)| percent_decode(name.as_bytes()).eq(NAME.bytes());
+    pairs.filter(named).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -148,6 +161,8 @@ mod tests {
         assert_eq!(found(find(all, &in_cookie, "")), Some(key));
         assert_eq!(found(find(all, &[], &in_query)), Some(key));
         assert_eq!(found(find(all, &in_header, &in_query)), Some(key));
+        assert_eq!(found(find(all, &[], &in_query.replace("api_", "%61pi%5F"))), Some(key));
+        assert_eq!(found(find(all, &[("cookie", "api_key=session-of-another-service")], "")), None);
         assert_eq!(found(find(all, &[], "xapi_key=1&api_keys=2&api_key")), None);
         assert_eq!(found(find(all.without_header(), &in_header, "")), None);
         assert_eq!(found(find(all.without_cookie(), &in_cookie, "")), None);
@@ -166,6 +181,9 @@ mod tests {
         assert_eq!(header("pk_1"), Some(Reason::UnknownPublishable));
         let query = format!("api_key={two}");
         assert_eq!(find(all, &[("x-api-key", &one)], &query).err(), Some(Reason::TwoKeys));
+        let often = vec![("x-api-key", one.as_str()); 5];
+        assert!(find(all, &often[1..], "").is_ok());
+        assert_eq!(find(all, &often, "").err(), Some(Reason::TwoKeys));
         let both = [("x-api-key", one.as_str()), ("x-api-key", two.as_str())];
         assert_eq!(find(all, &both, "").err(), Some(Reason::TwoKeys));
     }

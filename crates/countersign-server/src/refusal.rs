@@ -98,7 +98,7 @@ impl Reason {
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::UnknownPublishable => "the publishable key is not known here",
             Self::TwoKeys => {
-                "the request carries two different keys, or a key in the URL beside a signature"
+                "the request carries two different keys, one too often, or one in the URL beside a signature"
             }
             Self::Revoked => "the key was revoked",
             Self::Expired => "the key has expired",
@@ -176,7 +176,17 @@ pub(crate) fn answer<B: From<Bytes>>(
 ) -> Response<B> {
     let (code, status) = (reason.code(), reason.status());
     let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
-    tracing::debug!(%code, request_id, detail = reason.detail(), "request refused");
+    match reason {
+        // Only the holder of the key can bring this about, so that no stranger fills the log.
+        Reason::Revoked
+        | Reason::Expired
+        | Reason::Quarantined
+        | Reason::Rejected(Rejection::Replayed) => tracing::info!(%code, request_id, "refused"),
+        Reason::PrivateKeyShown => {
+            tracing::warn!(request_id, "a private key was sent in the place of a publishable one");
+        }
+        _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
+    }
     let problem = serde_json::json!({
         "type": format!("urn:countersign:problem:{code}"),
         "title": code.title(),

@@ -2,11 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Algorithm, Claimed, Content, KeyId, Origins, Policy, PrivateKey, RequestHead, Target,
-    Timestamp, Unverified, VerifyingKey,
+    Algorithm, Claimed, Content, KeyId, Misdirected, Origins, Policy, PrivateKey, Rejection,
+    RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{KeyStore, NonceStore, Standing};
-use http::{Version, request::Parts};
+use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
 
 use crate::{
@@ -135,20 +135,26 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         if !METHODS.contains(&head.method) {
             return Err(Reason::Method);
         }
-        let refuse = countersign::Rejection::from;
-        target.check().map_err(refuse)?;
-        let origin = self.origins.resolve(&head.uri, &head.headers);
-        let origin = origin.map_err(countersign::Rejection::from)?;
-        let presented = self.key_locations.find(head, target.query())?;
+        target.check().map_err(Rejection::from)?;
+        if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+            // RFC 9112 §3.2, also where the request line names a host.
+            return Err(Rejection::from(Misdirected::NoHost).into());
+        }
+        let origin = self.origins.resolve(&head.uri, &head.headers).map_err(Rejection::from)?;
         let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
         let Arrival { content, announced } = arrival;
-        match Unverified::parse(request, content, &self.policy, now)? {
+        let unverified = Unverified::parse(request, content, &self.policy, now)?;
+        if unverified.is_none() && self.open_paths.iter().any(|path| path == target.path()) {
+            return Ok(Admitted::Open);
+        }
+        let presented = self.key_locations.find(head, target.query())?;
+        match unverified {
             Some(unverified) => {
                 self.limit.check_announced(announced)?;
                 presented.agrees_with(unverified.key_id())?;
                 self.admit_signed(head, unverified, content, now).await
             }
-            None => self.admit_unsigned(head, target, presented, content, now).await,
+            None => self.admit_unsigned(head, presented, content, now).await,
         }
     }
 
@@ -172,7 +178,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         match credential.standing(now) {
             Standing::Active => {}
             Standing::Quarantined => {
-                if Access::by_default(&head.method, content) == Access::Signed {
+                if Access::by_default(head, content) == Access::Signed {
                     return Err(Reason::Quarantined);
                 }
             }
@@ -188,15 +194,11 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
     async fn admit_unsigned(
         &self,
         head: &Parts,
-        target: Target<'_>,
         presented: Presented,
         content: Content,
         now: Timestamp,
     ) -> Result<Admitted, Reason> {
-        if self.open_paths.iter().any(|path| path == target.path()) {
-            return Ok(Admitted::Open);
-        }
-        match Access::by_default(&head.method, content) {
+        match Access::by_default(head, content) {
             Access::Signed => return Err(Reason::SignatureRequired),
             Access::Publishable | Access::Open => {}
         }

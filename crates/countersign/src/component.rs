@@ -225,6 +225,14 @@ impl<'a> Component<'a> {
         }
     }
 
+    /// The name in `"@query-param";name="…"`.
+    pub(crate) fn query_param_name(&self) -> Option<&str> {
+        match (&self.name, self.parameters.as_slice()) {
+            (Name::Derived(Derived::QueryParam), [Parameter::Name(name)]) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether this is bound to the request of a response, or to trailers.
     pub(crate) fn reaches_outside_the_head(&self) -> bool {
         self.has("req") || self.has("tr")

@@ -15,8 +15,8 @@ pub(crate) fn lines<'m>(
 
 /// The members of a Dictionary, each as its key and its whole raw text `key=value`.
 ///
-/// A comma outside strings separates members wherever the Dictionary is well formed; where it is not, at least one of
-/// the pieces is no member by itself, and whoever parses the pieces refuses it.
+/// A comma outside strings separates members wherever the Dictionary is well formed. Whoever parses the pieces refuses
+/// one that is not exactly one member.
 pub(crate) fn members<'m>(
     lines: impl Iterator<Item = &'m HeaderValue>,
     most: usize,
@@ -43,17 +43,31 @@ pub(crate) fn members<'m>(
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
-    let (mut in_string, mut escaped) = (false, false);
+    let mut at = At::Outside;
     text.split(move |character| {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
-            '"' => in_string = !in_string,
-            ',' => return !in_string,
-            _ => {}
-        }
-        false
+        let outside = matches!(at, At::Outside | At::Percent);
+        at = match (at, character) {
+            (At::Outside | At::Percent, '%') => At::Percent,
+            // RFC 9651 §3.3.8: a Display String escapes with percents, so that a backslash is one.
+            (At::Percent, '"') => At::DisplayString,
+            (At::Outside, '"') | (At::Escape, _) => At::String,
+            (At::String, '\\') => At::Escape,
+            (At::String | At::DisplayString, '"') => At::Outside,
+            (At::Outside | At::Percent, _) => At::Outside,
+            (At::String, _) => At::String,
+            (At::DisplayString, _) => At::DisplayString,
+        };
+        outside && character == ','
     })
+}
+
+#[derive(Clone, Copy)]
+enum At {
+    Outside,
+    Percent,
+    String,
+    Escape,
+    DisplayString,
 }
 
 #[cfg(test)]
@@ -71,6 +85,9 @@ mod tests {
         let lines = [r#"a=("x";key="1,\",2" "y");z="(" , b;q=1"#, "c=:AA==:"];
         let expected =
             vec![("a", r#"a=("x";key="1,\",2" "y");z="(""#), ("b", "b;q=1"), ("c", "c=:AA==:")];
+        assert_eq!(read(&lines), Ok(expected));
+        let lines = [r#"a=%"\", b;q=",", c=%%"%22,""#];
+        let expected = vec![("a", r#"a=%"\""#), ("b", r#"b;q=",""#), ("c", r#"c=%%"%22,""#)];
         assert_eq!(read(&lines), Ok(expected));
     }
 

@@ -8,7 +8,7 @@ use sfv::{
 };
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::dictionary;
+use crate::{Malformed, dictionary};
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -63,7 +63,7 @@ impl ContentDigest {
         let mut digest = Self { sha256: None, sha512: None };
         for (key, raw) in members {
             let bytes = Parser::new(raw)
-                .parse_dictionary_with_visitor(Bytes(None))
+                .parse_dictionary_with_visitor(OnlyBytes::default())
                 .map_err(|_| BadDigest::Malformed)?
                 .ok_or(BadDigest::Malformed)?;
             let wrong_length = |_| BadDigest::Malformed;
@@ -154,28 +154,35 @@ impl fmt::Debug for DigestCheck {
 }
 
 /// Reads the Byte Sequence that is a Dictionary's only member.
-pub(crate) struct Bytes(pub(crate) Option<Vec<u8>>);
+#[derive(Default)]
+pub(crate) struct OnlyBytes {
+    key: Option<()>,
+    bytes: Option<Vec<u8>>,
+}
 
-impl<'de> DictionaryVisitor<'de> for Bytes {
+impl<'de> DictionaryVisitor<'de> for OnlyBytes {
     type Out = Option<Vec<u8>>;
-    type Error = Infallible;
+    type Error = Malformed;
 
-    fn entry(&mut self, _: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
-        Ok(self)
+    fn entry(&mut self, _: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Malformed> {
+        match self.key.replace(()) {
+            None => Ok(self),
+            Some(()) => Err(Malformed::NotADictionary),
+        }
     }
 
-    fn finish(self) -> Result<Self::Out, Infallible> {
-        Ok(self.0)
+    fn finish(self) -> Result<Self::Out, Malformed> {
+        Ok(self.bytes)
     }
 }
 
-impl<'de> EntryVisitor<'de> for &mut Bytes {
+impl<'de> EntryVisitor<'de> for &mut OnlyBytes {
     type Error = Infallible;
 
     fn item(self) -> Result<impl ItemVisitor<'de>, Infallible> {
         Ok(|item: BareItemFromInput<'de>| {
             if let BareItemFromInput::ByteSequence(bytes) = item {
-                self.0 = Some(bytes);
+                self.bytes = Some(bytes);
             }
             Ok::<_, Infallible>(sfv::visitor::Ignored)
         })
@@ -253,10 +260,13 @@ mod tests {
             format!("{SHA256}, {SHA256}"),
             format!("{SHA256},"),
             format!("{SHA256}, md5"),
+            format!(r#"{SHA256}, md5=:AAAA:;p=%"\", {OTHER256};q="x""#),
         ];
         for field in malformed {
             assert_eq!(read(std::slice::from_ref(&field)), Err(BadDigest::Malformed), "{field}");
         }
+        let hidden = format!(r#"sha-256=:AAAA:;p=%"\", {};q="x""#, MD5.replace("md5", "sha-256"));
+        assert_eq!(read(&[hidden]), Err(BadDigest::Malformed));
         assert_eq!(read(&[SHA256.into(), SHA256.into()]), Err(BadDigest::Malformed));
         assert_eq!(read(&[MD5.into()]), Err(BadDigest::Unsupported));
         assert_eq!(read(&["SHA-256=:X48E:".into()]), Err(BadDigest::Malformed));

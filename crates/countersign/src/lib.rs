@@ -42,6 +42,7 @@ mod message;
 mod nonce;
 mod origin;
 mod policy;
+mod query_params;
 mod rejection;
 mod sign;
 mod signature_base;
@@ -60,7 +61,7 @@ pub use key::{
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
-pub use policy::{BadPolicy, Content, Policy};
+pub use policy::{BadPolicy, Content, METHOD_OVERRIDES, Policy};
 pub use rejection::{Code, Malformed, Rejection, Stale, UnknownCode, Unmet};
 pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, Signer, sign};
 pub use signature_base::{BadBase, SignatureBase};

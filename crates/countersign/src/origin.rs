@@ -1,4 +1,4 @@
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{collections::HashSet, fmt, net::Ipv6Addr, str::FromStr};
 
 use http::{HeaderMap, Uri, header::HOST};
 
@@ -86,6 +86,14 @@ impl Origin {
         &self.authority
     }
 
+    /// What a `Host` field can call it: `https://a.test` is `a.test` and `a.test:443`, as is `http://a.test:443`.
+    fn names(&self) -> [String; 2] {
+        let named = HostPort::parse(&self.authority);
+        let host = named.map_or("", |named| named.host);
+        let port = named.and_then(|named| named.port).unwrap_or(self.scheme.default_port());
+        [self.authority.to_string(), format!("{host}:{port}")]
+    }
+
     fn is_meant_by(&self, named: HostPort<'_>) -> bool {
         let Some(own) = HostPort::parse(&self.authority) else { return false };
         let port = named.port.filter(|&port| port != self.scheme.default_port());
@@ -121,8 +129,8 @@ pub enum BadOrigins {
         "no origin is given; name those that this server answers for, like https://api.example.com"
     )]
     Empty,
-    /// Two schemes for one authority: which of them a request means could not be told.
-    #[error("{0} is given twice")]
+    /// Two origins that a `Host` field can name alike: which of them a request means could not be told.
+    #[error("{0} is given twice, or another origin can be called the same")]
     Ambiguous(Box<str>),
 }
 
@@ -155,8 +163,14 @@ impl Origins {
     /// [`BadOrigins`]: none, or two with one authority.
     pub fn new(origins: impl IntoIterator<Item = Origin>) -> Result<Self, BadOrigins> {
         let origins: Box<[Origin]> = origins.into_iter().collect();
-        let mut seen = std::collections::HashSet::new();
-        match origins.iter().find(|origin| !seen.insert(&origin.authority)) {
+        let mut seen = HashSet::new();
+        let twice = origins.iter().find(|origin| {
+            let names = HashSet::from(origin.names());
+            let again = !seen.is_disjoint(&names);
+            seen.extend(names);
+            again
+        });
+        match twice {
             Some(twice) => Err(BadOrigins::Ambiguous(twice.authority.clone())),
             None if origins.is_empty() => Err(BadOrigins::Empty),
             None => Ok(Self(origins)),
@@ -306,6 +320,10 @@ mod tests {
         assert_eq!(Origins::new([]).unwrap_err(), BadOrigins::Empty);
         let twice = ["http://a.test", "https://A.test"].map(|origin| origin.parse().unwrap());
         assert_eq!(Origins::new(twice).unwrap_err(), BadOrigins::Ambiguous("a.test".into()));
+        let alike = ["https://a.test", "http://a.test:443"].map(|origin| origin.parse().unwrap());
+        assert_eq!(Origins::new(alike).unwrap_err(), BadOrigins::Ambiguous("a.test:443".into()));
+        let apart = ["https://a.test", "http://a.test:8080", "https://a.test:8443"];
+        assert!(Origins::new(apart.map(|origin| origin.parse().unwrap())).is_ok());
     }
 
     #[test]

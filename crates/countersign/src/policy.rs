@@ -51,17 +51,24 @@ pub enum BadPolicy {
 /// The tag of Countersign's own signatures, for services that set none of their own.
 pub(crate) const TAG: &str = "countersign";
 
-/// Fields that change what a request means, so that an uncovered one could be added on the way.
-pub(crate) const WHEN_PRESENT: [HeaderName; 8] = [
-    CONTENT_DIGEST,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::AUTHORIZATION,
-    HeaderName::from_static("idempotency-key"),
+/// Fields by which some frameworks take a request for one of another method. A server counts them as a write.
+pub const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
 ];
+
+/// Fields that change what a request means, so that an uncovered one could be added on the way.
+pub(crate) fn when_present() -> Vec<HeaderName> {
+    let fields = [
+        CONTENT_DIGEST,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::AUTHORIZATION,
+        HeaderName::from_static("idempotency-key"),
+    ];
+    fields.into_iter().chain(METHOD_OVERRIDES).collect()
+}
 
 /// What every signature has to cover. Not `@scheme` or `@target-uri`: behind a proxy that ends TLS they are rarely
 /// what the client saw.
@@ -73,7 +80,7 @@ impl Default for Policy {
             max_age: Duration::from_secs(60),
             skew: Duration::from_secs(10),
             tag: TAG.into(),
-            when_present: WHEN_PRESENT.to_vec(),
+            when_present: when_present(),
             unsigned_content: UnsignedContent::Refused,
         }
     }
@@ -110,7 +117,11 @@ impl Policy {
 
     /// Adds fields that have to be covered when a request has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.when_present.extend(fields);
+        for field in fields {
+            if !self.when_present.contains(&field) {
+                self.when_present.push(field);
+            }
+        }
         self
     }
 
@@ -143,7 +154,10 @@ impl Policy {
         let mut components: Vec<String> = ALWAYS.iter().map(|name| format!("\"{name}\"")).collect();
         components.extend(fields.map(|field| format!("\"{field}\"")));
         let digest = format!("\"{CONTENT_DIGEST}\"");
-        if content == Content::Present && !components.contains(&digest) {
+        let wanted = content == Content::Present
+            && self.unsigned_content == UnsignedContent::Refused
+            && !components.contains(&digest);
+        if wanted {
             components.push(digest);
         }
         // The tag was checked to be a String without anything to escape but quotes and backslashes.
@@ -272,6 +286,21 @@ mod tests {
         for (created, expires, accepted) in table {
             assert_eq!(at(created, expires), accepted, "{created} {expires:?}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_is_checked_each_once() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        let always = r#"sig=("@method" "@authority" "@path" "@query" "content-type""#;
+        let policy = Policy::default().cover_when_present([header::CONTENT_TYPE, header::RANGE]);
+        let asked = |policy: &Policy, content| policy.accept_signature(&headers, content);
+        let end = r#");created;tag="countersign""#;
+        assert_eq!(asked(&policy, Content::Absent), format!("{always}{end}"));
+        let present = asked(&policy, Content::Present);
+        assert_eq!(present, format!(r#"{always} "content-digest"{end}"#));
+        let lax = policy.insecure_allow_unsigned_content();
+        assert_eq!(asked(&lax, Content::Present), format!("{always}{end}"));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Signer {
     /// A signer with this key, under the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
         let key_id = key.publishable_key().to_string();
-        let when_present = policy::WHEN_PRESENT.to_vec();
+        let when_present = policy::when_present();
         Self { key, key_id, tag: policy::TAG.to_owned(), when_present }
     }
 

@@ -1,10 +1,10 @@
 use http::HeaderMap;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 use crate::{
     Component, Message,
     component::{Derived, Name, Parameter},
     message::RequestHead,
+    query_params::{NoValue, QueryParams},
 };
 
 /// The exact bytes that are signed (RFC 9421 §2.5).
@@ -47,11 +47,12 @@ impl SignatureBase {
         signature_params: &str,
     ) -> Result<Self, BadBase> {
         let mut base = String::with_capacity(512);
+        let query_params = query_params(message, components);
         for component in components {
             let from = base.len();
             component.write(&mut base);
             base.push_str(": ");
-            write_value(&mut base, message, component)?;
+            write_value(&mut base, message, &query_params, component)?;
             // Identifiers are printable by their type; a value is whatever the peer sent.
             let line = base.as_bytes().get(from..).unwrap_or_default();
             if !line.iter().all(|&byte| matches!(byte, b' '..=b'~' | b'\t')) {
@@ -75,9 +76,22 @@ impl SignatureBase {
     }
 }
 
+/// The query parameters that are covered.
+fn query_params<'m>(message: &Message<'m>, components: &[Component<'_>]) -> QueryParams<'m> {
+    let query = match message {
+        Message::Request(request) => request.target.query(),
+        Message::Response(_) => None,
+    };
+    QueryParams::find(
+        query.unwrap_or(""),
+        components.iter().filter_map(Component::query_param_name),
+    )
+}
+
 fn write_value(
     base: &mut String,
     message: &Message<'_>,
+    query_params: &QueryParams<'_>,
     component: &Component<'_>,
 ) -> Result<(), BadBase> {
     let only_name = |parameter: &Parameter<'_>| matches!(parameter, Parameter::Name(_));
@@ -95,7 +109,7 @@ fn write_value(
             Err(BadBase::NotApplicable(component.to_string()))
         }
         (Name::Derived(derived), Message::Request(request)) => {
-            write_derived(base, request, *derived, component)
+            write_derived(base, request, query_params, *derived, component)
         }
     }
 }
@@ -127,6 +141,7 @@ fn write_field(
 fn write_derived(
     base: &mut String,
     request: &RequestHead<'_>,
+    query_params: &QueryParams<'_>,
     derived: Derived,
     component: &Component<'_>,
 ) -> Result<(), BadBase> {
@@ -152,36 +167,16 @@ fn write_derived(
         }
         Derived::RequestTarget => base.push_str(&target.request_target(request.method)),
         Derived::QueryParam => {
-            let Some(Parameter::Name(name)) = component.parameters().first() else {
-                return Err(BadBase::NotApplicable(component.to_string()));
-            };
-            base.push_str(&query_param(target.query().unwrap_or(""), name, component)?);
+            let name = component.query_param_name();
+            let name = name.ok_or_else(|| BadBase::NotApplicable(component.to_string()))?;
+            let value = query_params.value(name).map_err(|reason| match reason {
+                NoValue::Absent => BadBase::Absent(component.to_string()),
+                NoValue::Ambiguous => BadBase::Ambiguous(component.to_string()),
+                NoValue::NotUtf8 => BadBase::Unprintable(component.to_string()),
+            })?;
+            base.push_str(&value);
         }
         Derived::Status => return Err(BadBase::NotApplicable(component.to_string())),
     }
     Ok(())
-}
-
-/// The application/x-www-form-urlencoded percent-encode set, with a space as `%20` (RFC 9421 §2.2.8).
-const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
-
-fn query_param(query: &str, name: &str, component: &Component<'_>) -> Result<String, BadBase> {
-    let recode = |text: &str| {
-        let text = text.replace('+', " ");
-        let text = percent_decode(text.as_bytes()).decode_utf8();
-        text.map(|text| utf8_percent_encode(&text, FORM).to_string())
-    };
-    let mut found = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // A name that is no UTF-8 cannot be written down, so it is not the one that is meant.
-        if recode(key).as_deref() != Ok(name) {
-            continue;
-        }
-        let value = recode(value).map_err(|_| BadBase::Unprintable(component.to_string()))?;
-        if found.replace(value).is_some() {
-            return Err(BadBase::Ambiguous(component.to_string()));
-        }
-    }
-    found.ok_or_else(|| BadBase::Absent(component.to_string()))
 }

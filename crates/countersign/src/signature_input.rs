@@ -6,7 +6,9 @@ use sfv::{
     visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor},
 };
 
-use crate::{Component, Malformed, Timestamp, component::BadComponent, dictionary, digest::Bytes};
+use crate::{
+    Component, Malformed, Timestamp, component::BadComponent, dictionary, digest::OnlyBytes,
+};
 
 pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
@@ -204,7 +206,7 @@ pub(crate) fn write_parameter<'v>(
 }
 
 fn parse_signature(raw: &str) -> Result<Vec<u8>, Malformed> {
-    let parsed = Parser::new(raw).parse_dictionary_with_visitor(Bytes(None));
+    let parsed = Parser::new(raw).parse_dictionary_with_visitor(OnlyBytes::default());
     parsed.map_err(|_| Malformed::NotADictionary)?.ok_or(Malformed::NotAByteSequence)
 }
 
@@ -224,14 +226,17 @@ impl Reader<'_> {
 
 impl<'m> DictionaryVisitor<'m> for Reader<'m> {
     type Out = Self;
-    type Error = Infallible;
+    type Error = Malformed;
 
-    fn entry(&mut self, label: &'m KeyRef) -> Result<impl EntryVisitor<'m>, Infallible> {
+    fn entry(&mut self, label: &'m KeyRef) -> Result<impl EntryVisitor<'m>, Malformed> {
+        if !self.0.label.is_empty() {
+            return Err(Malformed::NotADictionary);
+        }
         self.0.label = label.as_str();
         Ok(self)
     }
 
-    fn finish(self) -> Result<Self, Infallible> {
+    fn finish(self) -> Result<Self, Malformed> {
         Ok(self)
     }
 }

@@ -90,7 +90,9 @@ impl<'m> Target<'m> {
         if path.len().saturating_add(query.map_or(0, str::len)) > Self::MAX {
             return Err(BadTarget::TooLong);
         }
-        if !path.starts_with('/') {
+        // RFC 9112 §3.2.3: a bare authority is for CONNECT alone. Taken for `/` it would reach a handler.
+        let authority_form = self.uri.path().is_empty() && self.uri.scheme().is_none();
+        if authority_form || !path.starts_with('/') {
             return Err(BadTarget::NoPath);
         }
         check_characters(path)?;
@@ -167,7 +169,7 @@ mod tests {
             BadPercent, DotSegment, EmptyQuery, EmptySegment, NoPath, NotAscii, Separator, TooLong,
         };
         let long = format!("/{}", "a".repeat(8 * 1024));
-        let refused: [(&[u8], BadTarget); 23] = [
+        let refused: [(&[u8], BadTarget); 25] = [
             (b"/a/../b", DotSegment),
             (b"/a/./b", DotSegment),
             (b"/..", DotSegment),
@@ -190,6 +192,8 @@ mod tests {
             ("/a?é".as_bytes(), NotAscii),
             (b"/a?", EmptyQuery),
             (b"*", NoPath),
+            (b"example.com", NoPath),
+            (b"example.com:443", NoPath),
             (long.as_bytes(), TooLong),
         ];
         for (target, expected) in refused {
