@@ -108,11 +108,11 @@ impl Verify {
                     origin: &origin,
                     headers: &message.headers,
                 };
-                self.look(&Message::Request(head), &mut seen);
+                self.look(&Message::from(head), &mut seen);
                 match self.policy {
                     PolicyName::Default => self.by_policy(head, uri, &message.body, &key)?,
                     PolicyName::None => {
-                        self.without_policy(&Message::Request(head), &message.body, &key)
+                        self.without_policy(&Message::from(head), &message.body, &key)
                     }
                 }
             }
@@ -124,8 +124,8 @@ impl Verify {
                     ));
                 }
                 let head = ResponseHead { status: *status, headers: &message.headers };
-                self.look(&Message::Response(head), &mut seen);
-                self.without_policy(&Message::Response(head), &message.body, &key)
+                self.look(&Message::from(head), &mut seen);
+                self.without_policy(&Message::from(head), &message.body, &key)
             }
         };
         self.report(&key, &seen, verdict)
@@ -192,10 +192,7 @@ impl Verify {
 
     /// Notes what can be told of the signature that is meant, also if it is refused.
     fn look(&self, message: &Message<'_>, seen: &mut Seen) {
-        let headers = match message {
-            Message::Request(request) => request.headers,
-            Message::Response(response) => response.headers,
-        };
+        let headers = message.headers();
         let label = match (&self.label, self.policy) {
             (Some(label), _) => Some(label.clone()),
             (None, PolicyName::None) => None,
@@ -270,11 +267,7 @@ impl Verify {
         let candidate = Candidate::select(message, self.label.as_deref())?;
         candidate.insecure_verify_without_policy(key)?;
         if candidate.covers_content_digest() {
-            let headers = match message {
-                Message::Request(request) => request.headers,
-                Message::Response(response) => response.headers,
-            };
-            let digest = ContentDigest::from_headers(headers).map_err(Rejection::from)?;
+            let digest = ContentDigest::from_headers(message.headers()).map_err(Rejection::from)?;
             if let Some(digest) = digest {
                 let mut check = digest.check();
                 check.update(body);

@@ -3,6 +3,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use http::HeaderName;
 use sfv::{BareItemFromInput, KeyRef};
 
+use crate::message::BoundTo;
+
 /// A component identifier (RFC 9421 §2): a field name or a derived component, with its parameters.
 ///
 /// Two identifiers are equal if their names are and they have the same parameters, in whatever order.
@@ -84,6 +86,18 @@ impl Parameter<'_> {
             Self::Name(_) => "name",
         }
     }
+}
+
+/// What of a field is taken (RFC 9421 §2.1.1 to §2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form<'c> {
+    AsSent,
+    /// `sf`: as a structured field is serialised.
+    Strict,
+    /// `key`: one member of a Dictionary.
+    Member(&'c str),
+    /// `bs`: each line as a Byte Sequence.
+    Wrapped,
 }
 
 /// Why a text is no component identifier, or one that RFC 9421 rules out.
@@ -188,10 +202,6 @@ impl<'a> Component<'a> {
         &self.name
     }
 
-    pub(crate) fn parameters(&self) -> &[Parameter<'a>] {
-        &self.parameters
-    }
-
     fn has(&self, key: &str) -> bool {
         self.parameters.iter().any(|parameter| parameter.key() == key)
     }
@@ -227,15 +237,32 @@ impl<'a> Component<'a> {
 
     /// The name in `"@query-param";name="…"`.
     pub(crate) fn query_param_name(&self) -> Option<&str> {
-        match (&self.name, self.parameters.as_slice()) {
-            (Name::Derived(Derived::QueryParam), [Parameter::Name(name)]) => Some(name),
+        self.parameters.iter().find_map(|parameter| match parameter {
+            Parameter::Name(name) => Some(&**name),
             _ => None,
-        }
+        })
     }
 
-    /// Whether this is bound to the request of a response, or to trailers.
-    pub(crate) fn reaches_outside_the_head(&self) -> bool {
-        self.has("req") || self.has("tr")
+    pub(crate) fn bound_to(&self) -> BoundTo {
+        if self.has("req") { BoundTo::ItsRequest } else { BoundTo::ThisMessage }
+    }
+
+    pub(crate) fn is_trailer(&self) -> bool {
+        self.has("tr")
+    }
+
+    /// What of a field is taken.
+    pub(crate) fn form(&self) -> Form<'_> {
+        let member = self.parameters.iter().find_map(|parameter| match parameter {
+            Parameter::Key(key) => Some(Form::Member(key)),
+            _ => None,
+        });
+        match member {
+            Some(member) => member,
+            None if self.has("sf") => Form::Strict,
+            None if self.has("bs") => Form::Wrapped,
+            None => Form::AsSent,
+        }
     }
 
     /// Whether this is exactly the derived component or field of this name, without parameters. A component with

@@ -37,6 +37,7 @@ mod algorithm;
 mod component;
 mod dictionary;
 mod digest;
+mod field_type;
 mod key;
 mod message;
 mod nonce;
@@ -47,6 +48,7 @@ mod rejection;
 mod sign;
 mod signature_base;
 mod signature_input;
+mod structured_field;
 mod target;
 mod timestamp;
 mod verify;
@@ -54,6 +56,7 @@ mod verify;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{BadDigest, CONTENT_DIGEST, ContentDigest, DigestCheck, DigestMismatch};
+pub use field_type::{FieldType, FieldTypes};
 pub use key::{
     BadSignature, Brand, KeyError, KeyFile, KeyId, Passphrase, PrivateKey, ProvenKey,
     PublishableKey, VerifyingKey,

@@ -1,23 +1,23 @@
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::{Origin, Target};
+use crate::{FieldTypes, Origin, Target};
 
-/// What is signed: a view of a request or response head.
+/// What is signed: a view of a request or response, and of what its components can reach beside its head.
+///
+/// Made from a [`RequestHead`] or a [`ResponseHead`].
 #[derive(Clone, Copy, Debug)]
-pub enum Message<'m> {
-    /// A request.
-    Request(RequestHead<'m>),
-    /// A response.
-    Response(ResponseHead<'m>),
+pub struct Message<'m> {
+    pub(crate) head: Head<'m>,
+    /// The request that a response answers.
+    pub(crate) request: Option<RequestHead<'m>>,
+    pub(crate) trailers: Option<&'m HeaderMap>,
+    pub(crate) field_types: FieldTypes<'m>,
 }
 
-impl<'m> Message<'m> {
-    pub(crate) const fn headers(&self) -> &'m HeaderMap {
-        match self {
-            Self::Request(request) => request.headers,
-            Self::Response(response) => response.headers,
-        }
-    }
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Head<'m> {
+    Request(RequestHead<'m>),
+    Response(ResponseHead<'m>),
 }
 
 /// The head of a request, with the origin that it means, which the head alone does not tell.
@@ -42,14 +42,65 @@ pub struct ResponseHead<'m> {
     pub headers: &'m HeaderMap,
 }
 
+impl<'m> Message<'m> {
+    const fn new(head: Head<'m>) -> Self {
+        Self { head, request: None, trailers: None, field_types: FieldTypes::REGISTERED }
+    }
+
+    /// The request that a response answers, for components with `req` (RFC 9421 §2.4).
+    pub const fn answering(mut self, request: RequestHead<'m>) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    /// The trailer fields, for components with `tr` (RFC 9421 §2.1.4).
+    pub const fn with_trailers(mut self, trailers: &'m HeaderMap) -> Self {
+        self.trailers = Some(trailers);
+        self
+    }
+
+    /// What is known of fields, for components with `sf` or `key`. Default: [`FieldTypes::REGISTERED`].
+    pub const fn with_field_types(mut self, field_types: FieldTypes<'m>) -> Self {
+        self.field_types = field_types;
+        self
+    }
+
+    /// The header fields.
+    pub const fn headers(&self) -> &'m HeaderMap {
+        match &self.head {
+            Head::Request(request) => request.headers,
+            Head::Response(response) => response.headers,
+        }
+    }
+
+    /// The request that components are of, their own or, with `req`, the one that is answered.
+    pub(crate) const fn request_of(&self, bound: BoundTo) -> Option<RequestHead<'m>> {
+        match (bound, self.head) {
+            (BoundTo::ThisMessage, Head::Request(request)) => Some(request),
+            (BoundTo::ItsRequest, Head::Response(_)) => self.request,
+            (BoundTo::ThisMessage, Head::Response(_)) | (BoundTo::ItsRequest, Head::Request(_)) => {
+                None
+            }
+        }
+    }
+}
+
+/// Which message a component is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoundTo {
+    ThisMessage,
+    /// With the parameter `req`.
+    ItsRequest,
+}
+
 impl<'m> From<RequestHead<'m>> for Message<'m> {
     fn from(request: RequestHead<'m>) -> Self {
-        Self::Request(request)
+        Self::new(Head::Request(request))
     }
 }
 
 impl<'m> From<ResponseHead<'m>> for Message<'m> {
     fn from(response: ResponseHead<'m>) -> Self {
-        Self::Response(response)
+        Self::new(Head::Response(response))
     }
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 
 use crate::{
-    Component, Malformed, Nonce, Stale, Timestamp, Unmet, digest::CONTENT_DIGEST,
-    signature_input::SignatureInput,
+    Component, Malformed, Nonce, Stale, Timestamp, Unmet, component::Form, digest::CONTENT_DIGEST,
+    message::BoundTo, signature_input::SignatureInput,
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -176,7 +176,9 @@ impl Policy {
         if input.has_unknown_parameter() {
             return Err(Malformed::UnknownParameter.into());
         }
-        if components.iter().any(Component::reaches_outside_the_head) {
+        let outside =
+            |one: &Component<'_>| one.bound_to() == BoundTo::ItsRequest || one.is_trailer();
+        if components.iter().any(outside) {
             return Err(Malformed::OutsideTheHead.into());
         }
         let covers = |name: &str| components.iter().any(|component| component.is_plain(name));
@@ -200,6 +202,10 @@ impl Policy {
             |field: &&HeaderName| headers.contains_key(*field) && !covers(field.as_str());
         if let Some(field) = self.when_present.iter().find(uncovered) {
             return Err(Unmet::PresentField(field.to_string()).into());
+        }
+        // A second reading of a field beside the plain one says nothing more, and could say something else.
+        if components.iter().any(|one| matches!(one.form(), Form::Strict | Form::Wrapped)) {
+            return Err(Malformed::Reformed.into());
         }
         let created = created.ok_or(Unmet::Parameter("created"))?;
         let nonce = nonce.ok_or(Unmet::Parameter("nonce"))?;

@@ -19,7 +19,7 @@ enum Found<'q> {
 
 /// Why a parameter has no value that can be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoValue {
+pub(crate) enum NoParam {
     Absent,
     Ambiguous,
     NotUtf8,
@@ -47,17 +47,17 @@ impl<'q> QueryParams<'q> {
     }
 
     /// The value of the parameter with this name, both as RFC 9421 §2.2.8 encodes them.
-    pub(crate) fn value(&self, name: &str) -> Result<String, NoValue> {
+    pub(crate) fn value(&self, name: &str) -> Result<String, NoParam> {
         // A name that is encoded otherwise would be a second way to write the same identifier.
         if recode(name).as_deref() != Some(name) {
-            return Err(NoValue::Absent);
+            return Err(NoParam::Absent);
         }
         let decoded: Vec<u8> = form_decode(name).collect();
         let at = self.found.binary_search_by(|(other, _)| other.cmp(&decoded));
         match at.ok().and_then(|at| self.found.get(at)) {
-            Some((_, Found::Once(value))) => recode(value).ok_or(NoValue::NotUtf8),
-            Some((_, Found::Again)) => Err(NoValue::Ambiguous),
-            Some((_, Found::Nothing)) | None => Err(NoValue::Absent),
+            Some((_, Found::Once(value))) => recode(value).ok_or(NoParam::NotUtf8),
+            Some((_, Found::Again)) => Err(NoParam::Ambiguous),
+            Some((_, Found::Nothing)) | None => Err(NoParam::Absent),
         }
     }
 }
@@ -90,16 +90,16 @@ mod tests {
             ("b", Ok("x%20y%2B")),
             ("c", Ok("")),
             ("d", Ok("%C3%A9")),
-            ("twice", Err(NoValue::Ambiguous)),
-            ("bad", Err(NoValue::NotUtf8)),
+            ("twice", Err(NoParam::Ambiguous)),
+            ("bad", Err(NoParam::NotUtf8)),
             ("", Ok("empty")),
             ("e%20f", Ok("g")),
-            ("e f", Err(NoValue::Absent)),
-            ("e+f", Err(NoValue::Absent)),
-            ("%64", Err(NoValue::Absent)),
+            ("e f", Err(NoParam::Absent)),
+            ("e+f", Err(NoParam::Absent)),
+            ("%64", Err(NoParam::Absent)),
             ("i", Ok("j%3Dk")),
-            ("%ff", Err(NoValue::Absent)),
-            ("z", Err(NoValue::Absent)),
+            ("%ff", Err(NoParam::Absent)),
+            ("z", Err(NoParam::Absent)),
         ];
         for (name, value) in expected {
             assert_eq!(params.value(name), value.map(str::to_owned), "{name}");

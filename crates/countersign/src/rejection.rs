@@ -356,6 +356,8 @@ pub enum Malformed {
     NoSuchLabel,
     #[error("a covered component is bound to another message or to trailers")]
     OutsideTheHead,
+    #[error("a covered component has the parameter sf or bs, which no service here asks for")]
+    Reformed,
     #[error("the covered field {0} occurs more than once")]
     RepeatedField(String),
     #[error("the signature base cannot be made")]

@@ -1,10 +1,12 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
 use crate::{
     Component, Message,
-    component::{Derived, Name, Parameter},
-    message::RequestHead,
-    query_params::{NoValue, QueryParams},
+    component::{Derived, Form, Name},
+    message::{BoundTo, Head, RequestHead},
+    query_params::{NoParam, QueryParams},
+    structured_field::{self, NoValue},
 };
 
 /// The exact bytes that are signed (RFC 9421 §2.5).
@@ -29,9 +31,11 @@ pub enum BadBase {
         "the value of the covered component {0} has a character that no signature base may have"
     )]
     Unprintable(String),
-    /// A parameter that is not served here.
-    #[error("the covered component {0} has a parameter that is not supported")]
-    Unsupported(String),
+    /// `sf` or `key` on a field that is not known to be structured so, or is malformed (RFC 9421 §2.1.1, §2.1.2).
+    #[error(
+        "the covered component {0} is of a field that is not known to be structured so, or is malformed"
+    )]
+    NotStructured(String),
 }
 
 impl SignatureBase {
@@ -78,10 +82,11 @@ impl SignatureBase {
 
 /// The query parameters that are covered.
 fn query_params<'m>(message: &Message<'m>, components: &[Component<'_>]) -> QueryParams<'m> {
-    let query = match message {
-        Message::Request(request) => request.target.query(),
-        Message::Response(_) => None,
+    let request = match message.head {
+        Head::Request(request) => Some(request),
+        Head::Response(_) => message.request,
     };
+    let query = request.and_then(|request| request.target.query());
     QueryParams::find(
         query.unwrap_or(""),
         components.iter().filter_map(Component::query_param_name),
@@ -94,28 +99,66 @@ fn write_value(
     query_params: &QueryParams<'_>,
     component: &Component<'_>,
 ) -> Result<(), BadBase> {
-    let only_name = |parameter: &Parameter<'_>| matches!(parameter, Parameter::Name(_));
-    if !component.parameters().iter().all(only_name) {
-        return Err(BadBase::Unsupported(component.to_string()));
-    }
-    match (component.name(), message) {
-        (Name::Field(name), _) => write_field(base, message.headers(), name, component),
-        (Name::Derived(Derived::Status), Message::Response(response)) => {
+    let bound = component.bound_to();
+    let not_applicable = || BadBase::NotApplicable(component.to_string());
+    match (component.name(), message.head) {
+        (Name::Derived(Derived::Status), Head::Response(response))
+            if bound == BoundTo::ThisMessage =>
+        {
             base.push_str(response.status.as_str());
             Ok(())
         }
-        (Name::Derived(Derived::Status), Message::Request(_))
-        | (Name::Derived(_), Message::Response(_)) => {
-            Err(BadBase::NotApplicable(component.to_string()))
+        (Name::Derived(derived), _) => {
+            let request = message.request_of(bound).ok_or_else(not_applicable)?;
+            write_derived(base, &request, query_params, *derived, component)
         }
-        (Name::Derived(derived), Message::Request(request)) => {
-            write_derived(base, request, query_params, *derived, component)
+        (Name::Field(name), _) => {
+            let headers = match (bound, component.is_trailer()) {
+                (BoundTo::ThisMessage, false) => Some(message.headers()),
+                (BoundTo::ThisMessage, true) => message.trailers,
+                (BoundTo::ItsRequest, false) => {
+                    Some(message.request_of(bound).ok_or_else(not_applicable)?.headers)
+                }
+                // Whoever answers a request is not given its trailers.
+                (BoundTo::ItsRequest, true) => None,
+            };
+            let headers = headers.ok_or_else(|| BadBase::Absent(component.to_string()))?;
+            write_field(base, headers, name, message, component)
         }
     }
 }
 
-/// RFC 9421 §2.1: each line without its outer white space, joined by a comma and a space.
+/// The value of a field, with what its parameters make of it.
 fn write_field(
+    base: &mut String,
+    headers: &HeaderMap,
+    name: &str,
+    message: &Message<'_>,
+    component: &Component<'_>,
+) -> Result<(), BadBase> {
+    let form = component.form();
+    match form {
+        Form::AsSent => return write_lines(base, headers, name, component),
+        Form::Wrapped => return write_wrapped(base, headers, name, component),
+        Form::Strict | Form::Member(_) => {}
+    }
+    let not_structured = || BadBase::NotStructured(component.to_string());
+    let field_type = message.field_types.of(name).ok_or_else(not_structured)?;
+    let mut lines = String::new();
+    write_lines(&mut lines, headers, name, component)?;
+    let value = match form {
+        Form::Member(key) => structured_field::member(&lines, field_type, key),
+        _ => structured_field::strict(&lines, field_type),
+    };
+    base.push_str(&value.map_err(|reason| match reason {
+        NoValue::Absent => BadBase::Absent(component.to_string()),
+        NoValue::Malformed => not_structured(),
+    })?);
+    Ok(())
+}
+
+/// RFC 9421 §2.1: each line without its outer white space, joined by a comma and a space.
+fn write_lines(
     base: &mut String,
     headers: &HeaderMap,
     name: &str,
@@ -135,6 +178,23 @@ fn write_field(
         base.push_str(line.trim_matches([' ', '\t']));
         first = false;
     }
+    Ok(())
+}
+
+/// RFC 9421 §2.1.3: each line as a Byte Sequence, so that no two ways to cut a value into lines are the same.
+fn write_wrapped(
+    base: &mut String,
+    headers: &HeaderMap,
+    name: &str,
+    component: &Component<'_>,
+) -> Result<(), BadBase> {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<_> =
+        lines.map(|line| format!(":{}:", STANDARD.encode(line.as_bytes().trim_ascii()))).collect();
+    if lines.is_empty() {
+        return Err(BadBase::Absent(component.to_string()));
+    }
+    base.push_str(&lines.join(", "));
     Ok(())
 }
 
@@ -170,9 +230,9 @@ fn write_derived(
             let name = component.query_param_name();
             let name = name.ok_or_else(|| BadBase::NotApplicable(component.to_string()))?;
             let value = query_params.value(name).map_err(|reason| match reason {
-                NoValue::Absent => BadBase::Absent(component.to_string()),
-                NoValue::Ambiguous => BadBase::Ambiguous(component.to_string()),
-                NoValue::NotUtf8 => BadBase::Unprintable(component.to_string()),
+                NoParam::Absent => BadBase::Absent(component.to_string()),
+                NoParam::Ambiguous => BadBase::Ambiguous(component.to_string()),
+                NoParam::NotUtf8 => BadBase::Unprintable(component.to_string()),
             })?;
             base.push_str(&value);
         }

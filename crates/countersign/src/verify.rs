@@ -2,6 +2,7 @@ use crate::{
     Algorithm, Claim, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature, Malformed,
     Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase, SignatureInput, Stale,
     Timestamp, Unmet, VerifyingKey,
+    component::Form,
     digest::CONTENT_DIGEST,
     policy::Judged,
     signature_input::{SIGNATURE, SIGNATURE_INPUT},
@@ -147,7 +148,9 @@ impl Unverified {
         }
         let judged = policy.judge(&signature.input, headers, content)?;
         for component in signature.input.components()? {
+            // Several signatures are members of one Dictionary, on as many lines as there are signers.
             if let Some(name) = component.field_name()
+                && !matches!(component.form(), Form::Member(_))
                 && headers.get_all(name).iter().nth(1).is_some()
             {
                 return Err(Malformed::RepeatedField(name.to_owned()).into());
