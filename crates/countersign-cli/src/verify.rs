@@ -231,7 +231,7 @@ impl Verify {
             let unverified = Unverified::parse(head, content, &policy, now)?;
             let unverified = unverified.ok_or(Rejection::Required)?;
             self.check_label(head)?;
-            if !names(unverified.key_id(), key) {
+            if !names(unverified.key_id().as_ref(), key) {
                 return Err(Refusal {
                     code: Code::SignatureInvalid,
                     detail: format!("its keyid names another key than {}", key.publishable_key()),

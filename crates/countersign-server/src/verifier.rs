@@ -151,8 +151,9 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         match unverified {
             Some(unverified) => {
                 self.limit.check_announced(announced)?;
-                presented.agrees_with(unverified.key_id())?;
-                self.admit_signed(head, unverified, content, now).await
+                let key_id = unverified.key_id();
+                presented.agrees_with(key_id.as_ref())?;
+                self.admit_signed(head, unverified, key_id, content, now).await
             }
             None => self.admit_unsigned(head, presented, content, now).await,
         }
@@ -161,16 +162,17 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
     async fn admit_signed(
         &self,
         head: &Parts,
-        unverified: Unverified,
+        unverified: Unverified<'_>,
+        key_id: Option<KeyId>,
         content: Content,
         now: Timestamp,
     ) -> Result<Admitted, Reason> {
-        let credential = match unverified.key_id() {
+        let credential = match &key_id {
             Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
             None => None,
         };
         let Some(credential) = credential else {
-            let nobody = self.nobody.like(unverified.key_id());
+            let nobody = self.nobody.like(key_id.as_ref());
             return Err(unverified.refuse_unknown_key(nobody).into());
         };
         let authentic = unverified.verify(&credential.key)?;

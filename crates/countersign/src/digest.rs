@@ -8,12 +8,14 @@ use sfv::{
 };
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::{Malformed, dictionary};
+use crate::{Malformed, canonical, dictionary};
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 const MAX_MEMBERS: usize = 16;
+/// Room for every algorithm there is, several times.
+const MAX_FIELD: usize = 2 * 1024;
 
 /// The digests of a message's content, of the algorithms that count: `sha-256` and `sha-512` (RFC 9530 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct ContentDigest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadDigest {
-    /// Not a Dictionary of Byte Sequences, a key that occurs twice, or a digest of the wrong length.
+    /// Not a Dictionary of Byte Sequences, a key that occurs twice, a digest of the wrong length, or more than 2 KiB.
     #[error("Content-Digest is not a dictionary of digests, each once and of its proper length")]
     Malformed,
     /// Only algorithms that anyone can find collisions for, or that are not known here.
@@ -58,14 +60,21 @@ impl ContentDigest {
     ///
     /// [`BadDigest`].
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BadDigest> {
+        let size = headers.get_all(CONTENT_DIGEST).iter().map(HeaderValue::len).sum::<usize>();
+        if size > MAX_FIELD {
+            return Err(BadDigest::Malformed);
+        }
         let Some(lines) = dictionary::lines(headers, &CONTENT_DIGEST) else { return Ok(None) };
         let members = dictionary::members(lines, MAX_MEMBERS).map_err(|_| BadDigest::Malformed)?;
         let mut digest = Self { sha256: None, sha512: None };
         for (key, raw) in members {
-            let bytes = Parser::new(raw)
-                .parse_dictionary_with_visitor(OnlyBytes::default())
-                .map_err(|_| BadDigest::Malformed)?
-                .ok_or(BadDigest::Malformed)?;
+            let bytes = match canonical::bytes(raw) {
+                Some(bytes) => bytes,
+                None => Parser::new(raw)
+                    .parse_dictionary_with_visitor(OnlyBytes::default())
+                    .map_err(|_| BadDigest::Malformed)?
+                    .ok_or(BadDigest::Malformed)?,
+            };
             let wrong_length = |_| BadDigest::Malformed;
             match key {
                 "sha-256" => digest.sha256 = Some(bytes.try_into().map_err(wrong_length)?),

@@ -34,6 +34,7 @@
 //! ```
 
 mod algorithm;
+mod canonical;
 mod component;
 mod dictionary;
 mod digest;

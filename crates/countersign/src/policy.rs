@@ -215,7 +215,8 @@ impl Policy {
         if expires.is_some_and(|expires| expires <= created) {
             return Err(Malformed::ExpiresBeforeCreated.into());
         }
-        Ok(Judged { created, expires, nonce })
+        let digest = if digest { Covered::Yes } else { Covered::No };
+        Ok(Judged { created, expires, nonce, digest })
     }
 
     /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
@@ -246,6 +247,14 @@ pub(crate) struct Judged {
     pub(crate) created: Timestamp,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) nonce: Nonce,
+    /// Whether a digest of the content is covered.
+    pub(crate) digest: Covered,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Covered {
+    Yes,
+    No,
 }
 
 fn is_key_id(text: &str) -> bool {

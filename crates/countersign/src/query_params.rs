@@ -35,7 +35,13 @@ impl<'q> QueryParams<'q> {
         found.sort_by(|(one, _): &(Vec<u8>, _), (other, _)| one.cmp(other));
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let at = found.binary_search_by(|(name, _)| name.iter().copied().cmp(form_decode(key)));
+            let at = match key.contains(['%', '+']) {
+                false => found.binary_search_by(|(name, _)| (**name).cmp(key.as_bytes())),
+                true => {
+                    let key: Vec<u8> = form_decode(key).collect();
+                    found.binary_search_by(|(name, _)| name.cmp(&key))
+                }
+            };
             if let Some((_, found)) = at.ok().and_then(|at| found.get_mut(at)) {
                 *found = match found {
                     Found::Nothing => Found::Once(value),

@@ -7,14 +7,15 @@ use sfv::{
 };
 
 use crate::{
-    Component, Malformed, Timestamp, component::BadComponent, dictionary, digest::OnlyBytes,
+    Component, Malformed, Timestamp, canonical, component::BadComponent, dictionary,
+    digest::OnlyBytes,
 };
 
 pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
 const MAX_LABELS: usize = 8;
-const MAX_COMPONENTS: usize = 32;
+pub(crate) const MAX_COMPONENTS: usize = 32;
 
 /// One member of `Signature-Input` (RFC 9421 §4.1): what a signature covers, and its parameters.
 ///
@@ -26,6 +27,14 @@ pub struct SignatureInput<'m> {
     components: Vec<Component<'m>>,
     parameters: Vec<(&'m KeyRef, BareItemFromInput<'m>)>,
     problem: Option<Malformed>,
+    form: Form,
+}
+
+/// Whether a text is known to be what it serialises to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Canonical,
+    Unknown,
 }
 
 /// A member of `Signature-Input` and the member of `Signature` with the same label.
@@ -63,8 +72,10 @@ impl<'m> SignatureInput<'m> {
             let signature = signatures.iter().find(|(other, _)| *other == label);
             let (_, raw_signature) = signature.ok_or(Malformed::UnpairedLabel)?;
             let input = Self::parse_member(raw)?;
-            let signature = parse_signature(raw_signature)?;
-            let canonical = canonical_signature(label, &signature) == **raw_signature;
+            let (signature, canonical) = match canonical::bytes(raw_signature) {
+                Some(signature) => (signature, true),
+                None => (parse_signature(raw_signature)?, false),
+            };
             Ok(LabelledSignature { input, signature, canonical })
         };
         inputs.into_iter().map(pair).collect()
@@ -72,12 +83,24 @@ impl<'m> SignatureInput<'m> {
 
     /// Reads one member, `label=(…);…`.
     pub(crate) fn parse_member(raw: &'m str) -> Result<Self, Malformed> {
+        match canonical::input(raw) {
+            Some(canonical::Input { label, components, parameters }) => {
+                let (problem, form) = (None, Form::Canonical);
+                Ok(Self { label, raw, components, parameters, problem, form })
+            }
+            None => Self::parse_generally(raw),
+        }
+    }
+
+    /// As [`SignatureInput::parse_member`], in whatever form it is.
+    pub(crate) fn parse_generally(raw: &'m str) -> Result<Self, Malformed> {
         let reader = Reader(Self {
             label: "",
             raw,
             components: Vec::new(),
             parameters: Vec::new(),
             problem: None,
+            form: Form::Unknown,
         });
         let Reader(input) = Parser::new(raw)
             .parse_dictionary_with_visitor(reader)
@@ -141,19 +164,28 @@ impl<'m> SignatureInput<'m> {
     /// # Errors
     ///
     /// As [`SignatureInput::components`].
-    pub fn signature_params(&self) -> Result<String, Malformed> {
+    pub fn signature_params(&self) -> Result<Cow<'m, str>, Malformed> {
+        if self.form == Form::Canonical
+            && let Some(text) = self.value_text()
+        {
+            return Ok(Cow::Borrowed(text));
+        }
         let mut text = String::with_capacity(self.raw.len());
         write_components(&mut text, self.components()?);
         for (key, value) in &self.parameters {
             write_parameter(&mut text, key, value);
         }
-        Ok(text)
+        Ok(Cow::Owned(text))
     }
 
     /// Whether this member's text is what it serialises to, so that nothing about it is read in two ways.
     pub(crate) fn is_canonical(&self, signature_params: &str) -> bool {
-        let value = self.raw.strip_prefix(self.label).and_then(|rest| rest.strip_prefix('='));
-        value == Some(signature_params)
+        self.form == Form::Canonical || self.value_text() == Some(signature_params)
+    }
+
+    /// The raw text behind the label.
+    fn value_text(&self) -> Option<&'m str> {
+        self.raw.strip_prefix(self.label)?.strip_prefix('=')
     }
 
     pub(crate) fn has_unknown_parameter(&self) -> bool {
@@ -173,7 +205,7 @@ impl<'m> SignatureInput<'m> {
         }
     }
 
-    fn parameter(&self, key: &str) -> Option<&BareItemFromInput<'m>> {
+    pub(crate) fn parameter(&self, key: &str) -> Option<&BareItemFromInput<'m>> {
         self.parameters.iter().find(|(other, _)| other.as_str() == key).map(|(_, value)| value)
     }
 }
@@ -208,11 +240,6 @@ pub(crate) fn write_parameter<'v>(
 fn parse_signature(raw: &str) -> Result<Vec<u8>, Malformed> {
     let parsed = Parser::new(raw).parse_dictionary_with_visitor(OnlyBytes::default());
     parsed.map_err(|_| Malformed::NotADictionary)?.ok_or(Malformed::NotAByteSequence)
-}
-
-fn canonical_signature(label: &str, signature: &[u8]) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    format!("{label}=:{}:", STANDARD.encode(signature))
 }
 
 struct Reader<'m>(SignatureInput<'m>);

@@ -4,7 +4,7 @@ use crate::{
     Timestamp, Unmet, VerifyingKey,
     component::Form,
     digest::CONTENT_DIGEST,
-    policy::Judged,
+    policy::{Covered, Judged},
     signature_input::{SIGNATURE, SIGNATURE_INPUT},
 };
 
@@ -14,22 +14,19 @@ const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
 ///
 /// Servers use [`Unverified`]. This is for tools that look at any message of RFC 9421.
 #[derive(Clone, Debug)]
-pub struct Candidate {
-    label: String,
-    key_id: Option<String>,
-    algorithm: Option<String>,
+pub struct Candidate<'m> {
+    input: SignatureInput<'m>,
     base: SignatureBase,
     signature: Vec<u8>,
-    digest_covered: bool,
 }
 
-impl Candidate {
+impl<'m> Candidate<'m> {
     /// The signature of this label, or the only one.
     ///
     /// # Errors
     ///
     /// [`Rejection::Required`] if there is no signature, [`Rejection::Malformed`] if its base cannot be made.
-    pub fn select(message: &Message<'_>, label: Option<&str>) -> Result<Self, Rejection> {
+    pub fn select(message: &Message<'m>, label: Option<&str>) -> Result<Self, Rejection> {
         let mut signatures = SignatureInput::all(message.headers())?;
         if signatures.is_empty() {
             return Err(Rejection::Required);
@@ -40,42 +37,25 @@ impl Candidate {
         let (Some(signature), None) = (signatures.pop(), signatures.pop()) else {
             return Err(Malformed::NoSuchLabel.into());
         };
-        let signature_params = signature.input.signature_params()?;
-        Self::new(message, signature, &signature_params)
-    }
-
-    fn new(
-        message: &Message<'_>,
-        signature: LabelledSignature<'_>,
-        signature_params: &str,
-    ) -> Result<Self, Rejection> {
         let LabelledSignature { input, signature, .. } = signature;
-        let components = input.components()?;
-        let base = SignatureBase::new(message, components, signature_params);
-        let own = |text: Option<&str>| text.map(str::to_owned);
         // Types are checked even where the value is not used: the base would hold what nobody read.
         input.created()?;
         input.expires()?;
-        input.string("nonce")?;
-        input.string("tag")?;
-        Ok(Self {
-            label: input.label().to_owned(),
-            key_id: own(input.string("keyid")?),
-            algorithm: own(input.string("alg")?),
-            base: base.map_err(Malformed::Base)?,
-            signature,
-            digest_covered: components.iter().any(|one| one.is_plain(CONTENT_DIGEST.as_str())),
-        })
+        for key in ["nonce", "alg", "keyid", "tag"] {
+            input.string(key)?;
+        }
+        let base = SignatureBase::new(message, input.components()?, &input.signature_params()?);
+        Ok(Self { input, base: base.map_err(Malformed::Base)?, signature })
     }
 
     /// The label, which means nothing.
-    pub fn label(&self) -> &str {
-        &self.label
+    pub const fn label(&self) -> &'m str {
+        self.input.label()
     }
 
     /// The `keyid`, as it came.
     pub fn key_id(&self) -> Option<&str> {
-        self.key_id.as_deref()
+        self.input.string("keyid").ok().flatten()
     }
 
     /// The signature base as rebuilt from the message.
@@ -84,8 +64,9 @@ impl Candidate {
     }
 
     /// Whether the signature covers the `Content-Digest` field.
-    pub const fn covers_content_digest(&self) -> bool {
-        self.digest_covered
+    pub fn covers_content_digest(&self) -> bool {
+        let components = self.input.components().unwrap_or_default();
+        components.iter().any(|one| one.is_plain(CONTENT_DIGEST.as_str()))
     }
 
     /// Checks the signature alone: not when it was made, not what it covers, not whether it was used before.
@@ -95,7 +76,7 @@ impl Candidate {
     /// [`Rejection::Invalid`], also when the message names another algorithm than the key's.
     pub fn insecure_verify_without_policy(&self, key: &VerifyingKey) -> Result<(), Rejection> {
         // The key decides; an unknown name is no agreement (RFC 9421 §7.3.6).
-        let algorithm = self.algorithm.as_deref().map(str::parse::<Algorithm>);
+        let algorithm = self.input.string("alg")?.map(str::parse::<Algorithm>);
         let agrees = algorithm.is_none_or(|algorithm| algorithm == Ok(key.algorithm()));
         // The operation is done in either case, so that its time does not tell which it was.
         let held = key.verify(self.base.as_bytes(), &self.signature);
@@ -108,16 +89,15 @@ impl Candidate {
 /// From here the road is [`verify`](Self::verify) → [`Authentic`] → [`Claimed`] → [`Intact`]; each step gives the value
 /// that the next one needs.
 #[derive(Clone, Debug)]
-pub struct Unverified {
-    candidate: Candidate,
-    key_id: Option<KeyId>,
+pub struct Unverified<'m> {
+    candidate: Candidate<'m>,
     created: Timestamp,
     nonce: Nonce,
     digest: Option<ContentDigest>,
     content: Content,
 }
 
-impl Unverified {
+impl<'m> Unverified<'m> {
     /// Reads the signature of a request; `None` if it carries neither signature field, and then it is unsigned.
     ///
     /// # Errors
@@ -125,7 +105,7 @@ impl Unverified {
     /// A [`Rejection`]: any signature field that is present leads to a verified request or to a refusal, never to
     /// what an unsigned request may do.
     pub fn parse(
-        request: RequestHead<'_>,
+        request: RequestHead<'m>,
         content: Content,
         policy: &Policy,
         now: Timestamp,
@@ -141,13 +121,13 @@ impl Unverified {
         if signatures.is_empty() {
             return Ok(None);
         }
-        let signature = select_by_tag(signatures, policy)?;
-        let signature_params = signature.input.signature_params()?;
-        if !signature.canonical || !signature.input.is_canonical(&signature_params) {
+        let LabelledSignature { input, signature, canonical } = select_by_tag(signatures, policy)?;
+        let signature_params = input.signature_params()?;
+        if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
         }
-        let judged = policy.judge(&signature.input, headers, content)?;
-        for component in signature.input.components()? {
+        let Judged { created, expires, nonce, digest } = policy.judge(&input, headers, content)?;
+        for component in input.components()? {
             // Several signatures are members of one Dictionary, on as many lines as there are signers.
             if let Some(name) = component.field_name()
                 && !matches!(component.form(), Form::Member(_))
@@ -156,20 +136,21 @@ impl Unverified {
                 return Err(Malformed::RepeatedField(name.to_owned()).into());
             }
         }
-        policy.check_time(judged.created, judged.expires, now)?;
-        let candidate = Candidate::new(&request.into(), signature, &signature_params)?;
-        let digest = match candidate.digest_covered {
-            true => ContentDigest::from_headers(headers)?,
-            false => None,
+        policy.check_time(created, expires, now)?;
+        input.string("alg")?;
+        let base = SignatureBase::new(&request.into(), input.components()?, &signature_params);
+        let base = base.map_err(Malformed::Base)?;
+        let digest = match digest {
+            Covered::Yes => ContentDigest::from_headers(headers)?,
+            Covered::No => None,
         };
-        let key_id = candidate.key_id().and_then(|text| text.parse().ok());
-        let Judged { created, nonce, .. } = judged;
-        Ok(Some(Self { candidate, key_id, created, nonce, digest, content }))
+        let candidate = Candidate { input, base, signature };
+        Ok(Some(Self { candidate, created, nonce, digest, content }))
     }
 
     /// What the `keyid` names; `None` if its form is no key's, so that none needs to be looked for.
-    pub const fn key_id(&self) -> Option<&KeyId> {
-        self.key_id.as_ref()
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.candidate.key_id().and_then(|text| text.parse().ok())
     }
 
     /// The signature base as rebuilt from the request.

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ed25519_dalek::Verifier as _;
 use hmac::Mac;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,42 @@ pub struct VerifyingKey(Material);
 enum Material {
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
     HmacSha256(HmacKey),
+}
+
+/// The canonical encodings of the points of small order (RFC 8032 §5.1.2).
+const SMALL_ORDER: [[u8; 32]; 8] = [
+    encoding(0x01, 0x00, 0x00),
+    encoding(0xec, 0xff, 0x7f),
+    encoding(0x00, 0x00, 0x00),
+    encoding(0x00, 0x00, 0x80),
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0xfa,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x85,
+    ],
+];
+
+/// An encoding whose bytes are alike but for the first and the last.
+const fn encoding(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    let [head, .., tail] = &mut bytes;
+    (*head, *tail) = (first, last);
+    bytes
 }
 
 /// The signature does not hold. Nothing more is known, on purpose.
@@ -92,7 +129,7 @@ impl VerifyingKey {
 
     /// Checks a signature over `base`.
     ///
-    /// Ed25519 as `verify_strict` has it, whole 64 bytes; HMAC in constant time, whole 32 bytes.
+    /// Ed25519 with the answers of `verify_strict`, whole 64 bytes; HMAC in constant time, whole 32 bytes.
     ///
     /// # Errors
     ///
@@ -102,7 +139,13 @@ impl VerifyingKey {
             Material::Ed25519(key) => {
                 let signature = signature.try_into().map_err(|_| BadSignature)?;
                 let signature = ed25519_dalek::Signature::from_bytes(signature);
-                key.verify_strict(base, &signature).map_err(|_| BadSignature)
+                // What `verify_strict` adds to this: that the key has not small order, which is known since it was
+                // made; and that R has not, for which it decompresses R. An R that is accepted is canonical, since it
+                // is compared as bytes with the one that is computed; so these eight are all there are.
+                if SMALL_ORDER.contains(signature.r_bytes()) {
+                    return Err(BadSignature);
+                }
+                key.verify(base, &signature).map_err(|_| BadSignature)
             }
             Material::HmacSha256(key) => {
                 key.after(base).verify_slice(signature).map_err(|_| BadSignature)
@@ -169,6 +212,19 @@ mod tests {
             }
             let refused = VerifyingKey::ed25519(&bytes);
             assert!(matches!(refused, Err(KeyError::Weak(_))), "{hex}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_points_of_small_order_are_these_eight() {
+        let mut distinct = SMALL_ORDER.to_vec();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 8);
+        for encoding in SMALL_ORDER {
+            let point = ed25519_dalek::VerifyingKey::from_bytes(&encoding).unwrap().to_edwards();
+            assert!(point.is_small_order());
+            assert_eq!(point.compress().to_bytes(), encoding, "canonical");
         }
     }
 

@@ -1,0 +1,115 @@
+//! Requests that are refused, made to cost as much as they can.
+
+use countersign::{Nonce, SignatureParams};
+use http::{HeaderName, HeaderValue};
+
+use crate::order::{NOW, Order, ed25519};
+
+/// Each with what it is.
+pub(crate) fn requests() -> Vec<(&'static str, Order)> {
+    let mut forged = Order::signed(ed25519());
+    let digits = "A".repeat(86);
+    forged.headers.insert("signature", text(&format!("sig=:{digits}==:")));
+    vec![
+        ("a forged signature", forged),
+        ("32 components", many_components()),
+        ("query parameters", query_params()),
+        ("7 other signatures", many_labels()),
+        ("many parameters", with_input(&(0..2000).map(|at| format!(";p{at}")).collect::<String>())),
+        ("one long string", with_input(&format!(";keyid=\"{}\"", "\\\\".repeat(3900)))),
+        ("many inner lists", with_input(&", a=()".repeat(1300))),
+        ("commas", with_input(&",".repeat(7900))),
+        ("components that are ruled out", with_components(&"\"A\" ".repeat(2000))),
+        ("equal components", with_components(&"\"a\" ".repeat(2000))),
+        ("a long digest field", long_digest()),
+    ]
+}
+
+fn text(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).unwrap()
+}
+
+/// Our own signature, with this behind it.
+fn with_input(more: &str) -> Order {
+    let mut order = Order::signed(ed25519());
+    let own = order.headers.get("signature-input").unwrap().to_str().unwrap().to_owned();
+    let room = 8000usize.saturating_sub(own.len());
+    let more = more.get(..room.min(more.len())).unwrap();
+    order.headers.insert("signature-input", text(&format!("{own}{more}")));
+    order
+}
+
+fn with_components(components: &str) -> Order {
+    let mut order = Order::signed(ed25519());
+    let components = components.get(..components.len().min(7600)).unwrap();
+    let input = format!("sig=({components});created=1763900000;tag=\"countersign\"");
+    order.headers.insert("signature-input", text(&input));
+    order
+}
+
+/// A signature whose base is as expensive as one can be, under a key that nobody knows.
+fn sign(mut order: Order, components: Vec<countersign::Component<'_>>) -> Order {
+    let key = ed25519();
+    let key_id = key.publishable_key().to_string();
+    let nonce = Nonce::from_random([9; 16]);
+    let params = SignatureParams {
+        label: "sig",
+        components,
+        created: Some(NOW),
+        expires: None,
+        nonce: Some(nonce.as_str()),
+        key_id: Some(&key_id),
+        algorithm: Some(key.algorithm()),
+        tag: Some("countersign"),
+    };
+    let fields = countersign::sign(&order.head().into(), &key, &params).unwrap();
+    fields.apply(&mut order.headers);
+    order
+}
+
+fn many_components() -> Order {
+    let mut order = Order::signed(ed25519());
+    order.headers.remove("signature");
+    order.headers.remove("signature-input");
+    let mut names =
+        vec!["@method".to_owned(), "@authority".into(), "@path".into(), "@query".into()];
+    names.extend(["content-digest".into(), "content-type".into()]);
+    for at in 0..26 {
+        let name = format!("x-{at}");
+        order.headers.insert(HeaderName::try_from(&name).unwrap(), text(&"v".repeat(900)));
+        names.push(name);
+    }
+    sign(order, names.iter().map(|name| name.parse().unwrap()).collect())
+}
+
+fn query_params() -> Order {
+    let mut order = Order::signed(ed25519());
+    order.headers.remove("signature");
+    order.headers.remove("signature-input");
+    let names: Vec<_> = (0..26).map(|at| format!("z{at}")).collect();
+    let fillers = "&a".repeat(3900);
+    order.uri = format!("/?{}{fillers}", names.join("&")).parse().unwrap();
+    let fixed = ["@method", "@authority", "@path", "@query", "content-digest", "content-type"];
+    let mut components: Vec<_> = fixed.iter().map(|name| name.parse().unwrap()).collect();
+    components.extend(names.iter().map(|name| countersign::Component::query_param(name)));
+    sign(order, components)
+}
+
+fn many_labels() -> Order {
+    let mut order = Order::signed(ed25519());
+    for at in 0..7 {
+        let components = "\"x\" ".repeat(100);
+        order
+            .headers
+            .append("signature-input", text(&format!("s{at}=({})", components.trim_end())));
+        order.headers.append("signature", text(&format!("s{at}=:{}:", "AAAA".repeat(100))));
+    }
+    order
+}
+
+fn long_digest() -> Order {
+    let mut order = Order::signed(ed25519());
+    let members: Vec<_> = (0..15).map(|at| format!("d{at}=:{}:", "AAAA".repeat(500))).collect();
+    order.headers.insert("content-digest", text(&members.join(", ")));
+    order
+}
