@@ -227,14 +227,6 @@ impl<'a> Component<'a> {
         }
     }
 
-    /// The name of the field, if it is one.
-    pub(crate) fn field_name(&self) -> Option<&str> {
-        match &self.name {
-            Name::Field(name) => Some(name),
-            Name::Derived(_) => None,
-        }
-    }
-
     /// The name in `"@query-param";name="…"`.
     pub(crate) fn query_param_name(&self) -> Option<&str> {
         self.parameters.iter().find_map(|parameter| match parameter {

@@ -43,6 +43,13 @@ pub(crate) fn members<'m>(
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
+    // Most have one member, and no comma anywhere.
+    let whole = (!text.contains(',')).then_some(text);
+    let pieces = whole.is_none().then(|| split_at_commas(text));
+    whole.into_iter().chain(pieces.into_iter().flatten())
+}
+
+fn split_at_commas(text: &str) -> impl Iterator<Item = &str> {
     let mut at = At::Outside;
     text.split(move |character| {
         let outside = matches!(at, At::Outside | At::Percent);

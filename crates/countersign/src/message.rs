@@ -1,4 +1,4 @@
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{FieldTypes, Origin, Target};
 
@@ -11,6 +11,8 @@ pub struct Message<'m> {
     /// The request that a response answers.
     pub(crate) request: Option<RequestHead<'m>>,
     pub(crate) trailers: Option<&'m HeaderMap>,
+    /// The `Content-Digest` that a request gets when it is signed.
+    pub(crate) content_digest: Option<&'m HeaderValue>,
     pub(crate) field_types: FieldTypes<'m>,
 }
 
@@ -44,7 +46,13 @@ pub struct ResponseHead<'m> {
 
 impl<'m> Message<'m> {
     const fn new(head: Head<'m>) -> Self {
-        Self { head, request: None, trailers: None, field_types: FieldTypes::REGISTERED }
+        Self {
+            head,
+            request: None,
+            trailers: None,
+            content_digest: None,
+            field_types: FieldTypes::REGISTERED,
+        }
     }
 
     /// The request that a response answers, for components with `req` (RFC 9421 §2.4).
@@ -62,6 +70,11 @@ impl<'m> Message<'m> {
     /// What is known of fields, for components with `sf` or `key`. Default: [`FieldTypes::REGISTERED`].
     pub const fn with_field_types(mut self, field_types: FieldTypes<'m>) -> Self {
         self.field_types = field_types;
+        self
+    }
+
+    pub(crate) const fn with_content_digest(mut self, digest: Option<&'m HeaderValue>) -> Self {
+        self.content_digest = digest;
         self
     }
 

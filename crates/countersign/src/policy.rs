@@ -70,6 +70,15 @@ pub(crate) fn when_present() -> Vec<HeaderName> {
     fields.into_iter().chain(METHOD_OVERRIDES).collect()
 }
 
+/// Adds fields, each once.
+pub(crate) fn add(list: &mut Vec<HeaderName>, fields: impl IntoIterator<Item = HeaderName>) {
+    for field in fields {
+        if !list.contains(&field) {
+            list.push(field);
+        }
+    }
+}
+
 /// What every signature has to cover. Not `@scheme` or `@target-uri`: behind a proxy that ends TLS they are rarely
 /// what the client saw.
 pub(crate) const ALWAYS: [&str; 4] = ["@method", "@authority", "@path", "@query"];
@@ -117,11 +126,7 @@ impl Policy {
 
     /// Adds fields that have to be covered when a request has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        for field in fields {
-            if !self.when_present.contains(&field) {
-                self.when_present.push(field);
-            }
-        }
+        add(&mut self.when_present, fields);
         self
     }
 

@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 /// The application/x-www-form-urlencoded percent-encode set, with a space as `%20` (RFC 9421 §2.2.8).
@@ -5,8 +7,22 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.')
 
 /// The parameters of a query that were asked for. One pass finds them all, so that many names cost hardly more than one.
 pub(crate) struct QueryParams<'q> {
-    /// By their decoded names.
-    found: Vec<(Vec<u8>, Found<'q>)>,
+    found: Vec<Param<'q>>,
+}
+
+struct Param<'q> {
+    /// The first bytes of the name as a number, so that most comparisons are of two numbers.
+    prefix: u64,
+    /// Decoded.
+    name: Vec<u8>,
+    found: Found<'q>,
+}
+
+impl Param<'_> {
+    /// The order in which parameters are kept.
+    fn cmp(&self, prefix: u64, name: &[u8]) -> Ordering {
+        self.prefix.cmp(&prefix).then_with(|| (*self.name).cmp(name))
+    }
 }
 
 /// What a query has of a name.
@@ -27,23 +43,28 @@ pub(crate) enum NoParam {
 
 impl<'q> QueryParams<'q> {
     pub(crate) fn find<'n>(query: &'q str, names: impl Iterator<Item = &'n str>) -> Self {
-        let mut found: Vec<_> =
-            names.map(|name| (form_decode(name).collect(), Found::Nothing)).collect();
+        let param = |name| {
+            let name: Vec<u8> = form_decode(name).collect();
+            Param { prefix: prefix(&name), name, found: Found::Nothing }
+        };
+        let mut found: Vec<_> = names.map(param).collect();
         if found.is_empty() {
             return Self { found };
         }
-        found.sort_by(|(one, _): &(Vec<u8>, _), (other, _)| one.cmp(other));
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let at = match key.contains(['%', '+']) {
-                false => found.binary_search_by(|(name, _)| (**name).cmp(key.as_bytes())),
+        found.sort_by(|one, other| one.cmp(other.prefix, &other.name));
+        for Pair { key, value, encoded } in Pairs::of(query) {
+            let decoded: Vec<u8>;
+            let key = match encoded {
+                false => key.as_bytes(),
                 true => {
-                    let key: Vec<u8> = form_decode(key).collect();
-                    found.binary_search_by(|(name, _)| name.cmp(&key))
+                    decoded = form_decode(key).collect();
+                    &decoded
                 }
             };
-            if let Some((_, found)) = at.ok().and_then(|at| found.get_mut(at)) {
-                *found = match found {
+            let prefix = prefix(key);
+            let at = found.binary_search_by(|param| param.cmp(prefix, key));
+            if let Some(param) = at.ok().and_then(|at| found.get_mut(at)) {
+                param.found = match param.found {
                     Found::Nothing => Found::Once(value),
                     Found::Once(_) | Found::Again => Found::Again,
                 };
@@ -59,13 +80,63 @@ impl<'q> QueryParams<'q> {
             return Err(NoParam::Absent);
         }
         let decoded: Vec<u8> = form_decode(name).collect();
-        let at = self.found.binary_search_by(|(other, _)| other.cmp(&decoded));
-        match at.ok().and_then(|at| self.found.get(at)) {
-            Some((_, Found::Once(value))) => recode(value).ok_or(NoParam::NotUtf8),
-            Some((_, Found::Again)) => Err(NoParam::Ambiguous),
-            Some((_, Found::Nothing)) | None => Err(NoParam::Absent),
+        let at = self.found.binary_search_by(|param| param.cmp(prefix(&decoded), &decoded));
+        match at.ok().and_then(|at| self.found.get(at)).map(|param| param.found) {
+            Some(Found::Once(value)) => recode(value).ok_or(NoParam::NotUtf8),
+            Some(Found::Again) => Err(NoParam::Ambiguous),
+            Some(Found::Nothing) | None => Err(NoParam::Absent),
         }
     }
+}
+
+/// The pairs of a query, which may be thousands; each byte is looked at once.
+struct Pairs<'q> {
+    rest: &'q str,
+}
+
+struct Pair<'q> {
+    key: &'q str,
+    value: &'q str,
+    /// Whether the key has anything to decode.
+    encoded: bool,
+}
+
+impl<'q> Pairs<'q> {
+    const fn of(query: &'q str) -> Self {
+        Self { rest: query }
+    }
+}
+
+impl<'q> Iterator for Pairs<'q> {
+    type Item = Pair<'q>;
+
+    fn next(&mut self) -> Option<Pair<'q>> {
+        self.rest = self.rest.trim_start_matches('&');
+        let (mut key_end, mut encoded, mut end) = (None, false, self.rest.len());
+        for (at, byte) in self.rest.bytes().enumerate() {
+            match byte {
+                b'&' => {
+                    end = at;
+                    break;
+                }
+                b'=' if key_end.is_none() => key_end = Some(at),
+                b'%' | b'+' if key_end.is_none() => encoded = true,
+                _ => {}
+            }
+        }
+        let (pair, rest) = self.rest.split_at_checked(end).filter(|(pair, _)| !pair.is_empty())?;
+        self.rest = rest;
+        let (key, value) = pair.split_at_checked(key_end.unwrap_or(end))?;
+        Some(Pair { key, value: value.strip_prefix('=').unwrap_or(value), encoded })
+    }
+}
+
+fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(name) {
+        *to = *from;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 fn form_decode(text: &str) -> impl Iterator<Item = u8> {

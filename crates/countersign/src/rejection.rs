@@ -358,8 +358,6 @@ pub enum Malformed {
     OutsideTheHead,
     #[error("a covered component has the parameter sf or bs, which no service here asks for")]
     Reformed,
-    #[error("the covered field {0} occurs more than once")]
-    RepeatedField(String),
     #[error("the signature base cannot be made")]
     Base(#[from] BadBase),
 }

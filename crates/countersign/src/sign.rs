@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{KeyRef, StringRef};
 
@@ -7,6 +8,7 @@ use crate::{
     component::Derived,
     digest::CONTENT_DIGEST,
     policy,
+    signature_base::Repeated,
     signature_input::{SIGNATURE, SIGNATURE_INPUT, write_components, write_parameter},
 };
 
@@ -88,25 +90,42 @@ pub fn sign(
     params: &SignatureParams<'_>,
 ) -> Result<SignatureFields, SignError> {
     let label = KeyRef::from_str(params.label).map_err(|_| SignError::Parameter("label"))?;
-    let signatures = SignatureInput::all(message.headers()).map_err(|_| SignError::Labelled)?;
-    if signatures.iter().any(|signature| signature.input.label() == label.as_str()) {
-        return Err(SignError::Labelled);
-    }
+    refuse_label(message.headers(), label)?;
     let signature_params = signature_params(params)?;
-    let base = SignatureBase::new(message, &params.components, &signature_params)?;
+    sign_base(message, key, label, &params.components, &signature_params)
+}
+
+fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
+    let signatures = SignatureInput::all(headers).map_err(|_| SignError::Labelled)?;
+    match signatures.iter().any(|signature| signature.input.label() == label.as_str()) {
+        true => Err(SignError::Labelled),
+        false => Ok(()),
+    }
+}
+
+fn sign_base(
+    message: &Message<'_>,
+    key: &PrivateKey,
+    label: &KeyRef,
+    components: &[Component<'_>],
+    signature_params: &str,
+) -> Result<SignatureFields, SignError> {
+    let base = SignatureBase::new(message, components, signature_params, Repeated::Joined)?;
     let signature = key.sign(base.as_bytes());
-    let digits = {
-        use base64::{Engine, engine::general_purpose::STANDARD};
-        STANDARD.encode(signature)
-    };
+    let label = label.as_str();
+    let mut input = String::with_capacity(signature_params.len().saturating_add(16));
+    input.push_str(label);
+    input.push('=');
+    input.push_str(signature_params);
+    let mut member = String::with_capacity(128);
+    member.push_str(label);
+    member.push_str("=:");
+    STANDARD.encode_string(signature, &mut member);
+    member.push(':');
     let field = |text: String| {
         HeaderValue::try_from(text).map_err(|_| SignError::Parameter("signature parameters"))
     };
-    Ok(SignatureFields {
-        input: field(format!("{label}={signature_params}"))?,
-        signature: field(format!("{label}=:{digits}:"))?,
-        base,
-    })
+    Ok(SignatureFields { input: field(input)?, signature: field(member)?, base })
 }
 
 fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
@@ -148,17 +167,16 @@ fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
 #[derive(Debug)]
 pub struct Signer {
     key: PrivateKey,
-    key_id: String,
-    tag: String,
+    /// The end of the signature parameters, from the quote behind the nonce on: it is the same for all requests.
+    named: String,
     when_present: Vec<HeaderName>,
 }
 
 impl Signer {
     /// A signer with this key, under the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
-        let key_id = key.publishable_key().to_string();
-        let when_present = policy::when_present();
-        Self { key, key_id, tag: policy::TAG.to_owned(), when_present }
+        let named = named(&key, policy::TAG);
+        Self { key, named, when_present: policy::when_present() }
     }
 
     /// The tag that the server selects its signatures by. Default: `countersign`.
@@ -170,13 +188,13 @@ impl Signer {
         if tag.is_empty() || StringRef::from_str(tag).is_err() {
             return Err(BadPolicy::Tag);
         }
-        tag.clone_into(&mut self.tag);
+        self.named = named(&self.key, tag);
         Ok(self)
     }
 
     /// Adds fields to cover when a request has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.when_present.extend(fields);
+        policy::add(&mut self.when_present, fields);
         self
     }
 
@@ -200,43 +218,49 @@ impl Signer {
         nonce: &Nonce,
     ) -> Result<SignedFields, SignError> {
         request.target.check()?;
-        let mut headers = request.headers.clone();
+        let headers = request.headers;
         let content_digest = if headers.contains_key(CONTENT_DIGEST) {
-            check_digest(&headers, content)?;
+            check_digest(headers, content)?;
             None
         } else if content.is_empty() {
             None
         } else {
             let digest = ContentDigest::sha256(content).to_header();
-            let digest = digest.map_err(|_| SignError::ContentDigest)?;
-            headers.insert(CONTENT_DIGEST, digest.clone());
-            Some(digest)
+            Some(digest.map_err(|_| SignError::ContentDigest)?)
         };
         let derived = [Derived::Method, Derived::Authority, Derived::Path, Derived::Query];
-        let mut components: Vec<_> = derived.into_iter().map(Component::from).collect();
-        for field in self.when_present.iter().filter(|field| headers.contains_key(*field)) {
-            if headers.get_all(field).iter().nth(1).is_some() {
+        let mut components = Vec::with_capacity(8);
+        components.extend(derived.map(Component::from));
+        for field in &self.when_present {
+            let mut lines = headers.get_all(field).iter();
+            let made = content_digest.is_some() && *field == CONTENT_DIGEST;
+            if lines.next().is_none() && !made {
+                continue;
+            }
+            if lines.next().is_some() {
                 return Err(SignError::RepeatedField(field.clone()));
             }
-            let component = Component::field(field);
-            if !components.contains(&component) {
-                components.push(component);
-            }
+            components.push(Component::field(field));
         }
-        let message = RequestHead { headers: &headers, ..*request };
-        let params = SignatureParams {
-            label: "sig",
-            components,
-            created: Some(created),
-            expires: None,
-            nonce: Some(nonce.as_str()),
-            key_id: Some(&self.key_id),
-            algorithm: Some(self.key.algorithm()),
-            tag: Some(&self.tag),
-        };
-        let signature = sign(&message.into(), &self.key, &params)?;
+        let mut signature_params = String::with_capacity(320);
+        write_components(&mut signature_params, &components);
+        signature_params.push_str(";created=");
+        signature_params.push_str(&created.to_string());
+        signature_params.push_str(";nonce=\"");
+        signature_params.push_str(nonce.as_str());
+        signature_params.push_str(&self.named);
+        let message = Message::from(*request).with_content_digest(content_digest.as_ref());
+        let label = KeyRef::constant("sig");
+        refuse_label(headers, label)?;
+        let signature = sign_base(&message, &self.key, label, &components, &signature_params)?;
         Ok(SignedFields { content_digest, signature })
     }
+}
+
+fn named(key: &PrivateKey, tag: &str) -> String {
+    let (key_id, algorithm) = (key.publishable_key(), key.algorithm());
+    let tag = tag.replace('\\', "\\\\").replace('"', "\\\"");
+    format!(r#"";keyid="{key_id}";alg="{algorithm}";tag="{tag}""#)
 }
 
 /// What signing a request adds to its head.

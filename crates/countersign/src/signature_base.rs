@@ -4,6 +4,7 @@ use http::HeaderMap;
 use crate::{
     Component, Message,
     component::{Derived, Form, Name},
+    digest::CONTENT_DIGEST,
     message::{BoundTo, Head, RequestHead},
     query_params::{NoParam, QueryParams},
     structured_field::{self, NoValue},
@@ -31,11 +32,21 @@ pub enum BadBase {
         "the value of the covered component {0} has a character that no signature base may have"
     )]
     Unprintable(String),
+    /// A field on several lines, which may be joined otherwise on their way (RFC 9421 §7.5.7). Only a policy refuses it.
+    #[error("the covered field {0} occurs more than once")]
+    Repeated(String),
     /// `sf` or `key` on a field that is not known to be structured so, or is malformed (RFC 9421 §2.1.1, §2.1.2).
     #[error(
         "the covered component {0} is of a field that is not known to be structured so, or is malformed"
     )]
     NotStructured(String),
+}
+
+/// What becomes of a covered field that is on several lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeated {
+    Joined,
+    Refused,
 }
 
 impl SignatureBase {
@@ -49,14 +60,15 @@ impl SignatureBase {
         message: &Message<'_>,
         components: &[Component<'_>],
         signature_params: &str,
+        repeated: Repeated,
     ) -> Result<Self, BadBase> {
-        let mut base = String::with_capacity(512);
+        let mut base = String::with_capacity(768);
         let query_params = query_params(message, components);
         for component in components {
             component.write(&mut base);
             base.push_str(": ");
             let from = base.len();
-            write_value(&mut base, message, &query_params, component)?;
+            write_value(&mut base, message, &query_params, component, repeated)?;
             // Identifiers are printable by their type; a value is whatever the peer sent.
             if !is_printable(base.as_bytes().get(from..).unwrap_or_default()) {
                 return Err(BadBase::Unprintable(component.to_string()));
@@ -102,6 +114,7 @@ fn write_value(
     message: &Message<'_>,
     query_params: &QueryParams<'_>,
     component: &Component<'_>,
+    repeated: Repeated,
 ) -> Result<(), BadBase> {
     let bound = component.bound_to();
     let not_applicable = || BadBase::NotApplicable(component.to_string());
@@ -117,6 +130,12 @@ fn write_value(
             write_derived(base, &request, query_params, *derived, component)
         }
         (Name::Field(name), _) => {
+            if let Some(digest) = message.content_digest
+                && component.is_plain(CONTENT_DIGEST.as_str())
+            {
+                base.push_str(digest.to_str().map_err(|_| not_applicable())?);
+                return Ok(());
+            }
             let headers = match (bound, component.is_trailer()) {
                 (BoundTo::ThisMessage, false) => Some(message.headers()),
                 (BoundTo::ThisMessage, true) => message.trailers,
@@ -127,7 +146,7 @@ fn write_value(
                 (BoundTo::ItsRequest, true) => None,
             };
             let headers = headers.ok_or_else(|| BadBase::Absent(component.to_string()))?;
-            write_field(base, headers, name, message, component)
+            write_field(base, headers, name, message, component, repeated)
         }
     }
 }
@@ -139,17 +158,19 @@ fn write_field(
     name: &str,
     message: &Message<'_>,
     component: &Component<'_>,
+    repeated: Repeated,
 ) -> Result<(), BadBase> {
     let form = component.form();
     match form {
-        Form::AsSent => return write_lines(base, headers, name, component),
+        Form::AsSent => return write_lines(base, headers, name, component, repeated),
         Form::Wrapped => return write_wrapped(base, headers, name, component),
         Form::Strict | Form::Member(_) => {}
     }
     let not_structured = || BadBase::NotStructured(component.to_string());
     let field_type = message.field_types.of(name).ok_or_else(not_structured)?;
     let mut lines = String::new();
-    write_lines(&mut lines, headers, name, component)?;
+    // Several signatures are members of one Dictionary, on as many lines as there are signers.
+    write_lines(&mut lines, headers, name, component, Repeated::Joined)?;
     let value = match form {
         Form::Member(key) => structured_field::member(&lines, field_type, key),
         _ => structured_field::strict(&lines, field_type),
@@ -167,22 +188,23 @@ fn write_lines(
     headers: &HeaderMap,
     name: &str,
     component: &Component<'_>,
+    repeated: Repeated,
 ) -> Result<(), BadBase> {
-    let mut lines = headers.get_all(name).iter().peekable();
-    if lines.peek().is_none() {
-        return Err(BadBase::Absent(component.to_string()));
-    }
-    let mut first = true;
-    for line in lines {
-        let line = std::str::from_utf8(line.as_bytes());
-        let line = line.map_err(|_| BadBase::Unprintable(component.to_string()))?;
-        if !first {
-            base.push_str(", ");
+    let mut lines = headers.get_all(name).iter();
+    let mut line = lines.next().ok_or_else(|| BadBase::Absent(component.to_string()))?;
+    loop {
+        let text = std::str::from_utf8(line.as_bytes());
+        let text = text.map_err(|_| BadBase::Unprintable(component.to_string()))?;
+        base.push_str(text.trim_matches([' ', '\t']));
+        match lines.next() {
+            Some(next) => line = next,
+            None => return Ok(()),
         }
-        base.push_str(line.trim_matches([' ', '\t']));
-        first = false;
+        if repeated == Repeated::Refused {
+            return Err(BadBase::Repeated(component.to_string()));
+        }
+        base.push_str(", ");
     }
-    Ok(())
 }
 
 /// RFC 9421 §2.1.3: each line as a Byte Sequence, so that no two ways to cut a value into lines are the same.

@@ -305,6 +305,10 @@ impl<'m> ItemVisitor<'m> for Item<'_, 'm> {
         item: BareItemFromInput<'m>,
     ) -> Result<impl ParameterVisitor<'m, Out = ()>, Infallible> {
         let Item(reader) = self;
+        // What follows a problem is read only to see where it ends.
+        if reader.0.problem.is_some() {
+            return Ok(ItemParameters { reader, component: None });
+        }
         let name = match item {
             BareItemFromInput::String(Cow::Borrowed(name)) => Ok(Cow::Borrowed(name.as_str())),
             BareItemFromInput::String(Cow::Owned(name)) => Ok(Cow::Owned(name.into())),

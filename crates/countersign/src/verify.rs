@@ -2,9 +2,9 @@ use crate::{
     Algorithm, Claim, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature, Malformed,
     Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase, SignatureInput, Stale,
     Timestamp, Unmet, VerifyingKey,
-    component::Form,
     digest::CONTENT_DIGEST,
     policy::{Covered, Judged},
+    signature_base::Repeated,
     signature_input::{SIGNATURE, SIGNATURE_INPUT},
 };
 
@@ -44,7 +44,12 @@ impl<'m> Candidate<'m> {
         for key in ["nonce", "alg", "keyid", "tag"] {
             input.string(key)?;
         }
-        let base = SignatureBase::new(message, input.components()?, &input.signature_params()?);
+        let base = SignatureBase::new(
+            message,
+            input.components()?,
+            &input.signature_params()?,
+            Repeated::Joined,
+        );
         Ok(Self { input, base: base.map_err(Malformed::Base)?, signature })
     }
 
@@ -127,18 +132,11 @@ impl<'m> Unverified<'m> {
             return Err(Malformed::NotCanonical.into());
         }
         let Judged { created, expires, nonce, digest } = policy.judge(&input, headers, content)?;
-        for component in input.components()? {
-            // Several signatures are members of one Dictionary, on as many lines as there are signers.
-            if let Some(name) = component.field_name()
-                && !matches!(component.form(), Form::Member(_))
-                && headers.get_all(name).iter().nth(1).is_some()
-            {
-                return Err(Malformed::RepeatedField(name.to_owned()).into());
-            }
-        }
         policy.check_time(created, expires, now)?;
         input.string("alg")?;
-        let base = SignatureBase::new(&request.into(), input.components()?, &signature_params);
+        let components = input.components()?;
+        let base =
+            SignatureBase::new(&request.into(), components, &signature_params, Repeated::Refused);
         let base = base.map_err(Malformed::Base)?;
         let digest = match digest {
             Covered::Yes => ContentDigest::from_headers(headers)?,
