@@ -177,12 +177,13 @@ fn digesting(rounds: usize, figures: &mut Vec<Figure>) {
 fn refusing(rounds: usize, figures: &mut Vec<Figure>) {
     let policy = Policy::default();
     let key = ed25519().verifying_key();
-    let order = Order::signed(ed25519());
-    let good = || order.verify(&policy, &key).unwrap();
     let mut worst: Option<Figure> = None;
     for (what, hostile) in hostile::requests() {
+        // Beside an honest request of as many bytes, since whatever is larger takes longer to hash.
+        let honest = Order::as_large_as(&hostile);
         let refused = || hostile.verify(&policy, &key).map(drop);
-        let ratio = Ratio::measure(rounds / 4 + 1, refused, good);
+        let verified = || honest.verify(&policy, &key).unwrap();
+        let ratio = Ratio::measure(rounds / 4 + 1, refused, verified);
         let figure = Figure::new(format!("refuse: {what}/verify"), ratio, Target::None);
         if worst.as_ref().is_none_or(|worst| ratio.median > worst.ratio.median) {
             worst = Some(Figure::new("refuse-worst/verify", ratio, Target::AtMost(1.5)));

@@ -5,7 +5,11 @@
 //! $ cargo run --release -p countersign-bench -- compare --json
 //! ```
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "a benchmark that cannot go on ends"
+)]
 
 mod aws;
 mod compare;

@@ -52,6 +52,7 @@ impl<'q> QueryParams<'q> {
             return Self { found };
         }
         found.sort_by(|one, other| one.cmp(other.prefix, &other.name));
+        let shapes = found.iter().fold(0, |shapes, param| shapes | shape(&param.name));
         for Pair { key, value, encoded } in Pairs::of(query) {
             let decoded: Vec<u8>;
             let key = match encoded {
@@ -61,6 +62,10 @@ impl<'q> QueryParams<'q> {
                     &decoded
                 }
             };
+            // Nearly every key that was not asked for ends here.
+            if shapes & shape(key) == 0 {
+                continue;
+            }
             let prefix = prefix(key);
             let at = found.binary_search_by(|param| param.cmp(prefix, key));
             if let Some(param) = at.ok().and_then(|at| found.get_mut(at)) {
@@ -131,12 +136,17 @@ impl<'q> Iterator for Pairs<'q> {
     }
 }
 
+/// The first eight bytes, as a number in the order of names; bytes that are missing are zero.
 fn prefix(name: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(name) {
-        *to = *from;
-    }
-    u64::from_be_bytes(bytes)
+    let bytes = name.iter().map(|&byte| u64::from(byte)).chain(std::iter::repeat(0));
+    bytes.take(8).fold(0, |prefix, byte| (prefix << 8) | byte)
+}
+
+/// One bit of 64, by length and first byte.
+fn shape(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |&byte| u32::from(byte) & 7);
+    let length = u32::try_from(name.len() & 7).unwrap_or(0);
+    1u64.rotate_left((length << 3) | first)
 }
 
 fn form_decode(text: &str) -> impl Iterator<Item = u8> {
