@@ -1,5 +1,7 @@
 use std::{fmt, process::ExitCode};
 
+use crate::key_source::KEY_VARIABLE;
+
 /// What the exit code tells a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -36,8 +38,34 @@ impl Failure {
     }
 
     pub(crate) fn new(exit: Exit, error: impl fmt::Display, hint: impl fmt::Display) -> Self {
-        Self { exit, error: one_line(&error.to_string()), hint: one_line(&hint.to_string()) }
+        let (error, hint) = (error.to_string(), hint.to_string());
+        // What is said goes to logs too. Here all of it passes, also what clap says of an argument in the wrong place.
+        if [&error, &hint].into_iter().any(|text| holds_private_key(text)) {
+            return Self::private_key_shown();
+        }
+        Self { exit, error: one_line(&error), hint: one_line(&hint) }
     }
+
+    /// A private key was given as an argument.
+    pub(crate) fn private_key_shown() -> Self {
+        Self {
+            exit: Exit::Local,
+            error: "a private key on the command line can be read by every user of this machine, and in its history".into(),
+            hint: format!("put it into a file of mode 600 and name that, or set {KEY_VARIABLE}"),
+        }
+    }
+}
+
+/// Whether a private key is somewhere in this text: PEM, a JWK with its private member, or `sk_…`.
+fn holds_private_key(text: &str) -> bool {
+    // A key with a mistyped character is still most of a key, so more than base58 counts.
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let line = text.split("sk_").skip(1).any(|rest| digits(rest) >= 20);
+    // Within a quoted text its quotation marks are escaped.
+    let plain = text.replace('\\', "");
+    let member = |name| plain.split(name).skip(1).any(|rest| rest.trim_start().starts_with(':'));
+    let jwk = member("\"kty\"") && (member("\"d\"") || member("\"k\""));
+    line || jwk || text.contains("PRIVATE KEY")
 }
 
 impl fmt::Display for Failure {
@@ -83,5 +111,43 @@ mod tests {
     fn a_failure_is_two_lines_whatever_is_in_it() {
         let failure = Failure::local("a\nb\u{1b}[31m", "c\r\nd");
         assert_eq!(failure.to_string(), "error: a\\nb\\u{1b}[31m\nhint: c\\r\\nd");
+    }
+
+    #[test]
+    fn a_private_key_is_not_said_again_wherever_it_was_given() {
+        let secrets = [
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----",
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+            r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA","d":"BBBB"}"#,
+            r#"{ "k" : "c2VjcmV0", "kty": "oct" }"#,
+            "sk_bFuYvMFyq9fgd3Bd2tzAUPDxwqKN8VZm1nnkkieQvP1z2JKmH8",
+            " acme_sk_bFuYvMFyq9fgd3Bd2tzAUPDxwqKN8VZm1nnkkieQvP1z2JKmH8x",
+            "sk_bFuYvMFyq9fgd3Bd2tzAU0",
+        ];
+        for secret in secrets {
+            let quoted = [format!("unexpected argument '{secret}' found"), format!("{secret:?}")];
+            for said in quoted {
+                for failure in [Failure::local(&said, "x"), Failure::new(Exit::Server, "x", &said)]
+                {
+                    let text = failure.to_string();
+                    assert_eq!(text, Failure::private_key_shown().to_string(), "{said}");
+                    assert_eq!(failure.exit, Exit::Local);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_key_is_said() {
+        let texts = [
+            "sk_prod.pem",
+            "task_list_of_a_long_name",
+            r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#,
+            r#"{"d":1,"k":2}"#,
+            "pk_aLhd8PnViAj7oDVRpxVBGduMEKpwmQdSqQo5pxfec5RqGGYoUY",
+        ];
+        for text in texts {
+            assert!(Failure::local(text, "x").to_string().contains(text), "{text}");
+        }
     }
 }

@@ -76,15 +76,25 @@ impl PrivateKeyArgs {
 
 /// Reads the text of a `--key`; refuses a secret, which every user of this machine would see in the list of processes.
 pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
-    if text.starts_with("sk_") || text.contains("_sk_") && text.parse::<PrivateKey>().is_ok() {
-        return Err(Failure::local(
-            "a private key on the command line can be read by every user of this machine, and in its history",
-            format!("put it into a file of mode 600 and name that, or set {KEY_VARIABLE}"),
-        ));
+    if is_key_text(text.trim()) && !Path::new(text).exists() {
+        return Err(Failure::private_key_shown());
     }
     text.parse().map_err(|error| {
         Failure::local(format!("--key: {error}"), "name a key file, `-` for stdin, or fd:N")
     })
+}
+
+/// Whether this is a key rather than a file's name, in whatever state: a key that was cut short is still a secret.
+fn is_key_text(text: &str) -> bool {
+    let word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let digits = text.strip_prefix("sk_").or_else(|| {
+        let (brand, digits) = text.split_once("_sk_")?;
+        word(brand).then_some(digits)
+    });
+    text.contains(['\n', '\r'])
+        || text.contains("-----BEGIN")
+        || text.starts_with('{')
+        || digits.is_some_and(word)
 }
 
 impl KeySource {
@@ -266,8 +276,9 @@ impl PassphraseSource {
 
 fn from_file(file: &Path) -> Result<Passphrase, Failure> {
     let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
+        // Its name is not shown: it may be the passphrase itself.
         Failure::local(
-            format!("cannot read {}: {error}", file.display()),
+            format!("cannot read the file that --passphrase-file names: {error}"),
             "name a text file whose first line is the passphrase",
         )
     })?;

@@ -29,8 +29,17 @@ pub(crate) struct Url {
 impl Url {
     /// Reads `http(s)://host/path?query` without changing a byte of path and query.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let wrong =
-            |hint| Failure::local(format!("`{text}` is not a URL that can be signed"), hint);
+        // It may hold a password, so it is not shown.
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+            return Err(Failure::local(
+                "the URL holds a user name",
+                "give it as an Authorization header, or to `countersign curl` with -u, so that it is signed",
+            ));
+        }
+        // A password with a slash in it ends up in what looks like a path.
+        let shown = if text.contains('@') { "this".to_owned() } else { format!("`{text}`") };
+        let wrong = |hint| Failure::local(format!("{shown} is not a URL that can be signed"), hint);
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| wrong("write it in full, like https://api.example.com/v1/orders"))?;
@@ -41,13 +50,6 @@ impl Url {
         let rest = rest.split('#').next().unwrap_or(rest);
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        if authority.contains('@') {
-            // Not shown back: it may hold a password.
-            return Err(Failure::local(
-                "the URL holds a user name",
-                "give it with -u USER:PASSWORD, or as an Authorization header, so that it is signed",
-            ));
-        }
         let origin = Origin::new(scheme, authority)
             .map_err(|_| wrong("its host is a name or an address, with a port if need be"))?;
         let slash = if path.starts_with('/') { "" } else { "/" };
@@ -202,6 +204,10 @@ mod tests {
             "https://",
             "https:///a",
             "https://user:password@example.com/",
+            "ftp://user:password@example.com/",
+            "user:password@example.com/",
+            "https://user:password/@example.com/",
+            "//user:password@example.com/",
             "https://exa mple.com/",
             "https://example.com:port/",
         ] {

@@ -117,6 +117,47 @@ fn a_secret_is_taken_from_the_environment_or_stdin_and_not_from_the_command_line
 }
 
 #[test]
+fn a_private_key_in_a_wrong_place_is_not_said_again() {
+    let (desk, _) = Desk::with_key();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    let (pem, secret) = (desk.read("id.key"), desk.read("secret.key").trim().to_owned());
+    let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA","d":"BBBB"}"#.to_owned();
+    let (cut, branded) = (format!("{secret}x"), format!(" acme_{secret}"));
+    let url = "https://example.com/";
+    for secret in [&pem, &secret, &jwk, &cut, &branded] {
+        let table: [&[&str]; 13] = [
+            &[secret],
+            &["sign", secret],
+            &["sign", url, secret],
+            &["sign", "--key", secret, url],
+            &["curl", "--key", secret, url],
+            &["curl", "--key", "id.key", secret],
+            &["pubkey", secret],
+            &["verify", "--key", secret, "none"],
+            &["verify", "--key", "id.key", secret],
+            &["key", "add", "--app", "shop", "--public-key", secret],
+            &["key", "add", "--app", "shop", "--hmac-key", secret],
+            &["key", "show", secret],
+            &["keygen", "--alg", secret],
+        ];
+        for arguments in table {
+            desk.run(arguments).failed(1, "on the command line", "COUNTERSIGN_KEY");
+        }
+    }
+    let mut openssl = desk.command("openssl");
+    openssl.args(["pkey", "-in", "id.key", "-aes256", "-passout", "pass:x", "-out", "encrypted"]);
+    assert!(openssl.status().unwrap().success());
+    desk.set_mode("encrypted", 0o600);
+    let outcome = desk.run(["pubkey", "encrypted", "--passphrase-file", "my-secret"]);
+    assert!(!outcome.stderr.contains("my-secret"), "{outcome:?}");
+    outcome.failed(1, "the file that --passphrase-file names", "first line");
+    // A file of such a name is a file.
+    desk.write("sk_prod", &pem, 0o600);
+    desk.run(["sign", "--key", "sk_prod", url]).done();
+    desk.run(["sign", "--key", "sk_none.pem", url]).failed(1, "cannot read sk_none.pem", "keygen");
+}
+
+#[test]
 fn wrong_usage_is_two_lines_as_well() {
     let desk = Desk::new();
     desk.run::<&str>([]).failed(1, "subcommand is missing", "countersign --help");
