@@ -1,8 +1,14 @@
-use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::Metadata,
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use countersign::{
-    Code, KeyFile, Nonce, Origin, Passphrase, PrivateKey, PublishableKey, RequestHead, Scheme,
-    Signer, Target, Timestamp,
+    Code, KeyError, KeyFile, Nonce, Origin, Passphrase, PrivateKey, PublishableKey, RequestHead,
+    Scheme, Signer, Target, Timestamp,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
@@ -10,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, RequestBuilder,
-    clock::{Clock, Followed},
+    clock::{Clock, Followed, Moment},
     refusal::peek,
 };
 
@@ -70,7 +76,7 @@ impl Client {
             clock: Clock::default(),
             headers: HeaderMap::new(),
         };
-        client.http(reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT))
+        client.http(with_timeouts())
     }
 
     /// Sends with a client of other time-outs, proxies or certificates. Its redirect policy is replaced, and it must
@@ -137,14 +143,20 @@ impl Client {
     }
 
     /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
-    pub(crate) fn sign(&self, mut request: Request) -> Result<Request, Error> {
-        for (name, value) in &self.headers {
+    pub(crate) fn sign(&self, mut request: Request) -> Result<Attempt, Error> {
+        for name in self.headers.keys() {
             if !request.headers().contains_key(name) {
-                request.headers_mut().append(name, value.clone());
+                for value in self.headers.get_all(name) {
+                    request.headers_mut().append(name, value.clone());
+                }
             }
         }
         if request.headers().contains_key(header::HOST) {
             return Err(Error::HostHeader);
+        }
+        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        if let Some(field) = framing.into_iter().find(|name| request.headers().contains_key(name)) {
+            return Err(Error::FramingHeader { field });
         }
         let content = match request.body() {
             Some(body) => body.as_bytes().ok_or(Error::StreamingBody)?,
@@ -159,42 +171,62 @@ impl Client {
             origin: &origin,
             headers: request.headers(),
         };
-        let nonce = Nonce::from_random(random);
-        let fields = self.signer.sign(&head, content, self.clock.now(), &nonce)?;
+        let (nonce, signed) = (Nonce::from_random(random), self.clock.now(&origin));
+        let fields = self.signer.sign(&head, content, signed.time, &nonce)?;
         fields.apply(request.headers_mut());
-        Ok(request)
+        Ok(Attempt { request, origin, signed })
     }
 
     /// Sends a request, every attempt signed anew.
     pub(crate) async fn execute(&self, mut request: Request) -> Result<Response, Error> {
+        let again = |request: &Request| request.try_clone().ok_or(Error::StreamingBody);
+        let mut attempt = self.sign(again(&request)?)?;
         let mut redirects = 0;
         let mut corrected = Followed::No;
         loop {
-            let attempt = self.sign(request.try_clone().ok_or(Error::StreamingBody)?)?;
-            let response = self.http.execute(attempt).await?;
-            let response = match (response.status(), corrected) {
-                (StatusCode::UNAUTHORIZED, Followed::No) => {
-                    let (refusal, response) = peek(response).await;
-                    let stale = refusal.is_some_and(|refusal| refusal.code == Code::SignatureStale);
-                    // A server that says when to come back has another reason than a clock.
-                    let waits = response.headers().contains_key(header::RETRY_AFTER);
-                    if stale && !waits && self.clock.follow(response.headers()) == Followed::Yes {
-                        corrected = Followed::Yes;
-                        continue;
-                    }
-                    response
+            let Attempt { request: signed_request, origin, signed } = attempt;
+            let mut response = self.http.execute(signed_request).await?;
+            if response.status() == StatusCode::UNAUTHORIZED && corrected == Followed::No {
+                let refusal;
+                (refusal, response) = peek(response).await;
+                let stale = refusal.is_some_and(|refusal| refusal.code == Code::SignatureStale);
+                // A server that says when to come back has another reason than a clock.
+                if stale && !response.headers().contains_key(header::RETRY_AFTER) {
+                    corrected = self.clock.follow(&origin, response.headers(), signed);
                 }
-                _ => response,
-            };
-            match next_url(&request, &response) {
-                Some(url) if redirects < MOST_REDIRECTS => {
-                    *request.url_mut() = url;
-                    redirects = redirects.saturating_add(1);
+                if corrected == Followed::Yes {
+                    attempt = self.sign(again(&request)?)?;
+                    continue;
                 }
-                _ => return Ok(response),
             }
+            let Some(url) = next_url(&request, &response).filter(|_| redirects < MOST_REDIRECTS)
+            else {
+                return Ok(response);
+            };
+            let mut next = again(&request)?;
+            *next.url_mut() = url;
+            attempt = match self.sign(again(&next)?) {
+                Ok(attempt) => attempt,
+                // Where it leads no signed request can go. That is for the caller to see, as with other such redirects.
+                Err(Error::Sign(_) | Error::Url(_) | Error::Target(_)) => return Ok(response),
+                Err(error) => return Err(error),
+            };
+            request = next;
+            redirects = redirects.saturating_add(1);
         }
     }
+}
+
+/// A signed request, and what it was signed for and at.
+pub(crate) struct Attempt {
+    pub(crate) request: Request,
+    origin: Origin,
+    signed: Moment,
+}
+
+/// What a request may take, unless its caller says otherwise.
+pub(crate) fn with_timeouts() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT)
 }
 
 /// Where a redirect leads that can be followed: to the same origin, with the same method and content.
@@ -234,18 +266,31 @@ fn target(url: &Url) -> Result<Uri, Error> {
 fn read_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<PrivateKey, Error> {
     let unreadable = |source| Error::KeyFile { path: path.to_owned(), source };
     let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(Error::KeyFileMode { path: path.to_owned() });
-        }
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
     // Room for any key at once: a buffer that grows leaves copies of its content behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    let mut content = Zeroizing::new(Vec::with_capacity(128 * 1024));
     let most = 64 * 1024 + 1;
     file.by_ref().take(most).read_to_end(&mut content).map_err(unreadable)?;
-    let key = KeyFile::parse(&content, passphrase).and_then(KeyFile::into_private);
+    let parsed = KeyFile::parse(&content, passphrase);
+    let locked = matches!(parsed, Err(KeyError::Encrypted | KeyError::WrongPassphrase));
+    if (locked || matches!(parsed, Ok(KeyFile::Private(_)))) && is_open(&metadata) {
+        return Err(Error::KeyFileMode { path: path.to_owned() });
+    }
+    let key = parsed.and_then(KeyFile::into_private);
     key.map_err(|source| Error::Key { path: path.to_owned(), source })
+}
+
+/// Whether others than its owner may do anything with a file.
+#[cfg(unix)]
+fn is_open(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.is_file() && metadata.permissions().mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open(_: &Metadata) -> bool {
+    false
 }

@@ -1,24 +1,30 @@
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use countersign::Timestamp;
+use countersign::{Origin, Timestamp};
 use http::{HeaderMap, header::DATE};
 use time::{PrimitiveDateTime, macros::format_description};
 
 /// How far a server's clock is followed. What is further off is not a clock that drifted.
 const MOST: i64 = 15 * 60;
 
-/// The time at which requests are signed: the local clock, corrected by a server that refused one as stale.
+/// The time at which requests are signed: the local clock, for each origin corrected by it once it refused a request as
+/// stale. What one server says of the time moves no other's.
 #[derive(Clone)]
 pub(crate) struct Clock {
     local: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    offset: Arc<AtomicI64>,
+    offsets: Arc<Mutex<HashMap<Origin, i64>>>,
+}
+
+/// A time to sign at, and how far it is ahead of the local clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) time: Timestamp,
+    offset: i64,
 }
 
 impl Default for Clock {
@@ -34,30 +40,35 @@ impl Default for Clock {
 
 impl Clock {
     pub(crate) fn new(local: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { local: Arc::new(local), offset: Arc::default() }
+        Self { local: Arc::new(local), offsets: Arc::default() }
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        let local = (self.local)().unix();
-        Timestamp::from_unix(local.saturating_add_signed(self.offset.load(Ordering::Relaxed)))
+    /// The time at this origin, as far as it is known.
+    pub(crate) fn now(&self, origin: &Origin) -> Moment {
+        let offset = self.offsets().get(origin).copied().unwrap_or(0);
+        let time = (self.local)().unix().saturating_add_signed(offset);
+        Moment { time: Timestamp::from_unix(time), offset }
     }
 
-    /// Follows the clock of a server that refused a request as stale.
-    pub(crate) fn follow(&self, headers: &HeaderMap) -> Followed {
+    /// Follows the clock of an origin that refused as stale what was signed at `signed`.
+    pub(crate) fn follow(&self, origin: &Origin, headers: &HeaderMap, signed: Moment) -> Followed {
         let Some(server) = server_time(headers) else { return Followed::No };
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
-        if offset.saturating_abs() > MOST {
+        // Compared with what this attempt knew: others may have followed the clock meanwhile.
+        if offset.saturating_abs() > MOST || offset == signed.offset {
             return Followed::No;
         }
-        match self.offset.swap(offset, Ordering::Relaxed) {
-            same if same == offset => Followed::No,
-            _ => Followed::Yes,
-        }
+        self.offsets().insert(origin.clone(), offset);
+        Followed::Yes
+    }
+
+    fn offsets(&self) -> MutexGuard<'_, HashMap<Origin, i64>> {
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the clock is another one now, so that signing again can help.
+/// Whether the clock is another one than the attempt was signed by, so that signing again can help.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Followed {
     Yes,
@@ -74,7 +85,7 @@ fn server_time(headers: &HeaderMap) -> Option<i64> {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Clock").field("offsets", &self.offsets).finish_non_exhaustive()
     }
 }
 
@@ -85,18 +96,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_followed_once_and_not_far() {
+    fn a_server_is_followed_once_and_not_far_and_for_itself_alone() {
         let clock = Clock::new(|| Timestamp::from_unix(1_763_900_000));
-        let mut headers = HeaderMap::new();
-        let mut follow = |date| {
-            headers.insert(DATE, HeaderValue::from_static(date));
-            clock.follow(&headers) == Followed::Yes
+        let origin = |text: &str| text.parse::<Origin>().unwrap();
+        let (ours, other) = (origin("https://api.example"), origin("https://other.example"));
+        let now = |origin| clock.now(origin).time.unix();
+        let follow = |date, signed| {
+            let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
+            clock.follow(&ours, &headers, signed) == Followed::Yes
         };
-        assert!(!follow("yesterday"));
-        assert!(!follow("Sun, 23 Nov 2025 13:13:20 GMT"), "an hour off");
-        assert_eq!(clock.now().unix(), 1_763_900_000);
-        assert!(follow("Sun, 23 Nov 2025 12:03:20 GMT"));
-        assert_eq!(clock.now().unix(), 1_763_899_400);
-        assert!(!follow("Sun, 23 Nov 2025 12:03:20 GMT"), "nothing new");
+        let before = clock.now(&ours);
+        assert!(!follow("yesterday", before));
+        assert!(!follow("Sun, 23 Nov 2025 13:13:20 GMT", before), "an hour off");
+        assert_eq!(now(&ours), 1_763_900_000);
+        let date = "Sun, 23 Nov 2025 12:03:20 GMT";
+        assert!(follow(date, before));
+        assert_eq!((now(&ours), now(&other)), (1_763_899_400, 1_763_900_000));
+        assert!(follow(date, before), "another attempt that did not know it yet");
+        assert!(!follow(date, clock.now(&ours)), "nothing new");
     }
 }

@@ -1,6 +1,7 @@
 use std::{io, path::PathBuf};
 
 use countersign::{BadOrigin, KeyError, SignError};
+use http::HeaderName;
 
 /// Why a request was not sent, or got no answer. One that could not be signed was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +15,8 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// Others than its owner can read the key file.
-    #[error("the key file {} is readable by other users; run `chmod 600` on it", path.display())]
+    /// Others than its owner can read or change the key file.
+    #[error("the key file {} is open to other users; run `chmod 600` on it", path.display())]
     KeyFileMode {
         /// The file.
         path: PathBuf,
@@ -45,6 +46,12 @@ pub enum Error {
     /// The request has a `Host` field of its own, which could be for another server than the URL.
     #[error("a signed request takes its host from the URL; remove the Host field")]
     HostHeader,
+    /// The request says itself where its content ends, which could be elsewhere than where the signed content does.
+    #[error("a signed request takes its length from its content; remove the {field} field")]
+    FramingHeader {
+        /// `Content-Length` or `Transfer-Encoding`.
+        field: HeaderName,
+    },
     /// The system has no randomness for a nonce.
     #[error("the system has no randomness for a nonce")]
     Random(#[source] getrandom::Error),

@@ -2,7 +2,7 @@ use countersign::PublishableKey;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{IntoUrl, RequestBuilder, redirect};
 
-use crate::Error;
+use crate::{Error, client::with_timeouts};
 
 /// A client for nonsensitive reads, with a publishable key alone. It cannot sign, and so it cannot write.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ impl PublishableClient {
         let value = HeaderValue::try_from(key.to_string());
         let name = HeaderName::from_static("x-api-key");
         headers.extend(value.ok().map(|value| (name, value)));
-        let http = reqwest::Client::builder();
-        let http = http.default_headers(headers).redirect(redirect::Policy::none()).build()?;
+        let http = with_timeouts().default_headers(headers);
+        let http = http.redirect(redirect::Policy::none()).build()?;
         Ok(Self { http })
     }
 

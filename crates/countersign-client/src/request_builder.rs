@@ -87,6 +87,6 @@ impl RequestBuilder {
     ///
     /// [`Error`].
     pub fn sign(self) -> Result<reqwest::Request, Error> {
-        self.client.sign(self.inner.build()?)
+        Ok(self.client.sign(self.inner.build()?)?.request)
     }
 }

@@ -1,0 +1,11 @@
+//! What goes over the wire, as a server sees it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod clock;
+#[cfg(unix)]
+mod key_files;
+mod redirects;
+mod refusals;
+mod server;
+mod signing;
