@@ -22,6 +22,7 @@ mod error;
 mod publishable_client;
 mod refusal;
 mod request_builder;
+mod reread;
 
 pub use client::Client;
 pub use error::Error;

@@ -1,12 +1,15 @@
 use countersign::Code;
+use http::{HeaderValue, header};
 use serde::Deserialize;
 
+use crate::reread::Reread;
+
 /// How much of an answer is read in search of problem details.
-const MOST: u64 = 16 * 1024;
+const MOST: usize = 16 * 1024;
 
 /// A refusal by a Countersign server: its problem details (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {detail}; {hint}")]
+#[error("{code}: {}; {}", printable(detail), printable(hint))]
 #[non_exhaustive]
 pub struct Refusal {
     /// Why, as a stable code.
@@ -49,26 +52,33 @@ impl Refusal {
     }
 }
 
+/// A server's text as one plain line of a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
 /// Looks for a refusal, and gives the response back whole.
 pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwest::Response) {
-    let content_type = response.headers().get(http::header::CONTENT_TYPE);
-    let problem = content_type.is_some_and(|value| value == "application/problem+json");
-    let short = response.content_length().is_some_and(|length| length <= MOST);
-    if !problem || !short {
+    let status = response.status();
+    let failed = status.is_client_error() || status.is_server_error();
+    if !failed || !response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem) {
         return (None, response);
     }
     let url = response.url().clone();
-    let mut head = http::Response::new(());
-    *head.status_mut() = response.status();
-    *head.version_mut() = response.version();
-    *head.headers_mut() = response.headers().clone();
-    // A refusal that breaks off is none that can be read.
-    let body = response.bytes().await.unwrap_or_default();
-    let refusal = Refusal::parse(&body);
-    let (mut parts, ()) = head.into_parts();
-    if let Ok(with_url) = reqwest::ResponseBuilderExt::url(http::Response::builder(), url).body(())
-    {
-        parts.extensions = with_url.into_parts().0.extensions;
+    let (mut parts, body) = http::Response::from(response).into_parts();
+    let body = Reread::begin(body, MOST).await;
+    let refusal = body.content().and_then(|content| Refusal::parse(&content));
+    // A response that is put together again has its URL from an extension, which only a builder can make.
+    let with_url = reqwest::ResponseBuilderExt::url(http::Response::builder(), url);
+    if let Ok(with_url) = with_url.body(()) {
+        parts.extensions.extend(with_url.into_parts().0.extensions);
     }
-    (refusal, http::Response::from_parts(parts, body).into())
+    (refusal, http::Response::from_parts(parts, reqwest::Body::wrap(body)).into())
+}
+
+fn is_problem(content_type: &HeaderValue) -> bool {
+    // A media type is in any case, and may have parameters (RFC 9110 §8.3.1).
+    let text = content_type.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/problem+json")
 }
