@@ -1,27 +1,34 @@
+mod answer;
 mod arguments;
+mod child;
 mod flag;
 
 use std::{
     ffi::{OsStr, OsString},
-    io::{ErrorKind, Write},
+    fs::File,
+    io::{IsTerminal, Write, stderr, stdout},
     path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::Stdio,
 };
 
 use clap::Args;
 use countersign::{Nonce, Signer};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::Method;
 use tempfile::NamedTempFile;
 
-use self::arguments::{Arguments, Planned};
+use self::{
+    answer::{Answer, Content},
+    arguments::{Arguments, Planned},
+    child::Ended,
+};
 use crate::{
     failure::{Exit, Failure},
     header_line::HeaderLine,
     key_source::{KEY_VARIABLE, PASSPHRASE_VARIABLE, PrivateKeyArgs},
     moment,
-    output::print,
+    output::{note, print},
     request::{cannot_sign, signed_fields},
-    request_body,
+    request_body::Files,
 };
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
@@ -37,7 +44,7 @@ use crate::{
 #[command(
     override_usage = "countersign curl --key FILE [--tag TAG] [curl's own arguments]",
     after_help = "Exit codes, by the server's status: 0 below 400 · 3 for 401 and 403 · 4 for 429 · 2 for every other from 400 on, \
-so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine."
+so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 130 or 143 when it was stopped by SIGINT or SIGTERM."
 )]
 pub(crate) struct Curl {
     #[command(flatten)]
@@ -53,7 +60,11 @@ pub(crate) struct Curl {
 impl Curl {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let arguments = Arguments::read(self.arguments)?;
-        let planned = arguments.request(&mut request_body::open)?;
+        let as_text = "text that begins with @ goes in with --data-raw";
+        let mut files = Files::new(self.key.is_stdin(), as_text);
+        let planned = arguments.request(&mut |file| files.open(file))?;
+        // What is left of stdin is curl's, for flags like -w @-.
+        let stdin = if files.stdin_is_free() { Stdio::inherit() } else { Stdio::null() };
         let signer = Signer::new(self.key.read()?).tag(&self.tag).map_err(|error| {
             Failure::local(error, "name the tag that the server's operator gave you")
         })?;
@@ -68,7 +79,7 @@ impl Curl {
         lines.extend(request.lines.iter().cloned());
         let added = signed_fields(signed);
         lines.extend(added.into_iter().map(|(name, value)| HeaderLine::field(name, value)));
-        send(&arguments, &planned, &lines)
+        send(&arguments, &planned, &lines, stdin)
     }
 }
 
@@ -91,213 +102,122 @@ fn authority_value(planned: &Planned) -> Result<http::HeaderValue, Failure> {
     })
 }
 
-fn send(arguments: &Arguments, planned: &Planned, lines: &[HeaderLine]) -> Result<Exit, Failure> {
-    // Headers may hold a password or a token, so they go by a private file and not by argv.
-    let mut header_file = private_file()?;
-    for line in lines {
-        let mut line = line.for_curl();
-        line.push(b'\n');
-        header_file.write_all(&line).map_err(|error| no_temporary_file(&error))?;
-    }
-    header_file.flush().map_err(|error| no_temporary_file(&error))?;
-    let answer_head = private_file()?;
+/// Files that curl reads or writes and nobody else. They are gone when this is.
+struct PrivateFiles {
+    config: NamedTempFile,
+    headers: NamedTempFile,
+    content: Option<NamedTempFile>,
+    answer_head: NamedTempFile,
+}
 
-    let mut command = Command::new("curl");
-    command.args(["-q", "--path-as-is", "--globoff"]).args(&arguments.passed);
+fn send(
+    arguments: &Arguments,
+    planned: &Planned,
+    lines: &[HeaderLine],
+    stdin: Stdio,
+) -> Result<Exit, Failure> {
+    // A file that cannot be written is told before anything is sent.
+    let dump = match &arguments.dump_header {
+        Some(file) if file != "-" => Some(
+            File::create(file)
+                .map_err(|error| cannot_dump(file, &error, "name another file with -D"))?,
+        ),
+        _ => None,
+    };
     let dump_to_stdout = arguments.dump_header.as_deref() == Some(OsStr::new("-"));
-    if dump_to_stdout && !arguments.saves {
+    let (ended, files) = child::run(|| prepare(arguments, planned, lines, stdin))?;
+    let status = match ended {
+        Ended::ByItself(status) => status,
+        Ended::Stopped(exit) => return Ok(exit),
+    };
+    let head = std::fs::read(files.answer_head.path()).unwrap_or_default();
+    if let (Some(mut dump), Some(file)) = (dump, &arguments.dump_header) {
+        let sent = "the request was sent; name another file with -D";
+        dump.write_all(&head).map_err(|error| cannot_dump(file, &error, sent))?;
+    } else if dump_to_stdout && arguments.saves {
+        print(&head)?;
+    }
+    let Some(answer) = Answer::last(&head) else { return Err(answer::curl_failure(status)) };
+    let content = answer.content(arguments, planned.head);
+    match answer.refusal(content) {
+        Some(refusal) => {
+            // On one terminal what follows would stand behind the last line of the answer.
+            if content == Content::Printed && stdout().is_terminal() && stderr().is_terminal() {
+                note("");
+            }
+            Err(refusal)
+        }
+        None if status.success() => Ok(Exit::Done),
+        None => Err(answer::curl_failure(status)),
+    }
+}
+
+/// The command that sends a request as it was signed. What may be a secret goes by private files and not by argv.
+fn prepare(
+    arguments: &Arguments,
+    planned: &Planned,
+    lines: &[HeaderLine],
+    stdin: Stdio,
+) -> Result<(tokio::process::Command, PrivateFiles), Failure> {
+    let request = &planned.request;
+    let mut headers = Vec::new();
+    for line in lines {
+        headers.extend(line.for_curl());
+        headers.push(b'\n');
+    }
+    let url = format!("{}{}", planned.connect_to, request.uri);
+    let files = PrivateFiles {
+        config: private_file(config_line("url", &url).as_bytes())?,
+        headers: private_file(&headers)?,
+        content: request.body.as_deref().map(private_file).transpose()?,
+        answer_head: private_file(b"")?,
+    };
+    let mut command = child::curl(stdin);
+    command.args(["-q", "--path-as-is", "--globoff"]).args(&arguments.passed);
+    if arguments.dump_header.as_deref() == Some(OsStr::new("-")) && !arguments.saves {
         command.arg("--include");
     }
-    let request = &planned.request;
     match (&request.method, planned.head, &request.body) {
         (&Method::HEAD, _, _) => drop(command.arg("--head")),
         (method, true, _) => drop(command.args(["--head", "--request", method.as_str()])),
         (&Method::GET, _, None) | (&Method::POST, _, Some(_)) => {}
         (method, ..) => drop(command.args(["--request", method.as_str()])),
     }
-    if request.body.is_some() {
-        command.args(["--data-binary", "@-"]);
+    // Not by stdin, which another flag could read first: `-w @-`.
+    if let Some(content) = &files.content {
+        command.arg("--data-binary").arg(from_file(content));
     }
-    let mut from_file = OsString::from("@");
-    from_file.push(header_file.path());
-    command.arg("--header").arg(from_file);
-    command.arg("--dump-header").arg(answer_head.path());
-    command.arg("--url").arg(format!("{}{}", planned.connect_to, request.uri));
+    command.arg("--header").arg(from_file(&files.headers));
+    command.arg("--dump-header").arg(files.answer_head.path());
+    command.arg("--config").arg(files.config.path());
     for secret in [KEY_VARIABLE, PASSPHRASE_VARIABLE, "COUNTERSIGN_DB"] {
         command.env_remove(secret);
     }
-    let status = run(&mut command, request.body.as_deref())?;
-
-    let answered = std::fs::read(answer_head.path()).unwrap_or_default();
-    hand_over_head(arguments, &answered, dump_to_stdout)?;
-    judge(status, Answer::last(&answered))
+    Ok((command, files))
 }
 
-fn run(command: &mut Command, body: Option<&[u8]>) -> Result<ExitStatus, Failure> {
-    command.stdin(if body.is_some() { Stdio::piped() } else { Stdio::null() });
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::local(
-            "curl is not installed, or not in PATH",
-            "install curl, or use `countersign sign --format http`",
-        ),
-        _ => Failure::local(format!("cannot run curl: {error}"), "check the curl that is in PATH"),
-    })?;
-    if let (Some(mut stdin), Some(body)) = (child.stdin.take(), body) {
-        // curl reads all of it before it does anything else; where it does not, it says why.
-        drop(stdin.write_all(body));
-    }
-    child.wait().map_err(|error| {
-        Failure::local(format!("cannot wait for curl: {error}"), "run the command again")
+/// A line of a config file (curl(1), "--config").
+fn config_line(name: &str, value: &str) -> String {
+    format!("{name} = \"{}\"\n", value.replace('\\', r"\\").replace('"', r#"\""#))
+}
+
+fn from_file(file: &NamedTempFile) -> OsString {
+    let mut from_file = OsString::from("@");
+    from_file.push(file.path());
+    from_file
+}
+
+fn private_file(content: &[u8]) -> Result<NamedTempFile, Failure> {
+    let file = tempfile::Builder::new().prefix("countersign-").tempfile();
+    let written = file.and_then(|mut file| file.write_all(content).map(|()| file));
+    written.map_err(|error| {
+        Failure::local(
+            format!("cannot write a temporary file: {error}"),
+            "set TMPDIR to a directory with room in it",
+        )
     })
 }
 
-fn private_file() -> Result<NamedTempFile, Failure> {
-    tempfile::Builder::new()
-        .prefix("countersign-")
-        .tempfile()
-        .map_err(|error| no_temporary_file(&error))
-}
-
-fn no_temporary_file(error: &std::io::Error) -> Failure {
-    Failure::local(
-        format!("cannot write a temporary file: {error}"),
-        "set TMPDIR to a directory with room in it",
-    )
-}
-
-/// Writes the answer's head where the user's own `-D` wants it.
-fn hand_over_head(arguments: &Arguments, head: &[u8], dump_to_stdout: bool) -> Result<(), Failure> {
-    match &arguments.dump_header {
-        None => Ok(()),
-        Some(_) if dump_to_stdout && arguments.saves => print(head),
-        Some(_) if dump_to_stdout => Ok(()),
-        Some(file) => std::fs::write(file, head).map_err(|error| {
-            Failure::local(
-                format!("cannot write {}: {error}", Path::new(file).display()),
-                "the request was sent; name another file with -D",
-            )
-        }),
-    }
-}
-
-/// The head of the answer that counts: after those of proxies, and after `100 Continue`.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-}
-
-impl Answer {
-    fn last(heads: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(heads);
-        let mut answer: Option<Self> = None;
-        for line in text.lines() {
-            let status = line.strip_prefix("HTTP/").and_then(|line| line.split(' ').nth(1));
-            if let Some(Ok(status)) = status.map(str::parse) {
-                answer = Some(Self { status, headers: HeaderMap::new() });
-            } else if let Some(answer) = &mut answer
-                && let Ok(HeaderLine::Field { name, value }) = HeaderLine::parse(line)
-                && let Ok(name) = name.parse::<http::HeaderName>()
-            {
-                answer.headers.append(name, value);
-            }
-        }
-        answer.filter(|answer| !answer.status.is_informational())
-    }
-}
-
-fn judge(curl: ExitStatus, answer: Option<Answer>) -> Result<Exit, Failure> {
-    match answer {
-        Some(answer) if answer.status.as_u16() >= 400 => Err(refusal(&answer)),
-        Some(_) if curl.success() => Ok(Exit::Done),
-        _ => Err(curl_failure(curl)),
-    }
-}
-
-fn refusal(answer: &Answer) -> Failure {
-    let status = answer.status;
-    let problem = answer.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        value.as_bytes().to_ascii_lowercase().starts_with(b"application/problem+json")
-    });
-    let (exit, hint) = match status.as_u16() {
-        401 if problem => (
-            Exit::Refused,
-            "`code` and `detail` in the answer say why; is the key registered there, and this clock right?".to_owned(),
-        ),
-        401 => (Exit::Refused, "is the key registered there, and this machine's clock right?".to_owned()),
-        403 => (Exit::Refused, "this key may not do that; ask the service's operator".to_owned()),
-        429 => {
-            let after = answer.headers.get(header::RETRY_AFTER);
-            let after = after.and_then(|value| value.to_str().ok());
-            let hint = match after {
-                Some(seconds) if seconds.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    format!("run it again in {seconds} s")
-                }
-                Some(date) => format!("run it again after {date}"),
-                None => "run it again later".to_owned(),
-            };
-            (Exit::Limited, hint)
-        }
-        500.. => (Exit::Server, "run it again later; every run signs anew".to_owned()),
-        _ => (Exit::Server, "the answer says what is wrong with the request".to_owned()),
-    };
-    Failure::new(exit, format!("the server answered {status}"), hint)
-}
-
-/// curl(1), "EXIT CODES".
-fn curl_failure(status: ExitStatus) -> Failure {
-    let Some(code) = status.code() else {
-        return Failure::local("curl was ended by a signal", "run the command again");
-    };
-    let exit = match code {
-        1..=4 | 23 | 26 | 27 | 37 | 41 | 43 | 45 | 48 | 53 | 54 | 58 | 59 | 66 | 77 | 82 => {
-            Exit::Local
-        }
-        _ => Exit::Server,
-    };
-    Failure::new(
-        exit,
-        format!("curl failed with its exit code {code}"),
-        "curl's own message says why (with -s only together with -S); `man curl` lists the codes",
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_status_that_counts_is_the_last_one() {
-        let status = |heads: &str| Answer::last(heads.as_bytes()).map(|a| a.status.as_u16());
-        let table = [
-            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
-            ("HTTP/2 404 \r\nserver: x\r\n\r\n", Some(404)),
-            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\r\n", Some(201)),
-            ("HTTP/1.1 200 Connection established\r\n\r\nHTTP/1.1 403 F\r\n\r\n", Some(403)),
-            ("HTTP/1.1 100 Continue\r\n\r\n", None),
-            ("", None),
-            ("garbage", None),
-        ];
-        for (heads, expected) in table {
-            assert_eq!(status(heads), expected, "{heads}");
-        }
-    }
-
-    #[test]
-    fn every_status_has_its_exit_code() {
-        let table = [
-            (400, Exit::Server),
-            (401, Exit::Refused),
-            (403, Exit::Refused),
-            (404, Exit::Server),
-            (409, Exit::Server),
-            (429, Exit::Limited),
-            (500, Exit::Server),
-            (503, Exit::Server),
-        ];
-        for (status, expected) in table {
-            let status = StatusCode::from_u16(status).unwrap();
-            let answer = Answer { status, headers: HeaderMap::new() };
-            assert_eq!(refusal(&answer).exit, expected, "{status}");
-        }
-    }
+fn cannot_dump(file: &OsStr, error: &std::io::Error, hint: &str) -> Failure {
+    Failure::local(format!("cannot write {}: {error}", Path::new(file).display()), hint)
 }

@@ -15,6 +15,10 @@ pub(crate) enum Exit {
     Refused = 3,
     /// Limited (429).
     Limited = 4,
+    /// Stopped by SIGINT.
+    Interrupted = 130,
+    /// Stopped by SIGTERM.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

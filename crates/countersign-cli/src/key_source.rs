@@ -9,7 +9,10 @@ use clap::Args;
 use countersign::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, with_reasons};
+use crate::{
+    failure::{Failure, with_reasons},
+    request_body,
+};
 
 pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
 pub(crate) const PASSPHRASE_VARIABLE: &str = "COUNTERSIGN_PASSPHRASE";
@@ -51,7 +54,7 @@ pub(crate) struct PassphraseSource {
 /// A private key, as the commands that sign take it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PrivateKeyArgs {
-    /// The private key's file; `-` is stdin, fd:N a descriptor [default: the text in COUNTERSIGN_KEY]
+    /// The private key's file; `-` is stdin, fd:N a descriptor, which a curl that is run inherits [default: the text in COUNTERSIGN_KEY]
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
     #[command(flatten)]
@@ -59,6 +62,12 @@ pub(crate) struct PrivateKeyArgs {
 }
 
 impl PrivateKeyArgs {
+    /// Whether reading it uses up stdin.
+    pub(crate) fn is_stdin(&self) -> bool {
+        let named = |text: &str| text == "fd:0" || request_body::is_stdin(text);
+        self.key.as_deref().is_some_and(named)
+    }
+
     pub(crate) fn read(&self) -> Result<PrivateKey, Failure> {
         let source = match &self.key {
             Some(text) => source(text)?,

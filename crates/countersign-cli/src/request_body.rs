@@ -88,20 +88,59 @@ pub(crate) fn percent_encoded(bytes: &[u8]) -> String {
     encoded
 }
 
-/// Reads a file, or stdin for `-`.
-pub(crate) fn open(file: &str) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
-    let read = match file {
-        "-" => std::io::stdin().lock().read_to_end(&mut content).map(|_| ()),
-        file => std::fs::read(file).map(|bytes| content = bytes),
-    };
-    match read {
-        Ok(()) => Ok(content),
-        Err(error) => Err(Failure::local(
-            format!("cannot read `{file}`: {error}"),
-            "name a file that exists and is yours to read; text that begins with @ goes in with --data-raw",
-        )),
+/// The files that arguments name; one of them may be stdin, which can be read once.
+#[derive(Debug)]
+pub(crate) struct Files {
+    stdin: Stdin,
+    /// How text that begins with an `@` is given.
+    as_text: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdin {
+    Free,
+    Read,
+    IsTheKey,
+}
+
+impl Files {
+    pub(crate) fn new(key_is_stdin: bool, as_text: &'static str) -> Self {
+        Self { stdin: if key_is_stdin { Stdin::IsTheKey } else { Stdin::Free }, as_text }
     }
+
+    /// Reads a file, or stdin for `-`.
+    pub(crate) fn open(&mut self, file: &str) -> Result<Vec<u8>, Failure> {
+        if is_stdin(file) {
+            if self.stdin == Stdin::IsTheKey {
+                return Err(Failure::local(
+                    "key and content cannot both be stdin",
+                    "name a file for one of them",
+                ));
+            }
+            self.stdin = Stdin::Read;
+        }
+        let mut content = Vec::new();
+        let read = match file {
+            "-" => std::io::stdin().lock().read_to_end(&mut content).map(|_| ()),
+            file => std::fs::read(file).map(|bytes| content = bytes),
+        };
+        match read {
+            Ok(()) => Ok(content),
+            Err(error) => Err(Failure::local(
+                format!("cannot read `{file}`: {error}"),
+                format!("name a file that exists and is yours to read; {}", self.as_text),
+            )),
+        }
+    }
+
+    pub(crate) fn stdin_is_free(&self) -> bool {
+        self.stdin == Stdin::Free
+    }
+}
+
+/// Whether this names the stdin of this process.
+pub(crate) fn is_stdin(file: &str) -> bool {
+    matches!(file, "-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     moment,
     output::{print, print_line},
     request::{Request, Url, added_fields, cannot_sign},
-    request_body::{self, Data, DataKind},
+    request_body::{self, Data, DataKind, Files},
     shell::quote,
 };
 
@@ -138,7 +138,9 @@ impl Sign {
             (None, Some(text)) => Some(Data { kind: DataKind::Binary, text }),
             (None, None) => None,
         };
-        let body = data.map(|data| request_body::join(&[data], &mut request_body::open));
+        let mut files =
+            Files::new(self.key.is_stdin(), "text that begins with @ goes in by stdin, with -d @-");
+        let body = data.map(|data| request_body::join(&[data], &mut |file| files.open(file)));
         let body = body.transpose()?;
         let default_method = if body.is_some() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(default_method);

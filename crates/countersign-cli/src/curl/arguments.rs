@@ -1,7 +1,7 @@
 use std::ffi::{OsStr, OsString};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use countersign::Origin;
+use countersign::{Origin, Scheme};
 use http::{HeaderValue, header};
 
 use super::flag::{self, Arity, Flag, Role};
@@ -26,10 +26,14 @@ pub(super) struct Arguments {
     user: Option<String>,
     bearer: Option<String>,
     without_body: Option<&'static str>,
+    proxy_header: bool,
+    proxy_tunnel: bool,
     /// Where the answer's head is to be written.
     pub(super) dump_header: Option<OsString>,
     /// Whether the answer's content goes to a file.
     pub(super) saves: bool,
+    /// Whether the content of a refusal goes nowhere.
+    pub(super) fails: bool,
     /// What curl itself is to see.
     pub(super) passed: Vec<OsString>,
 }
@@ -121,8 +125,21 @@ impl Arguments {
                 self.saves |= value.as_deref() != Some(OsStr::new("-"));
                 self.pass(name, value);
             }
+            Role::Fail => {
+                self.fails = true;
+                self.pass(name, value);
+            }
+            Role::Field => self.pass_field(name, value)?,
             Role::WithoutBody => {
                 self.without_body = Some(flag.long);
+                self.pass_field(name, value)?;
+            }
+            Role::ProxyHeader => {
+                self.proxy_header = true;
+                self.pass_field(name, value)?;
+            }
+            Role::ProxyTunnel => {
+                self.proxy_tunnel = true;
                 self.pass(name, value);
             }
             Role::Method => self.method = Some(text(value)?),
@@ -158,6 +175,20 @@ impl Arguments {
         self.passed.extend(value);
     }
 
+    fn pass_field(&mut self, name: &str, value: Option<OsString>) -> Result<(), Failure> {
+        let bytes = value.as_deref().unwrap_or_default().as_encoded_bytes();
+        if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
+            return Err(Failure::local(
+                format!(
+                    "the value of {name} has a line break, which would begin a header that is not signed"
+                ),
+                "give headers with -H",
+            ));
+        }
+        self.pass(name, value);
+        Ok(())
+    }
+
     fn take_url(&mut self, url: &str) -> Result<(), Failure> {
         match self.url.replace(url.to_owned()) {
             Some(_) => Err(several("more than one URL")),
@@ -171,6 +202,12 @@ impl Arguments {
             Failure::local("no URL is given", "add one, like https://api.example.com/v1/orders")
         })?;
         let mut url = Url::parse(text)?;
+        if self.proxy_header && !self.proxy_tunnel && url.origin.scheme() == Scheme::Http {
+            return Err(Failure::local(
+                "--proxy-header cannot be signed: over a plain http proxy its fields become the request's own",
+                "add -p, so that they go to the proxy alone, or give them with -H",
+            ));
+        }
         let lines = self.header_lines(open)?;
         let has_data = !self.data.is_empty();
         let data = has_data.then(|| request_body::join(&self.data, open)).transpose()?;

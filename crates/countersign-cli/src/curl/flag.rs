@@ -25,6 +25,14 @@ pub(super) enum Role {
     Output,
     /// As `Passed`, for requests without a body.
     WithoutBody,
+    /// As `Passed`; the value becomes a part of the request.
+    Field,
+    /// As `Passed`, where the fields go to the proxy alone.
+    ProxyHeader,
+    /// As `Passed`; proxies get a request of their own.
+    ProxyTunnel,
+    /// As `Passed`; the content of a refusal is dropped.
+    Fail,
     Method,
     Header,
     Data(DataKind),
@@ -82,6 +90,10 @@ const CRLF: Refused = Refused {
     why: "it changes the content after signing",
     instead: "leave it out, and convert the file before sending it",
 };
+const NO_STATUS: Refused = Refused {
+    why: "an HTTP/0.9 answer has no status, so what came of the request could not be told",
+    instead: "leave it out",
+};
 const NO_REQUEST: Refused = Refused {
     why: "it sends no request",
     instead: "run curl itself for that; `countersign curl --help` shows this command's help",
@@ -106,8 +118,8 @@ const fn flag(long: &'static str, short: Option<char>, arity: Arity, role: Role)
 
 use Arity::{Switch, Value};
 use Role::{
-    Bearer, Data, DumpHeader, Get, Head, Header, Ignored, Method, Output, Passed, Refused as No,
-    Upload, Url, UrlQuery, User, WithoutBody,
+    Bearer, Data, DumpHeader, Fail, Field, Get, Head, Header, Ignored, Method, Output, Passed,
+    ProxyHeader, ProxyTunnel, Refused as No, Upload, Url, UrlQuery, User, WithoutBody,
 };
 
 /// curl 7.88's, and those of later versions that are known to be harmless. One that is not here is refused: whether it
@@ -136,7 +148,7 @@ const FLAGS: &[Flag] = &[
     flag("connect-timeout", None, Value, Passed),
     flag("connect-to", None, Value, Passed),
     flag("continue-at", Some('C'), Value, WithoutBody),
-    flag("cookie", Some('b'), Value, Passed),
+    flag("cookie", Some('b'), Value, Field),
     flag("cookie-jar", Some('c'), Value, Passed),
     flag("create-dirs", None, Switch, Passed),
     flag("create-file-mode", None, Value, Passed),
@@ -169,7 +181,7 @@ const FLAGS: &[Flag] = &[
     flag("etag-compare", None, Value, Passed),
     flag("etag-save", None, Value, Passed),
     flag("expect100-timeout", None, Value, Passed),
-    flag("fail", Some('f'), Switch, Passed),
+    flag("fail", Some('f'), Switch, Fail),
     flag("fail-early", None, Switch, Passed),
     flag("fail-with-body", None, Switch, Passed),
     flag("false-start", None, Switch, Passed),
@@ -191,7 +203,7 @@ const FLAGS: &[Flag] = &[
     flag("get", Some('G'), Switch, Get),
     flag("globoff", Some('g'), Switch, Ignored),
     flag("happy-eyeballs-timeout-ms", None, Value, Passed),
-    flag("haproxy-clientip", None, Value, Passed),
+    flag("haproxy-clientip", None, Value, Field),
     flag("haproxy-protocol", None, Switch, Passed),
     flag("head", Some('I'), Switch, Head),
     flag("header", Some('H'), Value, Header),
@@ -199,7 +211,7 @@ const FLAGS: &[Flag] = &[
     flag("hostpubmd5", None, Value, Passed),
     flag("hostpubsha256", None, Value, Passed),
     flag("hsts", None, Value, Passed),
-    flag("http0.9", None, Switch, Passed),
+    flag("http0.9", None, Switch, No(NO_STATUS)),
     flag("http1.0", Some('0'), Switch, Passed),
     flag("http1.1", None, Switch, Passed),
     flag("http2", None, Switch, Passed),
@@ -250,7 +262,7 @@ const FLAGS: &[Flag] = &[
     flag("ntlm", None, Switch, No(AUTHENTICATION)),
     flag("ntlm-wb", None, Switch, No(AUTHENTICATION)),
     flag("oauth2-bearer", None, Value, Bearer),
-    flag("out-null", None, Switch, Passed),
+    flag("out-null", None, Switch, Output),
     flag("output", Some('o'), Value, Output),
     flag("output-dir", None, Value, Passed),
     flag("parallel", Some('Z'), Switch, No(SEVERAL)),
@@ -280,7 +292,7 @@ const FLAGS: &[Flag] = &[
     flag("proxy-ciphers", None, Value, Passed),
     flag("proxy-crlfile", None, Value, Passed),
     flag("proxy-digest", None, Switch, Passed),
-    flag("proxy-header", None, Value, Passed),
+    flag("proxy-header", None, Value, ProxyHeader),
     flag("proxy-http2", None, Switch, Passed),
     flag("proxy-insecure", None, Switch, Passed),
     flag("proxy-key", None, Value, Passed),
@@ -299,14 +311,14 @@ const FLAGS: &[Flag] = &[
     flag("proxy-tlsv1", None, Switch, Passed),
     flag("proxy-user", Some('U'), Value, Passed),
     flag("proxy1.0", None, Value, Passed),
-    flag("proxytunnel", Some('p'), Switch, Passed),
+    flag("proxytunnel", Some('p'), Switch, ProxyTunnel),
     flag("pubkey", None, Value, Passed),
     flag("quote", Some('Q'), Value, Passed),
     flag("random-file", None, Value, Passed),
-    flag("range", Some('r'), Value, Passed),
+    flag("range", Some('r'), Value, WithoutBody),
     flag("rate", None, Value, Passed),
     flag("raw", None, Switch, Passed),
-    flag("referer", Some('e'), Value, Passed),
+    flag("referer", Some('e'), Value, Field),
     flag("remote-header-name", Some('J'), Switch, Passed),
     flag("remote-name", Some('O'), Switch, Output),
     flag("remote-name-all", None, Switch, No(SEVERAL)),
@@ -379,7 +391,7 @@ const FLAGS: &[Flag] = &[
     flag("url-query", None, Value, UrlQuery),
     flag("use-ascii", Some('B'), Switch, No(CRLF)),
     flag("user", Some('u'), Value, User),
-    flag("user-agent", Some('A'), Value, Passed),
+    flag("user-agent", Some('A'), Value, Field),
     flag("variable", None, Value, No(CONFIG)),
     flag("verbose", Some('v'), Switch, Passed),
     flag("version", Some('V'), Switch, No(NO_REQUEST)),

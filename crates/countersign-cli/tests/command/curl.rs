@@ -1,6 +1,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
     sync::mpsc,
     thread,
 };
@@ -76,8 +77,9 @@ fn what_curl_sends_is_what_was_signed() {
     let (desk, publishable) = Desk::with_key();
     desk.write("order.json", "{\n \"item\": \"book\"\n}\n", 0o644);
     let server = Server::ok();
-    let table: [(&[&str], &str, &str); 14] = [
+    let table: [(&[&str], &str, &str); 15] = [
         (&["/v1/orders"], "GET /v1/orders HTTP/1.1", ""),
+        (&["/a\"b?c\\d"], "GET /a\"b?c\\d HTTP/1.1", ""),
         (&["/a/../b?x=%20&y=[1]{2}"], "", ""),
         (&["/?q='a+b'"], "GET /?q='a+b' HTTP/1.1", ""),
         (&["-d", "a=1", "-d", "b=2", "/form"], "POST /form HTTP/1.1", "a=1&b=2"),
@@ -147,7 +149,15 @@ fn flags_that_cannot_be_signed_are_refused_and_nothing_is_sent() {
     let (desk, _) = Desk::with_key();
     let server = Server::ok();
     let url = server.url("/");
-    let table: [(&[&str], &str); 16] = [
+    let table: [(&[&str], &str); 24] = [
+        (&["--proxy-header", "X-P: 1"], "--proxy-header cannot be signed"),
+        (&["--http0.9"], "--http0.9 cannot be signed"),
+        (&["-r", "0-1", "-d", "abc"], "--range cannot be signed with content"),
+        (&["-A", "a\r\nX-B: c"], "the value of -A has a line break"),
+        (&["-e", "a\nX-B: c"], "the value of -e has a line break"),
+        (&["--cookie", "a\nX-B: c"], "the value of --cookie has a line break"),
+        (&["-r", "0-1\r\nX-B: c"], "the value of -r has a line break"),
+        (&["-D", "no/such/folder"], "cannot write no/such/folder"),
         (&["-L"], "-L cannot be signed"),
         (&["-F", "a=b"], "-F cannot be signed"),
         (&["--retry", "3"], "--retry cannot be signed"),
@@ -181,12 +191,14 @@ fn the_exit_code_tells_a_script_what_came_of_it() {
         ("200 OK", "", 0, ""),
         ("204 No Content", "", 0, ""),
         ("302 Found", "Location: /other\n", 0, ""),
-        ("400 Bad Request", "", 2, "the answer says"),
+        ("400 Bad Request", "", 2, "no content that says more"),
         ("401 Unauthorized", "", 3, "is the key registered"),
         ("403 Forbidden", "", 3, "may not"),
-        ("404 Not Found", "", 2, "the answer says"),
+        ("404 Not Found", "", 2, "check the method and the URL"),
         ("429 Too Many Requests", "Retry-After: 7\n", 4, "in 7 s"),
+        ("501 Not Implemented", "", 2, "use another"),
         ("503 Service Unavailable", "", 2, "later"),
+        ("505 HTTP Version Not Supported", "", 2, "leave out --http1.0"),
     ];
     for (status, header, code, hint) in table {
         let head = format!("HTTP/1.1 {status}\n{header}Content-Length: 0\nConnection: close\n\n");
@@ -207,6 +219,104 @@ fn the_exit_code_tells_a_script_what_came_of_it() {
 }
 
 #[test]
+fn a_hint_sends_nobody_to_an_answer_that_is_not_there() {
+    let (desk, _) = Desk::with_key();
+    let server = Server::start("HTTP/1.1 404 Not Found\nConnection: close\n\nwhy");
+    let table: [(&[&str], &str, &str); 4] = [
+        (&[], "why", "the answer says what is wrong"),
+        (&["-o", "answer"], "", "the answer that was saved"),
+        (&["-I"], "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", "answer to HEAD"),
+        (&["-f", "-s"], "", "leave out -f"),
+    ];
+    for (flags, stdout, hint) in table {
+        let outcome = curl(&desk, &[flags, &[&server.url("/")]].concat());
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (2, stdout), "{outcome:?}");
+        assert!(
+            outcome.stderr.contains(&format!("\nhint: {hint}")) || outcome.stderr.contains(hint)
+        );
+    }
+}
+
+#[test]
+fn no_flag_reads_the_content_away_or_puts_another_in_its_place() {
+    let (desk, publishable) = Desk::with_key();
+    desk.write("file", "from a file", 0o644);
+    let server = Server::ok();
+    let url = server.url("/");
+    let table: [(&[&str], &str, &str); 6] = [
+        (&["-w", "@-", "-d", "text"], "text", "ok\nstdin"),
+        (&["-w", "@/dev/stdin", "--data-binary", "@file"], "from a file", "ok\nstdin"),
+        (&["-w", "@/dev/fd/0", "-T", "file"], "from a file", "ok\nstdin"),
+        (&["-b", "-", "-d", "text"], "text", "ok\n"),
+        (&["-w", "@-", "-d", "@-"], "stdin", "ok\n"),
+        (&["-w", "@-", "--data-binary", "@/dev/stdin"], "stdin", "ok\n"),
+    ];
+    for (flags, content, printed) in table {
+        let arguments = [&["curl", "--key", "id.key", "-sS"], flags, &[&url]].concat();
+        assert_eq!(desk.run_with(&arguments, b"stdin").done(), printed, "{flags:?}");
+        let request = server.request();
+        assert!(request.ends_with(&format!("\r\n\r\n{content}")), "{flags:?}: {request}");
+        let verify = ["verify", "--scheme", "http", "--key", &publishable, "-"];
+        desk.run_with(verify, request.as_bytes()).done();
+    }
+    let key = desk.read("id.key");
+    for stdin in ["-", "fd:0", "/dev/stdin"] {
+        for content in ["-", "/dev/stdin"] {
+            let data = format!("@{content}");
+            for command in ["curl", "sign"] {
+                let arguments = [command, "--key", stdin, "-d", &data, &url];
+                desk.run_with(arguments, key.as_bytes()).failed(1, "cannot both be stdin", "file");
+            }
+        }
+    }
+    assert!(server.received_nothing());
+}
+
+#[test]
+fn whoever_stops_it_stops_curl_and_leaves_no_file_behind() {
+    let (desk, _) = Desk::with_key();
+    std::fs::create_dir(desk.path("tmp")).unwrap();
+    let tmp = desk.path("tmp").display().to_string();
+    let desk = desk.variable("TMPDIR", &tmp);
+    let files = || std::fs::read_dir(desk.path("tmp")).unwrap().count();
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let mut command = desk.command(env!("CARGO_BIN_EXE_countersign"));
+        command.args(["curl", "--key", "id.key", "-sS", "-u", "me:secret", "-d", "x", &url]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let (mut connection, _) = silent.accept().unwrap();
+        assert!(files() > 0);
+        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!((output.stdout, output.stderr, files()), (vec![], vec![], 0));
+        // curl is gone as well: the connection ends.
+        connection.read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn on_a_terminal_an_error_begins_a_line_of_its_own() {
+    let (desk, _) = Desk::with_key();
+    let server = Server::start("HTTP/1.1 404 Not Found\nConnection: close\n\nwhy");
+    let program = env!("CARGO_BIN_EXE_countersign");
+    let run = format!("{program} curl --key id.key -sS {}", server.url("/"));
+    let on_a_terminal = desk.command("script").args(["-qec", &run, "/dev/null"]).output();
+    // Only util-linux's script(1) has these flags.
+    let Some(output) = on_a_terminal.ok().filter(|output| !output.stdout.is_empty()) else {
+        return;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("why\r\nerror: the server answered 404"), "{text:?}");
+    let output = curl(&desk, &[&server.url("/")]);
+    assert!(output.stderr.starts_with("error: "), "{output:?}");
+}
+
+#[test]
 fn the_answer_goes_where_curl_is_told_to_put_it() {
     let (desk, _) = Desk::with_key();
     let server = Server::ok();
@@ -222,15 +332,24 @@ fn the_answer_goes_where_curl_is_told_to_put_it() {
 #[test]
 fn no_secret_is_in_the_arguments_of_the_curl_that_runs() {
     let (desk, _) = Desk::with_key();
-    // A curl that only tells how it was called.
-    desk.write("curl", "#!/bin/sh\necho \"$@\"; env\n", 0o755);
+    // A curl that only tells how it was called, and what the config file in its last argument says.
+    desk.write("curl", "#!/bin/sh\necho \"$@\"; env; for last; do :; done; cat \"$last\"\n", 0o755);
+    desk.write("token", "a token", 0o600);
     let path = format!("{}:{}", desk.path(".").display(), std::env::var("PATH").unwrap());
     let (key, desk) = (desk.read("id.key"), desk.variable("PATH", &path));
     let desk =
         desk.variable("COUNTERSIGN_KEY", &key).variable("COUNTERSIGN_DB", "sqlite:secret.db");
-    let called = desk.run(["curl", "-u", "me:secret", "-d", "private", "http://localhost:1/"]);
+    let sign = |more: &[&str]| {
+        let fixed = ["curl", "-u", "me:secret"].iter().chain(more);
+        desk.run(fixed.chain(&["http://localhost:1/a\"b?c\\d"])).stdout
+    };
+    let called = sign(&["-d", "private"]) + &sign(&["-G", "--data-urlencode", "t@token"]);
     for secret in ["me:secret", "private", "PRIVATE KEY", "secret.db", "Basic"] {
-        assert!(!called.stdout.contains(secret), "{secret}: {called:?}");
+        assert!(!called.contains(secret), "{secret}: {called}");
     }
-    assert!(called.stdout.contains("http://localhost:1/"), "{called:?}");
+    let (arguments, config): (Vec<_>, _) = called.lines().partition(|line| !line.contains("url ="));
+    assert!(arguments.iter().any(|line| line.starts_with("-q ")), "{called}");
+    assert!(!arguments.iter().any(|line| line.contains("a+token")), "{called}");
+    let url = r#"url = "http://localhost:1/a\"b?c\\d"#;
+    assert_eq!(config, [format!("{url}\""), format!("{url}&t=a+token\"")]);
 }

@@ -1,0 +1,137 @@
+use std::{
+    future::{Future, poll_fn},
+    io::{self, ErrorKind},
+    pin::pin,
+    process::{ExitStatus, Stdio},
+    task::Poll,
+};
+
+use tokio::process::Command;
+
+use self::stop::Stop;
+use crate::failure::{Exit, Failure};
+
+/// How a curl that ran came to its end.
+pub(super) enum Ended {
+    ByItself(ExitStatus),
+    /// This command was asked to stop.
+    Stopped(Exit),
+}
+
+/// Runs what `prepare` makes. Whoever stops this command meanwhile stops curl as well, and is answered only when it has
+/// ended: private files are removed on the way out.
+pub(super) fn run<T>(
+    prepare: impl FnOnce() -> Result<(Command, T), Failure>,
+) -> Result<(Ended, T), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| cannot_start(&error))?;
+    runtime.block_on(async {
+        let mut stop = Stop::listen().map_err(|error| cannot_start(&error))?;
+        let (mut command, prepared) = prepare()?;
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failure::local(
+                "curl is not installed, or not in PATH",
+                "install curl, or use `countersign sign --format http`",
+            ),
+            _ => Failure::local(
+                format!("cannot run curl: {error}"),
+                "check the curl that is in PATH",
+            ),
+        })?;
+        let ended = {
+            let mut exited = pin!(child.wait());
+            poll_fn(|context| match stop.poll_asked(context) {
+                Poll::Ready(exit) => Poll::Ready(Ok(Ended::Stopped(exit))),
+                Poll::Pending => exited.as_mut().poll(context).map_ok(ended_by),
+            })
+            .await
+        };
+        let ended = ended.map_err(|error| {
+            Failure::local(format!("cannot wait for curl: {error}"), "run the command again")
+        })?;
+        if let Ended::Stopped(_) = ended {
+            // It may have ended already: what is typed at a terminal reaches it as well.
+            drop(child.kill().await);
+        }
+        Ok((ended, prepared))
+    })
+}
+
+/// curl, with or without the stdin of this command.
+pub(super) fn curl(stdin: Stdio) -> Command {
+    let mut command = Command::new("curl");
+    command.stdin(stdin);
+    command
+}
+
+fn cannot_start(error: &io::Error) -> Failure {
+    Failure::local(format!("cannot start: {error}"), "close other programs and try again")
+}
+
+/// A signal for all processes of a terminal can end curl before it is seen here.
+fn ended_by(status: ExitStatus) -> Ended {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal: Option<i32> = None;
+    match signal {
+        Some(2) => Ended::Stopped(Exit::Interrupted),
+        Some(15) => Ended::Stopped(Exit::Terminated),
+        _ => Ended::ByItself(status),
+    }
+}
+
+#[cfg(unix)]
+mod stop {
+    use std::{
+        io,
+        task::{Context, Poll},
+    };
+
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    use crate::failure::Exit;
+
+    /// What asks this command to stop. Not SIGHUP: `nohup` has it ignored, and listening would undo that.
+    pub(super) struct Stop {
+        interrupt: Signal,
+        terminate: Signal,
+    }
+
+    impl Stop {
+        pub(super) fn listen() -> io::Result<Self> {
+            let interrupt = signal(SignalKind::interrupt())?;
+            Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        }
+
+        pub(super) fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<Exit> {
+            if self.interrupt.poll_recv(context).is_ready() {
+                return Poll::Ready(Exit::Interrupted);
+            }
+            self.terminate.poll_recv(context).map(|_| Exit::Terminated)
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod stop {
+    use std::{
+        io,
+        task::{Context, Poll},
+    };
+
+    use crate::failure::Exit;
+
+    /// Nothing asks in a way that could be answered.
+    pub(super) struct Stop;
+
+    impl Stop {
+        pub(super) fn listen() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(super) fn poll_asked(&mut self, _: &mut Context<'_>) -> Poll<Exit> {
+            Poll::Pending
+        }
+    }
+}
