@@ -1,8 +1,9 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Component, ContentDigest, Nonce, PrivateKey, SignatureInput, SignatureParams, Signer, Timestamp,
+    Component, ContentDigest, Nonce, PrivateKey, SignError, SignatureInput, SignatureParams,
+    Signer, Timestamp,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
@@ -100,7 +101,7 @@ impl Sign {
                     print_line(format_args!("{name}: {}", text(value)))?;
                 }
             }
-            Format::Http => print(http(&signed))?,
+            Format::Http => print(http(&signed)?)?,
             Format::Curl => print_line(curl(&signed, data_file)?)?,
             Format::Json => {
                 let added = signed.added.iter();
@@ -118,13 +119,20 @@ impl Sign {
         Ok(Exit::Done)
     }
 
-    /// The file whose bytes are the content as they are.
+    /// The file whose bytes are the content as they are, if it can be read once more.
     fn binary_file(&self) -> Option<PathBuf> {
         let file = self.data_binary.as_deref()?.strip_prefix('@')?;
-        (file != "-").then(|| file.into())
+        let passing = request_body::is_stdin(file) || file.starts_with("/dev/fd/");
+        (!passing && Path::new(file).is_file()).then(|| file.into())
     }
 
     fn sign(self) -> Result<Signed, Failure> {
+        if self.tag.is_empty() {
+            return Err(Failure::local(
+                "--tag is empty, and servers select their signatures by it",
+                "name the tag that the server's operator gave you, or leave it out",
+            ));
+        }
         let url = Url::parse(&self.url)?;
         let connect_to = url.origin.clone();
         let lines = self.headers.iter().map(|line| {
@@ -160,7 +168,11 @@ impl Sign {
             let components = chosen_coverage(&self.components)?;
             let digest = countersign::CONTENT_DIGEST;
             let covered = components.iter().any(|one| one.is_plain(digest.as_str()));
-            let made = covered && !headers.contains_key(&digest);
+            let given = headers.contains_key(&digest);
+            if covered && given && !is_digest_of(&headers, request.content()) {
+                return Err(cannot_sign(&SignError::ContentDigest));
+            }
+            let made = covered && !given;
             let digest = made.then(|| ContentDigest::sha256(request.content()).to_header().ok());
             (components, digest.flatten())
         };
@@ -185,6 +197,15 @@ impl Sign {
         let url = format!("{connect_to}{}", request.uri);
         Ok(Signed { request, url, added, base, key_id })
     }
+}
+
+fn is_digest_of(headers: &HeaderMap, content: &[u8]) -> bool {
+    let digest = ContentDigest::from_headers(headers).ok().flatten();
+    digest.is_some_and(|digest| {
+        let mut check = digest.check();
+        check.update(content);
+        check.finish().is_ok()
+    })
 }
 
 type Coverage = (Vec<Component<'static>>, Option<HeaderValue>);
@@ -231,8 +252,14 @@ fn text(value: &HeaderValue) -> &str {
 }
 
 /// The request as HTTP/1.1 sends it.
-fn http(signed: &Signed) -> Vec<u8> {
+fn http(signed: &Signed) -> Result<Vec<u8>, Failure> {
     let request = &signed.request;
+    if request.lines.iter().any(|line| line.is(&header::TRANSFER_ENCODING)) {
+        return Err(Failure::local(
+            "the content is printed as it is, and a Transfer-Encoding header would say otherwise",
+            "leave out -H 'Transfer-Encoding: …'",
+        ));
+    }
     let mut message = format!("{} {} HTTP/1.1\r\n", request.method, request.uri).into_bytes();
     let mut push = |name: &str, value: &[u8]| {
         message.extend_from_slice(name.as_bytes());
@@ -249,12 +276,14 @@ fn http(signed: &Signed) -> Vec<u8> {
     for (name, value) in &signed.added {
         push(name, value.as_bytes());
     }
-    if let Some(body) = &request.body {
-        push("Content-Length", body.len().to_string().as_bytes());
+    // Servers expect content of these methods, so that its absence is said (RFC 9110 §8.6).
+    let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
+    if request.body.is_some() || expected {
+        push("Content-Length", request.content().len().to_string().as_bytes());
     }
     message.extend_from_slice(b"\r\n");
     message.extend_from_slice(request.content());
-    message
+    Ok(message)
 }
 
 /// A command line that sends the request as it was signed.
@@ -266,6 +295,12 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
         )
     };
     let request = &signed.request;
+    if request.method == Method::HEAD && request.body.is_some() {
+        return Err(Failure::local(
+            "a HEAD request with content cannot be sent by curl",
+            "leave out the content, or use another method",
+        ));
+    }
     let mut words = vec!["curl".to_owned()];
     for fixed in ["-q", "--path-as-is", "--globoff"] {
         words.push(fixed.to_owned());
@@ -297,7 +332,8 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
             words.extend(["--data-binary".to_owned(), quote(&format!("@{file}"))]);
         }
         (Some(body), None) => {
-            let body = String::from_utf8(body.clone()).map_err(|_| not_text("the content"))?;
+            let body = String::from_utf8(body.clone()).ok().filter(|body| !body.contains('\0'));
+            let body = body.ok_or_else(|| not_text("the content"))?;
             words.extend(["--data-raw".to_owned(), quote(&body)]);
         }
     }

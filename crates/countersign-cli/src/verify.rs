@@ -1,4 +1,5 @@
 mod message_file;
+mod presented;
 
 use std::io::Read;
 
@@ -8,9 +9,13 @@ use countersign::{
     Policy, PublishableKey, Rejection, RequestHead, ResponseHead, Scheme, SignatureInput, Target,
     Timestamp, Unverified, VerifyingKey,
 };
+use http::{Method, Version};
 use serde_json::json;
 
-use self::message_file::{MessageFile, Start};
+use self::{
+    message_file::{MessageFile, Start},
+    presented::{BadPresented, Presented},
+};
 use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
     key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
@@ -88,6 +93,12 @@ impl From<Rejection> for Refusal {
     }
 }
 
+impl From<BadPresented> for Refusal {
+    fn from(bad: BadPresented) -> Self {
+        Self { code: bad.code(), detail: bad.detail().to_owned() }
+    }
+}
+
 impl Verify {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let key = self.key()?;
@@ -100,7 +111,7 @@ impl Verify {
         let message = MessageFile::parse(&self.content()?)?;
         let mut seen = Seen::default();
         let verdict = match &message.start {
-            Start::Request { method, uri } => {
+            Start::Request { method, uri, version } => {
                 let origin = message.origin(self.scheme)?;
                 let head = RequestHead {
                     method,
@@ -110,7 +121,10 @@ impl Verify {
                 };
                 self.look(&Message::from(head), &mut seen);
                 match self.policy {
-                    PolicyName::Default => self.by_policy(head, uri, &message.body, &key)?,
+                    PolicyName::Default => match acceptable(method, *version) {
+                        Ok(()) => self.by_policy(head, uri, &message.body, &key)?,
+                        Err(refusal) => Err(refusal),
+                    },
                     PolicyName::None => {
                         self.without_policy(&Message::from(head), &message.body, &key)
                     }
@@ -225,11 +239,13 @@ impl Verify {
             .map_err(|error| Failure::local(error, "see --help"))?;
         let now = self.at.unwrap_or_else(moment::now);
         let verdict = (|| {
-            origins.resolve(uri, head.headers).map_err(Rejection::from)?;
             head.target.check().map_err(Rejection::from)?;
+            origins.resolve(uri, head.headers).map_err(Rejection::from)?;
+            let presented = Presented::find(head.headers, head.target.query())?;
             let content = if body.is_empty() { Content::Absent } else { Content::Present };
             let unverified = Unverified::parse(head, content, &policy, now)?;
             let unverified = unverified.ok_or(Rejection::Required)?;
+            presented.agrees_with(unverified.key_id())?;
             self.check_label(head)?;
             if !names(unverified.key_id().as_ref(), key) {
                 return Err(Refusal {
@@ -264,7 +280,15 @@ impl Verify {
         body: &[u8],
         key: &VerifyingKey,
     ) -> Result<(), Refusal> {
-        let candidate = Candidate::select(message, self.label.as_deref())?;
+        let candidate = Candidate::select(message, self.label.as_deref());
+        let candidate = candidate.map_err(|rejection| match rejection {
+            // Said of a tag, which nobody asked for here.
+            Rejection::Required => Refusal {
+                code: rejection.code(),
+                detail: "the message carries no signature".to_owned(),
+            },
+            rejection => rejection.into(),
+        })?;
         candidate.insecure_verify_without_policy(key)?;
         if candidate.covers_content_digest() {
             let digest = ContentDigest::from_headers(message.headers()).map_err(Rejection::from)?;
@@ -320,6 +344,27 @@ impl Verify {
             }
         }
     }
+}
+
+/// What a server looks at before anything else.
+fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
+    const METHODS: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned() });
+    if version < Version::HTTP_11 {
+        return refuse(Code::BadRequest, "HTTP/1.1 or HTTP/2 is needed");
+    }
+    if !METHODS.contains(method) {
+        return refuse(Code::MethodNotAllowed, "the method is none that is served");
+    }
+    Ok(())
 }
 
 /// Whether a server that looks this `keyid` up finds this key.

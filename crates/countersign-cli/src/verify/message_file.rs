@@ -1,5 +1,5 @@
 use countersign::{Origin, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use crate::failure::Failure;
 
@@ -16,7 +16,7 @@ pub(super) struct MessageFile {
 
 #[derive(Debug)]
 pub(super) enum Start {
-    Request { method: Method, uri: Uri },
+    Request { method: Method, uri: Uri, version: Version },
     Response { status: StatusCode },
 }
 
@@ -39,7 +39,9 @@ impl MessageFile {
             let method = method.ok_or_else(|| unreadable("its method is no method"))?;
             let uri = request.path.and_then(|path| path.parse().ok());
             let uri = uri.ok_or_else(|| unreadable("its target is no target"))?;
-            (Start::Request { method, uri }, head_length, &*request.headers)
+            let version =
+                if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+            (Start::Request { method, uri, version }, head_length, &*request.headers)
         };
         let mut headers = HeaderMap::new();
         for field in fields {
@@ -133,7 +135,7 @@ mod tests {
                 "POST /a?b HTTP/1.1|Host: example.com|X: 1|X: 2|||".replace('|', end) + "c\nd";
             let text = text.replacen(&format!("{end}{end}{end}"), &format!("{end}{end}"), 1);
             let message = read(&text).unwrap();
-            let Start::Request { method, uri } = &message.start else { panic!("a request") };
+            let Start::Request { method, uri, .. } = &message.start else { panic!("a request") };
             assert_eq!((method, uri.to_string().as_str()), (&Method::POST, "/a?b"));
             assert_eq!(message.headers.get_all("x").iter().count(), 2);
             assert_eq!(message.body, b"c\nd");

@@ -47,6 +47,85 @@ fn what_was_signed_verifies_and_what_was_changed_does_not() {
 }
 
 #[test]
+fn what_a_server_refuses_before_the_signature_is_not_verified() {
+    let (desk, publishable) = Desk::with_key();
+    let other = Desk::with_key().1;
+    let sign = |more: &[&str], url: &str| {
+        let fixed = ["sign", "--key", "id.key", "--format", "http"];
+        desk.run(fixed.iter().chain(more).chain(&[url])).done()
+    };
+    let url = "https://api.example.com/a";
+    let plain = sign(&[], url);
+    let show = |name: &str, key: &str| sign(&["-H", &format!("{name}{key}")], url);
+    let table = [
+        (plain.clone(), ""),
+        (plain.replace("HTTP/1.1", "HTTP/1.0"), "bad-request"),
+        (sign(&["-X", "TRACE"], url), "method-not-allowed"),
+        (sign(&[], &format!("{url}?api_key={publishable}")), "ambiguous-credential"),
+        (show("X-Api-Key: ", &publishable), ""),
+        (show("X-Api-Key: ", &other), "ambiguous-credential"),
+        (show("Cookie: a=b; api_key=", &other), "ambiguous-credential"),
+        (show("X-Api-Key: ", "pk_other"), "key-unknown"),
+    ];
+    for (message, code) in table {
+        let verify = ["verify", "--key", &publishable, "-"];
+        let outcome = desk.run_with(verify, message.as_bytes());
+        let verdict = match code {
+            "" => format!("verified: signed by {publishable}"),
+            code => format!("not verified: {code}: "),
+        };
+        assert!(outcome.stdout.starts_with(&verdict), "{message}: {outcome:?}");
+        assert_eq!(outcome.code, if code.is_empty() { 0 } else { 3 });
+        let verify = ["verify", "--policy", "none", "--key", &publishable, "-"];
+        desk.run_with(verify, message.as_bytes()).done();
+    }
+    let unsigned = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
+    let verify = ["verify", "--policy", "none", "--key", &publishable, "-"];
+    let outcome = desk.run_with(verify, unsigned);
+    assert!(outcome.stdout.contains("the message carries no signature\n"), "{outcome:?}");
+}
+
+#[test]
+fn what_cannot_be_printed_in_a_form_is_refused() {
+    let (desk, _) = Desk::with_key();
+    desk.write("nul", b"a\0b", 0o644);
+    let sign = |more: &[&str], stdin: &[u8]| {
+        let fixed = ["sign", "--key", "id.key", "https://example.com/"];
+        desk.run_with(fixed.iter().chain(more), stdin)
+    };
+    let wrong = ["-H", "Content-Digest: sha-256=:AAAA:", "-d", "x"];
+    let component = ["--component", "content-digest"];
+    let table: [(&[&str], &str, &str); 5] = [
+        (&["--tag", ""], "--tag is empty", "operator"),
+        (&wrong, "not the content's", "leave the Content-Digest header out"),
+        (
+            &["--format", "http", "-H", "Transfer-Encoding: chunked", "-d", "x"],
+            "Transfer-Encoding",
+            "leave out",
+        ),
+        (&["--format", "curl", "-X", "HEAD", "-d", "x"], "HEAD request with content", "leave out"),
+        (&["--format", "curl", "--data-binary", "@-"], "not text", "--format http"),
+    ];
+    for (arguments, error, hint) in table {
+        sign(arguments, b"a\0b").failed(1, error, hint);
+    }
+    let chosen: Vec<_> = wrong.iter().chain(&component).copied().collect();
+    sign(&chosen, b"").failed(1, "not the content's", "leave the Content-Digest header out");
+    let right = ["-H", "Content-Digest: sha-256=:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=:"];
+    let chosen: Vec<_> = right.iter().chain(&["-d", "x"]).chain(&component).copied().collect();
+    sign(&chosen, b"").done();
+
+    let from_file = sign(&["--format", "curl", "--data-binary", "@nul"], b"").done();
+    assert!(from_file.contains("--data-binary @nul"), "{from_file}");
+    let piped = sign(&["--format", "curl", "--data-binary", "@/dev/stdin"], b"text").done();
+    assert!(piped.contains("--data-raw text"), "{piped}");
+    for (method, said) in [("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", false)] {
+        let message = sign(&["--format", "http", "-X", method], b"").done();
+        assert_eq!(message.contains("\r\nContent-Length: 0\r\n"), said, "{message}");
+    }
+}
+
+#[test]
 fn a_verdict_as_json_holds_what_was_signed() {
     let (desk, publishable) = Desk::with_key();
     desk.write("message", signed(&desk), 0o644);
