@@ -55,10 +55,15 @@ impl App {
                 let added = registry.ask(IfMissing::Create, async |registry| {
                     registry.add_application(&name, &env, now).await
                 })?;
-                match json {
-                    true => print_line(object(&added))?,
-                    false => print_line(&added.name)?,
-                }
+                let printed = match json {
+                    true => print_line(object(&added)),
+                    false => print_line(&added.name),
+                };
+                printed.map_err(|failure| {
+                    failure.with_hint(format_args!(
+                        "the application was added; `countersign app show {name}` prints it"
+                    ))
+                })?;
                 note(format_args!(
                     "added; give it a key with `countersign key add --app {name} --public-key FILE.pub`"
                 ));

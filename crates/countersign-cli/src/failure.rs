@@ -50,6 +50,11 @@ impl Failure {
         Self { exit, error: one_line(&error), hint: one_line(&hint) }
     }
 
+    /// The same with another hint, from whoever knows more of what was going on.
+    pub(crate) fn with_hint(self, hint: impl fmt::Display) -> Self {
+        Self::new(self.exit, self.error, hint)
+    }
+
     /// A private key was given as an argument.
     pub(crate) fn private_key_shown() -> Self {
         Self {

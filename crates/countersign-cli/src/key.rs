@@ -1,7 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use clap::{Args, Subcommand};
-use countersign::{Algorithm, KeyError, KeyFile, KeyId, ProvenKey, Timestamp};
+use countersign::{Algorithm, KeyError, KeyFile, KeyId, ProvenKey, PublishableKey, Timestamp};
 use countersign_store::{Credential, Revocation, Standing, State};
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::{
     moment,
     output::{note, print, print_line},
     registry_args::{IfMissing, RegistryArgs},
+    shell::quote,
     table::{columns, facts},
 };
 
@@ -38,14 +39,12 @@ enum Command {
     /// Shows a key
     Show {
         /// Its publishable key, or its JWK thumbprint
-        #[arg(value_parser = key_id)]
-        key: KeyId,
+        key: String,
     },
     /// Revokes a key for ever: servers refuse it within 5 s
     Revoke {
         /// Its publishable key, or its JWK thumbprint
-        #[arg(value_parser = key_id)]
-        key: KeyId,
+        key: String,
     },
 }
 
@@ -100,10 +99,16 @@ impl Key {
                 let added = registry.ask(IfMissing::Fail, async |registry| {
                     registry.add_credential(&add.app, &label, &key, add.expires, now).await
                 })?;
-                match json {
-                    true => print_line(object(&added))?,
-                    false => print_line(added.publishable_key())?,
-                }
+                let printed = match json {
+                    true => print_line(object(&added)),
+                    false => print_line(added.publishable_key()),
+                };
+                printed.map_err(|failure| {
+                    failure.with_hint(format_args!(
+                        "the key was added; `countersign key list --app {}` prints it",
+                        quote(&add.app)
+                    ))
+                })?;
                 note(format_args!("{} can use it now; it is called {:?}", add.app, added.label));
             }
             Command::List { app } => {
@@ -121,6 +126,7 @@ impl Key {
                 }
             }
             Command::Show { key } => {
+                let key = key_id(&key)?;
                 let key = registry
                     .ask(IfMissing::Fail, async |registry| registry.credential(&key).await)?;
                 match json {
@@ -129,7 +135,7 @@ impl Key {
                 }
             }
             Command::Revoke { key } => {
-                let now = moment::now();
+                let (key, now) = (key_id(&key)?, moment::now());
                 let revocation = registry.ask(IfMissing::Fail, async |registry| {
                     let key = registry.credential(&key).await?.publishable_key();
                     registry.revoke(&key, now).await
@@ -158,12 +164,21 @@ impl Add {
     fn key(&self) -> Result<ProvenKey, Failure> {
         if let Some(file) = &self.file.hmac_key {
             let source = key_source::source(file)?;
-            let key = source.read_private(&self.passphrase)?;
-            return match key.algorithm() {
-                Algorithm::HmacSha256 => Ok(ProvenKey::from(&key)),
-                _ => Err(Failure::local(
+            return match source.read(&self.passphrase)? {
+                KeyFile::Private(key) if key.algorithm() == Algorithm::HmacSha256 => {
+                    Ok(ProvenKey::from(&key))
+                }
+                KeyFile::Private(_) => Err(Failure::local(
                     format!("{source} holds a private key, not an HMAC secret"),
                     "a private key stays with its holder; register its .pub file with --public-key",
+                )),
+                KeyFile::Public(_) => Err(Failure::local(
+                    format!("{source} holds an Ed25519 public key, not an HMAC secret"),
+                    "an Ed25519 key is registered by its .pub file, with --public-key",
+                )),
+                KeyFile::Named(_) => Err(Failure::local(
+                    format!("{source} only names an HMAC secret"),
+                    "register the secret itself: name its own file, the one that begins with sk_",
                 )),
             };
         }
@@ -204,8 +219,17 @@ impl Add {
     }
 }
 
-fn key_id(text: &str) -> Result<KeyId, String> {
-    text.parse().map_err(|error| format!("{error}"))
+fn key_id(text: &str) -> Result<KeyId, Failure> {
+    text.parse().map_err(|error| match text.parse::<PublishableKey>() {
+        Err(damaged @ KeyError::Damaged(_)) => Failure::local(
+            format!("`{text}` is no publishable key: {damaged}"),
+            "copy it again: a typo is told by its checksum",
+        ),
+        _ => Failure::local(
+            format!("`{text}`: {error}"),
+            "`countersign key list` shows the publishable keys there are",
+        ),
+    })
 }
 
 /// A key as JSON has it.

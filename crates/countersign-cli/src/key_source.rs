@@ -199,6 +199,12 @@ impl KeySource {
 
     pub(crate) fn unusable(&self, error: &KeyError, wanted: &str) -> Failure {
         let hint = match error {
+            KeyError::Empty | KeyError::UnknownForm if matches!(self, Self::Environment) => {
+                "set COUNTERSIGN_KEY to the text of a key; a file's name is given with --key"
+            }
+            KeyError::Empty | KeyError::UnknownForm if !matches!(self, Self::File(_)) => {
+                "send the text of a key there, as with `< FILE`; a file's name is given with --key"
+            }
             KeyError::Empty | KeyError::UnknownForm => {
                 "name a file that `countersign keygen`, `openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519` wrote"
             }
@@ -231,6 +237,7 @@ impl KeySource {
         let open_to = match mode {
             mode if mode & 0o044 != 0 => "readable",
             mode if mode & 0o022 != 0 => "writable",
+            mode if mode & 0o011 != 0 => "executable",
             _ => return Ok(()),
         };
         Err(Failure::local(

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     failure::{Exit, Failure},
     output::{note, print_line},
+    shell::quote,
 };
 
 /// Makes a key: FILE (mode 600), and for Ed25519 FILE.pub with the proof that registers it
@@ -33,6 +34,12 @@ pub(crate) struct Keygen {
 
 impl Keygen {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
+        if self.out.as_os_str() == "-" {
+            return Err(Failure::local(
+                "a private key is not written to stdout",
+                "name a file with --out; `./-` is one of that name",
+            ));
+        }
         let key = generate(self.alg)?;
         let (content, proof) = match self.alg {
             Algorithm::HmacSha256 => {
@@ -56,17 +63,23 @@ impl Keygen {
             return Err(failure);
         }
         let publishable = key.publishable_key();
-        if self.json {
+        let printed = if self.json {
             let public_file = proof.as_ref().map(|_| public_file.display().to_string());
             print_line(json!({
                 "publishable_key": publishable.to_string(),
                 "alg": self.alg.as_str(),
                 "file": self.out.display().to_string(),
                 "public_file": public_file,
-            }))?;
+            }))
         } else {
-            print_line(publishable)?;
-        }
+            print_line(publishable)
+        };
+        printed.map_err(|failure| {
+            let file = quote(&self.out.display().to_string());
+            failure.with_hint(format_args!(
+                "the key was made; `countersign pubkey {file}` prints its publishable key"
+            ))
+        })?;
         match proof {
             Some(_) => note(format_args!(
                 "{} signs and stays with you; register {}",

@@ -56,8 +56,10 @@ fn failure(url: &str, error: &RegistryError) -> Failure {
     let hint = match error {
         // Not shown back: an address of another form may hold a password.
         RegistryError::UnsupportedUrl => {
+            let variable = std::env::var("COUNTERSIGN_DB").is_ok_and(|set| set == url);
+            let named = if variable { "COUNTERSIGN_DB" } else { "--db" };
             return Failure::local(
-                "--db names no registry",
+                format!("{named} names no registry"),
                 "write it as sqlite:FILE, with the name of a file",
             );
         }
@@ -91,7 +93,10 @@ fn failure(url: &str, error: &RegistryError) -> Failure {
             "revoke them first: `countersign key list --app NAME`, `countersign key revoke KEY`"
                 .into()
         }
-        RegistryError::BadName(_) => "give it another name".into(),
+        // A name, an environment or a label, as the message begins.
+        RegistryError::BadName(form) => {
+            format!("give it another {}", form.split(' ').nth(1).unwrap_or("name"))
+        }
         _ => "run it again; if it stays so, restore a backup of the registry".into(),
     };
     let at_fault = match error {

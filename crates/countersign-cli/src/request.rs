@@ -6,6 +6,9 @@ use crate::{
     header_line::HeaderLine,
 };
 
+/// What is longer is refused by servers, and with many digits more is no URI for the libraries here.
+const MAX_TARGET: usize = 8 * 1024;
+
 /// A request that is about to be signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -80,6 +83,12 @@ impl Request {
             Failure::local(format!("`{method}` is no method"), "a method is a word like POST")
         })?;
         let Url { mut origin, path_and_query } = url;
+        if path_and_query.len() > MAX_TARGET {
+            return Err(Failure::local(
+                "the URL is too long: servers take 8 KiB of path and query",
+                "send less in the query, or send it as content",
+            ));
+        }
         let uri: Uri = path_and_query.parse().map_err(|_| {
             Failure::local(
                 "the URL has a character that a URL cannot have",
@@ -242,6 +251,15 @@ mod tests {
         assert_eq!(request_to(&[]).unwrap(), "https://example.com");
         for refused in [&["Host:"][..], &["Host: a/b"], &["Host: a", "Host: b"]] {
             assert!(request_to(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_no_server_takes_is_called_too_long() {
+        for length in [9_000, 100_000] {
+            let url = format!("https://example.com/?{}", "a".repeat(length));
+            let request = Request::new("GET", Url::parse(&url).unwrap(), Vec::new(), None);
+            assert!(request.unwrap_err().to_string().contains("too long"), "{length}");
         }
     }
 

@@ -60,13 +60,14 @@ fn a_key_file_that_cannot_be_used_is_told_in_one_line_and_stays_as_it_is() {
     openssl.args(["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     let elliptic = openssl.output().unwrap().stdout;
     let public = desk.read("id.key.pub");
-    let table: [(&str, &[u8], u32, &str, &str); 9] = [
+    let table: [(&str, &[u8], u32, &str, &str); 10] = [
         ("empty.key", b"", 0o600, "it is empty", "keygen"),
         ("damaged.key", damaged.as_bytes(), 0o600, "damaged", "copy it again"),
         ("cut.key", &key.as_bytes()[..60], 0o600, "damaged", "copy it again"),
         ("text.key", b"hello\n", 0o600, "no key in a known form", "keygen"),
         ("binary.key", &[0xff; 100], 0o600, "no key in a known form", "keygen"),
         ("ec.key", &elliptic, 0o600, "elliptic-curve", "Ed25519 key"),
+        ("run.key", key.as_bytes(), 0o610, "run.key is executable by", "chmod 600 run.key"),
         ("public.key", public.as_bytes(), 0o600, "it holds a public key", "the private key's file"),
         (
             "open.key",
@@ -155,6 +156,39 @@ fn a_private_key_in_a_wrong_place_is_not_said_again() {
     desk.write("sk_prod", &pem, 0o600);
     desk.run(["sign", "--key", "sk_prod", url]).done();
     desk.run(["sign", "--key", "sk_none.pem", url]).failed(1, "cannot read sk_none.pem", "keygen");
+}
+
+#[test]
+fn the_name_of_a_key_file_is_no_key() {
+    let (desk, _) = Desk::with_key();
+    let url = "https://example.com/";
+    desk.run_with(["sign", "--key", "-", url], b"id.key").failed(1, "no key", "text of a key");
+    desk.run_with(["sign", "--key", "fd:0", url], b"").failed(1, "it is empty", "text of a key");
+    desk.run(["sign", "-d", "@none", "--key", "id.key", url]).failed(1, "`none`", "by stdin");
+    let desk = desk.variable("COUNTERSIGN_KEY", "id.key");
+    desk.run(["sign", url]).failed(1, "COUNTERSIGN_KEY", "given with --key");
+}
+
+#[test]
+fn what_was_made_is_not_lost_with_what_cannot_be_printed() {
+    let desk = Desk::new().variable("COUNTERSIGN_DB", "sqlite:registry.db");
+    let full = |arguments: &[&str], hint: &str| {
+        // There is no such device everywhere.
+        let Ok(stdout) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+        let mut command = desk.command(env!("CARGO_BIN_EXE_countersign"));
+        let output = command.args(arguments).stdout(stdout).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: cannot write to stdout"), "{stderr}");
+        assert!(stderr.ends_with(&format!("\nhint: {hint}\n")), "{stderr}");
+    };
+    let made = "the key was made; `countersign pubkey id.key` prints its publishable key";
+    full(&["keygen", "--out", "id.key"], made);
+    let added = "the application was added; `countersign app show shop` prints it";
+    full(&["app", "add", "shop"], added);
+    let added = "the key was added; `countersign key list --app shop` prints it";
+    full(&["key", "add", "--app", "shop", "--public-key", "id.key.pub"], added);
+    desk.run(["keygen", "--out", "-"]).failed(1, "not written to stdout", "--out");
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn what_is_no_proven_public_key_is_not_registered() {
         ("--public-key", "secret.pub", "only names an HMAC secret", "--hmac-key"),
         ("--public-key", "none.pub", "cannot read none.pub", "exists"),
         ("--hmac-key", "id.key", "not an HMAC secret", "--public-key"),
-        ("--hmac-key", "secret.pub", "the publishable key of an HMAC secret", "private key's file"),
+        ("--hmac-key", "id.key.pub", "an Ed25519 public key", "with --public-key"),
+        ("--hmac-key", "secret.pub", "only names an HMAC secret", "the secret itself"),
     ];
     for (option, file, error, hint) in table {
         desk.run(["key", "add", "--app", "shop", option, file]).failed(1, error, hint);
@@ -85,6 +86,26 @@ fn what_is_no_proven_public_key_is_not_registered() {
 }
 
 #[test]
+fn a_name_that_is_refused_says_which() {
+    let desk = Desk::with_registry();
+    desk.run(["app", "add", "bad name"]).failed(1, "a name has", "another name");
+    desk.run(["app", "add", "a", "--env", "BAD ENV"]).failed(1, "an env", "another environment");
+    let key = add(&desk, "laptop");
+    let label = ["--label", "a\nb", "--hmac-key", "secret.key"];
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    desk.run(["key", "add", "--app", "shop"].iter().chain(&label)).failed(
+        1,
+        "a label has",
+        "another label",
+    );
+    for typo in [format!("{key}x"), key.replacen("pk_", "pk_0", 1)] {
+        desk.run(["key", "show", &typo]).failed(1, "it is damaged", "checksum");
+        desk.run(["key", "revoke", &typo]).failed(1, "it is damaged", "checksum");
+    }
+    desk.run(["key", "show", "laptop.key.pub"]).failed(1, "no publishable key", "key list");
+}
+
+#[test]
 fn nothing_is_made_by_asking() {
     let desk = Desk::new();
     desk.run(["app", "list"]).failed(1, "no registry is named", "COUNTERSIGN_DB");
@@ -94,7 +115,9 @@ fn nothing_is_made_by_asking() {
     let postgres = ["app", "list", "--db", "postgres://user:hunter2@host/db"];
     let refused = desk.run(postgres);
     assert!(!refused.stderr.contains("hunter2"));
-    refused.failed(1, "names no registry", "sqlite:FILE");
+    refused.failed(1, "--db names no registry", "sqlite:FILE");
+    let named = Desk::new().variable("COUNTERSIGN_DB", "postgres://user:hunter2@host/db");
+    named.run(["app", "list"]).failed(1, "COUNTERSIGN_DB names no registry", "sqlite:FILE");
     let folder = ["app", "add", "shop", "--db", "sqlite:no/such/folder.db"];
     desk.run(folder).failed(1, "cannot be opened", "a folder that exists");
 }
