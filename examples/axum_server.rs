@@ -48,11 +48,23 @@ async fn main() -> ExitCode {
     match run(&address, &db).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: cannot serve {address} with {db}: {error}");
+            // An address with an @ in it may hold a password.
+            let shown = [&address, &db].into_iter().all(|text| !text.contains('@'));
+            let what = if shown { format!(" {address} with {db}") } else { String::new() };
+            eprintln!("error: cannot serve{what}: {}", with_causes(&*error));
             eprintln!(
                 "hint: name a free address, then a registry: axum_server ADDRESS sqlite:FILE"
             );
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<_> = causes.map(ToString::to_string).collect();
+    // Some say what the one below them says.
+    texts.dedup();
+    texts.join(": ")
 }

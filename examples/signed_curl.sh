@@ -15,16 +15,29 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 
-# What the URL means to a server: authority, path, and the query with its question mark.
-rest=${url#*://}
-authority=${rest%%/*}
-target=/${rest#*/}
+# What the URL means to a server: authority, path, and the query with its question mark. The authority is in lower case,
+# and without the port that its scheme has anyway.
+rest=${url#*://} rest=${rest%%#*}
+authority=${rest%%[/?]*}
+target=${rest#"$authority"}
+case $target in /*) ;; *) target=/$target ;; esac
+authority=$(printf %s "$authority" | tr A-Z a-z)
+case $url in http:*) authority=${authority%:80} ;; https:*) authority=${authority%:443} ;; esac
 path=${target%%\?*}
 query=?
 case $target in *\?*) query=\?${target#*\?} ;; esac
 
-# The last 32 bytes of the public key's DER form are the key itself; its JWK thumbprint names it.
-x=$(openssl pkey -in "$key" -pubout -outform DER | tail -c 32 | base64url)
+# The DER form of an Ed25519 public key is these 12 bytes and then the key itself (RFC 8410); its JWK thumbprint names it.
+der=$(openssl pkey -in "$key" -pubout -outform DER 2>/dev/null | openssl base64 -A)
+case $der in
+MCowBQYDK2VwAyEA*) ;;
+*)
+    echo "error: $key is no file of an Ed25519 private key" >&2
+    echo "hint: openssl genpkey -algorithm ed25519 -out KEY.pem" >&2
+    exit 1
+    ;;
+esac
+x=$(printf %s "${der#MCowBQYDK2VwAyEA}" | tr '+/' '-_' | tr -d '=')
 keyid=$(printf '{"crv":"Ed25519","kty":"OKP","x":"%s"}' "$x" | openssl dgst -sha256 -binary | base64url)
 
 digest="sha-256=:$(printf %s "$content" | openssl dgst -sha256 -binary | openssl base64 -A):"
@@ -43,7 +56,7 @@ printf '%s\n' \
 printf '"@signature-params": %s' "$params" >>"$folder/base"
 signature=$(openssl pkeyutl -sign -rawin -inkey "$key" -in "$folder/base" | openssl base64 -A)
 
-curl -q --silent --show-error --path-as-is --globoff \
+curl -q --silent --show-error --fail-with-body --path-as-is --globoff \
     -H 'Content-Type: application/json' \
     -H "Content-Digest: $digest" \
     -H "Signature-Input: sig=$params" \

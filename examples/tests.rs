@@ -109,6 +109,17 @@ impl Served {
     }
 }
 
+/// It failed: one line says why, and one what to do.
+#[track_caller]
+fn failed(output: &Output, why: &str) {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let stderr = text(&output.stderr);
+    let lines: Vec<_> = stderr.lines().collect();
+    let &[error, hint] = lines.as_slice() else { panic!("{stderr}") };
+    assert!(error.starts_with("error: ") && error.contains(why), "{stderr}");
+    assert!(hint.starts_with("hint: "), "{stderr}");
+}
+
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
 }
@@ -172,6 +183,34 @@ fn nothing_but_sh_openssl_and_curl_is_needed_to_sign() {
     }
     let elsewhere = sign(&format!("{}?", served.url()), content);
     assert!(text(&elsewhere.stdout).contains("bad-target"), "{elsewhere:?}");
+    assert_eq!(elsewhere.status.code(), Some(22), "{elsewhere:?}");
+    // What is signed is right, so that it is the handler that is missing.
+    for url in [served.origin.clone(), format!("{}?a=b#c", served.origin)] {
+        let nothing_there = sign(&url, content);
+        assert!(text(&nothing_there.stderr).contains("404"), "{nothing_there:?}");
+    }
+}
+
+#[test]
+fn a_key_that_does_not_sign_is_told_before_anything_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str, arguments: &[&str]| {
+        let file = folder.path().join(name);
+        let status = Command::new("openssl").args(arguments).arg("-out").arg(&file).output();
+        assert!(status.unwrap().status.success());
+        file
+    };
+    let elliptic = ["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let elliptic = make("ec.pem", &elliptic);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/signed_curl.sh");
+    for key in [elliptic, folder.path().join("none.pem")] {
+        let output = Command::new(script).arg(&key).args([&url, "{}"]).output().unwrap();
+        failed(&output, "is no file of an Ed25519 private key");
+    }
+    assert!(silent.accept().is_err(), "something was sent");
 }
 
 #[test]
@@ -183,8 +222,10 @@ fn the_client_writes_to_the_server_and_is_told_why_not() {
     assert_eq!(stdout.strip_prefix("201 ").map(json), Some(order()), "{written:?}");
     let elsewhere = served.url().replace("127.0.0.1", "localhost");
     let refused = client(&elsewhere);
-    assert!(!refused.status.success());
-    assert!(text(&refused.stderr).starts_with("error: misdirected: "), "{refused:?}");
+    failed(&refused, "misdirected: ");
+    failed(&client(&format!("{}/none", served.origin)), "404 Not Found");
+    failed(&client("http://127.0.0.1:1/"), "Connection refused");
+    failed(&client(&format!("{}?", served.url())), "has a ? and no query");
 
     let read = |key: &str| {
         let mut curl = Command::new("curl");
@@ -228,12 +269,15 @@ fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
     let address = taken.local_addr().unwrap().to_string();
     let db = format!("sqlite:{}", folder.path().join("registry.db").display());
     let output = example("axum_server").args([&address, &db]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = text(&output.stderr);
-    let lines: Vec<_> = stderr.lines().collect();
-    let &[error, hint] = lines.as_slice() else { panic!("{stderr}") };
-    assert!(error.starts_with(&format!("error: cannot serve {address}")), "{stderr}");
-    assert!(error.contains("in use") && hint.starts_with("hint: "), "{stderr}");
+    failed(&output, &format!("cannot serve {address} with {db}: "));
+    failed(&output, "in use");
+    for arguments in
+        [[&address, "postgres://me:secret@host/db"], ["postgres://me:secret@host/db", &db]]
+    {
+        let output = example("axum_server").args(arguments).output().unwrap();
+        assert!(!text(&output.stderr).contains("secret"), "{output:?}");
+        failed(&output, "cannot serve: ");
+    }
 }
 
 #[test]
