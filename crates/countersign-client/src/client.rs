@@ -38,7 +38,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyFile`], [`Error::KeyFileMode`] if others can read it, [`Error::Key`].
+    /// [`Error::KeyFile`], [`Error::KeyFileMode`] if it is open to others, [`Error::Key`].
     pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::new(read_key(path.as_ref(), None)?)
     }

@@ -71,7 +71,7 @@ impl RequestBuilder {
 
     /// Signs and sends the request.
     ///
-    /// A refusal as `signature-stale` is answered once by following the server's clock, up to 15 minutes, and signing
+    /// A refusal as `signature-stale` is answered once by following the clock of its origin, up to 15 minutes, and signing
     /// again: such a request was not executed.
     ///
     /// # Errors

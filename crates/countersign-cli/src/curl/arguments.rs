@@ -251,7 +251,9 @@ impl Arguments {
             }
             if let Some(flag) = self.without_body {
                 return Err(Failure::local(
-                    format!("--{flag} cannot be signed with content: curl would send a part of it"),
+                    format!(
+                        "--{flag} cannot be signed with content: curl would send a part of it, or add a header"
+                    ),
                     "leave it out",
                 ));
             }
