@@ -245,7 +245,7 @@ impl Verify {
             let content = if body.is_empty() { Content::Absent } else { Content::Present };
             let unverified = Unverified::parse(head, content, &policy, now)?;
             let unverified = unverified.ok_or(Rejection::Required)?;
-            presented.agrees_with(unverified.key_id())?;
+            presented.agrees_with(unverified.key_id().as_ref())?;
             self.check_label(head)?;
             if !names(unverified.key_id().as_ref(), key) {
                 return Err(Refusal {
