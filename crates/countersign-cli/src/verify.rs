@@ -1,5 +1,4 @@
 mod message_file;
-mod presented;
 
 use std::io::Read;
 
@@ -14,7 +13,6 @@ use serde_json::json;
 
 use self::{
     message_file::{MessageFile, Start},
-    presented::{BadPresented, Presented},
 };
 use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
@@ -241,7 +239,7 @@ impl Verify {
         let verdict = (|| {
             head.target.check().map_err(Rejection::from)?;
             origins.resolve(uri, head.headers).map_err(Rejection::from)?;
-            let presented = Presented::find(head.headers, head.target.query())?;
+            let presented = KeyLocations::default().find(head.headers, head.target.query())?;
             let content = if body.is_empty() { Content::Absent } else { Content::Present };
             let unverified = Unverified::parse(head, content, &policy, now)?;
             let unverified = unverified.ok_or(Rejection::Required)?;

@@ -41,7 +41,6 @@ mod content;
 #[cfg(feature = "axum")]
 mod extract;
 mod layer;
-mod publishable;
 mod refusal;
 #[cfg(feature = "serve")]
 mod serve;
@@ -52,7 +51,6 @@ pub use caller::{Caller, Proof};
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
 pub use layer::{RequireSigned, RequireSignedService, VerifierLayer, VerifierService};
-pub use publishable::KeyLocations;
 #[cfg(feature = "serve")]
 pub use serve::serve;
 pub use verifier::Verifier;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{Code, Content, Policy, Rejection, Timestamp};
+use countersign::{BadPresented, Code, Content, Policy, Rejection, Timestamp};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
@@ -31,9 +31,7 @@ pub(crate) enum Reason {
     SignatureRequired,
     KeyRequired,
     UnknownPublishable,
-    /// A private key in the place of a publishable one. Whoever logs it must not log what was sent.
-    PrivateKeyShown,
-    TwoKeys,
+    Presented(BadPresented),
     Revoked,
     Expired,
     Quarantined,
@@ -55,16 +53,22 @@ impl From<Rejection> for Reason {
     }
 }
 
+impl From<BadPresented> for Reason {
+    fn from(presented: BadPresented) -> Self {
+        Self::Presented(presented)
+    }
+}
+
 impl Reason {
     pub(crate) const fn code(&self) -> Code {
         match self {
             Self::Rejected(rejection) => rejection.code(),
             Self::Method => Code::MethodNotAllowed,
             Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
-            Self::SignatureRequired | Self::PrivateKeyShown => Code::SignatureRequired,
+            Self::SignatureRequired => Code::SignatureRequired,
+            Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::UnknownPublishable => Code::KeyUnknown,
-            Self::TwoKeys => Code::AmbiguousCredential,
             Self::Revoked => Code::KeyRevoked,
             Self::Expired => Code::KeyExpired,
             Self::Quarantined => Code::KeyQuarantined,
@@ -88,18 +92,15 @@ impl Reason {
     fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
+            Self::Presented(presented) => return presented.to_string(),
             Self::ContentTooLarge { limit } => {
                 return format!("the content is larger than {limit} bytes");
             }
             Self::Method => "the method is none that is served here",
             Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
             Self::SignatureRequired => "this request has to be signed",
-            Self::PrivateKeyShown => "a private key was sent in the place of a publishable key",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::UnknownPublishable => "the publishable key is not known here",
-            Self::TwoKeys => {
-                "the request carries two different keys, one too often, or one in the URL beside a signature"
-            }
             Self::Revoked => "the key was revoked",
             Self::Expired => "the key has expired",
             Self::Quarantined => "the key is quarantined: it reads, and does not write",
@@ -182,7 +183,7 @@ pub(crate) fn answer<B: From<Bytes>>(
         | Reason::Expired
         | Reason::Quarantined
         | Reason::Rejected(Rejection::Replayed) => tracing::info!(%code, request_id, "refused"),
-        Reason::PrivateKeyShown => {
+        Reason::Presented(BadPresented::PrivateKey) => {
             tracing::warn!(request_id, "a private key was sent in the place of a publishable one");
         }
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Algorithm, Claimed, Content, KeyId, Misdirected, Origins, Policy, PrivateKey, Rejection,
+    Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Origins, Policy, Presented, PrivateKey, Rejection,
     RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{KeyStore, NonceStore, Standing};
@@ -10,10 +10,9 @@ use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
 
 use crate::{
-    Access, KeyLocations, VerifierLayer,
+    Access, VerifierLayer,
     caller::{Caller, Proof},
     content::ContentLimit,
-    publishable::Presented,
     refusal::{Circumstances, METHODS, Reason},
 };
 
@@ -147,7 +146,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         if unverified.is_none() && self.open_paths.iter().any(|path| path == target.path()) {
             return Ok(Admitted::Open);
         }
-        let presented = self.key_locations.find(head, target.query())?;
+        let presented = self.key_locations.find(&head.headers, target.query())?;
         match unverified {
             Some(unverified) => {
                 self.limit.check_announced(announced)?;

@@ -1,12 +1,9 @@
-//! Finds the publishable key of an unsigned read.
-
-use countersign::{KeyError, PublishableKey};
-use http::{HeaderName, header::COOKIE, request::Parts};
+use http::{HeaderMap, HeaderName, header::COOKIE};
 use percent_encoding::percent_decode;
 
-use crate::refusal::Reason;
+use crate::{Code, KeyError, KeyId, PublishableKey};
 
-pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
 
 /// Where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter `api_key`
@@ -30,12 +27,40 @@ impl Default for KeyLocations {
     }
 }
 
-/// The publishable keys that a request carries, outside its signature.
+/// The publishable key that a request carries, outside its signature.
 #[derive(Debug, Default)]
-pub(crate) struct Presented {
+pub struct Presented {
     key: Option<PublishableKey>,
     times: u8,
     in_query: bool,
+}
+
+/// Why what a request presents cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPresented {
+    /// In the place of a publishable key there is something else.
+    #[error("what is in the place of a publishable key is none")]
+    NotAKey,
+    /// A private key. Whoever logs it must not log what was sent.
+    #[error("a private key was sent in the place of a publishable key")]
+    PrivateKey,
+    /// Two different keys, one too often, or one in the URL beside a signature.
+    #[error(
+        "the request carries two different keys, one too often, or one in the URL beside a signature"
+    )]
+    Ambiguous,
+}
+
+impl BadPresented {
+    /// What it is answered with.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::NotAKey => Code::KeyUnknown,
+            Self::PrivateKey => Code::SignatureRequired,
+            Self::Ambiguous => Code::AmbiguousCredential,
+        }
+    }
 }
 
 /// How often a request may say its key. Reading one costs something, and nobody has a reason to repeat it.
@@ -60,12 +85,16 @@ impl KeyLocations {
         self
     }
 
-    /// The one key that a request presents, however often.
-    pub(crate) fn find(&self, head: &Parts, query: Option<&str>) -> Result<Presented, Reason> {
+    /// The one key that a request with these fields and this query presents, however often.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPresented`].
+    pub fn find(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Presented, BadPresented> {
         let mut presented = Presented::default();
         if self.header == Use::Read {
-            for value in head.headers.get_all(X_API_KEY) {
-                let text = value.to_str().map_err(|_| Reason::UnknownPublishable)?;
+            for value in headers.get_all(X_API_KEY) {
+                let text = value.to_str().map_err(|_| BadPresented::NotAKey)?;
                 presented.add(text.trim_matches([' ', '\t']))?;
             }
         }
@@ -76,7 +105,7 @@ impl KeyLocations {
             }
         }
         if self.cookie == Use::Read {
-            for cookies in head.headers.get_all(COOKIE) {
+            for cookies in headers.get_all(COOKIE) {
                 // What is in other cookies is none of our business.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
                 // A cookie of this name can be of another service of the same site: a key is told by its form.
@@ -91,33 +120,34 @@ impl KeyLocations {
 }
 
 impl Presented {
-    fn add(&mut self, text: &str) -> Result<(), Reason> {
+    fn add(&mut self, text: &str) -> Result<(), BadPresented> {
         self.times = self.times.saturating_add(1);
         if self.times > MOST_TIMES {
-            return Err(Reason::TwoKeys);
+            return Err(BadPresented::Ambiguous);
         }
         let key = text.parse().map_err(|error| match error {
-            KeyError::WrongKind { .. } => Reason::PrivateKeyShown,
-            _ => Reason::UnknownPublishable,
+            KeyError::WrongKind { .. } => BadPresented::PrivateKey,
+            _ => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
-            Some(other) if other != key => Err(Reason::TwoKeys),
+            Some(other) if other != key => Err(BadPresented::Ambiguous),
             _ => Ok(()),
         }
     }
 
-    pub(crate) const fn key(&self) -> Option<PublishableKey> {
+    /// The key; `None` if the request presents none.
+    pub const fn key(&self) -> Option<PublishableKey> {
         self.key
     }
 
     /// A signed request carries no other key than the one it is signed with, and none in its URL.
-    pub(crate) fn agrees_with(&self, signing: Option<&countersign::KeyId>) -> Result<(), Reason> {
-        let same = match (self.key, signing) {
-            (Some(shown), Some(countersign::KeyId::Publishable(signing))) => shown == *signing,
-            (Some(_), _) => false,
-            (None, _) => true,
-        };
-        if same && !self.in_query { Ok(()) } else { Err(Reason::TwoKeys) }
+    ///
+    /// # Errors
+    ///
+    /// [`BadPresented::Ambiguous`].
+    pub fn agrees_with(&self, signing: Option<&KeyId>) -> Result<(), BadPresented> {
+        let same = self.key.is_none_or(|shown| signing.is_some_and(|id| id.names(&shown)));
+        if same && !self.in_query { Ok(()) } else { Err(BadPresented::Ambiguous) }
     }
 }
 
@@ -138,13 +168,13 @@ mod tests {
         locations: KeyLocations,
         headers: &[(&str, &str)],
         query: &str,
-    ) -> Result<Presented, Reason> {
+    ) -> Result<Presented, BadPresented> {
         let mut request = Request::builder();
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        locations.find(&head, Some(query))
+        locations.find(&head.headers, Some(query))
     }
 
     #[test]
@@ -156,7 +186,7 @@ mod tests {
         let in_cookie = format!("a=b; api_key={text}; c");
         let in_cookie = [("cookie", in_cookie.as_str())];
         let in_query = format!("a=b&api_key={text}");
-        let found = |found: Result<Presented, Reason>| found.unwrap().key();
+        let found = |found: Result<Presented, BadPresented>| found.unwrap().key();
         assert_eq!(found(find(all, &in_header, "")), Some(key));
         assert_eq!(found(find(all, &in_cookie, "")), Some(key));
         assert_eq!(found(find(all, &[], &in_query)), Some(key));
@@ -173,18 +203,18 @@ mod tests {
     fn two_keys_and_what_is_no_key_are_refused() {
         let one = PublishableKey::ed25519([7; 32]).to_string();
         let two = PublishableKey::ed25519([8; 32]).to_string();
-        let private = countersign::PrivateKey::ed25519(&[7; 32]).expose_text();
+        let private = crate::PrivateKey::ed25519(&[7; 32]).expose_text();
         let all = KeyLocations::default();
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
-        assert_eq!(header(&private), Some(Reason::PrivateKeyShown));
-        assert_eq!(header(""), Some(Reason::UnknownPublishable));
-        assert_eq!(header("pk_1"), Some(Reason::UnknownPublishable));
+        assert_eq!(header(&private), Some(BadPresented::PrivateKey));
+        assert_eq!(header(""), Some(BadPresented::NotAKey));
+        assert_eq!(header("pk_1"), Some(BadPresented::NotAKey));
         let query = format!("api_key={two}");
-        assert_eq!(find(all, &[("x-api-key", &one)], &query).err(), Some(Reason::TwoKeys));
+        assert_eq!(find(all, &[("x-api-key", &one)], &query).err(), Some(BadPresented::Ambiguous));
         let often = vec![("x-api-key", one.as_str()); 5];
         assert!(find(all, &often[1..], "").is_ok());
-        assert_eq!(find(all, &often, "").err(), Some(Reason::TwoKeys));
+        assert_eq!(find(all, &often, "").err(), Some(BadPresented::Ambiguous));
         let both = [("x-api-key", one.as_str()), ("x-api-key", two.as_str())];
-        assert_eq!(find(all, &both, "").err(), Some(Reason::TwoKeys));
+        assert_eq!(find(all, &both, "").err(), Some(BadPresented::Ambiguous));
     }
 }
