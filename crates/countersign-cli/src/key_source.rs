@@ -215,6 +215,9 @@ impl KeySource {
                 "name an Ed25519 key or an HMAC secret; `countersign keygen` makes either"
             }
             KeyError::WrongPassphrase => "check the passphrase",
+            KeyError::UnreadCipher(_) => {
+                "encrypt it with AES: `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`, or `ssh-keygen -p -f FILE`"
+            }
             KeyError::Encrypted => {
                 "set COUNTERSIGN_PASSPHRASE, or name a file with --passphrase-file"
             }

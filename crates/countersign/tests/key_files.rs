@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign::{Algorithm, KeyError, KeyFile, Passphrase, PrivateKey, ProvenKey};
 use proptest::prelude::*;
 
@@ -92,6 +93,71 @@ fn encrypted_files_open_with_their_passphrase_alone() {
 }
 
 #[test]
+fn a_cipher_that_is_not_read_is_told_from_a_wrong_passphrase() {
+    let cases = [
+        (file!("encrypted_3des.pem"), "triple DES"),
+        (file!("encrypted_hmac_sha1.pem"), "a key derived by HMAC-SHA-1"),
+        (file!("encrypted_camellia.pem"), "an unknown algorithm"),
+        (file!("encrypted_pbes1.pem"), "PBES1"),
+        (file!("encrypted_pkcs12.pem"), "an unknown algorithm"),
+    ];
+    for ((name, text), cipher) in cases {
+        let passphrases = [None, Some(Passphrase::new("secret")), Some(Passphrase::new("wrong"))];
+        for passphrase in passphrases {
+            let refused = KeyFile::parse(text.as_bytes(), passphrase.as_ref());
+            assert_eq!(refused.unwrap_err(), KeyError::UnreadCipher(cipher), "{name}");
+        }
+    }
+}
+
+/// An encrypted file whose scrypt asks for this.
+fn scrypt(n: &[u8], r: &[u8], p: &[u8]) -> String {
+    fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()], content.as_slice()].concat()
+    }
+    let integer = |bytes: &[u8]| tlv(0x02, &[bytes]);
+    let id = [0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b];
+    let params = tlv(0x30, &[&tlv(0x04, &[&[7; 8]]), &integer(n), &integer(r), &integer(p)]);
+    let kdf = tlv(0x30, &[&tlv(0x06, &[&id]), &params]);
+    let aes_256_cbc = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2a];
+    let cipher = tlv(0x30, &[&tlv(0x06, &[&aes_256_cbc]), &tlv(0x04, &[&[8; 16]])]);
+    let pbes2 = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d];
+    let scheme = tlv(0x30, &[&tlv(0x06, &[&pbes2]), &tlv(0x30, &[&kdf, &cipher])]);
+    let der = STANDARD.encode(tlv(0x30, &[&scheme, &tlv(0x04, &[&[9; 16]])]));
+    let lines: Vec<_> =
+        der.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    let label = "ENCRYPTED PRIVATE KEY";
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+#[test]
+fn absurd_parameters_of_an_encryption_are_refused_and_neither_panic_nor_take_long() {
+    let invalid = KeyError::Damaged("the parameters of its encryption are invalid");
+    let costly = KeyError::Damaged("opening it would take too much time or memory");
+    let wrong = KeyError::WrongPassphrase;
+    let cases = [
+        (file!("encrypted_scrypt_n0.pem").1.to_owned(), &invalid),
+        (scrypt(&[0], &[1], &[1]), &invalid),
+        (scrypt(&[1], &[1], &[1]), &invalid),
+        (scrypt(&[3], &[8], &[1]), &invalid),
+        (scrypt(&[2], &[0], &[1]), &invalid),
+        (scrypt(&[2], &[1], &[0]), &invalid),
+        (scrypt(&[0x40, 0, 0, 0, 0, 0, 0, 0], &[8], &[1]), &costly),
+        (scrypt(&[0x00, 0x80, 0, 0, 0, 0, 0, 0, 0], &[0x00, 0xff, 0xff], &[1]), &costly),
+        (scrypt(&[0x10, 0, 0], &[8], &[1]), &costly),
+        (scrypt(&[2], &[1], &[0x00, 0xff, 0xff]), &costly),
+        // The same file with parameters that are none of these.
+        (scrypt(&[2], &[1], &[1]), &wrong),
+        (scrypt(&[0x40, 0], &[8], &[1]), &wrong),
+    ];
+    for (text, expected) in cases {
+        let refused = KeyFile::parse(text.as_bytes(), Some(&Passphrase::new("secret")));
+        assert_eq!(refused.unwrap_err(), *expected, "{text}");
+    }
+}
+
+#[test]
 fn an_hmac_secret_is_named_by_its_kid_or_by_itself() {
     let secret = private(RFC_SECRET);
     assert_eq!(secret.algorithm(), Algorithm::HmacSha256);
@@ -114,10 +180,14 @@ fn a_wrong_kind_of_key_is_named() {
         (file!("rsa_pkcs1.pem").1, "an RSA private key"),
         (file!("ec.pem").1, "an elliptic-curve (ECDSA) private key"),
         (file!("ec_sec1.pem").1, "an elliptic-curve (ECDSA) private key"),
+        (file!("ec_parameters.pem").1, "an elliptic-curve (ECDSA) private key"),
         (file!("x25519.pem").1, "an X25519 private key"),
         (file!("ed448.pem").1, "an Ed448 private key"),
         (file!("certificate.pem").1, "a certificate"),
-        (file!("openssh_rsa.pem").1, "an OpenSSH private key of another algorithm"),
+        (file!("openssh_rsa.pem").1, "an RSA private key"),
+        (file!("openssh_ecdsa.pem").1, "an elliptic-curve (ECDSA) private key"),
+        (file!("openssh_ecdsa_encrypted.pem").1, "an elliptic-curve (ECDSA) private key"),
+        ("ssh-xmss@openssh.com AAAA", "an OpenSSH public key of another algorithm"),
         (rsa_ssh, "an RSA public key"),
         ("ecdsa-sha2-nistp256 AAAA", "an elliptic-curve (ECDSA) public key"),
         (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "an RSA key"),
@@ -200,8 +270,10 @@ proptest! {
     }
 
     #[test]
-    fn no_mutation_of_a_file_panics(which in 0usize..4, at: usize, byte: u8) {
-        let mut bytes = [RFC_PEM, RFC_JWK, OPENSSH.1, OPENSSH_PUBLIC.1][which].as_bytes().to_vec();
+    fn no_mutation_of_a_file_panics(which in 0usize..6, at: usize, byte: u8) {
+        let ecdsa = file!("openssh_ecdsa.pem").1;
+        let files = [RFC_PEM, RFC_JWK, OPENSSH.1, OPENSSH_PUBLIC.1, ecdsa, ENCRYPTED[2].1];
+        let mut bytes = files[which].as_bytes().to_vec();
         let at = at % bytes.len();
         bytes[at] = byte;
         let _outcome: Result<KeyFile, KeyError> = KeyFile::parse(&bytes, None);

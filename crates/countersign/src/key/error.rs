@@ -24,6 +24,9 @@ pub enum KeyError {
     /// The private key is encrypted, and no passphrase was given.
     #[error("it is encrypted with a passphrase")]
     Encrypted,
+    /// The private key is encrypted with something that is not read here, whatever the passphrase.
+    #[error("it is encrypted with {0}, which is not read here")]
+    UnreadCipher(&'static str),
     /// The passphrase does not open it.
     #[error("the passphrase does not open it")]
     WrongPassphrase,

@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh_key::{Error, Kdf, private::KeypairData, public::KeyData};
 use zeroize::Zeroizing;
 
@@ -9,15 +10,7 @@ pub(super) fn is_public(text: &str) -> bool {
 }
 
 pub(super) fn parse_public(text: &str) -> Result<VerifyingKey, KeyError> {
-    let found = match text.split([' ', '\t']).next().unwrap_or(text) {
-        "ssh-ed25519" => None,
-        "ssh-rsa" => Some("an RSA public key"),
-        "ssh-dss" => Some("a DSA public key"),
-        name if name.starts_with("ecdsa-") => Some("an elliptic-curve (ECDSA) public key"),
-        name if name.starts_with("sk-") => Some("the public key of a security token"),
-        _ => Some("an OpenSSH key of another algorithm"),
-    };
-    if let Some(found) = found {
+    if let Some((_, found)) = kind(text.split([' ', '\t']).next().unwrap_or(text)) {
         return Err(KeyError::WrongKind { found, wanted: WANTED });
     }
     let key = ssh_key::PublicKey::from_openssh(text);
@@ -32,17 +25,18 @@ pub(super) fn parse_private(
     text: &str,
     passphrase: Option<&Passphrase>,
 ) -> Result<PrivateKey, KeyError> {
-    let damaged = KeyError::Damaged("it is no OpenSSH private key");
-    let mut key = ssh_key::PrivateKey::from_openssh(text).map_err(|_| damaged.clone())?;
+    if let Some((found, _)) = algorithm(text).as_deref().and_then(kind) {
+        return Err(KeyError::WrongKind { found, wanted: WANTED });
+    }
+    let key = ssh_key::PrivateKey::from_openssh(text);
+    let mut key = key.map_err(|_| KeyError::Damaged("it is no OpenSSH private key"))?;
     if key.is_encrypted() {
         let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
         if matches!(key.kdf(), Kdf::Bcrypt { rounds, .. } if *rounds > 1000) {
             return Err(KeyError::Damaged("opening it would take too much time or memory"));
         }
         key = key.decrypt(passphrase.as_bytes()).map_err(|error| match error {
-            Error::AlgorithmUnsupported { .. } => {
-                KeyError::Damaged("it is encrypted with a cipher that is not read here")
-            }
+            Error::AlgorithmUnsupported { .. } => KeyError::UnreadCipher("an unknown algorithm"),
             _ => KeyError::WrongPassphrase,
         })?;
     }
@@ -59,9 +53,49 @@ pub(super) fn parse_private(
                 false => Err(KeyError::Mismatched),
             }
         }
-        _ => {
-            let found = "an OpenSSH private key of another algorithm";
-            Err(KeyError::WrongKind { found, wanted: WANTED })
+        _ => Err(KeyError::Damaged("its algorithm is not the one that it names")),
+    }
+}
+
+/// The algorithm of a private key, which is named in the clear before the part that may be encrypted (openssh's
+/// `PROTOCOL.key`). The library reads no keys of other algorithms, and does not say of which they are.
+fn algorithm(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
+    let (digits, _) = rest.split_once("-----")?;
+    // 135 bytes: past the longest name, and before any private half.
+    let digits: String = digits.chars().filter(|digit| !digit.is_whitespace()).take(180).collect();
+    let bytes = STANDARD.decode(digits).ok()?;
+    let rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
+    let (_cipher, rest) = string(rest)?;
+    let (_kdf, rest) = string(rest)?;
+    let (_kdf_options, rest) = string(rest)?;
+    let (_number_of_keys, rest) = rest.split_first_chunk::<4>()?;
+    let (_length, rest) = rest.split_first_chunk::<4>()?;
+    let (name, _) = string(rest)?;
+    std::str::from_utf8(name).ok().map(str::to_owned)
+}
+
+/// A `string` (RFC 4251 §5), and what follows it.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+/// What keys of other algorithms are called: the private, and the public one.
+fn kind(algorithm: &str) -> Option<(&'static str, &'static str)> {
+    match algorithm {
+        "ssh-ed25519" => None,
+        "ssh-rsa" => Some(("an RSA private key", "an RSA public key")),
+        "ssh-dss" => Some(("a DSA private key", "a DSA public key")),
+        name if name.starts_with("ecdsa-") => {
+            Some(("an elliptic-curve (ECDSA) private key", "an elliptic-curve (ECDSA) public key"))
         }
+        name if name.starts_with("sk-") => {
+            Some(("the private key of a security token", "the public key of a security token"))
+        }
+        _ => Some((
+            "an OpenSSH private key of another algorithm",
+            "an OpenSSH public key of another algorithm",
+        )),
     }
 }

@@ -2,16 +2,29 @@ use ed25519_dalek::pkcs8::{KeypairBytes, PublicKeyBytes};
 use pkcs8::{
     EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
     SubjectPublicKeyInfoRef,
-    pkcs5::{EncryptionScheme, pbes2::Kdf},
+    der::{ErrorKind, Tag},
+    pkcs5::{
+        self, EncryptionScheme,
+        pbes2::{Kdf, Pbkdf2Prf},
+    },
 };
 use zeroize::Zeroizing;
 
 use super::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::WANTED, openssh};
 
+const NO_PKCS8: KeyError = KeyError::Damaged("it is no encrypted PKCS#8 private key");
+const INVALID: KeyError = KeyError::Damaged("the parameters of its encryption are invalid");
+const UNKNOWN: &str = "an unknown algorithm";
+
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// Reads one PEM block (RFC 7468).
 pub(super) fn parse(text: &str, passphrase: Option<&Passphrase>) -> Result<KeyFile, KeyError> {
+    // `openssl ecparam -genkey` writes the curve into a block of its own, before the key.
+    if text.contains("-----BEGIN EC PARAMETERS-----") {
+        let found = "an elliptic-curve (ECDSA) private key";
+        return Err(KeyError::WrongKind { found, wanted: WANTED });
+    }
     if text.matches("-----BEGIN ").count() > 1 {
         return Err(KeyError::Damaged("it holds more than one key"));
     }
@@ -23,7 +36,7 @@ pub(super) fn parse(text: &str, passphrase: Option<&Passphrase>) -> Result<KeyFi
         "OPENSSH PRIVATE KEY" => openssh::parse_private(text, passphrase).map(KeyFile::Private),
         "RSA PRIVATE KEY" => wrong("an RSA private key"),
         "RSA PUBLIC KEY" => wrong("an RSA public key"),
-        "EC PRIVATE KEY" | "EC PARAMETERS" => wrong("an elliptic-curve (ECDSA) private key"),
+        "EC PRIVATE KEY" => wrong("an elliptic-curve (ECDSA) private key"),
         "DSA PRIVATE KEY" => wrong("a DSA private key"),
         "CERTIFICATE" => wrong("a certificate"),
         "CERTIFICATE REQUEST" => wrong("a certificate request"),
@@ -63,27 +76,68 @@ fn private(der: &[u8]) -> Result<KeyFile, KeyError> {
 }
 
 fn encrypted(der: &[u8], passphrase: Option<&Passphrase>) -> Result<KeyFile, KeyError> {
-    let info = EncryptedPrivateKeyInfoRef::try_from(der);
-    let info = info.map_err(|_| KeyError::Damaged("it is no encrypted PKCS#8 private key"))?;
-    let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
-    let EncryptionScheme::Pbes2(scheme) = &info.encryption_algorithm else {
-        return Err(KeyError::Damaged("it is encrypted in an outdated way (PBES1)"));
-    };
-    // What the file asks for is bounded to seconds, and to 256 MiB of memory.
-    let bearable = match &scheme.kdf {
-        Kdf::Pbkdf2(params) => params.iteration_count <= 10_000_000,
-        Kdf::Scrypt(params) => {
-            let memory = params.cost_parameter.checked_mul(u64::from(params.block_size));
-            let memory = memory.and_then(|blocks| blocks.checked_mul(128));
-            memory.is_some_and(|bytes| bytes <= 256 << 20) && params.parallelization <= 16
+    let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| {
+        let pkcs8::Error::Asn1(error) = error else { return NO_PKCS8 };
+        match error.kind() {
+            ErrorKind::OidUnknown { oid } => KeyError::UnreadCipher(cipher(&oid)),
+            // What the library says of every scheme that is neither PBES1 nor PBES2.
+            ErrorKind::Value { tag: Tag::ObjectIdentifier } => KeyError::UnreadCipher(UNKNOWN),
+            _ => NO_PKCS8,
         }
-        _ => false,
-    };
-    if !bearable {
-        return Err(KeyError::Damaged("opening it would take too much time or memory"));
-    }
-    let opened = info.decrypt(passphrase.as_bytes()).map_err(|_| KeyError::WrongPassphrase)?;
+    })?;
+    check_cost(&info.encryption_algorithm)?;
+    let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
+    let opened = info.decrypt(passphrase.as_bytes()).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(pkcs5::Error::UnsupportedAlgorithm { oid }) => {
+            KeyError::UnreadCipher(cipher(&oid))
+        }
+        pkcs8::Error::EncryptedPrivateKey(pkcs5::Error::AlgorithmParametersInvalid { .. }) => {
+            INVALID
+        }
+        _ => KeyError::WrongPassphrase,
+    })?;
     private(opened.as_bytes())
+}
+
+/// Bounds what the file asks for to seconds, and to 256 MiB of memory.
+fn check_cost(scheme: &EncryptionScheme) -> Result<(), KeyError> {
+    let EncryptionScheme::Pbes2(scheme) = scheme else {
+        return Err(KeyError::UnreadCipher(cipher(&scheme.oid())));
+    };
+    let (valid, bearable) = match &scheme.kdf {
+        Kdf::Pbkdf2(params) if params.prf == Pbkdf2Prf::HmacWithSha1 => {
+            return Err(KeyError::UnreadCipher(cipher(&params.prf.oid())));
+        }
+        Kdf::Pbkdf2(params) => (params.iteration_count > 0, params.iteration_count <= 10_000_000),
+        Kdf::Scrypt(params) => {
+            // RFC 7914 §2. The library takes the logarithm of N before it looks at it.
+            let (n, r, p) = (params.cost_parameter, params.block_size, params.parallelization);
+            let memory = n.checked_mul(u64::from(r)).and_then(|blocks| blocks.checked_mul(128));
+            (
+                n > 1 && n.is_power_of_two() && r > 0 && p > 0,
+                memory.is_some_and(|bytes| bytes <= 256 << 20) && p <= 16,
+            )
+        }
+        _ => return Err(KeyError::UnreadCipher(cipher(&scheme.kdf.oid()))),
+    };
+    match (valid, bearable) {
+        (true, true) => Ok(()),
+        (true, false) => Err(KeyError::Damaged("opening it would take too much time or memory")),
+        (false, _) => Err(INVALID),
+    }
+}
+
+/// What ways of encryption that are not read here are called.
+///
+/// openssl has encrypted with AES and HMAC-SHA-256 for as long as it has known Ed25519, unless it was told otherwise. With
+/// its feature for triple DES, the library panics on an initialisation vector that is too short.
+fn cipher(algorithm: &ObjectIdentifier) -> &'static str {
+    match algorithm.to_string().as_str() {
+        "1.2.840.113549.3.7" => "triple DES",
+        "1.2.840.113549.2.7" => "a key derived by HMAC-SHA-1",
+        oid if oid.starts_with("1.2.840.113549.1.5.") => "PBES1",
+        _ => UNKNOWN,
+    }
 }
 
 fn public(der: &[u8]) -> Result<KeyFile, KeyError> {
