@@ -15,6 +15,16 @@ pub enum KeyId {
     Thumbprint([u8; 32]),
 }
 
+impl KeyId {
+    /// Whether this names the key, by itself or by its thumbprint.
+    pub fn names(&self, key: &PublishableKey) -> bool {
+        match self {
+            Self::Publishable(named) => named == key,
+            Self::Thumbprint(named) => key.thumbprint().is_some_and(|own| own == *named),
+        }
+    }
+}
+
 /// The text is neither a publishable key nor a thumbprint, so no key can have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no publishable key and no JWK thumbprint")]
@@ -53,6 +63,30 @@ impl From<PublishableKey> for KeyId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_named_by_itself_and_by_its_thumbprint_alone() {
+        // RFC 8037 Appendix A.3.
+        let public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let public_key = URL_SAFE_NO_PAD.decode(public_key).unwrap().try_into().unwrap();
+        let key = PublishableKey::ed25519(public_key);
+        let thumbprint: KeyId = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".parse().unwrap();
+        let secret = PublishableKey::hmac_sha256([7; 16]);
+        let (by_key, by_secret) = (KeyId::from(key), KeyId::from(secret));
+        let table = [
+            (by_key, key, true),
+            (thumbprint, key, true),
+            (by_secret, secret, true),
+            (by_secret, key, false),
+            (by_key, secret, false),
+            (thumbprint, secret, false),
+            (thumbprint, PublishableKey::ed25519([7; 32]), false),
+            (by_key, PublishableKey::ed25519([7; 32]), false),
+        ];
+        for (id, key, expected) in table {
+            assert_eq!(id.names(&key), expected, "{id} {key}");
+        }
+    }
 
     #[test]
     fn both_forms_are_read_and_nothing_else() {

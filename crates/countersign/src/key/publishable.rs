@@ -1,5 +1,8 @@
 use std::{fmt, str::FromStr};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
 use super::{KeyError, VerifyingKey, text};
 use crate::Algorithm;
 
@@ -56,6 +59,16 @@ impl PublishableKey {
                 wanted: "the secret itself, or an Ed25519 key",
             }),
         }
+    }
+
+    /// The RFC 7638 JWK thumbprint (SHA-256) of an Ed25519 public key.
+    ///
+    /// `None` for an HMAC secret: its thumbprint is a hash of the secret, which RFC 7638 §7 asks not to show around.
+    pub fn thumbprint(&self) -> Option<[u8; 32]> {
+        let Payload::Ed25519(bytes) = &self.0 else { return None };
+        let x = URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        Some(Sha256::digest(jwk).into())
     }
 
     /// The text form with a brand in front: `acme_pk_…`.

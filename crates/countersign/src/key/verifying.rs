@@ -1,9 +1,8 @@
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::Verifier as _;
 use hmac::Mac;
-use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::{KeyError, PublishableKey, hmac::HmacKey};
 use crate::Algorithm;
@@ -109,14 +108,9 @@ impl VerifyingKey {
         }
     }
 
-    /// The RFC 7638 JWK thumbprint (SHA-256) of an Ed25519 public key.
-    ///
-    /// `None` for an HMAC secret: its thumbprint is a hash of the secret, which RFC 7638 §7 asks not to show around.
+    /// As [`PublishableKey::thumbprint`].
     pub fn thumbprint(&self) -> Option<[u8; 32]> {
-        let Material::Ed25519(key) = &self.0 else { return None };
-        let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
-        let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-        Some(Sha256::digest(jwk).into())
+        self.publishable_key().thumbprint()
     }
 
     /// The HMAC secret, for a store that has to keep it; an Ed25519 key has none on this side.
@@ -174,9 +168,15 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl PartialEq for VerifyingKey {
-    /// Two keys are the same if their publishable halves are, and an HMAC secret under one identifier is one secret.
+    /// Two keys are the same if they accept the same signatures. Secrets are compared in constant time.
     fn eq(&self, other: &Self) -> bool {
-        self.publishable_key() == other.publishable_key()
+        match (&self.0, &other.0) {
+            (Material::Ed25519(one), Material::Ed25519(other)) => one == other,
+            (Material::HmacSha256(one), Material::HmacSha256(other)) => {
+                one.id == other.id && bool::from(one.secret.ct_eq(&other.secret))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -248,6 +248,25 @@ mod tests {
             match length {
                 32..=64 => assert!(key.is_ok()),
                 _ => assert_eq!(key.unwrap_err(), KeyError::SecretLength(length)),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_the_same_if_algorithm_name_and_secret_are() {
+        let hmac = |id, secret: &[u8]| VerifyingKey::hmac_sha256([id; 16], secret).unwrap();
+        let ed25519 = |seed| crate::PrivateKey::ed25519(&[seed; 32]).verifying_key();
+        let keys = [
+            hmac(1, &[7; 32]),
+            hmac(1, &[8; 32]),
+            hmac(1, &[7; 33]),
+            hmac(2, &[7; 32]),
+            ed25519(1),
+            ed25519(2),
+        ];
+        for (at, one) in keys.iter().enumerate() {
+            for (other_at, other) in keys.iter().enumerate() {
+                assert_eq!(*one == other.clone(), at == other_at, "{at} {other_at}");
             }
         }
     }
