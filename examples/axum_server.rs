@@ -9,7 +9,7 @@ use std::{env, process::ExitCode};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::Origins;
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window};
+use countersign_store::{MemoryNonces, Registry, Window, system_time};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 
@@ -26,7 +26,7 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
 
 async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> {
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
-    let nonces = MemoryNonces::durable(Window::default(), registry.clone()).await?;
+    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
     let listener = TcpListener::bind(address).await?;
 
     // A server is told whom it answers for: behind a proxy that is https:// and its public name.

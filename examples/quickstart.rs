@@ -8,21 +8,15 @@
 //! With `--serve` it stays up afterwards, and prints commands to try on it.
 
 use std::{
-    env,
-    error::Error,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    env, error::Error, fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc,
+    time::Duration,
 };
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::{Origins, PrivateKey, ProvenKey, Timestamp};
+use countersign::{Origins, PrivateKey, ProvenKey};
 use countersign_client::{Client, PublishableClient, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window};
+use countersign_store::{MemoryNonces, Registry, Window, system_time};
 use reqwest::{Body, Request, Response};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
@@ -83,7 +77,8 @@ async fn run(serve: Serve) -> Outcome<Verdict> {
 }
 
 async fn start_server(registry: Arc<Registry>) -> Outcome<SocketAddr> {
-    let nonces = MemoryNonces::durable(Window::default(), Arc::clone(&registry)).await?;
+    let now = system_time();
+    let nonces = MemoryNonces::durable(Window::default(), Arc::clone(&registry), now).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let origins = Origins::new([format!("http://{address}").parse()?])?;
@@ -106,8 +101,8 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
 async fn show(registry: &Registry, address: SocketAddr) -> Outcome<Verdict> {
     let key = new_key()?;
     let publishable = key.publishable_key();
-    registry.add_application("shop", "test", now()).await?;
-    registry.add_credential("shop", "quickstart", &prove(&key)?, None, now()).await?;
+    registry.add_application("shop", "test", system_time()).await?;
+    registry.add_credential("shop", "quickstart", &prove(&key)?, None, system_time()).await?;
     println!("The application \"shop\", with the key {publishable}\n");
 
     let url = format!("http://{address}/v1/orders");
@@ -141,12 +136,12 @@ async fn show(registry: &Registry, address: SocketAddr) -> Outcome<Verdict> {
     let response = wire.post(&url).header("x-api-key", publishable.to_string()).json(&order);
     table.line("an unsigned write", response.send().await?, "401 signature-required").await;
 
-    let an_hour_ago = client.clone().clock(|| now().minus(Duration::from_secs(3600)));
+    let an_hour_ago = client.clone().clock(|| system_time().minus(Duration::from_secs(3600)));
     let stale = an_hour_ago.post(&url).json(&order).sign()?;
     let response = wire.execute(stale).await?;
     table.line("a write signed an hour ago", response, "401 signature-stale").await;
 
-    registry.revoke(&publishable, now()).await?;
+    registry.revoke(&publishable, system_time()).await?;
     let response = client.post(&url).json(&order).send().await?;
     table.line("a signed write after revocation", response, "401 key-revoked").await;
 
@@ -178,7 +173,7 @@ impl Table {
 /// Registers one more key, prints what to do with it, and waits.
 async fn stay(registry: &Registry, address: SocketAddr, db: &str, key_file: &Path) -> Outcome<()> {
     let key = new_key()?;
-    registry.add_credential("shop", "to try", &prove(&key)?, None, now()).await?;
+    registry.add_credential("shop", "to try", &prove(&key)?, None, system_time()).await?;
     write_secret(key_file, key.expose_pkcs8_pem()?.as_bytes())?;
     let (publishable, key_file) = (key.publishable_key(), key_file.display());
     println!(
@@ -222,9 +217,4 @@ fn write_secret(file: &Path, content: &[u8]) -> Outcome<()> {
 
 fn copy(request: &Request) -> Outcome<Request> {
     Ok(request.try_clone().ok_or("the content cannot be sent twice")?)
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
 }

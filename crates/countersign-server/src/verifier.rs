@@ -5,7 +5,7 @@ use countersign::{
     Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Origins, Policy, Presented, PrivateKey, Rejection,
     RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
-use countersign_store::{KeyStore, NonceStore, Standing};
+use countersign_store::{KeyStore, NonceStore, Standing, system_time};
 use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
 
@@ -54,7 +54,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
             keys,
             nonces,
             policy: Policy::default(),
-            clock: Arc::new(system_clock),
+            clock: Arc::new(system_time),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
             open_paths: Vec::new(),
@@ -274,12 +274,6 @@ fn registry_unavailable(error: countersign_store::StoreError) -> Reason {
 fn replay_store_unavailable(error: countersign_store::StoreError) -> Reason {
     tracing::warn!(error = &error as &dyn std::error::Error, "the replay guard cannot be asked");
     Reason::ReplayStoreUnavailable
-}
-
-fn system_clock() -> Timestamp {
-    // A clock before 1970 makes every signature one from the future, so that all are refused.
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
 }
 
 impl<K, N> std::fmt::Debug for Verifier<K, N> {

@@ -26,7 +26,9 @@ CREATE TABLE credential (
 CREATE INDEX credential_application ON credential (application_id);
 
 -- No signature with a later `created` was ever accepted by a guard that keeps its nonces in memory.
+-- Only its owner raises it: the guard that started last. Before anything was accepted there is an owner alone.
 CREATE TABLE replay_ceiling (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    seconds INTEGER NOT NULL
+    owner INTEGER NOT NULL,
+    seconds INTEGER
 ) STRICT;

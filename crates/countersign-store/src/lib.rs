@@ -12,7 +12,7 @@
 //! # let file = folder.path().join("registry.db");
 //! # let (url, now) = (format!("sqlite:{}", file.display()), Timestamp::from_unix(1_763_900_000));
 //! let registry = Arc::new(Registry::open_or_create(&url).await?); // `sqlite:FILE`
-//! let nonces = MemoryNonces::durable(Window::default(), Arc::clone(&registry)).await?;
+//! let nonces = MemoryNonces::durable(Window::default(), Arc::clone(&registry), now).await?;
 //!
 //! // What the holder of a key sends to be registered: the content of the `.pub` file.
 //! let proof = ProvenKey::proof(&PrivateKey::ed25519(&[7; 32]))?;
@@ -36,11 +36,13 @@ mod memory;
 mod nonce_store;
 #[cfg(feature = "sqlite")]
 mod registry;
+mod system_time;
 
 pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
 pub use error::StoreError;
 pub use key_store::KeyStore;
 pub use memory::{MemoryKeys, MemoryNonces, Volatile};
-pub use nonce_store::{Ceiling, NonceStore, Window};
+pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};
+pub use system_time::system_time;

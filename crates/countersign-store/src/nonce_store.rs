@@ -26,13 +26,12 @@ impl<T: NonceStore> NonceStore for Arc<T> {
 
 /// How long a signature is acceptable, and so how long its nonce has to be remembered.
 ///
-/// A guard with another window than the policy's is as safe, and refuses more than it has to.
+/// It is always that of a [`Policy`], and so within a policy's limits. A guard with another window than its server's policy
+/// is as safe, and refuses more than it has to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The oldest signature accepted.
-    pub max_age: Duration,
-    /// The difference of clocks allowed either way.
-    pub skew: Duration,
+    max_age: Duration,
+    skew: Duration,
 }
 
 impl Default for Window {
@@ -49,6 +48,11 @@ impl From<&Policy> for Window {
 }
 
 impl Window {
+    /// The difference of clocks allowed either way.
+    pub(crate) const fn skew(&self) -> Duration {
+        self.skew
+    }
+
     /// How long after `created` a signature can still pass: `max_age + 2 · skew`, where the second skew is for the
     /// clocks of servers.
     pub(crate) const fn lifetime(&self) -> Duration {
@@ -56,31 +60,65 @@ impl Window {
     }
 }
 
-/// A durable number: no signature with a later `created` than it was ever accepted.
-///
-/// It makes a restart exact: a guard that lost its memory refuses what is not later, and nothing else.
-pub trait Ceiling: Send + Sync + 'static {
-    /// The ceiling; `None` if nothing was ever accepted.
+/// A replay guard, by a random number that no other one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(i64);
+
+impl Owner {
+    /// One more.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be read. It must not be taken for absent.
-    fn load(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
+    /// [`StoreError`] if the system has no randomness.
+    pub fn random() -> Result<Self, StoreError> {
+        let number = getrandom::u64();
+        let number =
+            number.map_err(|error| StoreError::because("the system has no randomness", error))?;
+        Ok(Self((number >> 1).cast_signed()))
+    }
+
+    /// Its number: 63 bits, never negative.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+/// A durable number: no signature with a later `created` than it was ever accepted.
+///
+/// It makes a restart exact: a guard that lost its memory refuses what is not later. And it is a fence between guards:
+/// it has one owner, the last one that took it over, and no other can raise it. What an earlier owner can still accept is
+/// below what the last one found, and refused there.
+pub trait Ceiling: Send + Sync + 'static {
+    /// Makes `owner` the only one that can raise the ceiling, and answers how high it is: in one step, so that nobody
+    /// raises it in between. `None` if nothing was ever accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be read and written. It must not be taken for absent.
+    fn take_over(
+        &self,
+        owner: Owner,
+    ) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 
     /// Raises the ceiling, durably before this returns; it never falls.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be written; nothing above the old one is accepted then.
-    fn raise(&self, to: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// [`StoreError`] if it cannot be written, or if another than `owner` has taken it over; nothing above the old one is
+    /// accepted then.
+    fn raise(
+        &self,
+        owner: Owner,
+        to: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 impl<T: Ceiling> Ceiling for Arc<T> {
-    async fn load(&self) -> Result<Option<Timestamp>, StoreError> {
-        T::load(self).await
+    async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
+        T::take_over(self, owner).await
     }
 
-    async fn raise(&self, to: Timestamp) -> Result<(), StoreError> {
-        T::raise(self, to).await
+    async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
+        T::raise(self, owner, to).await
     }
 }

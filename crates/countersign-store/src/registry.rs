@@ -16,7 +16,7 @@ use self::{
     cache::Cache,
     row::{ApplicationRow, CredentialRow, seconds},
 };
-use crate::{Application, Ceiling, Credential, KeyStore, State, StoreError};
+use crate::{Application, Ceiling, Credential, KeyStore, Owner, State, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -320,26 +320,34 @@ impl KeyStore for Registry {
 }
 
 impl Ceiling for Registry {
-    async fn load(&self) -> Result<Option<Timestamp>, StoreError> {
-        let unreadable = "the replay ceiling cannot be read";
-        let ceiling: Option<i64> = sqlx::query_scalar("SELECT seconds FROM replay_ceiling")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| StoreError::because(unreadable, error))?;
-        let ceiling = ceiling.map(u64::try_from).transpose();
-        let ceiling = ceiling.map_err(|error| StoreError::because(unreadable, error))?;
+    async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
+        let failed = "the replay ceiling cannot be taken over";
+        let ceiling: Vec<Option<i64>> = sqlx::query_scalar(
+            "INSERT INTO replay_ceiling (id, owner) VALUES (1, ?)
+             ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING seconds",
+        )
+        .bind(owner.get())
+        // To its end: a statement is committed when its last row was asked for.
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| StoreError::because(failed, error))?;
+        let ceiling = ceiling.into_iter().flatten().next().map(u64::try_from).transpose();
+        let ceiling = ceiling.map_err(|error| StoreError::because(failed, error))?;
         Ok(ceiling.map(Timestamp::from_unix))
     }
 
-    async fn raise(&self, to: Timestamp) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO replay_ceiling (id, seconds) VALUES (1, ?)
-             ON CONFLICT (id) DO UPDATE SET seconds = max(seconds, excluded.seconds)",
+    async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
+        let raised = sqlx::query(
+            "UPDATE replay_ceiling SET seconds = max(coalesce(seconds, 0), ?) WHERE owner = ?",
         )
         .bind(seconds(to))
+        .bind(owner.get())
         .execute(&self.pool)
         .await
         .map_err(|error| StoreError::because("the replay ceiling cannot be written", error))?;
+        if raised.rows_affected() == 0 {
+            return Err(StoreError::new("another server has taken over the replay ceiling"));
+        }
         Ok(())
     }
 }

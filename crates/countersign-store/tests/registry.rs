@@ -1,11 +1,15 @@
 //! The registry on real files.
 
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
-use countersign::{KeyId, PrivateKey, ProvenKey, Timestamp};
-use countersign_store::{Ceiling, KeyStore, Registry, RegistryError, Revocation, Standing, State};
+use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
+use countersign_store::{
+    Ceiling, KeyStore, MemoryNonces, NonceStore, Owner, Registry, RegistryError, Revocation,
+    Standing, State, Window,
+};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -207,11 +211,61 @@ async fn a_key_that_was_put_there_past_the_checks_names_nobody() {
 async fn the_ceiling_never_falls_and_outlives_the_process() {
     let folder = Folder::new();
     let registry = folder.registry().await;
-    assert_eq!(registry.load().await.unwrap(), None);
-    registry.raise(NOW).await.unwrap();
-    registry.raise(Timestamp::from_unix(5)).await.unwrap();
+    let owner = Owner::random().unwrap();
+    assert_eq!(registry.take_over(owner).await.unwrap(), None);
+    assert_eq!(registry.take_over(owner).await.unwrap(), None);
+    registry.raise(owner, NOW).await.unwrap();
+    registry.raise(owner, Timestamp::from_unix(5)).await.unwrap();
     drop(registry);
-    assert_eq!(folder.registry().await.load().await.unwrap(), Some(NOW));
+    let next = Owner::random().unwrap();
+    assert_eq!(folder.registry().await.take_over(next).await.unwrap(), Some(NOW));
+}
+
+#[tokio::test]
+async fn only_the_last_who_took_the_ceiling_over_raises_it() {
+    let folder = Folder::new();
+    let (one, other) = (folder.registry().await, folder.registry().await);
+    let owners = [Owner::random().unwrap(), Owner::random().unwrap()];
+    let later = Timestamp::from_unix(NOW.unix() + 1);
+    assert!(one.raise(owners[0], NOW).await.is_err(), "nobody has taken it over");
+    one.take_over(owners[0]).await.unwrap();
+    one.raise(owners[0], NOW).await.unwrap();
+    // In the same process and in another.
+    for registry in [&one, &other] {
+        assert_eq!(registry.take_over(owners[1]).await.unwrap(), Some(NOW));
+        let refused = one.raise(owners[0], later).await.unwrap_err();
+        assert!(refused.to_string().contains("another server has taken over"), "{refused}");
+        assert_eq!(registry.take_over(owners[0]).await.unwrap(), Some(NOW));
+    }
+    folder.raw("DELETE FROM replay_ceiling").await;
+    assert!(one.raise(owners[0], later).await.is_err());
+    assert_eq!(one.take_over(owners[1]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn two_servers_on_one_registry_do_not_both_accept_a_signature() {
+    let folder = Folder::new();
+    let guard = async |now| {
+        let registry = Arc::new(folder.registry().await);
+        MemoryNonces::durable(Window::default(), registry, now).await.unwrap()
+    };
+    let at = |seconds| Timestamp::from_unix(NOW.unix() + seconds);
+    let used = |created| NonceUse::new(1, at(created), Nonce::from_random([7; 16]));
+    let old = guard(NOW).await;
+    assert_eq!(old.claim(&used(0), NOW).await.unwrap(), Claim::Fresh);
+    let new = guard(NOW).await;
+    for now in 0..60 {
+        for created in now..now + 10 {
+            let claims = [
+                old.claim(&used(created), at(now)).await,
+                new.claim(&used(created), at(now)).await,
+            ];
+            let fresh = claims.iter().filter(|claim| matches!(claim, Ok(Claim::Fresh))).count();
+            assert!(fresh <= 1, "{now} {created}: {claims:?}");
+        }
+    }
+    assert!(old.claim(&used(60), at(60)).await.is_err());
+    assert_eq!(new.claim(&used(70), at(60)).await.unwrap(), Claim::Fresh);
 }
 
 #[tokio::test]
@@ -222,7 +276,9 @@ async fn a_locked_registry_says_so_and_loses_nothing() {
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
     let refused = registry.add_application("other", "live", NOW).await;
     assert!(matches!(refused, Err(RegistryError::Locked)), "{refused:?}");
-    assert!(registry.raise(NOW).await.is_err());
+    let owner = Owner::random().unwrap();
+    assert!(registry.take_over(owner).await.is_err());
+    assert!(registry.raise(owner, NOW).await.is_err());
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     registry.add_application("other", "live", NOW).await.unwrap();
     assert_eq!(registry.applications().await.unwrap().len(), 2);

@@ -3,13 +3,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use axum::{Json, Router, routing::get};
-use countersign::{Origins, Timestamp};
+use countersign::Origins;
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window};
+use countersign_store::{MemoryNonces, Registry, Window, system_time};
 use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -31,14 +31,13 @@ impl Server {
         let db = format!("sqlite:{}", desk.path("registry.db").display());
         let url = runtime.block_on(async {
             let registry = Arc::new(Registry::open(&db).await.unwrap());
-            let nonces = MemoryNonces::durable(Window::default(), registry.clone()).await.unwrap();
+            let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time());
+            let nonces = nonces.await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let origin = format!("http://{}", listener.local_addr().unwrap());
             let origins = Origins::new([origin.parse().unwrap()]).unwrap();
             let verifier = Verifier::new(origins, registry, nonces).clock(move || {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-                let ahead = Duration::from_secs(clock.load(Ordering::SeqCst));
-                Timestamp::from_unix(since.as_secs()).plus(ahead)
+                system_time().plus(Duration::from_secs(clock.load(Ordering::SeqCst)))
             });
             let read = async |Publishable(caller): Publishable| caller.application().name.clone();
             let write = async |Signed(_, order): Signed<Json<Value>>| order;

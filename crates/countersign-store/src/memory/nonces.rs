@@ -3,7 +3,7 @@ use std::{
     fmt,
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use countersign::{Claim, NonceUse, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{Ceiling, NonceStore, StoreError, Window};
+use crate::{Ceiling, NonceStore, Owner, StoreError, Window};
 
 const SHARDS: usize = 64;
 const SHARD_BITS: i64 = 63;
@@ -37,7 +37,11 @@ pub struct MemoryNonces<C = Volatile> {
     fingerprint_keys: (u64, u64),
     /// What no claim above may be answered before it is raised, in seconds; a copy of what is in `ceiling`.
     reached: AtomicU64,
-    raising: tokio::sync::Mutex<()>,
+    /// Held while the ceiling is raised; in it, why that failed the last time.
+    raising: tokio::sync::Mutex<Option<Arc<StoreError>>>,
+    /// How often raising failed.
+    failures: AtomicUsize,
+    owner: Owner,
     ceiling: C,
 }
 
@@ -46,11 +50,11 @@ pub struct MemoryNonces<C = Volatile> {
 pub struct Volatile;
 
 impl Ceiling for Volatile {
-    async fn load(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn take_over(&self, _: Owner) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    async fn raise(&self, _: Timestamp) -> Result<(), StoreError> {
+    async fn raise(&self, _: Owner, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -77,30 +81,44 @@ impl MemoryNonces<Volatile> {
     ///
     /// [`StoreError`] if the system has no randomness.
     pub fn volatile(window: Window, now: Timestamp) -> Result<Self, StoreError> {
-        let low_water = now.plus(window.skew).plus(Duration::from_secs(1));
-        Self::starting(window, low_water, Timestamp::MAX, Volatile)
+        let low_water = unaccepted(window, now);
+        Self::starting(window, low_water, Timestamp::MAX, Owner::random()?, Volatile)
     }
 }
 
 impl<C: Ceiling> MemoryNonces<C> {
-    /// A guard whose restarts are exact: what an earlier process may have accepted is refused, and nothing else. At the
-    /// very first start nothing is.
+    /// A guard whose restarts are exact: what an earlier process may have accepted is refused.
+    ///
+    /// That is what lies at or below the ceiling. A ceiling that was restored from a backup lies too low, so what could
+    /// have been accepted by `now` is refused as well. At the very first start, without a ceiling, nothing is.
+    ///
+    /// It takes the ceiling over: an earlier guard on it, in whatever process, soon accepts nothing more.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the ceiling cannot be read, or the system has no randomness.
-    pub async fn durable(window: Window, ceiling: C) -> Result<Self, StoreError> {
-        let (low_water, reached) = match ceiling.load().await? {
-            Some(reached) => (reached.plus(Duration::from_secs(1)), reached),
-            None => (Timestamp::from_unix(0), Timestamp::from_unix(0)),
+    /// [`StoreError`] if the ceiling cannot be taken over, or the system has no randomness.
+    pub async fn durable(window: Window, ceiling: C, now: Timestamp) -> Result<Self, StoreError> {
+        let owner = Owner::random()?;
+        let Some(reached) = ceiling.take_over(owner).await? else {
+            let zero = Timestamp::from_unix(0);
+            return Self::starting(window, zero, zero, owner, ceiling);
         };
-        Self::starting(window, low_water, reached, ceiling)
+        let low_water = reached.plus(Duration::from_secs(1)).max(unaccepted(window, now));
+        if reached > now.plus(window.skew()).plus(LEAD) {
+            tracing::error!(
+                until = low_water.unix(),
+                "the clock was ahead of what it says now: signed calls are refused until it says `until`, in seconds \
+                 since 1970; docs/design.md has what to do, under \"Restarts are exact\""
+            );
+        }
+        Self::starting(window, low_water, reached, owner, ceiling)
     }
 
     fn starting(
         window: Window,
         low_water: Timestamp,
         reached: Timestamp,
+        owner: Owner,
         ceiling: C,
     ) -> Result<Self, StoreError> {
         let random = || {
@@ -117,7 +135,9 @@ impl<C: Ceiling> MemoryNonces<C> {
             share: 100_000,
             fingerprint_keys: (random()?, random()?),
             reached: AtomicU64::new(reached.unix()),
-            raising: tokio::sync::Mutex::new(()),
+            raising: tokio::sync::Mutex::new(None),
+            failures: AtomicUsize::new(0),
+            owner,
             ceiling,
         })
     }
@@ -129,7 +149,7 @@ impl<C: Ceiling> MemoryNonces<C> {
     }
 
     /// The most of them that one credential may have, so that none uses up the others' room. Default: 100,000, some
-    /// 1,250 requests a second without a pause.
+    /// 1,100 requests a second without a pause.
     pub fn share(mut self, nonces: usize) -> Self {
         self.share = nonces;
         self
@@ -150,17 +170,33 @@ impl<C: Ceiling> MemoryNonces<C> {
         if created.unix() <= self.reached.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _one_at_a_time = self.raising.lock().await;
-        if created.unix() <= self.reached.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let ceiling = now.plus(self.window.skew).plus(LEAD);
+        let ceiling = now.plus(self.window.skew()).plus(LEAD);
         if created > ceiling {
             return Err(StoreError::new("the claim is for a time that is still to come"));
         }
-        self.ceiling.raise(ceiling).await?;
-        self.reached.store(ceiling.unix(), Ordering::Release);
-        Ok(())
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut failure = self.raising.lock().await;
+        if created.unix() <= self.reached.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Whoever waited for an attempt shares its outcome: one that fails slowly is not made again by each of them.
+        if self.failures.load(Ordering::Acquire) == failures {
+            match self.ceiling.raise(self.owner, ceiling).await {
+                Ok(()) => {
+                    self.reached.store(ceiling.unix(), Ordering::Release);
+                    return Ok(());
+                }
+                Err(error) => {
+                    *failure = Some(Arc::new(error));
+                    self.failures.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+        }
+        let not_raised = "the replay ceiling cannot be raised";
+        Err(match &*failure {
+            Some(failure) => StoreError::because(not_raised, Arc::clone(failure)),
+            None => StoreError::new(not_raised),
+        })
     }
 
     fn insert(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
@@ -184,10 +220,13 @@ impl<C: Ceiling> MemoryNonces<C> {
             return Ok(Claim::Replayed);
         }
         let used_up = |bucket: &Bucket| bucket.by_credential.get(&used.credential()).copied();
-        let own: usize = shard.buckets.values().filter_map(used_up).sum();
+        // Not what lies ahead: that is from before the clock was set back, and can take long to be forgotten.
+        let last = now.plus(self.window.skew()).unix() / BUCKET;
+        let counted = || shard.buckets.range(..=last);
+        let own: usize = counted().filter_map(|(_, bucket)| used_up(bucket)).sum();
         if own >= self.share {
-            let mut own = shard.buckets.iter().filter(|(_, bucket)| used_up(bucket).is_some());
-            let first = own.next().map_or(created, |(at, _)| at.saturating_mul(BUCKET));
+            let first = counted().find(|(_, bucket)| used_up(bucket).is_some());
+            let first = first.map_or(created, |(at, _)| at.saturating_mul(BUCKET));
             let forgotten = Timestamp::from_unix(first.saturating_add(BUCKET));
             let forgotten = forgotten.plus(self.window.lifetime());
             let retry_after = forgotten.since(now).unwrap_or(Duration::from_secs(1));
@@ -238,6 +277,11 @@ impl Shard {
     }
 }
 
+/// The first second of which nothing can have been accepted by now, if this clock is right.
+fn unaccepted(window: Window, now: Timestamp) -> Timestamp {
+    now.plus(window.skew()).plus(Duration::from_secs(1))
+}
+
 impl<C: Ceiling> NonceStore for MemoryNonces<C> {
     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
         self.reach(used.created(), now).await?;
@@ -285,10 +329,7 @@ impl Hasher for Fold {
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod tests {
-    use std::{
-        collections::HashSet,
-        sync::{Arc, atomic::AtomicBool},
-    };
+    use std::{collections::HashSet, sync::atomic::AtomicBool};
 
     use countersign::Nonce;
     use proptest::prelude::*;
@@ -307,32 +348,52 @@ mod tests {
         NonceUse::new(credential, at(created), Nonce::from_random(bytes))
     }
 
-    /// A ceiling in memory that outlives guards, and can be made to fail.
+    /// A ceiling in memory that outlives guards, and can be made to wait and to fail.
     #[derive(Debug, Default)]
     struct TestCeiling {
-        ceiling: Mutex<Option<Timestamp>>,
-        writes: AtomicUsize,
+        ceiling: Mutex<(Option<Owner>, Option<Timestamp>)>,
+        attempts: AtomicUsize,
         fails: AtomicBool,
+        /// Attempts wait until this is free.
+        gate: tokio::sync::Mutex<()>,
+    }
+
+    impl TestCeiling {
+        fn at(seconds: u64) -> Arc<Self> {
+            let ceiling = Self::default();
+            ceiling.ceiling.lock().unwrap().1 = Some(at(seconds));
+            Arc::new(ceiling)
+        }
     }
 
     impl Ceiling for TestCeiling {
-        async fn load(&self) -> Result<Option<Timestamp>, StoreError> {
-            Ok(*self.ceiling.lock().unwrap())
+        async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
+            let mut ceiling = self.ceiling.lock().unwrap();
+            ceiling.0 = Some(owner);
+            Ok(ceiling.1)
         }
 
-        async fn raise(&self, to: Timestamp) -> Result<(), StoreError> {
+        async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
+            self.attempts.fetch_add(1, Ordering::Relaxed);
+            drop(self.gate.lock().await);
             if self.fails.load(Ordering::Relaxed) {
                 return Err(StoreError::new("the disk is full"));
             }
-            self.writes.fetch_add(1, Ordering::Relaxed);
             let mut ceiling = self.ceiling.lock().unwrap();
-            *ceiling = (*ceiling).max(Some(to));
+            if ceiling.0 != Some(owner) {
+                return Err(StoreError::new("another one has taken over"));
+            }
+            ceiling.1 = ceiling.1.max(Some(to));
             Ok(())
         }
     }
 
+    async fn durable_at(ceiling: &Arc<TestCeiling>, now: u64) -> MemoryNonces<Arc<TestCeiling>> {
+        MemoryNonces::durable(Window::default(), Arc::clone(ceiling), at(now)).await.unwrap()
+    }
+
     async fn durable(ceiling: &Arc<TestCeiling>) -> MemoryNonces<Arc<TestCeiling>> {
-        MemoryNonces::durable(Window::default(), Arc::clone(ceiling)).await.unwrap()
+        durable_at(ceiling, NOW).await
     }
 
     #[tokio::test]
@@ -386,6 +447,81 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_ceiling_from_a_backup_opens_nothing() {
+        // The last one written, ones that had been written before, and one of a clock that was ahead.
+        let far = NOW + 1000;
+        for (ceiling, open_from) in [
+            (NOW + 15, NOW + 16),
+            (NOW + 11, NOW + 12),
+            (NOW + 10, NOW + 11),
+            (NOW, NOW + 11),
+            (5, NOW + 11),
+            (far, far + 1),
+        ] {
+            let guard = durable(&TestCeiling::at(ceiling)).await;
+            let last = guard.claim(&used(1, open_from - 1, 1), at(NOW)).await.unwrap();
+            let retry_after = Duration::from_secs(open_from - NOW);
+            assert_eq!(last, Claim::TooOld { retry_after }, "{ceiling}");
+            let first = guard.claim(&used(1, open_from, 1), at(open_from)).await.unwrap();
+            assert_eq!(first, Claim::Fresh, "{ceiling}");
+        }
+        // At the very first start there is nothing that could have been accepted.
+        let guard = durable(&Arc::default()).await;
+        assert_eq!(guard.claim(&used(1, NOW - 60, 1), at(NOW)).await.unwrap(), Claim::Fresh);
+    }
+
+    #[tokio::test]
+    async fn a_ceiling_that_is_far_ahead_is_told_once_and_no_other_is() {
+        for (ceiling, told) in [(NOW, 0), (NOW + 15, 0), (NOW + 16, 1), (NOW + 1_000_000, 1)] {
+            let errors = Arc::new(AtomicUsize::new(0));
+            let _listening = tracing::subscriber::set_default(Errors(Arc::clone(&errors)));
+            durable(&TestCeiling::at(ceiling)).await;
+            assert_eq!(errors.load(Ordering::Relaxed), told, "{ceiling}");
+        }
+    }
+
+    /// Counts what is logged as an error.
+    struct Errors(Arc<AtomicUsize>);
+
+    impl tracing::Subscriber for Errors {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::ERROR
+        }
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn of_two_guards_on_one_ceiling_the_last_started_goes_on_alone() {
+        let ceiling = Arc::default();
+        let (old, new) = (durable(&ceiling).await, durable(&ceiling).await);
+        let later = used(1, NOW + 20, 1);
+        assert!(old.claim(&later, at(NOW + 15)).await.is_err());
+        assert_eq!(new.claim(&later, at(NOW + 15)).await.unwrap(), Claim::Fresh);
+
+        // What the old one has room for below the ceiling, the new one refuses.
+        let newest = durable_at(&ceiling, NOW + 15).await;
+        let below = used(1, NOW + 30, 2);
+        assert_eq!(new.claim(&below, at(NOW + 20)).await.unwrap(), Claim::Fresh);
+        let refused = newest.claim(&below, at(NOW + 20)).await.unwrap();
+        assert!(matches!(refused, Claim::TooOld { .. }), "{refused:?}");
+        assert!(new.claim(&used(1, NOW + 31, 3), at(NOW + 31)).await.is_err());
+        let fresh = newest.claim(&used(1, NOW + 31, 3), at(NOW + 31)).await.unwrap();
+        assert_eq!(fresh, Claim::Fresh);
+    }
+
+    #[tokio::test]
     async fn a_volatile_guard_starts_above_what_could_have_been_accepted() {
         let guard = MemoryNonces::volatile(Window::default(), at(NOW)).unwrap();
         let refused = guard.claim(&used(1, NOW + 10, 1), at(NOW)).await.unwrap();
@@ -403,7 +539,7 @@ mod tests {
                 assert_eq!(claim.unwrap(), Claim::Fresh);
             }
         }
-        let writes = ceiling.writes.load(Ordering::Relaxed);
+        let writes = ceiling.attempts.load(Ordering::Relaxed);
         assert!((1..=12).contains(&writes), "{writes}");
     }
 
@@ -420,11 +556,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn all_who_wait_for_a_write_that_fails_fail_with_it() {
+        let ceiling = Arc::new(TestCeiling::default());
+        let guard = Arc::new(durable(&ceiling).await);
+        ceiling.fails.store(true, Ordering::Relaxed);
+        let closed = ceiling.gate.lock().await;
+        let claims: Vec<_> = (0..50)
+            .map(|nonce| {
+                let guard = Arc::clone(&guard);
+                tokio::spawn(async move { guard.claim(&used(1, NOW, nonce), at(NOW)).await })
+            })
+            .collect();
+        // On this runtime's one thread, every claim comes to where it waits.
+        tokio::task::yield_now().await;
+        drop(closed);
+        for claim in claims {
+            let error = claim.await.unwrap().unwrap_err();
+            let reason = std::error::Error::source(&error).unwrap();
+            assert_eq!(reason.to_string(), "the disk is full");
+        }
+        assert_eq!(ceiling.attempts.load(Ordering::Relaxed), 1);
+        // Whoever comes later tries again.
+        assert!(guard.claim(&used(1, NOW, 1), at(NOW)).await.is_err());
+        ceiling.fails.store(false, Ordering::Relaxed);
+        assert_eq!(guard.claim(&used(1, NOW, 1), at(NOW)).await.unwrap(), Claim::Fresh);
+        assert_eq!(ceiling.attempts.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
     async fn no_claim_raises_the_ceiling_far_ahead() {
         let ceiling = Arc::default();
         let guard = durable(&ceiling).await;
         assert!(guard.claim(&used(1, NOW + 1000, 1), at(NOW)).await.is_err());
-        assert_eq!(*ceiling.ceiling.lock().unwrap(), None);
+        assert_eq!(ceiling.ceiling.lock().unwrap().1, None);
     }
 
     #[tokio::test]
@@ -440,6 +604,26 @@ mod tests {
         assert_eq!(guard.claim(&used(2, NOW, 0), at(NOW)).await.unwrap(), Claim::Fresh);
         let later = NOW + retry_after.as_secs();
         assert_eq!(guard.claim(&used(1, later, 0), at(later)).await.unwrap(), Claim::Fresh);
+    }
+
+    #[tokio::test]
+    async fn what_lies_ahead_of_a_clock_that_was_set_back_is_not_of_the_share() {
+        let guard = durable(&Arc::default()).await.share(10);
+        let ahead = NOW + 1_000_000;
+        for nonce in 0..10 {
+            let claim = guard.claim(&used(1, ahead, nonce), at(ahead)).await.unwrap();
+            assert_eq!(claim, Claim::Fresh);
+        }
+        for nonce in 0..10 {
+            let claim = guard.claim(&used(1, NOW + 10, nonce), at(NOW)).await.unwrap();
+            assert_eq!(claim, Claim::Fresh);
+        }
+        let refused = guard.claim(&used(1, NOW, 10), at(NOW)).await.unwrap();
+        let Claim::ShareUsedUp { retry_after } = refused else { panic!("{refused:?}") };
+        assert!(retry_after < Duration::from_secs(120), "{retry_after:?}");
+        // It is remembered all the same.
+        let again = guard.claim(&used(1, ahead, 1), at(NOW)).await.unwrap();
+        assert_eq!(again, Claim::Replayed);
     }
 
     #[tokio::test]
@@ -484,35 +668,44 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Claim { credential: i64, ago: i64, nonce: u64 },
+        /// By one of the guards that were started, of which all but the last should have ended.
+        Claim {
+            guard: usize,
+            credential: i64,
+            ago: i64,
+            nonce: u64,
+        },
         Clock(i64),
-        Restart,
+        Start,
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            20 => (0i64..3, -12i64..90, 0u64..4)
-                .prop_map(|(credential, ago, nonce)| Step::Claim { credential, ago, nonce }),
+            20 => (0usize..3, 0i64..3, -12i64..90, 0u64..4).prop_map(
+                |(guard, credential, ago, nonce)| Step::Claim { guard, credential, ago, nonce }
+            ),
             5 => (-40i64..60).prop_map(Step::Clock),
             1 => (-5000i64..5000).prop_map(Step::Clock),
-            1 => Just(Step::Restart),
+            1 => Just(Step::Start),
         ]
     }
 
     proptest! {
         #[test]
-        fn nothing_is_fresh_twice_whatever_the_clock_and_the_process_do(
+        fn nothing_is_fresh_twice_whatever_the_clock_and_the_processes_do(
             steps in proptest::collection::vec(step(), 1..300),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let ceiling = Arc::default();
-                let mut guard = durable(&ceiling).await.capacity(20).share(9);
+                let start = async |now| durable_at(&ceiling, now).await.capacity(20).share(9);
+                let mut guards = vec![start(NOW).await];
                 let mut now = NOW;
                 let mut accepted = HashSet::new();
                 for step in steps {
                     match step {
-                        Step::Claim { credential, ago, nonce } => {
+                        Step::Claim { guard, credential, ago, nonce } => {
+                            let guard = guards.iter().rev().nth(guard % guards.len()).unwrap();
                             let created = now.checked_add_signed(-ago).unwrap();
                             let used = used(credential, created, nonce);
                             if let Ok(Claim::Fresh) = guard.claim(&used, at(now)).await {
@@ -520,7 +713,7 @@ mod tests {
                             }
                         }
                         Step::Clock(by) => now = now.saturating_add_signed(by),
-                        Step::Restart => guard = durable(&ceiling).await.capacity(20).share(9),
+                        Step::Start => guards.push(start(now).await),
                     }
                 }
             });
