@@ -29,14 +29,20 @@ impl MemoryKeys {
 
     /// Adds a credential, or replaces the one with the same key.
     ///
+    /// A key keeps its number for ever, also after [`MemoryKeys::remove`]: used nonces are remembered by it, and would be
+    /// fresh again under another one.
+    ///
     /// # Errors
     ///
-    /// [`StoreError`] if there is no room for another one.
+    /// [`StoreError`] if there is no room for another one, or if the key is there under another number.
     pub fn insert(&self, credential: Credential) -> Result<(), StoreError> {
         let ids = ids(&credential);
         let credential = Arc::new(credential);
         let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
         let own_id = KeyId::Publishable(credential.publishable_key());
+        if by_id.get(&own_id).is_some_and(|known| known.id != credential.id) {
+            return Err(StoreError::new("the key has another number already"));
+        }
         // Each credential has one publishable key, and at most one thumbprint beside it.
         if !by_id.contains_key(&own_id) && by_id.len() >= self.capacity.saturating_mul(2) {
             return Err(StoreError::new("there is no room for another credential"));
@@ -63,5 +69,44 @@ impl KeyStore for MemoryKeys {
     async fn find(&self, id: &KeyId, _: Timestamp) -> Result<Option<Arc<Credential>>, StoreError> {
         let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
         Ok(by_id.get(id).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::PrivateKey;
+
+    use super::*;
+    use crate::{Application, CredentialId, State};
+
+    fn credential(number: i64, seed: u8, state: State) -> Credential {
+        let (name, environment) = ("shop".into(), "live".into());
+        let created_at = Timestamp::from_unix(1);
+        Credential {
+            id: CredentialId::new(number),
+            application: Arc::new(Application { name, environment, created_at }),
+            label: String::new(),
+            state,
+            key: PrivateKey::ed25519(&[seed; 32]).verifying_key(),
+            created_at,
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_replaced_under_its_own_number_alone() {
+        let keys = MemoryKeys::default();
+        keys.insert(credential(1, 5, State::Active)).unwrap();
+        assert!(keys.insert(credential(2, 5, State::Active)).is_err());
+        keys.insert(credential(2, 6, State::Active)).unwrap();
+        keys.insert(credential(1, 5, State::Revoked)).unwrap();
+        let key = credential(1, 5, State::Active).key;
+        let by_key = KeyId::Publishable(key.publishable_key());
+        let by_thumbprint = KeyId::Thumbprint(key.thumbprint().unwrap());
+        for id in [by_key, by_thumbprint] {
+            let found = keys.find(&id, Timestamp::from_unix(1)).await.unwrap().unwrap();
+            assert_eq!((found.id, found.state), (CredentialId::new(1), State::Revoked));
+        }
     }
 }
