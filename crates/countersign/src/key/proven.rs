@@ -2,8 +2,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{KeyError, PrivateKey, PublishableKey, VerifyingKey};
 
-/// A verifying key whose holder has shown possession of the private key, so that nobody can register another's key as
-/// their own. This is what a registry takes.
+/// A verifying key whose holder has shown possession of the private key, so that nobody who saw only the publishable key
+/// can register it as their own. This is what a registry takes.
+///
+/// A proof is the same for everyone, and whoever gets it can hand it on: it goes to the registrar alone.
 ///
 /// The proof is a signature over no message at all, in the form of RFC 9421, under a tag of its own: it can never pass
 /// as a request. [`ProvenKey::proof`] writes it as three lines, the content of the `.pub` file beside a key:
