@@ -6,7 +6,7 @@ use crate::{
     failure::{Exit, Failure},
     key, moment,
     output::{note, print, print_line},
-    registry_args::{IfMissing, RegistryArgs},
+    registry_args::{IfMissing, RegistryArgs, failure},
     table::{columns, facts},
 };
 
@@ -52,6 +52,8 @@ impl App {
         match command {
             Command::Add { name, env } => {
                 let now = moment::now();
+                // Before the registry is opened, and so made.
+                Application::check(&name, &env).map_err(|error| failure("", &error))?;
                 let added = registry.ask(IfMissing::Create, async |registry| {
                     registry.add_application(&name, &env, now).await
                 })?;

@@ -137,7 +137,10 @@ impl Key {
             Command::Revoke { key } => {
                 let (key, now) = (key_id(&key)?, moment::now());
                 let revocation = registry.ask(IfMissing::Fail, async |registry| {
-                    let key = registry.credential(&key).await?.publishable_key();
+                    let key = match key {
+                        KeyId::Publishable(key) => key,
+                        KeyId::Thumbprint(_) => registry.credential(&key).await?.publishable_key(),
+                    };
                     registry.revoke(&key, now).await
                 })?;
                 let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;

@@ -51,8 +51,9 @@ impl RegistryArgs {
     }
 }
 
-fn failure(url: &str, error: &RegistryError) -> Failure {
+pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let file = url.strip_prefix("sqlite:").unwrap_or("");
+    let file = file.strip_prefix("//").unwrap_or(file);
     let hint = match error {
         // Not shown back: an address of another form may hold a password.
         RegistryError::UnsupportedUrl => {
@@ -63,9 +64,11 @@ fn failure(url: &str, error: &RegistryError) -> Failure {
                 "write it as sqlite:FILE, with the name of a file",
             );
         }
-        RegistryError::Missing => {
+        RegistryError::Missing | RegistryError::Empty => {
             format!("`countersign app add NAME --db {}` makes one", quote(url))
         }
+        RegistryError::Foreign => "name another file, or one that is not there yet".into(),
+        RegistryError::Exposed => format!("run `chmod 600 {}`", quote(file)),
         RegistryError::CannotOpen(_) => "name a file in a folder that exists and is yours".into(),
         RegistryError::Locked => {
             "run it again; if it stays so, end the process that holds it".into()
@@ -78,7 +81,9 @@ fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::Damaged => {
             "check its name; if it was a registry, restore a backup of it".into()
         }
-        RegistryError::DamagedRow { .. } => "restore a backup of the registry".into(),
+        RegistryError::DamagedRow { .. } => {
+            "restore a backup of the registry; a revocation of it holds all the same".into()
+        }
         RegistryError::NotFound(what) => match *what {
             "application" => "`countersign app list` shows those there are".into(),
             _ => "`countersign key list` shows those there are".into(),

@@ -1,24 +1,24 @@
 mod cache;
 mod error;
+mod file;
 mod row;
+mod schema;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use countersign::{KeyId, ProvenKey, PublishableKey, Timestamp};
 use sqlx::{
     SqlitePool,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub use self::error::RegistryError;
 use self::{
     cache::Cache,
+    file::Content,
     row::{ApplicationRow, CredentialRow, seconds},
 };
 use crate::{Application, Ceiling, Credential, KeyStore, Owner, State, StoreError};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a write waits for another process that holds the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// whoever reads it can sign for them.
 #[derive(Debug)]
 pub struct Registry {
+    file: PathBuf,
     pool: SqlitePool,
     cache: Cache,
 }
@@ -43,30 +44,31 @@ impl Registry {
     ///
     /// [`RegistryError`]; the file is left as it was.
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
-        let file = file_of(url)?;
-        if !Path::new(file).exists() {
-            return Err(RegistryError::Missing);
+        let file = file::of_url(url)?;
+        match Content::of(&file)? {
+            Content::Registry => Self::connect(file).await,
+            Content::Empty => Err(RegistryError::Empty),
         }
-        Self::connect(file).await
     }
 
-    /// Opens a registry, `sqlite:FILE`, and makes the file if there is none: readable by its owner alone.
+    /// Opens a registry, `sqlite:FILE`, and makes it if the file is empty or there is none: readable by its owner alone.
     ///
     /// # Errors
     ///
     /// [`RegistryError`]; an existing file is left as it was.
     pub async fn open_or_create(url: &str) -> Result<Self, RegistryError> {
-        let file = file_of(url)?;
-        create(Path::new(file)).map_err(RegistryError::CannotOpen)?;
-        Self::connect(file).await
+        let file = file::of_url(url)?;
+        file::create(&file)?;
+        match Content::of(&file)? {
+            Content::Registry | Content::Empty => Self::connect(file).await,
+        }
     }
 
-    async fn connect(file: &str) -> Result<Self, RegistryError> {
+    async fn connect(file: PathBuf) -> Result<Self, RegistryError> {
         let options = SqliteConnectOptions::new()
-            .filename(file)
+            .filename(&file)
             .busy_timeout(PATIENCE)
             .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
             // A revocation or a ceiling that was confirmed survives the loss of power.
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new()
@@ -74,8 +76,12 @@ impl Registry {
             .acquire_timeout(PATIENCE.saturating_mul(2))
             .connect_with(options)
             .await?;
-        MIGRATIONS.run(&pool).await?;
-        Ok(Self { pool, cache: Cache::default() })
+        if let Err(error) = schema::prepare(&pool).await {
+            // What SQLite keeps beside the file goes with the last connection.
+            pool.close().await;
+            return Err(error);
+        }
+        Ok(Self { file, pool, cache: Cache::default() })
     }
 
     /// Closes the file, and folds what was written lately into it, so that it can be copied alone.
@@ -94,8 +100,7 @@ impl Registry {
         environment: &str,
         now: Timestamp,
     ) -> Result<Application, RegistryError> {
-        row::check_name(name)?;
-        row::check_environment(environment)?;
+        Application::check(name, environment)?;
         let added = sqlx::query(
             "INSERT INTO application (name, environment, created_at) VALUES (?, ?, ?)
              ON CONFLICT DO NOTHING",
@@ -175,7 +180,8 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError::Exists`] if any application ever had this key, [`RegistryError::NotFound`] for the application,
-    /// [`RegistryError::BadName`] for the label, or the database's.
+    /// [`RegistryError::BadName`] for the label, [`RegistryError::Exposed`] for an HMAC secret in a file that others can
+    /// read, or the database's.
     pub async fn add_credential(
         &self,
         application: &str,
@@ -186,16 +192,22 @@ impl Registry {
     ) -> Result<Arc<Credential>, RegistryError> {
         row::check_label(label)?;
         let key = key.key();
+        if key.hmac_secret().is_some() {
+            file::require_private(&self.file)?;
+        }
         let publishable_key = key.publishable_key();
         let thumbprint =
             key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string());
-        let added = sqlx::query(
+        // It may have been asked for before, and be remembered as unknown.
+        let changing = self.cache.changing(&publishable_key);
+        let added: Vec<CredentialRow> = sqlx::query_as(concat!(
             "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret,
                                      label, state, created_at, expires_at)
              SELECT id, ?, ?, ?, ?, ?, ?, ? FROM application
              WHERE name = ? AND removed_at IS NULL
              ON CONFLICT DO NOTHING",
-        )
+            row::returning_credential!()
+        ))
         .bind(publishable_key.to_string())
         .bind(thumbprint)
         .bind(key.hmac_secret())
@@ -204,15 +216,15 @@ impl Registry {
         .bind(seconds(now))
         .bind(expires_at.map(seconds))
         .bind(application)
-        .execute(&self.pool)
+        // To its end: a statement is committed when its last row was asked for.
+        .fetch_all(&self.pool)
         .await?;
-        if added.rows_affected() == 0 {
+        drop(changing);
+        let Some(row) = added.into_iter().next() else {
             self.application(application).await?;
             return Err(RegistryError::Exists("this key"));
-        }
-        // It may have been asked for before, and be remembered as unknown.
-        self.cache.forget(key);
-        self.credential(&KeyId::Publishable(publishable_key)).await
+        };
+        row.into_credential().map(Arc::new)
     }
 
     /// The credentials of an application, or of all, the oldest first.
@@ -252,26 +264,27 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], or the database's.
+    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedRow`] it is revoked all the same.
     pub async fn revoke(
         &self,
         key: &PublishableKey,
         now: Timestamp,
     ) -> Result<Revocation, RegistryError> {
-        let revoked = sqlx::query(
+        let changing = self.cache.changing(key);
+        let revoked: Vec<CredentialRow> = sqlx::query_as(concat!(
             "UPDATE credential SET state = 'revoked', revoked_at = ?
              WHERE publishable_key = ? AND state <> 'revoked'",
-        )
+            row::returning_credential!()
+        ))
         .bind(seconds(now))
         .bind(key.to_string())
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        let credential = self.credential(&KeyId::Publishable(*key)).await?;
-        self.cache.forget(&credential.key);
-        Ok(match revoked.rows_affected() {
-            0 => Revocation::WasRevoked(credential),
-            _ => Revocation::Revoked(credential),
-        })
+        drop(changing);
+        match revoked.into_iter().next() {
+            Some(row) => row.into_credential().map(Arc::new).map(Revocation::Revoked),
+            None => self.credential(&KeyId::Publishable(*key)).await.map(Revocation::WasRevoked),
+        }
     }
 
     async fn row(&self, id: &KeyId) -> Result<Option<CredentialRow>, RegistryError> {
@@ -303,7 +316,7 @@ impl KeyStore for Registry {
         if let Some(known) = self.cache.get(id, now) {
             return Ok(known);
         }
-        let generation = self.cache.generation();
+        let question = self.cache.question(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
         let row = self.row(id).await.map_err(unavailable)?;
         let credential = match row.map(CredentialRow::into_credential).transpose() {
@@ -314,7 +327,7 @@ impl KeyStore for Registry {
                 None
             }
         };
-        self.cache.put(id, credential.clone(), now, generation);
+        self.cache.put(id, credential.clone(), question);
         Ok(credential)
     }
 }
@@ -349,24 +362,5 @@ impl Ceiling for Registry {
             return Err(StoreError::new("another server has taken over the replay ceiling"));
         }
         Ok(())
-    }
-}
-
-fn file_of(url: &str) -> Result<&str, RegistryError> {
-    let file = url.strip_prefix("sqlite:").ok_or(RegistryError::UnsupportedUrl)?;
-    match file.strip_prefix("//").unwrap_or(file) {
-        "" | ":memory:" => Err(RegistryError::UnsupportedUrl),
-        file => Ok(file),
-    }
-}
-
-fn create(file: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        opened => opened.map(drop),
     }
 }

@@ -3,12 +3,18 @@
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Ceiling, KeyStore, MemoryNonces, NonceStore, Owner, Registry, RegistryError, Revocation,
-    Standing, State, Window,
+    Application, Ceiling, KeyStore, MemoryNonces, NonceStore, Owner, Registry, RegistryError,
+    Revocation, Standing, State, Window,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -32,6 +38,17 @@ impl Folder {
 
     async fn registry(&self) -> Registry {
         Registry::open_or_create(&self.url()).await.unwrap()
+    }
+
+    /// The files in it, with their content.
+    fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = fs::read_dir(self.0.path()).unwrap().map(|file| file.unwrap().path());
+        files.map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    }
+
+    async fn ask(&self, question: &'static str) -> String {
+        let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
+        sqlx::query_scalar(question).fetch_one(&mut connection).await.unwrap()
     }
 
     async fn raw(&self, statement: &'static str) {
@@ -90,6 +107,25 @@ async fn the_file_is_its_owners_alone() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_others_can_read_gets_no_secret() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let add = async |key: &PrivateKey| {
+        registry.add_credential("shop", "", &ProvenKey::from(key), None, NOW).await
+    };
+    for (seed, mode) in [(2, 0o640), (3, 0o604), (4, 0o644), (5, 0o620)] {
+        fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
+        assert!(matches!(add(&hmac).await, Err(RegistryError::Exposed)), "{mode:o}");
+        add(&key(seed)).await.unwrap();
+    }
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o600)).unwrap();
+    add(&hmac).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_key_belongs_to_one_application_for_ever() {
     let folder = Folder::new();
@@ -126,10 +162,33 @@ async fn names_are_unique_and_of_one_form() {
         let refused = registry.add_application(name, environment, NOW).await;
         assert!(matches!(refused, Err(RegistryError::BadName(_))), "{name:?} {environment:?}");
     }
-    let label = "a\u{7}";
-    let refused =
-        registry.add_credential("shop", label, &ProvenKey::from(&key(1)), None, NOW).await;
-    assert!(matches!(refused, Err(RegistryError::BadName(_))));
+    let mut labels: Vec<_> = ["a\u{7}", "a\n", "a\u{85}"].map(str::to_owned).into();
+    labels.extend(
+        [("\u{200b}", '\u{200f}'), ("\u{202a}", '\u{202e}'), ("\u{2060}", '\u{2069}')]
+            .iter()
+            .flat_map(|(first, last)| [format!("a{first}b"), format!("a{last}b")]),
+    );
+    labels.extend(["\u{feff}a".to_owned(), "a".repeat(65)]);
+    for label in labels {
+        let proven = ProvenKey::from(&key(1));
+        let refused = registry.add_credential("shop", &label, &proven, None, NOW).await;
+        assert!(matches!(refused, Err(RegistryError::BadName(_))), "{label:?}");
+    }
+    for (seed, label) in
+        ["", "Łódź – 東京 (α)", "\u{200a}\u{2010}", &"é".repeat(64)].iter().enumerate()
+    {
+        let proven = ProvenKey::from(&key(u8::try_from(seed).unwrap()));
+        registry.add_credential("shop", label, &proven, None, NOW).await.unwrap();
+    }
+}
+
+#[test]
+fn a_name_can_be_checked_before_there_is_a_registry() {
+    Application::check("shop", "live").unwrap();
+    for (name, environment) in [("bad name", "live"), ("shop", "Live"), ("", "")] {
+        let refused = Application::check(name, environment);
+        assert!(matches!(refused, Err(RegistryError::BadName(_))), "{name:?} {environment:?}");
+    }
 }
 
 #[tokio::test]
@@ -167,6 +226,45 @@ async fn a_revocation_is_effective_at_once_here_and_within_five_seconds_elsewher
     assert_eq!(credential.revoked_at, Some(NOW));
     let unknown = registry.revoke(&key(2).publishable_key(), NOW).await;
     assert!(matches!(unknown, Err(RegistryError::NotFound("key"))));
+}
+
+#[tokio::test]
+async fn a_revocation_is_effective_although_its_row_is_damaged() {
+    let folder = Folder::new();
+    let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let registry = with_key(&folder, &hmac).await;
+    assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_some());
+    folder.raw("UPDATE credential SET hmac_secret = x'00'").await;
+    for _ in 0..2 {
+        let damaged = registry.revoke(&hmac.publishable_key(), NOW).await;
+        assert!(matches!(damaged, Err(RegistryError::DamagedRow { .. })), "{damaged:?}");
+        assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_none());
+    }
+    folder.raw("UPDATE credential SET hmac_secret = zeroblob(32)").await;
+    let mended = registry.credential(&id(&hmac)).await.unwrap();
+    assert_eq!((mended.state, mended.revoked_at), (State::Revoked, Some(NOW)));
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_waits_for_is_seen_at_once() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    let elsewhere = folder.registry().await;
+    let find = async || registry.find(&id(&key(1)), NOW).await.unwrap().unwrap().standing(NOW);
+    assert_eq!(find().await, Standing::Active);
+    elsewhere.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    assert_eq!(find().await, Standing::Active, "it is remembered");
+    // Nobody gets to write, so that the change is still on its way when it is let go.
+    let mut holder = SqliteConnection::connect(&folder.url()).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    {
+        let publishable = key(1).publishable_key();
+        let change = std::pin::pin!(registry.revoke(&publishable, NOW));
+        assert!(change.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(find().await, Standing::Active, "it is remembered");
+    }
+    assert_eq!(find().await, Standing::Revoked);
+    holder.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -313,6 +411,85 @@ async fn a_newer_schema_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_database_of_another_program_is_left_byte_for_byte() {
+    // (how it is made, whether its program still has it open)
+    let table = [
+        (&["CREATE TABLE note (text TEXT)"] as &[_], false),
+        (&["CREATE TABLE note (text TEXT)", "PRAGMA application_id = 42"], false),
+        (&["PRAGMA application_id = 42"], false),
+        (&["PRAGMA user_version = 42"], false),
+        (&["PRAGMA journal_mode = WAL"], false),
+        (&["PRAGMA journal_mode = WAL", "CREATE TABLE note (text TEXT)"], false),
+        // All but the header is still in its log.
+        (&["PRAGMA journal_mode = WAL", "CREATE TABLE note (text TEXT)"], true),
+        (&["CREATE TABLE application (id INTEGER)", "CREATE TABLE _sqlx_migrations (v)"], false),
+        (
+            &["CREATE TABLE note (text TEXT)", "DROP TABLE note", "CREATE VIEW one AS SELECT 1"],
+            false,
+        ),
+    ];
+    for (statements, held) in table {
+        let folder = Folder::new();
+        let url = format!("{}?mode=rwc", folder.url());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        for &statement in statements {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        let held = if held { Some(connection) } else { connection.close().await.ok().and(None) };
+        let before = folder.content();
+        for _ in 0..2 {
+            let refused = Registry::open(&folder.url()).await;
+            assert!(matches!(refused, Err(RegistryError::Foreign)), "{statements:?}: {refused:?}");
+            let refused = Registry::open_or_create(&folder.url()).await;
+            assert!(matches!(refused, Err(RegistryError::Foreign)), "{statements:?}: {refused:?}");
+        }
+        assert!(folder.content() == before, "{statements:?}");
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_becomes_a_registry_where_one_is_asked_for() {
+    for statement in [None, Some("VACUUM")] {
+        let folder = Folder::new();
+        fs::write(folder.file(), "").unwrap();
+        if let Some(statement) = statement {
+            folder.raw(statement).await;
+        }
+        let before = folder.content();
+        let refused = Registry::open(&folder.url()).await;
+        assert!(matches!(refused, Err(RegistryError::Empty)), "{statement:?}: {refused:?}");
+        assert!(folder.content() == before, "{statement:?}");
+        drop(with_key(&folder, &key(1)).await);
+        let registry = Registry::open(&folder.url()).await.unwrap();
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_make_a_registry_at_once_none_fails() {
+    for _ in 0..5 {
+        let folder = Folder::new();
+        let opening: Vec<_> = (0..12)
+            .map(|_| {
+                let url = folder.url();
+                tokio::spawn(async move { Registry::open_or_create(&url).await })
+            })
+            .collect();
+        let mut registries = Vec::new();
+        for opened in opening {
+            registries.push(opened.await.unwrap().unwrap());
+        }
+        for (number, registry) in registries.iter().enumerate() {
+            registry.add_application(&format!("shop{number}"), "live", NOW).await.unwrap();
+        }
+        assert_eq!(registries.first().unwrap().applications().await.unwrap().len(), 12);
+        let mode: String = folder.ask("PRAGMA journal_mode").await;
+        assert_eq!(mode, "wal");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_registry_is_refused_and_left_as_it_is() {
     let folder = Folder::new();
     fs::write(folder.file(), "this is no database, but somebody's notes\n".repeat(50)).unwrap();
@@ -331,7 +508,26 @@ async fn a_file_or_folder_that_is_not_there_is_named() {
     let nowhere = format!("sqlite:{}/no/such/folder/registry.sqlite", folder.0.path().display());
     let refused = Registry::open_or_create(&nowhere).await;
     assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{refused:?}");
-    for url in ["", "registry.sqlite", "sqlite:", "sqlite::memory:", "postgres://localhost/x"] {
+    // What is in the way is not taken for nothing being there, as where there is no right to look.
+    fs::write(folder.0.path().join("notes"), "").unwrap();
+    for beyond in ["notes/registry.sqlite", ""] {
+        let url = format!("sqlite:{}/{beyond}", folder.0.path().display());
+        for refused in [Registry::open(&url).await, Registry::open_or_create(&url).await] {
+            assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{beyond} {refused:?}");
+        }
+    }
+    let urls = [
+        "",
+        "registry.sqlite",
+        "sqlite:",
+        "sqlite://",
+        "sqlite::memory:",
+        "sqlite:file:registry.sqlite",
+        "sqlite:file:registry.sqlite?mode=memory",
+        "sqlite://file:registry.sqlite",
+        "postgres://localhost/x",
+    ];
+    for url in urls {
         let refused = Registry::open_or_create(url).await;
         assert!(matches!(refused, Err(RegistryError::UnsupportedUrl)), "{url}");
     }

@@ -45,7 +45,7 @@ fn ssh_keys_are_read_too() {
     let mut ssh = desk.command("ssh-keygen");
     ssh.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "id_rsa"]);
     assert!(ssh.status().unwrap().success());
-    desk.run(["pubkey", "id_rsa"]).failed(1, "another algorithm", "Ed25519");
+    desk.run(["pubkey", "id_rsa"]).failed(1, "an RSA private key", "Ed25519");
 }
 
 #[test]

@@ -112,6 +112,10 @@ fn nothing_is_made_by_asking() {
     let db = ["--db", "sqlite:none.db"];
     desk.run(["app", "list"].iter().chain(&db)).failed(1, "no registry file", "app add NAME");
     assert!(!desk.path("none.db").exists());
+    for bad in [&["app", "add", "bad name"] as &[_], &["app", "add", "shop", "--env", "Live"]] {
+        desk.run(bad.iter().chain(&db)).failed(1, " has 1 to ", "another name");
+    }
+    assert!(!desk.path("none.db").exists());
     let postgres = ["app", "list", "--db", "postgres://user:hunter2@host/db"];
     let refused = desk.run(postgres);
     assert!(!refused.stderr.contains("hunter2"));
@@ -148,6 +152,40 @@ fn a_registry_that_cannot_be_used_is_told_in_one_line_and_nothing_is_lost() {
     let garbage = desk.read("garbage.db");
     desk.run(["app", "add", "x", "--db", "sqlite:garbage.db"]).failed(1, "no SQLite", "backup");
     assert_eq!(desk.read("garbage.db"), garbage);
+
+    desk.write("empty.db", "", 0o600);
+    desk.run(["app", "list", "--db", "sqlite:empty.db"]).failed(1, "is empty", "app add NAME");
+    drop(sqlite(&desk, "empty.db", "CREATE TABLE note (text TEXT)"));
+    for command in [&["app", "list"] as &[_], &["app", "add", "x"]] {
+        desk.run(command.iter().chain(&["--db", "sqlite:empty.db"])).failed(
+            1,
+            "another program",
+            "another file",
+        );
+    }
+}
+
+#[test]
+fn a_registry_that_others_can_read_gets_no_secret() {
+    let desk = Desk::with_registry();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    let add = || desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]);
+    desk.set_mode("registry.db", 0o640);
+    add().failed(1, "readable by other users", "chmod 600 registry.db");
+    desk.set_mode("registry.db", 0o600);
+    add().done();
+}
+
+#[test]
+fn a_key_whose_row_is_damaged_is_revoked_all_the_same() {
+    let desk = Desk::with_registry();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    let key = desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]).done();
+    drop(sqlite(&desk, "registry.db", "UPDATE credential SET hmac_secret = x'00'"));
+    let revoke = ["key", "revoke", key.trim()];
+    desk.run(revoke).failed(1, "is damaged", "holds all the same");
+    drop(sqlite(&desk, "registry.db", "UPDATE credential SET hmac_secret = zeroblob(32)"));
+    assert_eq!(json(&desk.run(["key", "show", key.trim(), "--json"]).done())["state"], "revoked");
 }
 
 #[test]

@@ -3,10 +3,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use countersign::{KeyId, Timestamp, VerifyingKey};
+use countersign::{KeyId, PublishableKey, Timestamp};
 
 use crate::Credential;
 
@@ -17,11 +17,46 @@ const BELIEVED: Duration = Duration::from_secs(5);
 /// pushes out no known one.
 #[derive(Debug)]
 pub(super) struct Cache {
-    known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, Timestamp)>,
-    unknown: quick_cache::sync::Cache<KeyId, Timestamp>,
+    known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, Asked)>,
+    unknown: quick_cache::sync::Cache<KeyId, Asked>,
     /// How often something was forgotten.
     generation: AtomicU64,
     changing: Mutex<()>,
+}
+
+/// When an answer was asked for, by the caller's clock and by one that nobody sets.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Timestamp,
+    instant: Instant,
+}
+
+impl Asked {
+    /// Whether both clocks say so: one that was set back would prolong an answer, one that a test moves shortens it.
+    fn is_young(self, now: Timestamp) -> bool {
+        // An answer from the future is one from before the clock was set back, of unknown age.
+        now.since(self.at).is_some_and(|age| age < BELIEVED) && self.instant.elapsed() < BELIEVED
+    }
+}
+
+/// A question to the database whose answer may be remembered.
+#[derive(Debug)]
+pub(super) struct Question {
+    asked: Asked,
+    generation: u64,
+}
+
+/// Forgets a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
+#[derive(Debug)]
+pub(super) struct Changing<'c> {
+    cache: &'c Cache,
+    key: PublishableKey,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.cache.forget(&self.key);
+    }
 }
 
 impl Default for Cache {
@@ -38,51 +73,97 @@ impl Default for Cache {
 impl Cache {
     /// The answer, if one is remembered that is young enough.
     pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Option<Option<Arc<Credential>>> {
-        // An answer from the future is one from before the clock was set back, of unknown age.
-        let young = |at: Timestamp| now.since(at).is_some_and(|age| age < BELIEVED);
-        if let Some((credential, at)) = self.known.get(id) {
-            return young(at).then_some(Some(credential));
+        if let Some((credential, asked)) = self.known.get(id) {
+            return asked.is_young(now).then_some(Some(credential));
         }
-        self.unknown.get(id).filter(|&at| young(at)).map(|_| None)
+        self.unknown.get(id).filter(|asked| asked.is_young(now)).map(|_| None)
     }
 
-    /// To be asked before the database is.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// To be made before the database is asked.
+    pub(super) fn question(&self, now: Timestamp) -> Question {
+        let asked = Asked { at: now, instant: Instant::now() };
+        Question { asked, generation: self.generation.load(Ordering::Acquire) }
     }
 
     /// Remembers an answer, unless something was forgotten since it was asked for: it may be from before that change.
-    pub(super) fn put(
-        &self,
-        id: &KeyId,
-        answer: Option<Arc<Credential>>,
-        now: Timestamp,
-        generation: u64,
-    ) {
+    pub(super) fn put(&self, id: &KeyId, answer: Option<Arc<Credential>>, question: Question) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.generation() != generation {
+        if self.generation.load(Ordering::Acquire) != question.generation {
             return;
         }
         match answer {
             Some(credential) => {
                 self.unknown.remove(id);
-                self.known.insert(*id, (credential, now));
+                self.known.insert(*id, (credential, question.asked));
             }
             None => {
                 self.known.remove(id);
-                self.unknown.insert(*id, now);
+                self.unknown.insert(*id, question.asked);
             }
         }
     }
 
-    /// Forgets what is known of a key.
-    pub(super) fn forget(&self, key: &VerifyingKey) {
+    /// To be held while a key is changed in the database.
+    pub(super) const fn changing(&self, key: &PublishableKey) -> Changing<'_> {
+        Changing { cache: self, key: *key }
+    }
+
+    fn forget(&self, key: &PublishableKey) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
         let thumbprint = key.thumbprint().map(KeyId::Thumbprint);
-        for id in [Some(KeyId::Publishable(key.publishable_key())), thumbprint].iter().flatten() {
+        for id in [Some(KeyId::Publishable(*key)), thumbprint].iter().flatten() {
             self.known.remove(id);
             self.unknown.remove(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_believed_for_five_seconds_by_both_clocks() {
+        let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
+        let at =
+            |seconds: u64| Timestamp::from_unix(1_763_900_000).plus(Duration::from_secs(seconds));
+        // How old it is by the clock that nobody sets, what the other one says, and whether it is believed.
+        let table = [
+            (0, 0, true),
+            (0, 4, true),
+            (4, 4, true),
+            (0, 5, false),
+            (5, 0, false),
+            (5, 5, false),
+            (3600, 1, false),
+        ];
+        for (age, now, believed) in table {
+            let cache = Cache::default();
+            let mut question = cache.question(at(0));
+            let asked = question.asked.instant.checked_sub(Duration::from_secs(age));
+            let Some(asked) = asked else { continue }; // a machine that has only just started
+            question.asked.instant = asked;
+            cache.put(&id, None, question);
+            assert_eq!(cache.get(&id, at(now)).is_some(), believed, "{age} {now}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_not_overtaken_by_an_answer_from_before_it() {
+        let key = PublishableKey::ed25519([7; 32]);
+        let ids = [KeyId::Publishable(key), KeyId::Thumbprint(key.thumbprint().unwrap())];
+        let now = Timestamp::from_unix(1_763_900_000);
+        let cache = Cache::default();
+        for id in &ids {
+            cache.put(id, None, cache.question(now));
+            assert!(cache.get(id, now).is_some());
+        }
+        let question = cache.question(now);
+        drop(cache.changing(&key));
+        cache.put(&ids[0], None, question);
+        for id in &ids {
+            assert!(cache.get(id, now).is_none(), "{id}");
         }
     }
 }

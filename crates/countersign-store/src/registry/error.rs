@@ -3,7 +3,7 @@ use std::{error::Error, io};
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
-/// Why a registry cannot do what it was asked to. Nothing was changed.
+/// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -13,6 +13,15 @@ pub enum RegistryError {
     /// There is no such file.
     #[error("there is no registry file")]
     Missing,
+    /// The file is empty: it never was a registry, or is only just being made one.
+    #[error("the registry file is empty")]
+    Empty,
+    /// An SQLite database that is no registry.
+    #[error("the file is a database of another program")]
+    Foreign,
+    /// Others can read the file, and the secret that it would hold.
+    #[error("the registry file is readable by other users, and would hold an HMAC secret as it is")]
+    Exposed,
     /// The file cannot be opened or made: a folder that is not there, or no permission.
     #[error("the registry file cannot be opened")]
     CannotOpen(#[source] io::Error),

@@ -15,6 +15,19 @@ macro_rules! select_credential {
 }
 pub(super) use select_credential;
 
+/// The same of the row that a statement has just written, so that nothing has to be read back.
+macro_rules! returning_credential {
+    () => {
+        " RETURNING id, publishable_key, hmac_secret, label, state, created_at, expires_at, revoked_at,
+                    (SELECT a.name FROM application a WHERE a.id = application_id) AS name,
+                    (SELECT a.environment FROM application a WHERE a.id = application_id)
+                        AS environment,
+                    (SELECT a.created_at FROM application a WHERE a.id = application_id)
+                        AS added_at"
+    };
+}
+pub(super) use returning_credential;
+
 #[derive(sqlx::FromRow)]
 pub(super) struct ApplicationRow {
     name: String,
@@ -82,7 +95,19 @@ fn time(seconds: i64) -> Timestamp {
     Timestamp::from_unix(u64::try_from(seconds).unwrap_or(0))
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), RegistryError> {
+impl Application {
+    /// Whether an application may have this name and be in this environment.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::BadName`].
+    pub fn check(name: &str, environment: &str) -> Result<(), RegistryError> {
+        check_name(name)?;
+        check_environment(environment)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), RegistryError> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if first && name.len() <= 64 && name.bytes().all(rest) {
@@ -92,7 +117,7 @@ pub(super) fn check_name(name: &str) -> Result<(), RegistryError> {
     Err(RegistryError::BadName(form))
 }
 
-pub(super) fn check_environment(environment: &str) -> Result<(), RegistryError> {
+fn check_environment(environment: &str) -> Result<(), RegistryError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if (1..=16).contains(&environment.len()) && environment.bytes().all(allowed) {
         return Ok(());
@@ -101,8 +126,21 @@ pub(super) fn check_environment(environment: &str) -> Result<(), RegistryError> 
 }
 
 pub(super) fn check_label(label: &str) -> Result<(), RegistryError> {
-    if label.chars().count() <= 64 && !label.chars().any(char::is_control) {
+    if label.chars().count() <= 64 && !label.chars().any(is_invisible) {
         return Ok(());
     }
-    Err(RegistryError::BadName("a label has at most 64 characters and no control character"))
+    Err(RegistryError::BadName("a label has at most 64 characters, none of which is invisible"))
+}
+
+/// Control characters, and those that show nothing or turn the direction of what follows: with them one label can look
+/// like another.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200B}'..='\u{200F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{FEFF}'
+        )
 }
