@@ -4,16 +4,14 @@ use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, Candidate, Claim, Code, Content, ContentDigest, KeyId, Malformed, Message, Origins,
-    Policy, PublishableKey, Rejection, RequestHead, ResponseHead, Scheme, SignatureInput, Target,
-    Timestamp, Unverified, VerifyingKey,
+    Algorithm, BadPresented, Candidate, Claim, Code, Content, ContentDigest, KeyLocations,
+    Malformed, Message, Origins, Policy, PublishableKey, Rejection, RequestHead, ResponseHead,
+    Scheme, SignatureInput, Target, Timestamp, Unverified, VerifyingKey,
 };
 use http::{Method, Version};
 use serde_json::json;
 
-use self::{
-    message_file::{MessageFile, Start},
-};
+use self::message_file::{MessageFile, Start};
 use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
     key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
@@ -93,7 +91,7 @@ impl From<Rejection> for Refusal {
 
 impl From<BadPresented> for Refusal {
     fn from(bad: BadPresented) -> Self {
-        Self { code: bad.code(), detail: bad.detail().to_owned() }
+        Self { code: bad.code(), detail: bad.to_string() }
     }
 }
 
@@ -239,13 +237,14 @@ impl Verify {
         let verdict = (|| {
             head.target.check().map_err(Rejection::from)?;
             origins.resolve(uri, head.headers).map_err(Rejection::from)?;
-            let presented = KeyLocations::default().find(head.headers, head.target.query())?;
             let content = if body.is_empty() { Content::Absent } else { Content::Present };
             let unverified = Unverified::parse(head, content, &policy, now)?;
             let unverified = unverified.ok_or(Rejection::Required)?;
-            presented.agrees_with(unverified.key_id().as_ref())?;
+            let key_id = unverified.key_id();
+            let presented = KeyLocations::default().find(head.headers, head.target.query())?;
+            presented.agrees_with(key_id.as_ref())?;
             self.check_label(head)?;
-            if !names(unverified.key_id().as_ref(), key) {
+            if !key_id.is_some_and(|id| id.names(&key.publishable_key())) {
                 return Err(Refusal {
                     code: Code::SignatureInvalid,
                     detail: format!("its keyid names another key than {}", key.publishable_key()),
@@ -363,13 +362,4 @@ fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
         return refuse(Code::MethodNotAllowed, "the method is none that is served");
     }
     Ok(())
-}
-
-/// Whether a server that looks this `keyid` up finds this key.
-fn names(key_id: Option<&KeyId>, key: &VerifyingKey) -> bool {
-    match key_id {
-        Some(KeyId::Publishable(publishable)) => *publishable == key.publishable_key(),
-        Some(KeyId::Thumbprint(thumbprint)) => key.thumbprint() == Some(*thumbprint),
-        None => false,
-    }
 }

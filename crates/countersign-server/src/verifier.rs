@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Origins, Policy, Presented, PrivateKey, Rejection,
-    RequestHead, Target, Timestamp, Unverified, VerifyingKey,
+    Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Origins, Policy, Presented,
+    PrivateKey, Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{KeyStore, NonceStore, Standing, system_time};
 use http::{Version, header::HOST, request::Parts};

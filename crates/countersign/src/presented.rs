@@ -90,7 +90,11 @@ impl KeyLocations {
     /// # Errors
     ///
     /// [`BadPresented`].
-    pub fn find(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Presented, BadPresented> {
+    pub fn find(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Presented, BadPresented> {
         let mut presented = Presented::default();
         if self.header == Use::Read {
             for value in headers.get_all(X_API_KEY) {

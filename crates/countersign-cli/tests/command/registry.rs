@@ -113,7 +113,7 @@ fn nothing_is_made_by_asking() {
     desk.run(["app", "list"].iter().chain(&db)).failed(1, "no registry file", "app add NAME");
     assert!(!desk.path("none.db").exists());
     for bad in [&["app", "add", "bad name"] as &[_], &["app", "add", "shop", "--env", "Live"]] {
-        desk.run(bad.iter().chain(&db)).failed(1, " has 1 to ", "another name");
+        desk.run(bad.iter().chain(&db)).failed(1, " has 1 to ", "give it another ");
     }
     assert!(!desk.path("none.db").exists());
     let postgres = ["app", "list", "--db", "postgres://user:hunter2@host/db"];
