@@ -36,7 +36,7 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
         let passed = Passed::of(&head.extensions, head.version)?;
         let (Some(caller), Some(content)) = (passed.signed().cloned(), passed.content.clone())
         else {
-            return Err(answer(&Reason::SignatureRequired, &passed.circumstances));
+            return Err(answer(&Reason::SignatureRequired, &passed.circumstances, &head.headers));
         };
         let mut request = Request::from_parts(head, Body::from(content));
         // The verifier has a limit of its own.
@@ -51,7 +51,7 @@ impl<S: Sync> FromRequestParts<S> for SignedBy {
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
         let passed = Passed::of(&head.extensions, head.version)?;
-        let refused = || answer(&Reason::SignatureRequired, &passed.circumstances);
+        let refused = || answer(&Reason::SignatureRequired, &passed.circumstances, &head.headers);
         passed.signed().cloned().map(Self).ok_or_else(refused)
     }
 }
@@ -61,7 +61,7 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
         let passed = Passed::of(&head.extensions, head.version)?;
-        let refused = || answer(&Reason::KeyRequired, &passed.circumstances);
+        let refused = || answer(&Reason::KeyRequired, &passed.circumstances, &head.headers);
         passed.caller.clone().map(Self).ok_or_else(refused)
     }
 }

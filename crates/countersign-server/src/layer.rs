@@ -5,9 +5,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::Target;
+use countersign::{Target, Timestamp};
 use countersign_store::{KeyStore, NonceStore};
-use http::{HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CACHE_CONTROL};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -87,7 +87,7 @@ impl Passed {
     ) -> Result<&Self, Response<B>> {
         extensions.get().ok_or_else(|| {
             tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
-            answer(&Reason::NoLayer, &Circumstances::unknown(version))
+            answer(&Reason::NoLayer, &Circumstances::unknown(version), &HeaderMap::new())
         })
     }
 
@@ -107,7 +107,7 @@ where
     N: NonceStore,
     B: Body + From<Bytes> + Send + 'static,
     B::Data: Send,
-    C: From<Bytes>,
+    C: From<Bytes> + Send,
 {
     type Response = Response<C>;
     type Error = S::Error;
@@ -132,7 +132,7 @@ where
                     }
                     Ok(response)
                 }
-                Err((reason, circumstances)) => Ok(answer(&reason, &circumstances)),
+                Err(refused) => Ok(refused),
             }
         })
     }
@@ -146,51 +146,63 @@ enum KeptPrivate {
 }
 
 impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
-    async fn check<B>(
+    async fn check<B, C>(
         &self,
         request: Request<B>,
-    ) -> Result<(Request<B>, KeptPrivate), (Reason, Circumstances)>
+    ) -> Result<(Request<B>, KeptPrivate), Response<C>>
     where
         B: Body + From<Bytes> + Send,
+        C: From<Bytes>,
     {
         let now = self.now();
         let (mut head, body) = request.into_parts();
         let arrival = Arrival::of(&body);
-        let circumstances = self.circumstances(&head, arrival.content, now);
-        let uri = original_uri(&head);
-        let target = Target::new(&uri, head.version);
-        let admitted = match self.admit(&head, target, arrival, now).await {
-            Ok(admitted) => admitted,
-            Err(reason) => return Err((reason, circumstances)),
-        };
-        let (caller, content, body, kept_private) = match admitted {
+        let circumstances = self.circumstances(head.version, arrival.content, now);
+        match self.pass(&head, body, arrival, now).await {
+            Ok((caller, content, body, kept_private)) => {
+                head.extensions.insert(Passed { caller, content, circumstances });
+                Ok((Request::from_parts(head, body), kept_private))
+            }
+            Err(reason) => Err(answer(&reason, &circumstances, &head.headers)),
+        }
+    }
+
+    /// Who calls, the content that was signed, and what the service gets to read.
+    async fn pass<B>(
+        &self,
+        head: &http::request::Parts,
+        body: B,
+        arrival: Arrival,
+        now: Timestamp,
+    ) -> Result<(Option<Caller>, Option<Bytes>, B, KeptPrivate), Reason>
+    where
+        B: Body + From<Bytes> + Send,
+    {
+        let target = Target::new(original_uri(head), head.version);
+        Ok(match self.admit(head, target, arrival, now).await? {
             Admitted::Open => (None, None, body, KeptPrivate::No),
             // It has no content; what may still come of it, as trailers, is nobody's to read.
             Admitted::Publishable(caller) => {
                 (Some(caller), None, B::from(Bytes::new()), KeptPrivate::Yes)
             }
-            Admitted::Signed(caller, claimed) => match self.read_content(body, claimed).await {
-                Ok(content) => {
-                    (Some(caller), Some(content.clone()), B::from(content), KeptPrivate::Yes)
-                }
-                Err(reason) => return Err((reason, circumstances)),
-            },
-        };
-        head.extensions.insert(Passed { caller, content, circumstances });
-        Ok((Request::from_parts(head, body), kept_private))
+            Admitted::Signed(caller, claimed) => {
+                let content = self.read_content(body, claimed).await?;
+                (Some(caller), Some(content.clone()), B::from(content), KeptPrivate::Yes)
+            }
+        })
     }
 }
 
 /// The URI as it was received: a nested router sees a shortened one.
 #[cfg(feature = "axum")]
-fn original_uri(head: &http::request::Parts) -> http::Uri {
+fn original_uri(head: &http::request::Parts) -> &http::Uri {
     let original = head.extensions.get::<axum::extract::OriginalUri>();
-    original.map_or_else(|| head.uri.clone(), |original| original.0.clone())
+    original.map_or(&head.uri, |original| &original.0)
 }
 
 #[cfg(not(feature = "axum"))]
-fn original_uri(head: &http::request::Parts) -> http::Uri {
-    head.uri.clone()
+const fn original_uri(head: &http::request::Parts) -> &http::Uri {
+    &head.uri
 }
 
 /// Asks for a signature on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only
@@ -231,7 +243,8 @@ where
         match Passed::of(request.extensions(), request.version()) {
             Ok(passed) if passed.signed().is_some() => Box::pin(self.service.call(request)),
             Ok(passed) => {
-                let response = answer(&Reason::SignatureRequired, &passed.circumstances);
+                let response =
+                    answer(&Reason::SignatureRequired, &passed.circumstances, request.headers());
                 Box::pin(std::future::ready(Ok(response)))
             }
             Err(response) => Box::pin(std::future::ready(Ok(response))),

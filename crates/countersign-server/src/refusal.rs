@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{BadPresented, Code, Content, Policy, Rejection, Timestamp};
@@ -142,38 +142,27 @@ fn with_source(error: &dyn std::error::Error) -> String {
 pub(crate) struct Circumstances {
     pub(crate) version: Version,
     pub(crate) content: Content,
-    pub(crate) accept_signature: Option<HeaderValue>,
     pub(crate) now: Timestamp,
-}
-
-impl Circumstances {
-    pub(crate) fn new(
-        policy: &Policy,
-        version: Version,
-        headers: &HeaderMap,
-        content: Content,
-        now: Timestamp,
-    ) -> Self {
-        let accept_signature =
-            HeaderValue::try_from(policy.accept_signature(headers, content)).ok();
-        Self { version, content, accept_signature, now }
-    }
+    /// What a signature has to prove; written out only for those who are told.
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 impl Circumstances {
     /// For a route that is not behind the layer.
     pub(crate) const fn unknown(version: Version) -> Self {
         let now = Timestamp::from_unix(0);
-        Self { version, content: Content::Present, accept_signature: None, now }
+        Self { version, content: Content::Present, now, policy: None }
     }
 }
 
-/// The answer to a refused request: problem details (RFC 9457) with the headers that say what to do.
+/// The answer to a refused request, which had these fields: problem details (RFC 9457) with the headers that say what
+/// to do.
 ///
 /// The [`Code`] is in the response's extensions, for layers that log or count.
 pub(crate) fn answer<B: From<Bytes>>(
     reason: &Reason,
     circumstances: &Circumstances,
+    asked: &HeaderMap,
 ) -> Response<B> {
     let (code, status) = (reason.code(), reason.status());
     let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
@@ -210,9 +199,10 @@ pub(crate) fn answer<B: From<Bytes>>(
         // RFC 9110 §11.6.1 asks for a challenge. RFC 9421 registers no scheme; this name is the customary one.
         let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
         headers.insert(header::WWW_AUTHENTICATE, challenge);
-        headers.extend(
-            circumstances.accept_signature.clone().map(|wanted| (ACCEPT_SIGNATURE, wanted)),
-        );
+        let policy = circumstances.policy.as_deref();
+        let wanted = policy.map(|policy| policy.accept_signature(asked, circumstances.content));
+        let wanted = wanted.and_then(|wanted| HeaderValue::try_from(wanted).ok());
+        headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
     }
     match code {
         Code::SignatureStale => {

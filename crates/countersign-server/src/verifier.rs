@@ -24,7 +24,7 @@ pub struct Verifier<K, N> {
     origins: Origins,
     keys: K,
     nonces: N,
-    policy: Policy,
+    policy: Arc<Policy>,
     clock: Clock,
     key_locations: KeyLocations,
     limit: ContentLimit,
@@ -53,7 +53,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
             origins,
             keys,
             nonces,
-            policy: Policy::default(),
+            policy: Arc::default(),
             clock: Arc::new(system_time),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
@@ -64,7 +64,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
 
     /// What a signature has to prove.
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.policy = Arc::new(policy);
         self
     }
 
@@ -113,11 +113,11 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
 
     pub(crate) fn circumstances(
         &self,
-        head: &Parts,
+        version: Version,
         content: Content,
         now: Timestamp,
     ) -> Circumstances {
-        Circumstances::new(&self.policy, head.version, &head.headers, content, now)
+        Circumstances { version, content, now, policy: Some(Arc::clone(&self.policy)) }
     }
 
     /// Everything that can be said before the content is read.
