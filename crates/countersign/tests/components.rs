@@ -7,6 +7,7 @@ use countersign::{
     RequestHead, ResponseHead, Target,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use proptest::prelude::*;
 
 const TYPES: FieldTypes<'_> = FieldTypes::with(&[
     ("example-dict", FieldType::Dictionary),
@@ -204,4 +205,61 @@ fn an_identifier_that_rfc_9421_rules_out_has_no_base() {
         assert_eq!(Exchange::new().base(Request, components), Err(reason), "{components}");
     }
     assert!(Exchange::new().base(Request, r#""priority" "priority";sf"#).is_ok(), "two readings");
+}
+
+/// What is covered of a request, in the reading of RFC 9421: lines joined, outer white space gone.
+type Covered = (String, Vec<Option<String>>);
+
+/// Values that try to look like the lines of a base.
+fn value() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("a"),
+        Just(", "),
+        Just(","),
+        Just("\": "),
+        Just("\"x-b\": a"),
+        Just("\t"),
+        Just(" "),
+        Just("\\"),
+        Just(";bs"),
+    ];
+    proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+}
+
+fn request() -> impl Strategy<Value = (String, Vec<Vec<String>>)> {
+    let lines = proptest::collection::vec(value(), 0..3);
+    ("(/[ab]{0,2})(\\?[ab&=]{1,3})?", proptest::collection::vec(lines, 3))
+}
+
+fn base_and_view((target, fields): (String, Vec<Vec<String>>)) -> (Option<String>, Covered) {
+    let names = ["x-a", "x-b", "x-c"];
+    let mut exchange = Exchange::new();
+    exchange.uri = target.parse().unwrap();
+    let mut view = Vec::new();
+    for (name, lines) in names.into_iter().zip(fields) {
+        let trimmed: Vec<_> = lines.iter().map(|line| line.trim_matches([' ', '\t'])).collect();
+        view.push((!lines.is_empty()).then(|| trimmed.join(", ")));
+        for line in &lines {
+            exchange.request.append(name, HeaderValue::from_str(line).unwrap());
+        }
+    }
+    let components = r#""@path" "@query" "x-a" "x-b" "x-c""#;
+    (exchange.base(Request, components).ok(), (target, view))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn two_messages_that_differ_in_what_is_covered_have_different_bases(
+        one in request(),
+        other in request(),
+    ) {
+        let ((one, one_view), (other, other_view)) = (base_and_view(one), base_and_view(other));
+        let complete = one_view.1.iter().all(Option::is_some);
+        prop_assert_eq!(one.is_some(), complete, "what is absent has no base");
+        if let (Some(one), Some(other)) = (one, other) {
+            prop_assert_eq!(one == other, one_view == other_view);
+        }
+    }
 }
