@@ -1,16 +1,26 @@
 //! A structured-field Dictionary (RFC 9651 §3.2) cut into the raw text of its members, so that a key that occurs twice
 //! is noticed and the text of one member can be compared with its own re-serialisation.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::GetAll};
 
 use crate::Malformed;
 
-/// The fields of one name, each line a part of one Dictionary. `None` if there is none.
-pub(crate) fn lines<'m>(
-    headers: &'m HeaderMap,
-    name: &HeaderName,
-) -> Option<impl Iterator<Item = &'m HeaderValue> + use<'m>> {
-    headers.contains_key(name).then(|| headers.get_all(name).into_iter())
+/// The fields of one name, each line a part of one Dictionary.
+pub(crate) struct Lines<'m>(GetAll<'m, HeaderValue>);
+
+impl<'m> Lines<'m> {
+    pub(crate) fn of(headers: &'m HeaderMap, name: &HeaderName) -> Self {
+        Self(headers.get_all(name))
+    }
+
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.iter().next().is_none()
+    }
+
+    /// How many bytes they have together.
+    pub(crate) fn size(&self) -> usize {
+        self.0.iter().fold(0, |size, line| size.saturating_add(line.len()))
+    }
 }
 
 /// The members of a Dictionary, each as its key and its whole raw text `key=value`.
@@ -18,7 +28,7 @@ pub(crate) fn lines<'m>(
 /// A comma outside strings separates members wherever the Dictionary is well formed. Whoever parses the pieces refuses
 /// one that is not exactly one member.
 pub(crate) fn members<'m>(
-    lines: impl Iterator<Item = &'m HeaderValue>,
+    Lines(lines): Lines<'m>,
     most: usize,
 ) -> Result<Vec<(&'m str, &'m str)>, Malformed> {
     let mut members: Vec<(&str, &str)> = Vec::new();
@@ -82,9 +92,10 @@ mod tests {
     use super::*;
 
     fn read(lines: &[&'static str]) -> Result<Vec<(&'static str, &'static str)>, Malformed> {
-        let lines: &'static [HeaderValue] =
-            lines.iter().map(|line| HeaderValue::from_static(line)).collect::<Vec<_>>().leak();
-        members(lines.iter(), 3)
+        let name = HeaderName::from_static("x");
+        let lines = lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line)));
+        let headers: &'static HeaderMap = Box::leak(Box::new(lines.collect()));
+        members(Lines::of(headers, &name), 3)
     }
 
     #[test]

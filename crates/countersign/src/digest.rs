@@ -8,7 +8,10 @@ use sfv::{
 };
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::{Malformed, canonical, dictionary};
+use crate::{
+    Malformed, canonical,
+    dictionary::{self, Lines},
+};
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -60,11 +63,13 @@ impl ContentDigest {
     ///
     /// [`BadDigest`].
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BadDigest> {
-        let size = headers.get_all(CONTENT_DIGEST).iter().map(HeaderValue::len).sum::<usize>();
-        if size > MAX_FIELD {
+        let lines = Lines::of(headers, &CONTENT_DIGEST);
+        if lines.are_none() {
+            return Ok(None);
+        }
+        if lines.size() > MAX_FIELD {
             return Err(BadDigest::Malformed);
         }
-        let Some(lines) = dictionary::lines(headers, &CONTENT_DIGEST) else { return Ok(None) };
         let members = dictionary::members(lines, MAX_MEMBERS).map_err(|_| BadDigest::Malformed)?;
         let mut digest = Self { sha256: None, sha512: None };
         for (key, raw) in members {

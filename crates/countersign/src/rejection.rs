@@ -246,8 +246,6 @@ pub enum Rejection {
     Target(#[from] BadTarget),
     #[error("the request carries no signature with this service's tag")]
     Required,
-    #[error("the signature fields are larger than 8 KiB")]
-    TooLarge,
     #[error("the signature fields are malformed")]
     Malformed(#[from] Malformed),
     #[error("the signature does not meet this service's policy")]
@@ -275,7 +273,7 @@ impl Rejection {
             Self::Target(BadTarget::TooLong) => Code::UriTooLong,
             Self::Target(_) => Code::BadTarget,
             Self::Required => Code::SignatureRequired,
-            Self::TooLarge => Code::HeaderTooLarge,
+            Self::Malformed(Malformed::TooLong) => Code::HeaderTooLarge,
             Self::Malformed(_) => Code::SignatureMalformed,
             Self::Policy(_) => Code::SignaturePolicy,
             Self::Stale(_) => Code::SignatureStale,
@@ -318,6 +316,8 @@ impl From<DigestMismatch> for Rejection {
 pub enum Malformed {
     #[error("a signature field is not a structured-field dictionary in printable ASCII")]
     NotADictionary,
+    #[error("they are larger than 8 KiB")]
+    TooLong,
     #[error("a signature label or digest algorithm occurs twice")]
     DuplicateKey,
     #[error("there are more than 8 signature labels")]

@@ -7,7 +7,9 @@ use sfv::{
 };
 
 use crate::{
-    Component, Malformed, Timestamp, canonical, component::BadComponent, dictionary,
+    Component, Malformed, Timestamp, canonical,
+    component::BadComponent,
+    dictionary::{self, Lines},
     digest::OnlyBytes,
 };
 
@@ -56,13 +58,24 @@ impl<'m> SignatureInput<'m> {
     /// [`Malformed`]: a field without the other, a label without its counterpart or occurring twice, more than 8
     /// labels, or what is no Dictionary of Inner Lists and Byte Sequences.
     pub fn all(headers: &'m HeaderMap) -> Result<Vec<LabelledSignature<'m>>, Malformed> {
-        let inputs = dictionary::lines(headers, &SIGNATURE_INPUT);
-        let signatures = dictionary::lines(headers, &SIGNATURE);
-        let (inputs, signatures) = match (inputs, signatures) {
-            (None, None) => return Ok(Vec::new()),
-            (Some(inputs), Some(signatures)) => (inputs, signatures),
+        Self::within(usize::MAX, headers)
+    }
+
+    /// As [`SignatureInput::all`], of fields that have at most this many bytes together.
+    pub(crate) fn within(
+        most: usize,
+        headers: &'m HeaderMap,
+    ) -> Result<Vec<LabelledSignature<'m>>, Malformed> {
+        let [inputs, signatures] =
+            [SIGNATURE_INPUT, SIGNATURE].map(|name| Lines::of(headers, &name));
+        if inputs.size().saturating_add(signatures.size()) > most {
+            return Err(Malformed::TooLong);
+        }
+        match (inputs.are_none(), signatures.are_none()) {
+            (false, false) => {}
+            (true, true) => return Ok(Vec::new()),
             _ => return Err(Malformed::UnpairedLabel),
-        };
+        }
         let inputs = dictionary::members(inputs, MAX_LABELS)?;
         let signatures = dictionary::members(signatures, MAX_LABELS)?;
         if inputs.len() != signatures.len() {

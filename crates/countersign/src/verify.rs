@@ -5,7 +5,6 @@ use crate::{
     digest::CONTENT_DIGEST,
     policy::{Covered, Judged},
     signature_base::Repeated,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT},
 };
 
 const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
@@ -116,13 +115,7 @@ impl<'m> Unverified<'m> {
         now: Timestamp,
     ) -> Result<Option<Self>, Rejection> {
         let headers = request.headers;
-        let fields = [&SIGNATURE_INPUT, &SIGNATURE];
-        let lines = fields.into_iter().flat_map(|field| headers.get_all(field));
-        let size = lines.fold(0usize, |size, line| size.saturating_add(line.len()));
-        if size > MAX_SIGNATURE_FIELDS {
-            return Err(Rejection::TooLarge);
-        }
-        let signatures = SignatureInput::all(headers)?;
+        let signatures = SignatureInput::within(MAX_SIGNATURE_FIELDS, headers)?;
         if signatures.is_empty() {
             return Ok(None);
         }
