@@ -2,6 +2,7 @@
 
 mod app;
 mod curl;
+mod explain;
 mod failure;
 mod header_line;
 mod key;
@@ -51,6 +52,7 @@ enum Command {
     Sign(sign::Sign),
     Curl(curl::Curl),
     Verify(verify::Verify),
+    Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             Command::Sign(command) => command.run(),
             Command::Curl(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
         },

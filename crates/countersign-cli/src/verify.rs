@@ -1,22 +1,26 @@
+mod check;
+mod exchange;
 mod message_file;
 
 use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, BadPresented, Candidate, Claim, Code, Content, ContentDigest, KeyLocations,
-    Malformed, Message, Origins, Policy, PublishableKey, Rejection, RequestHead, ResponseHead,
-    Scheme, SignatureInput, Target, Timestamp, Unverified, VerifyingKey,
+    Algorithm, BadPresented, Candidate, Claim, Code, ContentDigest, KeyLocations, Malformed,
+    Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureInput, Timestamp,
+    Unverified, VerifyingKey,
 };
 use http::{Method, Version};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use self::message_file::{MessageFile, Start};
+pub(crate) use self::check::{Check, Outcome};
+use self::exchange::{Exchange, Received};
 use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
     key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
     moment,
     output::{note, print_line},
+    request_body::is_stdin,
 };
 
 const LARGEST: u64 = 256 * 1024 * 1024;
@@ -45,6 +49,9 @@ pub(crate) struct Verify {
     /// The tag that selects the signature under the default policy
     #[arg(long, default_value = "countersign")]
     tag: String,
+    /// The file of the request that a response answers, for what is bound to it; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    request: Option<String>,
     /// The scheme that the request came by, which the message does not tell
     #[arg(long, default_value = "https")]
     scheme: Scheme,
@@ -83,6 +90,15 @@ struct Refusal {
     detail: String,
 }
 
+/// A message, and what became of its verification.
+pub(crate) struct Judged {
+    key: VerifyingKey,
+    exchange: Exchange,
+    now: Timestamp,
+    seen: Seen,
+    verdict: Result<(), Refusal>,
+}
+
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         Self { code: rejection.code(), detail: one_line(&with_reasons(&rejection)) }
@@ -97,6 +113,17 @@ impl From<BadPresented> for Refusal {
 
 impl Verify {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let judged = self.judge()?;
+        if self.json {
+            print_line(judged.to_json())?;
+        } else {
+            print_line(judged.verdict())?;
+        }
+        Ok(self.conclude(&judged))
+    }
+
+    /// Verifies, and keeps what there is to tell of it.
+    pub(crate) fn judge(&self) -> Result<Judged, Failure> {
         let key = self.key()?;
         if let Some(algorithm) = self.alg.filter(|&algorithm| algorithm != key.algorithm()) {
             return Err(Failure::local(
@@ -104,41 +131,47 @@ impl Verify {
                 "leave --alg out: the key decides",
             ));
         }
-        let message = MessageFile::parse(&self.content()?)?;
-        let mut seen = Seen::default();
-        let verdict = match &message.start {
-            Start::Request { method, uri, version } => {
-                let origin = message.origin(self.scheme)?;
-                let head = RequestHead {
-                    method,
-                    target: Target::new(uri, http::Version::HTTP_11),
-                    origin: &origin,
-                    headers: &message.headers,
-                };
-                self.look(&Message::from(head), &mut seen);
-                match self.policy {
-                    PolicyName::Default => match acceptable(method, *version) {
-                        Ok(()) => self.by_policy(head, uri, &message.body, &key)?,
-                        Err(refusal) => Err(refusal),
-                    },
-                    PolicyName::None => {
-                        self.without_policy(&Message::from(head), &message.body, &key)
-                    }
-                }
+        let exchange = Exchange::read(self)?;
+        let now = self.at.unwrap_or_else(moment::now);
+        let message = exchange.message();
+        let seen = self.look(&message);
+        let verdict = match (self.policy, exchange.request()) {
+            (PolicyName::Default, Some(request)) => self.by_policy(&request, &key, now)?,
+            (PolicyName::Default, None) => {
+                return Err(Failure::local(
+                    "the default policy is for requests, and this is a response",
+                    "add --policy none",
+                ));
             }
-            Start::Response { status } => {
-                if self.policy == PolicyName::Default {
-                    return Err(Failure::local(
-                        "the default policy is for requests, and this is a response",
-                        "add --policy none",
-                    ));
-                }
-                let head = ResponseHead { status: *status, headers: &message.headers };
-                self.look(&Message::from(head), &mut seen);
-                self.without_policy(&Message::from(head), &message.body, &key)
-            }
+            (PolicyName::None, _) => self.without_policy(&message, exchange.body(), &key),
         };
-        self.report(&key, &seen, verdict)
+        Ok(Judged { key, exchange, now, seen, verdict })
+    }
+
+    /// Says what the verdict does not, and gives its exit code.
+    pub(crate) fn conclude(&self, judged: &Judged) -> Exit {
+        if judged.verdict.is_err() {
+            return Exit::Refused;
+        }
+        note(match self.policy {
+            PolicyName::Default => {
+                "note: whether it was used before is not checked; only the server can tell"
+            }
+            PolicyName::None => {
+                "note: by --policy none neither its age nor what it covers is checked"
+            }
+        });
+        Exit::Done
+    }
+
+    pub(crate) const fn wants_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether an argument already takes stdin, which can be read once.
+    pub(crate) fn takes_stdin(&self) -> bool {
+        let named = [Some(&self.message), self.request.as_ref(), self.key.as_ref()];
+        named.into_iter().flatten().any(|file| is_stdin(file))
     }
 
     fn key(&self) -> Result<VerifyingKey, Failure> {
@@ -168,7 +201,9 @@ impl Verify {
                 ));
             }
         };
-        if matches!(source, KeySource::Stdin) && self.message == "-" {
+        let files = [Some(&self.message), self.request.as_ref()];
+        let stdin = files.into_iter().flatten().any(|file| is_stdin(file));
+        if matches!(source, KeySource::Stdin) && stdin {
             return Err(Failure::local(
                 "key and message cannot both be stdin",
                 "name a file for one of them",
@@ -177,67 +212,47 @@ impl Verify {
         source.read_verifying(&self.passphrase)
     }
 
-    fn content(&self) -> Result<Vec<u8>, Failure> {
-        let mut content = Vec::new();
-        let limit = LARGEST.saturating_add(1);
-        let read = match self.message.as_str() {
-            "-" => std::io::stdin().lock().take(limit).read_to_end(&mut content),
-            file => std::fs::File::open(file)
-                .and_then(|file| file.take(limit).read_to_end(&mut content)),
-        };
-        read.map_err(|error| {
-            Failure::local(
-                format!("cannot read {}: {error}", self.message),
-                "name the file of a raw HTTP/1.1 message, or `-` for stdin",
-            )
-        })?;
-        if u64::try_from(content.len()).is_ok_and(|length| length <= LARGEST) {
-            return Ok(content);
+    /// Notes what can be told of the signature that is meant, also if it is refused.
+    fn look(&self, message: &Message<'_>) -> Seen {
+        match Candidate::select(message, self.meant_label(message).as_deref()) {
+            Ok(candidate) => Seen {
+                label: Some(candidate.label().to_owned()),
+                key_id: candidate.key_id().map(str::to_owned),
+                base: Some(candidate.signature_base().as_str().to_owned()),
+            },
+            Err(_) => Seen::default(),
         }
-        Err(Failure::local(
-            format!("{} is larger than 256 MiB", self.message),
-            "verify large content by its digest with another tool",
-        ))
     }
 
-    /// Notes what can be told of the signature that is meant, also if it is refused.
-    fn look(&self, message: &Message<'_>, seen: &mut Seen) {
-        let headers = message.headers();
-        let label = match (&self.label, self.policy) {
-            (Some(label), _) => Some(label.clone()),
-            (None, PolicyName::None) => None,
-            (None, PolicyName::Default) => {
-                let signatures = SignatureInput::all(headers).unwrap_or_default();
-                let ours = signatures
-                    .iter()
-                    .find(|one| one.input.string("tag") == Ok(Some(self.tag.as_str())));
-                ours.map(|signature| signature.input.label().to_owned())
-            }
-        };
-        if let Ok(candidate) = Candidate::select(message, label.as_deref()) {
-            seen.label = Some(candidate.label().to_owned());
-            seen.key_id = candidate.key_id().map(str::to_owned);
-            seen.base = Some(candidate.signature_base().as_str().to_owned());
+    /// The label of the signature that is meant; `None` where it is the only one, or none is.
+    fn meant_label(&self, message: &Message<'_>) -> Option<String> {
+        if self.label.is_some() || self.policy == PolicyName::None {
+            return self.label.clone();
         }
+        let signatures = SignatureInput::all(message.headers()).unwrap_or_default();
+        let ours =
+            signatures.iter().find(|one| one.input.string("tag") == Ok(Some(self.tag.as_str())));
+        ours.map(|signature| signature.input.label().to_owned())
+    }
+
+    fn policy(&self) -> Result<Policy, Failure> {
+        Policy::default().tag(&self.tag).map_err(|error| {
+            Failure::local(error, "name the tag that the server selects its signatures by")
+        })
     }
 
     fn by_policy(
         &self,
-        head: RequestHead<'_>,
-        uri: &http::Uri,
-        body: &[u8],
+        request: &Received<'_>,
         key: &VerifyingKey,
+        now: Timestamp,
     ) -> Result<Result<(), Refusal>, Failure> {
-        let policy = Policy::default().tag(&self.tag).map_err(|error| {
-            Failure::local(error, "name the tag that the server selects its signatures by")
-        })?;
-        let origins = Origins::new([head.origin.clone()])
-            .map_err(|error| Failure::local(error, "see --help"))?;
-        let now = self.at.unwrap_or_else(moment::now);
+        let (policy, origins) = (self.policy()?, request.origins()?);
+        let (head, content) = (request.head, request.content());
         let verdict = (|| {
+            acceptable(head.method, request.version)?;
             head.target.check().map_err(Rejection::from)?;
-            origins.resolve(uri, head.headers).map_err(Rejection::from)?;
-            let content = if body.is_empty() { Content::Absent } else { Content::Present };
+            origins.resolve(request.uri, head.headers).map_err(Rejection::from)?;
             let unverified = Unverified::parse(head, content, &policy, now)?;
             let unverified = unverified.ok_or(Rejection::Required)?;
             let key_id = unverified.key_id();
@@ -253,7 +268,7 @@ impl Verify {
             let authentic = unverified.verify(key)?;
             // Only the server remembers nonces; the note on stderr says so.
             let mut check = authentic.redeem(Claim::Fresh)?.read();
-            check.update(body);
+            check.update(request.body);
             check.finish()?;
             Ok(())
         })();
@@ -297,50 +312,53 @@ impl Verify {
         }
         Ok(())
     }
+}
 
-    fn report(
-        &self,
-        key: &VerifyingKey,
-        seen: &Seen,
-        verdict: Result<(), Refusal>,
-    ) -> Result<Exit, Failure> {
-        let (verified, code, detail) = match &verdict {
-            Ok(()) => (true, None, None),
-            Err(refusal) => (false, Some(refusal.code.as_str()), Some(&refusal.detail)),
-        };
-        if self.json {
-            print_line(json!({
-                "verified": verified,
-                "code": code,
-                "detail": detail,
-                "keyid": seen.key_id,
-                "label": seen.label,
-                "signature_base": seen.base,
-            }))?;
-        }
-        match verdict {
-            Ok(()) => {
-                if !self.json {
-                    print_line(format_args!("verified: signed by {}", key.publishable_key()))?;
-                }
-                match self.policy {
-                    PolicyName::Default => note(
-                        "note: whether it was used before is not checked; only the server can tell",
-                    ),
-                    PolicyName::None => {
-                        note("note: by --policy none neither its age nor what it covers is checked")
-                    }
-                }
-                Ok(Exit::Done)
-            }
-            Err(Refusal { code, detail }) => {
-                if !self.json {
-                    print_line(format_args!("not verified: {code}: {detail}"))?;
-                }
-                Ok(Exit::Refused)
-            }
+impl Judged {
+    /// The verdict as one line.
+    pub(crate) fn verdict(&self) -> String {
+        match &self.verdict {
+            Ok(()) => format!("verified: signed by {}", self.key.publishable_key()),
+            Err(Refusal { code, detail }) => format!("not verified: {code}: {detail}"),
         }
     }
+
+    /// The signature base as rebuilt from the message.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.seen.base.as_deref()
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let refusal = self.verdict.as_ref().err();
+        json!({
+            "verified": refusal.is_none(),
+            "code": refusal.map(|refusal| refusal.code.as_str()),
+            "detail": refusal.map(|refusal| &refusal.detail),
+            "keyid": self.seen.key_id,
+            "label": self.seen.label,
+            "signature_base": self.seen.base,
+        })
+    }
+}
+
+/// The content of a file that is read whole, or of stdin for `-`.
+pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
+    let mut content = Vec::new();
+    let limit = LARGEST.saturating_add(1);
+    let read = match file {
+        "-" => std::io::stdin().lock().take(limit).read_to_end(&mut content),
+        file => {
+            std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut content))
+        }
+    };
+    read.map_err(|error| Failure::local(format!("cannot read {file}: {error}"), hint))?;
+    if u64::try_from(content.len()).is_ok_and(|length| length <= LARGEST) {
+        return Ok(content);
+    }
+    Err(Failure::local(
+        format!("{file} is larger than 256 MiB"),
+        "verify large content by its digest with another tool",
+    ))
 }
 
 /// What a server looks at before anything else.

@@ -127,6 +127,9 @@ impl<'a> Component<'a> {
         Self { name: Name::Field(Cow::Borrowed(name.as_str())), parameters: Vec::new() }
     }
 
+    pub(crate) const CONTENT_DIGEST: Self =
+        Self { name: Name::Field(Cow::Borrowed("content-digest")), parameters: Vec::new() };
+
     /// `"@query-param";name="…"`. The name is written as RFC 9421 §2.2.8 has it: percent-encoded.
     pub fn query_param(name: &'a str) -> Self {
         let name = Parameter::Name(Cow::Borrowed(name));

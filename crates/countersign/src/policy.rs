@@ -3,8 +3,11 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 
 use crate::{
-    Component, Malformed, Nonce, Stale, Timestamp, Unmet, component::Form, digest::CONTENT_DIGEST,
-    message::BoundTo, signature_input::SignatureInput,
+    Component, Derived, Malformed, Nonce, Stale, Timestamp, Unmet,
+    component::Form,
+    digest::CONTENT_DIGEST,
+    message::BoundTo,
+    signature_input::{SignatureInput, write_components},
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -81,7 +84,8 @@ pub(crate) fn add(list: &mut Vec<HeaderName>, fields: impl IntoIterator<Item = H
 
 /// What every signature has to cover. Not `@scheme` or `@target-uri`: behind a proxy that ends TLS they are rarely
 /// what the client saw.
-pub(crate) const ALWAYS: [&str; 4] = ["@method", "@authority", "@path", "@query"];
+pub(crate) const ALWAYS: [Derived; 4] =
+    [Derived::Method, Derived::Authority, Derived::Path, Derived::Query];
 
 impl Default for Policy {
     fn default() -> Self {
@@ -152,22 +156,30 @@ impl Policy {
         &self.tag
     }
 
-    /// The value of an `Accept-Signature` field (RFC 9421 §5.1) that asks for what this policy wants, for a request
-    /// with these header fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
-    pub fn accept_signature(&self, headers: &HeaderMap, content: Content) -> String {
+    /// What a request with these header fields has to cover, in the order in which it is asked for.
+    pub fn required(&self, headers: &HeaderMap, content: Content) -> Vec<Component<'_>> {
+        let mut components: Vec<_> = ALWAYS.map(Component::from).into();
         let fields = self.when_present.iter().filter(|field| headers.contains_key(*field));
-        let mut components: Vec<String> = ALWAYS.iter().map(|name| format!("\"{name}\"")).collect();
-        components.extend(fields.map(|field| format!("\"{field}\"")));
-        let digest = format!("\"{CONTENT_DIGEST}\"");
+        components.extend(fields.map(Component::field));
+        let digest = Component::CONTENT_DIGEST;
         let wanted = content == Content::Present
             && self.unsigned_content == UnsignedContent::Refused
             && !components.contains(&digest);
         if wanted {
             components.push(digest);
         }
+        components
+    }
+
+    /// The value of an `Accept-Signature` field (RFC 9421 §5.1) that asks for what this policy wants, for a request
+    /// with these header fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
+    pub fn accept_signature(&self, headers: &HeaderMap, content: Content) -> String {
+        let mut text = "sig=".to_owned();
+        write_components(&mut text, &self.required(headers, content));
         // The tag was checked to be a String without anything to escape but quotes and backslashes.
         let tag = self.tag.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("sig=({});created;tag=\"{tag}\"", components.join(" "))
+        text.push_str(&format!(";created;tag=\"{tag}\""));
+        text
     }
 
     /// Coverage and parameters.
@@ -195,8 +207,8 @@ impl Policy {
         if !key_id.is_none_or(is_key_id) {
             return Err(Malformed::KeyId.into());
         }
-        if let Some(name) = ALWAYS.into_iter().find(|name| !covers(name)) {
-            return Err(Unmet::Component(name).into());
+        if let Some(derived) = ALWAYS.into_iter().find(|derived| !covers(derived.as_str())) {
+            return Err(Unmet::Component(derived.as_str()).into());
         }
         let digest = covers(CONTENT_DIGEST.as_str()) && headers.contains_key(CONTENT_DIGEST);
         let unsigned = self.unsigned_content == UnsignedContent::Allowed;
@@ -226,7 +238,11 @@ impl Policy {
 
     /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
     /// second after `expires`.
-    pub(crate) fn check_time(
+    ///
+    /// # Errors
+    ///
+    /// [`Stale`].
+    pub fn check_time(
         &self,
         created: Timestamp,
         expires: Option<Timestamp>,

@@ -5,7 +5,6 @@ use sfv::{KeyRef, StringRef};
 use crate::{
     Algorithm, BadBase, BadPolicy, Component, ContentDigest, Message, Nonce, PrivateKey,
     RequestHead, SignatureBase, SignatureInput, Timestamp,
-    component::Derived,
     digest::CONTENT_DIGEST,
     policy,
     signature_base::Repeated,
@@ -228,9 +227,8 @@ impl Signer {
             let digest = ContentDigest::sha256(content).to_header();
             Some(digest.map_err(|_| SignError::ContentDigest)?)
         };
-        let derived = [Derived::Method, Derived::Authority, Derived::Path, Derived::Query];
         let mut components = Vec::with_capacity(8);
-        components.extend(derived.map(Component::from));
+        components.extend(policy::ALWAYS.map(Component::from));
         for field in &self.when_present {
             let mut lines = headers.get_all(field).iter();
             let made = content_digest.is_some() && *field == CONTENT_DIGEST;

@@ -6,6 +6,7 @@
 mod curl;
 mod desk;
 mod end_to_end;
+mod explaining;
 mod keys;
 mod registry;
 mod signing;

@@ -1,0 +1,89 @@
+mod difference;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::difference::Difference;
+use crate::{
+    failure::{Exit, Failure},
+    output::{print, print_line},
+    request_body::is_stdin,
+    verify::{Check, Outcome, Verify, read_file},
+};
+
+/// Verifies as `verify` does, and shows every check, and the signature base
+///
+/// With --expected also the first line in which the base differs from the one that the other side signed, as `sign
+/// --json` has it and most libraries can print it.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
+)]
+pub(crate) struct Explain {
+    /// The file of the signature base that the other side signed; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    expected: Option<String>,
+    #[command(flatten)]
+    verify: Verify,
+}
+
+impl Explain {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let judged = self.verify.judge()?;
+        let checks = self.verify.checks(&judged)?;
+        let expected = self.expected()?;
+        let difference = match (judged.base(), &expected) {
+            (Some(base), Some(expected)) => Difference::first(base, expected),
+            _ => None,
+        };
+        if self.verify.wants_json() {
+            let mut told = judged.to_json();
+            if let Value::Object(told) = &mut told {
+                told.insert("checks".into(), checks.iter().map(Check::to_json).collect());
+                told.insert("difference".into(), json!(difference.map(|one| one.to_json())));
+            }
+            print_line(told)?;
+            return Ok(self.verify.conclude(&judged));
+        }
+        let mut text = listing(&checks);
+        text.push_str("\nsignature base:\n");
+        text.push_str(judged.base().unwrap_or("(it cannot be made)"));
+        text.push('\n');
+        if expected.is_some() && judged.base().is_some() {
+            let told = difference.map(|difference| difference.to_string());
+            text.push_str(&format!("\n{}\n", told.as_deref().unwrap_or("the bases are the same")));
+        }
+        text.push_str(&format!("\n{}\n", judged.verdict()));
+        print(text)?;
+        Ok(self.verify.conclude(&judged))
+    }
+
+    fn expected(&self) -> Result<Option<String>, Failure> {
+        let Some(file) = &self.expected else { return Ok(None) };
+        if is_stdin(file) && self.verify.takes_stdin() {
+            return Err(Failure::local(
+                "only one of --expected, --request, --key and the message can be stdin",
+                "name files for the others",
+            ));
+        }
+        let hint = "name the file of a signature base, or `-` for stdin";
+        let content = String::from_utf8(read_file(file, hint)?);
+        content.map(Some).map_err(|_| {
+            Failure::local(format!("{file} is no signature base: it is not text"), hint)
+        })
+    }
+}
+
+/// A line for each check.
+fn listing(checks: &[Check]) -> String {
+    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let line = |check: &Check| {
+        let mark = match check.outcome {
+            Outcome::Passed => "ok  ",
+            Outcome::Failed => "FAIL",
+            Outcome::Skipped => "-   ",
+        };
+        format!("{mark}  {:width$}  {}\n", check.name, check.detail)
+    };
+    checks.iter().map(line).collect()
+}

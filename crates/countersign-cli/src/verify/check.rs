@@ -1,0 +1,371 @@
+use std::fmt;
+
+use countersign::{
+    Candidate, Component, ContentDigest, KeyId, KeyLocations, LabelledSignature, Malformed,
+    Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
+};
+use serde_json::{Value, json};
+
+use super::{Judged, PolicyName, Refusal, Verify, acceptable, exchange::Received};
+use crate::failure::{Failure, one_line, with_reasons};
+
+/// One thing that was looked at, whatever came of those before it.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    /// Nobody asked for it, or there is nothing to look at.
+    Skipped,
+}
+
+impl Outcome {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl Check {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "check": self.name, "outcome": self.outcome.as_str(), "detail": self.detail })
+    }
+}
+
+/// The checks so far, in the order in which a server makes them.
+#[derive(Default)]
+struct Checks(Vec<Check>);
+
+impl Checks {
+    fn add<E: Reason>(&mut self, name: impl Into<String>, found: Result<impl fmt::Display, E>) {
+        let (outcome, detail) = match found {
+            Ok(detail) => (Outcome::Passed, detail.to_string()),
+            Err(reason) => (Outcome::Failed, reason.text()),
+        };
+        self.0.push(Check { name: name.into(), outcome, detail: one_line(&detail) });
+    }
+
+    fn skip(&mut self, name: impl Into<String>, why: impl fmt::Display) {
+        let detail = one_line(&why.to_string());
+        self.0.push(Check { name: name.into(), outcome: Outcome::Skipped, detail });
+    }
+}
+
+/// Why a check failed, as text.
+trait Reason {
+    fn text(self) -> String;
+}
+
+impl Reason for String {
+    fn text(self) -> String {
+        self
+    }
+}
+
+impl Reason for &str {
+    fn text(self) -> String {
+        self.to_owned()
+    }
+}
+
+impl Reason for Refusal {
+    fn text(self) -> String {
+        self.detail
+    }
+}
+
+impl Reason for Rejection {
+    fn text(self) -> String {
+        with_reasons(&self)
+    }
+}
+
+impl Reason for Malformed {
+    fn text(self) -> String {
+        with_reasons(&self)
+    }
+}
+
+impl Verify {
+    /// Every check by itself: the verdict tells the first that fails, these tell all.
+    pub(crate) fn checks(&self, judged: &Judged) -> Result<Vec<Check>, Failure> {
+        let mut checks = Checks::default();
+        let message = judged.exchange.message();
+        let request = judged.exchange.request();
+        if let (PolicyName::Default, Some(request)) = (self.policy, &request) {
+            check_target(&mut checks, request)?;
+        }
+        let signatures = match SignatureInput::all(message.headers()) {
+            Ok(signatures) => signatures,
+            Err(malformed) => {
+                checks.add("signature fields", Err::<&str, _>(malformed));
+                return Ok(checks.0);
+            }
+        };
+        let labels: Vec<_> = signatures.iter().map(|signature| signature.input.label()).collect();
+        if labels.is_empty() {
+            checks.add("signature fields", Err::<&str, _>("the message carries no signature"));
+            return Ok(checks.0);
+        }
+        checks.add("signature fields", Ok::<_, &str>(format!("labels: {}", labels.join(", "))));
+        let Some(signature) = self.selected(&mut checks, &message, &signatures) else {
+            return Ok(checks.0);
+        };
+        match (self.policy, &request) {
+            (PolicyName::Default, Some(request)) => {
+                self.check_policy(&mut checks, request, signature, judged.now)?;
+            }
+            _ => skip_time(&mut checks, signature, judged.now),
+        }
+        self.check_signature(&mut checks, judged, &message, signature);
+        check_digest(&mut checks, judged, &message, signature);
+        match self.policy {
+            PolicyName::Default => checks.skip("replay", "only the server can tell"),
+            PolicyName::None => checks.skip("replay", "not asked for by --policy none"),
+        }
+        Ok(checks.0)
+    }
+
+    /// The signature that the tag selects, or the label.
+    fn selected<'s, 'm>(
+        &self,
+        checks: &mut Checks,
+        message: &Message<'_>,
+        signatures: &'s [LabelledSignature<'m>],
+    ) -> Option<&'s LabelledSignature<'m>> {
+        let tagged =
+            |one: &&LabelledSignature<'_>| one.input.string("tag") == Ok(Some(self.tag.as_str()));
+        let by_tag = signatures.iter().filter(tagged).count();
+        let meant = self.meant_label(message);
+        let labelled = |one: &&LabelledSignature<'_>| {
+            meant.as_deref().is_none_or(|label| one.input.label() == label)
+        };
+        let mut candidates = signatures.iter().filter(labelled);
+        let found = match (candidates.next(), candidates.next()) {
+            (Some(one), None) => Some(one),
+            _ => None,
+        };
+        let (name, outcome) = match (self.policy, found) {
+            (PolicyName::Default, Some(one)) => {
+                let verdict = match by_tag {
+                    1 if tagged(&one) => {
+                        Ok(format!("{} has the tag {}", one.input.label(), self.tag))
+                    }
+                    0 | 1 => Err(format!("{} has not the tag {}", one.input.label(), self.tag)),
+                    more => Err(format!("{more} signatures have the tag {}", self.tag)),
+                };
+                ("selected by tag", verdict)
+            }
+            (PolicyName::None, Some(one)) => {
+                ("selected by label", Ok(one.input.label().to_owned()))
+            }
+            (_, None) if self.label.is_some() => {
+                ("selected by label", Err("no signature has the label that was asked for".into()))
+            }
+            (PolicyName::Default, None) => {
+                ("selected by tag", Err(format!("no signature has the tag {}", self.tag)))
+            }
+            (PolicyName::None, None) => {
+                ("selected by label", Err("there are several; name one with --label".into()))
+            }
+        };
+        checks.add(name, outcome);
+        found
+    }
+
+    /// What the policy asks for: form, coverage, parameters, time.
+    fn check_policy(
+        &self,
+        checks: &mut Checks,
+        request: &Received<'_>,
+        signature: &LabelledSignature<'_>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let policy = self.policy()?;
+        let (head, input) = (request.head, &signature.input);
+        match Unverified::parse(head, request.content(), &policy, now) {
+            Err(rejection @ (Rejection::Malformed(_) | Rejection::TooLarge)) => {
+                checks.add("form", Err::<&str, _>(rejection));
+            }
+            // It is of the signature with the tag, and there is none.
+            Err(Rejection::Required | Rejection::Policy(Unmet::Parameter("tag"))) => {}
+            _ => checks.add("form", Ok::<_, &str>("canonical")),
+        }
+        let components = match input.components() {
+            Ok(components) => components,
+            Err(malformed) => {
+                checks.add("covered components", Err::<&str, _>(malformed));
+                return Ok(());
+            }
+        };
+        for component in policy.required(head.headers, request.content()) {
+            let covered = if components.contains(&component) { Ok("yes") } else { Err("missing") };
+            checks.add(format!("covers {component}"), covered);
+        }
+        for component in components.iter().filter(|one| !is_asked_for(&policy, request, one)) {
+            checks.skip(format!("covers {component}"), "yes, and nothing asks for it");
+        }
+        for name in ["nonce", "keyid"] {
+            let present = match input.string(name) {
+                Ok(Some(value)) => Ok(value),
+                Ok(None) => Err("missing"),
+                Err(_) => Err("not a String"),
+            };
+            checks.add(name, present);
+        }
+        let presented = KeyLocations::default().find(head.headers, head.target.query());
+        let key_id = input.string("keyid").ok().flatten().and_then(|id| id.parse::<KeyId>().ok());
+        let agrees = presented.and_then(|presented| presented.agrees_with(key_id.as_ref()));
+        let agrees = agrees.map(|()| "no other beside the signature").map_err(Refusal::from);
+        checks.add("credentials", agrees);
+        let created = match input.created() {
+            Ok(Some(created)) => created,
+            Ok(None) => {
+                checks.add("time", Err::<&str, _>("created is missing"));
+                return Ok(());
+            }
+            Err(malformed) => {
+                checks.add("time", Err::<&str, _>(malformed));
+                return Ok(());
+            }
+        };
+        let expires = input.expires().ok().flatten();
+        let latest = policy.max_age().saturating_add(policy.skew());
+        let window = format!(
+            "{}; accepted from {} s ahead to {} s ago",
+            show_time(created, expires, now),
+            policy.skew().as_secs(),
+            latest.as_secs(),
+        );
+        let held = policy.check_time(created, expires, now);
+        checks.add("time", if held.is_ok() { Ok(window) } else { Err(window) });
+        Ok(())
+    }
+
+    /// The key, the algorithm, the base, and the signature operation.
+    fn check_signature(
+        &self,
+        checks: &mut Checks,
+        judged: &Judged,
+        message: &Message<'_>,
+        signature: &LabelledSignature<'_>,
+    ) {
+        let (key, input) = (&judged.key, &signature.input);
+        let (named, publishable) = (input.string("keyid").ok().flatten(), key.publishable_key());
+        let names = named
+            .and_then(|text| text.parse::<KeyId>().ok())
+            .is_some_and(|id| id.names(&publishable));
+        match (self.policy, named) {
+            (_, Some(_)) if names => checks.add("key", Ok::<_, &str>(publishable)),
+            (PolicyName::Default, _) => {
+                let detail = format!("its keyid names another key than {publishable}");
+                checks.add("key", Err::<&str, _>(detail));
+            }
+            (PolicyName::None, _) => {
+                checks.skip("key", format!("{publishable}, whatever its keyid says"));
+            }
+        }
+        let algorithm = match input.string("alg") {
+            Ok(Some(name)) if name == key.algorithm().as_str() => Ok(name.to_owned()),
+            Ok(Some(name)) => Err(format!("{name}, and the key is for {}", key.algorithm())),
+            Ok(None) => Ok(format!("{}, by the key", key.algorithm())),
+            Err(malformed) => Err(malformed.text()),
+        };
+        checks.add("algorithm", algorithm);
+        let candidate = match Candidate::select(message, Some(input.label())) {
+            Ok(candidate) => candidate,
+            Err(rejection) => {
+                checks.add("signature base", Err::<&str, _>(rejection));
+                checks.skip("signature", "there is no base that it could be over");
+                return;
+            }
+        };
+        let base = candidate.signature_base();
+        let size =
+            format!("{} lines, {} bytes", base.as_str().lines().count(), base.as_str().len());
+        checks.add("signature base", Ok::<_, &str>(size));
+        let held = match key.verify(base.as_bytes(), &signature.signature) {
+            Ok(()) => Ok("holds over this base"),
+            Err(_) => Err("does not hold over this base with this key"),
+        };
+        checks.add("signature", held);
+    }
+}
+
+fn check_target(checks: &mut Checks, request: &Received<'_>) -> Result<(), Failure> {
+    let head = request.head;
+    checks.add("method", acceptable(head.method, request.version).map(|()| head.method));
+    let target = match head.target.query() {
+        Some(query) => format!("{}?{query}", head.target.path()),
+        None => head.target.path().to_owned(),
+    };
+    checks.add("target", head.target.check().map(|()| target).map_err(Rejection::from));
+    let origins = request.origins()?;
+    let origin = origins.resolve(request.uri, head.headers).map_err(Rejection::from);
+    checks.add("origin", origin);
+    Ok(())
+}
+
+fn is_asked_for(
+    policy: &countersign::Policy,
+    request: &Received<'_>,
+    component: &Component<'_>,
+) -> bool {
+    policy.required(request.head.headers, request.content()).contains(component)
+}
+
+fn skip_time(checks: &mut Checks, signature: &LabelledSignature<'_>, now: Timestamp) {
+    let created = signature.input.created().ok().flatten();
+    let expires = signature.input.expires().ok().flatten();
+    let when =
+        created.map_or_else(|| "no created".to_owned(), |created| show_time(created, expires, now));
+    checks.skip("time", format!("{when}; not asked for by --policy none"));
+}
+
+/// When it was made, and when it expires.
+fn show_time(created: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> String {
+    let made = match (now.since(created), created.since(now)) {
+        (Some(age), _) => format!("created {created}, {} s ago", age.as_secs()),
+        (None, Some(ahead)) => format!("created {created}, {} s ahead", ahead.as_secs()),
+        (None, None) => format!("created {created}"),
+    };
+    match expires {
+        Some(expires) => format!("{made}; expires {expires}"),
+        None => made,
+    }
+}
+
+fn check_digest(
+    checks: &mut Checks,
+    judged: &Judged,
+    message: &Message<'_>,
+    signature: &LabelledSignature<'_>,
+) {
+    let name = "digest of the content";
+    let components = signature.input.components().unwrap_or_default();
+    if !components.iter().any(|component| component.is_plain("content-digest")) {
+        return checks.skip(name, "not covered");
+    }
+    let body = judged.exchange.body();
+    let digest = match ContentDigest::from_headers(message.headers()) {
+        Ok(Some(digest)) => digest,
+        Ok(None) => return checks.add(name, Err::<&str, _>("Content-Digest is not there")),
+        Err(bad) => return checks.add(name, Err::<&str, _>(Rejection::from(bad))),
+    };
+    let mut check = digest.check();
+    check.update(body);
+    let matches = match check.finish() {
+        Ok(()) => Ok(format!("matches, {} bytes", body.len())),
+        Err(_) => Err(format!("the content has {}", ContentDigest::sha256(body))),
+    };
+    checks.add(name, matches);
+}

@@ -1,0 +1,193 @@
+use countersign::{
+    Component, Derived, KeyFile, Message, Origin, PrivateKey, RequestHead, ResponseHead,
+    SignatureParams, Target, sign,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use serde_json::Value;
+
+use crate::desk::Desk;
+
+const ARGUMENTS: [&str; 8] = [
+    "sign",
+    "--key",
+    "id.key",
+    "-H",
+    "Content-Type: application/json",
+    "-d",
+    "{\"item\":\"book\"}",
+    "https://api.example.com/v1/orders?expand=customer",
+];
+
+fn signed(desk: &Desk, format: &str) -> String {
+    desk.run(ARGUMENTS.iter().chain(&["--format", format])).done()
+}
+
+/// The names of the checks with this outcome.
+fn checks<'t>(told: &'t Value, outcome: &str) -> Vec<&'t str> {
+    let all = told["checks"].as_array().unwrap();
+    let with = all.iter().filter(|check| check["outcome"] == outcome);
+    with.map(|check| check["check"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
+    let (desk, publishable) = Desk::with_key();
+    let message = signed(&desk, "http");
+    let changes: [(&str, &str, &[&str]); 14] = [
+        ("", "", &[]),
+        ("POST ", "TRACE ", &["method", "signature"]),
+        ("/v1/orders", "/v1//orders", &["target", "signature"]),
+        ("Host: api", "Host: other.example\r\nHost: api", &["origin", "signature"]),
+        ("Signature: sig=:", "Signature: other=:", &["signature fields"]),
+        ("tag=\"countersign\"", "tag=\"other\"", &["selected by tag", "signature"]),
+        ("\"@path\" ", "", &["covers \"@path\"", "signature"]),
+        (" \"content-type\"", "", &["covers \"content-type\"", "signature"]),
+        (";created=1", ";created=2", &["time", "signature"]),
+        (";created=", ";x=1;created=", &["form", "signature"]),
+        ("keyid=\"pk_", "keyid=\"qk_", &["credentials", "key", "signature"]),
+        ("\"ed25519\"", "\"hmac-sha256\"", &["algorithm", "signature"]),
+        ("Content-Type: application/json", "X: y", &["form", "signature base"]),
+        ("book", "boot", &["digest of the content"]),
+    ];
+    let key = format!("X-Api-Key: {publishable}\r\n");
+    for (from, to, failed) in changes {
+        let mut message = message.replacen(from, to, 1);
+        if failed.contains(&"credentials") {
+            message = message.replacen("Content-Type", &format!("{key}Content-Type"), 1);
+        }
+        let run = |command: &[&str]| {
+            let fixed = ["--key", &publishable, "-"];
+            desk.run_with(command.iter().chain(&fixed), message.as_bytes())
+        };
+        let (explained, verified) = (run(&["explain", "--json"]), run(&["verify", "--json"]));
+        let told: Value = serde_json::from_str(&explained.stdout).unwrap();
+        assert_eq!(checks(&told, "failed"), failed, "{from} → {to}: {explained:?}");
+        assert_eq!(explained.code, verified.code);
+        let verdict: Value = serde_json::from_str(&verified.stdout).unwrap();
+        for (name, value) in verdict.as_object().unwrap() {
+            assert_eq!(told[name], *value, "{name}");
+        }
+        let text = run(&["explain"]);
+        let last = run(&["verify"]).stdout;
+        assert!(text.stdout.ends_with(&format!("\n\n{last}")), "{text:?}");
+    }
+}
+
+#[test]
+fn without_a_policy_the_signature_is_explained_alone() {
+    let (desk, publishable) = Desk::with_key();
+    let message = signed(&desk, "http").replace("\"book\"", "\"boot\"");
+    let arguments = ["explain", "--policy", "none", "--json", "--key", &publishable, "-"];
+    let outcome = desk.run_with(arguments, message.as_bytes());
+    assert_eq!(outcome.code, 3);
+    let told: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(checks(&told, "failed"), ["digest of the content"]);
+    assert_eq!(checks(&told, "skipped"), ["time", "replay"]);
+}
+
+#[test]
+fn the_first_line_that_differs_is_named() {
+    let (desk, publishable) = Desk::with_key();
+    let told: Value = serde_json::from_str(&signed(&desk, "json")).unwrap();
+    let fields = told["headers"].as_object().unwrap();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap()))
+        .collect();
+    let base = told["signature_base"].as_str().unwrap();
+    let message = format!(
+        "POST /v1/orders?expand=customer HTTP/1.1\r\nHost: api.example.com\r\n\
+         Content-Type: application/json\r\n{}\r\n{{\"item\":\"book\"}}",
+        fields.concat()
+    );
+    desk.write("message", message.replace("application/json", "text/plain"), 0o644);
+    desk.write("base", base, 0o644);
+    let explain = |more: &[&str], stdin: &str| {
+        let fixed = ["explain", "--key", &publishable, "message", "--expected"];
+        desk.run_with(fixed.iter().chain(more), stdin.as_bytes())
+    };
+    let text = explain(&["base"], "").stdout;
+    let expected = "line 6 is the first that differs: \"content-type\"\n  \
+                    here:     \"content-type\": text/plain\n  \
+                    expected: \"content-type\": application/json\n";
+    assert!(text.contains(expected), "{text}");
+    let json = explain(&["-", "--json"], base).stdout;
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["difference"]["line"], 6);
+    assert_eq!(told["difference"]["component"], "\"content-type\"");
+    desk.write("message", message, 0o644);
+    let text = explain(&["base"], "").done();
+    assert!(text.contains("\nthe bases are the same\n"), "{text}");
+    explain(&["none"], "").failed(1, "cannot read none", "a signature base");
+    desk.write("binary", b"\xff", 0o644);
+    explain(&["binary"], "").failed(1, "not text", "a signature base");
+    let twice = ["explain", "--key", &publishable, "--expected", "-", "-"];
+    desk.run_with(twice, desk.read("message").as_bytes()).failed(1, "can be stdin", "name files");
+}
+
+/// A response that answers a request, as files, signed by the key of the desk.
+fn answer(desk: &Desk) {
+    let key = KeyFile::parse(desk.read("id.key").as_bytes(), None).unwrap();
+    let key: PrivateKey = key.into_private().unwrap();
+    let request = "GET /v1/orders?page=2 HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+    desk.write("request", request, 0o644);
+    desk.write("other", request.replace("page=2", "page=3"), 0o644);
+    let (uri, origin) = (Uri::from_static("/v1/orders?page=2"), "https://api.example.com");
+    let (none, origin): (_, Origin) = (HeaderMap::new(), origin.parse().unwrap());
+    let head = RequestHead {
+        method: &Method::GET,
+        target: Target::origin_form(&uri),
+        origin: &origin,
+        headers: &none,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("text/plain"));
+    let response = ResponseHead { status: StatusCode::OK, headers: &headers };
+    let bound: [Component<'_>; 2] =
+        ["\"@method\";req", "\"@query\";req"].map(|text| text.parse().unwrap());
+    let mut components = vec![Component::from(Derived::Status)];
+    components.extend(bound);
+    let params = SignatureParams {
+        label: "sig",
+        components,
+        created: None,
+        expires: None,
+        nonce: None,
+        key_id: None,
+        algorithm: None,
+        tag: None,
+    };
+    let fields = sign(&Message::from(response).answering(head), &key, &params).unwrap();
+    fields.apply(&mut headers);
+    let mut text = "HTTP/1.1 200 OK\r\n".to_owned();
+    for (name, value) in &headers {
+        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    desk.write("response", text + "\r\nhello", 0o644);
+}
+
+#[test]
+fn a_response_is_verified_with_the_request_that_it_answers() {
+    let (desk, publishable) = Desk::with_key();
+    answer(&desk);
+    for command in ["verify", "explain"] {
+        let run = |more: &[&str]| {
+            let fixed = [command, "--policy", "none", "--key", &publishable];
+            desk.run(fixed.iter().chain(more))
+        };
+        run(&["--request", "request", "response"]).done();
+        let table: [(&[&str], &str); 2] = [
+            (&["--request", "other", "response"], "not verified: signature-invalid"),
+            (&["response"], "does not apply to this message"),
+        ];
+        for (arguments, said) in table {
+            let outcome = run(arguments);
+            assert_eq!(outcome.code, 3, "{outcome:?}");
+            assert!(outcome.stdout.contains(said), "{outcome:?}");
+        }
+        run(&["--request", "response", "response"]).failed(1, "names a response", "the request");
+        run(&["--request", "request", "request"]).failed(1, "for a response", "leave --request");
+        run(&["--request", "-", "-"]).failed(1, "empty", "HTTP/1.1");
+        run(&["--request", "none", "response"]).failed(1, "cannot read none", "HTTP/1.1");
+    }
+}
