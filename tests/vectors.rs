@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use countersign::{
-    BadDigest, Candidate, ContentDigest, FieldType, FieldTypes, KeyFile, Message, Origin,
-    PrivateKey, Rejection, RequestHead, ResponseHead, Target, VerifyingKey,
+    BadDigest, CONTENT_DIGEST, Candidate, ContentDigest, DigestAlgorithm, FieldType, FieldTypes,
+    KeyFile, Message, Origin, PrivateKey, REPR_DIGEST, Rejection, RequestHead, ResponseHead,
+    Target, VerifyingKey, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use toml::{Table, Value};
@@ -23,6 +24,9 @@ fn text<'v>(vector: &'v Value, name: &str) -> &'v str {
 
 /// Fields of the RFC's examples that no registry knows.
 const FIELD_TYPES: FieldTypes<'_> = FieldTypes::with(&[("example-dict", FieldType::Dictionary)]);
+
+const DIGEST_FIELDS: [HeaderName; 2] = [CONTENT_DIGEST, REPR_DIGEST];
+const WANT_FIELDS: [HeaderName; 2] = [WANT_CONTENT_DIGEST, WANT_REPR_DIGEST];
 
 /// A message as text: the head with LF line ends, an empty line, the content.
 struct MessageText {
@@ -192,28 +196,48 @@ fn flip_every_bit(candidate: &Candidate, key: &VerifyingKey, signature: &[u8], i
 #[test]
 fn every_digest_of_the_rfc_is_checked_and_what_is_insecure_never_counts() {
     let vectors = vectors();
-    for vector in list(&vectors, "digests") {
+    let digests = list(&vectors, "digests");
+    assert_eq!(digests.len(), 13);
+    for (vector, name) in digests.iter().flat_map(|one| DIGEST_FIELDS.map(|name| (one, name))) {
         let (id, field) = (text(vector, "id"), text(vector, "field"));
-        let mut headers = HeaderMap::new();
-        headers.insert("content-digest", field.parse().unwrap());
-        let digest = ContentDigest::from_headers(&headers);
+        let headers = HeaderMap::from_iter([(name.clone(), field.parse().unwrap())]);
+        let digest = ContentDigest::from_field(&headers, &name);
+        let algorithm = text(vector, "alg").parse::<DigestAlgorithm>();
         if text(vector, "status") != "Active" {
             assert_eq!(digest.unwrap_err(), BadDigest::Unsupported, "{id}");
+            assert!(algorithm.is_err(), "{id}");
             continue;
         }
         let content = text(vector, "content").as_bytes();
-        let holds = |content: &[u8]| {
-            let mut check = digest.unwrap().unwrap().check();
+        let holds = |digest: ContentDigest, content: &[u8]| {
+            let mut check = digest.check();
             content.chunks(7).for_each(|piece| check.update(piece));
             check.finish().is_ok()
         };
-        assert!(holds(content), "{id}");
-        assert!(!holds(&[content, b" "].concat()), "{id}");
-        let made = match text(vector, "alg") {
-            "sha-256" => ContentDigest::sha256(content),
-            _ => ContentDigest::sha512(content),
-        };
+        let (read, changed) = (digest.unwrap().unwrap(), [content, b" "].concat());
+        assert!(holds(read, content) && !holds(read, &changed), "{id}");
+        let made = ContentDigest::new(algorithm.unwrap(), content);
         assert_eq!(made.to_header().unwrap(), field, "{id}");
+        let both = made.and(DigestAlgorithm::Sha256, content).and(DigestAlgorithm::Sha512, content);
+        assert!(both.to_string().contains(field), "{id}");
+        assert!(holds(both, content) && !holds(both, &changed), "{id}");
+    }
+}
+
+#[test]
+fn digests_are_wanted_in_the_order_that_the_rfc_gives() {
+    let vectors = vectors();
+    let wanted = list(&vectors, "want_digest");
+    assert_eq!(wanted.len(), 2);
+    for (vector, name) in wanted.iter().flat_map(|one| WANT_FIELDS.map(|name| (one, name))) {
+        let field = text(vector, "field");
+        let headers = HeaderMap::from_iter([(name.clone(), field.parse().unwrap())]);
+        let want = WantDigest::from_field(&headers, &name).unwrap().unwrap();
+        let order: Vec<_> = want.preferred().into_iter().map(DigestAlgorithm::as_str).collect();
+        let expected = list(vector.as_table().unwrap(), "order").iter();
+        let expected: Vec<_> = expected.map(|one| one.as_str().unwrap()).collect();
+        assert_eq!(order, expected, "{field}");
+        assert_eq!(want.to_string(), field);
     }
 }
 

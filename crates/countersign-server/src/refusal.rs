@@ -1,14 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use countersign::{BadPresented, Code, Content, Policy, Rejection, Timestamp};
+use countersign::{
+    BadPresented, Code, Content, Policy, Rejection, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const ACCEPT_SIGNATURE: header::HeaderName = header::HeaderName::from_static("accept-signature");
-const WANT_CONTENT_DIGEST: header::HeaderName =
-    header::HeaderName::from_static("want-content-digest");
 const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 
 /// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
@@ -209,8 +209,8 @@ pub(crate) fn answer<B: From<Bytes>>(
             headers.extend(http_date(circumstances.now).map(|date| (header::DATE, date)));
         }
         Code::DigestUnsupported => {
-            let wanted = HeaderValue::from_static("sha-256=10, sha-512=5");
-            headers.insert(WANT_CONTENT_DIGEST, wanted);
+            let wanted = WantDigest::accepted().to_header().ok();
+            headers.extend(wanted.map(|wanted| (WANT_CONTENT_DIGEST, wanted)));
         }
         Code::MethodNotAllowed => {
             let methods = METHODS.map(|method| method.to_string()).join(", ");

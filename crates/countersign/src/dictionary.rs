@@ -23,6 +23,23 @@ impl<'m> Lines<'m> {
     }
 }
 
+/// The members of a field of at most `bytes`, as [`members`] has them. `None` if there is no such field.
+pub(crate) fn read<'m>(
+    headers: &'m HeaderMap,
+    name: &HeaderName,
+    most: usize,
+    bytes: usize,
+) -> Result<Option<Vec<(&'m str, &'m str)>>, Malformed> {
+    let lines = Lines::of(headers, name);
+    if lines.are_none() {
+        return Ok(None);
+    }
+    if lines.size() > bytes {
+        return Err(Malformed::TooLong);
+    }
+    members(lines, most).map(Some)
+}
+
 /// The members of a Dictionary, each as its key and its whole raw text `key=value`.
 ///
 /// A comma outside strings separates members wherever the Dictionary is well formed. Whoever parses the pieces refuses

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, fmt};
+use std::{convert::Infallible, fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,26 +16,68 @@ use crate::{
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-const MAX_MEMBERS: usize = 16;
-/// Room for every algorithm there is, several times.
-const MAX_FIELD: usize = 2 * 1024;
+/// The name of the `Repr-Digest` field (RFC 9530 §3): its digests are of the selected representation, which is the
+/// content wherever that is all of it.
+pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
-/// The digests of a message's content, of the algorithms that count: `sha-256` and `sha-512` (RFC 9530 §5).
+pub(crate) const MAX_MEMBERS: usize = 16;
+/// Room for every algorithm there is, several times.
+pub(crate) const MAX_FIELD: usize = 2 * 1024;
+
+/// A digest algorithm that counts: what is not in the registry as active (RFC 9530 §7.2) can be forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DigestAlgorithm {
+    /// `sha-256`.
+    Sha256,
+    /// `sha-512`.
+    Sha512,
+}
+
+impl DigestAlgorithm {
+    /// The key in a digest field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha-256",
+            Self::Sha512 => "sha-512",
+        }
+    }
+}
+
+impl fmt::Display for DigestAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DigestAlgorithm {
+    type Err = BadDigest;
+
+    fn from_str(key: &str) -> Result<Self, BadDigest> {
+        match key {
+            "sha-256" => Ok(Self::Sha256),
+            "sha-512" => Ok(Self::Sha512),
+            _ => Err(BadDigest::Unsupported),
+        }
+    }
+}
+
+/// The digests in a `Content-Digest` or `Repr-Digest` field, of the algorithms that count: `sha-256` and `sha-512`
+/// (RFC 9530 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest {
     sha256: Option<[u8; 32]>,
     sha512: Option<[u8; 64]>,
 }
 
-/// Why a `Content-Digest` field says nothing about the content.
+/// Why a digest field says nothing about the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadDigest {
     /// Not a Dictionary of Byte Sequences, a key that occurs twice, a digest of the wrong length, or more than 2 KiB.
-    #[error("Content-Digest is not a dictionary of digests, each once and of its proper length")]
+    #[error("the digest field is no dictionary of digests, each once and of its proper length")]
     Malformed,
     /// Only algorithms that anyone can find collisions for, or that are not known here.
-    #[error("Content-Digest has neither sha-256 nor sha-512")]
+    #[error("the digest field has neither sha-256 nor sha-512")]
     Unsupported,
 }
 
@@ -55,22 +97,39 @@ impl ContentDigest {
         Self { sha256: None, sha512: Some(Sha512::digest(content).into()) }
     }
 
+    /// The digest of `content` by one algorithm.
+    pub fn new(algorithm: DigestAlgorithm, content: &[u8]) -> Self {
+        match algorithm {
+            DigestAlgorithm::Sha256 => Self::sha256(content),
+            DigestAlgorithm::Sha512 => Self::sha512(content),
+        }
+    }
+
+    /// Beside what there is, the digest of the same content by another algorithm.
+    pub fn and(self, algorithm: DigestAlgorithm, content: &[u8]) -> Self {
+        let other = Self::new(algorithm, content);
+        Self { sha256: other.sha256.or(self.sha256), sha512: other.sha512.or(self.sha512) }
+    }
+
     /// The digests in the `Content-Digest` field; `None` if there is no such field.
+    ///
+    /// # Errors
+    ///
+    /// As [`ContentDigest::from_field`].
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BadDigest> {
+        Self::from_field(headers, &CONTENT_DIGEST)
+    }
+
+    /// The digests in the field of this name, [`CONTENT_DIGEST`] or [`REPR_DIGEST`]; `None` if there is no such field.
     ///
     /// Algorithms other than `sha-256` and `sha-512` are ignored beside one of these.
     ///
     /// # Errors
     ///
     /// [`BadDigest`].
-    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BadDigest> {
-        let lines = Lines::of(headers, &CONTENT_DIGEST);
-        if lines.are_none() {
-            return Ok(None);
-        }
-        if lines.size() > MAX_FIELD {
-            return Err(BadDigest::Malformed);
-        }
-        let members = dictionary::members(lines, MAX_MEMBERS).map_err(|_| BadDigest::Malformed)?;
+    pub fn from_field(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, BadDigest> {
+        let members = dictionary::read(headers, name, MAX_MEMBERS, MAX_FIELD);
+        let Some(members) = members.map_err(|_| BadDigest::Malformed)? else { return Ok(None) };
         let mut digest = Self { sha256: None, sha512: None };
         for (key, raw) in members {
             let bytes = match canonical::bytes(raw) {
@@ -81,10 +140,14 @@ impl ContentDigest {
                     .ok_or(BadDigest::Malformed)?,
             };
             let wrong_length = |_| BadDigest::Malformed;
-            match key {
-                "sha-256" => digest.sha256 = Some(bytes.try_into().map_err(wrong_length)?),
-                "sha-512" => digest.sha512 = Some(bytes.try_into().map_err(wrong_length)?),
-                _ => {}
+            match key.parse() {
+                Ok(DigestAlgorithm::Sha256) => {
+                    digest.sha256 = Some(bytes.try_into().map_err(wrong_length)?);
+                }
+                Ok(DigestAlgorithm::Sha512) => {
+                    digest.sha512 = Some(bytes.try_into().map_err(wrong_length)?);
+                }
+                Err(_) => {}
             }
         }
         match digest {
@@ -93,7 +156,7 @@ impl ContentDigest {
         }
     }
 
-    /// The value of the `Content-Digest` field.
+    /// The value of the field.
     ///
     /// # Errors
     ///
@@ -232,6 +295,21 @@ mod tests {
         let both = format!("{SHA256}, {SHA512}");
         assert_eq!(read(std::slice::from_ref(&both)).unwrap().unwrap().to_string(), both);
         assert_eq!(read(&[]), Ok(None));
+    }
+
+    #[test]
+    fn several_are_made_at_once_for_either_field() {
+        use DigestAlgorithm::{Sha256, Sha512};
+        let both = format!("{SHA256}, {SHA512}");
+        for (first, second) in [(Sha256, Sha512), (Sha512, Sha256)] {
+            let made = ContentDigest::new(first, CONTENT).and(second, CONTENT);
+            assert_eq!(made.to_string(), both);
+            let headers = HeaderMap::from_iter([(REPR_DIGEST, made.to_header().unwrap())]);
+            assert_eq!(ContentDigest::from_field(&headers, &REPR_DIGEST), Ok(Some(made)));
+            assert_eq!(ContentDigest::from_headers(&headers), Ok(None), "of the other field");
+        }
+        assert_eq!(ContentDigest::sha256(CONTENT).and(Sha256, CONTENT).to_string(), SHA256);
+        assert!("md5".parse::<DigestAlgorithm>().is_err());
     }
 
     #[test]

@@ -54,10 +54,14 @@ mod structured_field;
 mod target;
 mod timestamp;
 mod verify;
+mod want_digest;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use component::{BadComponent, Component, Derived};
-pub use digest::{BadDigest, CONTENT_DIGEST, ContentDigest, DigestCheck, DigestMismatch};
+pub use digest::{
+    BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
+    REPR_DIGEST,
+};
 pub use field_type::{FieldType, FieldTypes};
 pub use key::{
     BadSignature, Brand, KeyError, KeyFile, KeyId, Passphrase, PrivateKey, ProvenKey,
@@ -75,3 +79,4 @@ pub use signature_input::{LabelledSignature, SignatureInput};
 pub use target::{BadTarget, Target};
 pub use timestamp::Timestamp;
 pub use verify::{Authentic, Candidate, Claimed, ContentCheck, Intact, Unverified};
+pub use want_digest::{BadWant, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest};

@@ -320,6 +320,8 @@ pub enum Malformed {
     TooLong,
     #[error("a signature label or digest algorithm occurs twice")]
     DuplicateKey,
+    #[error("a field is longer than anything that it could have to say")]
+    TooLong,
     #[error("there are more than 8 signature labels")]
     TooManyMembers,
     #[error("Signature-Input and Signature do not have the same labels")]
