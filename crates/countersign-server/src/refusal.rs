@@ -2,13 +2,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    BadPresented, Code, Content, Policy, Rejection, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, BadPresented, Code, Content, Policy, Rejection, Timestamp,
+    WANT_CONTENT_DIGEST, WantDigest,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-const ACCEPT_SIGNATURE: header::HeaderName = header::HeaderName::from_static("accept-signature");
 const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 
 /// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
@@ -201,7 +201,7 @@ pub(crate) fn answer<B: From<Bytes>>(
         headers.insert(header::WWW_AUTHENTICATE, challenge);
         let policy = circumstances.policy.as_deref();
         let wanted = policy.map(|policy| policy.accept_signature(asked, circumstances.content));
-        let wanted = wanted.and_then(|wanted| HeaderValue::try_from(wanted).ok());
+        let wanted = wanted.and_then(|wanted| wanted.to_header().ok());
         headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
     }
     match code {

@@ -218,14 +218,8 @@ impl<'a> Component<'a> {
             text.push(';');
             text.push_str(parameter.key());
             if let Parameter::Key(value) | Parameter::Name(value) = parameter {
-                text.push_str("=\"");
-                for character in value.chars() {
-                    if matches!(character, '"' | '\\') {
-                        text.push('\\');
-                    }
-                    text.push(character);
-                }
-                text.push('"');
+                text.push('=');
+                write_string(text, value);
             }
         }
     }
@@ -272,6 +266,18 @@ impl<'a> Component<'a> {
             Name::Derived(derived) => derived.as_str(),
         }
     }
+}
+
+/// Writes a text that is known to be one of a String as RFC 9651 §4.1.6 serialises it.
+pub(crate) fn write_string(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text.push('"');
 }
 
 impl From<Derived> for Component<'_> {
@@ -327,7 +333,7 @@ impl FromStr for Component<'static> {
 }
 
 impl Component<'_> {
-    fn into_owned(self) -> Component<'static> {
+    pub(crate) fn into_owned(self) -> Component<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         Component {
             name: match self.name {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::{
     Malformed, canonical,
-    dictionary::{self, Lines},
+    dictionary,
 };
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).

@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod accept_signature;
 mod algorithm;
 mod canonical;
 mod component;
@@ -56,6 +57,7 @@ mod timestamp;
 mod verify;
 mod want_digest;
 
+pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{

@@ -3,11 +3,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 
 use crate::{
-    Component, Derived, Malformed, Nonce, Stale, Timestamp, Unmet,
-    component::Form,
-    digest::CONTENT_DIGEST,
-    message::BoundTo,
-    signature_input::{SignatureInput, write_components},
+    AcceptSignature, Component, Derived, Malformed, Nonce, Stale, Timestamp, Unmet,
+    component::Form, digest::CONTENT_DIGEST, message::BoundTo, signature_input::SignatureInput,
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -171,15 +168,10 @@ impl Policy {
         components
     }
 
-    /// The value of an `Accept-Signature` field (RFC 9421 §5.1) that asks for what this policy wants, for a request
-    /// with these header fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
-    pub fn accept_signature(&self, headers: &HeaderMap, content: Content) -> String {
-        let mut text = "sig=".to_owned();
-        write_components(&mut text, &self.required(headers, content));
-        // The tag was checked to be a String without anything to escape but quotes and backslashes.
-        let tag = self.tag.replace('\\', "\\\\").replace('"', "\\\"");
-        text.push_str(&format!(";created;tag=\"{tag}\""));
-        text
+    /// What to ask for in an `Accept-Signature` field (RFC 9421 §5.1) of the answer to a request with these header
+    /// fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
+    pub fn accept_signature(&self, headers: &HeaderMap, content: Content) -> AcceptSignature<'_> {
+        AcceptSignature::of_policy(self.required(headers, content), &self.tag)
     }
 
     /// Coverage and parameters.
@@ -330,7 +322,8 @@ mod tests {
         headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
         let always = r#"sig=("@method" "@authority" "@path" "@query" "content-type""#;
         let policy = Policy::default().cover_when_present([header::CONTENT_TYPE, header::RANGE]);
-        let asked = |policy: &Policy, content| policy.accept_signature(&headers, content);
+        let asked =
+            |policy: &Policy, content| policy.accept_signature(&headers, content).to_string();
         let end = r#");created;tag="countersign""#;
         assert_eq!(asked(&policy, Content::Absent), format!("{always}{end}"));
         let present = asked(&policy, Content::Present);

@@ -16,7 +16,8 @@ use crate::{
 pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
-const MAX_LABELS: usize = 8;
+pub(crate) const MAX_LABELS: usize = 8;
+pub(crate) const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
 pub(crate) const MAX_COMPONENTS: usize = 32;
 
 /// One member of `Signature-Input` (RFC 9421 §4.1): what a signature covers, and its parameters.

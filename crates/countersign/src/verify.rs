@@ -5,9 +5,8 @@ use crate::{
     digest::CONTENT_DIGEST,
     policy::{Covered, Judged},
     signature_base::Repeated,
+    signature_input::MAX_SIGNATURE_FIELDS,
 };
-
-const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
 
 /// A signature beside the base that it should be over. Nothing of it is trusted yet, and no policy has seen it.
 ///
