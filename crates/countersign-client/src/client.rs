@@ -7,8 +7,8 @@ use std::{
 };
 
 use countersign::{
-    Code, KeyError, KeyFile, Nonce, Origin, Passphrase, PrivateKey, PublishableKey, RequestHead,
-    Scheme, Signer, Target, Timestamp,
+    AcceptSignature, Code, Component, KeyError, KeyFile, Nonce, Origin, Passphrase, PrivateKey,
+    PublishableKey, RequestHead, Scheme, Signer, Target, Timestamp,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
@@ -143,7 +143,16 @@ impl Client {
     }
 
     /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
-    pub(crate) fn sign(&self, mut request: Request) -> Result<Attempt, Error> {
+    pub(crate) fn sign(&self, request: Request) -> Result<Attempt, Error> {
+        self.sign_covering(&[], request)
+    }
+
+    /// As [`Client::sign`], and covers `more` beside all that is covered anyway.
+    fn sign_covering(
+        &self,
+        more: &[Component<'_>],
+        mut request: Request,
+    ) -> Result<Attempt, Error> {
         for name in self.headers.keys() {
             if !request.headers().contains_key(name) {
                 for value in self.headers.get_all(name) {
@@ -172,7 +181,7 @@ impl Client {
             headers: request.headers(),
         };
         let (nonce, signed) = (Nonce::from_random(random), self.clock.now(&origin));
-        let fields = self.signer.sign(&head, content, signed.time, &nonce)?;
+        let fields = self.signer.sign_covering(more, &head, content, signed.time, &nonce)?;
         fields.apply(request.headers_mut());
         Ok(Attempt { request, origin, signed })
     }
@@ -183,19 +192,36 @@ impl Client {
         let mut attempt = self.sign(again(&request)?)?;
         let mut redirects = 0;
         let mut corrected = Followed::No;
+        let mut more = Vec::new();
         loop {
             let Attempt { request: signed_request, origin, signed } = attempt;
             let mut response = self.http.execute(signed_request).await?;
-            if response.status() == StatusCode::UNAUTHORIZED && corrected == Followed::No {
+            let can_do_more = corrected == Followed::No || more.is_empty();
+            if response.status() == StatusCode::UNAUTHORIZED && can_do_more {
                 let refusal;
                 (refusal, response) = peek(response).await;
-                let stale = refusal.is_some_and(|refusal| refusal.code == Code::SignatureStale);
-                // A server that says when to come back has another reason than a clock.
-                if stale && !response.headers().contains_key(header::RETRY_AFTER) {
-                    corrected = self.clock.follow(&origin, response.headers(), signed);
-                }
-                if corrected == Followed::Yes {
-                    attempt = self.sign(again(&request)?)?;
+                let other = match refusal.map(|refusal| refusal.code) {
+                    // A server that says when to come back has another reason than a clock.
+                    Some(Code::SignatureStale)
+                        if corrected == Followed::No
+                            && !response.headers().contains_key(header::RETRY_AFTER) =>
+                    {
+                        corrected = self.clock.follow(&origin, response.headers(), signed);
+                        corrected == Followed::Yes
+                    }
+                    Some(Code::SignaturePolicy | Code::SignatureRequired) if more.is_empty() => {
+                        more = self.asked_beyond(response.headers());
+                        !more.is_empty()
+                    }
+                    _ => false,
+                };
+                if other {
+                    attempt = match self.sign_covering(&more, again(&request)?) {
+                        Ok(attempt) => attempt,
+                        // What is to be covered is not in the request: the caller sees the refusal.
+                        Err(Error::Sign(_)) => return Ok(response),
+                        Err(error) => return Err(error),
+                    };
                     continue;
                 }
             }
@@ -205,7 +231,7 @@ impl Client {
             };
             let mut next = again(&request)?;
             *next.url_mut() = url;
-            attempt = match self.sign(again(&next)?) {
+            attempt = match self.sign_covering(&more, again(&next)?) {
                 Ok(attempt) => attempt,
                 // Where it leads no signed request can go. That is for the caller to see, as with other such redirects.
                 Err(Error::Sign(_) | Error::Url(_) | Error::Target(_)) => return Ok(response),
@@ -214,6 +240,13 @@ impl Client {
             request = next;
             redirects = redirects.saturating_add(1);
         }
+    }
+
+    /// What a server asks to be covered beside what is covered anyway, under our tag and of our key.
+    fn asked_beyond(&self, headers: &HeaderMap) -> Vec<Component<'static>> {
+        let asked = AcceptSignature::all(headers).unwrap_or_default();
+        let mut ours = asked.iter().filter_map(|asked| self.signer.asked_beyond(asked).ok());
+        ours.next().unwrap_or_default()
     }
 }
 

@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{KeyRef, StringRef};
 
 use crate::{
-    Algorithm, BadBase, BadPolicy, Component, ContentDigest, Message, Nonce, PrivateKey,
-    RequestHead, SignatureBase, SignatureInput, Timestamp,
+    AcceptSignature, Algorithm, BadBase, BadPolicy, Component, ContentDigest, Message, Nonce,
+    PrivateKey, RequestHead, SignatureBase, SignatureInput, Timestamp, Unmeetable,
     digest::CONTENT_DIGEST,
     policy,
     signature_base::Repeated,
@@ -166,6 +166,7 @@ fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
 #[derive(Debug)]
 pub struct Signer {
     key: PrivateKey,
+    tag: Box<str>,
     /// The end of the signature parameters, from the quote behind the nonce on: it is the same for all requests.
     named: String,
     when_present: Vec<HeaderName>,
@@ -175,7 +176,7 @@ impl Signer {
     /// A signer with this key, under the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
         let named = named(&key, policy::TAG);
-        Self { key, named, when_present: policy::when_present() }
+        Self { key, tag: policy::TAG.into(), named, when_present: policy::when_present() }
     }
 
     /// The tag that the server selects its signatures by. Default: `countersign`.
@@ -188,6 +189,7 @@ impl Signer {
             return Err(BadPolicy::Tag);
         }
         self.named = named(&self.key, tag);
+        self.tag = tag.into();
         Ok(self)
     }
 
@@ -202,6 +204,33 @@ impl Signer {
         self.key.publishable_key()
     }
 
+    /// What `asked` wants covered and [`Signer::sign`] does not cover anyway, for [`Signer::sign_covering`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unmeetable`]: it is asked of another key or under another tag, or with a nonce or an expiry, which this signer
+    /// does not take from others. What the request does not have is noticed when it is signed.
+    pub fn asked_beyond<'a>(
+        &self,
+        asked: &AcceptSignature<'a>,
+    ) -> Result<Vec<Component<'a>>, Unmeetable> {
+        asked.suits(&self.key)?;
+        if asked.tag() != Some(&*self.tag) {
+            return Err(Unmeetable::Tag);
+        }
+        if asked.nonce().is_some() {
+            return Err(Unmeetable::Nonce);
+        }
+        if asked.asks_for_expiry() {
+            return Err(Unmeetable::Expires);
+        }
+        let fields = self.when_present.iter().map(Component::field);
+        let covered: Vec<_> =
+            policy::ALWAYS.into_iter().map(Component::from).chain(fields).collect();
+        let beyond = asked.components().iter().filter(|component| !covered.contains(component));
+        Ok(beyond.cloned().collect())
+    }
+
     /// Signs `request` with this content. [`SignedFields::apply`] adds what came of it.
     ///
     /// Every attempt needs a `nonce` of its own, from [`Nonce::from_random`].
@@ -211,6 +240,22 @@ impl Signer {
     /// [`SignError`]; among them a target that servers refuse, so that it is known before it is sent.
     pub fn sign(
         &self,
+        request: &RequestHead<'_>,
+        content: &[u8],
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<SignedFields, SignError> {
+        self.sign_covering(&[], request, content, created, nonce)
+    }
+
+    /// As [`Signer::sign`], and covers `more` beside all that is covered anyway.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::sign`]; also [`SignError::Base`] if the request does not have one of them.
+    pub fn sign_covering(
+        &self,
+        more: &[Component<'_>],
         request: &RequestHead<'_>,
         content: &[u8],
         created: Timestamp,
@@ -239,6 +284,11 @@ impl Signer {
                 return Err(SignError::RepeatedField(field.clone()));
             }
             components.push(Component::field(field));
+        }
+        for component in more {
+            if !components.contains(component) {
+                components.push(component.clone());
+            }
         }
         let mut signature_params = String::with_capacity(320);
         write_components(&mut signature_params, &components);

@@ -8,8 +8,8 @@
 )]
 
 use countersign::{
-    Claim, Code, Content, ContentDigest, Nonce, Origin, Policy, PrivateKey, Rejection, RequestHead,
-    SignedFields, Signer, Target, Timestamp, Unverified,
+    Claim, Code, Component, Content, ContentDigest, Nonce, Origin, Policy, PrivateKey, Rejection,
+    RequestHead, SignError, SignedFields, Signer, Target, Timestamp, Unmeetable, Unverified,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
@@ -514,6 +514,35 @@ fn a_claim_that_is_not_fresh_ends_the_request() {
         let authentic = unverified.unwrap().unwrap().verify(&key().verifying_key()).unwrap();
         assert_eq!(authentic.redeem(claim).unwrap_err().code(), expected);
     }
+}
+
+#[test]
+fn what_a_policy_asks_for_is_what_a_signer_then_covers() {
+    let tenant = HeaderName::from_static("x-tenant");
+    let policy = Policy::default().cover_when_present([tenant.clone()]);
+    let mut request = Request::unsigned();
+    request.headers.insert(tenant, HeaderValue::from_static("t1"));
+    let (signer, nonce) = (Signer::new(key()), Nonce::from_random([9; 16]));
+    let sign = |request: &Request, more: &[Component<'_>]| {
+        let mut signed = request.clone();
+        let fields = signer.sign_covering(more, &request.head(), &request.body, NOW, &nonce);
+        fields.map(|fields| {
+            fields.apply(&mut signed.headers);
+            signed
+        })
+    };
+    let plain = sign(&request, &[]).unwrap();
+    assert!(plain.check_with(&policy, NOW).is_err());
+    let asked = policy.accept_signature(&request.headers, Content::Present);
+    let more = signer.asked_beyond(&asked).unwrap();
+    assert_eq!(more, ["x-tenant".parse().unwrap()]);
+    assert_eq!(sign(&request, &more).unwrap().check_with(&policy, NOW), Ok(()));
+    request.headers.remove("x-tenant");
+    assert!(matches!(sign(&request, &more), Err(SignError::Base(_))), "it is not there");
+    assert!(sign(&request, &[r#""@method";req"#.parse().unwrap()]).is_err());
+    let other = Policy::default().tag("other").unwrap();
+    let asked = other.accept_signature(&request.headers, Content::Present);
+    assert_eq!(signer.asked_beyond(&asked), Err(Unmeetable::Tag));
 }
 
 #[test]

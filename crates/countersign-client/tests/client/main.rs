@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod clock;
+mod coverage;
 #[cfg(unix)]
 mod key_files;
 mod redirects;
