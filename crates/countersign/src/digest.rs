@@ -8,10 +8,7 @@ use sfv::{
 };
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::{
-    Malformed, canonical,
-    dictionary,
-};
+use crate::{Malformed, canonical, dictionary};
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");

@@ -316,11 +316,9 @@ impl From<DigestMismatch> for Rejection {
 pub enum Malformed {
     #[error("a signature field is not a structured-field dictionary in printable ASCII")]
     NotADictionary,
-    #[error("they are larger than 8 KiB")]
-    TooLong,
     #[error("a signature label or digest algorithm occurs twice")]
     DuplicateKey,
-    #[error("a field is longer than anything that it could have to say")]
+    #[error("they are longer than what they could have to say")]
     TooLong,
     #[error("there are more than 8 signature labels")]
     TooManyMembers,

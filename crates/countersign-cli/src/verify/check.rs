@@ -193,7 +193,7 @@ impl Verify {
         let policy = self.policy()?;
         let (head, input) = (request.head, &signature.input);
         match Unverified::parse(head, request.content(), &policy, now) {
-            Err(rejection @ (Rejection::Malformed(_) | Rejection::TooLarge)) => {
+            Err(rejection @ Rejection::Malformed(_)) => {
                 checks.add("form", Err::<&str, _>(rejection));
             }
             // It is of the signature with the tag, and there is none.
