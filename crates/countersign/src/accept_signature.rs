@@ -222,6 +222,7 @@ impl fmt::Display for AcceptSignature<'_> {
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::{Origin, RequestHead, Target, component::BadComponent, sign};
@@ -329,5 +330,20 @@ mod tests {
         let asked = read("sig=();expires").unwrap().remove(0);
         let later = asked.signature_params(&message, &key, now, Some(now)).unwrap();
         assert_eq!(later.expires, Some(now));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_printed_as_it_would_be_read_again(
+            list in "[ -~]{0,60}",
+            parameters in "(;(created|expires|tag=\"[ -~]{0,9}\"|nonce=\"[a-z]{0,9}\"|x)){0,4}",
+        ) {
+            for field in [format!("sig=({list}){parameters}"), format!("sig=(\"@path\"){parameters}")] {
+                if let Ok(asked) = read(&field) {
+                    let printed: Vec<_> = asked.iter().map(ToString::to_string).collect();
+                    prop_assert_eq!(read(&printed.join(", ")), Ok(asked));
+                }
+            }
+        }
     }
 }

@@ -91,7 +91,8 @@ pub fn sign(
     let label = KeyRef::from_str(params.label).map_err(|_| SignError::Parameter("label"))?;
     refuse_label(message.headers(), label)?;
     let signature_params = signature_params(params)?;
-    sign_base(message, key, label, &params.components, &signature_params)
+    let components = &params.components;
+    sign_base(message, key, label, components, &signature_params, Repeated::Joined)
 }
 
 fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
@@ -108,8 +109,9 @@ fn sign_base(
     label: &KeyRef,
     components: &[Component<'_>],
     signature_params: &str,
+    repeated: Repeated,
 ) -> Result<SignatureFields, SignError> {
-    let base = SignatureBase::new(message, components, signature_params, Repeated::Joined)?;
+    let base = SignatureBase::new(message, components, signature_params, repeated)?;
     let signature = key.sign(base.as_bytes());
     let label = label.as_str();
     let mut input = String::with_capacity(signature_params.len().saturating_add(16));
@@ -252,7 +254,7 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// As [`Signer::sign`]; also [`SignError::Base`] if the request does not have one of them.
+    /// As [`Signer::sign`]; also [`SignError::Base`] if the request does not have one of them, or on several lines.
     pub fn sign_covering(
         &self,
         more: &[Component<'_>],
@@ -300,7 +302,10 @@ impl Signer {
         let message = Message::from(*request).with_content_digest(content_digest.as_ref());
         let label = KeyRef::constant("sig");
         refuse_label(headers, label)?;
-        let signature = sign_base(&message, &self.key, label, &components, &signature_params)?;
+        // What is on several lines is refused by servers, also where it is covered because they asked.
+        let repeated = Repeated::Refused;
+        let signature =
+            sign_base(&message, &self.key, label, &components, &signature_params, repeated)?;
         Ok(SignedFields { content_digest, signature })
     }
 }

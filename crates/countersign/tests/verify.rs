@@ -537,6 +537,8 @@ fn what_a_policy_asks_for_is_what_a_signer_then_covers() {
     let more = signer.asked_beyond(&asked).unwrap();
     assert_eq!(more, ["x-tenant".parse().unwrap()]);
     assert_eq!(sign(&request, &more).unwrap().check_with(&policy, NOW), Ok(()));
+    request.headers.append("x-tenant", HeaderValue::from_static("t2"));
+    assert!(matches!(sign(&request, &more), Err(SignError::Base(_))), "it is there twice");
     request.headers.remove("x-tenant");
     assert!(matches!(sign(&request, &more), Err(SignError::Base(_))), "it is not there");
     assert!(sign(&request, &[r#""@method";req"#.parse().unwrap()]).is_err());
