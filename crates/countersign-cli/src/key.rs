@@ -39,11 +39,15 @@ enum Command {
     /// Shows a key
     Show {
         /// Its publishable key, or its JWK thumbprint
+        // A thumbprint is base64url, which can begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         key: String,
     },
     /// Revokes a key for ever: servers refuse it within 5 s
     Revoke {
         /// Its publishable key, or its JWK thumbprint
+        // A thumbprint is base64url, which can begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         key: String,
     },
 }

@@ -1,5 +1,6 @@
 use std::{fs, os::unix::process::CommandExt as _};
 
+use countersign::{KeyId, PrivateKey, ProvenKey};
 use sqlx::{Connection, SqliteConnection};
 
 use crate::desk::Desk;
@@ -25,7 +26,8 @@ fn an_application_goes_from_added_to_removed() {
     assert!(listed.contains(&key) && listed.contains("laptop") && listed.contains("active"));
     let shown = json(&desk.run(["key", "show", &key, "--json"]).done());
     assert_eq!(shown["label"], "laptop");
-    let by_thumbprint = desk.run(["key", "show", shown["thumbprint"].as_str().unwrap(), "--json"]);
+    let thumbprint = shown["thumbprint"].as_str().unwrap();
+    let by_thumbprint = desk.run(["key", "show", "--json", "--", thumbprint]);
     assert_eq!(json(&by_thumbprint.done()), shown);
     let application = json(&desk.run(["app", "show", "shop", "--json"]).done());
     assert_eq!(application["keys"][0], shown);
@@ -225,4 +227,22 @@ fn sqlite(desk: &Desk, file: &str, statement: &'static str) -> impl Drop + use<>
     let mut connection = runtime.block_on(SqliteConnection::connect(&url)).unwrap();
     runtime.block_on(sqlx::query(statement).execute(&mut connection)).unwrap();
     Held(Some(connection), runtime)
+}
+
+#[test]
+fn a_key_is_found_by_a_thumbprint_that_begins_with_a_hyphen() {
+    let desk = Desk::with_registry();
+    let keys = (0..=u8::MAX).map(|seed| PrivateKey::ed25519(&[seed; 32]));
+    let mut named = keys.map(|key| {
+        let thumbprint = KeyId::Thumbprint(key.verifying_key().thumbprint().unwrap());
+        (thumbprint.to_string(), key)
+    });
+    // `-h` alone is still an option.
+    let wanted = |name: &str| name.starts_with('-') && !name.starts_with("-h");
+    let (thumbprint, key) = named.find(|(name, _)| wanted(name)).unwrap();
+    desk.write("id.key.pub", ProvenKey::proof(&key).unwrap(), 0o644);
+    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
+    let shown = desk.run(["key", "show", &thumbprint, "--json"]).done();
+    assert_eq!(json(&shown)["thumbprint"], thumbprint);
+    desk.run(["key", "revoke", &thumbprint]).done();
 }
