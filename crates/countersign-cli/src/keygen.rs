@@ -22,7 +22,7 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct Keygen {
     /// ed25519, or hmac-sha256 for callers that cannot do asymmetric keys
-    #[arg(long, default_value = "ed25519")]
+    #[arg(long, default_value = "ed25519", value_parser = parse_algorithm)]
     alg: Algorithm,
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "countersign.key")]
@@ -92,6 +92,14 @@ impl Keygen {
             )),
         }
         Ok(Exit::Done)
+    }
+}
+
+/// The algorithms of credentials.
+fn parse_algorithm(name: &str) -> Result<Algorithm, &'static str> {
+    match name.parse() {
+        Ok(algorithm @ (Algorithm::Ed25519 | Algorithm::HmacSha256)) => Ok(algorithm),
+        _ => Err("a credential is of ed25519 or hmac-sha256"),
     }
 }
 

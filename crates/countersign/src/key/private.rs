@@ -5,7 +5,11 @@ use hmac::Mac;
 use pkcs8::{EncodePrivateKey as _, LineEnding};
 use zeroize::Zeroizing;
 
-use super::{KeyError, PublishableKey, VerifyingKey, hmac::HmacKey, text};
+use super::{
+    KeyError, PublishableKey, VerifyingKey,
+    hmac::HmacKey,
+    text::{self, Format},
+};
 use crate::Algorithm;
 
 /// The half of a credential that signs: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
@@ -85,11 +89,9 @@ impl PrivateKey {
     /// The text form `sk_…`. Whoever reads it can sign.
     pub fn expose_text(&self) -> Zeroizing<String> {
         match &self.0 {
-            Secret::Ed25519(key) => {
-                text::encode(text::PRIVATE, Algorithm::Ed25519, &[key.as_bytes()])
-            }
+            Secret::Ed25519(key) => text::encode(text::PRIVATE, Format::Ed25519, &[key.as_bytes()]),
             Secret::HmacSha256(key) => {
-                text::encode(text::PRIVATE, Algorithm::HmacSha256, &[&key.id, &key.secret])
+                text::encode(text::PRIVATE, Format::HmacSha256, &[&key.id, &key.secret])
             }
         }
     }
@@ -109,14 +111,14 @@ impl FromStr for PrivateKey {
                 wanted: "a private key",
             });
         }
-        let (algorithm, bytes) = text::decode(text::PRIVATE, text)?;
-        match algorithm {
-            Algorithm::Ed25519 => {
+        let (format, bytes) = text::decode(text::PRIVATE, text)?;
+        match format {
+            Format::Ed25519 => {
                 let seed = bytes.as_slice().try_into();
                 let seed = seed.map_err(|_| KeyError::Damaged("an Ed25519 seed has 32 bytes"))?;
                 Ok(Self::ed25519(seed))
             }
-            Algorithm::HmacSha256 => {
+            Format::HmacSha256 => {
                 let (id, secret) =
                     bytes.split_first_chunk().ok_or(KeyError::Damaged("it is cut short"))?;
                 Self::hmac_sha256(*id, secret)

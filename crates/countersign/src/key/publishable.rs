@@ -3,7 +3,10 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
-use super::{KeyError, VerifyingKey, text};
+use super::{
+    KeyError, VerifyingKey,
+    text::{self, Format},
+};
 use crate::Algorithm;
 
 /// The half of a credential that may be shown to anyone: `pk_…`, also the `keyid` on the wire.
@@ -79,7 +82,11 @@ impl PublishableKey {
 
 impl fmt::Display for PublishableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::encode(text::PUBLISHABLE, self.algorithm(), &[self.as_bytes()]))
+        let format = match self.0 {
+            Payload::Ed25519(_) => Format::Ed25519,
+            Payload::HmacSha256(_) => Format::HmacSha256,
+        };
+        f.write_str(&text::encode(text::PUBLISHABLE, format, &[self.as_bytes()]))
     }
 }
 
@@ -102,11 +109,11 @@ impl FromStr for PublishableKey {
                 wanted: "a publishable key (pk_…)",
             });
         }
-        let (algorithm, bytes) = text::decode(text::PUBLISHABLE, text)?;
+        let (format, bytes) = text::decode(text::PUBLISHABLE, text)?;
         let wrong_length = |_| KeyError::Damaged("its length does not fit its algorithm");
-        Ok(match algorithm {
-            Algorithm::Ed25519 => Self::ed25519(bytes.as_slice().try_into().map_err(wrong_length)?),
-            Algorithm::HmacSha256 => {
+        Ok(match format {
+            Format::Ed25519 => Self::ed25519(bytes.as_slice().try_into().map_err(wrong_length)?),
+            Format::HmacSha256 => {
                 Self::hmac_sha256(bytes.as_slice().try_into().map_err(wrong_length)?)
             }
         })

@@ -1,7 +1,6 @@
 use zeroize::Zeroizing;
 
 use super::KeyError;
-use crate::Algorithm;
 
 // The text form of both halves: PREFIX + base58(format byte, key bytes, CRC-32). The checksum includes the prefix, so
 // that the halves cannot be taken for each other.
@@ -12,13 +11,12 @@ pub(super) const PRIVATE: &str = "sk_";
 const MAX_TEXT: usize = 160;
 const CHECKSUM: usize = 4;
 
-/// Format version 1 in the high half of the byte, the algorithm in the low half. It is never zero, so that the
-/// number of base58 digits gives the number of bytes.
-const fn format_byte(algorithm: Algorithm) -> u8 {
-    match algorithm {
-        Algorithm::Ed25519 => 0x11,
-        Algorithm::HmacSha256 => 0x12,
-    }
+/// Format version 1 in the high half of the byte, the algorithm in the low half: those of credentials have one. It is
+/// never zero, so that the number of base58 digits gives the number of bytes.
+#[derive(Clone, Copy)]
+pub(super) enum Format {
+    Ed25519 = 0x11,
+    HmacSha256 = 0x12,
 }
 
 fn checksum(prefix: &str, payload: &[u8]) -> [u8; CHECKSUM] {
@@ -28,10 +26,10 @@ fn checksum(prefix: &str, payload: &[u8]) -> [u8; CHECKSUM] {
     crc.finalize().to_be_bytes()
 }
 
-pub(super) fn encode(prefix: &str, algorithm: Algorithm, parts: &[&[u8]]) -> Zeroizing<String> {
+pub(super) fn encode(prefix: &str, format: Format, parts: &[&[u8]]) -> Zeroizing<String> {
     // Reserved whole: a buffer that grows would leave copies of a secret behind.
     let mut payload = Zeroizing::new(Vec::with_capacity(MAX_TEXT));
-    payload.push(format_byte(algorithm));
+    payload.push(format as u8);
     for part in parts {
         payload.extend_from_slice(part);
     }
@@ -44,11 +42,11 @@ pub(super) fn encode(prefix: &str, algorithm: Algorithm, parts: &[&[u8]]) -> Zer
     text
 }
 
-/// The algorithm and the key bytes of `text`, which may carry a brand before its prefix.
+/// The format and the key bytes of `text`, which may carry a brand before its prefix.
 pub(super) fn decode(
     prefix: &'static str,
     text: &str,
-) -> Result<(Algorithm, Zeroizing<Vec<u8>>), KeyError> {
+) -> Result<(Format, Zeroizing<Vec<u8>>), KeyError> {
     if text.len() > MAX_TEXT {
         return Err(KeyError::UnknownForm);
     }
@@ -62,11 +60,11 @@ pub(super) fn decode(
         return Err(KeyError::Damaged("its checksum is wrong, a character may be mistyped"));
     }
     let (format, key) = body.split_first().ok_or(KeyError::Damaged("it is cut short"))?;
-    let algorithm = [Algorithm::Ed25519, Algorithm::HmacSha256]
+    let format = [Format::Ed25519, Format::HmacSha256]
         .into_iter()
-        .find(|&algorithm| format_byte(algorithm) == *format)
+        .find(|&known| known as u8 == *format)
         .ok_or(KeyError::Damaged("its format is of a newer version"))?;
-    Ok((algorithm, Zeroizing::new(key.to_vec())))
+    Ok((format, Zeroizing::new(key.to_vec())))
 }
 
 /// What follows `prefix`, where nothing or a brand of `[a-z0-9]` and an underscore stands before it.
