@@ -1,3 +1,8 @@
+mod any_file;
+mod any_private;
+mod any_verifying;
+#[cfg(feature = "ecdsa")]
+mod ecdsa;
 mod error;
 mod file;
 mod hmac;
@@ -8,13 +13,22 @@ mod pem;
 mod private;
 mod proven;
 mod publishable;
+#[cfg(feature = "rsa")]
+mod rsa;
 mod text;
 mod verifying;
 
+pub use any_file::AnyKeyFile;
+pub use any_private::{AnyPrivateKey, Signs};
+pub use any_verifying::{AnyVerifyingKey, Verifies};
+#[cfg(feature = "ecdsa")]
+pub use ecdsa::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use error::KeyError;
 pub use file::{KeyFile, Passphrase};
 pub use id::KeyId;
 pub use private::PrivateKey;
 pub use proven::ProvenKey;
 pub use publishable::{Brand, PublishableKey};
+#[cfg(feature = "rsa")]
+pub use rsa::RsaPublicKey;
 pub use verifying::{BadSignature, VerifyingKey};

@@ -65,10 +65,14 @@ pub use digest::{
     REPR_DIGEST,
 };
 pub use field_type::{FieldType, FieldTypes};
+#[cfg(feature = "rsa")]
+pub use key::RsaPublicKey;
 pub use key::{
-    BadSignature, Brand, KeyError, KeyFile, KeyId, Passphrase, PrivateKey, ProvenKey,
-    PublishableKey, VerifyingKey,
+    AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, BadSignature, Brand, KeyError, KeyFile, KeyId,
+    Passphrase, PrivateKey, ProvenKey, PublishableKey, Signs, Verifies, VerifyingKey,
 };
+#[cfg(feature = "ecdsa")]
+pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};

@@ -4,7 +4,7 @@ use sfv::{KeyRef, StringRef};
 
 use crate::{
     AcceptSignature, Algorithm, BadBase, BadPolicy, Component, ContentDigest, Message, Nonce,
-    PrivateKey, RequestHead, SignatureBase, SignatureInput, Timestamp, Unmeetable,
+    PrivateKey, RequestHead, SignatureBase, SignatureInput, Signs, Timestamp, Unmeetable,
     digest::CONTENT_DIGEST,
     policy,
     signature_base::Repeated,
@@ -78,14 +78,14 @@ impl SignatureFields {
     }
 }
 
-/// Signs a message.
+/// Signs a message, with a [`PrivateKey`] or with an [`AnyPrivateKey`](crate::AnyPrivateKey) of another algorithm.
 ///
 /// # Errors
 ///
 /// [`SignError`].
 pub fn sign(
     message: &Message<'_>,
-    key: &PrivateKey,
+    key: &impl Signs,
     params: &SignatureParams<'_>,
 ) -> Result<SignatureFields, SignError> {
     let label = KeyRef::from_str(params.label).map_err(|_| SignError::Parameter("label"))?;
@@ -105,14 +105,14 @@ fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
 
 fn sign_base(
     message: &Message<'_>,
-    key: &PrivateKey,
+    key: &impl Signs,
     label: &KeyRef,
     components: &[Component<'_>],
     signature_params: &str,
     repeated: Repeated,
 ) -> Result<SignatureFields, SignError> {
     let base = SignatureBase::new(message, components, signature_params, repeated)?;
-    let signature = key.sign(base.as_bytes());
+    let signature = key.sign_base(base.as_bytes());
     let label = label.as_str();
     let mut input = String::with_capacity(signature_params.len().saturating_add(16));
     input.push_str(label);

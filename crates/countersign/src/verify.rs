@@ -1,7 +1,7 @@
 use crate::{
     Algorithm, Claim, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature, Malformed,
     Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase, SignatureInput, Stale,
-    Timestamp, Unmet, VerifyingKey,
+    Timestamp, Unmet, Verifies, VerifyingKey,
     digest::CONTENT_DIGEST,
     policy::{Covered, Judged},
     signature_base::Repeated,
@@ -72,18 +72,22 @@ impl<'m> Candidate<'m> {
         components.iter().any(|one| one.is_plain(CONTENT_DIGEST.as_str()))
     }
 
+    /// The `alg`, as it came.
+    pub fn algorithm(&self) -> Option<&str> {
+        self.input.string("alg").ok().flatten()
+    }
+
     /// Checks the signature alone: not when it was made, not what it covers, not whether it was used before.
+    ///
+    /// The key is a [`VerifyingKey`], or an [`AnyVerifyingKey`](crate::AnyVerifyingKey) of another algorithm.
     ///
     /// # Errors
     ///
-    /// [`Rejection::Invalid`], also when the message names another algorithm than the key's.
-    pub fn insecure_verify_without_policy(&self, key: &VerifyingKey) -> Result<(), Rejection> {
-        // The key decides; an unknown name is no agreement (RFC 9421 §7.3.6).
-        let algorithm = self.input.string("alg")?.map(str::parse::<Algorithm>);
-        let agrees = algorithm.is_none_or(|algorithm| algorithm == Ok(key.algorithm()));
-        // The operation is done in either case, so that its time does not tell which it was.
-        let held = key.verify(self.base.as_bytes(), &self.signature);
-        if agrees { Ok(held?) } else { Err(Rejection::Invalid) }
+    /// [`Rejection::Invalid`], also when the message names another algorithm than the key's, and when an RSA key and
+    /// the message both do not say which of two it is.
+    pub fn insecure_verify_without_policy(&self, key: &impl Verifies) -> Result<(), Rejection> {
+        let named = self.input.string("alg")?.map(str::parse::<Algorithm>);
+        Ok(key.verify_beside(named, self.base.as_bytes(), &self.signature)?)
     }
 }
 

@@ -34,6 +34,7 @@ pub enum KeyError {
     #[error("an HMAC secret has 32 to 64 bytes, this has {0}")]
     SecretLength(usize),
     /// An Ed25519 public key that is no canonical point of prime order: some signatures would hold for many messages.
+    /// Likewise an ECDSA key that is no point of its curve, or an RSA key of a size that is not safe.
     #[error("the public key is weak: {0}")]
     Weak(&'static str),
     /// The private half does not belong to the public half beside it.

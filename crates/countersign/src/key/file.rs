@@ -1,10 +1,14 @@
 use std::fmt;
 
+use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
-use super::{KeyError, PrivateKey, ProvenKey, PublishableKey, VerifyingKey, jwk, openssh, pem};
+use super::{
+    KeyError, PrivateKey, ProvenKey, PublishableKey, VerifyingKey,
+    jwk::{self, Jwk},
+    openssh, pem,
+};
 
-pub(super) const WANTED: &str = "an Ed25519 key or an HMAC-SHA256 secret";
 const MAX_FILE: usize = 64 * 1024;
 
 /// What opens an encrypted key file. Wiped on drop, and prints nothing.
@@ -48,23 +52,7 @@ impl KeyFile {
     ///
     /// A [`KeyError`]: a wrong kind of key is named, an encrypted one asks for its passphrase.
     pub fn parse(content: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
-        if content.len() > MAX_FILE {
-            return Err(KeyError::Damaged("it is too large for a key"));
-        }
-        let text = std::str::from_utf8(content).map_err(|_| KeyError::UnknownForm)?.trim();
-        if text.is_empty() {
-            Err(KeyError::Empty)
-        } else if text.contains("-----BEGIN ") {
-            pem::parse(text, passphrase)
-        } else if text.starts_with('{') {
-            jwk::parse(text)
-        } else if openssh::is_public(text) {
-            openssh::parse_public(text).map(Self::Public)
-        } else if text.lines().nth(1).is_some() {
-            ProvenKey::from_proof(text).map(|proven| Self::Public(proven.key().clone()))
-        } else {
-            parse_line(text)
-        }
+        parse(content, passphrase)
     }
 
     /// The private key.
@@ -101,6 +89,72 @@ impl KeyFile {
             Self::Public(key) => key.publishable_key(),
             Self::Named(key) => *key,
         }
+    }
+}
+
+/// What a parser makes of keys that no credential has: a refusal that names them, unless it reads them.
+///
+/// Each is given the name of what was found and what was found, as far as it is read by then.
+pub(super) trait Reads: From<KeyFile> {
+    const WANTED: &'static str;
+
+    fn wrong_kind(found: &'static str) -> Result<Self, KeyError> {
+        Err(KeyError::WrongKind { found, wanted: Self::WANTED })
+    }
+
+    fn spki(found: &'static str, _: &SubjectPublicKeyInfoRef<'_>) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    fn pkcs8(found: &'static str, _: &PrivateKeyInfoRef<'_>) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    fn sec1(found: &'static str, _pem: &str) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    fn pkcs1_public(found: &'static str, _pem: &str) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    fn pkcs1_private(found: &'static str, _pem: &str) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    fn jwk(found: &'static str, _: &Jwk) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    fn openssh_public(found: &'static str, _line: &str) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+}
+
+impl Reads for KeyFile {
+    const WANTED: &'static str = "an Ed25519 key or an HMAC-SHA256 secret";
+}
+
+pub(super) fn parse<T: Reads>(
+    content: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Result<T, KeyError> {
+    if content.len() > MAX_FILE {
+        return Err(KeyError::Damaged("it is too large for a key"));
+    }
+    let text = std::str::from_utf8(content).map_err(|_| KeyError::UnknownForm)?.trim();
+    if text.is_empty() {
+        Err(KeyError::Empty)
+    } else if text.contains("-----BEGIN ") {
+        pem::parse(text, passphrase)
+    } else if text.starts_with('{') {
+        jwk::parse(text)
+    } else if openssh::is_public(text) {
+        openssh::parse_public(text)
+    } else if text.lines().nth(1).is_some() {
+        ProvenKey::from_proof(text).map(|proven| KeyFile::Public(proven.key().clone()).into())
+    } else {
+        parse_line(text).map(T::from)
     }
 }
 

@@ -3,33 +3,38 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, PrivateKey, PublishableKey, VerifyingKey, file::WANTED};
+use super::{KeyError, KeyFile, PrivateKey, PublishableKey, VerifyingKey, file::Reads};
 use crate::Algorithm;
 
 /// A JSON Web Key (RFC 7517) with the members that are read here. A member that occurs twice is an error; others are
 /// ignored, as §4 asks.
 #[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: Option<String>,
-    alg: Option<String>,
+pub(super) struct Jwk {
+    pub(super) kty: String,
+    pub(super) crv: Option<String>,
+    pub(super) alg: Option<String>,
     kid: Option<String>,
-    x: Option<String>,
-    d: Option<Zeroizing<String>>,
+    pub(super) x: Option<String>,
+    #[cfg(feature = "ecdsa")]
+    pub(super) y: Option<String>,
+    #[cfg(feature = "rsa")]
+    pub(super) n: Option<String>,
+    #[cfg(feature = "rsa")]
+    pub(super) e: Option<String>,
+    pub(super) d: Option<Zeroizing<String>>,
     k: Option<Zeroizing<String>>,
 }
 
-pub(super) fn parse(text: &str) -> Result<KeyFile, KeyError> {
+pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
     let jwk: Jwk = serde_json::from_str(text).map_err(|_| KeyError::Damaged("it is no JWK"))?;
-    let wrong = |found| Err(KeyError::WrongKind { found, wanted: WANTED });
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-        ("OKP", Some("Ed25519")) => ed25519(&jwk),
-        ("OKP", Some("X25519")) => wrong("an X25519 key"),
-        ("OKP", _) => wrong("an Edwards-curve key that is not Ed25519"),
-        ("oct", _) => hmac(&jwk).map(KeyFile::Private),
-        ("RSA", _) => wrong("an RSA key"),
-        ("EC", _) => wrong("an elliptic-curve (ECDSA) key"),
-        _ => wrong("a JWK of another kind"),
+        ("OKP", Some("Ed25519")) => ed25519(&jwk).map(T::from),
+        ("OKP", Some("X25519")) => T::wrong_kind("an X25519 key"),
+        ("OKP", _) => T::wrong_kind("an Edwards-curve key that is not Ed25519"),
+        ("oct", _) => hmac(&jwk).map(|key| KeyFile::Private(key).into()),
+        ("RSA", _) => T::jwk("an RSA key", &jwk),
+        ("EC", _) => T::jwk("an elliptic-curve (ECDSA) key", &jwk),
+        _ => T::wrong_kind("a JWK of another kind"),
     }
 }
 
@@ -39,9 +44,9 @@ fn ed25519(jwk: &Jwk) -> Result<KeyFile, KeyError> {
         return Err(KeyError::Damaged("its alg is not that of an Ed25519 key"));
     }
     let x = jwk.x.as_deref().ok_or(KeyError::Damaged("its member x is missing"))?;
-    let x = VerifyingKey::ed25519(&*bytes_32(x)?)?;
+    let x = VerifyingKey::ed25519(&*bytes(x)?)?;
     let Some(d) = &jwk.d else { return Ok(KeyFile::Public(x)) };
-    let key = PrivateKey::ed25519(&*bytes_32(d)?);
+    let key = PrivateKey::ed25519(&*bytes(d)?);
     if key.publishable_key() != x.publishable_key() {
         return Err(KeyError::Mismatched);
     }
@@ -70,10 +75,12 @@ fn derived_id(secret: &[u8]) -> Option<[u8; 16]> {
     hash.finalize().first_chunk().copied()
 }
 
-fn bytes_32(digits: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let mut bytes = Zeroizing::new([0; 32]);
+pub(super) fn bytes<const N: usize>(digits: &str) -> Result<Zeroizing<[u8; N]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; N]);
     match URL_SAFE_NO_PAD.decode_slice(digits, bytes.as_mut_slice()) {
-        Ok(32) => Ok(bytes),
-        _ => Err(KeyError::Damaged("one of its members is not 32 bytes of base64url")),
+        Ok(length) if length == N => Ok(bytes),
+        _ => Err(KeyError::Damaged(
+            "one of its members is not base64url of the length it has to have",
+        )),
     }
 }

@@ -2,21 +2,24 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh_key::{Error, Kdf, private::KeypairData, public::KeyData};
 use zeroize::Zeroizing;
 
-use super::{KeyError, Passphrase, PrivateKey, PublishableKey, VerifyingKey, file::WANTED};
+use super::{KeyError, KeyFile, Passphrase, PrivateKey, PublishableKey, VerifyingKey, file::Reads};
+
+const NO_PUBLIC_KEY: KeyError = KeyError::Damaged("it is no OpenSSH public key");
 
 /// Whether this is a line as in `authorized_keys`.
 pub(super) fn is_public(text: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| text.starts_with(prefix))
 }
 
-pub(super) fn parse_public(text: &str) -> Result<VerifyingKey, KeyError> {
+pub(super) fn parse_public<T: Reads>(text: &str) -> Result<T, KeyError> {
     if let Some((_, found)) = kind(text.split([' ', '\t']).next().unwrap_or(text)) {
-        return Err(KeyError::WrongKind { found, wanted: WANTED });
+        return T::openssh_public(found, text);
     }
-    let key = ssh_key::PublicKey::from_openssh(text);
-    let key = key.map_err(|_| KeyError::Damaged("it is no OpenSSH public key"))?;
+    let key = ssh_key::PublicKey::from_openssh(text).map_err(|_| NO_PUBLIC_KEY)?;
     match key.key_data() {
-        KeyData::Ed25519(key) => VerifyingKey::ed25519(&key.0),
+        KeyData::Ed25519(key) => {
+            VerifyingKey::ed25519(&key.0).map(|key| KeyFile::Public(key).into())
+        }
         _ => Err(KeyError::Damaged("its algorithm is not the one that it names")),
     }
 }
@@ -24,9 +27,10 @@ pub(super) fn parse_public(text: &str) -> Result<VerifyingKey, KeyError> {
 pub(super) fn parse_private(
     text: &str,
     passphrase: Option<&Passphrase>,
+    wanted: &'static str,
 ) -> Result<PrivateKey, KeyError> {
     if let Some((found, _)) = algorithm(text).as_deref().and_then(kind) {
-        return Err(KeyError::WrongKind { found, wanted: WANTED });
+        return Err(KeyError::WrongKind { found, wanted });
     }
     let key = ssh_key::PrivateKey::from_openssh(text);
     let mut key = key.map_err(|_| KeyError::Damaged("it is no OpenSSH private key"))?;
@@ -79,6 +83,28 @@ fn algorithm(text: &str) -> Option<String> {
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+/// The second word of a line as in `authorized_keys`.
+#[cfg(any(feature = "ecdsa", feature = "rsa"))]
+pub(super) fn blob(line: &str) -> Result<Vec<u8>, KeyError> {
+    let digits = line.split_ascii_whitespace().nth(1).ok_or(NO_PUBLIC_KEY)?;
+    STANDARD.decode(digits).map_err(|_| NO_PUBLIC_KEY)
+}
+
+/// The strings that the second word is made of; a number is one too. The first is the first word once more.
+#[cfg(any(feature = "ecdsa", feature = "rsa"))]
+pub(super) fn strings<'b>(line: &str, mut bytes: &'b [u8]) -> Result<Vec<&'b [u8]>, KeyError> {
+    let mut strings = Vec::new();
+    while !bytes.is_empty() {
+        let (first, rest) = string(bytes).ok_or(NO_PUBLIC_KEY)?;
+        strings.push(first);
+        bytes = rest;
+    }
+    if strings.first().copied() != line.split_ascii_whitespace().next().map(str::as_bytes) {
+        return Err(KeyError::Damaged("its algorithm is not the one that it names"));
+    }
+    Ok(strings)
 }
 
 /// What keys of other algorithms are called: the private, and the public one.

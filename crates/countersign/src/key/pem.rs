@@ -10,7 +10,7 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::WANTED, openssh};
+use super::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::Reads, openssh};
 
 const NO_PKCS8: KeyError = KeyError::Damaged("it is no encrypted PKCS#8 private key");
 const INVALID: KeyError = KeyError::Damaged("the parameters of its encryption are invalid");
@@ -19,28 +19,28 @@ const UNKNOWN: &str = "an unknown algorithm";
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// Reads one PEM block (RFC 7468).
-pub(super) fn parse(text: &str, passphrase: Option<&Passphrase>) -> Result<KeyFile, KeyError> {
-    // `openssl ecparam -genkey` writes the curve into a block of its own, before the key.
-    if text.contains("-----BEGIN EC PARAMETERS-----") {
-        let found = "an elliptic-curve (ECDSA) private key";
-        return Err(KeyError::WrongKind { found, wanted: WANTED });
-    }
+pub(super) fn parse<T: Reads>(text: &str, passphrase: Option<&Passphrase>) -> Result<T, KeyError> {
+    // `openssl ecparam -genkey` writes the curve into a block of its own, before the key, which says it once more.
+    let text = match text.split_once("-----END EC PARAMETERS-----") {
+        Some((parameters, key)) if parameters.starts_with("-----BEGIN EC PARAMETERS-----") => key,
+        _ => text,
+    };
     if text.matches("-----BEGIN ").count() > 1 {
         return Err(KeyError::Damaged("it holds more than one key"));
     }
-    let wrong = |found| Err(KeyError::WrongKind { found, wanted: WANTED });
     match label(text).ok_or(KeyError::Damaged("its PEM label is cut off"))? {
         "PRIVATE KEY" => private(der(text)?.as_bytes()),
         "ENCRYPTED PRIVATE KEY" => encrypted(der(text)?.as_bytes(), passphrase),
         "PUBLIC KEY" => public(der(text)?.as_bytes()),
-        "OPENSSH PRIVATE KEY" => openssh::parse_private(text, passphrase).map(KeyFile::Private),
-        "RSA PRIVATE KEY" => wrong("an RSA private key"),
-        "RSA PUBLIC KEY" => wrong("an RSA public key"),
-        "EC PRIVATE KEY" => wrong("an elliptic-curve (ECDSA) private key"),
-        "DSA PRIVATE KEY" => wrong("a DSA private key"),
-        "CERTIFICATE" => wrong("a certificate"),
-        "CERTIFICATE REQUEST" => wrong("a certificate request"),
-        _ => wrong("something else in PEM form"),
+        "OPENSSH PRIVATE KEY" => openssh::parse_private(text, passphrase, T::WANTED)
+            .map(|key| KeyFile::Private(key).into()),
+        "RSA PRIVATE KEY" => T::pkcs1_private("an RSA private key", text),
+        "RSA PUBLIC KEY" => T::pkcs1_public("an RSA public key", text),
+        "EC PRIVATE KEY" => T::sec1("an elliptic-curve (ECDSA) private key", text),
+        "DSA PRIVATE KEY" => T::wrong_kind("a DSA private key"),
+        "CERTIFICATE" => T::wrong_kind("a certificate"),
+        "CERTIFICATE REQUEST" => T::wrong_kind("a certificate request"),
+        _ => T::wrong_kind("something else in PEM form"),
     }
 }
 
@@ -49,18 +49,21 @@ fn label(text: &str) -> Option<&str> {
     rest.split_once("-----").map(|(label, _)| label)
 }
 
-fn der(text: &str) -> Result<SecretDocument, KeyError> {
-    let document = SecretDocument::from_pem(text);
+pub(super) fn der(text: &str) -> Result<SecretDocument, KeyError> {
+    if text.contains("\nProc-Type: 4,ENCRYPTED") {
+        return Err(KeyError::UnreadCipher("the encryption of RFC 1421"));
+    }
+    let document = SecretDocument::from_pem(text.trim());
     document.map(|(_, der)| der).map_err(|_| KeyError::Damaged("its PEM is broken"))
 }
 
-fn private(der: &[u8]) -> Result<KeyFile, KeyError> {
+fn private<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
     let info = PrivateKeyInfoRef::try_from(der);
     let info = info.map_err(|_| KeyError::Damaged("it is no PKCS#8 private key"))?;
     if info.algorithm.oid != ED25519 {
         let found =
             kind(&info.algorithm.oid).map_or("a private key of another algorithm", |kind| kind.0);
-        return Err(KeyError::WrongKind { found, wanted: WANTED });
+        return T::pkcs8(found, &info);
     }
     let pair = KeypairBytes::try_from(info);
     let pair = pair.map_err(|_| KeyError::Damaged("it is no Ed25519 private key"))?;
@@ -71,11 +74,11 @@ fn private(der: &[u8]) -> Result<KeyFile, KeyError> {
         Some(PublicKeyBytes(public)) if key.publishable_key().as_bytes() != public => {
             Err(KeyError::Mismatched)
         }
-        _ => Ok(KeyFile::Private(key)),
+        _ => Ok(KeyFile::Private(key).into()),
     }
 }
 
-fn encrypted(der: &[u8], passphrase: Option<&Passphrase>) -> Result<KeyFile, KeyError> {
+fn encrypted<T: Reads>(der: &[u8], passphrase: Option<&Passphrase>) -> Result<T, KeyError> {
     let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| {
         let pkcs8::Error::Asn1(error) = error else { return NO_PKCS8 };
         match error.kind() {
@@ -140,20 +143,20 @@ fn cipher(algorithm: &ObjectIdentifier) -> &'static str {
     }
 }
 
-fn public(der: &[u8]) -> Result<KeyFile, KeyError> {
+fn public<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
     let info = SubjectPublicKeyInfoRef::try_from(der);
     let info = info.map_err(|_| KeyError::Damaged("it is no SPKI public key"))?;
     if info.algorithm.oid != ED25519 {
         let found =
             kind(&info.algorithm.oid).map_or("a public key of another algorithm", |kind| kind.1);
-        return Err(KeyError::WrongKind { found, wanted: WANTED });
+        return T::spki(found, &info);
     }
     let damaged = KeyError::Damaged("it is no Ed25519 public key");
     if info.algorithm.parameters.is_some() {
         return Err(damaged);
     }
     let bytes = info.subject_public_key.as_bytes().and_then(|bytes| bytes.try_into().ok());
-    VerifyingKey::ed25519(bytes.ok_or(damaged)?).map(KeyFile::Public)
+    VerifyingKey::ed25519(bytes.ok_or(damaged)?).map(|key| KeyFile::Public(key).into())
 }
 
 /// What keys of other algorithms are called: the private, and the public one.
