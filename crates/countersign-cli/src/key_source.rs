@@ -6,7 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use countersign::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey};
+use countersign::{
+    AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, KeyError, KeyFile, KeyId, Passphrase, PrivateKey,
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -68,18 +70,27 @@ impl PrivateKeyArgs {
         self.key.as_deref().is_some_and(named)
     }
 
+    /// Reads the private key of a credential.
     pub(crate) fn read(&self) -> Result<PrivateKey, Failure> {
-        let source = match &self.key {
-            Some(text) => source(text)?,
-            None if std::env::var_os(KEY_VARIABLE).is_some() => KeySource::Environment,
-            None => {
-                return Err(Failure::local(
-                    "no key is given",
-                    format!("add --key FILE before everything else, or set {KEY_VARIABLE}"),
-                ));
-            }
-        };
-        source.read_private(&self.passphrase)
+        self.source()?.read_private(&self.passphrase)
+    }
+
+    /// Reads a private key of any algorithm.
+    pub(crate) fn read_any(&self) -> Result<AnyPrivateKey, Failure> {
+        let source = self.source()?;
+        let file = source.read_any(&self.passphrase)?;
+        file.into_private().map_err(|error| source.unusable(&error, "a private key"))
+    }
+
+    fn source(&self) -> Result<KeySource, Failure> {
+        match &self.key {
+            Some(text) => source(text),
+            None if std::env::var_os(KEY_VARIABLE).is_some() => Ok(KeySource::Environment),
+            None => Err(Failure::local(
+                "no key is given",
+                format!("add --key FILE before everything else, or set {KEY_VARIABLE}"),
+            )),
+        }
     }
 }
 
@@ -91,6 +102,17 @@ pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
     text.parse().map_err(|error| {
         Failure::local(format!("--key: {error}"), "name a key file, `-` for stdin, or fd:N")
     })
+}
+
+/// What a key is called: a credential's by its publishable key, others by their JWK thumbprint.
+pub(crate) fn name(key: &AnyVerifyingKey) -> String {
+    match key {
+        AnyVerifyingKey::Credential(key) => key.publishable_key().to_string(),
+        key => {
+            let thumbprint = key.thumbprint().map(KeyId::Thumbprint);
+            thumbprint.map(|thumbprint| thumbprint.to_string()).unwrap_or_default()
+        }
+    }
 }
 
 /// Whether this is a key rather than a file's name, in whatever state: a key that was cut short is still a secret.
@@ -120,24 +142,41 @@ impl KeySource {
     pub(crate) fn read_verifying(
         &self,
         passphrase: &PassphraseSource,
-    ) -> Result<VerifyingKey, Failure> {
-        let file = self.read(passphrase)?;
+    ) -> Result<AnyVerifyingKey, Failure> {
+        let file = self.read_any(passphrase)?;
         file.into_verifying_key().map_err(|error| self.unusable(&error, "a key"))
     }
 
-    /// Reads a key file of any form.
+    /// Reads a credential's key file of any form.
     pub(crate) fn read(&self, passphrase: &PassphraseSource) -> Result<KeyFile, Failure> {
+        let is_private = |file: &KeyFile| matches!(file, KeyFile::Private(_));
+        self.read_as(passphrase, KeyFile::parse, is_private)
+    }
+
+    /// Reads a key file of any form and algorithm.
+    pub(crate) fn read_any(&self, passphrase: &PassphraseSource) -> Result<AnyKeyFile, Failure> {
+        let is_private =
+            |file: &AnyKeyFile| matches!(file, AnyKeyFile::Private(_) | AnyKeyFile::PublicHalf(_));
+        self.read_as(passphrase, AnyKeyFile::parse, is_private)
+    }
+
+    fn read_as<F>(
+        &self,
+        passphrase: &PassphraseSource,
+        parse: fn(&[u8], Option<&Passphrase>) -> Result<F, KeyError>,
+        is_private: fn(&F) -> bool,
+    ) -> Result<F, Failure> {
         let (content, metadata) = self.content()?;
-        let parsed = match KeyFile::parse(&content, None) {
+        let parsed = match parse(&content, None) {
             Err(KeyError::Encrypted) => {
                 // The mode is looked at first: a passphrase is not asked for in vain.
                 self.require_private(metadata.as_ref())?;
-                KeyFile::parse(&content, Some(&passphrase.read(self)?))
+                parse(&content, Some(&passphrase.read(self)?))
             }
             parsed => parsed,
         };
         let file = parsed.map_err(|error| self.unusable(&error, "a key"))?;
-        if matches!(file, KeyFile::Private(_)) {
+        if is_private(&file) {
             self.require_private(metadata.as_ref())?;
         }
         Ok(file)
@@ -208,7 +247,7 @@ impl KeySource {
             KeyError::Empty | KeyError::UnknownForm => {
                 "name a file that `countersign keygen`, `openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519` wrote"
             }
-            KeyError::WrongKind { .. } if wanted == "a private key" => {
+            KeyError::WrongKind { wanted: "a private key", .. } if wanted == "a private key" => {
                 "name the private key's file: the one without .pub"
             }
             KeyError::WrongKind { .. } => {

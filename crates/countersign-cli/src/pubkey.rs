@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign::{KeyFile, KeyId, ProvenKey, PublishableKey};
+use countersign::{AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, KeyId, ProvenKey, PublishableKey};
 use serde_json::json;
 
 use crate::{
@@ -9,6 +9,8 @@ use crate::{
 };
 
 /// Prints the publishable key of any key file, and on a second line the JWK thumbprint of an Ed25519 key
+///
+/// An ECDSA or RSA key has no publishable key, since no credential has one: of it the thumbprint alone is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Pubkey {
     /// A private or public key file; `-` is stdin, fd:N a descriptor
@@ -42,17 +44,21 @@ impl Pubkey {
             }
             return Ok(Exit::Done);
         }
-        let file = source.read(&self.passphrase)?;
-        let publishable = file.publishable_key();
-        let thumbprint = thumbprint(&file, publishable).map(|id| id.to_string());
+        let (publishable, key) = halves(source.read_any(&self.passphrase)?);
+        let thumbprint = key.as_ref().and_then(AnyVerifyingKey::thumbprint);
+        let thumbprint = thumbprint.map(|digest| KeyId::Thumbprint(digest).to_string());
         if self.json {
+            let own = publishable.map(|publishable| publishable.algorithm());
+            let algorithm = own.or_else(|| key.as_ref().and_then(AnyVerifyingKey::algorithm));
             print_line(json!({
-                "publishable_key": publishable.to_string(),
-                "alg": publishable.algorithm().as_str(),
+                "publishable_key": publishable.map(|publishable| publishable.to_string()),
+                "alg": algorithm.map(|algorithm| algorithm.as_str()),
                 "thumbprint": thumbprint,
             }))?;
         } else {
-            print_line(publishable)?;
+            if let Some(publishable) = publishable {
+                print_line(publishable)?;
+            }
             if let Some(thumbprint) = thumbprint {
                 print_line(thumbprint)?;
             }
@@ -61,11 +67,13 @@ impl Pubkey {
     }
 }
 
-fn thumbprint(file: &KeyFile, publishable: PublishableKey) -> Option<KeyId> {
-    let key = match file {
-        KeyFile::Private(key) => Some(key.verifying_key()),
-        KeyFile::Public(key) => Some(key.clone()),
-        KeyFile::Named(_) => publishable.to_verifying_key().ok(),
+/// The publishable key of a credential, and what it verifies with as far as the file tells.
+fn halves(file: AnyKeyFile) -> (Option<PublishableKey>, Option<AnyVerifyingKey>) {
+    let publishable = match &file {
+        AnyKeyFile::Private(AnyPrivateKey::Credential(key)) => Some(key.publishable_key()),
+        AnyKeyFile::Public(AnyVerifyingKey::Credential(key)) => Some(key.publishable_key()),
+        AnyKeyFile::Named(key) => Some(*key),
+        _ => None,
     };
-    key?.thumbprint().map(KeyId::Thumbprint)
+    (publishable, file.into_verifying_key().ok())
 }

@@ -12,7 +12,7 @@ use crate::{
     curl::random_nonce,
     failure::{Exit, Failure},
     header_line::HeaderLine,
-    key_source::PrivateKeyArgs,
+    key_source::{self, PrivateKeyArgs},
     moment,
     output::{print, print_line},
     request::{Request, Url, added_fields, cannot_sign},
@@ -23,7 +23,7 @@ use crate::{
 /// Signs a request and sends nothing: prints the header fields to add, the whole request, or a curl command
 ///
 /// Covered is what a Countersign server's default policy wants; with --component exactly the components that are
-/// given, in their order.
+/// given, in their order. An ECDSA key signs too, for servers of others: a Countersign server knows no such key.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(crate) struct Sign {
     /// The label of the signature
     #[arg(long, default_value = "sig")]
     label: String,
-    /// The name of the key [default: its publishable key]
+    /// The name of the key [default: its publishable key; of an ECDSA key its JWK thumbprint]
     #[arg(long, value_name = "ID")]
     keyid: Option<String>,
     /// The tag that the server selects its signatures by
@@ -154,8 +154,8 @@ impl Sign {
         let method = self.method.as_deref().unwrap_or(default_method);
         let request = Request::new(method, url, lines, body)?;
 
-        let key = self.key.read()?;
-        let key_id = self.keyid.unwrap_or_else(|| key.publishable_key().to_string());
+        let key = self.key.read_any()?;
+        let key_id = self.keyid.unwrap_or_else(|| key_source::name(&key.verifying_key()));
         let created = self.created.unwrap_or_else(moment::now);
         let nonce = match self.nonce {
             Some(nonce) => nonce,

@@ -6,9 +6,9 @@ use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, BadPresented, Candidate, Claim, Code, ContentDigest, KeyLocations, Malformed,
-    Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureInput, Timestamp,
-    Unverified, VerifyingKey,
+    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, ContentDigest, KeyLocations,
+    Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureInput,
+    Timestamp, Unverified, VerifyingKey,
 };
 use http::{Method, Version};
 use serde_json::{Value, json};
@@ -24,11 +24,13 @@ use crate::{
 };
 
 const LARGEST: u64 = 256 * 1024 * 1024;
+const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
 /// Verifies a raw HTTP/1.1 request or response, as a server would
 ///
 /// With --policy default all that a Countersign server checks of a request, but not whether it was used before: only
-/// the server can tell that. With --policy none the signature alone, and the digest of the content where it is covered.
+/// the server can tell that. With --policy none the signature alone, and the digest of the content where it is covered;
+/// then the key can also be an ECDSA or RSA key, which no credential is.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
@@ -55,7 +57,7 @@ pub(crate) struct Verify {
     /// The scheme that the request came by, which the message does not tell
     #[arg(long, default_value = "https")]
     scheme: Scheme,
-    /// The algorithm, which has to be the key's
+    /// The algorithm, which has to be the key's; an RSA key leaves it open, and some messages do too
     #[arg(long)]
     alg: Option<Algorithm>,
     /// Print a JSON object
@@ -92,7 +94,7 @@ struct Refusal {
 
 /// A message, and what became of its verification.
 pub(crate) struct Judged {
-    key: VerifyingKey,
+    key: AnyVerifyingKey,
     exchange: Exchange,
     now: Timestamp,
     seen: Seen,
@@ -125,25 +127,40 @@ impl Verify {
     /// Verifies, and keeps what there is to tell of it.
     pub(crate) fn judge(&self) -> Result<Judged, Failure> {
         let key = self.key()?;
-        if let Some(algorithm) = self.alg.filter(|&algorithm| algorithm != key.algorithm()) {
-            return Err(Failure::local(
-                format!("--alg is {algorithm}, and the key is for {}", key.algorithm()),
-                "leave --alg out: the key decides",
-            ));
-        }
+        let key = match self.alg {
+            Some(algorithm) => {
+                let (own, hint) = match key.algorithm() {
+                    Some(own) => (own.as_str(), "leave --alg out: the key decides"),
+                    None => ("RSA", ADD_ALG),
+                };
+                key.with_algorithm(algorithm).map_err(|_| {
+                    Failure::local(format!("--alg is {algorithm}, and the key is for {own}"), hint)
+                })?
+            }
+            None => key,
+        };
         let exchange = Exchange::read(self)?;
         let now = self.at.unwrap_or_else(moment::now);
         let message = exchange.message();
         let seen = self.look(&message);
-        let verdict = match (self.policy, exchange.request()) {
-            (PolicyName::Default, Some(request)) => self.by_policy(&request, &key, now)?,
-            (PolicyName::Default, None) => {
+        let verdict = match (self.policy, exchange.request(), &key) {
+            (PolicyName::Default, Some(request), AnyVerifyingKey::Credential(key)) => {
+                self.by_policy(&request, key, now)?
+            }
+            (PolicyName::Default, Some(_), key) => {
+                let own = key.algorithm().map_or("RSA", Algorithm::as_str);
+                return Err(Failure::local(
+                    format!("the default policy is for credentials, and the key is for {own}"),
+                    "add --policy none, or name an Ed25519 key or an HMAC secret",
+                ));
+            }
+            (PolicyName::Default, None, _) => {
                 return Err(Failure::local(
                     "the default policy is for requests, and this is a response",
                     "add --policy none",
                 ));
             }
-            (PolicyName::None, _) => self.without_policy(&message, exchange.body(), &key),
+            (PolicyName::None, _, key) => self.without_policy(&message, exchange.body(), key)?,
         };
         Ok(Judged { key, exchange, now, seen, verdict })
     }
@@ -174,16 +191,18 @@ impl Verify {
         named.into_iter().flatten().any(|file| is_stdin(file))
     }
 
-    fn key(&self) -> Result<VerifyingKey, Failure> {
+    fn key(&self) -> Result<AnyVerifyingKey, Failure> {
         let source = match self.key.as_deref() {
             Some(text) => match text.parse::<PublishableKey>() {
                 Ok(publishable) => {
-                    return publishable.to_verifying_key().map_err(|error| {
-                        Failure::local(
-                            format!("cannot verify with {publishable}: {error}"),
-                            "name the file of the HMAC secret, or an Ed25519 key",
-                        )
-                    });
+                    return publishable.to_verifying_key().map(AnyVerifyingKey::from).map_err(
+                        |error| {
+                            Failure::local(
+                                format!("cannot verify with {publishable}: {error}"),
+                                "name the file of the HMAC secret, or an Ed25519 key",
+                            )
+                        },
+                    );
                 }
                 Err(error) if text.starts_with("pk_") => {
                     return Err(Failure::local(
@@ -290,27 +309,35 @@ impl Verify {
         &self,
         message: &Message<'_>,
         body: &[u8],
-        key: &VerifyingKey,
-    ) -> Result<(), Refusal> {
-        let candidate = Candidate::select(message, self.label.as_deref());
-        let candidate = candidate.map_err(|rejection| match rejection {
+        key: &AnyVerifyingKey,
+    ) -> Result<Result<(), Refusal>, Failure> {
+        let candidate = match Candidate::select(message, self.label.as_deref()) {
+            Ok(candidate) => candidate,
             // Said of a tag, which nobody asked for here.
-            Rejection::Required => Refusal {
-                code: rejection.code(),
-                detail: "the message carries no signature".to_owned(),
-            },
-            rejection => rejection.into(),
-        })?;
-        candidate.insecure_verify_without_policy(key)?;
-        if candidate.covers_content_digest() {
-            let digest = ContentDigest::from_headers(message.headers()).map_err(Rejection::from)?;
-            if let Some(digest) = digest {
+            Err(rejection @ Rejection::Required) => {
+                let detail = "the message carries no signature".to_owned();
+                return Ok(Err(Refusal { code: rejection.code(), detail }));
+            }
+            Err(rejection) => return Ok(Err(rejection.into())),
+        };
+        if key.algorithm().is_none() && candidate.algorithm().is_none() {
+            return Err(Failure::local(
+                "an RSA key is for one of two algorithms, and neither it nor the message says which",
+                ADD_ALG,
+            ));
+        }
+        let verdict = (|| {
+            candidate.insecure_verify_without_policy(key)?;
+            if candidate.covers_content_digest()
+                && let Some(digest) = ContentDigest::from_headers(message.headers())?
+            {
                 let mut check = digest.check();
                 check.update(body);
-                check.finish().map_err(Rejection::from)?;
+                check.finish()?;
             }
-        }
-        Ok(())
+            Ok::<_, Rejection>(())
+        })();
+        Ok(verdict.map_err(Refusal::from))
     }
 }
 
@@ -318,7 +345,7 @@ impl Judged {
     /// The verdict as one line.
     pub(crate) fn verdict(&self) -> String {
         match &self.verdict {
-            Ok(()) => format!("verified: signed by {}", self.key.publishable_key()),
+            Ok(()) => format!("verified: signed by {}", key_source::name(&self.key)),
             Err(Refusal { code, detail }) => format!("not verified: {code}: {detail}"),
         }
     }

@@ -1,13 +1,16 @@
 use std::fmt;
 
 use countersign::{
-    Candidate, Component, ContentDigest, KeyId, KeyLocations, LabelledSignature, Malformed,
+    Algorithm, AnyVerifyingKey, Candidate, Component, ContentDigest, KeyId, KeyLocations, LabelledSignature, Malformed,
     Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
 };
 use serde_json::{Value, json};
 
 use super::{Judged, PolicyName, Refusal, Verify, acceptable, exchange::Received};
-use crate::failure::{Failure, one_line, with_reasons};
+use crate::{
+    failure::{Failure, one_line, with_reasons},
+    key_source,
+};
 
 /// One thing that was looked at, whatever came of those before it.
 #[derive(Debug)]
@@ -260,24 +263,30 @@ impl Verify {
         signature: &LabelledSignature<'_>,
     ) {
         let (key, input) = (&judged.key, &signature.input);
-        let (named, publishable) = (input.string("keyid").ok().flatten(), key.publishable_key());
-        let names = named
-            .and_then(|text| text.parse::<KeyId>().ok())
-            .is_some_and(|id| id.names(&publishable));
+        let (named, name) = (input.string("keyid").ok().flatten(), key_source::name(key));
+        let names = match key {
+            AnyVerifyingKey::Credential(key) => named
+                .and_then(|text| text.parse::<KeyId>().ok())
+                .is_some_and(|id| id.names(&key.publishable_key())),
+            _ => named == Some(&*name),
+        };
         match (self.policy, named) {
-            (_, Some(_)) if names => checks.add("key", Ok::<_, &str>(publishable)),
+            (_, Some(_)) if names => checks.add("key", Ok::<_, &str>(name)),
             (PolicyName::Default, _) => {
-                let detail = format!("its keyid names another key than {publishable}");
+                let detail = format!("its keyid names another key than {name}");
                 checks.add("key", Err::<&str, _>(detail));
             }
             (PolicyName::None, _) => {
-                checks.skip("key", format!("{publishable}, whatever its keyid says"));
+                checks.skip("key", format!("{name}, whatever its keyid says"));
             }
         }
+        let own = key.algorithm().map_or("RSA", Algorithm::as_str);
         let algorithm = match input.string("alg") {
-            Ok(Some(name)) if name == key.algorithm().as_str() => Ok(name.to_owned()),
-            Ok(Some(name)) => Err(format!("{name}, and the key is for {}", key.algorithm())),
-            Ok(None) => Ok(format!("{}, by the key", key.algorithm())),
+            Ok(Some(name)) if key.algorithm().is_none_or(|own| name == own.as_str()) => {
+                Ok(name.to_owned())
+            }
+            Ok(Some(name)) => Err(format!("{name}, and the key is for {own}")),
+            Ok(None) => Ok(format!("{own}, by the key")),
             Err(malformed) => Err(malformed.text()),
         };
         checks.add("algorithm", algorithm);
@@ -293,7 +302,7 @@ impl Verify {
         let size =
             format!("{} lines, {} bytes", base.as_str().lines().count(), base.as_str().len());
         checks.add("signature base", Ok::<_, &str>(size));
-        let held = match key.verify(base.as_bytes(), &signature.signature) {
+        let held = match candidate.insecure_verify_without_policy(key) {
             Ok(()) => Ok("holds over this base"),
             Err(_) => Err("does not hold over this base with this key"),
         };

@@ -57,8 +57,8 @@ fn a_key_file_that_cannot_be_used_is_told_in_one_line_and_stays_as_it_is() {
     openssl.args(["pkey", "-in", "id.key", "-aes256", "-passout", "pass:open sesame"]);
     let encrypted = openssl.output().unwrap().stdout;
     let mut openssl = desk.command("openssl");
-    openssl.args(["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-    let elliptic = openssl.output().unwrap().stdout;
+    openssl.args(["genpkey", "-algorithm", "x25519"]);
+    let exchange = openssl.output().unwrap().stdout;
     let public = desk.read("id.key.pub");
     let table: [(&str, &[u8], u32, &str, &str); 10] = [
         ("empty.key", b"", 0o600, "it is empty", "keygen"),
@@ -66,7 +66,7 @@ fn a_key_file_that_cannot_be_used_is_told_in_one_line_and_stays_as_it_is() {
         ("cut.key", &key.as_bytes()[..60], 0o600, "damaged", "copy it again"),
         ("text.key", b"hello\n", 0o600, "no key in a known form", "keygen"),
         ("binary.key", &[0xff; 100], 0o600, "no key in a known form", "keygen"),
-        ("ec.key", &elliptic, 0o600, "elliptic-curve", "Ed25519 key"),
+        ("exchange.key", &exchange, 0o600, "an X25519 private key", "Ed25519 key"),
         ("run.key", key.as_bytes(), 0o610, "run.key is executable by", "chmod 600 run.key"),
         ("public.key", public.as_bytes(), 0o600, "it holds a public key", "the private key's file"),
         (

@@ -3,6 +3,8 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(all(feature = "ecdsa", feature = "rsa"))]
+mod algorithms;
 mod curl;
 mod desk;
 mod end_to_end;
