@@ -48,7 +48,7 @@ impl RsaPublicKey {
     /// [`KeyError::Weak`] if the modulus is even, below 2048 bits or above 8192, or the exponent is even, below 3 or
     /// not below 2³³: a small key can be factored, and a large one costs the verifier more than it has.
     pub fn new(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
-        let (n, e) = (number(modulus, 1024)?, number(exponent, 5)?);
+        let (n, e) = (number(modulus, 1024, TOO_LONG)?, number(exponent, 5, BAD_EXPONENT)?);
         let key = PublicKey::new_with_size_limits(n, e, 2048..=8192).map_err(|error| {
             KeyError::Weak(match error {
                 rsa::Error::ModulusTooSmall => "its modulus is shorter than 2048 bits",
@@ -200,10 +200,10 @@ const TOO_LONG: &str = "its modulus is longer than 8192 bits";
 const BAD_EXPONENT: &str = "its exponent is even, below 3 or not below 2^33";
 
 /// A number of at most this many bytes, which are counted without the zeros in front.
-fn number(bytes: &[u8], longest: usize) -> Result<BoxedUint, KeyError> {
+fn number(bytes: &[u8], longest: usize, too_large: &'static str) -> Result<BoxedUint, KeyError> {
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     let bytes = bytes.get(zeros..).unwrap_or_default();
-    let too_large = KeyError::Weak(if longest == 5 { BAD_EXPONENT } else { TOO_LONG });
+    let too_large = KeyError::Weak(too_large);
     if bytes.len() > longest {
         return Err(too_large);
     }
