@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use countersign::{
-    Algorithm, AnyKeyFile, AnyVerifyingKey, BadDigest, CONTENT_DIGEST, Candidate, ContentDigest, DigestAlgorithm, FieldType,
-    FieldTypes, KeyFile, Message, Origin, PrivateKey, REPR_DIGEST, Rejection, RequestHead, ResponseHead, Target, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest,
+    Algorithm, AnyKeyFile, AnyVerifyingKey, BadDigest, CONTENT_DIGEST, Candidate, ContentDigest,
+    DigestAlgorithm, FieldType, FieldTypes, KeyFile, Message, Origin, PrivateKey, REPR_DIGEST,
+    Rejection, RequestHead, ResponseHead, Target, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST,
+    WantDigest,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use toml::{Table, Value};

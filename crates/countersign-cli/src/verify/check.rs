@@ -1,8 +1,8 @@
 use std::fmt;
 
 use countersign::{
-    Algorithm, AnyVerifyingKey, Candidate, Component, ContentDigest, KeyId, KeyLocations, LabelledSignature, Malformed,
-    Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
+    Algorithm, AnyVerifyingKey, Candidate, Component, ContentDigest, KeyId, KeyLocations,
+    LabelledSignature, Malformed, Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
 };
 use serde_json::{Value, json};
 
