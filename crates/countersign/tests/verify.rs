@@ -195,6 +195,55 @@ fn changing_any_signed_part_breaks_the_signature() {
 }
 
 #[test]
+fn every_flipped_bit_of_what_is_signed_is_noticed() {
+    let signed = Request::signed();
+    type Put = fn(&mut Request, &[u8]) -> Option<()>;
+    fn header(request: &mut Request, name: &'static str, value: &[u8]) -> Option<()> {
+        request.headers.insert(name, HeaderValue::from_bytes(value).ok()?).map(drop)
+    }
+    let parts: [(&str, Vec<u8>, Put); 7] = [
+        ("method", signed.method.as_str().into(), |request, bytes| {
+            request.method = Method::from_bytes(bytes).ok()?;
+            Some(())
+        }),
+        ("target", signed.uri.to_string().into(), |request, bytes| {
+            request.uri = Uri::try_from(bytes).ok()?;
+            Some(())
+        }),
+        ("content-type", signed.get("content-type").into(), |request, bytes| {
+            header(request, "content-type", bytes)
+        }),
+        ("content-digest", signed.get("content-digest").into(), |request, bytes| {
+            header(request, "content-digest", bytes)
+        }),
+        ("signature-input", signed.get("signature-input").into(), |request, bytes| {
+            header(request, "signature-input", bytes)
+        }),
+        ("signature", signed.get("signature").into(), |request, bytes| {
+            header(request, "signature", bytes)
+        }),
+        ("body", signed.body.clone(), |request, bytes| {
+            request.body = bytes.to_vec();
+            Some(())
+        }),
+    ];
+    for (part, bytes, put) in parts {
+        let mut tried = 0;
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mut request = signed.clone();
+            // What is no method, target or header at all never arrives.
+            if put(&mut request, &flipped).is_some() {
+                tried += 1;
+                assert!(request.check().is_err(), "bit {bit} of {part}");
+            }
+        }
+        assert!(tried > bytes.len(), "{part}: {tried}");
+    }
+}
+
+#[test]
 fn every_flipped_bit_of_the_signature_is_noticed() {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let request = Request::signed();
