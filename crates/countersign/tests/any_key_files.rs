@@ -7,7 +7,10 @@
     reason = "a test that cannot go on fails"
 )]
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use countersign::{Algorithm, AnyKeyFile, AnyVerifyingKey, KeyError, KeyFile, Passphrase};
 use proptest::prelude::*;
 
@@ -45,12 +48,18 @@ fn one_key_is_the_same_in_every_form() {
                 file!("ec_sec1.pem"),
                 file!("ec_public.pem"),
                 file!("ec_compressed_public.pem"),
+                file!("openssh_ecdsa.pem"),
                 file!("openssh_ecdsa_public.txt"),
             ],
         ),
         (
             Some(EcdsaP384Sha384),
-            &[file!("ec_p384.pem"), file!("ec_p384_sec1.pem"), file!("ec_p384_public.pem")],
+            &[
+                file!("ec_p384.pem"),
+                file!("ec_p384_sec1.pem"),
+                file!("ec_p384_public.pem"),
+                file!("openssh_ecdsa_p384.pem"),
+            ],
         ),
         (
             None,
@@ -59,6 +68,7 @@ fn one_key_is_the_same_in_every_form() {
                 file!("rsa_public.pem"),
                 file!("rsa_pkcs1.pem"),
                 file!("rsa_pkcs1_public.pem"),
+                file!("openssh_rsa.pem"),
                 file!("openssh_rsa_public.txt"),
             ],
         ),
@@ -92,12 +102,7 @@ fn credentials_are_read_as_by_their_own_parser() {
         let own = KeyFile::parse(file.as_bytes(), None).unwrap().into_verifying_key().unwrap();
         assert_eq!(verifying(file), AnyVerifyingKey::from(&own));
     }
-    let others = [
-        file!("x25519.pem"),
-        file!("ed448.pem"),
-        file!("certificate.pem"),
-        file!("openssh_rsa.pem"),
-    ];
+    let others = [file!("x25519.pem"), file!("ed448.pem"), file!("certificate.pem")];
     for file in others {
         let (any, own) = (read(file).unwrap_err(), KeyFile::parse(file.as_bytes(), None));
         let KeyError::WrongKind { found, .. } = any else { panic!("{any:?}") };
@@ -110,21 +115,28 @@ fn credentials_are_read_as_by_their_own_parser() {
 
 #[test]
 fn an_encrypted_file_opens_with_its_passphrase_alone() {
-    let file = file!("ec_encrypted.pem");
-    assert_eq!(read(file).unwrap_err(), KeyError::Encrypted);
-    let open = |passphrase: &str| {
-        AnyKeyFile::parse(file.as_bytes(), Some(&Passphrase::new(passphrase.as_bytes())))
-    };
-    assert_eq!(open("Secret").unwrap_err(), KeyError::WrongPassphrase);
-    let key = open("secret").unwrap().into_verifying_key().unwrap();
-    assert_eq!(key, verifying(file!("ec_p384.pem")));
+    let files = [
+        (file!("ec_encrypted.pem"), file!("ec_p384.pem")),
+        (file!("openssh_ecdsa_encrypted.pem"), file!("openssh_ecdsa.pem")),
+    ];
+    for (file, plain) in files {
+        assert_eq!(read(file).unwrap_err(), KeyError::Encrypted);
+        let open = |passphrase: &str| {
+            AnyKeyFile::parse(file.as_bytes(), Some(&Passphrase::new(passphrase.as_bytes())))
+        };
+        assert_eq!(open("Secret").unwrap_err(), KeyError::WrongPassphrase);
+        let key = open("secret").unwrap().into_private().unwrap();
+        assert_eq!(key.verifying_key(), verifying(plain));
+    }
     let old = read(file!("ec_encrypted_rfc1421.pem"));
     assert!(matches!(old, Err(KeyError::UnreadCipher(_))), "{old:?}");
 }
 
 #[test]
 fn an_rsa_private_key_is_read_and_does_not_sign() {
-    for file in [file!("rsa.pem"), file!("rsa_pkcs1.pem"), file!("rsa_pss.pem")] {
+    let files =
+        [file!("rsa.pem"), file!("rsa_pkcs1.pem"), file!("rsa_pss.pem"), file!("openssh_rsa.pem")];
+    for file in files {
         let file = read(file).unwrap();
         assert!(matches!(file, AnyKeyFile::PublicHalf(_)));
         let refused = file.into_private().unwrap_err();
@@ -208,12 +220,37 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
+fn no_changed_byte_of_an_openssh_key_makes_it_another() {
+    let files =
+        [file!("openssh_ecdsa.pem"), file!("openssh_ecdsa_p384.pem"), file!("openssh_rsa.pem")];
+    for file in files {
+        let lines: String = file.lines().filter(|line| !line.starts_with("-----")).collect();
+        let bytes = STANDARD.decode(lines).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let digits = STANDARD.encode(changed);
+            let lines: Vec<_> =
+                digits.as_bytes().chunks(70).map(|it| str::from_utf8(it).unwrap()).collect();
+            let text = format!(
+                "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
+                lines.join("\n")
+            );
+            if let Ok(read) = read(&text) {
+                assert_eq!(read.into_verifying_key().unwrap(), verifying(file), "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_file_that_is_cut_short_is_refused() {
     let files = [
         file!("ec.pem"),
         file!("ec_p384_sec1.pem"),
         file!("rsa_public.pem"),
         file!("rsa_pkcs1_public.pem"),
+        file!("openssh_ecdsa.pem"),
         file!("openssh_ecdsa_public.txt"),
         RFC_JWK,
     ];
@@ -226,7 +263,7 @@ fn every_file_that_is_cut_short_is_refused() {
 
 proptest! {
     #[test]
-    fn no_mutation_of_a_file_panics(which in 0usize..8, at: usize, byte: u8) {
+    fn no_mutation_of_a_file_panics(which in 0usize..10, at: usize, byte: u8) {
         let files = [
             file!("ec.pem"),
             file!("ec_p384_sec1.pem"),
@@ -234,6 +271,8 @@ proptest! {
             file!("rsa_pss_public.pem"),
             file!("rsa_pkcs1.pem"),
             file!("openssh_rsa_public.txt"),
+            file!("openssh_ecdsa_p384.pem"),
+            file!("openssh_rsa.pem"),
             RFC_JWK,
             RSA_JWK,
         ];

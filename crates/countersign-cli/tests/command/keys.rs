@@ -37,15 +37,22 @@ fn openssl_reads_the_key_that_was_made_and_the_other_way_round() {
 #[test]
 fn ssh_keys_are_read_too() {
     let desk = Desk::new();
-    let mut ssh = desk.command("ssh-keygen");
-    ssh.args(["-q", "-t", "ed25519", "-N", "", "-f", "id_ed25519"]);
-    assert!(ssh.status().unwrap().success());
-    let private = desk.run(["pubkey", "id_ed25519"]).done();
-    assert_eq!(private, desk.run(["pubkey", "id_ed25519.pub"]).done());
-    let mut ssh = desk.command("ssh-keygen");
-    ssh.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "id_rsa"]);
-    assert!(ssh.status().unwrap().success());
-    desk.run(["pubkey", "id_rsa"]).failed(1, "an RSA private key", "Ed25519");
+    for (kind, bits) in [("ed25519", "256"), ("ecdsa", "384"), ("rsa", "2048")] {
+        let mut ssh = desk.command("ssh-keygen");
+        ssh.args(["-q", "-t", kind, "-b", bits, "-N", "", "-f", kind]);
+        assert!(ssh.status().unwrap().success());
+        let private = desk.run(["pubkey", kind]).done();
+        assert_eq!(private, desk.run(["pubkey", &format!("{kind}.pub")]).done());
+    }
+    let url = "https://api.example.com/v1/orders";
+    for (kind, alg) in [("ed25519", "ed25519"), ("ecdsa", "ecdsa-p384-sha384")] {
+        let signed = desk.run(["sign", "--key", kind, url]).done();
+        assert!(signed.contains(&format!(";alg=\"{alg}\"")), "{signed}");
+    }
+    desk.run(["sign", "--key", "rsa", url]).failed(1, "an RSA private key", "Ed25519");
+    for kind in ["ecdsa", "rsa"] {
+        desk.run(["pubkey", "--prove", kind]).failed(1, "private key", "Ed25519");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
+#[cfg(any(feature = "ecdsa", feature = "rsa"))]
+use ssh_key::private::KeypairData;
 
 use super::{
     AnyPrivateKey, AnyVerifyingKey, KeyError, KeyFile, Passphrase, PublishableKey,
@@ -15,7 +17,7 @@ use super::{jwk::Jwk, openssh, pem};
 /// The key in a file, whatever its form and its algorithm, for tools. Credentials are read by [`KeyFile`].
 ///
 /// Beside what [`KeyFile`] reads, and as far as the features go: ECDSA keys on P-256 and P-384, and RSA keys, as PKCS#8
-/// PEM (also encrypted), SPKI PEM, JWK, and OpenSSH public keys; ECDSA also as `EC PRIVATE KEY`; RSA also as PKCS#1 PEM.
+/// PEM (also encrypted), SPKI PEM, JWK and OpenSSH keys (also encrypted); ECDSA also as `EC PRIVATE KEY`; RSA also as PKCS#1 PEM.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyKeyFile {
@@ -160,6 +162,22 @@ impl Reads for AnyKeyFile {
                 let blob = openssh::blob(text)?;
                 RsaPublicKey::from_openssh(&openssh::strings(text, &blob)?).map(Self::public)
             }
+            _ => Self::wrong_kind(found),
+        }
+    }
+
+    fn reads_openssh(algorithm: &str) -> bool {
+        (cfg!(feature = "ecdsa") && algorithm.starts_with("ecdsa-sha2-"))
+            || (cfg!(feature = "rsa") && algorithm == "ssh-rsa")
+    }
+
+    #[cfg(any(feature = "ecdsa", feature = "rsa"))]
+    fn openssh_private(found: &'static str, pair: &KeypairData) -> Result<Self, KeyError> {
+        match pair {
+            #[cfg(feature = "ecdsa")]
+            KeypairData::Ecdsa(pair) => EcdsaPrivateKey::from_openssh(pair).map(Self::private),
+            #[cfg(feature = "rsa")]
+            KeypairData::Rsa(pair) => RsaPublicKey::from_openssh_private(pair).map(Self::half),
             _ => Self::wrong_kind(found),
         }
     }

@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use sha2::{Digest, Sha256};
+use ssh_key::private::EcdsaKeypair;
 
 use super::{
     BadSignature, KeyError,
@@ -204,6 +205,23 @@ impl EcdsaPrivateKey {
     fn p384_from_sec1(der: &[u8]) -> Result<Self, KeyError> {
         let key = p384::SecretKey::from_sec1_der(der).map_err(|_| NO_PRIVATE_KEY)?;
         Ok(Self(Scalar::P384(Box::new(key.into()))))
+    }
+
+    /// What stands in openssh's `PROTOCOL.key` of a key of RFC 5656.
+    pub(super) fn from_openssh(pair: &EcdsaKeypair) -> Result<Self, KeyError> {
+        let (private, public) = match pair {
+            EcdsaKeypair::NistP256 { public, private } => {
+                (Self::p256(private.as_ref())?, EcdsaPublicKey::p256(public.as_bytes())?)
+            }
+            EcdsaKeypair::NistP384 { public, private } => {
+                (Self::p384(private.as_ref())?, EcdsaPublicKey::p384(public.as_bytes())?)
+            }
+            EcdsaKeypair::NistP521 { .. } => return Err(OTHER_CURVE),
+        };
+        match private.public_key() == public {
+            true => Ok(private),
+            false => Err(KeyError::Mismatched),
+        }
     }
 
     /// RFC 5915 within PKCS#8, where the curve is said outside.

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
+use ssh_key::private::KeypairData;
 use zeroize::Zeroizing;
 
 use super::{
@@ -127,6 +128,16 @@ pub(super) trait Reads: From<KeyFile> {
     }
 
     fn openssh_public(found: &'static str, _line: &str) -> Result<Self, KeyError> {
+        Self::wrong_kind(found)
+    }
+
+    /// Whether [`openssh_private`](Self::openssh_private) reads keys of this algorithm. Others are named without asking
+    /// for a passphrase.
+    fn reads_openssh(_algorithm: &str) -> bool {
+        false
+    }
+
+    fn openssh_private(found: &'static str, _: &KeypairData) -> Result<Self, KeyError> {
         Self::wrong_kind(found)
     }
 }

@@ -24,13 +24,16 @@ pub(super) fn parse_public<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
 }
 
-pub(super) fn parse_private(
+pub(super) fn parse_private<T: Reads>(
     text: &str,
     passphrase: Option<&Passphrase>,
-    wanted: &'static str,
-) -> Result<PrivateKey, KeyError> {
-    if let Some((found, _)) = algorithm(text).as_deref().and_then(kind) {
-        return Err(KeyError::WrongKind { found, wanted });
+) -> Result<T, KeyError> {
+    let algorithm = algorithm(text);
+    let other = algorithm.as_deref().and_then(kind);
+    if let Some((found, _)) = other
+        && !algorithm.is_some_and(|name| T::reads_openssh(&name))
+    {
+        return T::wrong_kind(found);
     }
     let key = ssh_key::PrivateKey::from_openssh(text);
     let mut key = key.map_err(|_| KeyError::Damaged("it is no OpenSSH private key"))?;
@@ -44,25 +47,25 @@ pub(super) fn parse_private(
             _ => KeyError::WrongPassphrase,
         })?;
     }
-    match key.key_data() {
-        KeypairData::Ed25519(pair) => {
+    // The public half stands before what is encrypted, and once more within.
+    if KeyData::try_from(key.key_data()).as_ref() != Ok(key.public_key().key_data()) {
+        return Err(KeyError::Mismatched);
+    }
+    match (key.key_data(), other) {
+        (KeypairData::Ed25519(pair), _) => {
             let private = PrivateKey::ed25519(&Zeroizing::new(pair.private.to_bytes()));
-            let public = PublishableKey::ed25519(pair.public.0);
-            let outer = match key.public_key().key_data() {
-                KeyData::Ed25519(outer) => outer.0 == pair.public.0,
-                _ => false,
-            };
-            match private.publishable_key() == public && outer {
-                true => Ok(private),
+            match private.publishable_key() == PublishableKey::ed25519(pair.public.0) {
+                true => Ok(KeyFile::Private(private).into()),
                 false => Err(KeyError::Mismatched),
             }
         }
+        (pair, Some((found, _))) => T::openssh_private(found, pair),
         _ => Err(KeyError::Damaged("its algorithm is not the one that it names")),
     }
 }
 
 /// The algorithm of a private key, which is named in the clear before the part that may be encrypted (openssh's
-/// `PROTOCOL.key`). The library reads no keys of other algorithms, and does not say of which they are.
+/// `PROTOCOL.key`). Of a key that it does not read, the library does not say what it is.
 fn algorithm(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
     let (digits, _) = rest.split_once("-----")?;

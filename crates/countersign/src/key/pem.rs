@@ -32,8 +32,7 @@ pub(super) fn parse<T: Reads>(text: &str, passphrase: Option<&Passphrase>) -> Re
         "PRIVATE KEY" => private(der(text)?.as_bytes()),
         "ENCRYPTED PRIVATE KEY" => encrypted(der(text)?.as_bytes(), passphrase),
         "PUBLIC KEY" => public(der(text)?.as_bytes()),
-        "OPENSSH PRIVATE KEY" => openssh::parse_private(text, passphrase, T::WANTED)
-            .map(|key| KeyFile::Private(key).into()),
+        "OPENSSH PRIVATE KEY" => openssh::parse_private(text, passphrase),
         "RSA PRIVATE KEY" => T::pkcs1_private("an RSA private key", text),
         "RSA PUBLIC KEY" => T::pkcs1_public("an RSA public key", text),
         "EC PRIVATE KEY" => T::sec1("an elliptic-curve (ECDSA) private key", text),

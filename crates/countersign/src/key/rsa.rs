@@ -11,6 +11,7 @@ use rsa::{
     traits::PublicKeyParts,
 };
 use sha2::{Digest, Sha256, Sha512};
+use ssh_key::private::RsaKeypair;
 
 use super::{BadSignature, KeyError, jwk::Jwk};
 use crate::Algorithm;
@@ -193,6 +194,11 @@ impl RsaPublicKey {
             [b"ssh-rsa", exponent, modulus] => Self::new(modulus, exponent),
             _ => Err(KeyError::Damaged("it is no OpenSSH public key")),
         }
+    }
+
+    /// The public half of what stands in openssh's `PROTOCOL.key`.
+    pub(super) fn from_openssh_private(pair: &RsaKeypair) -> Result<Self, KeyError> {
+        Self::new(pair.public().n().as_bytes(), pair.public().e().as_bytes())
     }
 }
 
