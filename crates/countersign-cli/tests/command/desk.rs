@@ -77,6 +77,23 @@ impl Desk {
     }
 
     /// Runs `countersign`.
+    /// An order that the key of [`with_key`](Self::with_key) signed, in a format of `sign`.
+    pub(crate) fn signed_order(&self, format: &str) -> String {
+        self.run([
+            "sign",
+            "--key",
+            "id.key",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            "{\"item\":\"book\"}",
+            "--format",
+            format,
+            "https://api.example.com/v1/orders?expand=customer",
+        ])
+        .done()
+    }
+
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
         self.run_with(arguments, b"")
     }

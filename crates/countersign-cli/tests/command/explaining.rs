@@ -7,21 +7,6 @@ use serde_json::Value;
 
 use crate::desk::Desk;
 
-const ARGUMENTS: [&str; 8] = [
-    "sign",
-    "--key",
-    "id.key",
-    "-H",
-    "Content-Type: application/json",
-    "-d",
-    "{\"item\":\"book\"}",
-    "https://api.example.com/v1/orders?expand=customer",
-];
-
-fn signed(desk: &Desk, format: &str) -> String {
-    desk.run(ARGUMENTS.iter().chain(&["--format", format])).done()
-}
-
 /// The names of the checks with this outcome.
 fn checks<'t>(told: &'t Value, outcome: &str) -> Vec<&'t str> {
     let all = told["checks"].as_array().unwrap();
@@ -32,7 +17,7 @@ fn checks<'t>(told: &'t Value, outcome: &str) -> Vec<&'t str> {
 #[test]
 fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
     let (desk, publishable) = Desk::with_key();
-    let message = signed(&desk, "http");
+    let message = desk.signed_order("http");
     let changes: [(&str, &str, &[&str]); 14] = [
         ("", "", &[]),
         ("POST ", "TRACE ", &["method", "signature"]),
@@ -76,7 +61,7 @@ fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
 #[test]
 fn without_a_policy_the_signature_is_explained_alone() {
     let (desk, publishable) = Desk::with_key();
-    let message = signed(&desk, "http").replace("\"book\"", "\"boot\"");
+    let message = desk.signed_order("http").replace("\"book\"", "\"boot\"");
     let arguments = ["explain", "--policy", "none", "--json", "--key", &publishable, "-"];
     let outcome = desk.run_with(arguments, message.as_bytes());
     assert_eq!(outcome.code, 3);
@@ -88,7 +73,7 @@ fn without_a_policy_the_signature_is_explained_alone() {
 #[test]
 fn the_first_line_that_differs_is_named() {
     let (desk, publishable) = Desk::with_key();
-    let told: Value = serde_json::from_str(&signed(&desk, "json")).unwrap();
+    let told: Value = serde_json::from_str(&desk.signed_order("json")).unwrap();
     let fields = told["headers"].as_object().unwrap();
     let fields: Vec<_> = fields
         .iter()

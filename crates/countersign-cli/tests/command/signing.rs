@@ -1,26 +1,9 @@
 use crate::desk::Desk;
 
-/// A signed request as HTTP/1.1 sends it.
-fn signed(desk: &Desk) -> String {
-    desk.run([
-        "sign",
-        "--key",
-        "id.key",
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        "{\"item\":\"book\"}",
-        "--format",
-        "http",
-        "https://api.example.com/v1/orders?expand=customer",
-    ])
-    .done()
-}
-
 #[test]
 fn what_was_signed_verifies_and_what_was_changed_does_not() {
     let (desk, publishable) = Desk::with_key();
-    let message = signed(&desk);
+    let message = desk.signed_order("http");
     let verify =
         |message: &str| desk.run_with(["verify", "--key", &publishable, "-"], message.as_bytes());
     assert_eq!(verify(&message).done(), format!("verified: signed by {publishable}\n"));
@@ -128,7 +111,7 @@ fn what_cannot_be_printed_in_a_form_is_refused() {
 #[test]
 fn a_verdict_as_json_holds_what_was_signed() {
     let (desk, publishable) = Desk::with_key();
-    desk.write("message", signed(&desk), 0o644);
+    desk.write("message", desk.signed_order("http"), 0o644);
     let text = desk.run(["verify", "--key", "id.key.pub", "--json", "message"]).done();
     let verdict: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(verdict["verified"], true);
@@ -183,7 +166,7 @@ fn chosen_components_are_covered_in_their_order() {
 fn an_hmac_secret_signs_and_verifies_as_well() {
     let desk = Desk::new();
     let publishable = desk.run(["keygen", "--alg", "hmac-sha256", "--out", "id.key"]).done();
-    let message = signed(&desk);
+    let message = desk.signed_order("http");
     desk.run_with(["verify", "--key", "id.key", "-"], message.as_bytes()).done();
     desk.run_with(["verify", "--key", publishable.trim(), "-"], message.as_bytes()).failed(
         1,
