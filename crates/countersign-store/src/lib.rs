@@ -31,18 +31,25 @@
 
 mod credential;
 mod error;
+mod gate;
+mod gcra;
 mod key_store;
+mod limits;
 mod memory;
 mod nonce_store;
+mod quota;
 #[cfg(feature = "sqlite")]
 mod registry;
 mod system_time;
 
 pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
 pub use error::StoreError;
+pub use gate::{Gate, NoClientAddress, Passage};
 pub use key_store::KeyStore;
-pub use memory::{MemoryKeys, MemoryNonces, Volatile};
+pub use limits::{ClientAddress, Excess, Level, Limits, Verdict};
+pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
+pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};
 pub use system_time::system_time;

@@ -1,0 +1,200 @@
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use crate::Quota;
+
+/// What callers may do in how long. Nothing is limited that is not named.
+///
+/// Reads that show only a publishable key and signed calls have budgets of their own, and only signatures that hold are
+/// charged to the signed one: whoever knows just the publishable key cannot starve the holder of the private one.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    pub(crate) signed: Option<Budget>,
+    pub(crate) unsigned: Option<Budget>,
+    pub(crate) unsigned_by_address: Option<Budget>,
+    pub(crate) enforcement: Enforcement,
+}
+
+/// What becomes of what is over a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Enforcement {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is counted, and passes.
+    Report,
+}
+
+impl Limits {
+    /// What each credential may do by signed requests. Each of the quotas has to allow it.
+    pub fn signed(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
+        self.signed = Budget::new("signed", quotas);
+        self
+    }
+
+    /// What may be read with each publishable key, by all who show it together.
+    pub fn unsigned(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
+        self.unsigned = Budget::new("unsigned", quotas);
+        self
+    }
+
+    /// What may be read with publishable keys from each client address. It is charged first, so that one client cannot use
+    /// up what all who show a key have together.
+    pub fn unsigned_by_address(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
+        self.unsigned_by_address = Budget::new("address", quotas);
+        self
+    }
+
+    /// Lets through what is over a limit, and counts it: to see what a limit would do.
+    pub fn insecure_report_only(mut self) -> Self {
+        self.enforcement = Enforcement::Report;
+        self
+    }
+}
+
+/// Quotas that are charged together, and what they are called to clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    pub(crate) name: &'static str,
+    pub(crate) quotas: Vec<Quota>,
+    policy: Arc<str>,
+}
+
+impl Budget {
+    pub(crate) fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
+        let quotas: Vec<_> = quotas.into_iter().collect();
+        let policies = quotas.iter().map(|quota| {
+            let (amount, window) = (quota.amount(), quota.window().as_secs());
+            format!("\"{name}-{window}\";q={amount};w={window}")
+        });
+        let policy = policies.collect::<Vec<_>>().join(", ").into();
+        if quotas.is_empty() { None } else { Some(Self { name, quotas, policy }) }
+    }
+
+    pub(crate) fn level(&self, quota: &Quota, remaining: u32, reset: Duration) -> Level {
+        let window = quota.window().as_secs();
+        Level { budget: self.name, policy: Arc::clone(&self.policy), window, remaining, reset }
+    }
+}
+
+/// How much is left of the quota that is nearest to its end.
+///
+/// It prints as a member of the `RateLimit` field (draft-ietf-httpapi-ratelimit-headers-10 §4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    budget: &'static str,
+    policy: Arc<str>,
+    window: u64,
+    remaining: u32,
+    reset: Duration,
+}
+
+impl Level {
+    /// What is left of it now.
+    pub const fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// When all of it is there again.
+    pub const fn reset(&self) -> Duration {
+        self.reset
+    }
+
+    /// The name of the quota, as `RateLimit` and `RateLimit-Policy` have it.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.budget, self.window)
+    }
+
+    /// All quotas of the budget, as the `RateLimit-Policy` field (the draft's §3).
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { budget, window, remaining, .. } = self;
+        let reset = whole_seconds(self.reset);
+        write!(f, "\"{budget}-{window}\";r={remaining};t={reset}")
+    }
+}
+
+/// Rounded up: who waits less comes too early.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+/// The answer to a charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a verdict that nobody looks at limits nothing"]
+pub enum Verdict {
+    /// It is allowed. If it is limited it was charged, and this is left.
+    Within(Option<Level>),
+    /// It is over a limit, and was not charged.
+    Exceeded(Excess),
+}
+
+/// What is over a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// What is left of the quota that does not allow it.
+    pub level: Level,
+    /// When it is allowed, if nothing else is charged until then.
+    pub retry_after: Duration,
+}
+
+/// Where a client is, as far as limits tell clients apart: an IPv4 address, or the network of 64 bits that an IPv6 address
+/// is in, since whoever has one of its addresses has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress(IpAddr);
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                const NETWORK: u128 = u128::MAX << 64;
+                IpAddr::V6((address.to_bits() & NETWORK).into())
+            }
+            v4 => v4,
+        })
+    }
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn addresses_that_one_client_has_are_one() {
+        let address = |text: &str| ClientAddress::from(text.parse::<IpAddr>().unwrap());
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            assert_eq!(address(one) == address(other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn levels_print_as_the_fields_of_the_draft() {
+        let amount = |amount| NonZeroU32::new(amount).unwrap();
+        let (burst, day) = (Quota::per_second(amount(10)), Duration::from_secs(86_400));
+        let daily = Quota::new(amount(10_000), day).unwrap();
+        let limits = Limits::default().signed([burst, daily]);
+        let budget = limits.signed.unwrap();
+        let level = budget.level(&daily, 9, Duration::from_millis(2001));
+        assert_eq!(level.policy(), r#""signed-1";q=10;w=1, "signed-86400";q=10000;w=86400"#);
+        assert_eq!(level.to_string(), r#""signed-86400";r=9;t=3"#);
+        assert_eq!(level.name(), "signed-86400");
+    }
+}

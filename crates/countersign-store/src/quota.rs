@@ -1,0 +1,102 @@
+use std::{num::NonZeroU32, time::Duration};
+
+/// How much in how long, and how much of it at once.
+///
+/// It is refilled evenly, by GCRA: 60 a minute are one a second, after a burst. There is no window at whose edge twice as
+/// much passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    amount: NonZeroU32,
+    window: Duration,
+    burst: NonZeroU32,
+}
+
+/// A window is one second to 31 days long, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a quota is for whole seconds: one of them to 31 days")]
+pub struct BadWindow;
+
+impl Quota {
+    const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+
+    /// So much in so long; all of it may come at once.
+    ///
+    /// # Errors
+    ///
+    /// [`BadWindow`]. `RateLimit-Policy` counts windows in seconds.
+    pub fn new(amount: NonZeroU32, window: Duration) -> Result<Self, BadWindow> {
+        let seconds = Duration::from_secs(window.as_secs());
+        if seconds != window || window.is_zero() || window > Self::LONGEST {
+            return Err(BadWindow);
+        }
+        Ok(Self { amount, window, burst: amount })
+    }
+
+    /// So much a second.
+    pub const fn per_second(amount: NonZeroU32) -> Self {
+        Self { amount, window: Duration::from_secs(1), burst: amount }
+    }
+
+    /// So much a minute.
+    pub const fn per_minute(amount: NonZeroU32) -> Self {
+        Self { amount, window: Duration::from_secs(60), burst: amount }
+    }
+
+    /// How much may come at once, after a pause that was long enough. Default: what comes in a window.
+    pub const fn burst(mut self, burst: NonZeroU32) -> Self {
+        self.burst = burst;
+        self
+    }
+
+    /// What comes in a window.
+    pub const fn amount(&self) -> NonZeroU32 {
+        self.amount
+    }
+
+    /// The window.
+    pub const fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// What may come at once.
+    pub(crate) const fn at_once(&self) -> NonZeroU32 {
+        self.burst
+    }
+
+    /// The time in which one is refilled, rounded up, so that never more comes than was said.
+    pub(crate) fn interval(&self) -> Duration {
+        let nanos = self.window.as_nanos().div_ceil(u128::from(self.amount.get()));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_whole_seconds_that_can_be_waited_for() {
+        let ten = NonZeroU32::new(10).unwrap();
+        let day = Duration::from_secs(86_400);
+        for (window, expected) in [
+            (Duration::ZERO, Err(BadWindow)),
+            (Duration::from_millis(999), Err(BadWindow)),
+            (Duration::from_millis(1500), Err(BadWindow)),
+            (day * 31 + Duration::from_secs(1), Err(BadWindow)),
+            (Duration::from_secs(1), Ok(Duration::from_millis(100))),
+            (day * 31, Ok(day * 31 / 10)),
+        ] {
+            assert_eq!(
+                Quota::new(ten, window).map(|quota| quota.interval()),
+                expected,
+                "{window:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_refilled_slower_and_not_faster() {
+        let quota = Quota::per_second(NonZeroU32::new(3).unwrap());
+        assert_eq!(quota.interval(), Duration::from_nanos(333_333_334));
+    }
+}
