@@ -27,13 +27,16 @@
 //! ```
 //!
 //! Two traits, each of one atomic question: [`KeyStore::find`] and [`NonceStore::claim`]. Beside them stores that
-//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file.
+//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
+//! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 
 mod credential;
 mod error;
 mod key_store;
 mod memory;
 mod nonce_store;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod registry;
 mod system_time;
@@ -43,6 +46,8 @@ pub use error::StoreError;
 pub use key_store::KeyStore;
 pub use memory::{MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
+#[cfg(feature = "postgres")]
+pub use postgres::{NotClaimed, PostgresNonces};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};
 pub use system_time::system_time;
