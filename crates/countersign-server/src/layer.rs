@@ -13,8 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Caller, Verifier,
-    caller::Proof,
+    Caller, SignedCaller, Verifier,
     refusal::{Circumstances, Reason, answer},
     verifier::{Admitted, Arrival},
 };
@@ -92,8 +91,8 @@ impl Passed {
     }
 
     /// The caller of a signed request.
-    pub(crate) fn signed(&self) -> Option<&Caller> {
-        self.caller.as_ref().filter(|caller| caller.proof() == Proof::Signed)
+    pub(crate) fn signed(&self) -> Option<SignedCaller> {
+        self.caller.as_ref().and_then(Caller::to_signed)
     }
 }
 

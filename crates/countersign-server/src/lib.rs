@@ -47,7 +47,7 @@ mod serve;
 mod verifier;
 
 pub use access::Access;
-pub use caller::{Caller, Proof};
+pub use caller::{Caller, Proof, SignedCaller};
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
 pub use layer::{RequireSigned, RequireSignedService, VerifierLayer, VerifierService};

@@ -11,7 +11,7 @@ use http_body::Body;
 
 use crate::{
     Access, VerifierLayer,
-    caller::{Caller, Proof},
+    caller::Caller,
     content::ContentLimit,
     refusal::{Circumstances, METHODS, Reason},
 };
@@ -189,7 +189,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         let nonce_use = authentic.nonce_use(credential.id.get());
         let claim = self.nonces.claim(&nonce_use, now).await.map_err(replay_store_unavailable)?;
         let claimed = authentic.redeem(claim)?;
-        Ok(Admitted::Signed(Caller::new(credential, Proof::Signed), claimed))
+        Ok(Admitted::Signed(Caller::signed(credential, nonce_use), claimed))
     }
 
     async fn admit_unsigned(
@@ -208,7 +208,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         let credential = found.map_err(registry_unavailable)?.ok_or(Reason::UnknownPublishable)?;
         match credential.standing(now) {
             Standing::Active | Standing::Quarantined => {
-                Ok(Admitted::Publishable(Caller::new(credential, Proof::Publishable)))
+                Ok(Admitted::Publishable(Caller::publishable(credential)))
             }
             Standing::Expired => Err(Reason::Expired),
             Standing::Revoked => Err(Reason::Revoked),

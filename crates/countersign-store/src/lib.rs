@@ -27,7 +27,8 @@
 //! ```
 //!
 //! Two traits, each of one atomic question: [`KeyStore::find`] and [`NonceStore::claim`]. Beside them stores that
-//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file.
+//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
+//! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 
 mod credential;
 mod error;
@@ -37,6 +38,8 @@ mod key_store;
 mod limits;
 mod memory;
 mod nonce_store;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod quota;
 #[cfg(feature = "sqlite")]
 mod registry;
@@ -49,6 +52,8 @@ pub use key_store::KeyStore;
 pub use limits::{ClientAddress, Excess, Level, Limits, Verdict};
 pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
+#[cfg(feature = "postgres")]
+pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};
