@@ -97,7 +97,10 @@ fn is_printable(value: &[u8]) -> bool {
 }
 
 /// The query parameters that are covered.
-fn query_params<'m>(message: &Message<'m>, components: &[Component<'_>]) -> QueryParams<'m> {
+fn query_params<'m>(
+    message: &Message<'m>,
+    components: &'m [Component<'_>],
+) -> QueryParams<'m> {
     let request = match message.head {
         Head::Request(request) => Some(request),
         Head::Response(_) => message.request,
