@@ -19,6 +19,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Order)> {
         ("query parameters that are encoded", query_params("%7a")),
         ("query parameters that repeat and are encoded", query_params("%7a%30")),
         ("a query that is covered six times over", query_six_times()),
+        ("members of a dictionary", dictionary_members()),
         ("7 other signatures", many_labels()),
         ("many parameters", with_input(&(0..2000).map(|at| format!(";p{at}")).collect::<String>())),
         ("one long string", with_input(&format!(";keyid=\"{}\"", "\\\\".repeat(3900)))),
@@ -119,6 +120,18 @@ fn query_six_times() -> Order {
     let mut components = fixed();
     components.extend(["@target-uri", "@request-target"].map(|name| name.parse().unwrap()));
     components.push(countersign::Component::query_param("z"));
+    sign(order, components)
+}
+
+/// As many members as can be covered, of one long field.
+fn dictionary_members() -> Order {
+    let mut order = unsigned();
+    let names: Vec<_> = (0..26).map(|at| format!("k{at}")).collect();
+    let fillers: String = (0..1500).map(|at| format!(",f{at}")).collect();
+    order.headers.insert("priority", text(&format!("{}{fillers}", names.join(","))));
+    let mut components = fixed();
+    let members = names.iter().map(|name| format!("\"priority\";key=\"{name}\""));
+    components.extend(members.map(|member| member.parse().unwrap()));
     sign(order, components)
 }
 

@@ -245,6 +245,14 @@ impl<'a> Component<'a> {
         }
     }
 
+    /// The key, if this is a member of the field of this name.
+    pub(crate) fn key_of(&self, field: &str) -> Option<&str> {
+        match (&self.name, self.form()) {
+            (Name::Field(name), Form::Member(key)) if name == field => Some(key),
+            _ => None,
+        }
+    }
+
     /// Whether this is exactly the derived component or field of this name, without parameters. A component with
     /// parameters covers something else, and never what a policy asks for.
     pub fn is_plain(&self, name: &str) -> bool {
