@@ -59,11 +59,26 @@ pub(crate) fn input(raw: &str) -> Option<Input<'_>> {
 
 /// Reads `key=:…:`.
 pub(crate) fn bytes(raw: &str) -> Option<(&str, Vec<u8>)> {
+    let (key, digits) = base64(raw)?;
+    Some((key, STANDARD.decode(digits).ok()?))
+}
+
+/// As [`bytes`], into `buffer`, and not more than it holds.
+pub(crate) fn bytes_into<'m, 'b>(
+    raw: &'m str,
+    buffer: &'b mut [u8],
+) -> Option<(&'m str, &'b [u8])> {
+    let (key, digits) = base64(raw)?;
+    let length = STANDARD.decode_slice(digits, buffer).ok()?;
+    Some((key, buffer.get(..length)?))
+}
+
+/// The digits are not looked at. The engine takes neither missing padding nor trailing bits, so that there is one text
+/// for some bytes.
+fn base64(raw: &str) -> Option<(&str, &str)> {
     let mut text = Text(raw);
     let key = text.key()?;
-    // This engine takes neither missing padding nor trailing bits, so that there is one text for some bytes.
-    let bytes = STANDARD.decode(text.0.strip_prefix("=:")?.strip_suffix(':')?).ok()?;
-    Some((key, bytes))
+    Some((key, text.0.strip_prefix("=:")?.strip_suffix(':')?))
 }
 
 /// What is left to read.

@@ -138,7 +138,8 @@ impl ContentDigest {
     /// One digest in canonical form, as nearly all are: there is nothing to cut.
     fn only(lines: &Lines<'_>) -> Option<Result<Self, BadDigest>> {
         let line = lines.only().filter(|line| line.len() <= MAX_FIELD)?;
-        let (key, bytes) = canonical::bytes(line)?;
+        let mut buffer = [0; 64];
+        let (key, bytes) = canonical::bytes_into(line, &mut buffer)?;
         Some(Self::NONE.with(key, bytes).and_then(Self::not_none))
     }
 
@@ -154,7 +155,7 @@ impl ContentDigest {
                     .map_err(|_| BadDigest::Malformed)?
                     .ok_or(BadDigest::Malformed)?,
             };
-            digest = digest.with(key, bytes)?;
+            digest = digest.with(key, &bytes)?;
         }
         digest.not_none().map(Some)
     }
@@ -166,7 +167,7 @@ impl ContentDigest {
     }
 
     /// Beside what there is, a member of the field, if its algorithm counts.
-    fn with(mut self, key: &str, bytes: Vec<u8>) -> Result<Self, BadDigest> {
+    fn with(mut self, key: &str, bytes: &[u8]) -> Result<Self, BadDigest> {
         let wrong_length = |_| BadDigest::Malformed;
         match key.parse() {
             Ok(DigestAlgorithm::Sha256) => {
@@ -186,7 +187,26 @@ impl ContentDigest {
     ///
     /// None that can occur: digits of base64 are proper header characters.
     pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
-        HeaderValue::try_from(self.to_string())
+        HeaderValue::try_from(self.text())
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(160);
+        let digests = [
+            (DigestAlgorithm::Sha256, self.sha256.as_ref().map(<[u8; 32]>::as_slice)),
+            (DigestAlgorithm::Sha512, self.sha512.as_ref().map(<[u8; 64]>::as_slice)),
+        ];
+        for (algorithm, digest) in digests {
+            let Some(digest) = digest else { continue };
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push_str(algorithm.as_str());
+            text.push_str("=:");
+            STANDARD.encode_string(digest, &mut text);
+            text.push(':');
+        }
+        text
     }
 
     /// Starts comparing content, which may come in pieces, with these digests.
@@ -201,15 +221,7 @@ impl ContentDigest {
 
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        if let Some(digest) = &self.sha256 {
-            write!(f, "sha-256=:{}:", STANDARD.encode(digest))?;
-            separator = ", ";
-        }
-        if let Some(digest) = &self.sha512 {
-            write!(f, "{separator}sha-512=:{}:", STANDARD.encode(digest))?;
-        }
-        Ok(())
+        f.write_str(&self.text())
     }
 }
 
@@ -391,12 +403,16 @@ mod tests {
     #[test]
     fn one_digest_that_is_not_cut_is_what_cutting_gives() {
         let long = format!("sha-256=:{}:", "AAAA".repeat(MAX_FIELD / 4));
+        let [other, too_long] =
+            ["a", "sha-512"].map(|key| format!("{key}=:{}:", "AAAA".repeat(22)));
         let fields = [
             (SHA256, true),
             (SHA512, true),
             (MD5, true),
             ("sha-256=:AAAA:", true),
             ("sha-512=:AAAA:", true),
+            (&other, false),
+            (&too_long, false),
             ("sha-256=:AA:", false),
             ("sha-256=:AAAA:;a", false),
             (" sha-256=:AAAA:", false),
