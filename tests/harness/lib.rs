@@ -7,8 +7,10 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod counted;
 mod raw;
 mod service;
 
+pub use counted::Counted;
 pub use raw::{Answer, PARAMS, Raw, exchange};
-pub use service::{NOW, Service, TestClock, credential, key, router};
+pub use service::{NOW, Service, TestClock, credential, key, router, verifier};

@@ -60,6 +60,8 @@ impl Limits {
 
     /// What may be read with publishable keys from each client address. It is charged first, so that one client cannot use
     /// up what all who show a key have together.
+    ///
+    /// The address is what the server takes for it: mostly the peer of the socket, which behind a proxy is the proxy.
     pub fn unsigned_by_address(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned_by_address = Budget::new("address", quotas);
         self

@@ -50,7 +50,7 @@ enum Mode {
 
 impl<S: Copy + Eq + Hash> MemoryBudget<S> {
     /// A budget of these quotas, each of which has to allow a charge; `None` if there are none. Its name is what clients
-    /// see in `RateLimit`.
+    /// see in `RateLimit`: letters, digits, `-` and `_`.
     pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         Budget::new(name, quotas).map(Self::of)
     }
