@@ -40,6 +40,7 @@ mod caller;
 mod content;
 #[cfg(feature = "axum")]
 mod extract;
+mod failure_limit;
 mod layer;
 mod refusal;
 #[cfg(feature = "serve")]
