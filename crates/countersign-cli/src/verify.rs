@@ -30,6 +30,7 @@ use crate::{
 };
 
 const LARGEST: u64 = 256 * 1024 * 1024;
+const NO_SIGNATURE: &str = "the message carries no signature";
 const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
 /// Verifies a raw HTTP/1.1 request or response, as a server would
@@ -325,7 +326,7 @@ impl Verify {
             Ok(candidate) => candidate,
             // Said of a tag, which nobody asked for here.
             Err(rejection @ Rejection::Required) => {
-                let detail = no_signature(&body.trailers).to_owned();
+                let detail = NO_SIGNATURE.to_owned();
                 return Ok(Err(Refusal { code: rejection.code(), detail }));
             }
             Err(rejection) => return Ok(Err(rejection.into())),
@@ -338,10 +339,7 @@ impl Verify {
         }
         let verdict = (|| {
             candidate.insecure_verify_without_policy(key)?;
-            let signatures = SignatureInput::all(message.headers())?;
-            let ours = signatures.iter().find(|one| one.input.label() == candidate.label());
-            let ours = ours.ok_or(Malformed::NoSuchLabel)?;
-            for covered in CoveredDigest::all(ours.input.components()?, message, &body.trailers) {
+            for covered in CoveredDigest::all(candidate.components(), message, &body.trailers) {
                 if let Some(digest) = covered.digest()? {
                     let mut check = digest.check();
                     check.update(&body.bytes);
@@ -399,15 +397,6 @@ pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
         format!("{file} is larger than 256 MiB"),
         "verify large content by its digest with another tool",
     ))
-}
-
-/// Why there is nothing to verify.
-fn no_signature(trailers: &HeaderMap) -> &'static str {
-    if trailers.contains_key("signature-input") {
-        "the message carries no signature in its head, and those in trailers are not looked at"
-    } else {
-        "the message carries no signature"
-    }
 }
 
 /// What a server looks at when all content was read, before it compares the digest.

@@ -1,6 +1,9 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::{FieldTypes, Origin, Target};
+use crate::{
+    FieldTypes, Origin, Target,
+    signature_input::{SIGNATURE, SIGNATURE_INPUT},
+};
 
 /// What is signed: a view of a request or response, and of what its components can reach beside its head.
 ///
@@ -11,6 +14,8 @@ pub struct Message<'m> {
     /// The request that a response answers.
     pub(crate) request: Option<RequestHead<'m>>,
     pub(crate) trailers: Option<&'m HeaderMap>,
+    /// Those of the request that a response answers.
+    pub(crate) request_trailers: Option<&'m HeaderMap>,
     /// The `Content-Digest` that a request gets when it is signed.
     pub(crate) content_digest: Option<&'m HeaderValue>,
     pub(crate) field_types: FieldTypes<'m>,
@@ -50,6 +55,7 @@ impl<'m> Message<'m> {
             head,
             request: None,
             trailers: None,
+            request_trailers: None,
             content_digest: None,
             field_types: FieldTypes::REGISTERED,
         }
@@ -64,6 +70,12 @@ impl<'m> Message<'m> {
     /// The trailer fields, for components with `tr` (RFC 9421 §2.1.4).
     pub const fn with_trailers(mut self, trailers: &'m HeaderMap) -> Self {
         self.trailers = Some(trailers);
+        self
+    }
+
+    /// The trailer fields of the request that a response answers, for components with both `req` and `tr`.
+    pub const fn with_request_trailers(mut self, trailers: &'m HeaderMap) -> Self {
+        self.request_trailers = Some(trailers);
         self
     }
 
@@ -83,6 +95,17 @@ impl<'m> Message<'m> {
         match &self.head {
             Head::Request(request) => request.headers,
             Head::Response(response) => response.headers,
+        }
+    }
+
+    /// The fields that signatures are in: those of the header or, where it has none, of the trailers (RFC 9421 §4).
+    pub fn signature_fields(&self) -> &'m HeaderMap {
+        let signed = |fields: &HeaderMap| {
+            fields.contains_key(SIGNATURE_INPUT) || fields.contains_key(SIGNATURE)
+        };
+        match self.trailers {
+            Some(trailers) if !signed(self.headers()) && signed(trailers) => trailers,
+            _ => self.headers(),
         }
     }
 

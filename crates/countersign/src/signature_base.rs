@@ -164,8 +164,10 @@ fn write_value<'m>(
                 (BoundTo::ItsRequest, false) => {
                     Some(message.request_of(bound).ok_or_else(not_applicable)?.headers)
                 }
-                // Whoever answers a request is not given its trailers.
-                (BoundTo::ItsRequest, true) => None,
+                (BoundTo::ItsRequest, true) => {
+                    message.request_of(bound).ok_or_else(not_applicable)?;
+                    message.request_trailers
+                }
             };
             let headers = headers.ok_or_else(|| BadBase::Absent(component.to_string()))?;
             write_field(base, headers, name, message, parsed, component, repeated)

@@ -1,8 +1,7 @@
 use crate::{
-    Algorithm, Claim, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature, Malformed,
-    Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase, SignatureInput, Stale,
-    Timestamp, Unmet, Verifies, VerifyingKey,
-    digest::CONTENT_DIGEST,
+    Algorithm, Claim, Component, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature,
+    Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
+    SignatureInput, Stale, Timestamp, Unmet, Verifies, VerifyingKey,
     policy::{Covered, Judged},
     signature_base::Repeated,
     signature_input::MAX_SIGNATURE_FIELDS,
@@ -25,7 +24,7 @@ impl<'m> Candidate<'m> {
     ///
     /// [`Rejection::Required`] if there is no signature, [`Rejection::Malformed`] if its base cannot be made.
     pub fn select(message: &Message<'m>, label: Option<&str>) -> Result<Self, Rejection> {
-        let mut signatures = SignatureInput::all(message.headers())?;
+        let mut signatures = SignatureInput::all(message.signature_fields())?;
         if signatures.is_empty() {
             return Err(Rejection::Required);
         }
@@ -66,10 +65,10 @@ impl<'m> Candidate<'m> {
         &self.base
     }
 
-    /// Whether the signature covers the `Content-Digest` field.
-    pub fn covers_content_digest(&self) -> bool {
-        let components = self.input.components().unwrap_or_default();
-        components.iter().any(|one| one.is_plain(CONTENT_DIGEST.as_str()))
+    /// The components that are covered, in their order.
+    pub fn components(&self) -> &[Component<'m>] {
+        // Its base was made of them, so they could be read.
+        self.input.components().unwrap_or_default()
     }
 
     /// The `alg`, as it came.

@@ -22,6 +22,7 @@ struct Exchange {
     request: HeaderMap,
     response: HeaderMap,
     trailers: HeaderMap,
+    request_trailers: HeaderMap,
 }
 
 /// What is looked at.
@@ -59,6 +60,12 @@ impl Exchange {
             origin: "https://example.com".parse().unwrap(),
             request: headers.clone(),
             response: headers,
+            request_trailers: [(
+                HeaderName::from_static("expires"),
+                HeaderValue::from_static("once"),
+            )]
+            .into_iter()
+            .collect(),
             trailers,
         }
     }
@@ -81,7 +88,9 @@ impl Exchange {
         let message = match view {
             Request => Message::from(request),
             Response => Message::from(response),
-            Answer => Message::from(response).answering(request),
+            Answer => Message::from(response)
+                .answering(request)
+                .with_request_trailers(&self.request_trailers),
         };
         let message = message.with_field_types(TYPES).with_trailers(&self.trailers);
         match Candidate::select(&message, None) {
@@ -124,6 +133,8 @@ fn each_component_has_its_value() {
         (Answer, r#""@query-param";req;name="b""#, "2"),
         (Answer, r#""example-dict";key="b";req"#, "2;x"),
         (Answer, r#""x-lines";req;bs"#, ":b25l:, :dHdv:"),
+        (Answer, r#""expires";req;tr"#, "once"),
+        (Answer, r#""expires";tr"#, "never"),
     ];
     for (view, component, value) in table {
         let base = Exchange::new().base(view, component);
@@ -162,7 +173,7 @@ fn what_a_message_does_not_have_is_never_taken_as_empty() {
     let inapplicable = |component: &str| BadBase::NotApplicable(component.to_owned());
     let unstructured = |component: &str| BadBase::NotStructured(component.to_owned());
     type Reason<'r> = &'r dyn Fn(&str) -> BadBase;
-    let table: [(View, &str, Reason<'_>); 24] = [
+    let table: [(View, &str, Reason<'_>); 26] = [
         (Request, r#""x-absent""#, &absent),
         (Request, r#""x-absent";bs"#, &absent),
         (Request, r#""signature";key="other""#, &absent),
@@ -171,7 +182,7 @@ fn what_a_message_does_not_have_is_never_taken_as_empty() {
         (Request, r#""@query-param";name="%61""#, &absent),
         (Request, r#""x-plain";tr"#, &absent),
         (Response, r#""x-plain";tr"#, &absent),
-        (Answer, r#""expires";req;tr"#, &absent),
+        (Answer, r#""x-plain";req;tr"#, &absent),
         (Answer, r#""x-absent";req"#, &absent),
         (Request, r#""@status""#, &inapplicable),
         (Request, r#""@method";req"#, &inapplicable),
@@ -179,6 +190,8 @@ fn what_a_message_does_not_have_is_never_taken_as_empty() {
         (Response, r#""@method""#, &inapplicable),
         (Response, r#""@method";req"#, &inapplicable),
         (Response, r#""x-plain";req"#, &inapplicable),
+        (Request, r#""expires";req;tr"#, &inapplicable),
+        (Response, r#""expires";req;tr"#, &inapplicable),
         (Answer, r#""@method""#, &inapplicable),
         (Answer, r#""@status";req"#, &inapplicable),
         (Request, r#""x-plain";sf"#, &unstructured),
@@ -199,6 +212,42 @@ fn what_a_message_does_not_have_is_never_taken_as_empty() {
         let component = format!("\"{name}\";sf");
         let base = exchange.base(Request, &component);
         assert_eq!(base, Err(Malformed::Base(unstructured(&component))));
+    }
+}
+
+#[test]
+fn a_signature_is_looked_for_in_trailers_only_where_the_head_has_none() {
+    let fields = |components: &str| {
+        HeaderMap::from_iter([
+            (
+                HeaderName::from_static("signature-input"),
+                format!("sig=({components})").parse().unwrap(),
+            ),
+            (HeaderName::from_static("signature"), HeaderValue::from_static("sig=:AA==:")),
+        ])
+    };
+    let (in_head, in_trailers) = (fields("\"@status\""), fields(""));
+    let (none, unpaired) = (HeaderMap::new(), {
+        let mut unpaired = in_head.clone();
+        unpaired.remove("signature");
+        unpaired
+    });
+    let components = |headers: &HeaderMap, trailers: &HeaderMap| {
+        let head = ResponseHead { status: StatusCode::OK, headers };
+        let message = Message::from(head).with_trailers(trailers);
+        Candidate::select(&message, None).map(|candidate| candidate.components().len())
+    };
+    let malformed = Err(Rejection::Malformed(Malformed::UnpairedLabel));
+    let table = [
+        (&in_head, &none, Ok(1)),
+        (&in_head, &in_trailers, Ok(1)),
+        (&none, &in_trailers, Ok(0)),
+        (&none, &none, Err(Rejection::Required)),
+        (&unpaired, &in_trailers, malformed.clone()),
+        (&none, &unpaired, malformed),
+    ];
+    for (headers, trailers, expected) in table {
+        assert_eq!(components(headers, trailers), expected, "{headers:?} {trailers:?}");
     }
 }
 

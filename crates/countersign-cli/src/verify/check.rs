@@ -8,13 +8,16 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
 use super::{
-    Judged, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
-    covered_digest::CoveredDigest, exchange::Received, no_signature,
+    Judged, NO_SIGNATURE, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
+    covered_digest::CoveredDigest, exchange::Received,
 };
 use crate::{
     failure::{Failure, one_line, with_reasons},
     key_source,
 };
+
+const UNREAD_SIGNATURE: &str =
+    "the message carries no signature in its head, and a server does not look at trailers";
 
 /// One thing that was looked at, whatever came of those before it.
 #[derive(Debug)]
@@ -111,7 +114,12 @@ impl Verify {
         if let (PolicyName::Default, Some(request)) = (self.policy, &request) {
             check_target(&mut checks, request)?;
         }
-        let signatures = match SignatureInput::all(message.headers()) {
+        let fields = match self.policy {
+            // A server does not wait for trailers.
+            PolicyName::Default => message.headers(),
+            PolicyName::None => message.signature_fields(),
+        };
+        let signatures = match SignatureInput::all(fields) {
             Ok(signatures) => signatures,
             Err(malformed) => {
                 checks.add("signature fields", Err::<&str, _>(malformed));
@@ -120,7 +128,8 @@ impl Verify {
         };
         let labels: Vec<_> = signatures.iter().map(|signature| signature.input.label()).collect();
         if labels.is_empty() {
-            let why = no_signature(&judged.exchange.body().trailers);
+            let in_trailers = message.signature_fields().contains_key("signature-input");
+            let why = if in_trailers { UNREAD_SIGNATURE } else { NO_SIGNATURE };
             checks.add("signature fields", Err::<&str, _>(why));
             return Ok(checks.0);
         }

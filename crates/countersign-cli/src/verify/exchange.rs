@@ -69,7 +69,9 @@ impl Exchange {
     pub(super) fn message(&self) -> Message<'_> {
         let message = self.message.message();
         match self.answered.as_ref().and_then(Named::request) {
-            Some(request) => message.answering(request.head),
+            Some(request) => {
+                message.answering(request.head).with_request_trailers(&request.body.trailers)
+            }
             None => message,
         }
     }

@@ -1,7 +1,8 @@
 use countersign::{
-    ContentDigest, KeyFile, Message, PrivateKey, ResponseHead, SignatureParams, sign,
+    ContentDigest, KeyFile, Message, PrivateKey, RequestHead, ResponseHead, SignatureParams,
+    Target, sign,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 use crate::desk::Desk;
@@ -23,19 +24,13 @@ fn lines(fields: &HeaderMap) -> String {
     fields.iter().map(line).collect()
 }
 
-/// The response of RFC 9421 §2.1.4, of which the key of the desk signs these components.
-fn response(desk: &Desk, components: &[&str], trailers: &HeaderMap) -> String {
+fn key(desk: &Desk) -> PrivateKey {
     let key = KeyFile::parse(desk.read("id.key").as_bytes(), None).unwrap();
-    let key: PrivateKey = key.into_private().unwrap();
-    let digest = ContentDigest::sha256(b"HTTPMessageSignatures").to_string();
-    let mut headers = headers(&[
-        ("content-type", "text/plain"),
-        ("transfer-encoding", "chunked"),
-        ("trailer", "Expires"),
-        ("content-digest", &digest),
-    ]);
-    let head = ResponseHead { status: StatusCode::OK, headers: &headers };
-    let params = SignatureParams {
+    key.into_private().unwrap()
+}
+
+fn params(components: &[&str]) -> SignatureParams<'static> {
+    SignatureParams {
         label: "sig",
         components: components.iter().map(|text| text.parse().unwrap()).collect(),
         created: None,
@@ -44,9 +39,21 @@ fn response(desk: &Desk, components: &[&str], trailers: &HeaderMap) -> String {
         key_id: None,
         algorithm: None,
         tag: None,
-    };
+    }
+}
+
+/// The response of RFC 9421 §2.1.4, of which the key of the desk signs these components.
+fn response(desk: &Desk, components: &[&str], trailers: &HeaderMap) -> String {
+    let digest = ContentDigest::sha256(b"HTTPMessageSignatures").to_string();
+    let mut headers = headers(&[
+        ("content-type", "text/plain"),
+        ("transfer-encoding", "chunked"),
+        ("trailer", "Expires"),
+        ("content-digest", &digest),
+    ]);
+    let head = ResponseHead { status: StatusCode::OK, headers: &headers };
     let message = Message::from(head).with_trailers(trailers);
-    sign(&message, &key, &params).unwrap().apply(&mut headers);
+    sign(&message, &key(desk), &params(components)).unwrap().apply(&mut headers);
     let chunks = "4\r\nHTTP\r\n7\r\nMessage\r\na\r\nSignatures\r\n0\r\n";
     format!("HTTP/1.1 200 OK\r\n{}\r\n{chunks}{}\r\n", lines(&headers), lines(trailers))
 }
@@ -158,17 +165,62 @@ fn a_trailer_is_explained_as_other_components() {
 }
 
 #[test]
-fn a_signature_among_the_trailers_is_not_looked_at() {
-    let (desk, _) = Desk::with_key();
-    let message = response(&desk, &["\"@status\""], &HeaderMap::new());
-    let (head, chunks) = message.split_once("\r\n\r\n").unwrap();
-    let is_signature = |line: &&str| line.starts_with("signature");
-    let (signature, rest): (Vec<_>, Vec<_>) = head.split("\r\n").partition(is_signature);
-    let chunks = chunks.strip_suffix("\r\n").unwrap();
-    let moved = format!("{}\r\n\r\n{chunks}{}\r\n\r\n", rest.join("\r\n"), signature.join("\r\n"));
+fn a_signature_among_the_trailers_verifies_and_no_server_looks_at_it() {
+    let (desk, publishable) = Desk::with_key();
+    let moved = |message: &str| {
+        let (head, chunks) = message.split_once("\r\n\r\n").unwrap();
+        let is_signature = |line: &&str| line.starts_with("signature");
+        let (signature, rest): (Vec<_>, Vec<_>) = head.split("\r\n").partition(is_signature);
+        let chunks = chunks.strip_suffix("\r\n").unwrap();
+        format!("{}\r\n\r\n{chunks}{}\r\n\r\n", rest.join("\r\n"), signature.join("\r\n"))
+    };
+    let answer = moved(&response(&desk, &["\"@status\"", "\"content-digest\""], &HeaderMap::new()));
     for command in ["verify", "explain"] {
-        let outcome = look(&desk, &[command], &moved);
-        assert_eq!(outcome.code, 3, "{outcome:?}");
-        assert!(outcome.stdout.contains("those in trailers are not looked at"), "{outcome:?}");
+        let outcome = look(&desk, &[command], &answer);
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        assert!(outcome.stdout.contains(&publishable), "{outcome:?}");
+        for (from, to) in [("200 OK", "201 OK"), ("Message", "Massage"), ("signature:", "x:")] {
+            let changed = answer.replacen(from, to, 1);
+            assert_ne!(changed, answer);
+            assert_eq!(look(&desk, &[command], &changed).code, 3, "{from}");
+        }
+    }
+    let request = "POST /a HTTP/1.1\r\nhost: example.com\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\
+                   signature-input: sig=();tag=\"countersign\"\r\nsignature: sig=:AAAA:\r\n\r\n";
+    let by_default = ["--key", "id.key", "-"];
+    let outcome = desk.run_with(["verify"].iter().chain(&by_default), request.as_bytes());
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+    assert!(outcome.stdout.contains("signature-required"), "{outcome:?}");
+    let outcome = desk.run_with(["explain"].iter().chain(&by_default), request.as_bytes());
+    assert!(outcome.stdout.contains("a server does not look at trailers"), "{outcome:?}");
+}
+
+#[test]
+fn an_answer_is_bound_to_the_trailers_of_its_request() {
+    let (desk, publishable) = Desk::with_key();
+    let request = |trailer: &str| {
+        format!(
+            "POST /a HTTP/1.1\r\nhost: example.com\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{trailer}\r\n"
+        )
+    };
+    desk.write("right", request("x-sum: 1\r\n"), 0o600);
+    desk.write("wrong", request("x-sum: 2\r\n"), 0o600);
+    desk.write("none", request(""), 0o600);
+    let uri = "/a".parse().unwrap();
+    let (origin, none) = ("https://example.com".parse().unwrap(), HeaderMap::new());
+    let target = Target::origin_form(&uri);
+    let asked = RequestHead { method: &Method::POST, target, origin: &origin, headers: &none };
+    let trailers = headers(&[("x-sum", "1")]);
+    let mut signed = HeaderMap::new();
+    let message = Message::from(ResponseHead { status: StatusCode::OK, headers: &none });
+    let message = message.answering(asked).with_request_trailers(&trailers);
+    sign(&message, &key(&desk), &params(&["\"x-sum\";req;tr"])).unwrap().apply(&mut signed);
+    let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n", lines(&signed));
+    let verified = format!("verified: signed by {publishable}");
+    for (file, said) in
+        [("right", &*verified), ("wrong", NOT_THIS), ("none", "is not in the message")]
+    {
+        let outcome = look(&desk, &["verify", "--request", file], &answer);
+        assert!(outcome.stdout.contains(said), "{file}: {outcome:?}");
     }
 }
