@@ -37,17 +37,26 @@ impl Gcra {
         Self { interval, tolerance: interval.saturating_mul(burst), burst }
     }
 
-    /// Charges so much. What costs more than all there can be costs all there can be.
+    /// Charges so much.
     pub(crate) fn charge(&self, full_at: Duration, cost: NonZeroU32, now: Duration) -> Charged {
-        let debt = self.interval.saturating_mul(cost.get().min(self.burst));
         // The clock never steps back, but two who read it can come in another order.
-        let after = full_at.max(now).saturating_add(debt);
+        let after = full_at.max(now).saturating_add(self.debt(cost));
         let latest = now.saturating_add(self.tolerance);
         if after > latest {
             let left = self.left(full_at, now);
             return Charged::TooMuch { retry_after: after.saturating_sub(latest), left };
         }
         Charged::Fits { full_at: after, left: self.left(after, now) }
+    }
+
+    /// The time to keep when a charge that fitted is taken back.
+    pub(crate) fn give_back(&self, full_at: Duration, cost: NonZeroU32) -> Duration {
+        full_at.saturating_sub(self.debt(cost))
+    }
+
+    /// What costs more than all there can be costs all there can be.
+    fn debt(&self, cost: NonZeroU32) -> Duration {
+        self.interval.saturating_mul(cost.get().min(self.burst))
     }
 
     fn left(&self, full_at: Duration, now: Duration) -> Remainder {

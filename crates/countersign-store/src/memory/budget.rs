@@ -95,12 +95,28 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         self.ask(subject, NonZeroU32::MIN, Mode::Look)
     }
 
-    fn ask(&self, subject: S, cost: NonZeroU32, mode: Mode) -> Verdict {
+    /// Takes back a charge that was within the budget.
+    pub fn give_back(&self, subject: S, cost: NonZeroU32) {
+        let Some(shard) = self.shard(subject) else { return };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (self.clock)();
+        let full_at = shard.of(subject, &self.unused, self.room, now);
+        for (rate, full_at) in self.rates.iter().zip(full_at) {
+            *full_at = rate.give_back(*full_at, cost);
+        }
+    }
+
+    fn shard(&self, subject: S) -> Option<&Mutex<Shard<S>>> {
         let shards = u64::try_from(self.shards.len()).unwrap_or(u64::MAX);
         let shard = self.hasher.hash_one(subject).checked_rem(shards).unwrap_or(0);
-        let shard = usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard));
+        usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard))
+    }
+
+    fn ask(&self, subject: S, cost: NonZeroU32, mode: Mode) -> Verdict {
         // There is one for every remainder; were there none, what is not counted must not pass.
-        let Some(shard) = shard else { return self.judge(&self.used_up(), cost, Duration::ZERO) };
+        let Some(shard) = self.shard(subject) else {
+            return self.judge(&self.used_up(), cost, Duration::ZERO);
+        };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that times come in order.
         let now = (self.clock)();
@@ -312,6 +328,20 @@ mod tests {
         assert!((20_000..20_100).all(|newcomer| !passes(&budget.look(newcomer))));
         time.fetch_add(2_000, Ordering::SeqCst);
         assert!((20_000..20_100).all(|newcomer| passes(&budget.look(newcomer))));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_charged_again_and_no_more() {
+        let (budget, time) = budget(&[Quota::per_minute(number(3)), Quota::per_second(number(3))]);
+        assert!(passes(&budget.charge(1, number(3))));
+        budget.give_back(1, number(2));
+        assert!(passes(&budget.charge(1, number(2))));
+        assert!(!passes(&budget.charge(1, number(1))));
+        // What was refilled meanwhile is not given back a second time.
+        time.fetch_add(60_000, Ordering::SeqCst);
+        budget.give_back(1, number(3));
+        assert!(passes(&budget.charge(1, number(3))));
+        assert!(!passes(&budget.charge(1, number(1))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use countersign::{NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp};
 
 use super::MemoryBudget;
 use crate::{
@@ -94,11 +94,24 @@ impl<N: NonceStore> Gate for Limited<N> {
         now: Timestamp,
     ) -> Result<Passage, StoreError> {
         let credential = CredentialId::new(used.credential());
-        let verdict = self.signed.as_ref().map(|budget| budget.charge(credential, cost));
-        match self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))) {
+        let (verdict, charged) = match &self.signed {
+            None => (Verdict::Within(None), None),
+            Some(budget) => match budget.charge(credential, cost) {
+                verdict @ Verdict::Within(_) => (verdict, Some(budget)),
+                verdict @ Verdict::Exceeded(_) => (verdict, None),
+            },
+        };
+        match self.enforcement.apply(verdict) {
             Verdict::Exceeded(excess) => Ok(Passage::Limited(excess)),
             Verdict::Within(level) => {
-                Ok(Passage::Claimed(self.nonces.claim(used, now).await?, level))
+                let claim = self.nonces.claim(used, now).await;
+                if !matches!(claim, Ok(Claim::Fresh))
+                    && let Some(budget) = charged
+                {
+                    // A request that somebody else captured must not use up what its signer has.
+                    budget.give_back(credential, cost);
+                }
+                Ok(Passage::Claimed(claim?, level))
             }
         }
     }
@@ -121,7 +134,7 @@ mod tests {
         sync::atomic::{AtomicU32, AtomicU64, Ordering},
     };
 
-    use countersign::{Claim, Nonce};
+    use countersign::Nonce;
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::*;
@@ -195,6 +208,40 @@ mod tests {
         gated.time.fetch_add(30_000, Ordering::SeqCst);
         assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 4));
         assert_eq!(gated.signed(1, 1).await, (Err(wait), 4));
+    }
+
+    /// A replay guard that answers the same to all.
+    struct Always(Result<Claim, ()>);
+
+    impl NonceStore for Always {
+        async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+            self.0.map_err(|()| StoreError::new("it cannot answer"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_replay_guard_refuses_takes_nothing_from_its_signer() {
+        let retry_after = Duration::from_secs(1);
+        let table = [
+            (Ok(Claim::Fresh), 2),
+            (Ok(Claim::Replayed), 100),
+            (Ok(Claim::TooOld { retry_after }), 100),
+            (Ok(Claim::ShareUsedUp { retry_after }), 100),
+            (Err(()), 100),
+        ];
+        for (claim, expected) in table {
+            let limits = Limits::default().signed(per_minute(2));
+            let gate = Limited::new(Always(claim), limits).clock(|| Duration::from_secs(5));
+            let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
+            let mut passed = 0;
+            for _ in 0..100 {
+                match gate.signed(&used, ONE, NOW).await {
+                    Ok(Passage::Limited(_)) => {}
+                    Ok(Passage::Claimed(..)) | Err(_) => passed += 1,
+                }
+            }
+            assert_eq!(passed, expected, "{claim:?}");
+        }
     }
 
     #[tokio::test]
