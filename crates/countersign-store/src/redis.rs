@@ -7,11 +7,13 @@ mod gate;
 mod guard;
 mod link;
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod lua;
 mod nonces;
 mod script;
 mod server;
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod simulation;
 mod terms;
 

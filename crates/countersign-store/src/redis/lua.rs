@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, mem, rc::Rc};
 
-use mlua::{Function, IntoLua, Lua, Table, Variadic};
+use mlua::{Function, IntoLua, Lua, LuaString, Variadic};
 use redis::Value;
 
 use super::{
@@ -93,7 +93,7 @@ impl Engine {
             Which::Recover => &self.recover,
             Which::Charge => &self.charge,
         };
-        let list = |values: Vec<mlua::String>| self.lua.create_sequence_from(values).unwrap();
+        let list = |values: Vec<LuaString>| self.lua.create_sequence_from(values).unwrap();
         let string = |bytes: &[u8]| self.lua.create_string(bytes).unwrap();
         let keys = asked.keys.iter().map(|key| string(key.as_bytes())).collect();
         let arguments = asked.arguments.iter().map(|argument| string(argument)).collect();
@@ -255,11 +255,6 @@ impl Node {
         self.data.retain(|_, entry| entry.expires.is_none_or(|expires| expires > now));
     }
 
-    /// How many keys it has that have not expired.
-    pub(super) fn keys(&self) -> usize {
-        self.data.keys().filter(|key| self.content(key).is_some()).count()
-    }
-
     /// How long it would keep a key from now on.
     pub(super) fn time_to_live(&self, key: &str) -> Option<u64> {
         self.data.get(key.as_bytes())?.expires?.checked_sub(self.now())
@@ -361,7 +356,7 @@ mod tests {
         ) {
             let engine = Engine::new();
             let mut node = Node { clock: 1_763_900_000_000_000, ..Node::default() };
-            let whole = |quota: &&Quota| quota.interval().as_nanos() % 1000 == 0;
+            let whole = |quota: &&Quota| quota.interval().as_nanos().is_multiple_of(1000);
             let quotas: Vec<_> = quotas.iter().filter(whole).copied().collect();
             prop_assume!(!quotas.is_empty());
             let gcras: Vec<_> = quotas.iter().map(Gcra::new).collect();

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::Claim;
 use countersign_store::{
@@ -57,9 +57,10 @@ async fn servers_allow_together_what_one_would() {
     let server = settled(&[]).await;
     let limits = Limits::default().signed([at_once(100)]).unsigned([at_once(50)]);
     let gates = [gate(at(&server), limits.clone()).await, gate(at(&server), limits).await];
-    let gates = gates.map(std::sync::Arc::new);
+    let gates = gates.map(Arc::new);
     let mut asking = JoinSet::new();
-    for gate in gates.iter().cycle().take(400).cloned() {
+    for gate in gates.iter().cycle().take(400) {
+        let gate = Arc::clone(gate);
         asking.spawn(async move { (passes(&gate, 1).await, reads(&gate, 1, "192.0.2.1").await) });
     }
     let (mut written, mut read) = (0, 0);

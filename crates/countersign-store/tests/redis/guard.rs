@@ -28,13 +28,6 @@ async fn claim_many(guard: &RedisNonces, number: usize) -> Vec<NonceUse> {
     claimed
 }
 
-/// All of these were claimed once, and none of them is fresh again.
-async fn none_is_fresh(guard: &RedisNonces, claimed: &[NonceUse]) {
-    for used in claimed {
-        assert_ne!(claim(guard, used).await.unwrap(), Claim::Fresh);
-    }
-}
-
 /// All of these are below the mark, so that none is ever fresh, however long anybody waits.
 async fn all_are_too_old(guard: &RedisNonces, claimed: &[NonceUse]) {
     for used in claimed {
@@ -171,7 +164,8 @@ async fn killing_redis_again_and_again_under_load_makes_nothing_fresh_twice() {
         let mut load = JoinSet::new();
         let killed = Arc::new(AtomicU64::new(0));
         let fresh = Arc::new(AtomicU64::new(0));
-        for guard in guards.iter().cycle().take(8).cloned() {
+        for guard in guards.iter().cycle().take(8) {
+            let guard = guard.clone();
             let (killed, fresh) = (Arc::clone(&killed), Arc::clone(&fresh));
             load.spawn(async move {
                 let mut claimed = Vec::new();

@@ -12,5 +12,6 @@ mod fixture;
 mod gate;
 mod guard;
 mod proxy;
+#[expect(unreachable_pub, reason = "it is part of the harness of other tests as well")]
 #[path = "../../../../tests/harness/redis.rs"]
 mod server;
