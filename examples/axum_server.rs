@@ -4,12 +4,12 @@
 //! $ cargo run --example axum_server -- 127.0.0.1:8080 sqlite:countersign.db
 //! ```
 
-use std::{env, process::ExitCode};
+use std::{env, num::NonZeroU32, process::ExitCode};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::Origins;
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use countersign_store::{Limited, Limits, MemoryNonces, Quota, Registry, Window, system_time};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 
@@ -27,18 +27,32 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
 async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> {
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
     let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let gate = Limited::new(nonces, limits());
     let listener = TcpListener::bind(address).await?;
 
     // A server is told whom it answers for: behind a proxy that is https:// and its public name.
     let origin = format!("http://{}", listener.local_addr()?);
     let origins = Origins::new([origin.parse()?])?;
-    let verifier = Verifier::new(origins, registry, nonces);
+    let verifier = Verifier::new(origins, registry, gate);
 
     // The verifier stands outside all routes, so that none of them can be called past it.
     let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
     println!("{origin}");
     serve(listener, app, async { drop(signal::ctrl_c().await) }).await;
     Ok(())
+}
+
+/// What callers may do in how long. Reads with a publishable key and signed calls have budgets of their own: whoever knows
+/// just the publishable key cannot use up what the holder of the private one has.
+fn limits() -> Limits {
+    const LONG_RUN: NonZeroU32 = NonZeroU32::new(20).unwrap();
+    const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+    const READS: NonZeroU32 = NonZeroU32::new(6_000).unwrap();
+    const READS_OF_ONE: NonZeroU32 = NonZeroU32::new(600).unwrap();
+    Limits::default()
+        .signed([Quota::per_second(LONG_RUN).burst(BURST)])
+        .unsigned([Quota::per_minute(READS)])
+        .unsigned_by_address([Quota::per_minute(READS_OF_ONE)])
 }
 
 #[tokio::main]

@@ -283,7 +283,8 @@ fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
 #[test]
 fn the_readme_shows_the_examples_as_they_are() {
     let readme = include_str!("../README.md");
-    let examples = [include_str!("axum_server.rs"), include_str!("reqwest_client.rs")];
+    let server = include_str!("axum_server.rs");
+    let examples = [server, server, include_str!("reqwest_client.rs")];
     let blocks: Vec<_> = readme.split("\n```rust\n").skip(1).collect();
     assert_eq!(blocks.len(), examples.len());
     for (block, example) in blocks.iter().zip(examples) {

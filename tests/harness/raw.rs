@@ -4,11 +4,12 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign::{
     Candidate, ContentDigest, Nonce, Origin, PrivateKey, RequestHead, Signer, Target, Timestamp,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -124,6 +125,15 @@ impl Raw {
         self
     }
 
+    /// Signed by a key that is nobody's under the key id of a victim, with a nonce of its own.
+    pub fn forged(self, victim: &PrivateKey) -> Self {
+        let (ours, theirs) = (key(9).publishable_key(), victim.publishable_key());
+        let signed = self.signed_by(key(9), NOW);
+        signed.change("Signature-Input", |input| {
+            input.replace(&ours.to_string(), &theirs.to_string())
+        })
+    }
+
     /// Signed by the first key over the base that these components and parameters make, with a digest.
     pub fn signed_as(self, input: &str) -> Self {
         let key = key(1);
@@ -163,6 +173,15 @@ impl Raw {
             &RequestHead { method: &method, target, origin: &origin, headers: &headers },
             &self.body,
         )
+    }
+
+    /// The request for a service that is called without a socket.
+    pub fn request(&self) -> Request<Body> {
+        let mut request = Request::builder().method(self.method.as_str()).uri(&self.target);
+        for (name, value) in &self.headers {
+            request = request.header(name, value.as_slice());
+        }
+        request.body(Body::from(self.body.clone())).unwrap()
     }
 
     /// The bytes, with a Content-Length where there is content.
@@ -219,13 +238,16 @@ impl Answer {
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), read_answer(&mut stream)).await.unwrap()
+    let content = !bytes.starts_with(b"HEAD ");
+    let reading = read_answer(&mut stream, content);
+    tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap()
 }
 
-async fn read_answer(stream: &mut TcpStream) -> Answer {
+/// An answer, with the content that its head announces or, as to HEAD, without.
+async fn read_answer(stream: &mut TcpStream, content: bool) -> Answer {
     let mut bytes = Vec::new();
     loop {
-        if let Some(answer) = parse(&bytes) {
+        if let Some(answer) = parse(&bytes, content) {
             return answer;
         }
         let mut piece = [0; 4096];
@@ -235,7 +257,7 @@ async fn read_answer(stream: &mut TcpStream) -> Answer {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+fn parse(bytes: &[u8], content: bool) -> Option<Answer> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
@@ -248,5 +270,5 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let answer = Answer { status, headers, body: body.to_owned() };
     let length: usize =
         answer.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
-    (body.len() >= length).then_some(answer)
+    (!content || body.len() >= length).then_some(answer)
 }

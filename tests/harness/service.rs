@@ -1,5 +1,5 @@
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, body::Bytes, http::StatusCode, routing::get};
+use axum::{
+    Json, Router, body::Bytes, extract::Request, http::StatusCode, middleware::map_request,
+    routing::get,
+};
 use countersign::{Origins, PrivateKey, Timestamp};
 use countersign_server::{Publishable, RequireSigned, Signed, SignedBy, Verifier, serve};
 use countersign_store::{
-    Application, Credential, CredentialId, KeyStore, MemoryKeys, MemoryNonces, NonceStore, State,
-    Window,
+    Application, ClientAddress, Credential, CredentialId, Gate, KeyStore, MemoryKeys, MemoryNonces,
+    State, Window,
 };
 use tokio::net::TcpListener;
 
@@ -33,6 +36,12 @@ impl TestClock {
     /// Sets it this many seconds from [`NOW`].
     pub fn set(&self, from_now: i64) {
         self.0.store(NOW.unix().checked_add_signed(from_now).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The time for what goes by a clock that starts anywhere.
+    pub fn monotonic(&self) -> impl Fn() -> Duration + Send + Sync + 'static {
+        let clock = self.clone();
+        move || Duration::from_secs(clock.now().unix())
     }
 
     /// The time.
@@ -106,18 +115,26 @@ impl Service {
     }
 
     /// With these stores, and a verifier that is changed in some way.
-    pub async fn start_with<K: KeyStore, N: NonceStore>(
+    pub async fn start_with<K: KeyStore, G: Gate>(
         keys: K,
-        nonces: N,
-        change: impl FnOnce(Verifier<K, N>) -> Verifier<K, N>,
+        gate: G,
+        change: impl FnOnce(Verifier<K, G>) -> Verifier<K, G>,
     ) -> Self {
-        let clock = TestClock::default();
+        Self::start_by(TestClock::default(), keys, gate, change).await
+    }
+
+    /// As [`Service::start_with`], by a clock that others go by as well. A request comes from the address that it has in its
+    /// field `Test-From`, if it has one.
+    pub async fn start_by<K: KeyStore, G: Gate>(
+        clock: TestClock,
+        keys: K,
+        gate: G,
+        change: impl FnOnce(Verifier<K, G>) -> Verifier<K, G>,
+    ) -> Self {
         let handled = Arc::new(AtomicUsize::new(0));
-        let origins = ["https://api.example.com", "https://b.example.com"];
-        let origins = Origins::new(origins.map(|origin| origin.parse().unwrap())).unwrap();
-        let time = clock.clone();
-        let verifier = change(Verifier::new(origins, keys, nonces).clock(move || time.now()));
+        let verifier = change(verifier(&clock, keys, gate));
         let app = router(Arc::clone(&handled)).layer(verifier.layer());
+        let app = app.layer(map_request(from_test_field));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, app, std::future::pending()));
@@ -128,6 +145,23 @@ impl Service {
     pub fn handled(&self) -> usize {
         self.handled.load(Ordering::SeqCst)
     }
+}
+
+/// A verifier of two origins, by this clock.
+pub fn verifier<K: KeyStore, G: Gate>(clock: &TestClock, keys: K, gate: G) -> Verifier<K, G> {
+    let origins = ["https://api.example.com", "https://b.example.com"];
+    let origins = Origins::new(origins.map(|origin| origin.parse().unwrap())).unwrap();
+    let time = clock.clone();
+    Verifier::new(origins, keys, gate).clock(move || time.now())
+}
+
+/// As an operator's own layer would, who knows better than the socket.
+async fn from_test_field(mut request: Request) -> Request {
+    if let Some(from) = request.headers_mut().remove("test-from") {
+        let address: IpAddr = from.to_str().unwrap().parse().unwrap();
+        request.extensions_mut().insert(ClientAddress::from(address));
+    }
+    request
 }
 
 /// The handlers, each of which counts its runs; the same once more nested under `/api` and `/api/deep`.

@@ -13,7 +13,13 @@ pub(crate) fn requests() -> Vec<(&'static str, Order)> {
     vec![
         ("a forged signature", forged),
         ("32 components", many_components()),
-        ("query parameters", query_params()),
+        ("query parameters", query_params("a")),
+        ("query parameters that are nearly covered", query_params("z")),
+        ("query parameters that repeat", query_params("z0")),
+        ("query parameters that are encoded", query_params("%7a")),
+        ("query parameters that repeat and are encoded", query_params("%7a%30")),
+        ("a query that is covered six times over", query_six_times()),
+        ("members of a dictionary", dictionary_members()),
         ("7 other signatures", many_labels()),
         ("many parameters", with_input(&(0..2000).map(|at| format!(";p{at}")).collect::<String>())),
         ("one long string", with_input(&format!(";keyid=\"{}\"", "\\\\".repeat(3900)))),
@@ -68,9 +74,7 @@ fn sign(mut order: Order, components: Vec<countersign::Component<'_>>) -> Order 
 }
 
 fn many_components() -> Order {
-    let mut order = Order::signed(ed25519());
-    order.headers.remove("signature");
-    order.headers.remove("signature-input");
+    let mut order = unsigned();
     let mut names =
         vec!["@method".to_owned(), "@authority".into(), "@path".into(), "@query".into()];
     names.extend(["content-digest".into(), "content-type".into()]);
@@ -82,16 +86,52 @@ fn many_components() -> Order {
     sign(order, names.iter().map(|name| name.parse().unwrap()).collect())
 }
 
-fn query_params() -> Order {
+/// With a digest, and without a signature.
+fn unsigned() -> Order {
     let mut order = Order::signed(ed25519());
     order.headers.remove("signature");
     order.headers.remove("signature-input");
+    order
+}
+
+fn fixed() -> Vec<countersign::Component<'static>> {
+    let names = ["@method", "@authority", "@path", "@query", "content-digest", "content-type"];
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+/// As many parameters as can be covered, and a query full of others.
+fn query_params(other: &str) -> Order {
+    let mut order = unsigned();
     let names: Vec<_> = (0..26).map(|at| format!("z{at}")).collect();
-    let fillers = "&a".repeat(3900);
-    order.uri = format!("/?{}{fillers}", names.join("&")).parse().unwrap();
-    let fixed = ["@method", "@authority", "@path", "@query", "content-digest", "content-type"];
-    let mut components: Vec<_> = fixed.iter().map(|name| name.parse().unwrap()).collect();
+    let mut signed = order.clone();
+    signed.uri = format!("/?{}", names.join("&")).parse().unwrap();
+    let mut components = fixed();
     components.extend(names.iter().map(|name| countersign::Component::query_param(name)));
+    let fillers = format!("&{other}").repeat(7800 / (other.len() + 1));
+    order.uri = format!("{}{fillers}", signed.uri).parse().unwrap();
+    order.headers = sign(signed, components).headers;
+    order
+}
+
+/// Three components have all of it, and a parameter whose value is written three times as long as it came.
+fn query_six_times() -> Order {
+    let mut order = unsigned();
+    order.uri = format!("/?z={}", "!".repeat(7800)).parse().unwrap();
+    let mut components = fixed();
+    components.extend(["@target-uri", "@request-target"].map(|name| name.parse().unwrap()));
+    components.push(countersign::Component::query_param("z"));
+    sign(order, components)
+}
+
+/// As many members as can be covered, of one long field.
+fn dictionary_members() -> Order {
+    let mut order = unsigned();
+    let names: Vec<_> = (0..26).map(|at| format!("k{at}")).collect();
+    let fillers: String = (0..1500).map(|at| format!(",f{at}")).collect();
+    order.headers.insert("priority", text(&format!("{}{fillers}", names.join(","))));
+    let mut components = fixed();
+    let members = names.iter().map(|name| format!("\"priority\";key=\"{name}\""));
+    components.extend(members.map(|member| member.parse().unwrap()));
     sign(order, components)
 }
 

@@ -3,6 +3,7 @@
 //! ```console
 //! $ cargo run --release -p countersign-bench -- compare
 //! $ cargo run --release -p countersign-bench -- compare --json
+//! $ cargo run --release -p countersign-bench -- limits
 //! ```
 
 #![expect(
@@ -15,10 +16,11 @@ mod aws;
 mod compare;
 mod hostile;
 mod httpsig;
+mod limits;
 mod order;
 mod ratio;
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -39,20 +41,41 @@ enum Command {
         #[arg(long, default_value_t = 300)]
         rounds: usize,
     },
+    /// Prints how many checks of a limit are made in a second
+    Limits {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many rounds the median is of
+        #[arg(long, default_value_t = 50)]
+        rounds: usize,
+    },
 }
 
 fn main() -> ExitCode {
-    let Command::Compare { json, rounds } = Cli::parse().command;
-    let figures = compare::figures(rounds.max(1));
-    if json {
-        println!("{}", figures.iter().map(compare::Figure::json).collect::<serde_json::Value>());
-    } else {
-        for figure in &figures {
-            println!("{figure}");
+    match Cli::parse().command {
+        Command::Compare { json, rounds } => {
+            let figures = compare::figures(rounds.max(1));
+            print(&figures, json, compare::Figure::json);
+            match figures.iter().all(compare::Figure::is_met) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
+        }
+        Command::Limits { json, rounds } => {
+            print(&limits::rates(rounds.max(1)), json, limits::Rate::json);
+            ExitCode::SUCCESS
         }
     }
-    match figures.iter().all(compare::Figure::is_met) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+}
+
+/// One line each, or one list.
+fn print<T: Display>(figures: &[T], json: bool, to_json: fn(&T) -> serde_json::Value) {
+    if json {
+        println!("{}", figures.iter().map(to_json).collect::<serde_json::Value>());
+    } else {
+        for figure in figures {
+            println!("{figure}");
+        }
     }
 }

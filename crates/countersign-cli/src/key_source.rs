@@ -115,6 +115,12 @@ pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     }
 }
 
+/// Whether an ECDSA key is among what is wanted of a key file.
+fn takes_ecdsa(wanted: &str) -> bool {
+    wanted.contains("ECDSA")
+        || ["a private key of another algorithm", "a key on P-256 or P-384"].contains(&wanted)
+}
+
 /// Whether this is a key rather than a file's name, in whatever state: a key that was cut short is still a secret.
 fn is_key_text(text: &str) -> bool {
     let word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -249,6 +255,11 @@ impl KeySource {
             }
             KeyError::WrongKind { wanted: "a private key", .. } if wanted == "a private key" => {
                 "name the private key's file: the one without .pub"
+            }
+            KeyError::WrongKind { wanted, .. }
+                if cfg!(feature = "ecdsa") && takes_ecdsa(wanted) =>
+            {
+                "name an Ed25519 key, an HMAC secret, or an ECDSA key on P-256 or P-384; `countersign keygen` makes the first two"
             }
             KeyError::WrongKind { .. } => {
                 "name an Ed25519 key or an HMAC secret; `countersign keygen` makes either"

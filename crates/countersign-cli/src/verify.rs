@@ -1,4 +1,6 @@
 mod check;
+mod chunked;
+mod covered_digest;
 mod exchange;
 mod message_file;
 
@@ -6,15 +8,19 @@ use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, ContentDigest, KeyLocations,
-    Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureInput,
-    Timestamp, Unverified, VerifyingKey,
+    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, KeyLocations, Malformed,
+    Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureInput, Timestamp,
+    Unverified, VerifyingKey,
 };
-use http::{Method, Version};
+use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
 
 pub(crate) use self::check::{Check, Outcome};
-use self::exchange::{Exchange, Received};
+use self::{
+    covered_digest::CoveredDigest,
+    exchange::{Exchange, Received},
+    message_file::Body,
+};
 use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
     key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
@@ -31,6 +37,9 @@ const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 /// With --policy default all that a Countersign server checks of a request, but not whether it was used before: only
 /// the server can tell that. With --policy none the signature alone, and the digest of the content where it is covered;
 /// then the key can also be an ECDSA or RSA key, which no credential is.
+///
+/// The message is as it was sent, its content also in chunks; components with `tr` are of the trailers behind these. Its
+/// lines end with CRLF or with LF, those of the chunks as those of the head.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
@@ -287,7 +296,8 @@ impl Verify {
             let authentic = unverified.verify(key)?;
             // Only the server remembers nonces; the note on stderr says so.
             let mut check = authentic.redeem(Claim::Fresh)?.read();
-            check.update(request.body);
+            check.update(&request.body.bytes);
+            acceptable_trailers(&request.body.trailers)?;
             check.finish()?;
             Ok(())
         })();
@@ -308,14 +318,14 @@ impl Verify {
     fn without_policy(
         &self,
         message: &Message<'_>,
-        body: &[u8],
+        body: &Body,
         key: &AnyVerifyingKey,
     ) -> Result<Result<(), Refusal>, Failure> {
         let candidate = match Candidate::select(message, self.label.as_deref()) {
             Ok(candidate) => candidate,
             // Said of a tag, which nobody asked for here.
             Err(rejection @ Rejection::Required) => {
-                let detail = "the message carries no signature".to_owned();
+                let detail = no_signature(&body.trailers).to_owned();
                 return Ok(Err(Refusal { code: rejection.code(), detail }));
             }
             Err(rejection) => return Ok(Err(rejection.into())),
@@ -328,12 +338,15 @@ impl Verify {
         }
         let verdict = (|| {
             candidate.insecure_verify_without_policy(key)?;
-            if candidate.covers_content_digest()
-                && let Some(digest) = ContentDigest::from_headers(message.headers())?
-            {
-                let mut check = digest.check();
-                check.update(body);
-                check.finish()?;
+            let signatures = SignatureInput::all(message.headers())?;
+            let ours = signatures.iter().find(|one| one.input.label() == candidate.label());
+            let ours = ours.ok_or(Malformed::NoSuchLabel)?;
+            for covered in CoveredDigest::all(ours.input.components()?, message, &body.trailers) {
+                if let Some(digest) = covered.digest()? {
+                    let mut check = digest.check();
+                    check.update(&body.bytes);
+                    check.finish()?;
+                }
             }
             Ok::<_, Rejection>(())
         })();
@@ -386,6 +399,25 @@ pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
         format!("{file} is larger than 256 MiB"),
         "verify large content by its digest with another tool",
     ))
+}
+
+/// Why there is nothing to verify.
+fn no_signature(trailers: &HeaderMap) -> &'static str {
+    if trailers.contains_key("signature-input") {
+        "the message carries no signature in its head, and those in trailers are not looked at"
+    } else {
+        "the message carries no signature"
+    }
+}
+
+/// What a server looks at when all content was read, before it compares the digest.
+fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
+    let misplaced = ["signature", "signature-input", "content-digest"];
+    if misplaced.into_iter().any(|name| trailers.contains_key(name)) {
+        let detail = "signature and digest fields do not belong in trailers".to_owned();
+        return Err(Refusal { code: Code::BadRequest, detail });
+    }
+    Ok(())
 }
 
 /// What a server looks at before anything else.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use countersign::NonceUse;
 use countersign_store::{Application, Credential};
 
 /// Who sent a request, and how that is known.
@@ -9,7 +10,8 @@ use countersign_store::{Application, Credential};
 #[derive(Clone, Debug)]
 pub struct Caller {
     credential: Arc<Credential>,
-    proof: Proof,
+    /// Of a signed request.
+    nonce_use: Option<NonceUse>,
 }
 
 /// How a caller is known.
@@ -22,8 +24,12 @@ pub enum Proof {
 }
 
 impl Caller {
-    pub(crate) const fn new(credential: Arc<Credential>, proof: Proof) -> Self {
-        Self { credential, proof }
+    pub(crate) const fn publishable(credential: Arc<Credential>) -> Self {
+        Self { credential, nonce_use: None }
+    }
+
+    pub(crate) const fn signed(credential: Arc<Credential>, nonce_use: NonceUse) -> Self {
+        Self { credential, nonce_use: Some(nonce_use) }
     }
 
     /// The application that the credential belongs to.
@@ -38,6 +44,41 @@ impl Caller {
 
     /// How it is known.
     pub const fn proof(&self) -> Proof {
-        self.proof
+        match self.nonce_use {
+            Some(_) => Proof::Signed,
+            None => Proof::Publishable,
+        }
+    }
+
+    /// The caller as one who signed, if they did.
+    pub fn to_signed(&self) -> Option<SignedCaller> {
+        let nonce_use = self.nonce_use?;
+        Some(SignedCaller { credential: Arc::clone(&self.credential), nonce_use })
+    }
+}
+
+/// Who signed a request.
+#[derive(Clone, Debug)]
+pub struct SignedCaller {
+    credential: Arc<Credential>,
+    nonce_use: NonceUse,
+}
+
+impl SignedCaller {
+    /// The application that the credential belongs to.
+    pub fn application(&self) -> &Application {
+        &self.credential.application
+    }
+
+    /// The credential.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// What the verifier has claimed from its replay guard for this request. A handler that must not run twice, whatever
+    /// became of that guard, claims it once more in the transaction in which it writes: see `PostgresNonces` of
+    /// `countersign-store`.
+    pub const fn nonce_use(&self) -> &NonceUse {
+        &self.nonce_use
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 use http::{Request, request::Parts};
 
 use crate::{
-    Caller,
+    Caller, SignedCaller,
     layer::Passed,
     refusal::{Reason, answer},
 };
@@ -18,11 +18,11 @@ use crate::{
 /// A handler that takes this cannot run on an unsigned request, and the content it gets is the content that was signed,
 /// byte for byte, whatever other layers did to the body.
 #[derive(Clone, Debug)]
-pub struct Signed<T>(pub Caller, pub T);
+pub struct Signed<T>(pub SignedCaller, pub T);
 
 /// The caller of a signed request, without its content. For signed reads.
 #[derive(Clone, Debug)]
-pub struct SignedBy(pub Caller);
+pub struct SignedBy(pub SignedCaller);
 
 /// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
 #[derive(Clone, Debug)]
@@ -34,8 +34,7 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
     async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Response> {
         let (head, _) = request.into_parts();
         let passed = Passed::of(&head.extensions, head.version)?;
-        let (Some(caller), Some(content)) = (passed.signed().cloned(), passed.content.clone())
-        else {
+        let (Some(caller), Some(content)) = (passed.signed(), passed.content.clone()) else {
             return Err(answer(&Reason::SignatureRequired, &passed.circumstances, &head.headers));
         };
         let mut request = Request::from_parts(head, Body::from(content));
@@ -52,7 +51,7 @@ impl<S: Sync> FromRequestParts<S> for SignedBy {
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
         let passed = Passed::of(&head.extensions, head.version)?;
         let refused = || answer(&Reason::SignatureRequired, &passed.circumstances, &head.headers);
-        passed.signed().cloned().map(Self).ok_or_else(refused)
+        passed.signed().map(Self).ok_or_else(refused)
     }
 }
 

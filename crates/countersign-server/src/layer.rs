@@ -6,44 +6,43 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{Target, Timestamp};
-use countersign_store::{KeyStore, NonceStore};
+use countersign_store::{Gate, KeyStore, Level};
 use http::{HeaderMap, HeaderValue, Request, Response, header::CACHE_CONTROL};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Caller, Verifier,
-    caller::Proof,
-    refusal::{Circumstances, Reason, answer},
+    Caller, SignedCaller, Verifier,
+    refusal::{Circumstances, Reason, answer, tell_level},
     verifier::{Admitted, Arrival},
 };
 
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
-pub struct VerifierLayer<K, N> {
-    verifier: Arc<Verifier<K, N>>,
+pub struct VerifierLayer<K, G> {
+    verifier: Arc<Verifier<K, G>>,
 }
 
-impl<K, N> VerifierLayer<K, N> {
-    pub(crate) const fn new(verifier: Arc<Verifier<K, N>>) -> Self {
+impl<K, G> VerifierLayer<K, G> {
+    pub(crate) const fn new(verifier: Arc<Verifier<K, G>>) -> Self {
         Self { verifier }
     }
 }
 
-impl<K, N> Clone for VerifierLayer<K, N> {
+impl<K, G> Clone for VerifierLayer<K, G> {
     fn clone(&self) -> Self {
         Self { verifier: Arc::clone(&self.verifier) }
     }
 }
 
-impl<K, N> std::fmt::Debug for VerifierLayer<K, N> {
+impl<K, G> std::fmt::Debug for VerifierLayer<K, G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("VerifierLayer").field(&self.verifier).finish()
     }
 }
 
-impl<S, K, N> Layer<S> for VerifierLayer<K, N> {
-    type Service = VerifierService<S, K, N>;
+impl<S, K, G> Layer<S> for VerifierLayer<K, G> {
+    type Service = VerifierService<S, K, G>;
 
     fn layer(&self, service: S) -> Self::Service {
         VerifierService { verifier: Arc::clone(&self.verifier), service }
@@ -51,18 +50,18 @@ impl<S, K, N> Layer<S> for VerifierLayer<K, N> {
 }
 
 /// A service behind a [`Verifier`].
-pub struct VerifierService<S, K, N> {
-    verifier: Arc<Verifier<K, N>>,
+pub struct VerifierService<S, K, G> {
+    verifier: Arc<Verifier<K, G>>,
     service: S,
 }
 
-impl<S: Clone, K, N> Clone for VerifierService<S, K, N> {
+impl<S: Clone, K, G> Clone for VerifierService<S, K, G> {
     fn clone(&self) -> Self {
         Self { verifier: Arc::clone(&self.verifier), service: self.service.clone() }
     }
 }
 
-impl<S, K, N> std::fmt::Debug for VerifierService<S, K, N> {
+impl<S, K, G> std::fmt::Debug for VerifierService<S, K, G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifierService").finish_non_exhaustive()
     }
@@ -92,19 +91,19 @@ impl Passed {
     }
 
     /// The caller of a signed request.
-    pub(crate) fn signed(&self) -> Option<&Caller> {
-        self.caller.as_ref().filter(|caller| caller.proof() == Proof::Signed)
+    pub(crate) fn signed(&self) -> Option<SignedCaller> {
+        self.caller.as_ref().and_then(Caller::to_signed)
     }
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl<S, K, N, B, C> Service<Request<B>> for VerifierService<S, K, N>
+impl<S, K, G, B, C> Service<Request<B>> for VerifierService<S, K, G>
 where
     S: Service<Request<B>, Response = Response<C>> + Clone + Send + 'static,
     S::Future: Send,
     K: KeyStore,
-    N: NonceStore,
+    G: Gate,
     B: Body + From<Bytes> + Send + 'static,
     B::Data: Send,
     C: From<Bytes> + Send,
@@ -124,12 +123,9 @@ where
         let verifier = Arc::clone(&self.verifier);
         Box::pin(async move {
             match verifier.check(request).await {
-                Ok((request, kept_private)) => {
+                Ok((request, marks)) => {
                     let mut response = service.call(request).await?;
-                    if kept_private == KeptPrivate::Yes {
-                        let no_store = HeaderValue::from_static("no-store");
-                        response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
-                    }
+                    marks.put_on(response.headers_mut());
                     Ok(response)
                 }
                 Err(refused) => Ok(refused),
@@ -138,18 +134,42 @@ where
     }
 }
 
-/// Whether caches may keep the answer when the handler says nothing of it.
+/// What an answer is given when the handler says nothing of it.
+struct Marks {
+    kept_private: KeptPrivate,
+    level: Option<Level>,
+}
+
+/// Whether caches may keep an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeptPrivate {
     Yes,
     No,
 }
 
-impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
-    async fn check<B, C>(
-        &self,
-        request: Request<B>,
-    ) -> Result<(Request<B>, KeptPrivate), Response<C>>
+impl Marks {
+    fn put_on(&self, headers: &mut HeaderMap) {
+        if self.kept_private == KeptPrivate::Yes {
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
+        if let Some(level) = &self.level {
+            tell_level(headers, level);
+        }
+    }
+}
+
+/// What of a request gets past the verifier.
+struct Pass<B> {
+    caller: Option<Caller>,
+    /// The content that was signed.
+    content: Option<Bytes>,
+    /// What the service gets to read.
+    body: B,
+    marks: Marks,
+}
+
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
+    async fn check<B, C>(&self, request: Request<B>) -> Result<(Request<B>, Marks), Response<C>>
     where
         B: Body + From<Bytes> + Send,
         C: From<Bytes>,
@@ -159,35 +179,48 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         let arrival = Arrival::of(&body);
         let circumstances = self.circumstances(head.version, arrival.content, now);
         match self.pass(&head, body, arrival, now).await {
-            Ok((caller, content, body, kept_private)) => {
+            Ok(Pass { caller, content, body, marks }) => {
                 head.extensions.insert(Passed { caller, content, circumstances });
-                Ok((Request::from_parts(head, body), kept_private))
+                Ok((Request::from_parts(head, body), marks))
             }
-            Err(reason) => Err(answer(&reason, &circumstances, &head.headers)),
+            Err(reason) => {
+                self.charge_failure(&head, &reason);
+                Err(answer(&reason, &circumstances, &head.headers))
+            }
         }
     }
 
-    /// Who calls, the content that was signed, and what the service gets to read.
     async fn pass<B>(
         &self,
         head: &http::request::Parts,
         body: B,
         arrival: Arrival,
         now: Timestamp,
-    ) -> Result<(Option<Caller>, Option<Bytes>, B, KeptPrivate), Reason>
+    ) -> Result<Pass<B>, Reason>
     where
         B: Body + From<Bytes> + Send,
     {
         let target = Target::new(original_uri(head), head.version);
+        let marks = |kept_private, level| Marks { kept_private, level };
         Ok(match self.admit(head, target, arrival, now).await? {
-            Admitted::Open => (None, None, body, KeptPrivate::No),
-            // It has no content; what may still come of it, as trailers, is nobody's to read.
-            Admitted::Publishable(caller) => {
-                (Some(caller), None, B::from(Bytes::new()), KeptPrivate::Yes)
+            Admitted::Open => {
+                Pass { caller: None, content: None, body, marks: marks(KeptPrivate::No, None) }
             }
-            Admitted::Signed(caller, claimed) => {
+            Admitted::Publishable(caller, level) => Pass {
+                caller: Some(caller),
+                content: None,
+                // It has no content; what may still come of it, as trailers, is nobody's to read.
+                body: B::from(Bytes::new()),
+                marks: marks(KeptPrivate::Yes, level),
+            },
+            Admitted::Signed(caller, claimed, level) => {
                 let content = self.read_content(body, claimed).await?;
-                (Some(caller), Some(content.clone()), B::from(content), KeptPrivate::Yes)
+                Pass {
+                    caller: Some(caller),
+                    content: Some(content.clone()),
+                    body: B::from(content),
+                    marks: marks(KeptPrivate::Yes, level),
+                }
             }
         })
     }

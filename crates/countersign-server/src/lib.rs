@@ -40,6 +40,7 @@ mod caller;
 mod content;
 #[cfg(feature = "axum")]
 mod extract;
+mod failure_limit;
 mod layer;
 mod refusal;
 #[cfg(feature = "serve")]
@@ -47,7 +48,7 @@ mod serve;
 mod verifier;
 
 pub use access::Access;
-pub use caller::{Caller, Proof};
+pub use caller::{Caller, Proof, SignedCaller};
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
 pub use layer::{RequireSigned, RequireSignedService, VerifierLayer, VerifierService};

@@ -2,14 +2,17 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, BadPresented, Code, Content, Policy, Rejection, Timestamp,
+    ACCEPT_SIGNATURE, BadDigest, BadPresented, Code, Content, Policy, Rejection, Timestamp,
     WANT_CONTENT_DIGEST, WantDigest,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use countersign_store::{Excess, Level};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
 pub(crate) const METHODS: [http::Method; 7] = [
@@ -41,10 +44,22 @@ pub(crate) enum Reason {
     ContentTimeout,
     ContentBroken,
     SignedTrailer,
+    /// The caller, who is known, is over a limit.
+    RateLimited(Excess),
+    TooManyFailures(Excess),
     RegistryUnavailable,
     ReplayStoreUnavailable,
+    /// A limit by client address, and nobody says what that is: our own mistake.
+    NoClientAddress,
     /// A route without the layer: our own mistake.
     NoLayer,
+}
+
+/// Whether a refusal is a failure of its caller, which is charged to their address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    Caller,
+    Nobody,
 }
 
 impl From<Rejection> for Reason {
@@ -74,9 +89,47 @@ impl Reason {
             Self::Quarantined => Code::KeyQuarantined,
             Self::ContentTooLarge { .. } => Code::ContentTooLarge,
             Self::ContentTimeout => Code::RequestTimeout,
+            Self::RateLimited(_) | Self::TooManyFailures(_) => Code::RateLimited,
             Self::RegistryUnavailable => Code::RegistryUnavailable,
             Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
-            Self::NoLayer => Code::Misconfigured,
+            Self::NoClientAddress | Self::NoLayer => Code::Misconfigured,
+        }
+    }
+
+    /// What is forged, guessed or malformed is its caller's failure: a client that works never sends it.
+    ///
+    /// Nobody is to blame where an honest client is told how to do better (what to sign or to cover, what time it is), where
+    /// the signature held, and where it is our own trouble. What is refused before failures are looked at costs no more than
+    /// looking at them.
+    pub(crate) const fn blame(&self) -> Blame {
+        match self {
+            Self::Rejected(rejection) => match rejection {
+                Rejection::Malformed(_)
+                | Rejection::Digest(BadDigest::Malformed)
+                | Rejection::Invalid => Blame::Caller,
+                // Of what a later version adds nobody is blamed before somebody thought about it.
+                _ => Blame::Nobody,
+            },
+            Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
+            | Self::UnknownPublishable => Blame::Caller,
+            Self::Presented(_)
+            | Self::Method
+            | Self::HttpVersion
+            | Self::SignatureRequired
+            | Self::KeyRequired
+            | Self::Revoked
+            | Self::Expired
+            | Self::Quarantined
+            | Self::ContentTooLarge { .. }
+            | Self::ContentTimeout
+            | Self::ContentBroken
+            | Self::SignedTrailer
+            | Self::RateLimited(_)
+            | Self::TooManyFailures(_)
+            | Self::RegistryUnavailable
+            | Self::ReplayStoreUnavailable
+            | Self::NoClientAddress
+            | Self::NoLayer => Blame::Nobody,
         }
     }
 
@@ -96,6 +149,9 @@ impl Reason {
             Self::ContentTooLarge { limit } => {
                 return format!("the content is larger than {limit} bytes");
             }
+            Self::RateLimited(Excess { level, .. }) => {
+                return format!("this is more than the quota {} allows", level.name());
+            }
             Self::Method => "the method is none that is served here",
             Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
             Self::SignatureRequired => "this request has to be signed",
@@ -107,8 +163,12 @@ impl Reason {
             Self::ContentTimeout => "the content did not arrive in time",
             Self::ContentBroken => "the content broke off or is malformed",
             Self::SignedTrailer => "signature and digest fields do not belong in trailers",
+            Self::TooManyFailures(_) => {
+                "too many requests from this address were forged, guessed or malformed"
+            }
             Self::RegistryUnavailable => "the key registry cannot be asked",
             Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
+            Self::NoClientAddress => "there is a limit by address, and no address is known",
             Self::NoLayer => "this route is not behind the verifier",
         };
         text.to_owned()
@@ -117,9 +177,17 @@ impl Reason {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rejected(rejection) => rejection.retry_after(),
+            Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess.retry_after),
             Self::RegistryUnavailable | Self::ReplayStoreUnavailable => {
                 Some(Duration::from_secs(5))
             }
+            _ => None,
+        }
+    }
+
+    const fn excess(&self) -> Option<&Excess> {
+        match self {
+            Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess),
             _ => None,
         }
     }
@@ -175,9 +243,13 @@ pub(crate) fn answer<B: From<Bytes>>(
         Reason::Presented(BadPresented::PrivateKey) => {
             tracing::warn!(request_id, "a private key was sent in the place of a publishable one");
         }
+        Reason::NoClientAddress => tracing::error!(
+            "a limit by client address is set and no address is known; serve with `countersign_server::serve`, or add a layer \
+             around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
+        ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
     }
-    let problem = serde_json::json!({
+    let mut problem = serde_json::json!({
         "type": format!("urn:countersign:problem:{code}"),
         "title": code.title(),
         "status": status.as_u16(),
@@ -186,6 +258,9 @@ pub(crate) fn answer<B: From<Bytes>>(
         "hint": code.hint(),
         "request_id": request_id,
     });
+    if let (Some(excess), Some(problem)) = (reason.excess(), problem.as_object_mut()) {
+        problem.insert("violated-policies".into(), vec![excess.level.name()].into());
+    }
     let mut response = Response::new(B::from(Bytes::from(problem.to_string())));
     *response.status_mut() = status;
     response.extensions_mut().insert(code);
@@ -221,7 +296,12 @@ pub(crate) fn answer<B: From<Bytes>>(
         _ => {}
     }
     if let Some(wait) = reason.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        // Rounded up: who waits less comes too early.
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if let Some(excess) = reason.excess() {
+        tell_limits(headers, &excess.to_string(), &excess.level);
     }
     // Content that nobody reads must not be taken for the next request.
     let unread = circumstances.content == Content::Present
@@ -233,6 +313,21 @@ pub(crate) fn answer<B: From<Bytes>>(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Tells how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless that was told already.
+pub(crate) fn tell_level(headers: &mut HeaderMap, level: &Level) {
+    if !headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY) {
+        tell_limits(headers, &level.to_string(), level);
+    }
+}
+
+fn tell_limits(headers: &mut HeaderMap, rate_limit: &str, level: &Level) {
+    let values = (HeaderValue::try_from(rate_limit), HeaderValue::try_from(level.policy()));
+    if let (Ok(rate_limit), Ok(policy)) = values {
+        headers.insert(RATE_LIMIT, rate_limit);
+        headers.insert(RATE_LIMIT_POLICY, policy);
+    }
 }
 
 /// RFC 9110 §5.6.7.

@@ -4,6 +4,7 @@ mod socket;
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
+use countersign_store::ClientAddress;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -41,6 +42,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Unlike a bare accept loop it closes connections whose first request head does not arrive within 10 s, or that are idle:
 /// for 10 s in HTTP/1.1, for 30 s in HTTP/2. It takes heads of up to 32 KiB, and 100 requests at a time on one HTTP/2
 /// connection.
+///
+/// Every request gets the [`ClientAddress`] of its socket's peer into its extensions, for limits by address. Behind a proxy
+/// that is the proxy's. A layer around the verifier that knows better can put another one there.
 pub async fn serve<S>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -51,10 +55,10 @@ where
     let (stop_all, stopping) = watch::channel(false);
     let mut stop = pin!(stop);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -62,22 +66,28 @@ where
                 }
             },
         };
-        tokio::spawn(serve_connection(stream, service.clone(), stopping.clone()));
+        let address = ClientAddress::from(peer.ip());
+        tokio::spawn(serve_connection(stream, address, service.clone(), stopping.clone()));
     }
     drop((listener, stopping));
     stop_all.send_replace(true);
     stop_all.closed().await;
 }
 
-async fn serve_connection<S>(stream: TcpStream, service: S, stopping: watch::Receiver<bool>)
-where
+async fn serve_connection<S>(
+    stream: TcpStream,
+    address: ClientAddress,
+    service: S,
+    stopping: watch::Receiver<bool>,
+) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
 {
     let activity = Activity::new();
     let noted = Arc::clone(&activity);
-    let service = tower::service_fn(move |request: Request<Incoming>| {
+    let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(address);
         let open = noted.open();
         let response = service.clone().oneshot(request.map(Body::new));
         async move {

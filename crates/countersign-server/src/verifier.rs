@@ -1,37 +1,46 @@
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
     Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Origins, Policy, Presented,
     PrivateKey, Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
-use countersign_store::{KeyStore, NonceStore, Standing, system_time};
+use countersign_store::{
+    ClientAddress, Enforcement, Gate, KeyStore, Level, MemoryBudget, NoClientAddress, Passage,
+    Standing, Verdict, system_time,
+};
 use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
 
 use crate::{
     Access, VerifierLayer,
-    caller::{Caller, Proof},
+    caller::Caller,
     content::ContentLimit,
+    failure_limit::FailureLimit,
     refusal::{Circumstances, METHODS, Reason},
 };
 
-/// Decides what a request may do: finds its key, checks it, claims its nonce and reads its content, in that order.
+/// Decides what a request may do: finds its key, checks it, charges its budget, claims its nonce and reads its content, in
+/// that order.
 ///
-/// Required is what has no safe default: the origins served, where keys are found, and where nonces are remembered.
+/// Required is what has no safe default: the origins served, where keys are found, and the gate, which remembers nonces: a
+/// [`NonceStore`](countersign_store::NonceStore), or one with limits as [`Limited`](countersign_store::Limited).
 /// [`Verifier::layer`] puts it in front of a service.
-pub struct Verifier<K, N> {
+pub struct Verifier<K, G> {
     origins: Origins,
     keys: K,
-    nonces: N,
+    gate: G,
     policy: Arc<Policy>,
     clock: Clock,
     key_locations: KeyLocations,
     limit: ContentLimit,
     open_paths: Vec<String>,
+    cost: Cost,
+    failures: FailureLimit,
     nobody: Nobody,
 }
 
+type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Keys that nobody has: what unknown key ids are verified with, so that the time of a refusal does not tell which
@@ -41,9 +50,9 @@ struct Nobody {
     hmac: Option<VerifyingKey>,
 }
 
-impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// A verifier for these origins, with [`Policy::default`] and the system's clock.
-    pub fn new(origins: Origins, keys: K, nonces: N) -> Self {
+    pub fn new(origins: Origins, keys: K, gate: G) -> Self {
         let hmac = PrivateKey::hmac_sha256([0; 16], &[0; 32]).ok();
         let nobody = Nobody {
             ed25519: PrivateKey::ed25519(&[0; 32]).verifying_key(),
@@ -52,12 +61,14 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         Self {
             origins,
             keys,
-            nonces,
+            gate,
             policy: Arc::default(),
             clock: Arc::new(system_time),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
             open_paths: Vec::new(),
+            cost: Arc::new(|_| NonZeroU32::MIN),
+            failures: FailureLimit::default(),
             nobody,
         }
     }
@@ -99,11 +110,38 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         self
     }
 
+    /// What a request costs of its budgets, from its head alone; what is more than a quota allows at once costs that much.
+    /// Default: 1.
+    pub fn cost(mut self, cost: impl Fn(&Parts) -> NonZeroU32 + Send + Sync + 'static) -> Self {
+        self.cost = Arc::new(cost);
+        self
+    }
+
+    /// How many requests from one client address may be forged, guessed or malformed, which every server counts for
+    /// itself. From an address that has used that up nothing is read any more, honest requests included, until some of it
+    /// is refilled. Default: `None`, no limit.
+    ///
+    /// What counts: signatures that do not hold, unknown keys, malformed signature fields. What does not: a missing
+    /// signature or key, one that covers too little, a clock that is wrong, and whatever is refused after a signature held.
+    ///
+    /// The address is a [`ClientAddress`] in the request's extensions, where [`serve`](crate::serve) puts that of the
+    /// socket's peer. Behind a proxy that is the proxy, and this limit would be one for all its clients together.
+    pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientAddress>>) -> Self {
+        self.failures.budget = budget;
+        self
+    }
+
+    /// Lets through what is over the failure limit, and counts it as [`Enforcement::apply`] says: to see what it would do.
+    pub fn insecure_report_failures_only(mut self) -> Self {
+        self.failures.enforcement = Enforcement::Report;
+        self
+    }
+
     /// The layer that verifies requests before the service behind it sees them.
     ///
     /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
     /// under a shortened URI, must not get around it.
-    pub fn layer(self) -> VerifierLayer<K, N> {
+    pub fn layer(self) -> VerifierLayer<K, G> {
         VerifierLayer::new(Arc::new(self))
     }
 
@@ -142,8 +180,14 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         let origin = self.origins.resolve(&head.uri, &head.headers).map_err(Rejection::from)?;
         let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
         let Arrival { content, announced } = arrival;
+        let open = self.open_paths.iter().any(|path| path == target.path());
+        let unsigned =
+            ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
+        if !(open && unsigned) {
+            self.failures.check(client_address(head))?;
+        }
         let unverified = Unverified::parse(request, content, &self.policy, now)?;
-        if unverified.is_none() && self.open_paths.iter().any(|path| path == target.path()) {
+        if unverified.is_none() && open {
             return Ok(Admitted::Open);
         }
         let presented = self.key_locations.find(&head.headers, target.query())?;
@@ -170,6 +214,7 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
             Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
             None => None,
         };
+        self.failures.check_again(client_address(head))?;
         let Some(credential) = credential else {
             let nobody = self.nobody.like(key_id.as_ref());
             return Err(unverified.refuse_unknown_key(nobody).into());
@@ -187,9 +232,13 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
             Standing::Revoked => return Err(Reason::Revoked),
         }
         let nonce_use = authentic.nonce_use(credential.id.get());
-        let claim = self.nonces.claim(&nonce_use, now).await.map_err(replay_store_unavailable)?;
+        let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
+        let (claim, level) = match passage.map_err(replay_store_unavailable)? {
+            Passage::Claimed(claim, level) => (claim, level),
+            Passage::Limited(excess) => return Err(Reason::RateLimited(excess)),
+        };
         let claimed = authentic.redeem(claim)?;
-        Ok(Admitted::Signed(Caller::new(credential, Proof::Signed), claimed))
+        Ok(Admitted::Signed(Caller::signed(credential, nonce_use), claimed, level))
     }
 
     async fn admit_unsigned(
@@ -207,12 +256,22 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
         let credential = found.map_err(registry_unavailable)?.ok_or(Reason::UnknownPublishable)?;
         match credential.standing(now) {
-            Standing::Active | Standing::Quarantined => {
-                Ok(Admitted::Publishable(Caller::new(credential, Proof::Publishable)))
-            }
-            Standing::Expired => Err(Reason::Expired),
-            Standing::Revoked => Err(Reason::Revoked),
+            Standing::Active | Standing::Quarantined => {}
+            Standing::Expired => return Err(Reason::Expired),
+            Standing::Revoked => return Err(Reason::Revoked),
         }
+        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
+            Verdict::Within(level) => {
+                Ok(Admitted::Publishable(Caller::publishable(credential), level))
+            }
+            Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
+        }
+    }
+
+    /// Charges a refusal to where it came from, if its caller is to blame.
+    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
+        self.failures.charge(client_address(head), reason);
     }
 
     /// The content of a signed request, which is what was signed.
@@ -224,6 +283,11 @@ impl<K: KeyStore, N: NonceStore> Verifier<K, N> {
         let (content, countersign::Intact { .. }) = self.limit.read(body, claimed).await?;
         Ok(content)
     }
+}
+
+/// Where a request came from, as whoever accepted its connection says.
+fn client_address(head: &Parts) -> Option<ClientAddress> {
+    head.extensions.get().copied()
 }
 
 /// What the head says of the content.
@@ -243,14 +307,14 @@ impl Arrival {
     }
 }
 
-/// What a request may do, from its head alone.
+/// What a request may do, from its head alone, and what is left of the budget that it was charged to.
 pub(crate) enum Admitted {
     /// Anyone may do this.
     Open,
     /// A read by a known publishable key.
-    Publishable(Caller),
+    Publishable(Caller, Option<Level>),
     /// A signed request, whose content is still to be compared with its digest.
-    Signed(Caller, Claimed),
+    Signed(Caller, Claimed, Option<Level>),
 }
 
 impl Nobody {
@@ -276,7 +340,7 @@ fn replay_store_unavailable(error: countersign_store::StoreError) -> Reason {
     Reason::ReplayStoreUnavailable
 }
 
-impl<K, N> std::fmt::Debug for Verifier<K, N> {
+impl<K, G> std::fmt::Debug for Verifier<K, G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
             .field("origins", &self.origins)

@@ -27,7 +27,11 @@
 //! ```
 //!
 //! Two traits, each of one atomic question: [`KeyStore::find`] and [`NonceStore::claim`]. Beside them stores that
-//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file.
+//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
+//! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
+//!
+//! A [`Gate`] is what a request passes whose caller is known: its budgets and the replay guard. Every [`NonceStore`] is one
+//! without limits, and [`Limited`] puts [`Limits`] in front of it.
 
 mod credential;
 mod error;
@@ -37,6 +41,8 @@ mod key_store;
 mod limits;
 mod memory;
 mod nonce_store;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod quota;
 #[cfg(feature = "redis")]
 mod redis;
@@ -50,9 +56,11 @@ pub use credential::{Application, Credential, CredentialId, Standing, State, Unk
 pub use error::StoreError;
 pub use gate::{Gate, NoClientAddress, Passage};
 pub use key_store::KeyStore;
-pub use limits::{ClientAddress, Excess, Level, Limits, Verdict};
+pub use limits::{ClientAddress, Enforcement, Excess, Level, Limits, Verdict};
 pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
+#[cfg(feature = "postgres")]
+pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};

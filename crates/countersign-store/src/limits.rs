@@ -16,12 +16,33 @@ pub struct Limits {
 
 /// What becomes of what is over a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Enforcement {
+pub enum Enforcement {
     /// It is refused.
     #[default]
     Enforce,
     /// It is counted, and passes.
     Report,
+}
+
+impl Enforcement {
+    /// What becomes of a verdict. A limit that is only reported lets everything pass, and callers are told nothing of it.
+    ///
+    /// What is over a limit counts up the metric `countersign_over_limit_total`, whose labels are `budget`, the name of the
+    /// budget, and `enforcement`, which is `enforced` or `reported`.
+    pub fn apply(self, verdict: Verdict) -> Verdict {
+        if let Verdict::Exceeded(Excess { level, .. }) = &verdict {
+            let enforcement = match self {
+                Self::Enforce => "enforced",
+                Self::Report => "reported",
+            };
+            let labels = [("budget", level.budget), ("enforcement", enforcement)];
+            metrics::counter!("countersign_over_limit_total", &labels).increment(1);
+        }
+        match self {
+            Self::Enforce => verdict,
+            Self::Report => Verdict::Within(None),
+        }
+    }
 }
 
 impl Limits {
@@ -39,12 +60,14 @@ impl Limits {
 
     /// What may be read with publishable keys from each client address. It is charged first, so that one client cannot use
     /// up what all who show a key have together.
+    ///
+    /// The address is what the server takes for it: mostly the peer of the socket, which behind a proxy is the proxy.
     pub fn unsigned_by_address(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned_by_address = Budget::new("address", quotas);
         self
     }
 
-    /// Lets through what is over a limit, and counts it: to see what a limit would do.
+    /// Lets through what is over a limit, and counts it as [`Enforcement::apply`] says: to see what a limit would do.
     pub fn insecure_report_only(mut self) -> Self {
         self.enforcement = Enforcement::Report;
         self
@@ -112,9 +135,14 @@ impl Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_until(self.reset, f)
+    }
+}
+
+impl Level {
+    fn write_until(&self, time: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { budget, window, remaining, .. } = self;
-        let reset = whole_seconds(self.reset);
-        write!(f, "\"{budget}-{window}\";r={remaining};t={reset}")
+        write!(f, "\"{budget}-{window}\";r={remaining};t={}", whole_seconds(time))
     }
 }
 
@@ -134,12 +162,21 @@ pub enum Verdict {
 }
 
 /// What is over a limit.
+///
+/// It prints as a member of the `RateLimit` field whose `t` is when it is allowed: it says the same as the `Retry-After`
+/// beside it, as the draft asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excess {
     /// What is left of the quota that does not allow it.
     pub level: Level,
     /// When it is allowed, if nothing else is charged until then.
     pub retry_after: Duration,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.level.write_until(self.retry_after, f)
+    }
 }
 
 /// Where a client is, as far as limits tell clients apart: an IPv4 address, or the network of 64 bits that an IPv6 address
@@ -196,5 +233,7 @@ mod tests {
         assert_eq!(level.policy(), r#""signed-1";q=10;w=1, "signed-86400";q=10000;w=86400"#);
         assert_eq!(level.to_string(), r#""signed-86400";r=9;t=3"#);
         assert_eq!(level.name(), "signed-86400");
+        let excess = Excess { level, retry_after: Duration::from_millis(1001) };
+        assert_eq!(excess.to_string(), r#""signed-86400";r=9;t=2"#);
     }
 }

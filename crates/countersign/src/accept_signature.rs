@@ -1,13 +1,13 @@
 use std::{borrow::Cow, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::BareItemFromInput;
 
 use crate::{
     Algorithm, BadBase, Component, KeyId, Malformed, Message, PrivateKey, SignatureBase,
     SignatureInput, SignatureParams, Timestamp,
     component::write_string,
-    dictionary,
+    dictionary::{self, Lines},
+    parameter::Value,
     signature_base::Repeated,
     signature_input::{MAX_LABELS, MAX_SIGNATURE_FIELDS, write_components},
 };
@@ -160,8 +160,8 @@ impl AcceptSignature<'static> {
     ///
     /// [`Malformed`]: what `Signature-Input` could not be either, and a parameter that is unknown or not of its type.
     pub fn all(headers: &HeaderMap) -> Result<Vec<Self>, Malformed> {
-        let members =
-            dictionary::read(headers, &ACCEPT_SIGNATURE, MAX_LABELS, MAX_SIGNATURE_FIELDS)?;
+        let lines = Lines::of(headers, &ACCEPT_SIGNATURE);
+        let members = dictionary::read(lines, MAX_LABELS, MAX_SIGNATURE_FIELDS)?;
         members.unwrap_or_default().into_iter().map(|(_, raw)| Self::parse_member(raw)).collect()
     }
 
@@ -176,7 +176,7 @@ impl AcceptSignature<'static> {
         };
         let asked = |key| match input.parameter(key) {
             None => Ok(Asked::No),
-            Some(BareItemFromInput::Boolean(true)) => Ok(Asked::Yes),
+            Some(Value::Flag) => Ok(Asked::Yes),
             Some(_) => Err(Malformed::ParameterType(key)),
         };
         Ok(Self {

@@ -5,15 +5,21 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sfv::{BareItemFromInput, Integer, KeyRef, StringRef};
+use sfv::Integer;
 
-use crate::{Component, signature_input::MAX_COMPONENTS};
+use crate::{Component, byte_set::ByteSet, parameter::Value, signature_input::MAX_COMPONENTS};
+
+/// What a key may have behind its first character (RFC 9651 §3.1.2).
+static KEY: ByteSet = ByteSet::NONE.with_range(b'a', b'z').with_range(b'0', b'9').with(b"_-.*");
+/// What a String may have without being escaped (RFC 9651 §3.3.3).
+static UNESCAPED: ByteSet = ByteSet::NONE.with_range(b' ', b'~').without(b"\"\\");
+static DIGITS: ByteSet = ByteSet::NONE.with_range(b'0', b'9');
 
 /// The parts of a member `label=(…);…`.
 pub(crate) struct Input<'m> {
     pub(crate) label: &'m str,
     pub(crate) components: Vec<Component<'m>>,
-    pub(crate) parameters: Vec<(&'m KeyRef, BareItemFromInput<'m>)>,
+    pub(crate) parameters: Vec<(&'m str, Value<'m>)>,
 }
 
 /// Reads `label=(…);…`.
@@ -35,28 +41,44 @@ pub(crate) fn input(raw: &str) -> Option<Input<'_>> {
             text.skip(" ")?;
         }
     }
-    let mut parameters: Vec<(&KeyRef, _)> = Vec::with_capacity(6);
+    let mut parameters: Vec<(&str, _)> = Vec::with_capacity(6);
     while text.skip(";").is_some() {
         let key = text.key()?;
         text.skip("=")?;
         let value = match text.string() {
-            Some(string) => BareItemFromInput::String(Cow::Borrowed(string)),
-            None => BareItemFromInput::Integer(text.integer()?),
+            Some(string) => Value::Text(Cow::Borrowed(string)),
+            None => Value::Integer(text.integer()?),
         };
         if parameters.len() >= MAX_COMPONENTS || parameters.iter().any(|(other, _)| *other == key) {
             return None;
         }
         parameters.push((key, value));
     }
-    text.0.is_empty().then_some(Input { label: label.as_str(), components, parameters })
+    text.0.is_empty().then_some(Input { label, components, parameters })
 }
 
-/// Reads `label=:…:`.
-pub(crate) fn bytes(raw: &str) -> Option<Vec<u8>> {
+/// Reads `key=:…:`.
+pub(crate) fn bytes(raw: &str) -> Option<(&str, Vec<u8>)> {
+    let (key, digits) = base64(raw)?;
+    Some((key, STANDARD.decode(digits).ok()?))
+}
+
+/// As [`bytes`], into `buffer`, and not more than it holds.
+pub(crate) fn bytes_into<'m, 'b>(
+    raw: &'m str,
+    buffer: &'b mut [u8],
+) -> Option<(&'m str, &'b [u8])> {
+    let (key, digits) = base64(raw)?;
+    let length = STANDARD.decode_slice(digits, buffer).ok()?;
+    Some((key, buffer.get(..length)?))
+}
+
+/// The digits are not looked at. The engine takes neither missing padding nor trailing bits, so that there is one text
+/// for some bytes.
+fn base64(raw: &str) -> Option<(&str, &str)> {
     let mut text = Text(raw);
-    text.key()?;
-    // This engine takes neither missing padding nor trailing bits, so that there is one text for some bytes.
-    STANDARD.decode(text.0.strip_prefix("=:")?.strip_suffix(':')?).ok()
+    let key = text.key()?;
+    Some((key, text.0.strip_prefix("=:")?.strip_suffix(':')?))
 }
 
 /// What is left to read.
@@ -69,42 +91,44 @@ impl<'m> Text<'m> {
     }
 
     /// All that comes before the first byte that does not belong.
-    fn take_while(&mut self, belongs: impl Fn(u8) -> bool) -> Option<&'m str> {
-        let end = self.0.bytes().position(|byte| !belongs(byte)).unwrap_or(self.0.len());
+    fn take_while(&mut self, belonging: &ByteSet) -> Option<&'m str> {
+        let end = self.0.bytes().position(|byte| !belonging.has(byte)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(end)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn key(&mut self) -> Option<&'m KeyRef> {
-        let belongs = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'*');
-        KeyRef::from_str(self.take_while(belongs)?).ok()
+    /// A key (RFC 9651 §3.1.2).
+    fn key(&mut self) -> Option<&'m str> {
+        if !self.0.starts_with(|first| matches!(first, 'a'..='z' | '*')) {
+            return None;
+        }
+        self.take_while(&KEY)
     }
 
     /// A String without escapes; nothing is taken if there is none.
-    fn string(&mut self) -> Option<&'m StringRef> {
-        let (string, rest) = self.0.strip_prefix('"')?.split_once('"')?;
-        if string.contains('\\') {
-            return None;
-        }
-        self.0 = rest;
-        StringRef::from_str(string).ok()
+    fn string(&mut self) -> Option<&'m str> {
+        let mut text = Text(self.0.strip_prefix('"')?);
+        let string = text.take_while(&UNESCAPED)?;
+        text.skip("\"")?;
+        *self = text;
+        Some(string)
     }
 
     fn integer(&mut self) -> Option<Integer> {
-        let digits = self.take_while(|byte| byte.is_ascii_digit())?;
+        let digits = self.take_while(&DIGITS)?;
         let canonical = digits == "0" || (!digits.starts_with('0') && digits.len() <= 15);
         Integer::try_from(Some(digits).filter(|_| canonical)?.parse::<i64>().ok()?).ok()
     }
 
     fn component(&mut self) -> Option<Component<'m>> {
-        let name = self.string()?.as_str();
+        let name = self.string()?;
         let mut component = Component::parse_name(Cow::Borrowed(name)).ok()?;
         while self.skip(";").is_some() {
             let key = self.key()?;
             let value = match self.skip("=") {
-                Some(()) => BareItemFromInput::String(Cow::Borrowed(self.string()?)),
-                None => BareItemFromInput::Boolean(true),
+                Some(()) => Value::Text(Cow::Borrowed(self.string()?)),
+                None => Value::Flag,
             };
             component.push_parameter(key, value).ok()?;
         }
@@ -169,7 +193,7 @@ mod tests {
                 let text = general.signature_params().unwrap();
                 prop_assert_eq!(raw.strip_prefix("sig=").unwrap(), &*text, "canonical");
                 for (key, value) in &ours.parameters {
-                    prop_assert_eq!(general.parameter(key.as_str()), Some(value));
+                    prop_assert_eq!(general.parameter(key), Some(value));
                 }
             }
         }
@@ -186,7 +210,7 @@ mod tests {
         for raw in taken {
             assert!(input(raw).is_some(), "{raw}");
         }
-        assert_eq!(bytes("sig=:AAEC:"), Some(vec![0, 1, 2]));
+        assert_eq!(bytes("sig=:AAEC:"), Some(("sig", vec![0, 1, 2])));
         for raw in ["sig=:AAE:", "sig=:AAF=:", "sig=:AAEC", "sig=:AAEC:;a", "=:AAEC:", "sig=::A:"] {
             assert_eq!(bytes(raw), None, "{raw}");
         }

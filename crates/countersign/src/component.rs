@@ -1,9 +1,8 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use http::HeaderName;
-use sfv::{BareItemFromInput, KeyRef};
 
-use crate::message::BoundTo;
+use crate::{byte_set::ByteSet, message::BoundTo, parameter::Value};
 
 /// A component identifier (RFC 9421 §2): a field name or a derived component, with its parameters.
 ///
@@ -88,6 +87,10 @@ impl Parameter<'_> {
     }
 }
 
+/// RFC 9110 §5.6.2: tchar, of which RFC 9421 §2.1 leaves the lower case.
+static FIELD_NAME: ByteSet =
+    ByteSet::NONE.with_range(b'a', b'z').with_range(b'0', b'9').with(b"!#$%&'*+-.^_`|~");
+
 /// What of a field is taken (RFC 9421 §2.1.1 to §2.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form<'c> {
@@ -142,13 +145,7 @@ impl<'a> Component<'a> {
             let derived = known.find(|derived| derived.as_str() == name);
             Name::Derived(derived.ok_or(BadComponent::UnknownDerived)?)
         } else {
-            // RFC 9110 §5.6.2: tchar, of which RFC 9421 §2.1 leaves the lower case.
-            let tchar = |byte: u8| {
-                byte.is_ascii_lowercase()
-                    || byte.is_ascii_digit()
-                    || b"!#$%&'*+-.^_`|~".contains(&byte)
-            };
-            if name.is_empty() || !name.bytes().all(tchar) {
+            if name.is_empty() || !FIELD_NAME.has_all_of(&name) {
                 return Err(BadComponent::FieldName);
             }
             Name::Field(name)
@@ -158,25 +155,19 @@ impl<'a> Component<'a> {
 
     pub(crate) fn push_parameter(
         &mut self,
-        key: &KeyRef,
-        value: BareItemFromInput<'a>,
+        key: &str,
+        value: Value<'a>,
     ) -> Result<(), BadComponent> {
-        let text = |value| match value {
-            BareItemFromInput::String(Cow::Borrowed(text)) => Ok(Cow::Borrowed(text.as_str())),
-            BareItemFromInput::String(Cow::Owned(text)) => Ok(Cow::Owned(text.into())),
-            _ => Err(BadComponent::Contradiction),
-        };
-        let flag = |value, parameter| match value {
-            BareItemFromInput::Boolean(true) => Ok(parameter),
-            _ => Err(BadComponent::Contradiction),
-        };
-        let parameter = match key.as_str() {
-            "sf" => flag(value, Parameter::Sf)?,
-            "bs" => flag(value, Parameter::Bs)?,
-            "req" => flag(value, Parameter::Req)?,
-            "tr" => flag(value, Parameter::Tr)?,
-            "key" => Parameter::Key(text(value)?),
-            "name" => Parameter::Name(text(value)?),
+        let parameter = match (key, value) {
+            ("sf", Value::Flag) => Parameter::Sf,
+            ("bs", Value::Flag) => Parameter::Bs,
+            ("req", Value::Flag) => Parameter::Req,
+            ("tr", Value::Flag) => Parameter::Tr,
+            ("key", Value::Text(text)) => Parameter::Key(text),
+            ("name", Value::Text(text)) => Parameter::Name(text),
+            ("sf" | "bs" | "req" | "tr" | "key" | "name", _) => {
+                return Err(BadComponent::Contradiction);
+            }
             _ => return Err(BadComponent::UnknownParameter),
         };
         if self.has(parameter.key()) {
@@ -254,10 +245,27 @@ impl<'a> Component<'a> {
         }
     }
 
+    /// The key, if this is a member of the field of this name.
+    pub(crate) fn key_of(&self, field: &str) -> Option<&str> {
+        match (&self.name, self.form()) {
+            (Name::Field(name), Form::Member(key)) if name == field => Some(key),
+            _ => None,
+        }
+    }
+
     /// Whether this is exactly the derived component or field of this name, without parameters. A component with
     /// parameters covers something else, and never what a policy asks for.
     pub fn is_plain(&self, name: &str) -> bool {
         self.parameters.is_empty() && self.name_str() == name
+    }
+
+    pub(crate) fn is_plain_field(&self, field: &HeaderName) -> bool {
+        self.parameters.is_empty()
+            && matches!(&self.name, Name::Field(name) if name == field.as_str())
+    }
+
+    pub(crate) fn is_plain_derived(&self, derived: Derived) -> bool {
+        self.parameters.is_empty() && self.name == Name::Derived(derived)
     }
 
     fn name_str(&self) -> &str {
@@ -289,6 +297,7 @@ impl From<Derived> for Component<'_> {
 }
 
 impl PartialEq for Component<'_> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
             && self.parameters.len() == other.parameters.len()

@@ -17,6 +17,13 @@ impl<'m> Lines<'m> {
         self.0.iter().next().is_none()
     }
 
+    /// The text of the field if it is on one line.
+    pub(crate) fn only(&self) -> Option<&'m str> {
+        let mut lines = self.0.iter();
+        let line = lines.next()?;
+        line.to_str().ok().filter(|_| lines.next().is_none())
+    }
+
     /// How many bytes they have together.
     pub(crate) fn size(&self) -> usize {
         self.0.iter().fold(0, |size, line| size.saturating_add(line.len()))
@@ -24,13 +31,11 @@ impl<'m> Lines<'m> {
 }
 
 /// The members of a field of at most `bytes`, as [`members`] has them. `None` if there is no such field.
-pub(crate) fn read<'m>(
-    headers: &'m HeaderMap,
-    name: &HeaderName,
+pub(crate) fn read(
+    lines: Lines<'_>,
     most: usize,
     bytes: usize,
-) -> Result<Option<Vec<(&'m str, &'m str)>>, Malformed> {
-    let lines = Lines::of(headers, name);
+) -> Result<Option<Vec<(&str, &str)>>, Malformed> {
     if lines.are_none() {
         return Ok(None);
     }

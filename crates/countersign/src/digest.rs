@@ -8,7 +8,10 @@ use sfv::{
 };
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::{Malformed, canonical, dictionary};
+use crate::{
+    Malformed, canonical,
+    dictionary::{self, Lines},
+};
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -125,32 +128,57 @@ impl ContentDigest {
     ///
     /// [`BadDigest`].
     pub fn from_field(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, BadDigest> {
-        let members = dictionary::read(headers, name, MAX_MEMBERS, MAX_FIELD);
+        let lines = Lines::of(headers, name);
+        match Self::only(&lines) {
+            Some(read) => read.map(Some),
+            None => Self::all(lines),
+        }
+    }
+
+    /// One digest in canonical form, as nearly all are: there is nothing to cut.
+    fn only(lines: &Lines<'_>) -> Option<Result<Self, BadDigest>> {
+        let line = lines.only().filter(|line| line.len() <= MAX_FIELD)?;
+        let mut buffer = [0; 64];
+        let (key, bytes) = canonical::bytes_into(line, &mut buffer)?;
+        Some(Self::NONE.with(key, bytes).and_then(Self::not_none))
+    }
+
+    fn all(lines: Lines<'_>) -> Result<Option<Self>, BadDigest> {
+        let members = dictionary::read(lines, MAX_MEMBERS, MAX_FIELD);
         let Some(members) = members.map_err(|_| BadDigest::Malformed)? else { return Ok(None) };
-        let mut digest = Self { sha256: None, sha512: None };
+        let mut digest = Self::NONE;
         for (key, raw) in members {
             let bytes = match canonical::bytes(raw) {
-                Some(bytes) => bytes,
+                Some((_, bytes)) => bytes,
                 None => Parser::new(raw)
                     .parse_dictionary_with_visitor(OnlyBytes::default())
                     .map_err(|_| BadDigest::Malformed)?
                     .ok_or(BadDigest::Malformed)?,
             };
-            let wrong_length = |_| BadDigest::Malformed;
-            match key.parse() {
-                Ok(DigestAlgorithm::Sha256) => {
-                    digest.sha256 = Some(bytes.try_into().map_err(wrong_length)?);
-                }
-                Ok(DigestAlgorithm::Sha512) => {
-                    digest.sha512 = Some(bytes.try_into().map_err(wrong_length)?);
-                }
-                Err(_) => {}
+            digest = digest.with(key, &bytes)?;
+        }
+        digest.not_none().map(Some)
+    }
+
+    const NONE: Self = Self { sha256: None, sha512: None };
+
+    fn not_none(self) -> Result<Self, BadDigest> {
+        if self == Self::NONE { Err(BadDigest::Unsupported) } else { Ok(self) }
+    }
+
+    /// Beside what there is, a member of the field, if its algorithm counts.
+    fn with(mut self, key: &str, bytes: &[u8]) -> Result<Self, BadDigest> {
+        let wrong_length = |_| BadDigest::Malformed;
+        match key.parse() {
+            Ok(DigestAlgorithm::Sha256) => {
+                self.sha256 = Some(bytes.try_into().map_err(wrong_length)?);
             }
+            Ok(DigestAlgorithm::Sha512) => {
+                self.sha512 = Some(bytes.try_into().map_err(wrong_length)?);
+            }
+            Err(_) => {}
         }
-        match digest {
-            Self { sha256: None, sha512: None } => Err(BadDigest::Unsupported),
-            digest => Ok(Some(digest)),
-        }
+        Ok(self)
     }
 
     /// The value of the field.
@@ -159,7 +187,26 @@ impl ContentDigest {
     ///
     /// None that can occur: digits of base64 are proper header characters.
     pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
-        HeaderValue::try_from(self.to_string())
+        HeaderValue::try_from(self.text())
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(160);
+        let digests = [
+            (DigestAlgorithm::Sha256, self.sha256.as_ref().map(<[u8; 32]>::as_slice)),
+            (DigestAlgorithm::Sha512, self.sha512.as_ref().map(<[u8; 64]>::as_slice)),
+        ];
+        for (algorithm, digest) in digests {
+            let Some(digest) = digest else { continue };
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push_str(algorithm.as_str());
+            text.push_str("=:");
+            STANDARD.encode_string(digest, &mut text);
+            text.push(':');
+        }
+        text
     }
 
     /// Starts comparing content, which may come in pieces, with these digests.
@@ -174,15 +221,7 @@ impl ContentDigest {
 
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        if let Some(digest) = &self.sha256 {
-            write!(f, "sha-256=:{}:", STANDARD.encode(digest))?;
-            separator = ", ";
-        }
-        if let Some(digest) = &self.sha512 {
-            write!(f, "{separator}sha-512=:{}:", STANDARD.encode(digest))?;
-        }
-        Ok(())
+        f.write_str(&self.text())
     }
 }
 
@@ -359,5 +398,38 @@ mod tests {
         assert_eq!(read(&[SHA256.into(), SHA256.into()]), Err(BadDigest::Malformed));
         assert_eq!(read(&[MD5.into()]), Err(BadDigest::Unsupported));
         assert_eq!(read(&["SHA-256=:X48E:".into()]), Err(BadDigest::Malformed));
+    }
+
+    #[test]
+    fn one_digest_that_is_not_cut_is_what_cutting_gives() {
+        let long = format!("sha-256=:{}:", "AAAA".repeat(MAX_FIELD / 4));
+        let [other, too_long] =
+            ["a", "sha-512"].map(|key| format!("{key}=:{}:", "AAAA".repeat(22)));
+        let fields = [
+            (SHA256, true),
+            (SHA512, true),
+            (MD5, true),
+            ("sha-256=:AAAA:", true),
+            ("sha-512=:AAAA:", true),
+            (&other, false),
+            (&too_long, false),
+            ("sha-256=:AA:", false),
+            ("sha-256=:AAAA:;a", false),
+            (" sha-256=:AAAA:", false),
+            ("SHA-256=:AAAA:", false),
+            ("a=:AAAA:, b=:AAAA:", false),
+            ("a=:AAAA:,", false),
+            ("", false),
+            (&long, false),
+        ];
+        for (field, is_only) in fields {
+            let headers = HeaderMap::from_iter([(CONTENT_DIGEST, field.parse().unwrap())]);
+            let lines = Lines::of(&headers, &CONTENT_DIGEST);
+            let only = ContentDigest::only(&lines);
+            assert_eq!(only.is_some(), is_only, "{field}");
+            if let Some(only) = only {
+                assert_eq!(only.map(Some), ContentDigest::all(lines), "{field}");
+            }
+        }
     }
 }

@@ -35,6 +35,7 @@
 
 mod accept_signature;
 mod algorithm;
+mod byte_set;
 mod canonical;
 mod component;
 mod dictionary;
@@ -44,6 +45,7 @@ mod key;
 mod message;
 mod nonce;
 mod origin;
+mod parameter;
 mod policy;
 mod presented;
 mod query_params;

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::Timestamp;
+use crate::{Timestamp, byte_set::ByteSet};
 
 /// What makes a signature good for one request: 16 to 64 characters of base64 or base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,16 +38,12 @@ impl FromStr for Nonce {
     type Err = NotANonce;
 
     fn from_str(text: &str) -> Result<Self, NotANonce> {
-        let allowed = |byte: u8| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=')
-        };
-        if !(16..=Self::MAX).contains(&text.len()) || !text.bytes().all(allowed) {
+        static ALLOWED: ByteSet = ByteSet::ALPHANUMERIC.with(b"+/-_=");
+        if !(16..=Self::MAX).contains(&text.len()) || !ALLOWED.has_all_of(text) {
             return Err(NotANonce);
         }
         let mut characters = [0; Self::MAX];
-        for (to, from) in characters.iter_mut().zip(text.bytes()) {
-            *to = from;
-        }
+        characters.get_mut(..text.len()).ok_or(NotANonce)?.copy_from_slice(text.as_bytes());
         Ok(Self { characters, length: u8::try_from(text.len()).map_err(|_| NotANonce)? })
     }
 }

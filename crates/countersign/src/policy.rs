@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use crate::{
     AcceptSignature, Component, Derived, Malformed, Nonce, Stale, Timestamp, Unmet,
-    component::Form, digest::CONTENT_DIGEST, message::BoundTo, signature_input::SignatureInput,
+    byte_set::ByteSet, component::Form, digest::CONTENT_DIGEST, message::BoundTo,
+    signature_input::SignatureInput,
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -190,7 +191,7 @@ impl Policy {
         if components.iter().any(outside) {
             return Err(Malformed::OutsideTheHead.into());
         }
-        let covers = |name: &str| components.iter().any(|component| component.is_plain(name));
+        let covers = |field: &HeaderName| components.iter().any(|one| one.is_plain_field(field));
         let created = input.created()?;
         let expires = input.expires()?;
         let nonce = input.string("nonce")?.map(str::parse::<Nonce>);
@@ -199,16 +200,17 @@ impl Policy {
         if !key_id.is_none_or(is_key_id) {
             return Err(Malformed::KeyId.into());
         }
-        if let Some(derived) = ALWAYS.into_iter().find(|derived| !covers(derived.as_str())) {
+        let misses =
+            |derived: &Derived| !components.iter().any(|one| one.is_plain_derived(*derived));
+        if let Some(derived) = ALWAYS.into_iter().find(misses) {
             return Err(Unmet::Component(derived.as_str()).into());
         }
-        let digest = covers(CONTENT_DIGEST.as_str()) && headers.contains_key(CONTENT_DIGEST);
+        let digest = covers(&CONTENT_DIGEST) && headers.contains_key(CONTENT_DIGEST);
         let unsigned = self.unsigned_content == UnsignedContent::Allowed;
         if content == Content::Present && !digest && !unsigned {
             return Err(Unmet::ContentDigest.into());
         }
-        let uncovered =
-            |field: &&HeaderName| headers.contains_key(*field) && !covers(field.as_str());
+        let uncovered = |field: &&HeaderName| !covers(field) && headers.contains_key(*field);
         if let Some(field) = self.when_present.iter().find(uncovered) {
             return Err(Unmet::PresentField(field.to_string()).into());
         }
@@ -271,8 +273,8 @@ pub(crate) enum Covered {
 }
 
 fn is_key_id(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (8..=96).contains(&text.len()) && text.bytes().all(allowed)
+    static ALLOWED: ByteSet = ByteSet::ALPHANUMERIC.with(b"_-");
+    (8..=96).contains(&text.len()) && ALLOWED.has_all_of(text)
 }
 
 #[cfg(test)]

@@ -1,35 +1,32 @@
-use std::cmp::Ordering;
+use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use percent_encoding::percent_encode_byte;
 
-/// The application/x-www-form-urlencoded percent-encode set, with a space as `%20` (RFC 9421 §2.2.8).
-const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
+use crate::byte_set::ByteSet;
+
+/// What is not in the application/x-www-form-urlencoded percent-encode set (RFC 9421 §2.2.8).
+static PLAIN: ByteSet = ByteSet::ALPHANUMERIC.with(b"*-._");
 
 /// The parameters of a query that were asked for. One pass finds them all, so that many names cost hardly more than one.
-pub(crate) struct QueryParams<'q> {
-    found: Vec<Param<'q>>,
+pub(crate) struct QueryParams<'m> {
+    params: Vec<Param<'m>>,
 }
 
-struct Param<'q> {
-    /// The first bytes of the name as a number, so that most comparisons are of two numbers.
-    prefix: u64,
-    /// Decoded.
-    name: Vec<u8>,
-    found: Found<'q>,
-}
-
-impl Param<'_> {
-    /// The order in which parameters are kept.
-    fn cmp(&self, prefix: u64, name: &[u8]) -> Ordering {
-        self.prefix.cmp(&prefix).then_with(|| (*self.name).cmp(name))
-    }
+/// A parameter that was asked for.
+struct Param<'m> {
+    /// The name as RFC 9421 §2.2.8 encodes it, which is the one way to ask for it.
+    name: &'m str,
+    decoded: Vec<u8>,
+    /// That of the decoded name.
+    tail: u64,
+    found: Found<'m>,
 }
 
 /// What a query has of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found<'q> {
     Nothing,
-    Once(&'q str),
+    Once(&'q [u8]),
     Again,
 }
 
@@ -41,52 +38,52 @@ pub(crate) enum NoParam {
     NotUtf8,
 }
 
-impl<'q> QueryParams<'q> {
-    pub(crate) fn find<'n>(query: &'q str, names: impl Iterator<Item = &'n str>) -> Self {
-        let param = |name| {
-            let name: Vec<u8> = form_decode(name).collect();
-            Param { prefix: prefix(&name), name, found: Found::Nothing }
+impl<'m> QueryParams<'m> {
+    pub(crate) fn find(query: &'m str, names: impl Iterator<Item = &'m str>) -> Self {
+        // A name that is encoded otherwise would be a second way to write the same identifier.
+        let names = names.filter(|name| recode(name.as_bytes()).as_deref() == Some(name));
+        let param = |name: &'m str| {
+            let decoded: Vec<u8> = form_decode(name.as_bytes()).collect();
+            Param { name, tail: tail(decoded.iter().copied()), decoded, found: Found::Nothing }
         };
-        let mut found: Vec<_> = names.map(param).collect();
-        if found.is_empty() {
-            return Self { found };
+        let mut params: Vec<_> = names.map(param).collect();
+        if params.is_empty() {
+            return Self { params };
         }
-        found.sort_by(|one, other| one.cmp(other.prefix, &other.name));
-        let shapes = found.iter().fold(0, |shapes, param| shapes | shape(&param.name));
-        for Pair { key, value, encoded } in Pairs::of(query) {
-            let decoded: Vec<u8>;
-            let key = match encoded {
-                false => key.as_bytes(),
-                true => {
-                    decoded = form_decode(key).collect();
-                    &decoded
-                }
-            };
-            // Nearly every key that was not asked for ends here.
-            if shapes & shape(key) == 0 {
+        params.sort_by_key(|param| param.tail);
+        let tails: Vec<_> = params.iter().map(|param| param.tail).collect();
+        let mut sieve = Sieve::of(params.iter());
+        for pair in query.as_bytes().split(|&byte| byte == b'&') {
+            let tail = tail(decode_key(pair));
+            // Nearly every key that was not asked for ends here, and one that occurred twice.
+            if pair.is_empty() || !sieve.lets_through(tail) {
                 continue;
             }
-            let prefix = prefix(key);
-            let at = found.binary_search_by(|param| param.cmp(prefix, key));
-            if let Some(param) = at.ok().and_then(|at| found.get_mut(at)) {
+            let from = tails.partition_point(|&other| other < tail);
+            if tails.get(from) != Some(&tail) {
+                continue;
+            }
+            let key: Vec<u8> = decode_key(pair).collect();
+            let alike = params.iter_mut().skip(from).take_while(|param| param.tail == tail);
+            let mut is_settled = false;
+            for param in alike.filter(|param| param.decoded == key) {
                 param.found = match param.found {
-                    Found::Nothing => Found::Once(value),
+                    Found::Nothing => Found::Once(value_of(pair)),
                     Found::Once(_) | Found::Again => Found::Again,
                 };
+                is_settled |= param.found == Found::Again;
+            }
+            if is_settled {
+                sieve = Sieve::of(params.iter().filter(|param| param.found != Found::Again));
             }
         }
-        Self { found }
+        Self { params }
     }
 
     /// The value of the parameter with this name, both as RFC 9421 §2.2.8 encodes them.
-    pub(crate) fn value(&self, name: &str) -> Result<String, NoParam> {
-        // A name that is encoded otherwise would be a second way to write the same identifier.
-        if recode(name).as_deref() != Some(name) {
-            return Err(NoParam::Absent);
-        }
-        let decoded: Vec<u8> = form_decode(name).collect();
-        let at = self.found.binary_search_by(|param| param.cmp(prefix(&decoded), &decoded));
-        match at.ok().and_then(|at| self.found.get(at)).map(|param| param.found) {
+    pub(crate) fn value(&self, name: &str) -> Result<Cow<'m, str>, NoParam> {
+        let param = self.params.iter().find(|param| param.name == name);
+        match param.map(|param| param.found) {
             Some(Found::Once(value)) => recode(value).ok_or(NoParam::NotUtf8),
             Some(Found::Again) => Err(NoParam::Ambiguous),
             Some(Found::Nothing) | None => Err(NoParam::Absent),
@@ -94,77 +91,177 @@ impl<'q> QueryParams<'q> {
     }
 }
 
-/// The pairs of a query, which may be thousands; each byte is looked at once.
-struct Pairs<'q> {
-    rest: &'q str,
-}
+/// Lets through the tails that are looked for and few others, by a look at one bit.
+struct Sieve([u64; 64]);
 
-struct Pair<'q> {
-    key: &'q str,
-    value: &'q str,
-    /// Whether the key has anything to decode.
-    encoded: bool,
-}
-
-impl<'q> Pairs<'q> {
-    const fn of(query: &'q str) -> Self {
-        Self { rest: query }
-    }
-}
-
-impl<'q> Iterator for Pairs<'q> {
-    type Item = Pair<'q>;
-
-    fn next(&mut self) -> Option<Pair<'q>> {
-        self.rest = self.rest.trim_start_matches('&');
-        let (mut key_end, mut encoded, mut end) = (None, false, self.rest.len());
-        for (at, byte) in self.rest.bytes().enumerate() {
-            match byte {
-                b'&' => {
-                    end = at;
-                    break;
-                }
-                b'=' if key_end.is_none() => key_end = Some(at),
-                b'%' | b'+' if key_end.is_none() => encoded = true,
-                _ => {}
+impl Sieve {
+    fn of<'p>(params: impl Iterator<Item = &'p Param<'p>>) -> Self {
+        let mut sieve = Self([0; 64]);
+        for param in params {
+            let (word, bit) = Self::place(param.tail);
+            if let Some(word) = sieve.0.get_mut(word) {
+                *word |= bit;
             }
         }
-        let (pair, rest) = self.rest.split_at_checked(end).filter(|(pair, _)| !pair.is_empty())?;
-        self.rest = rest;
-        let (key, value) = pair.split_at_checked(key_end.unwrap_or(end))?;
-        Some(Pair { key, value: value.strip_prefix('=').unwrap_or(value), encoded })
+        sieve
+    }
+
+    fn lets_through(&self, tail: u64) -> bool {
+        let (word, bit) = Self::place(tail);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Of a multiple of the golden ratio the top bits depend on all others, and differ for all tails of one byte.
+    fn place(tail: u64) -> (usize, u64) {
+        let mixed = tail.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (usize::from((mixed >> 58) as u8), 1 << ((mixed >> 52) & 63))
     }
 }
 
-/// The first eight bytes, as a number in the order of names; bytes that are missing are zero.
-fn prefix(name: &[u8]) -> u64 {
-    let bytes = name.iter().map(|&byte| u64::from(byte)).chain(std::iter::repeat(0));
-    bytes.take(8).fold(0, |prefix, byte| (prefix << 8) | byte)
+/// The last eight bytes as a number: names that differ mostly differ in it.
+fn tail(name: impl Iterator<Item = u8>) -> u64 {
+    name.fold(0, |tail, byte| (tail << 8) | u64::from(byte))
 }
 
-/// One bit of 64, by length and first byte.
-fn shape(name: &[u8]) -> u64 {
-    let first = name.first().map_or(0, |&byte| u32::from(byte) & 7);
-    let length = u32::try_from(name.len() & 7).unwrap_or(0);
-    1u64.rotate_left((length << 3) | first)
-}
+/// What does not stand for itself in a key.
+static SPECIAL: ByteSet = ByteSet::NONE.with(b"=%+");
 
-fn form_decode(text: &str) -> impl Iterator<Item = u8> {
-    let pieces = text.split('+').enumerate();
-    pieces.flat_map(|(at, piece)| {
-        let space = (at > 0).then_some(b' ');
-        space.into_iter().chain(percent_decode(piece.as_bytes()))
+/// The decoded key of a pair.
+fn decode_key(mut pair: &[u8]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let (mut byte, rest) = pair.split_first().map(|(&byte, rest)| (byte, rest))?;
+        pair = rest;
+        if SPECIAL.has(byte) {
+            if byte == b'=' {
+                return None;
+            }
+            (byte, pair) = decode(byte, rest);
+        }
+        Some(byte)
     })
 }
 
-fn recode(text: &str) -> Option<String> {
+/// What is behind the first `=` of a pair.
+fn value_of(pair: &[u8]) -> &[u8] {
+    let mut parts = pair.splitn(2, |&byte| byte == b'=');
+    parts.nth(1).unwrap_or_default()
+}
+
+fn form_decode(mut text: &[u8]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let (&first, rest) = text.split_first()?;
+        let (byte, rest) = decode(first, rest);
+        text = rest;
+        Some(byte)
+    })
+}
+
+/// What `first` and perhaps two digits behind it stand for, and what is behind these.
+fn decode(first: u8, rest: &[u8]) -> (u8, &[u8]) {
+    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    match (first, rest) {
+        (b'+', _) => (b' ', rest),
+        (b'%', [high, low, behind @ ..]) => match (hex(*high), hex(*low)) {
+            (Some(high), Some(low)) => ((high << 4) | low, behind),
+            _ => (first, rest),
+        },
+        _ => (first, rest),
+    }
+}
+
+/// The text of a name or a value in the one encoding that is signed; `None` if it is not of UTF-8.
+fn recode(text: &[u8]) -> Option<Cow<'_, str>> {
+    // What stands for itself is decoded and encoded as it is.
+    if text.iter().all(|&byte| PLAIN.has(byte)) {
+        return std::str::from_utf8(text).ok().map(Cow::Borrowed);
+    }
     let text = String::from_utf8(form_decode(text).collect()).ok()?;
-    Some(utf8_percent_encode(&text, FORM).to_string())
+    let mut encoded = String::with_capacity(text.len().saturating_mul(2));
+    for byte in text.bytes() {
+        match PLAIN.has(byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(percent_encode_byte(byte)),
+        }
+    }
+    Some(Cow::Owned(encoded))
 }
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The application/x-www-form-urlencoded percent-encode set, with a space as `%20`.
+    const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
+
+    fn decode_plainly(text: &str) -> Vec<u8> {
+        let pieces: Vec<Vec<u8>> =
+            text.split('+').map(|piece| percent_decode(piece.as_bytes()).collect()).collect();
+        pieces.join(&b' ')
+    }
+
+    fn recode_plainly(text: &str) -> Option<String> {
+        let text = String::from_utf8(decode_plainly(text)).ok()?;
+        Some(utf8_percent_encode(&text, FORM).to_string())
+    }
+
+    /// As RFC 9421 §2.2.8 says it, one name after the other.
+    fn value_plainly(query: &str, name: &str) -> Result<String, NoParam> {
+        if recode_plainly(name).as_deref() != Some(name) {
+            return Err(NoParam::Absent);
+        }
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut values = pairs.filter(|(key, _)| decode_plainly(key) == decode_plainly(name));
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => recode_plainly(value).ok_or(NoParam::NotUtf8),
+            (Some(_), Some(_)) => Err(NoParam::Ambiguous),
+            (None, _) => Err(NoParam::Absent),
+        }
+    }
+
+    /// Texts of pieces that mean something in a query, and names that are alike in their last bytes.
+    fn text(pieces: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("a"),
+            Just("b"),
+            Just("abcdefgh"),
+            Just("%61"),
+            Just("%4"),
+            Just("%"),
+            Just("%2B"),
+            Just("%20"),
+            Just("%00"),
+            Just("%ff"),
+            Just("%C3%A9"),
+            Just("+"),
+            Just("="),
+            Just("!"),
+            Just("-"),
+        ];
+        proptest::collection::vec(piece, pieces).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn one_pass_finds_what_a_search_for_each_name_finds(
+            pairs in proptest::collection::vec(text(0..4), 0..8),
+            names in proptest::collection::vec(text(0..3), 1..6),
+        ) {
+            let query = pairs.join("&");
+            let names = names.into_iter().chain(pairs.iter().filter_map(|pair| recode_plainly(pair)));
+            let names: Vec<_> = names.collect();
+            let params = QueryParams::find(&query, names.iter().map(String::as_str));
+            for name in &names {
+                let value = params.value(name).map(Cow::into_owned);
+                prop_assert_eq!(value, value_plainly(&query, name), "{} of {}", name, query);
+            }
+        }
+    }
 
     #[test]
     fn a_parameter_has_one_value_in_one_encoding() {
@@ -189,7 +286,7 @@ mod tests {
             ("z", Err(NoParam::Absent)),
         ];
         for (name, value) in expected {
-            assert_eq!(params.value(name), value.map(str::to_owned), "{name}");
+            assert_eq!(params.value(name), value.map(Cow::Borrowed), "{name}");
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{KeyRef, StringRef};
@@ -6,9 +8,10 @@ use crate::{
     AcceptSignature, Algorithm, BadBase, BadPolicy, Component, ContentDigest, Message, Nonce,
     PrivateKey, RequestHead, SignatureBase, SignatureInput, Signs, Timestamp, Unmeetable,
     digest::CONTENT_DIGEST,
+    parameter::{Value, write_parameter},
     policy,
     signature_base::Repeated,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT, write_components, write_parameter},
+    signature_input::{SIGNATURE, SIGNATURE_INPUT, write_components},
 };
 
 /// What to sign, and what to say of it (RFC 9421 §2.3). Parameters are written in the order of these fields.
@@ -143,7 +146,7 @@ fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
         let seconds = i64::try_from(time.unix()).ok();
         let seconds = seconds.and_then(|seconds| sfv::Integer::try_from(seconds).ok());
         let seconds = seconds.ok_or(SignError::Parameter(key))?;
-        write_parameter(&mut text, sfv::KeyRef::constant(key), seconds);
+        write_parameter(&mut text, key, &Value::Integer(seconds));
     }
     let algorithm = params.algorithm.map(Algorithm::as_str);
     let strings = [
@@ -155,7 +158,7 @@ fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
     for (key, value) in strings {
         let Some(value) = value else { continue };
         let value = StringRef::from_str(value).map_err(|_| SignError::Parameter(key))?;
-        write_parameter(&mut text, sfv::KeyRef::constant(key), value);
+        write_parameter(&mut text, key, &Value::Text(Cow::Borrowed(value.as_str())));
     }
     Ok(text)
 }

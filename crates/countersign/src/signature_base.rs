@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
@@ -7,7 +9,7 @@ use crate::{
     digest::CONTENT_DIGEST,
     message::{BoundTo, Head, RequestHead},
     query_params::{NoParam, QueryParams},
-    structured_field::{self, NoValue},
+    structured_field::{self, Members, NoValue},
 };
 
 /// The exact bytes that are signed (RFC 9421 §2.5).
@@ -63,12 +65,12 @@ impl SignatureBase {
         repeated: Repeated,
     ) -> Result<Self, BadBase> {
         let mut base = String::with_capacity(768);
-        let query_params = query_params(message, components);
+        let mut parsed = Parsed::new(message, components);
         for component in components {
             component.write(&mut base);
             base.push_str(": ");
             let from = base.len();
-            write_value(&mut base, message, &query_params, component, repeated)?;
+            write_value(&mut base, message, &mut parsed, component, repeated)?;
             // Identifiers are printable by their type; a value is whatever the peer sent.
             if !is_printable(base.as_bytes().get(from..).unwrap_or_default()) {
                 return Err(BadBase::Unprintable(component.to_string()));
@@ -96,24 +98,44 @@ fn is_printable(value: &[u8]) -> bool {
     value.iter().fold(true, |so_far, &byte| so_far & matches!(byte, b' '..=b'~' | b'\t'))
 }
 
-/// The query parameters that are covered.
-fn query_params<'m>(message: &Message<'m>, components: &[Component<'_>]) -> QueryParams<'m> {
-    let request = match message.head {
-        Head::Request(request) => Some(request),
-        Head::Response(_) => message.request,
-    };
-    let query = request.and_then(|request| request.target.query());
-    QueryParams::find(
-        query.unwrap_or(""),
-        components.iter().filter_map(Component::query_param_name),
-    )
+/// What is parsed once, however many components are parts of it.
+struct Parsed<'m> {
+    components: &'m [Component<'m>],
+    query_params: QueryParams<'m>,
+    /// Fields of which members are covered: where they are, and their names.
+    dictionaries: Vec<(&'m HeaderMap, &'m str, Members)>,
 }
 
-fn write_value(
+impl<'m> Parsed<'m> {
+    fn new(message: &Message<'m>, components: &'m [Component<'m>]) -> Self {
+        let request = match message.head {
+            Head::Request(request) => Some(request),
+            Head::Response(_) => message.request,
+        };
+        let query = request.and_then(|request| request.target.query());
+        let names = components.iter().filter_map(Component::query_param_name);
+        let query_params = QueryParams::find(query.unwrap_or(""), names);
+        Self { components, query_params, dictionaries: Vec::new() }
+    }
+
+    /// The members of a field, if it was read before.
+    fn members(&self, headers: &HeaderMap, name: &str) -> Option<&Members> {
+        let mut read = self.dictionaries.iter();
+        let known = read.find(|(of, known, _)| std::ptr::eq(*of, headers) && *known == name);
+        known.map(|(.., members)| members)
+    }
+
+    /// The keys of all members of a field of this name that are covered.
+    fn keys(&self, name: &str) -> BTreeSet<&'m str> {
+        self.components.iter().filter_map(|component| component.key_of(name)).collect()
+    }
+}
+
+fn write_value<'m>(
     base: &mut String,
-    message: &Message<'_>,
-    query_params: &QueryParams<'_>,
-    component: &Component<'_>,
+    message: &Message<'m>,
+    parsed: &mut Parsed<'m>,
+    component: &'m Component<'m>,
     repeated: Repeated,
 ) -> Result<(), BadBase> {
     let bound = component.bound_to();
@@ -127,7 +149,7 @@ fn write_value(
         }
         (Name::Derived(derived), _) => {
             let request = message.request_of(bound).ok_or_else(not_applicable)?;
-            write_derived(base, &request, query_params, *derived, component)
+            write_derived(base, &request, &parsed.query_params, *derived, component)
         }
         (Name::Field(name), _) => {
             if let Some(digest) = message.content_digest
@@ -146,17 +168,18 @@ fn write_value(
                 (BoundTo::ItsRequest, true) => None,
             };
             let headers = headers.ok_or_else(|| BadBase::Absent(component.to_string()))?;
-            write_field(base, headers, name, message, component, repeated)
+            write_field(base, headers, name, message, parsed, component, repeated)
         }
     }
 }
 
 /// The value of a field, with what its parameters make of it.
-fn write_field(
+fn write_field<'m>(
     base: &mut String,
-    headers: &HeaderMap,
-    name: &str,
+    headers: &'m HeaderMap,
+    name: &'m str,
     message: &Message<'_>,
+    parsed: &mut Parsed<'m>,
     component: &Component<'_>,
     repeated: Repeated,
 ) -> Result<(), BadBase> {
@@ -168,12 +191,22 @@ fn write_field(
     }
     let not_structured = || BadBase::NotStructured(component.to_string());
     let field_type = message.field_types.of(name).ok_or_else(not_structured)?;
-    let mut lines = String::new();
-    // Several signatures are members of one Dictionary, on as many lines as there are signers.
-    write_lines(&mut lines, headers, name, component, Repeated::Joined)?;
-    let value = match form {
-        Form::Member(key) => structured_field::member(&lines, field_type, key),
-        _ => structured_field::strict(&lines, field_type),
+    let text = || {
+        let mut lines = String::new();
+        // Several signatures are members of one Dictionary, on as many lines as there are signers.
+        write_lines(&mut lines, headers, name, component, Repeated::Joined).map(|()| lines)
+    };
+    let value = match (form, parsed.members(headers, name)) {
+        (Form::Member(key), Some(members)) => members.value(key),
+        (Form::Member(key), None) => {
+            let members = Members::read(&text()?, field_type, &parsed.keys(name));
+            members.and_then(|members| {
+                let value = members.value(key);
+                parsed.dictionaries.push((headers, name, members));
+                value
+            })
+        }
+        _ => structured_field::strict(&text()?, field_type),
     };
     base.push_str(&value.map_err(|reason| match reason {
         NoValue::Absent => BadBase::Absent(component.to_string()),

@@ -11,6 +11,7 @@ use crate::{
     component::BadComponent,
     dictionary::{self, Lines},
     digest::OnlyBytes,
+    parameter::{Value, write_parameter},
 };
 
 pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
@@ -28,7 +29,7 @@ pub struct SignatureInput<'m> {
     label: &'m str,
     raw: &'m str,
     components: Vec<Component<'m>>,
-    parameters: Vec<(&'m KeyRef, BareItemFromInput<'m>)>,
+    parameters: Vec<(&'m str, Value<'m>)>,
     problem: Option<Malformed>,
     form: Form,
 }
@@ -77,6 +78,23 @@ impl<'m> SignatureInput<'m> {
             (true, true) => return Ok(Vec::new()),
             _ => return Err(Malformed::UnpairedLabel),
         }
+        match Self::only(&inputs, &signatures) {
+            Some(signature) => Ok(vec![signature]),
+            None => Self::paired(inputs, signatures),
+        }
+    }
+
+    /// One signature in canonical form, as nearly all are: there is nothing to cut and to pair.
+    fn only(inputs: &Lines<'m>, signatures: &Lines<'m>) -> Option<LabelledSignature<'m>> {
+        let (label, signature) = canonical::bytes(signatures.only()?)?;
+        let input = Self::parse_canonical(inputs.only()?).filter(|input| input.label == label)?;
+        Some(LabelledSignature { input, signature, canonical: true })
+    }
+
+    fn paired(
+        inputs: Lines<'m>,
+        signatures: Lines<'m>,
+    ) -> Result<Vec<LabelledSignature<'m>>, Malformed> {
         let inputs = dictionary::members(inputs, MAX_LABELS)?;
         let signatures = dictionary::members(signatures, MAX_LABELS)?;
         if inputs.len() != signatures.len() {
@@ -87,7 +105,7 @@ impl<'m> SignatureInput<'m> {
             let (_, raw_signature) = signature.ok_or(Malformed::UnpairedLabel)?;
             let input = Self::parse_member(raw)?;
             let (signature, canonical) = match canonical::bytes(raw_signature) {
-                Some(signature) => (signature, true),
+                Some((_, signature)) => (signature, true),
                 None => (parse_signature(raw_signature)?, false),
             };
             Ok(LabelledSignature { input, signature, canonical })
@@ -97,13 +115,16 @@ impl<'m> SignatureInput<'m> {
 
     /// Reads one member, `label=(…);…`.
     pub(crate) fn parse_member(raw: &'m str) -> Result<Self, Malformed> {
-        match canonical::input(raw) {
-            Some(canonical::Input { label, components, parameters }) => {
-                let (problem, form) = (None, Form::Canonical);
-                Ok(Self { label, raw, components, parameters, problem, form })
-            }
+        match Self::parse_canonical(raw) {
+            Some(input) => Ok(input),
             None => Self::parse_generally(raw),
         }
+    }
+
+    /// As [`SignatureInput::parse_member`]; `None` if it is not in canonical form, or not one member.
+    fn parse_canonical(raw: &'m str) -> Option<Self> {
+        let canonical::Input { label, components, parameters } = canonical::input(raw)?;
+        Some(Self { label, raw, components, parameters, problem: None, form: Form::Canonical })
     }
 
     /// As [`SignatureInput::parse_member`], in whatever form it is.
@@ -168,7 +189,7 @@ impl<'m> SignatureInput<'m> {
     pub fn string(&self, key: &'static str) -> Result<Option<&str>, Malformed> {
         match self.parameter(key) {
             None => Ok(None),
-            Some(BareItemFromInput::String(text)) => Ok(Some(text.as_str())),
+            Some(Value::Text(text)) => Ok(Some(text)),
             Some(_) => Err(Malformed::ParameterType(key)),
         }
     }
@@ -204,13 +225,13 @@ impl<'m> SignatureInput<'m> {
 
     pub(crate) fn has_unknown_parameter(&self) -> bool {
         let known = ["created", "expires", "nonce", "alg", "keyid", "tag"];
-        self.parameters.iter().any(|(key, _)| !known.contains(&key.as_str()))
+        self.parameters.iter().any(|(key, _)| !known.contains(key))
     }
 
     fn timestamp(&self, key: &'static str) -> Result<Option<Timestamp>, Malformed> {
         match self.parameter(key) {
             None => Ok(None),
-            Some(BareItemFromInput::Integer(seconds)) => {
+            Some(Value::Integer(seconds)) => {
                 let seconds = i64::from(*seconds).try_into();
                 let seconds = seconds.map_err(|_| Malformed::ParameterType(key))?;
                 Ok(Some(Timestamp::from_unix(seconds)))
@@ -219,8 +240,8 @@ impl<'m> SignatureInput<'m> {
         }
     }
 
-    pub(crate) fn parameter(&self, key: &str) -> Option<&BareItemFromInput<'m>> {
-        self.parameters.iter().find(|(other, _)| other.as_str() == key).map(|(_, value)| value)
+    pub(crate) fn parameter(&self, key: &str) -> Option<&Value<'m>> {
+        self.parameters.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
     }
 }
 
@@ -234,21 +255,6 @@ pub(crate) fn write_components(text: &mut String, components: &[Component<'_>]) 
         component.write(text);
     }
     text.push(')');
-}
-
-/// Writes `;key=value`.
-pub(crate) fn write_parameter<'v>(
-    text: &mut String,
-    key: &KeyRef,
-    value: impl Into<sfv::RefBareItem<'v>>,
-) {
-    text.push(';');
-    text.push_str(key.as_str());
-    let value = value.into();
-    if !matches!(value, sfv::RefBareItem::Boolean(true)) {
-        text.push('=');
-        let _text: &mut String = sfv::ItemSerializer::with_buffer(text).bare_item(value).finish();
-    }
 }
 
 fn parse_signature(raw: &str) -> Result<Vec<u8>, Malformed> {
@@ -354,7 +360,7 @@ impl<'m> ParameterVisitor<'m> for ItemParameters<'_, 'm> {
         value: BareItemFromInput<'m>,
     ) -> Result<(), Infallible> {
         if let Some(component) = &mut self.component
-            && let Err(problem) = component.push_parameter(key, value)
+            && let Err(problem) = component.push_parameter(key.as_str(), value.into())
         {
             self.reader.note(Malformed::Component(problem));
             self.component = None;
@@ -395,12 +401,57 @@ impl<'m> ParameterVisitor<'m> for &mut Reader<'m> {
         } else if self.0.parameters.len() >= MAX_COMPONENTS {
             self.note(Malformed::TooManyParameters);
         } else {
-            self.0.parameters.push((key, value));
+            self.0.parameters.push((key.as_str(), value.into()));
         }
         Ok(())
     }
 
     fn finish(self) -> Result<(), Infallible> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Texts that are one member of either field, or nearly.
+    fn member(value: &'static str) -> impl Strategy<Value = String> {
+        let before =
+            prop_oneof![6 => Just("sig="), 1 => Just("a="), 1 => Just(" sig="), 1 => Just("")];
+        let behind = prop_oneof![
+            4 => Just(""),
+            1 => Just(" "),
+            1 => Just(","),
+            1 => Just(";b=\",\""),
+            1 => Just(", b=()"),
+            1 => Just(", b=:AA==:"),
+            1 => Just("é"),
+        ];
+        (before, behind).prop_map(move |(before, behind)| format!("{before}{value}{behind}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn one_signature_that_is_not_cut_is_what_cutting_gives(
+            input in member("(\"@method\" \"x,y\");created=1;keyid=\",\""),
+            signature in member(":AAEC:"),
+        ) {
+            let headers = HeaderMap::from_iter([
+                (SIGNATURE_INPUT, HeaderValue::from_bytes(input.as_bytes()).unwrap()),
+                (SIGNATURE, HeaderValue::from_bytes(signature.as_bytes()).unwrap()),
+            ]);
+            let [inputs, signatures] =
+                [SIGNATURE_INPUT, SIGNATURE].map(|name| Lines::of(&headers, &name));
+            if let Some(one) = SignatureInput::only(&inputs, &signatures) {
+                let cut = SignatureInput::paired(inputs, signatures).unwrap();
+                prop_assert_eq!(format!("{:?}", [one]), format!("{cut:?}"));
+            }
+        }
     }
 }

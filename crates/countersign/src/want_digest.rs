@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::{
-    DigestAlgorithm, dictionary,
+    DigestAlgorithm,
+    dictionary::{self, Lines},
     digest::{MAX_FIELD, MAX_MEMBERS},
 };
 
@@ -39,7 +40,7 @@ impl WantDigest {
     ///
     /// [`BadWant`].
     pub fn from_field(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, BadWant> {
-        let members = dictionary::read(headers, name, MAX_MEMBERS, MAX_FIELD);
+        let members = dictionary::read(Lines::of(headers, name), MAX_MEMBERS, MAX_FIELD);
         let Some(members) = members.map_err(|_| BadWant)? else { return Ok(None) };
         let weights = members.into_iter().map(|(key, raw)| Ok((key.into(), weight(raw)?)));
         weights.collect::<Result<_, _>>().map(|weights| Some(Self(weights)))

@@ -132,6 +132,31 @@ fn each_component_has_its_value() {
 }
 
 #[test]
+fn a_member_is_of_the_field_that_its_component_names() {
+    let mut exchange = Exchange::new();
+    for (headers, field) in [
+        (&mut exchange.request, "a=1, b=2"),
+        (&mut exchange.response, "a=3, b=4"),
+        (&mut exchange.trailers, "a=5, b=6"),
+    ] {
+        headers.insert("example-dict", HeaderValue::from_static(field));
+        headers.insert("priority", HeaderValue::from_static("a=7"));
+    }
+    let lines = [
+        (r#""example-dict";key="a";req"#, "1"),
+        (r#""example-dict";key="a""#, "3"),
+        (r#""example-dict";key="a";tr"#, "5"),
+        (r#""priority";key="a""#, "7"),
+        (r#""example-dict";key="b";tr"#, "6"),
+        (r#""example-dict";key="b""#, "4"),
+        (r#""example-dict";key="b";req"#, "2"),
+    ];
+    let base = exchange.base(Answer, &lines.map(|(component, _)| component).join(" "));
+    let expected = lines.map(|(component, value)| format!("{component}: {value}\n")).concat();
+    assert_eq!(base, Ok(expected));
+}
+
+#[test]
 fn what_a_message_does_not_have_is_never_taken_as_empty() {
     let absent = |component: &str| BadBase::Absent(component.to_owned());
     let inapplicable = |component: &str| BadBase::NotApplicable(component.to_owned());

@@ -4,9 +4,13 @@ use countersign::{
     Algorithm, AnyVerifyingKey, Candidate, Component, ContentDigest, KeyId, KeyLocations,
     LabelledSignature, Malformed, Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
 };
+use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
-use super::{Judged, PolicyName, Refusal, Verify, acceptable, exchange::Received};
+use super::{
+    Judged, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
+    covered_digest::CoveredDigest, exchange::Received, no_signature,
+};
 use crate::{
     failure::{Failure, one_line, with_reasons},
     key_source,
@@ -116,7 +120,8 @@ impl Verify {
         };
         let labels: Vec<_> = signatures.iter().map(|signature| signature.input.label()).collect();
         if labels.is_empty() {
-            checks.add("signature fields", Err::<&str, _>("the message carries no signature"));
+            let why = no_signature(&judged.exchange.body().trailers);
+            checks.add("signature fields", Err::<&str, _>(why));
             return Ok(checks.0);
         }
         checks.add("signature fields", Ok::<_, &str>(format!("labels: {}", labels.join(", "))));
@@ -130,6 +135,9 @@ impl Verify {
             _ => skip_time(&mut checks, signature, judged.now),
         }
         self.check_signature(&mut checks, judged, &message, signature);
+        if let (PolicyName::Default, Some(request)) = (self.policy, &request) {
+            check_trailers(&mut checks, &request.body.trailers);
+        }
         check_digest(&mut checks, judged, &message, signature);
         match self.policy {
             PolicyName::Default => checks.skip("replay", "only the server can tell"),
@@ -359,22 +367,41 @@ fn check_digest(
     message: &Message<'_>,
     signature: &LabelledSignature<'_>,
 ) {
-    let name = "digest of the content";
     let components = signature.input.components().unwrap_or_default();
-    if !components.iter().any(|component| component.is_plain("content-digest")) {
-        return checks.skip(name, "not covered");
-    }
     let body = judged.exchange.body();
-    let digest = match ContentDigest::from_headers(message.headers()) {
-        Ok(Some(digest)) => digest,
-        Ok(None) => return checks.add(name, Err::<&str, _>("Content-Digest is not there")),
-        Err(bad) => return checks.add(name, Err::<&str, _>(Rejection::from(bad))),
-    };
+    let covered = CoveredDigest::all(components, message, &body.trailers);
+    if covered.is_empty() {
+        checks.skip("digest of the content", "not covered");
+    }
+    for one in covered {
+        let name = match one.component() {
+            "\"content-digest\"" => "digest of the content".to_owned(),
+            other => format!("digest of the content, {other}"),
+        };
+        let found = match one.digest() {
+            Ok(Some(digest)) => compare(&digest, &body.bytes),
+            Ok(None) => Err("Content-Digest is not there".to_owned()),
+            Err(bad) => Err(Rejection::from(bad).text()),
+        };
+        checks.add(name, found);
+    }
+}
+
+fn compare(digest: &ContentDigest, content: &[u8]) -> Result<String, String> {
     let mut check = digest.check();
-    check.update(body);
-    let matches = match check.finish() {
-        Ok(()) => Ok(format!("matches, {} bytes", body.len())),
-        Err(_) => Err(format!("the content has {}", ContentDigest::sha256(body))),
-    };
-    checks.add(name, matches);
+    check.update(content);
+    match check.finish() {
+        Ok(()) => Ok(format!("matches, {} bytes", content.len())),
+        Err(_) => Err(format!("the content has {}", ContentDigest::sha256(content))),
+    }
+}
+
+/// Trailers that a server refuses, or else drops.
+fn check_trailers(checks: &mut Checks, trailers: &HeaderMap) {
+    if trailers.is_empty() {
+        return;
+    }
+    let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+    let dropped = format!("{}: no handler gets to see them", names.join(", "));
+    checks.add("trailers", acceptable_trailers(trailers).map(|()| dropped));
 }

@@ -3,7 +3,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use super::{
     Verify,
-    message_file::{MessageFile, Start},
+    message_file::{Body, MessageFile, Start},
     read_file,
 };
 use crate::{failure::Failure, request_body::is_stdin};
@@ -19,7 +19,7 @@ pub(super) struct Exchange {
 struct Named {
     start: Sent,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Body,
 }
 
 /// A start line, with the origin that a request means.
@@ -33,30 +33,33 @@ pub(super) struct Received<'e> {
     pub(super) head: RequestHead<'e>,
     pub(super) uri: &'e Uri,
     pub(super) version: Version,
-    pub(super) body: &'e [u8],
+    pub(super) body: &'e Body,
 }
 
 impl Exchange {
     pub(super) fn read(arguments: &Verify) -> Result<Self, Failure> {
-        let message = Named::read(&arguments.message, arguments.scheme)?;
-        let Some(file) = &arguments.request else { return Ok(Self { message, answered: None }) };
-        if message.request().is_some() {
-            return Err(Failure::local(
-                "--request is for a response, and the message is a request",
-                "leave --request out",
-            ));
-        }
-        if is_stdin(file) && is_stdin(&arguments.message) {
+        let (name, scheme) = (&arguments.message, arguments.scheme);
+        let Some(file) = &arguments.request else {
+            return Ok(Self { message: Named::read(name, scheme, None)?, answered: None });
+        };
+        if is_stdin(file) && is_stdin(name) {
             return Err(Failure::local(
                 "request and response cannot both be stdin",
                 "name a file for one of them",
             ));
         }
-        let answered = Named::read(file, arguments.scheme)?;
-        if answered.request().is_none() {
+        let answered = Named::read(file, scheme, None)?;
+        let Some(request) = answered.request() else {
             return Err(Failure::local(
                 "--request names a response",
                 "name the file of the request that was answered",
+            ));
+        };
+        let message = Named::read(name, scheme, Some(request.head.method))?;
+        if message.request().is_some() {
+            return Err(Failure::local(
+                "--request is for a response, and the message is a request",
+                "leave --request out",
             ));
         }
         Ok(Self { message, answered: Some(answered) })
@@ -76,26 +79,26 @@ impl Exchange {
         self.message.request()
     }
 
-    pub(super) fn body(&self) -> &[u8] {
+    pub(super) const fn body(&self) -> &Body {
         &self.message.body
     }
 }
 
 impl Named {
-    fn read(name: &str, scheme: Scheme) -> Result<Self, Failure> {
-        let file = MessageFile::parse(&read_file(name, MESSAGE_HINT)?)?;
+    fn read(name: &str, scheme: Scheme, answered: Option<&Method>) -> Result<Self, Failure> {
+        let file = MessageFile::parse(&read_file(name, MESSAGE_HINT)?, answered)?;
         let origin = file.origin(scheme);
         let start = match file.start {
             Start::Request { method, uri, version } => {
                 Sent::Request { method, uri, version, origin: origin? }
             }
-            Start::Response { status } => Sent::Response { status },
+            Start::Response { status, .. } => Sent::Response { status },
         };
         Ok(Self { start, headers: file.headers, body: file.body })
     }
 
     fn message(&self) -> Message<'_> {
-        match &self.start {
+        let message = match &self.start {
             Sent::Request { method, uri, origin, .. } => {
                 let target = Target::new(uri, Version::HTTP_11);
                 Message::from(RequestHead { method, target, origin, headers: &self.headers })
@@ -103,7 +106,8 @@ impl Named {
             Sent::Response { status } => {
                 Message::from(ResponseHead { status: *status, headers: &self.headers })
             }
-        }
+        };
+        message.with_trailers(&self.body.trailers)
     }
 
     fn request(&self) -> Option<Received<'_>> {
@@ -117,7 +121,7 @@ impl Named {
 
 impl Received<'_> {
     pub(super) const fn content(&self) -> Content {
-        if self.body.is_empty() { Content::Absent } else { Content::Present }
+        self.body.content
     }
 
     /// The origin that it names, as all that its server answers for.

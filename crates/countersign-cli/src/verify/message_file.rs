@@ -1,59 +1,75 @@
-use countersign::{Origin, Scheme};
+use countersign::{Content, Origin, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
+use super::chunked::{Chunked, LineEnd};
 use crate::failure::Failure;
 
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 128;
+/// As much as the HTTP library of a Countersign server takes.
+const MAX_TRAILERS: usize = 16 * 1024;
+const MAX_TRAILER_FIELDS: usize = 100;
 
 /// A message as a file holds it.
 #[derive(Debug)]
 pub(super) struct MessageFile {
     pub(super) start: Start,
     pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body,
 }
 
 #[derive(Debug)]
 pub(super) enum Start {
     Request { method: Method, uri: Uri, version: Version },
-    Response { status: StatusCode },
+    Response { status: StatusCode, version: Version },
+}
+
+/// What follows the head.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// Whether there is content, as a server tells it by the head: what comes in chunks is content even if it is empty.
+    pub(super) content: Content,
+    pub(super) bytes: Vec<u8>,
+    /// The trailer fields, which only chunks can have.
+    pub(super) trailers: HeaderMap,
 }
 
 impl MessageFile {
-    /// Reads a raw HTTP/1.x message, with CRLF or LF at the ends of its lines.
-    pub(super) fn parse(content: &[u8]) -> Result<Self, Failure> {
+    /// Reads a raw HTTP/1.x message, with CRLF or LF at the ends of its lines. Where it answers a request whose method
+    /// is known, that decides whether it can have content.
+    pub(super) fn parse(message: &[u8], answered: Option<&Method>) -> Result<Self, Failure> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         // What is longer is not looked at: a head without an end is refused by its size.
-        let bounded = content.get(..MAX_HEAD).unwrap_or(content);
-        let (start, head_length, fields) = if content.starts_with(b"HTTP/") {
+        let bounded = message.get(..MAX_HEAD).unwrap_or(message);
+        let version = |minor| if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+        let (start, head_length, fields) = if message.starts_with(b"HTTP/") {
             let mut response = httparse::Response::new(&mut fields);
-            let head_length = length(response.parse(bounded), content)?;
+            let head_length = length(response.parse(bounded), message)?;
             let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
             let status = status.ok_or_else(|| unreadable("its status is no status"))?;
-            (Start::Response { status }, head_length, &*response.headers)
+            let version = version(response.version);
+            (Start::Response { status, version }, head_length, &*response.headers)
         } else {
             let mut request = httparse::Request::new(&mut fields);
-            let head_length = length(request.parse(bounded), content)?;
+            let head_length = length(request.parse(bounded), message)?;
             let method = request.method.and_then(|name| Method::from_bytes(name.as_bytes()).ok());
             let method = method.ok_or_else(|| unreadable("its method is no method"))?;
             let uri = request.path.and_then(|path| path.parse().ok());
             let uri = uri.ok_or_else(|| unreadable("its target is no target"))?;
-            let version =
-                if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+            let version = version(request.version);
             (Start::Request { method, uri, version }, head_length, &*request.headers)
         };
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            let name = HeaderName::from_bytes(field.name.as_bytes());
-            let value = HeaderValue::from_bytes(field.value);
-            let (Ok(name), Ok(value)) = (name, value) else {
-                return Err(unreadable("a header is malformed"));
-            };
-            headers.append(name, value);
-        }
-        let rest = content.get(head_length..).unwrap_or_default();
-        let body = body(&headers, rest)?.to_vec();
+        let headers = header_map(fields).ok_or_else(|| unreadable("a header is malformed"))?;
+        let split = message.split_at_checked(head_length);
+        let (head, rest) = split.ok_or_else(|| unreadable("its head does not end"))?;
+        let body = if start.ends_with_head(answered) {
+            Body::none(rest)?
+        } else if headers.contains_key(header::TRANSFER_ENCODING) {
+            check_coding(&headers, start.version())?;
+            Body::chunked(rest, LineEnd::of(head))?
+        } else {
+            Body::of_length(&headers, rest)?
+        };
         Ok(Self { start, headers, body })
     }
 
@@ -88,35 +104,113 @@ fn length(parsed: httparse::Result<usize>, content: &[u8]) -> Result<usize, Fail
     }
 }
 
-/// As many bytes as `Content-Length` says, or all that is left; line breaks that an editor added at the end are none
-/// of it.
-fn body<'c>(headers: &HeaderMap, rest: &'c [u8]) -> Result<&'c [u8], Failure> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(unreadable(
-            "its content is transfer-encoded; save it decoded, without that header",
-        ));
+impl Start {
+    const fn version(&self) -> Version {
+        match self {
+            Self::Request { version, .. } | Self::Response { version, .. } => *version,
+        }
     }
-    let line_breaks = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else {
-        return Ok(if line_breaks(rest) { &[] } else { rest });
-    };
-    let digits = length.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    let length = digits.and_then(|digits| digits.parse::<usize>().ok());
-    let (Some(length), None) = (length, lengths.next()) else {
-        return Err(unreadable("its Content-Length is not one number"));
-    };
-    match rest.split_at_checked(length) {
-        None => Err(unreadable("it has less content than its Content-Length says")),
-        Some((content, after)) if line_breaks(after) => Ok(content),
-        Some(_) => Err(unreadable("it has more content than its Content-Length says")),
+
+    /// RFC 9112 §6.3: such a response has no content, whatever its head says of one.
+    fn ends_with_head(&self, answered: Option<&Method>) -> bool {
+        let Self::Response { status, .. } = self else { return false };
+        status.is_informational()
+            || matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || answered == Some(&Method::HEAD)
     }
+}
+
+impl Body {
+    fn none(rest: &[u8]) -> Result<Self, Failure> {
+        if !are_line_breaks(rest) {
+            return Err(unreadable(
+                "a response with its status, or to HEAD, has no content, and something follows its head",
+            ));
+        }
+        Ok(Self::from(&[][..]))
+    }
+
+    /// As many bytes as `Content-Length` says, or all that is left.
+    fn of_length(headers: &HeaderMap, rest: &[u8]) -> Result<Self, Failure> {
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        let Some(length) = lengths.next() else {
+            return Ok(Self::from(if are_line_breaks(rest) { &[] } else { rest }));
+        };
+        let digits = length.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let length = digits.and_then(|digits| digits.parse::<usize>().ok());
+        let (Some(length), None) = (length, lengths.next()) else {
+            return Err(unreadable("its Content-Length is not one number"));
+        };
+        match rest.split_at_checked(length) {
+            None => Err(unreadable("it has less content than its Content-Length says")),
+            Some((content, after)) if are_line_breaks(after) => Ok(Self::from(content)),
+            Some(_) => Err(unreadable("it has more content than its Content-Length says")),
+        }
+    }
+
+    fn chunked(rest: &[u8], end: LineEnd) -> Result<Self, Failure> {
+        let chunked = Chunked::decode(rest, end).map_err(|bad| unreadable(&bad.to_string()))?;
+        if !are_line_breaks(chunked.rest) {
+            return Err(unreadable("something follows the end of its chunks"));
+        }
+        if chunked.trailers.len() > MAX_TRAILERS {
+            return Err(unreadable("its trailers are longer than 16 KiB"));
+        }
+        let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
+        let trailers = match httparse::parse_headers(chunked.trailers, &mut fields) {
+            Ok(httparse::Status::Complete((_, fields))) => header_map(fields),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(unreadable(&format!("it has more than {MAX_TRAILER_FIELDS} trailers")));
+            }
+            _ => None,
+        };
+        let trailers = trailers.ok_or_else(|| unreadable("a trailer is malformed"))?;
+        Ok(Self { content: Content::Present, bytes: chunked.content, trailers })
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        let content = if bytes.is_empty() { Content::Absent } else { Content::Present };
+        Self { content, bytes: bytes.to_vec(), trailers: HeaderMap::new() }
+    }
+}
+
+/// RFC 9112 §6.1 and §6.3: what is not exactly chunked is read in one way by some, and in another by others.
+fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
+    if version < Version::HTTP_11 {
+        return Err(unreadable("it has a Transfer-Encoding, which HTTP/1.0 does not know"));
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(unreadable("it has both a Transfer-Encoding and a Content-Length"));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (_, Some(_)) => Err(unreadable("it has several Transfer-Encoding lines")),
+        _ => Err(unreadable("its Transfer-Encoding is another than chunked alone")),
+    }
+}
+
+/// The fields of these lines; `None` if one is malformed.
+fn header_map(fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some(headers)
+}
+
+/// Whether there is nothing, or nothing but line breaks that an editor added at the end.
+fn are_line_breaks(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 fn unreadable(why: &str) -> Failure {
     Failure::local(
         format!("the message cannot be read: {why}"),
-        "give it as HTTP/1.1 sends it: a request or status line, headers, an empty line, the content",
+        "give it as HTTP/1.1 sends it: a request or status line, headers, an empty line, the content or its chunks",
     )
 }
 
@@ -125,7 +219,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<MessageFile, String> {
-        MessageFile::parse(text.as_bytes()).map_err(|failure| failure.to_string())
+        read_answer(text, None)
+    }
+
+    fn read_answer(text: &str, answered: Option<&Method>) -> Result<MessageFile, String> {
+        MessageFile::parse(text.as_bytes(), answered).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -138,11 +236,11 @@ mod tests {
             let Start::Request { method, uri, .. } = &message.start else { panic!("a request") };
             assert_eq!((method, uri.to_string().as_str()), (&Method::POST, "/a?b"));
             assert_eq!(message.headers.get_all("x").iter().count(), 2);
-            assert_eq!(message.body, b"c\nd");
+            assert_eq!(message.body.bytes, b"c\nd");
             let text = "HTTP/1.1 404 Not Found|Content-Length: 2||ok|".replace('|', end);
             let message = read(&text).unwrap();
-            assert!(matches!(message.start, Start::Response { status: StatusCode::NOT_FOUND }));
-            assert_eq!(message.body, b"ok");
+            assert!(matches!(message.start, Start::Response { status: StatusCode::NOT_FOUND, .. }));
+            assert_eq!(message.body.bytes, b"ok");
         }
     }
 
@@ -160,7 +258,6 @@ mod tests {
             ("GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\nab", "more content"),
             ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "one number"),
             ("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\na", "one number"),
-            ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "transfer-encoded"),
             ("GET / HTTP/2\r\n\r\n", "version"),
             ("HTTP/1.1 99 X\r\n\r\n", "status"),
             (&long, "64 KiB"),
@@ -176,7 +273,113 @@ mod tests {
     fn line_breaks_alone_are_no_content() {
         for (rest, expected) in [("\n", ""), ("\r\n\r\n", ""), ("a\n", "a\n"), ("", "")] {
             let message = read(&format!("GET / HTTP/1.1\n\n{rest}")).unwrap();
-            assert_eq!(message.body, expected.as_bytes());
+            assert_eq!(message.body.bytes, expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn content_in_chunks_is_read_with_its_trailers() {
+        for (start, end) in [
+            ("POST / HTTP/1.1", "\r\n"),
+            ("POST / HTTP/1.1", "\n"),
+            ("HTTP/1.1 200 OK", "\r\n"),
+            ("HTTP/1.1 200 OK", "\n"),
+        ] {
+            for coding in ["chunked", "Chunked", " chunked\t"] {
+                let text = format!("{start}|Transfer-Encoding:{coding}|A: head||2|ab|1;x|c|0|");
+                let trailers = "A: one|a:  two |B:|||";
+                let message = read(&(text.clone() + trailers).replace('|', end)).unwrap();
+                assert_eq!(message.body.bytes, b"abc");
+                let values: Vec<_> = message.body.trailers.get_all("a").iter().collect();
+                assert_eq!(values, ["one", "two"]);
+                assert_eq!(message.body.trailers["b"], "");
+                assert_eq!(message.headers.get_all("a").iter().collect::<Vec<_>>(), ["head"]);
+                let none = read(&(text + "|").replace('|', end)).unwrap();
+                assert!(none.body.trailers.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_in_chunks_is_content_even_if_it_is_empty() {
+        let table = [
+            ("Transfer-Encoding: chunked\n\n0\n\n", Content::Present),
+            ("Content-Length: 0\n\n", Content::Absent),
+            ("\n", Content::Absent),
+            ("\na", Content::Present),
+        ];
+        for (rest, content) in table {
+            assert_eq!(read(&format!("GET / HTTP/1.1\n{rest}")).unwrap().body.content, content);
+        }
+    }
+
+    #[test]
+    fn chunks_that_can_be_read_in_two_ways_are_refused() {
+        let many = format!("chunked\n\n0\n{}\n", "X: 1\n".repeat(101));
+        let long = format!("chunked\n\n0\nX: {}\n\n", "a".repeat(16 * 1024));
+        let table = [
+            ("chunked\nContent-Length: 1\n\n1\na\n0\n\n", "both"),
+            ("gzip, chunked\n\n0\n\n", "another than chunked alone"),
+            ("chunked, gzip\n\n0\n\n", "another than chunked alone"),
+            ("gzip\n\n0\n\n", "another than chunked alone"),
+            ("identity\n\n0\n\n", "another than chunked alone"),
+            ("chunked;q=1\n\n0\n\n", "another than chunked alone"),
+            ("chunked,\n\n0\n\n", "another than chunked alone"),
+            ("\"chunked\"\n\n0\n\n", "another than chunked alone"),
+            ("xchunked\n\n0\n\n", "another than chunked alone"),
+            ("\n\n0\n\n", "another than chunked alone"),
+            ("chunked\nTransfer-Encoding: chunked\n\n0\n\n", "several"),
+            ("gzip\nTransfer-Encoding: chunked\n\n0\n\n", "several"),
+            ("chunked\n\n", "last chunk"),
+            ("chunked\n\n1\na\n", "last chunk"),
+            ("chunked\n\nz\n", "hexadecimal"),
+            ("chunked\n\n0\r\n\r\n", "do not end as those of its head"),
+            ("chunked\n\n0\n\nGET / HTTP/1.1\n\n", "something follows"),
+            ("chunked\n\n0\n\n0\n\n", "something follows"),
+            ("chunked\n\n0\nX: 1\n folded\n\n", "trailer is malformed"),
+            ("chunked\n\n0\nX : 1\n\n", "trailer is malformed"),
+            ("chunked\n\n0\n: 1\n\n", "trailer is malformed"),
+            ("chunked\n\n0\nX\n\n", "trailer is malformed"),
+            ("chunked\n\n0\nX: \0\n\n", "trailer is malformed"),
+            (&many, "100 trailers"),
+            (&long, "16 KiB"),
+        ];
+        for start in ["POST / HTTP/1.1", "HTTP/1.1 200 OK"] {
+            for (rest, expected) in table {
+                let error = read(&format!("{start}\nTransfer-Encoding: {rest}")).unwrap_err();
+                assert!(error.contains(expected), "{rest:.60}: {error}");
+            }
+        }
+        for start in ["POST / HTTP/1.0", "HTTP/1.0 200 OK"] {
+            let text = format!("{start}\nTransfer-Encoding: chunked\n\n0\n\n");
+            assert!(read(&text).unwrap_err().contains("HTTP/1.0"));
+        }
+        let most =
+            format!("POST / HTTP/1.1\nTransfer-Encoding: {}", many.replacen("X: 1\n", "", 1));
+        assert_eq!(read(&most).unwrap().body.trailers.len(), 100);
+    }
+
+    #[test]
+    fn a_response_that_has_no_content_ends_with_its_head() {
+        let lengths = ["Content-Length: 5", "Transfer-Encoding: chunked", "X: 1"];
+        let head = Some(&Method::HEAD);
+        for length in lengths {
+            for (status, answered) in [(100, None), (204, None), (304, None), (200, head)] {
+                let text = format!("HTTP/1.1 {status} X\n{length}\n\n");
+                let message = read_answer(&text, answered).unwrap();
+                assert_eq!((message.body.content, message.body.bytes), (Content::Absent, vec![]));
+                for more in ["hello", "0\n\n"] {
+                    let error = read_answer(&(text.clone() + more), answered).unwrap_err();
+                    assert!(error.contains("something follows its head"), "{error}");
+                }
+            }
+        }
+        for answered in [None, Some(&Method::GET)] {
+            for length in &lengths[..2] {
+                let text = format!("HTTP/1.1 200 OK\n{length}\n\n");
+                read_answer(&text, answered).unwrap_err();
+            }
+        }
+        read_answer("HEAD / HTTP/1.1\nContent-Length: 1\n\na", None).unwrap();
     }
 }

@@ -11,6 +11,7 @@ fn openssl(desk: &Desk, file: &str, arguments: &[&str]) {
 const URL: &str = "https://api.example.com/v1/orders?expand=customer";
 const P256: &[&str] = &["-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const P384: &[&str] = &["-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"];
+const P521: &[&str] = &["-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"];
 const RSA: &[&str] = &["-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048"];
 
 #[test]
@@ -53,10 +54,25 @@ fn an_ecdsa_key_signs_for_the_servers_of_others() {
 fn an_rsa_key_does_not_sign() {
     let desk = Desk::new();
     openssl(&desk, "id.key", RSA);
-    desk.run(["sign", "--key", "id.key", URL]).failed(1, "RUSTSEC-2023-0071", "Ed25519");
+    desk.run(["sign", "--key", "id.key", URL]).failed(1, "RUSTSEC-2023-0071", "ECDSA");
     assert_eq!(desk.run(["pubkey", "id.key"]).done().trim().len(), 43);
     desk.set_mode("id.key", 0o644);
     desk.run(["pubkey", "id.key"]).failed(1, "readable by other users", "chmod 600 id.key");
+}
+
+#[test]
+fn whoever_names_a_key_on_another_curve_is_told_the_curves() {
+    let desk = Desk::new();
+    openssl(&desk, "id.key", P521);
+    let table: [&[&str]; 3] = [
+        &["sign", "--key", "id.key", URL],
+        &["verify", "--policy", "none", "--key", "id.key", "message"],
+        &["pubkey", "id.key"],
+    ];
+    for arguments in table {
+        desk.run(arguments).failed(1, "on another curve", "ECDSA key on P-256 or P-384");
+    }
+    desk.run(["curl", "--key", "id.key", URL]).failed(1, "(ECDSA)", "HMAC secret; `countersign");
 }
 
 #[test]

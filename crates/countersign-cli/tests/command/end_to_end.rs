@@ -1,4 +1,6 @@
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -47,6 +49,18 @@ impl Server {
         });
         Self { url, ahead, _runtime: runtime }
     }
+
+    /// The status and the code with which these bytes are answered.
+    fn send(&self, request: &str) -> (u16, String) {
+        let address = self.url.trim_start_matches("http://").split('/').next().unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let code = answer.split_once("\"code\":\"").map_or("", |(_, rest)| rest);
+        (status, code.split('"').next().unwrap_or_default().to_owned())
+    }
 }
 
 #[test]
@@ -86,4 +100,62 @@ fn from_a_new_key_to_its_revocation() {
     assert_eq!(revoked.code, 3, "{revoked:?}");
     assert!(revoked.stdout.contains("key-revoked"), "{revoked:?}");
     assert!(read().contains("key-revoked"));
+}
+
+#[test]
+fn a_request_in_chunks_is_judged_as_the_server_judges_it() {
+    let desk = Desk::with_registry();
+    let server = Server::start(&desk);
+    let key = desk.run(["keygen", "--out", "id.key"]).done().trim().to_owned();
+    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
+    let signed = |more: &[&str]| {
+        let fixed = ["sign", "--key", "id.key", "-H", "Connection: close", "--format", "http"];
+        desk.run(fixed.iter().chain(more).chain(&[server.url.as_str()])).done()
+    };
+    let in_chunks = |message: String| {
+        let (head, content) = message.split_once("\r\n\r\n").unwrap();
+        let head = head.replace(&format!("\r\nContent-Length: {}", content.len()), "");
+        let chunks = match content.split_at_checked(5) {
+            Some((one, other)) => {
+                format!("5\r\n{one}\r\n{:x}\r\n{other}\r\n", other.len())
+            }
+            None => String::new(),
+        };
+        format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+    };
+    let order: &[&str] = &["-H", "Content-Type: application/json", "-d", r#"{"item":"book"}"#];
+    let trailer = |line: &str| ("0\r\n\r\n", format!("0\r\n{line}\r\n\r\n"));
+    let changed = ("book", "boot".to_owned());
+    let other_nonce = ("nonce=\"", "nonce=\"AAAA".to_owned());
+    let covered = ("\"@path\"", "\"@path\" \"x-sum\";tr".to_owned());
+    let table = [
+        (order, vec![], 200, ""),
+        (order, vec![trailer("X-Sum: 1")], 200, ""),
+        (order, vec![trailer("X-Sum: 1"), covered], 400, "signature-malformed"),
+        (order, vec![trailer("Signature: sig=:AAAA:")], 400, "bad-request"),
+        (order, vec![trailer("Signature-Input: sig=()")], 400, "bad-request"),
+        (order, vec![trailer("content-digest: sha-256=:AAAA:")], 400, "bad-request"),
+        (order, vec![changed.clone()], 400, "digest-mismatch"),
+        (order, vec![changed, trailer("Signature: sig=:AAAA:")], 400, "bad-request"),
+        (order, vec![other_nonce, trailer("Signature: sig=:AAAA:")], 401, "signature-invalid"),
+        (&[], vec![], 401, "signature-policy"),
+    ];
+    for (arguments, changes, status, code) in table {
+        let mut message = in_chunks(signed(arguments));
+        for (from, to) in changes {
+            assert!(message.contains(from), "{from}: {message}");
+            message = message.replacen(from, &to, 1);
+        }
+        assert_eq!(server.send(&message), (status, code.to_owned()), "{message}");
+        for command in ["verify", "explain"] {
+            let arguments = [command, "--scheme", "http", "--key", &key, "-"];
+            let outcome = desk.run_with(arguments, message.as_bytes());
+            let verdict = match code {
+                "" => format!("verified: signed by {key}\n"),
+                code => format!("not verified: {code}: "),
+            };
+            assert!(outcome.stdout.contains(&verdict), "{message}: {outcome:?}");
+            assert_eq!(outcome.code, if code.is_empty() { 0 } else { 3 });
+        }
+    }
 }

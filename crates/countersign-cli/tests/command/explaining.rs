@@ -59,6 +59,33 @@ fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
 }
 
 #[test]
+fn trailers_are_told_by_name_with_what_becomes_of_them() {
+    let (desk, publishable) = Desk::with_key();
+    let message = desk.signed_order("http");
+    let (head, content) = message.split_once("\r\n\r\n").unwrap();
+    let head = head.replace("Content-Length: 15", "Transfer-Encoding: chunked");
+    let table = [
+        ("", None),
+        ("A: 1\r\nB: 2\r\n", Some(("passed", "a, b: no handler gets to see them"))),
+        ("Signature: a=:AAAA:\r\n", Some(("failed", "do not belong in trailers"))),
+    ];
+    for (trailers, expected) in table {
+        let message = format!("{head}\r\n\r\nf\r\n{content}\r\n0\r\n{trailers}\r\n");
+        let arguments = ["explain", "--json", "--key", &publishable, "-"];
+        let told = desk.run_with(arguments, message.as_bytes()).stdout;
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let checks = told["checks"].as_array().unwrap();
+        let found = checks.iter().find(|check| check["check"] == "trailers");
+        assert_eq!(found.is_some(), expected.is_some(), "{told}");
+        if let (Some(found), Some((outcome, detail))) = (found, expected) {
+            assert_eq!(found["outcome"], outcome);
+            assert!(found["detail"].as_str().unwrap().contains(detail), "{found}");
+        }
+        assert_eq!(told["verified"], expected.is_none_or(|(outcome, _)| outcome == "passed"));
+    }
+}
+
+#[test]
 fn without_a_policy_the_signature_is_explained_alone() {
     let (desk, publishable) = Desk::with_key();
     let message = desk.signed_order("http").replace("\"book\"", "\"boot\"");
@@ -117,6 +144,10 @@ fn answer(desk: &Desk) {
     let request = "GET /v1/orders?page=2 HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
     desk.write("request", request, 0o644);
     desk.write("other", request.replace("page=2", "page=3"), 0o644);
+    let chunked = format!("{request}2\r\nhi\r\n0\r\nX: 1\r\n\r\n");
+    let chunked = chunked.replacen("\r\n", "\r\nTransfer-Encoding: chunked\r\n", 1);
+    desk.write("chunked", &chunked, 0o644);
+    desk.write("broken", chunked.replace("hi", "h"), 0o644);
     let (uri, origin) = (Uri::from_static("/v1/orders?page=2"), "https://api.example.com");
     let (none, origin): (_, Origin) = (HeaderMap::new(), origin.parse().unwrap());
     let head = RequestHead {
@@ -148,6 +179,9 @@ fn answer(desk: &Desk) {
     for (name, value) in &headers {
         text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
     }
+    let empty = text.clone() + "Content-Length: 5\r\n\r\n";
+    desk.write("empty", empty, 0o644);
+    desk.write("head", request.replace("GET", "HEAD"), 0o644);
     desk.write("response", text + "\r\nhello", 0o644);
 }
 
@@ -161,8 +195,10 @@ fn a_response_is_verified_with_the_request_that_it_answers() {
             desk.run(fixed.iter().chain(more))
         };
         run(&["--request", "request", "response"]).done();
-        let table: [(&[&str], &str); 2] = [
+        run(&["--request", "chunked", "response"]).done();
+        let table: [(&[&str], &str); 3] = [
             (&["--request", "other", "response"], "not verified: signature-invalid"),
+            (&["--request", "head", "empty"], "not verified: signature-invalid"),
             (&["response"], "does not apply to this message"),
         ];
         for (arguments, said) in table {
@@ -172,7 +208,10 @@ fn a_response_is_verified_with_the_request_that_it_answers() {
         }
         run(&["--request", "response", "response"]).failed(1, "names a response", "the request");
         run(&["--request", "request", "request"]).failed(1, "for a response", "leave --request");
-        run(&["--request", "-", "-"]).failed(1, "empty", "HTTP/1.1");
+        run(&["--request", "-", "-"]).failed(1, "cannot both be stdin", "name a file");
+        run(&["--request", "request", "empty"]).failed(1, "less content", "HTTP/1.1");
+        run(&["--request", "head", "response"]).failed(1, "to HEAD", "HTTP/1.1");
+        run(&["--request", "broken", "response"]).failed(1, "by its size", "HTTP/1.1");
         run(&["--request", "none", "response"]).failed(1, "cannot read none", "HTTP/1.1");
     }
 }

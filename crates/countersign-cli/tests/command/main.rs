@@ -12,3 +12,4 @@ mod explaining;
 mod keys;
 mod registry;
 mod signing;
+mod trailers;

@@ -27,6 +27,8 @@ pub struct MemoryBudget<S> {
     rates: Vec<Gcra>,
     shards: Box<[Mutex<Shard<S>>]>,
     hasher: RandomState,
+    /// The times of a subject that never took anything.
+    unused: Box<[Duration]>,
     /// The most subjects of a shard.
     room: usize,
     clock: Arc<dyn Fn() -> Duration + Send + Sync>,
@@ -48,18 +50,16 @@ enum Mode {
 
 impl<S: Copy + Eq + Hash> MemoryBudget<S> {
     /// A budget of these quotas, each of which has to allow a charge; `None` if there are none. Its name is what clients
-    /// see in `RateLimit`.
+    /// see in `RateLimit`: letters, digits, `-` and `_`.
     pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         Budget::new(name, quotas).map(Self::of)
     }
 
     pub(crate) fn of(budget: Budget) -> Self {
         let rates: Vec<_> = budget.quotas.iter().map(Gcra::new).collect();
-        let shard = || Shard {
-            subjects: HashMap::new(),
-            rest: vec![Duration::ZERO; rates.len()].into(),
-            next_sweep: Duration::ZERO,
-        };
+        let unused: Box<[Duration]> = vec![Duration::ZERO; rates.len()].into();
+        let shard =
+            || Shard { subjects: HashMap::new(), rest: unused.clone(), next_sweep: Duration::ZERO };
         let shards = std::iter::repeat_with(|| Mutex::new(shard())).take(SHARDS).collect();
         let start = Instant::now();
         Self {
@@ -67,6 +67,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
             shards,
             rates,
             hasher: RandomState::new(),
+            unused,
             room: 1_000_000 / SHARDS,
             clock: Arc::new(move || start.elapsed()),
         }
@@ -105,14 +106,15 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         let now = (self.clock)();
         match mode {
             Mode::Look => {
-                let counted = shard.subjects.get(&subject);
-                let full = shard.subjects.len() >= self.room;
-                let unused = vec![Duration::ZERO; self.rates.len()].into_boxed_slice();
-                let others = if full { &shard.rest } else { &unused };
-                self.judge(counted.unwrap_or(others), cost, now)
+                let full_at = match shard.place_of(&subject, self.room, now) {
+                    Place::Counted => shard.subjects.get(&subject).unwrap_or(&self.unused),
+                    Place::Free => &self.unused,
+                    Place::Shared => &shard.rest,
+                };
+                self.judge(full_at, cost, now)
             }
             Mode::Charge => {
-                let full_at = shard.of(subject, self.rates.len(), self.room, now);
+                let full_at = shard.of(subject, &self.unused, self.room, now);
                 let verdict = self.judge(full_at, cost, now);
                 if let Verdict::Within(_) = verdict {
                     for (rate, full_at) in self.rates.iter().zip(full_at) {
@@ -161,19 +163,43 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
 
 impl<S: Copy + Eq + Hash> Shard<S> {
     /// The times of a subject, or those that newcomers share when there is no room.
-    fn of(&mut self, subject: S, quotas: usize, room: usize, now: Duration) -> &mut [Duration] {
-        if !self.subjects.contains_key(&subject) && self.subjects.len() >= room {
-            if now >= self.next_sweep {
-                self.next_sweep = now.saturating_add(SWEEP);
-                // Whoever has everything back is as one who never took anything.
-                self.subjects.retain(|_, full_at| full_at.iter().any(|&time| time > now));
+    fn of(
+        &mut self,
+        subject: S,
+        unused: &[Duration],
+        room: usize,
+        now: Duration,
+    ) -> &mut [Duration] {
+        match self.place_of(&subject, room, now) {
+            Place::Counted | Place::Free => {
+                self.subjects.entry(subject).or_insert_with(|| unused.into())
             }
-            if self.subjects.len() >= room {
-                return &mut self.rest;
-            }
+            Place::Shared => &mut self.rest,
         }
-        self.subjects.entry(subject).or_insert_with(|| vec![Duration::ZERO; quotas].into())
     }
+
+    /// Where a subject is counted, after room was made if it is due.
+    fn place_of(&mut self, subject: &S, room: usize, now: Duration) -> Place {
+        if self.subjects.contains_key(subject) {
+            return Place::Counted;
+        }
+        if self.subjects.len() >= room && now >= self.next_sweep {
+            self.next_sweep = now.saturating_add(SWEEP);
+            // Whoever has everything back is as one who never took anything.
+            self.subjects.retain(|_, full_at| full_at.iter().any(|&time| time > now));
+        }
+        if self.subjects.len() < room { Place::Free } else { Place::Shared }
+    }
+}
+
+/// Where a subject is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Counted,
+    /// Nowhere yet, and there is room.
+    Free,
+    /// With all others for whom there is no room.
+    Shared,
 }
 
 impl<S> fmt::Debug for MemoryBudget<S> {
@@ -266,6 +292,26 @@ mod tests {
         time.fetch_add(60_000, Ordering::SeqCst);
         assert!(passes(&budget.charge(20_000, number(1))));
         assert!(counted() <= SHARDS);
+    }
+
+    #[test]
+    fn what_is_refilled_makes_room_also_for_those_who_only_look() {
+        let (budget, time) = budget(&[Quota::per_minute(number(10))]);
+        let budget = budget.capacity(SHARDS);
+        for subject in 0..10_000 {
+            let shard = budget.hasher.hash_one(subject) % 64;
+            let shard = &budget.shards[usize::try_from(shard).unwrap()];
+            if shard.lock().unwrap().subjects.is_empty() {
+                drop(budget.charge(subject, number(1)));
+            }
+        }
+        time.fetch_add(5_000, Ordering::SeqCst);
+        for newcomer in 10_000..20_000 {
+            drop(budget.charge(newcomer, number(1)));
+        }
+        assert!((20_000..20_100).all(|newcomer| !passes(&budget.look(newcomer))));
+        time.fetch_add(2_000, Ordering::SeqCst);
+        assert!((20_000..20_100).all(|newcomer| passes(&budget.look(newcomer))));
     }
 
     #[test]

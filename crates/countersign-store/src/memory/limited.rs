@@ -1,14 +1,17 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::{NonceUse, Timestamp};
 
 use super::MemoryBudget;
 use crate::{
-    ClientAddress, CredentialId, Excess, Gate, Limits, NoClientAddress, NonceStore, Passage,
-    StoreError, Verdict, limits::Enforcement,
+    ClientAddress, CredentialId, Enforcement, Gate, Level, Limits, NoClientAddress, NonceStore,
+    Passage, StoreError, Verdict,
 };
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
+///
+/// Each budget counts up to 1,000,000 subjects, at some 100 bytes each, and those who come when there is no room share one
+/// allowance; see [`MemoryBudget`].
 #[derive(Debug)]
 pub struct Limited<N> {
     nonces: N,
@@ -37,6 +40,23 @@ impl<N> Limited<N> {
             enforcement: limits.enforcement,
         }
     }
+
+    /// Where the time of the budgets comes from: since any moment, and never stepping back. Default: the system's
+    /// monotonic clock.
+    pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let clock = Arc::new(clock);
+        let time = || {
+            let clock = Arc::clone(&clock);
+            move || clock()
+        };
+        self.signed = self.signed.map(|budget| budget.clock(time()));
+        let UnsignedBudgets { by_credential, by_address } = self.unsigned;
+        self.unsigned = UnsignedBudgets {
+            by_credential: by_credential.map(|budget| budget.clock(time())),
+            by_address: by_address.map(|budget| budget.clock(time())),
+        };
+        self
+    }
 }
 
 impl UnsignedBudgets {
@@ -47,25 +67,22 @@ impl UnsignedBudgets {
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
+        let mut least = None;
         if let Some(budget) = &self.by_address {
-            let verdict = budget.charge(from.ok_or(NoClientAddress)?, cost);
-            if self.by_credential.is_none() || matches!(verdict, Verdict::Exceeded(_)) {
-                return Ok(verdict);
+            match budget.charge(from.ok_or(NoClientAddress)?, cost) {
+                Verdict::Within(level) => least = level,
+                exceeded @ Verdict::Exceeded(_) => return Ok(exceeded),
             }
         }
-        let budget = self.by_credential.as_ref();
-        Ok(budget.map_or(Verdict::Within(None), |budget| budget.charge(credential, cost)))
-    }
-}
-
-impl Enforcement {
-    /// What becomes of a verdict: one that is only reported passes, and is counted as one that would not.
-    pub(crate) fn apply(self, verdict: Verdict) -> Verdict {
-        let Verdict::Exceeded(Excess { level, retry_after }) = verdict else { return verdict };
-        match self {
-            Self::Enforce => Verdict::Exceeded(Excess { level, retry_after }),
-            Self::Report => Verdict::Within(Some(level)),
+        if let Some(budget) = &self.by_credential {
+            match budget.charge(credential, cost) {
+                Verdict::Within(level) => {
+                    least = least.into_iter().chain(level).min_by_key(Level::remaining);
+                }
+                exceeded @ Verdict::Exceeded(_) => return Ok(exceeded),
+            }
         }
+        Ok(Verdict::Within(least))
     }
 }
 
@@ -94,5 +111,165 @@ impl<N: NonceStore> Gate for Limited<N> {
     ) -> Result<Verdict, NoClientAddress> {
         let verdict = self.unsigned.charge(credential, from, cost)?;
         Ok(self.enforcement.apply(verdict))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::IpAddr,
+        sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    };
+
+    use countersign::{Claim, Nonce};
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+    use crate::Quota;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+    const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+
+    /// A replay guard that only counts how often it is asked.
+    #[derive(Default)]
+    struct Asked(Arc<AtomicU32>);
+
+    impl NonceStore for Asked {
+        async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Claim::Fresh)
+        }
+    }
+
+    struct Gated {
+        gate: Limited<Asked>,
+        asked: Arc<AtomicU32>,
+        /// In milliseconds.
+        time: Arc<AtomicU64>,
+    }
+
+    fn gated(limits: Limits) -> Gated {
+        let (nonces, time) = (Asked::default(), Arc::new(AtomicU64::new(5_000)));
+        let (asked, clock) = (Arc::clone(&nonces.0), Arc::clone(&time));
+        let now = move || Duration::from_millis(clock.load(Ordering::SeqCst));
+        Gated { gate: Limited::new(nonces, limits).clock(now), asked, time }
+    }
+
+    fn per_minute(amount: u32) -> [Quota; 1] {
+        [Quota::per_minute(NonZeroU32::new(amount).unwrap())]
+    }
+
+    impl Gated {
+        /// What became of a signed request, and how often the replay guard was asked in all.
+        async fn signed(&self, credential: i64, cost: u32) -> (Result<Option<u32>, Duration>, u32) {
+            let used = NonceUse::new(credential, NOW, Nonce::from_random([1; 16]));
+            let cost = NonZeroU32::new(cost).unwrap();
+            let passage = match self.gate.signed(&used, cost, NOW).await.unwrap() {
+                Passage::Claimed(Claim::Fresh, level) => Ok(level.map(|level| level.remaining())),
+                Passage::Claimed(other, _) => panic!("{other:?}"),
+                Passage::Limited(excess) => Err(excess.retry_after),
+            };
+            (passage, self.asked.load(Ordering::SeqCst))
+        }
+
+        async fn unsigned(&self, credential: i64, from: Option<&str>) -> Result<String, String> {
+            let from = from.map(|from| from.parse::<IpAddr>().unwrap().into());
+            let verdict = self.gate.unsigned(CredentialId::new(credential), from, ONE).await;
+            match verdict.map_err(|NoClientAddress| "no address".to_owned())? {
+                Verdict::Within(level) => {
+                    Ok(level.map_or(String::new(), |level| level.to_string()))
+                }
+                Verdict::Exceeded(excess) => Err(excess.to_string()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_over_the_signed_limit_claims_no_nonce_and_takes_nothing_from_others() {
+        let gated = gated(Limits::default().signed(per_minute(2)));
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(1)), 1));
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 2));
+        let wait = Duration::from_secs(30);
+        assert_eq!(gated.signed(1, 1).await, (Err(wait), 2));
+        assert_eq!(gated.signed(2, 1).await, (Ok(Some(1)), 3));
+        gated.time.fetch_add(30_000, Ordering::SeqCst);
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 4));
+        assert_eq!(gated.signed(1, 1).await, (Err(wait), 4));
+    }
+
+    #[tokio::test]
+    async fn a_request_takes_what_it_costs() {
+        let gated = gated(Limits::default().signed(per_minute(10)));
+        assert_eq!(gated.signed(1, 7).await, (Ok(Some(3)), 1));
+        assert_eq!(gated.signed(1, 4).await, (Err(Duration::from_secs(6)), 1));
+        assert_eq!(gated.signed(1, 3).await, (Ok(Some(0)), 2));
+    }
+
+    #[tokio::test]
+    async fn reads_and_signed_requests_are_charged_apart() {
+        let gated = gated(Limits::default().signed(per_minute(1)).unsigned(per_minute(1)));
+        assert_eq!(gated.unsigned(1, None).await, Ok(r#""unsigned-60";r=0;t=60"#.into()));
+        assert_eq!(gated.unsigned(1, None).await, Err(r#""unsigned-60";r=0;t=60"#.into()));
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 1));
+        assert_eq!(gated.unsigned(2, None).await, Ok(r#""unsigned-60";r=0;t=60"#.into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_named_is_not_limited() {
+        let gated = gated(Limits::default());
+        for times in 1..100 {
+            assert_eq!(gated.signed(1, 1000).await, (Ok(None), times));
+            assert_eq!(gated.unsigned(1, None).await, Ok(String::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_use_up_what_all_who_show_a_key_have() {
+        let limits = Limits::default().unsigned(per_minute(3)).unsigned_by_address(per_minute(2));
+        let gated = gated(limits);
+        let (one, other) = (Some("192.0.2.1"), Some("192.0.2.2"));
+        // The level is that of the quota that has least left.
+        assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=1;t=30"#.into()));
+        assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=0;t=60"#.into()));
+        for _ in 0..5 {
+            assert_eq!(gated.unsigned(1, one).await, Err(r#""address-60";r=0;t=30"#.into()));
+        }
+        assert_eq!(gated.unsigned(1, other).await, Ok(r#""unsigned-60";r=0;t=60"#.into()));
+        assert_eq!(gated.unsigned(1, other).await, Err(r#""unsigned-60";r=0;t=20"#.into()));
+    }
+
+    #[tokio::test]
+    async fn a_limit_by_address_asks_for_the_address() {
+        let gated = gated(Limits::default().unsigned_by_address(per_minute(1)));
+        assert_eq!(gated.unsigned(1, None).await, Err("no address".into()));
+        assert_eq!(gated.unsigned(1, Some("192.0.2.1")).await.map(drop), Ok(()));
+        // Signed requests are not limited by it.
+        assert_eq!(gated.signed(1, 1).await, (Ok(None), 1));
+    }
+
+    #[tokio::test]
+    async fn what_is_over_a_limit_is_counted_and_what_is_only_reported_passes_in_silence() {
+        let recorder = DebuggingRecorder::new();
+        let counted = recorder.snapshotter();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        let limits = || Limits::default().signed(per_minute(1)).unsigned(per_minute(1));
+        let (enforced, reported) = (gated(limits()), gated(limits().insecure_report_only()));
+        for times in 1..=3 {
+            assert_eq!(reported.signed(1, 1).await, (Ok(None), times));
+            assert_eq!(reported.unsigned(1, None).await, Ok(String::new()));
+            assert_eq!(enforced.signed(1, 1).await.0.is_ok(), times == 1);
+        }
+        let counters = counted.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+            let labels = key.key().labels().map(|label| label.value().to_owned());
+            let DebugValue::Counter(count) = value else { panic!("{value:?}") };
+            (key.key().name().to_owned(), labels.collect::<Vec<_>>().join(" "), count)
+        });
+        let mut counters: Vec<_> = counters.collect();
+        counters.sort();
+        let expected = [("signed enforced", 2), ("signed reported", 2), ("unsigned reported", 2)];
+        let expected = expected.map(|(labels, count)| {
+            ("countersign_over_limit_total".to_owned(), labels.to_owned(), count)
+        });
+        assert_eq!(counters, expected);
     }
 }

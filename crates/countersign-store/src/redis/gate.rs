@@ -19,9 +19,8 @@ use super::{
     terms::{Charge, Over, Rate, Tab},
 };
 use crate::{
-    ClientAddress, CredentialId, Excess, Gate, Level, Limited, Limits, NoClientAddress, Passage,
-    Quota, StoreError, Verdict, Window,
-    limits::{Budget, Enforcement},
+    ClientAddress, CredentialId, Enforcement, Excess, Gate, Level, Limited, Limits,
+    NoClientAddress, Passage, Quota, StoreError, Verdict, Window, limits::Budget,
 };
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.

@@ -1,0 +1,53 @@
+use std::borrow::Cow;
+
+use sfv::{BareItemFromInput, Integer};
+
+use crate::component::write_string;
+
+/// The value of a parameter, of a component or of a signature, by the types that some parameter has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value<'m> {
+    /// A String: printable ASCII, unescaped.
+    Text(Cow<'m, str>),
+    Integer(Integer),
+    /// Nothing behind the key, which is a Boolean that is true.
+    Flag,
+    /// Of a type that no parameter has.
+    Other(BareItemFromInput<'m>),
+}
+
+impl<'m> From<BareItemFromInput<'m>> for Value<'m> {
+    fn from(value: BareItemFromInput<'m>) -> Self {
+        match value {
+            BareItemFromInput::String(Cow::Borrowed(text)) => {
+                Self::Text(Cow::Borrowed(text.as_str()))
+            }
+            BareItemFromInput::String(Cow::Owned(text)) => Self::Text(Cow::Owned(text.into())),
+            BareItemFromInput::Integer(integer) => Self::Integer(integer),
+            BareItemFromInput::Boolean(true) => Self::Flag,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Writes `;key=value` (RFC 9651 §4.1.1.2).
+pub(crate) fn write_parameter(text: &mut String, key: &str, value: &Value<'_>) {
+    text.push(';');
+    text.push_str(key);
+    match value {
+        Value::Text(value) => {
+            text.push('=');
+            write_string(text, value);
+        }
+        Value::Integer(value) => {
+            text.push('=');
+            text.push_str(&value.to_string());
+        }
+        Value::Flag => {}
+        Value::Other(value) => {
+            text.push('=');
+            let _text: &mut String =
+                sfv::ItemSerializer::with_buffer(text).bare_item(value).finish();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use countersign::{Claim, KeyId, NonceUse, Timestamp};
+use countersign_store::{Credential, KeyStore, NonceStore, StoreError};
+
+/// A store, and how often it was asked.
+#[derive(Debug)]
+pub struct Counted<T> {
+    store: T,
+    asked: Arc<AtomicUsize>,
+}
+
+impl<T> Counted<T> {
+    /// The store, and the counter that stays with the test.
+    pub fn new(store: T) -> (Self, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        (Self { store, asked: Arc::clone(&asked) }, asked)
+    }
+}
+
+impl<T: NonceStore> NonceStore for Counted<T> {
+    async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.store.claim(used, now).await
+    }
+}
+
+impl<T: KeyStore> KeyStore for Counted<T> {
+    async fn find(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Credential>>, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.store.find(id, now).await
+    }
+}
