@@ -44,10 +44,14 @@ mod nonce_store;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod registry;
 mod system_time;
 
+#[cfg(feature = "redis")]
+pub use crate::redis::{BadRedis, Redis, RedisGate, RedisNonces};
 pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
 pub use error::StoreError;
 pub use gate::{Gate, NoClientAddress, Passage};

@@ -1,0 +1,46 @@
+use redis::{Pipeline, RedisResult, Value};
+
+use super::failure::{Failure, text};
+
+/// Whether Redis may evict keys, or has: the number of those it evicted is another than when the mark was made or raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eviction {
+    Never,
+    Happened,
+}
+
+impl Eviction {
+    /// Adds the commands that tell.
+    pub(super) fn ask(pipeline: &mut Pipeline, mark: &str) {
+        pipeline.cmd("INFO").arg("memory").cmd("INFO").arg("stats");
+        pipeline.cmd("HGET").arg(mark).arg("evicted");
+    }
+
+    /// Reads what they answered.
+    pub(super) fn read(
+        mut answers: impl Iterator<Item = RedisResult<Value>>,
+    ) -> Result<Self, Failure> {
+        let mut next = || -> Result<Value, Failure> {
+            Ok(answers.next().ok_or(Failure::Unreadable("INFO has none"))??)
+        };
+        let (memory, stats, at_the_mark) = (next()?, next()?, next()?);
+        let policy = info(text(&memory)?, "maxmemory_policy")
+            .ok_or(Failure::Unreadable("INFO has no memory policy"))?;
+        if policy != "noeviction" {
+            return Err(Failure::Evicts(policy.to_owned()));
+        }
+        let evicted = info(text(&stats)?, "evicted_keys")
+            .ok_or(Failure::Unreadable("INFO has no number of evicted keys"))?;
+        Ok(match at_the_mark {
+            // That there is no mark is found out by the script.
+            Value::Nil => Self::Never,
+            at_the_mark if text(&at_the_mark)? == evicted => Self::Never,
+            _ => Self::Happened,
+        })
+    }
+}
+
+/// A value of what INFO answers.
+fn info<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}

@@ -1,0 +1,440 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use countersign::{Claim, NonceUse, Timestamp};
+use redis::{
+    ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
+};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{
+    eviction::Eviction,
+    failure::{Failure, number, text},
+    link::{Connected, Duty, Link},
+    script::{CHARGE, CLAIM, RECOVER, Sent},
+    server::{Place, Redis, Replicas, connect, connect_by_sentinels, redirected},
+    terms::{Charge, FingerprintKey, Known, Mark, Recovery, Reply, Tab, Terms, Verdict, When},
+};
+use crate::{StoreError, Window};
+
+/// How often the cluster may send us on before we give up.
+const REDIRECTS: usize = 5;
+/// How often a claim is sent at most, when the mark turns out to be another than was thought.
+const ATTEMPTS: usize = 4;
+/// The pauses between attempts to make a connection anew: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What servers share: the mark, the nonces, and connections to them.
+///
+/// Why no claim is fresh twice. A Redis that keeps its data answers `fresh` once, since the script checks, inserts, raises
+/// the mark and drops what is below it in one step. One that lost data refuses what it lost. Let a right clock be within
+/// D/2 of the true time, where D is the clock error, and at any time those of the servers or that of the primary be right:
+///
+/// 1. What is accepted has `created <= true time + 1.5 D + skew`: the server's clock and that of Redis are at most D apart,
+///    one of them is right, and `created` is at most the skew ahead of the server's.
+/// 2. Lost data means that the mark is gone, or has another replication id than the primary. Both are refused.
+/// 3. Until a recovery sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
+/// 4. The true time does not step back: what was accepted before is below the mark, and the mark never falls.
+pub(super) struct Guard {
+    redis: Redis,
+    terms: Terms,
+    links: Box<[Link]>,
+    next: AtomicUsize,
+    key: RwLock<FingerprintKey>,
+    /// The highest mark that any answer had.
+    seen: AtomicU64,
+    clock: LastTime,
+    next_look: Mutex<Instant>,
+}
+
+/// The time that a server said last, carried on by a clock that nobody sets.
+struct LastTime {
+    start: Instant,
+    /// What the time was at the start, if it is counted from the last one that was said.
+    at_start: AtomicU64,
+}
+
+/// The answer to a claim.
+pub(super) struct Answer {
+    /// None if it was over a limit.
+    pub(super) claim: Option<Claim>,
+    pub(super) charge: Option<Charge>,
+}
+
+/// Whether Redis is asked if it evicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Now,
+    NotNow,
+}
+
+impl Guard {
+    /// Connects, looks whether this Redis can be relied on, and makes the mark if there is none.
+    pub(super) async fn connect(
+        redis: Redis,
+        window: Window,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, StoreError> {
+        let mut guard = Self {
+            terms: Terms::new(&redis, window),
+            redis,
+            links: Box::default(),
+            next: AtomicUsize::new(0),
+            key: RwLock::new(FingerprintKey::random()?),
+            seen: AtomicU64::new(0),
+            clock: LastTime::new(now),
+            next_look: Mutex::new(Instant::now()),
+        };
+        let mut links = Vec::with_capacity(guard.redis.connections);
+        for _ in 0..guard.redis.connections {
+            let connection = guard.open().await.map_err(|failure| {
+                StoreError::because("the replay guard cannot use Redis", failure)
+            })?;
+            links.push(Link::new(connection));
+        }
+        guard.links = links.into();
+        Ok(Arc::new(guard))
+    }
+
+    /// Claims a nonce and charges a tab, in one round trip.
+    pub(super) async fn claim(
+        self: &Arc<Self>,
+        used: &NonceUse,
+        tab: Option<&Tab<'_>>,
+        now: Timestamp,
+    ) -> Result<Answer, Failure> {
+        self.clock.set(now);
+        let deadline = after(self.redis.patience());
+        for _ in 0..ATTEMPTS {
+            match self.claim_once(used, tab, now, deadline).await? {
+                Reply::Settled { verdict, low_water, charge } => {
+                    self.seen.fetch_max(low_water, Ordering::AcqRel);
+                    let claim = match verdict {
+                        Verdict::Fresh => Some(Claim::Fresh),
+                        Verdict::Replayed => Some(Claim::Replayed),
+                        Verdict::Limited => None,
+                        Verdict::Old => {
+                            let from = Timestamp::from_unix(low_water);
+                            let retry_after = from.since(now).unwrap_or(Duration::from_secs(1));
+                            Some(Claim::TooOld { retry_after })
+                        }
+                    };
+                    return Ok(Answer { claim, charge });
+                }
+                Reply::Lost => self.recover(When::IfLost, now, deadline).await?,
+                Reply::Key(key) => self.take_key(key),
+            }
+        }
+        Err(Failure::Unsettled)
+    }
+
+    async fn claim_once(
+        self: &Arc<Self>,
+        used: &NonceUse,
+        tab: Option<&Tab<'_>>,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let asked = self.terms.claim(&self.known(), used, tab, now);
+        let (look, mark) = (self.look(), self.terms.mark());
+        let link = self.link();
+        let connected = soon(link.1, deadline).await?;
+        let answers = self.send(link, connected, deadline, |pipeline, sent| {
+            CLAIM.send(pipeline, sent, &asked);
+            if let Some(Replicas { at_least, within }) = self.redis.replicas {
+                let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                pipeline.cmd("WAIT").arg(at_least).arg(within);
+            }
+            if look == Look::Now {
+                Eviction::ask(pipeline, &mark);
+            }
+        });
+        let mut answers = answers.await?.into_iter();
+        let reply = self.terms.read_claim(&first(&mut answers)?, now)?;
+        if let Some(Replicas { at_least, .. }) = self.redis.replicas {
+            let got: i64 = number(Some(&first(&mut answers)?))?;
+            let fresh = matches!(reply, Reply::Settled { verdict: Verdict::Fresh, .. });
+            if fresh && got < i64::from(at_least) {
+                return Err(Failure::Replicas { wanted: at_least, got });
+            }
+        }
+        if look == Look::Now {
+            // Where it evicts or has, this claim does not count, and the next one looks again.
+            if Eviction::read(answers)? == Eviction::Happened {
+                self.recover(When::Always, now, deadline).await?;
+                return Err(Failure::Evicted);
+            }
+            let next = after(self.redis.look_every);
+            *self.next_look.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        }
+        Ok(reply)
+    }
+
+    /// Charges tabs one after the other until one does not fit; answers for those that were asked. It does not wait for a
+    /// connection.
+    pub(super) async fn charge(self: &Arc<Self>, tabs: &[Tab<'_>]) -> Result<Vec<Charge>, Failure> {
+        let asked = self.terms.charge(tabs);
+        let link = self.link();
+        let connected = link.1.now()?;
+        let deadline = after(self.redis.timeout);
+        let answers = self.send(link, connected, deadline, |pipeline, sent| {
+            CHARGE.send(pipeline, sent, &asked);
+        });
+        self.terms.read_charges(&first(&mut answers.await?.into_iter())?)
+    }
+
+    /// Makes the mark, or raises it, and takes over its fingerprint key.
+    async fn recover(
+        self: &Arc<Self>,
+        when: When,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let seen = self.seen.load(Ordering::Acquire);
+        let asked = self.terms.recover(new_key()?, seen, when, now);
+        let link = self.link();
+        let connected = soon(link.1, deadline).await?;
+        let answers = self.send(link, connected, deadline, |pipeline, sent| {
+            RECOVER.send(pipeline, sent, &asked);
+        });
+        let answer = first(&mut answers.await?.into_iter())?;
+        self.recovered(self.terms.read_recovery(&answer, now)?);
+        Ok(())
+    }
+
+    fn recovered(&self, recovery: Recovery) {
+        let Recovery { key, low_water, mark } = recovery;
+        self.take_key(key);
+        self.seen.fetch_max(low_water, Ordering::AcqRel);
+        if mark == Mark::Raised {
+            metrics::counter!("countersign_replay_recoveries_total").increment(1);
+            tracing::warn!(
+                guard = self.redis.guard,
+                until = low_water,
+                "Redis is new, was restarted, or is another primary, and may have lost claims: signed calls are refused \
+                 until it is `until`, in seconds since 1970"
+            );
+        }
+    }
+
+    fn known(&self) -> Known {
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Known { key, low_water: self.seen.load(Ordering::Acquire) }
+    }
+
+    fn take_key(&self, key: FingerprintKey) {
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn look(&self) -> Look {
+        let next = *self.next_look.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() < next { Look::NotNow } else { Look::Now }
+    }
+
+    /// The next link, in turn.
+    fn link(&self) -> (usize, &Link) {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let index = next.checked_rem(self.links.len()).unwrap_or(0);
+        #[expect(clippy::indexing_slicing, reason = "there is a link for every remainder")]
+        (index, &self.links[index])
+    }
+
+    /// One round trip; two where Redis does not know the script yet.
+    async fn send(
+        self: &Arc<Self>,
+        (index, link): (usize, &Link),
+        mut connected: Connected,
+        deadline: Instant,
+        fill: impl Fn(&mut Pipeline, Sent),
+    ) -> Result<Vec<RedisResult<Value>>, Failure> {
+        let lost = |connected: &Connected| {
+            if link.lost(connected) == Duty::Yours {
+                tokio::spawn(reconnect(Arc::downgrade(self), index, connected.clone()));
+            }
+        };
+        for sent in [Sent::ByHash, Sent::Whole] {
+            let mut pipeline = redis::pipe();
+            fill(&mut pipeline, sent);
+            let answers = pipeline
+                .ignore_errors()
+                .query_async::<Vec<RedisResult<Value>>>(&mut connected.connection);
+            let answers = match timeout_at(deadline, answers).await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(error)) => {
+                    lost(&connected);
+                    return Err(error.into());
+                }
+                Err(_) => {
+                    // Whether it is slow or gone cannot be told; a new connection finds out.
+                    lost(&connected);
+                    return Err(Failure::TimedOut(self.redis.patience()));
+                }
+            };
+            let unknown = |error: &RedisError| is(error, ServerErrorKind::NoScript);
+            if answers.first().is_some_and(|answer| answer.as_ref().is_err_and(unknown)) {
+                continue;
+            }
+            if answers.first().is_some_and(is_elsewhere) {
+                lost(&connected);
+            }
+            return Ok(answers);
+        }
+        Err(Failure::Unreadable("it does not know a script that it was sent"))
+    }
+
+    /// A connection to a primary that can be relied on, and that has a mark.
+    async fn open(&self) -> Result<MultiplexedConnection, Failure> {
+        match &self.redis.place {
+            Place::Sentinels { service, sentinels, nodes } => {
+                let mut connection = connect_by_sentinels(service, sentinels, nodes).await?;
+                self.admit(&mut connection).await?;
+                Ok(connection)
+            }
+            Place::Nodes(nodes) => {
+                let mut failure = Failure::Connecting;
+                for node in nodes {
+                    match self.open_node(node.clone()).await {
+                        Ok(connection) => return Ok(connection),
+                        Err(why) => failure = why,
+                    }
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// A node, or the one that it names as the owner of the guard's slot.
+    async fn open_node(&self, mut node: ConnectionInfo) -> Result<MultiplexedConnection, Failure> {
+        for _ in 0..REDIRECTS {
+            let mut connection = connect(node.clone()).await?;
+            let Err(failure) = self.admit(&mut connection).await else { return Ok(connection) };
+            let to = match &failure {
+                Failure::Redis(error) => error.redirect_node().map(|(address, _)| address),
+                _ => None,
+            };
+            node = to.and_then(|to| redirected(&node, to)).ok_or(failure)?;
+        }
+        Err(Failure::Unreadable("the cluster does not say where the guard is"))
+    }
+
+    async fn admit(&self, connection: &mut MultiplexedConnection) -> Result<(), Failure> {
+        let patience = self.redis.patience().max(Duration::from_secs(1));
+        let admitted = timeout(patience, async {
+            let mut pipeline = redis::pipe();
+            Eviction::ask(&mut pipeline, &self.terms.mark());
+            let answers = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
+            let when = match Eviction::read(answers.into_iter())? {
+                Eviction::Never => When::IfLost,
+                Eviction::Happened => When::Always,
+            };
+            let (now, seen) = (self.clock.now(), self.seen.load(Ordering::Acquire));
+            let asked = self.terms.recover(new_key()?, seen, when, now);
+            let mut pipeline = redis::pipe();
+            RECOVER.send(&mut pipeline, Sent::Whole, &asked);
+            // So that the first calls take one round trip as well.
+            CLAIM.load(&mut pipeline);
+            CHARGE.load(&mut pipeline);
+            let answers = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
+            let answer = first(&mut answers.into_iter())?;
+            self.recovered(self.terms.read_recovery(&answer, now)?);
+            Ok(())
+        });
+        admitted.await.unwrap_or(Err(Failure::TimedOut(patience)))
+    }
+}
+
+/// Makes a connection anew, until there is one or nobody needs it.
+async fn reconnect(guard: Weak<Guard>, index: usize, lost: Connected) {
+    let (mut pause, longest) = PAUSES;
+    let mut failed_before = false;
+    loop {
+        let Some(guard) = guard.upgrade() else { return };
+        let Some(link) = guard.links.get(index) else { return };
+        match guard.open().await {
+            Ok(connection) => {
+                if failed_before {
+                    tracing::info!(guard = guard.redis.guard, "Redis can be used again");
+                }
+                link.up(connection, &lost);
+                return;
+            }
+            Err(failure) => {
+                if !failed_before {
+                    let error = &failure as &dyn std::error::Error;
+                    tracing::warn!(guard = guard.redis.guard, error, "Redis cannot be used");
+                }
+                failed_before = true;
+                link.down(failure);
+            }
+        }
+        drop(guard);
+        sleep(pause).await;
+        pause = pause.saturating_mul(2).min(longest);
+    }
+}
+
+/// The connection of a link, if there is one before the deadline.
+async fn soon(link: &Link, deadline: Instant) -> Result<Connected, Failure> {
+    timeout_at(deadline, link.soon()).await.unwrap_or(Err(Failure::Connecting))
+}
+
+fn first(answers: &mut impl Iterator<Item = RedisResult<Value>>) -> Result<Value, Failure> {
+    Ok(answers.next().ok_or(Failure::Unreadable("it is missing"))??)
+}
+
+fn new_key() -> Result<FingerprintKey, Failure> {
+    FingerprintKey::random().map_err(|_| Failure::NoRandomness)
+}
+
+fn after(time: Duration) -> Instant {
+    // Beyond what a clock can say there is nothing to wait for.
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
+}
+
+fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
+    error.kind() == ErrorKind::Server(kind)
+}
+
+/// Whether the primary is another server than the one that answered.
+fn is_elsewhere(answer: &RedisResult<Value>) -> bool {
+    match answer {
+        Ok(Value::Array(values)) => {
+            values.first().is_some_and(|verdict| text(verdict).is_ok_and(|it| it == "replica"))
+        }
+        Ok(_) => false,
+        Err(error) => is(error, ServerErrorKind::Moved) || is(error, ServerErrorKind::ReadOnly),
+    }
+}
+
+impl LastTime {
+    fn new(now: Timestamp) -> Self {
+        Self { start: Instant::now(), at_start: AtomicU64::new(now.unix()) }
+    }
+
+    fn set(&self, now: Timestamp) {
+        let at_start = now.minus(self.start.elapsed()).unix();
+        self.at_start.store(at_start, Ordering::Release);
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix(self.at_start.load(Ordering::Acquire)).plus(self.start.elapsed())
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("redis", &self.redis)
+            .field("terms", &self.terms)
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,488 @@
+//! The scripts themselves, on several servers of Redis that fail in every way we promise to survive, with clocks that are
+//! set, beside an oracle that forgets nothing: nothing is fresh twice.
+//!
+//! `COUNTERSIGN_SIMULATIONS` is how many runs are made. Each is the same whenever it has the same number.
+
+use std::{
+    env, mem,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use countersign::{Nonce, NonceUse, Timestamp};
+
+use super::{
+    Redis,
+    lua::{Command, Engine, Node, Role, Which},
+    script::{CLAIM, RECOVER},
+    terms::{Asked, FingerprintKey, Known, Reply, Terms, Verdict, When},
+};
+use crate::Window;
+
+const START: u64 = 1_763_900_000;
+/// In how many runs a script that is wrong is found out, and more.
+const MUTANTS: u64 = 3000;
+const STEPS: usize = 160;
+const MICROS: u64 = 1_000_000;
+const DAY: u64 = 86_400;
+/// The clock error of the guard. A right clock is within half of it.
+const CLOCK_ERROR: u64 = 4;
+
+/// Numbers that depend on a seed alone (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+    }
+
+    fn one_in(&mut self, number: usize) -> bool {
+        self.below(number) == 0
+    }
+
+    /// Seconds from `-most` to `most`, in microseconds.
+    fn either_way(&mut self, most: u64) -> i64 {
+        let span = usize::try_from(2 * most * MICROS + 1).unwrap();
+        i64::try_from(self.below(span)).unwrap() - i64::try_from(most * MICROS).unwrap()
+    }
+}
+
+/// Which clocks may say anything. The others are within half the clock error of the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wild {
+    Nobody,
+    Servers,
+    Redis,
+}
+
+struct World<'a> {
+    random: Random,
+    engine: &'a Engine,
+    terms: Terms,
+    /// Microseconds since the epoch.
+    time: u64,
+    wild: Wild,
+    nodes: Vec<Machine>,
+    primary: usize,
+    /// What the primary did since it is one, a script at a time.
+    done: Vec<Vec<Command>>,
+    servers: Vec<Server>,
+    ids: u64,
+    nonces: u64,
+    /// All that was ever accepted, which nobody forgets here.
+    accepted: Vec<NonceUse>,
+    /// How often a claim was made that had been accepted.
+    replays: usize,
+}
+
+/// A server of Redis.
+struct Machine {
+    node: Node,
+    clock_off: i64,
+    /// What it finds when it starts again.
+    disk: Option<Node>,
+    /// How much of what the primary did has come here; nothing if it has yet to get all of it.
+    applied: Option<usize>,
+}
+
+/// A server that verifies.
+struct Server {
+    clock_off: i64,
+    key: FingerprintKey,
+    low_water: u64,
+}
+
+/// A nonce that was accepted was fresh again, after so many steps of a run.
+#[derive(Debug)]
+#[expect(dead_code, reason = "to be printed")]
+struct FreshTwice(usize);
+
+impl<'a> World<'a> {
+    fn new(seed: u64, engine: &'a Engine) -> Self {
+        let redis = Redis::single("redis://127.0.0.1").unwrap();
+        let redis = redis.clock_error(Duration::from_secs(CLOCK_ERROR));
+        let terms = Terms::new(&redis, Window::default()).with_hashes(2);
+        let mut world = Self {
+            random: Random(seed),
+            engine,
+            terms,
+            time: START * MICROS,
+            wild: Wild::Nobody,
+            nodes: Vec::new(),
+            primary: 0,
+            done: Vec::new(),
+            servers: Vec::new(),
+            ids: 0,
+            nonces: 0,
+            accepted: Vec::new(),
+            replays: 0,
+        };
+        for number in 0..3 {
+            let id = world.new_id();
+            let role = if number == 0 { Role::Primary } else { Role::Replica };
+            let mut node = Node::default();
+            (node.id, node.role) = (id, role);
+            world.nodes.push(Machine { node, clock_off: 0, disk: None, applied: Some(0) });
+            let server = world.new_server();
+            world.servers.push(server);
+        }
+        world.set_clocks();
+        world
+    }
+
+    fn new_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:040x}", self.ids)
+    }
+
+    fn new_server(&mut self) -> Server {
+        Server { clock_off: 0, key: self.new_key(), low_water: 0 }
+    }
+
+    fn new_key(&mut self) -> FingerprintKey {
+        let halves = [self.random.next(), self.random.next()].map(u64::to_be_bytes);
+        FingerprintKey::from_bytes(halves.concat().try_into().unwrap())
+    }
+
+    fn run(&mut self) -> Result<(), FreshTwice> {
+        for step in 0..STEPS {
+            match self.random.below(100) {
+                0..50 => self.claim_new(),
+                50..75 => self.claim_again().map_err(|()| FreshTwice(step))?,
+                _ => self.happen(),
+            }
+            self.pass_time();
+        }
+        Ok(())
+    }
+
+    fn claim_new(&mut self) {
+        let server = self.random.below(self.servers.len());
+        // Often as late as can be.
+        let earliest = if self.random.one_in(2) { 4 } else { 80 };
+        let ago = u64::try_from(self.random.below(earliest)).unwrap();
+        self.nonces += 1;
+        let nonce = Nonce::from_random(u128::from(self.nonces).to_be_bytes());
+        // At times from the future, as for a server whose policy has a wider window than the guard.
+        let ahead = if self.random.one_in(8) { 100 } else { 10 };
+        let created = self.now(server).plus(Duration::from_secs(ahead));
+        let created = created.minus(Duration::from_secs(ago));
+        let used = NonceUse::new(1, created, nonce);
+        if self.claim(server, &used) == Some(Verdict::Fresh) {
+            self.accepted.push(used);
+        }
+    }
+
+    /// What an attacker does who has seen everything.
+    fn claim_again(&mut self) -> Result<(), ()> {
+        if self.accepted.is_empty() {
+            return Ok(());
+        }
+        self.replays += 1;
+        // Most often of late, since what is long ago is refused for being so, and what is about to be forgotten.
+        let last = self.accepted.len();
+        let edge = (self.time / MICROS).saturating_sub(80 + CLOCK_ERROR);
+        let at_the_edge = self.accepted.iter().rev().take(200);
+        let at_the_edge = at_the_edge.filter(|used| used.created().unix().abs_diff(edge) < 8);
+        let at_the_edge: Vec<_> = at_the_edge.collect();
+        let used = match self.random.below(3) {
+            0 if !at_the_edge.is_empty() => *at_the_edge[self.random.below(at_the_edge.len())],
+            1 => self.accepted[self.random.below(last)],
+            _ => self.accepted[last - 1 - self.random.below(last.min(20))],
+        };
+        let server = self.random.below(self.servers.len());
+        match self.claim(server, &used) {
+            Some(Verdict::Fresh) => Err(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// As `Guard::claim` does. Anything may happen before and between the scripts, and the answer may get lost.
+    fn claim(&mut self, server: usize, used: &NonceUse) -> Option<Verdict> {
+        let now = self.now(server);
+        for _ in 0..4 {
+            let Server { key, low_water, .. } = &self.servers[server];
+            let known = Known { key: key.clone(), low_water: *low_water };
+            let asked = self.terms.claim(&known, used, None, now);
+            self.perhaps_happen();
+            let answer = self.run_script(Which::Claim, &asked);
+            if self.random.one_in(50) {
+                return None;
+            }
+            match self.terms.read_claim(&answer, now).ok()? {
+                Reply::Settled { verdict, low_water, .. } => {
+                    let seen = &mut self.servers[server].low_water;
+                    *seen = (*seen).max(low_water);
+                    return Some(verdict);
+                }
+                Reply::Key(key) => self.servers[server].key = key,
+                Reply::Lost => {
+                    let (key, seen) = (self.new_key(), self.servers[server].low_water);
+                    let asked = self.terms.recover(key, seen, When::IfLost, now);
+                    self.perhaps_happen();
+                    let answer = self.run_script(Which::Recover, &asked);
+                    let recovery = self.terms.read_recovery(&answer, now).ok()?;
+                    let server = &mut self.servers[server];
+                    server.key = recovery.key;
+                    server.low_water = server.low_water.max(recovery.low_water);
+                }
+            }
+        }
+        None
+    }
+
+    /// On the primary, or by mistake on a replica, which refuses.
+    fn run_script(&mut self, which: Which, asked: &Asked) -> redis::Value {
+        let node = match self.random.one_in(40) {
+            true => self.random.below(self.nodes.len()),
+            false => self.primary,
+        };
+        self.run_on(node, which, asked)
+    }
+
+    fn run_on(&mut self, number: usize, which: Which, asked: &Asked) -> redis::Value {
+        self.tell_time();
+        let node = &mut self.nodes[number].node;
+        let answer = self.engine.run(node, which, asked);
+        let done = mem::take(&mut node.log);
+        if !done.is_empty() {
+            assert_eq!(number, self.primary, "a replica wrote");
+            self.done.push(done);
+        }
+        answer
+    }
+
+    fn now(&self, server: usize) -> Timestamp {
+        let time = self.time.checked_add_signed(self.servers[server].clock_off).unwrap();
+        Timestamp::from_unix(time / MICROS)
+    }
+
+    fn tell_time(&mut self) {
+        for machine in &mut self.nodes {
+            machine.node.clock = self.time.checked_add_signed(machine.clock_off).unwrap();
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let micros = match self.random.below(100) {
+            0..60 => self.random.below(1_000_000),
+            60..97 => self.random.below(8_000_000),
+            97..99 => self.random.below(100_000_000),
+            _ => self.random.below(3) * 86_400_000_000,
+        };
+        self.time += u64::try_from(micros).unwrap();
+        self.tell_time();
+        let machine = &mut self.nodes[self.primary];
+        if self.random.one_in(4) {
+            machine.node.expire();
+        }
+        for replica in 0..self.nodes.len() {
+            if self.random.one_in(2) {
+                self.replicate(replica);
+            }
+        }
+    }
+
+    /// A replica gets some more of what the primary did, in its order.
+    fn replicate(&mut self, replica: usize) {
+        let Some(applied) = self.nodes[replica].applied else { return };
+        if replica == self.primary {
+            return;
+        }
+        let upto = applied + self.random.below(self.done.len() - applied + 1);
+        for command in self.done[applied..upto].iter().flatten() {
+            self.nodes[replica].node.write(command);
+        }
+        self.nodes[replica].applied = Some(upto);
+    }
+
+    fn perhaps_happen(&mut self) {
+        if self.random.one_in(30) {
+            self.happen();
+            self.pass_time();
+        }
+    }
+
+    fn happen(&mut self) {
+        let (any, primary) = (self.random.below(self.nodes.len()), self.primary);
+        match self.random.below(100) {
+            // A replica gets a whole copy.
+            0..25 if any != primary => {
+                let copy = self.nodes[primary].node.clone();
+                let machine = &mut self.nodes[any];
+                machine.node = copy;
+                machine.node.role = Role::Replica;
+                machine.applied = Some(self.done.len());
+            }
+            // A file is written.
+            25..45 => self.nodes[any].disk = Some(self.nodes[any].node.clone()),
+            // The primary is killed, and starts again from what it has written, or from nothing.
+            45..53 => {
+                let kept = self.nodes[primary].disk.clone();
+                let empty = self.random.one_in(3).then(Node::default);
+                self.nodes[primary].node = empty.or(kept).unwrap_or_default();
+                self.begin_history(primary);
+            }
+            // A replica is promoted, whatever it has of what the primary did.
+            53..62 if any != primary => {
+                self.nodes[primary].node.role = Role::Replica;
+                self.begin_history(any);
+            }
+            62..64 => self.nodes[primary].node.flush(),
+            64..66 => {
+                let mark = self.terms.mark();
+                self.nodes[primary].node.delete(&mark);
+            }
+            66..74 => {
+                let clock_off = self.servers[any].clock_off;
+                self.servers[any] = self.new_server();
+                self.servers[any].clock_off = clock_off;
+            }
+            74..86 => self.set_clocks(),
+            86..89 => {
+                self.wild = Wild::Servers;
+                self.set_clocks();
+            }
+            89..92 => {
+                self.wild = Wild::Redis;
+                self.set_clocks();
+            }
+            92..100 => {
+                self.wild = Wild::Nobody;
+                self.set_clocks();
+            }
+            _ => {}
+        }
+    }
+
+    /// A primary that was promoted or started: with another id, and replicas that have yet to get a copy.
+    fn begin_history(&mut self, primary: usize) {
+        let id = self.new_id();
+        self.primary = primary;
+        self.done.clear();
+        for machine in &mut self.nodes {
+            machine.applied = None;
+        }
+        let node = &mut self.nodes[primary].node;
+        node.id = id;
+        node.role = Role::Primary;
+        node.log.clear();
+    }
+
+    /// Sets every clock: those that are right to within half the clock error, the others to anything.
+    fn set_clocks(&mut self) {
+        let far = [2 * CLOCK_ERROR, 60, 3600, DAY - 3600, 3 * DAY];
+        for machine in 0..self.nodes.len() {
+            let most = match self.wild {
+                Wild::Redis => far[self.random.below(far.len())],
+                _ => CLOCK_ERROR / 2,
+            };
+            self.nodes[machine].clock_off = self.random.either_way(most);
+        }
+        for server in 0..self.servers.len() {
+            let most = match self.wild {
+                Wild::Servers => far[self.random.below(far.len())],
+                _ => CLOCK_ERROR / 2,
+            };
+            self.servers[server].clock_off = self.random.either_way(most);
+        }
+        if self.wild == Wild::Redis {
+            // A leap of more than a day that nobody sees is the one that we do not promise to survive.
+            for _ in 0..3 {
+                let server = self.random.below(self.servers.len());
+                let now = self.now(server);
+                let Server { key, low_water, .. } = &self.servers[server];
+                let known = Known { key: key.clone(), low_water: *low_water };
+                let used = NonceUse::new(2, now, Nonce::from_random([0; 16]));
+                let asked = self.terms.claim(&known, &used, None, now);
+                self.run_on(self.primary, Which::Claim, &asked);
+            }
+        }
+    }
+}
+
+/// What many runs add up to.
+#[derive(Debug, Default)]
+struct Sum {
+    accepted: AtomicU64,
+    replays: AtomicU64,
+}
+
+/// Makes runs until one finds something.
+fn simulate(runs: u64, engine: impl Fn() -> Engine + Sync) -> Result<Sum, (u64, FreshTwice)> {
+    let (next, sum) = (AtomicU64::new(0), Sum::default());
+    let work = || -> Result<(), (u64, FreshTwice)> {
+        let engine = engine();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= runs {
+                return Ok(());
+            }
+            let mut world = World::new(seed, &engine);
+            world.run().map_err(|found| {
+                next.store(runs, Ordering::Relaxed);
+                (seed, found)
+            })?;
+            let count = |number: usize| u64::try_from(number).unwrap();
+            sum.accepted.fetch_add(count(world.accepted.len()), Ordering::Relaxed);
+            sum.replays.fetch_add(count(world.replays), Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap())
+    })?;
+    Ok(sum)
+}
+
+#[test]
+fn nothing_is_fresh_twice_whatever_fails() {
+    let runs = env::var("COUNTERSIGN_SIMULATIONS");
+    let runs = runs.map_or(400, |runs| runs.parse().expect("a number of runs"));
+    let sum = simulate(runs, Engine::new).unwrap();
+    println!("{runs} runs: {sum:?}");
+    // It is of no use if everything is refused.
+    assert!(sum.accepted.into_inner() > runs * 10);
+    assert!(sum.replays.into_inner() > runs * 10);
+}
+
+#[test]
+fn a_script_that_leaves_anything_out_is_found_out() {
+    let without = |script: &str, parts: &[(&str, &str)]| {
+        parts.iter().fold(script.to_owned(), |script, (from, to)| {
+            assert!(script.contains(from), "{from}");
+            script.replace(from, to)
+        })
+    };
+    let set_back = (" or low < seen", "");
+    for (what, parts) in [
+        ("the primary", &[("state[3] ~= primary", "false")][..]),
+        ("the fingerprint key", &[("state[2] ~= ARGV[1]", "false")]),
+        ("the clocks", &[("math.abs(now - here) > clock_error", "false")]),
+        ("what is ahead", &[("created > now + skew", "false")]),
+        ("the mark", &[("created < low", "false")]),
+        // By each of two: a mark that was not raised is also one that was set back.
+        ("raising", &[("    redis.call('HSET', mark, 'low_water', low)\n", ""), set_back]),
+        ("a leap of a day", &[("here - now > 43200", "false")]),
+    ] {
+        let claim = without(CLAIM.text(), parts);
+        let found = simulate(MUTANTS, || Engine::of(&claim, RECOVER.text()));
+        assert!(found.is_err(), "without {what} nobody can tell");
+    }
+    for (what, from, to) in
+        [("all that may come", "+ reach + 1", ""), ("the clock error", "2 * clock_error", "0")]
+    {
+        let recover = without(RECOVER.text(), &[(from, to)]);
+        let found = simulate(MUTANTS, || Engine::of(CLAIM.text(), &recover));
+        assert!(found.is_err(), "without {what} nobody can tell");
+    }
+}

@@ -1,0 +1,369 @@
+use std::{hash::Hasher, num::NonZeroU32, time::Duration};
+
+use countersign::{NonceUse, Timestamp};
+use redis::Value;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::{
+    failure::{Failure, number, text},
+    server::Redis,
+};
+use crate::{Quota, StoreError, Window};
+
+/// Width of a bucket, in seconds of `created`. Buckets are forgotten whole.
+pub(super) const BUCKET: u64 = 4;
+/// Hashes of a bucket: so many that at 30,000 claims a second each has few enough fields to be stored as one piece.
+const HASHES: u16 = 1024;
+
+/// What servers that share a guard agree on: what scripts are asked, and what their answers mean.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// What all keys begin with.
+    prefix: String,
+    window: Window,
+    clock_error: Duration,
+    hashes: u16,
+}
+
+/// The keys and arguments of a script.
+pub(super) struct Asked {
+    pub(super) keys: Vec<String>,
+    pub(super) arguments: Vec<Vec<u8>>,
+}
+
+/// The key of all fingerprints of a guard, as Redis keeps it: 32 hexadecimal digits.
+#[derive(Clone)]
+pub(super) struct FingerprintKey {
+    hex: String,
+    halves: (u64, u64),
+}
+
+/// What a server knows of the mark.
+pub(super) struct Known {
+    pub(super) key: FingerprintKey,
+    /// The highest that any answer had.
+    pub(super) low_water: u64,
+}
+
+/// What a subject is charged, and where that is counted.
+pub(super) struct Tab<'a> {
+    /// The budget and the subject.
+    pub(super) subject: String,
+    pub(super) rates: &'a [Rate],
+    pub(super) cost: NonZeroU32,
+    pub(super) over: Over,
+}
+
+/// What becomes of what is over a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Refused,
+    Reported,
+}
+
+/// A quota as scripts count it: whole microseconds that are exact in the numbers they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    interval: u64,
+    burst: u32,
+}
+
+/// What a charge did to the quota that decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Charge {
+    /// Which of the budget's quotas it is.
+    pub(super) quota: usize,
+    pub(super) remaining: u32,
+    pub(super) reset: Duration,
+    /// If it does not fit, when it does.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// What claim.lua answered.
+pub(super) enum Reply {
+    Settled {
+        verdict: Verdict,
+        low_water: u64,
+        charge: Option<Charge>,
+    },
+    /// There is no mark, or none of this primary.
+    Lost,
+    /// The mark has another fingerprint key.
+    Key(FingerprintKey),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Fresh,
+    Replayed,
+    /// Created before the mark.
+    Old,
+    /// Over a limit; nothing was claimed.
+    Limited,
+}
+
+/// When the mark is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    IfLost,
+    Always,
+}
+
+/// What recover.lua answered.
+pub(super) struct Recovery {
+    pub(super) key: FingerprintKey,
+    pub(super) low_water: u64,
+    pub(super) mark: Mark,
+}
+
+/// What became of the mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    AsItWas,
+    Raised,
+}
+
+impl Terms {
+    pub(super) fn new(redis: &Redis, window: Window) -> Self {
+        Self {
+            prefix: format!("{{countersign:{}}}:", redis.guard),
+            window,
+            clock_error: redis.clock_error,
+            hashes: HASHES,
+        }
+    }
+
+    /// With so few hashes that dropping them takes no time.
+    #[cfg(test)]
+    pub(super) fn with_hashes(mut self, hashes: u16) -> Self {
+        self.hashes = hashes;
+        self
+    }
+
+    /// The key of the mark.
+    pub(super) fn mark(&self) -> String {
+        format!("{}mark", self.prefix)
+    }
+
+    fn tab(&self, tab: &Tab<'_>) -> String {
+        format!("{}limit:{}", self.prefix, tab.subject)
+    }
+
+    /// What claim.lua is asked.
+    pub(super) fn claim(
+        &self,
+        known: &Known,
+        used: &NonceUse,
+        tab: Option<&Tab<'_>>,
+        now: Timestamp,
+    ) -> Asked {
+        let [high, low, field @ ..] = known.key.fingerprint(used).to_be_bytes();
+        let hash = u16::from_be_bytes([high, low]).checked_rem(self.hashes).unwrap_or(0);
+        let bucket = used.created().unix() / BUCKET;
+        let mut keys = vec![self.mark(), format!("{}n:{bucket}:{hash}", self.prefix)];
+        let keep = self.window.lifetime().saturating_add(self.clock_error);
+        let mut arguments = vec![
+            known.key.hex.clone().into_bytes(),
+            field.to_vec(),
+            decimal(used.created().unix()),
+            decimal(now.unix()),
+            decimal(known.low_water),
+            decimal(self.window.skew().as_secs()),
+            decimal(self.clock_error.as_secs()),
+            decimal(keep.as_secs()),
+            decimal(bucket),
+            decimal(BUCKET),
+            decimal(self.hashes),
+        ];
+        if let Some(tab) = tab {
+            let over = match tab.over {
+                Over::Refused => "enforce",
+                Over::Reported => "report",
+            };
+            arguments.extend([over.as_bytes().to_vec(), decimal(tab.cost)]);
+            arguments.extend(tab.rates.iter().flat_map(Rate::arguments));
+            keys.push(self.tab(tab));
+        }
+        Asked { keys, arguments }
+    }
+
+    /// Reads what claim.lua answered.
+    pub(super) fn read_claim(&self, answer: &Value, now: Timestamp) -> Result<Reply, Failure> {
+        let (verdict, rest) = split(answer)?;
+        let verdict = match verdict {
+            "fresh" => Verdict::Fresh,
+            "replayed" => Verdict::Replayed,
+            "old" => Verdict::Old,
+            "limited" => Verdict::Limited,
+            "lost" => return Ok(Reply::Lost),
+            "key" => return Ok(Reply::Key(self.read_key(rest.first())?)),
+            other => return Err(self.refused(other, rest, now)),
+        };
+        let (low_water, level) = rest.split_first().ok_or(Failure::Unreadable("it has no mark"))?;
+        let (low_water, charge) = (number(Some(low_water))?, Charge::read(level)?);
+        Ok(Reply::Settled { verdict, low_water, charge })
+    }
+
+    /// What recover.lua is asked; `key` is for a mark that is new.
+    pub(super) fn recover(
+        &self,
+        key: FingerprintKey,
+        seen: u64,
+        when: When,
+        now: Timestamp,
+    ) -> Asked {
+        let when = match when {
+            When::IfLost => "if-lost",
+            When::Always => "always",
+        };
+        let arguments = vec![
+            key.hex.into_bytes(),
+            decimal(now.unix()),
+            decimal(seen),
+            decimal(self.window.skew().as_secs()),
+            decimal(self.clock_error.as_secs()),
+            when.as_bytes().to_vec(),
+        ];
+        Asked { keys: vec![self.mark()], arguments }
+    }
+
+    /// Reads what recover.lua answered.
+    pub(super) fn read_recovery(
+        &self,
+        answer: &Value,
+        now: Timestamp,
+    ) -> Result<Recovery, Failure> {
+        let (verdict, rest) = split(answer)?;
+        let mark = match verdict {
+            "raised" => Mark::Raised,
+            "known" => Mark::AsItWas,
+            other => return Err(self.refused(other, rest, now)),
+        };
+        let (key, low_water) = (self.read_key(rest.get(1))?, number(rest.first())?);
+        Ok(Recovery { key, low_water, mark })
+    }
+
+    /// What charge.lua is asked.
+    pub(super) fn charge(&self, tabs: &[Tab<'_>]) -> Asked {
+        let keys = tabs.iter().map(|tab| self.tab(tab)).collect();
+        let mut arguments = vec![decimal(tabs.first().map_or(NonZeroU32::MIN, |tab| tab.cost))];
+        for tab in tabs {
+            arguments.push(decimal(tab.rates.len().saturating_mul(2)));
+            arguments.extend(tab.rates.iter().flat_map(Rate::arguments));
+        }
+        Asked { keys, arguments }
+    }
+
+    /// Reads what charge.lua answered: what became of each tab that was asked.
+    pub(super) fn read_charges(&self, answer: &Value) -> Result<Vec<Charge>, Failure> {
+        list(answer)?
+            .iter()
+            .map(|level| Charge::read(list(level)?)?.ok_or(Failure::Unreadable("it has no level")))
+            .collect()
+    }
+
+    fn read_key(&self, value: Option<&Value>) -> Result<FingerprintKey, Failure> {
+        let key = value.map(text).transpose()?.and_then(FingerprintKey::from_hex);
+        key.ok_or_else(|| Failure::NotAMark(self.mark()))
+    }
+
+    /// Why a script did nothing.
+    fn refused(&self, verdict: &str, rest: &[Value], now: Timestamp) -> Failure {
+        match verdict {
+            "replica" => Failure::Replica,
+            "ahead" => Failure::Ahead,
+            "broken" => Failure::NotAMark(self.mark()),
+            "clock" => match number(rest.first()) {
+                Ok(theirs) => {
+                    Failure::Clock { ours: now.unix(), theirs, allowed: self.clock_error }
+                }
+                Err(failure) => failure,
+            },
+            _ => Failure::Unreadable("its verdict is unknown"),
+        }
+    }
+}
+
+fn list(answer: &Value) -> Result<&[Value], Failure> {
+    match answer {
+        Value::Array(values) => Ok(values),
+        _ => Err(Failure::Unreadable("it is not a list")),
+    }
+}
+
+fn split(answer: &Value) -> Result<(&str, &[Value]), Failure> {
+    let (verdict, rest) = list(answer)?.split_first().ok_or(Failure::Unreadable("it is empty"))?;
+    Ok((text(verdict)?, rest))
+}
+
+impl Rate {
+    /// The longest time that scripts count with, in microseconds: with the time of day still exact in their numbers.
+    const LONGEST: u64 = 1 << 52;
+
+    /// Rounded up to whole microseconds, so that never more comes than was said.
+    pub(super) fn new(quota: &Quota) -> Self {
+        let interval = quota.interval().as_nanos().div_ceil(1000);
+        let interval = u64::try_from(interval).unwrap_or(Self::LONGEST).clamp(1, Self::LONGEST);
+        let most = Self::LONGEST.checked_div(interval).unwrap_or(1);
+        let burst = u64::from(quota.at_once().get()).min(most);
+        Self { interval, burst: u32::try_from(burst).unwrap_or(u32::MAX) }
+    }
+
+    fn arguments(&self) -> [Vec<u8>; 2] {
+        [decimal(self.interval), decimal(self.burst)]
+    }
+}
+
+impl Charge {
+    /// What gcra.lua answered; nothing where nothing is limited.
+    fn read(values: &[Value]) -> Result<Option<Self>, Failure> {
+        let Some(fits) = values.first() else { return Ok(None) };
+        let micros = |at| number(values.get(at)).map(Duration::from_micros);
+        let fits: u8 = number(Some(fits))?;
+        Ok(Some(Self {
+            quota: number(values.get(1))?,
+            remaining: number(values.get(2))?,
+            reset: micros(3)?,
+            retry_after: if fits == 1 { None } else { Some(micros(4)?) },
+        }))
+    }
+}
+
+impl FingerprintKey {
+    pub(super) fn random() -> Result<Self, StoreError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| StoreError::because("the system has no randomness", error))?;
+        Ok(Self::from_bytes(bytes))
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let key = u128::from_be_bytes(bytes);
+        Self { hex: format!("{key:032x}"), halves: halves(key) }
+    }
+
+    fn from_hex(hex: &str) -> Option<Self> {
+        let digits = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let key = digits.then(|| u128::from_str_radix(hex, 16).ok()).flatten()?;
+        Some(Self { hex: hex.to_owned(), halves: halves(key) })
+    }
+
+    fn fingerprint(&self, used: &NonceUse) -> u128 {
+        let (key0, key1) = self.halves;
+        let mut hasher = SipHasher24::new_with_keys(key0, key1);
+        // Fixed lengths first, then the one that varies: two different uses never write the same bytes.
+        hasher.write(&used.credential().to_be_bytes());
+        hasher.write(&used.created().unix().to_be_bytes());
+        hasher.write(used.nonce().as_str().as_bytes());
+        hasher.finish128().as_u128()
+    }
+}
+
+fn halves(key: u128) -> (u64, u64) {
+    let [high, low] = [key >> 64, key & u128::from(u64::MAX)];
+    (u64::try_from(high).unwrap_or(0), u64::try_from(low).unwrap_or(0))
+}
+
+fn decimal(number: impl ToString) -> Vec<u8> {
+    number.to_string().into_bytes()
+}

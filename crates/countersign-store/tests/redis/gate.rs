@@ -1,0 +1,207 @@
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+
+use countersign::Claim;
+use countersign_store::{
+    ClientAddress, CredentialId, Gate, Limits, NoClientAddress, Passage, Quota, Redis, RedisGate,
+    StoreError, Verdict, Window, system_time,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    fixture::{at, fails, new, nonce, settled},
+    proxy::CountingProxy,
+};
+
+const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+/// So many at once, and then none for a long time.
+fn at_once(amount: u32) -> Quota {
+    Quota::new(number(1), Duration::from_secs(86_400)).unwrap().burst(number(amount))
+}
+
+/// One of two servers.
+async fn gate(redis: Redis, limits: Limits) -> RedisGate {
+    let (window, now) = (Window::default(), system_time());
+    RedisGate::connect(redis, window, limits, number(2), now).await.unwrap()
+}
+
+fn address(text: &str) -> Option<ClientAddress> {
+    Some(text.parse::<IpAddr>().unwrap().into())
+}
+
+async fn signed(gate: &RedisGate, credential: i64) -> Result<Passage, StoreError> {
+    gate.signed(&nonce(credential, system_time()), ONE, system_time()).await
+}
+
+async fn passes(gate: &RedisGate, credential: i64) -> bool {
+    match signed(gate, credential).await.unwrap() {
+        Passage::Claimed(claim, _) => {
+            assert_eq!(claim, Claim::Fresh);
+            true
+        }
+        Passage::Limited(_) => false,
+    }
+}
+
+async fn reads(gate: &RedisGate, credential: i64, from: &str) -> bool {
+    let verdict = gate.unsigned(CredentialId::new(credential), address(from), ONE).await.unwrap();
+    matches!(verdict, Verdict::Within(_))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_allow_together_what_one_would() {
+    let server = settled(&[]).await;
+    let limits = Limits::default().signed([at_once(100)]).unsigned([at_once(50)]);
+    let gates = [gate(at(&server), limits.clone()).await, gate(at(&server), limits).await];
+    let gates = gates.map(Arc::new);
+    let mut asking = JoinSet::new();
+    for gate in gates.iter().cycle().take(400) {
+        let gate = Arc::clone(gate);
+        asking.spawn(async move { (passes(&gate, 1).await, reads(&gate, 1, "192.0.2.1").await) });
+    }
+    let (mut written, mut read) = (0, 0);
+    while let Some(asked) = asking.join_next().await {
+        let (one, other) = asked.unwrap();
+        written += u32::from(one);
+        read += u32::from(other);
+    }
+    assert_eq!((written, read), (100, 50));
+    // Another credential has its own.
+    assert!(passes(&gates[0], 2).await && reads(&gates[1], 2, "192.0.2.1").await);
+}
+
+#[tokio::test]
+async fn a_call_over_the_limit_spends_no_nonce_and_is_told_what_to_do() {
+    let server = settled(&[]).await;
+    let burst = Quota::per_minute(number(60)).burst(number(2));
+    let (one, other) = (
+        gate(at(&server), Limits::default().signed([burst, at_once(5)])).await,
+        gate(at(&server), Limits::default()).await,
+    );
+    for left in [1, 0] {
+        let Passage::Claimed(Claim::Fresh, Some(level)) = signed(&one, 1).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!((level.name().as_str(), level.remaining()), ("signed-60", left));
+        assert_eq!(level.policy(), r#""signed-60";q=60;w=60, "signed-86400";q=1;w=86400"#);
+    }
+    let used = new();
+    let Passage::Limited(excess) = one.signed(&used, ONE, system_time()).await.unwrap() else {
+        panic!()
+    };
+    assert!(excess.retry_after <= Duration::from_secs(1), "{excess:?}");
+    assert_eq!(excess.level.name(), "signed-60");
+    assert_eq!(excess.level.remaining(), 0);
+    // Where nothing is limited, it is fresh; and what was claimed is replayed and charged, as by any budget.
+    let claimed = other.signed(&used, ONE, system_time()).await.unwrap();
+    assert_eq!(claimed, Passage::Claimed(Claim::Fresh, None));
+    let again = gate(at(&server), Limits::default().signed([at_once(9)])).await;
+    let Passage::Claimed(Claim::Replayed, Some(level)) =
+        again.signed(&used, number(3), system_time()).await.unwrap()
+    else {
+        panic!()
+    };
+    assert!(level.remaining() < 9);
+}
+
+#[tokio::test]
+async fn reads_are_charged_to_the_address_first_and_need_one() {
+    let server = settled(&[]).await;
+    let limits = Limits::default().unsigned([at_once(5)]).unsigned_by_address([at_once(2)]);
+    let gate = gate(at(&server), limits).await;
+    let credential = CredentialId::new(1);
+    assert_eq!(gate.unsigned(credential, None, ONE).await, Err(NoClientAddress));
+    for (from, expected) in [
+        ("192.0.2.1", true),
+        ("192.0.2.1", true),
+        // Over its own limit, it takes nothing from the others.
+        ("192.0.2.1", false),
+        ("192.0.2.1", false),
+        ("2001:db8::1", true),
+        ("2001:db8::2", true),
+        ("2001:db8::3", false),
+        ("192.0.2.2", true),
+        // Now all that the key has is used up.
+        ("192.0.2.3", false),
+    ] {
+        assert_eq!(reads(&gate, 1, from).await, expected, "{from}");
+    }
+    assert!(reads(&gate, 2, "192.0.2.3").await);
+}
+
+#[tokio::test]
+async fn a_call_is_one_round_trip_with_its_limits_and_none_after_a_refusal() {
+    let server = settled(&[]).await;
+    let proxy = CountingProxy::start(server.port()).await;
+    let redis = Redis::single(&proxy.url()).unwrap().timeout(Duration::from_secs(20));
+    let limits = Limits::default()
+        .signed([at_once(100), Quota::per_second(number(1000))])
+        .unsigned([at_once(100)])
+        .unsigned_by_address([at_once(200)]);
+    let gate = gate(redis, limits).await;
+    for (asked, expected) in [(100, 100), (1, 1), (50, 0)] {
+        let before = proxy.trips();
+        for _ in 0..asked {
+            assert_eq!(passes(&gate, 1).await, expected == 100);
+        }
+        assert_eq!(proxy.trips() - before, expected, "signed");
+        let before = proxy.trips();
+        for _ in 0..asked {
+            assert_eq!(reads(&gate, 1, "192.0.2.1").await, expected == 100);
+        }
+        assert_eq!(proxy.trips() - before, expected, "unsigned");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_writes_are_refused_and_each_server_reads_its_share() {
+    let mut server = settled(&[]).await;
+    let limits = Limits::default().signed([at_once(9)]).unsigned([at_once(6)]);
+    let gate = gate(at(&server), limits).await;
+    assert!(passes(&gate, 1).await && reads(&gate, 1, "192.0.2.1").await);
+    server.kill();
+    for read in [true, true, true, false, false] {
+        assert!(signed(&gate, 1).await.is_err());
+        assert_eq!(reads(&gate, 1, "192.0.2.1").await, read);
+    }
+    server.restart();
+    // It knows nothing of what was read, so that all six are there again.
+    let mut read = 0;
+    while read < 6 {
+        read += u32::from(reads(&gate, 1, "192.0.2.1").await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!reads(&gate, 1, "192.0.2.1").await);
+    assert!(matches!(signed(&gate, 1).await.unwrap(), Passage::Claimed(Claim::TooOld { .. }, _)));
+}
+
+#[tokio::test]
+async fn a_redis_that_may_evict_limits_nobody_less() {
+    let server = settled(&[]).await;
+    let limits = Limits::default().unsigned([at_once(2)]);
+    let gate = gate(at(&server).look_every(Duration::ZERO), limits).await;
+    server.tell(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    fails(signed(&gate, 1).await, "noeviction");
+    for read in [true, true, false] {
+        assert_eq!(reads(&gate, 1, "192.0.2.1").await, read);
+    }
+}
+
+#[tokio::test]
+async fn limits_that_are_only_reported_let_everything_pass() {
+    let server = settled(&[]).await;
+    let limits = Limits::default()
+        .signed([at_once(2)])
+        .unsigned([at_once(2)])
+        .unsigned_by_address([at_once(1)])
+        .insecure_report_only();
+    let gate = gate(at(&server), limits).await;
+    for _ in 0..5 {
+        assert!(passes(&gate, 1).await);
+        assert!(reads(&gate, 1, "192.0.2.1").await);
+    }
+}

@@ -1,0 +1,17 @@
+//! The guard and the limits that servers share, on real Redis processes.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "the numbers are the tests' own"
+)]
+
+mod fixture;
+mod gate;
+mod guard;
+mod proxy;
+#[expect(unreachable_pub, reason = "it is part of the harness of other tests as well")]
+#[path = "../../../../tests/harness/redis.rs"]
+mod server;

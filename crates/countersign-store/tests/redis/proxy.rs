@@ -1,0 +1,64 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// Between a client and Redis, counts how often the client had to wait for an answer: a round trip each.
+pub(crate) struct CountingProxy {
+    port: u16,
+    trips: Arc<AtomicU64>,
+}
+
+impl CountingProxy {
+    pub(crate) async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let trips = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&trips);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                tokio::spawn(carry(client, server, Arc::clone(&counted)));
+            }
+        });
+        Self { port, trips }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn trips(&self) -> u64 {
+        self.trips.load(Ordering::SeqCst)
+    }
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, trips: Arc<AtomicU64>) {
+    let (mut up, mut down) = ([0; 65536], [0; 65536]);
+    let mut waiting = false;
+    loop {
+        tokio::select! {
+            Ok(length) = client.read(&mut up) => {
+                if length == 0 || server.write_all(&up[..length]).await.is_err() {
+                    return;
+                }
+                waiting = true;
+            }
+            Ok(length) = server.read(&mut down) => {
+                if std::mem::take(&mut waiting) {
+                    trips.fetch_add(1, Ordering::SeqCst);
+                }
+                if length == 0 || client.write_all(&down[..length]).await.is_err() {
+                    return;
+                }
+            }
+            else => return,
+        }
+    }
+}
