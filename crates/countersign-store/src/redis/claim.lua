@@ -57,14 +57,17 @@ if oldest - low >= width then
     redis.call('HSET', mark, 'low_water', low)
 end
 
+-- What is refused here is charged to nobody: others may have captured it.
+if created < low then return {'old', low} end
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return {'replayed', low} end
+
 local level = {}
 if KEYS[3] then
     level = charge(KEYS[3], 14, #ARGV, tonumber(ARGV[13]), here * 1000000 + tonumber(clock[2]))
     if level[1] == 0 and ARGV[12] == 'enforce' then return {'limited', low, unpack(level)} end
 end
 
-if created < low then return {'old', low, unpack(level)} end
-if redis.call('HSETNX', KEYS[2], ARGV[2], '') == 0 then return {'replayed', low, unpack(level)} end
+redis.call('HSET', KEYS[2], ARGV[2], '')
 if redis.call('HLEN', KEYS[2]) == 1 then
     -- Only for a guard that nobody asks any more. A day is more than clocks are off by time zones.
     redis.call('EXPIREAT', KEYS[2], (tonumber(bucket) + 1) * width + keep + 86400)

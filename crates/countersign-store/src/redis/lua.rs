@@ -175,15 +175,16 @@ impl Node {
                 let fields = fields.map(|(field, _)| text(field)).collect::<mlua::Result<Vec<_>>>();
                 lua.create_sequence_from(fields?)?.into_lua(lua)
             }
+            "HEXISTS" => {
+                let exists = self.field(&command[1], &command[2]).is_some();
+                Ok(mlua::Value::Integer(i64::from(exists)))
+            }
             "HLEN" => {
                 let length = self.hash(&command[1]).map_or(0, BTreeMap::len);
                 Ok(mlua::Value::Integer(i64::try_from(length).unwrap()))
             }
             _ => {
                 assert_eq!(self.role, Role::Primary, "READONLY");
-                if name == "HSETNX" && self.field(&command[1], &command[2]).is_some() {
-                    return Ok(mlua::Value::Integer(0));
-                }
                 // Time is absolute in what replicas and files get.
                 let mut written = command.clone();
                 if let [set, _, _, px, after] = written.as_mut_slice()
@@ -209,7 +210,7 @@ impl Node {
                 let content = Content::Text(command[2].clone());
                 self.data.insert(key.clone(), Entry { content, expires });
             }
-            "HSET" | "HSETNX" => {
+            "HSET" => {
                 if self.content(key).is_none() {
                     let content = Content::Hash(BTreeMap::new());
                     self.data.insert(key.clone(), Entry { content, expires: None });

@@ -96,16 +96,24 @@ async fn a_call_over_the_limit_spends_no_nonce_and_is_told_what_to_do() {
     assert!(excess.retry_after <= Duration::from_secs(1), "{excess:?}");
     assert_eq!(excess.level.name(), "signed-60");
     assert_eq!(excess.level.remaining(), 0);
-    // Where nothing is limited, it is fresh; and what was claimed is replayed and charged, as by any budget.
+    // Where nothing is limited, it is fresh.
     let claimed = other.signed(&used, ONE, system_time()).await.unwrap();
     assert_eq!(claimed, Passage::Claimed(Claim::Fresh, None));
-    let again = gate(at(&server), Limits::default().signed([at_once(9)])).await;
-    let Passage::Claimed(Claim::Replayed, Some(level)) =
-        again.signed(&used, number(3), system_time()).await.unwrap()
-    else {
-        panic!()
-    };
-    assert!(level.remaining() < 9);
+}
+
+#[tokio::test]
+async fn a_captured_request_takes_nothing_from_its_signer() {
+    let server = settled(&[]).await;
+    let gate = gate(at(&server), Limits::default().signed([at_once(2)])).await;
+    let used = new();
+    let first = gate.signed(&used, ONE, system_time()).await.unwrap();
+    assert!(matches!(first, Passage::Claimed(Claim::Fresh, Some(_))), "{first:?}");
+    for _ in 0..10 {
+        let again = gate.signed(&used, ONE, system_time()).await.unwrap();
+        assert_eq!(again, Passage::Claimed(Claim::Replayed, None));
+    }
+    assert!(passes(&gate, 1).await);
+    assert!(!passes(&gate, 1).await);
 }
 
 #[tokio::test]
