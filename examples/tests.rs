@@ -170,6 +170,36 @@ fn the_quickstart_that_stays_up_prints_a_read_that_works() {
 }
 
 #[test]
+fn several_servers_handle_a_request_once_and_refuse_writes_without_redis() {
+    let output = example("several_servers").output().unwrap();
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let came: Vec<_> = stdout.lines().filter_map(|line| Some(line.split_once("→  ")?.1)).collect();
+    let expected = [
+        "401 signature-stale",
+        "201",
+        "401 signature-replayed",
+        "201",
+        "429 rate-limited",
+        "429 rate-limited",
+        "200",
+        "503 replay-store-unavailable",
+        "200",
+        "503 replay-store-unavailable",
+        "200",
+    ];
+    assert_eq!(came, expected);
+    for (url, why) in [
+        ("redis://me:secret@127.0.0.1:1", "cannot use Redis: Connection refused"),
+        ("postgres://me:secret@127.0.0.1:1", "it is not `redis://"),
+    ] {
+        let output = example("several_servers").arg(url).output().unwrap();
+        assert!(!text(&output.stderr).contains("secret"), "{output:?}");
+        failed(&output, why);
+    }
+}
+
+#[test]
 fn nothing_but_sh_openssl_and_curl_is_needed_to_sign() {
     let served = Served::start();
     let sign = |url: &str, content: &str| -> Output {

@@ -1,4 +1,4 @@
-//! A service behind a verifier, on a real socket, and requests to it as raw bytes; and a PostgreSQL server.
+//! A service behind a verifier, on a real socket, and requests to it as raw bytes; and PostgreSQL and Redis servers.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,11 +10,15 @@
 mod counted;
 #[cfg(unix)]
 mod postgres;
+mod proxy;
 mod raw;
+mod redis;
 mod service;
 
 pub use counted::Counted;
 #[cfg(unix)]
 pub use postgres::Postgres;
+pub use proxy::CountingProxy;
 pub use raw::{Answer, PARAMS, Raw, exchange};
+pub use redis::{RedisServer, wait_until};
 pub use service::{NOW, Service, TestClock, credential, key, router, verifier};

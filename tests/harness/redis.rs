@@ -109,6 +109,10 @@ impl RedisServer {
     }
 
     /// Runs a command.
+    ///
+    /// # Errors
+    ///
+    /// What Redis says, or that it does not answer.
     pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
         ask(self.port, command)
     }
@@ -171,7 +175,7 @@ fn run(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
         .args(["--dir", &folder.path().display().to_string()])
         .stdout(Stdio::null())
         .spawn()
-        .expect("redis-server has to be installed")
+        .unwrap()
 }
 
 fn answers(child: &mut Child, port: u16) -> bool {

@@ -4,6 +4,7 @@
 //! $ cargo run --release -p countersign-bench -- compare
 //! $ cargo run --release -p countersign-bench -- compare --json
 //! $ cargo run --release -p countersign-bench -- limits
+//! $ cargo run --release -p countersign-bench -- redis
 //! ```
 
 #![expect(
@@ -19,6 +20,7 @@ mod httpsig;
 mod limits;
 mod order;
 mod ratio;
+mod shared;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -50,6 +52,18 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         rounds: usize,
     },
+    /// Prints what a replay guard and limits in Redis cost, beside those in memory; starts a redis-server of its own
+    Redis {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many requests are sent in each of the measurements
+        #[arg(long, default_value_t = 40_000)]
+        requests: usize,
+        /// How many nonces are live when their size is measured
+        #[arg(long, default_value_t = 1_000_000)]
+        nonces: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -65,6 +79,15 @@ fn main() -> ExitCode {
         Command::Limits { json, rounds } => {
             print(&limits::rates(rounds.max(1)), json, limits::Rate::json);
             ExitCode::SUCCESS
+        }
+        Command::Redis { json, requests, nonces } => {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let figures = runtime.block_on(shared::figures(requests.max(1), nonces.max(1)));
+            print(&figures, json, shared::Figure::json);
+            match figures.iter().all(shared::Figure::is_met) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

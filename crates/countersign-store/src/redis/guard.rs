@@ -238,12 +238,15 @@ impl Guard {
         if Instant::now() < next { Look::NotNow } else { Look::Now }
     }
 
-    /// The next link, in turn.
+    /// The next link in turn that is up, or else the next.
     fn link(&self) -> (usize, &Link) {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        let index = next.checked_rem(self.links.len()).unwrap_or(0);
+        let next = next.checked_rem(self.links.len()).unwrap_or(0);
+        let links = || self.links.iter().enumerate();
+        let mut in_turn = links().skip(next).chain(links().take(next));
         #[expect(clippy::indexing_slicing, reason = "there is a link for every remainder")]
-        (index, &self.links[index])
+        let otherwise = (next, &self.links[next]);
+        in_turn.find(|(_, link)| link.is_up()).unwrap_or(otherwise)
     }
 
     /// One round trip; two where Redis does not know the script yet.

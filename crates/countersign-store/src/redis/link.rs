@@ -42,6 +42,10 @@ impl Link {
         Self { state: watch::Sender::new(State::Up(connected)) }
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        matches!(*self.state.borrow(), State::Up(_))
+    }
+
     /// The connection, if there is one now.
     pub(super) fn now(&self) -> Result<Connected, Failure> {
         match &*self.state.borrow() {

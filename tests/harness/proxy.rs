@@ -9,13 +9,15 @@ use tokio::{
 };
 
 /// Between a client and Redis, counts how often the client had to wait for an answer: a round trip each.
-pub(crate) struct CountingProxy {
+#[derive(Debug)]
+pub struct CountingProxy {
     port: u16,
     trips: Arc<AtomicU64>,
 }
 
 impl CountingProxy {
-    pub(crate) async fn start(to: u16) -> Self {
+    /// In front of the Redis at this port.
+    pub async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let trips = Arc::new(AtomicU64::new(0));
@@ -30,11 +32,13 @@ impl CountingProxy {
         Self { port, trips }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its URL.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn trips(&self) -> u64 {
+    /// How often there was one.
+    pub fn trips(&self) -> u64 {
         self.trips.load(Ordering::SeqCst)
     }
 }
