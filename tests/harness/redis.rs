@@ -49,15 +49,18 @@ impl RedisServer {
             arguments.push(file.display().to_string());
         }
         // Quick to notice what happens to replicas, so that tests are not slow.
-        let usual = match options.contains(&"--sentinel") {
-            true => "",
-            false => {
-                "--save --repl-diskless-sync-delay 0 --repl-ping-replica-period 1 --enable-debug-command yes"
-            }
-        };
-        arguments.extend(usual.split_whitespace().map(str::to_owned));
-        if let Some(save) = arguments.iter().position(|argument| argument == "--save") {
-            arguments.insert(save + 1, String::new());
+        const USUAL: [&str; 8] = [
+            "--save",
+            "",
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-ping-replica-period",
+            "1",
+            "--enable-debug-command",
+            "yes",
+        ];
+        if !options.contains(&"--sentinel") {
+            arguments.extend(USUAL.map(str::to_owned));
         }
         arguments.extend(options.iter().map(|&option| option.to_owned()));
         // Another process can take the port between here and there.
