@@ -209,8 +209,8 @@ impl<C: Ceiling> MemoryNonces<C> {
         Some(Snapshot { window, reached, saved_at: now, key, shards, tallies })
     }
 
-    /// The most memory that is used for nonces and the tallies of credentials, in bytes: some 22 to 25 a nonce. Default: 32 MiB,
-    /// more than a million nonces.
+    /// The most memory that is used for nonces and the tallies of credentials, in bytes: 22 to 25 a nonce, where there are
+    /// many. Default: 32 MiB, more than a million nonces.
     pub fn memory(self, bytes: usize) -> Self {
         self.record.budget().set_limit(bytes);
         self
