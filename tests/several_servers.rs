@@ -2,11 +2,7 @@
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "the numbers are the tests' own"
-)]
+#![expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 
 use std::{
     collections::HashSet,
