@@ -32,7 +32,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// What clients call both servers. A load balancer would be there.
 const NAME: &str = "shop.example";
 const SERVERS: NonZeroU32 = NonZeroU32::new(2).unwrap();
-const WRITES: NonZeroU32 = NonZeroU32::new(4).unwrap();
+/// What a key may write in a minute, at both together.
+const WRITES: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const READS: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
 #[tokio::main]
@@ -139,7 +140,7 @@ async fn show(
     let response = second.send(signed).await?;
     table.line("the same bytes again", second, response, "401 signature-replayed").await;
     table.line("a signed write", second, second.send(caller.write()?).await?, "201").await;
-    // Four a minute are allowed, and every signature that holds is charged.
+    // Two a minute are allowed. What was refused above was charged to nobody.
     let limited = "429 rate-limited";
     table.line("one more", first, first.send(caller.write()?).await?, limited).await;
     table.line("one more", second, second.send(caller.write()?).await?, limited).await;

@@ -49,16 +49,8 @@ impl RedisServer {
             arguments.push(file.display().to_string());
         }
         // Quick to notice what happens to replicas, so that tests are not slow.
-        const USUAL: [&str; 8] = [
-            "--save",
-            "",
-            "--repl-diskless-sync-delay",
-            "0",
-            "--repl-ping-replica-period",
-            "1",
-            "--enable-debug-command",
-            "yes",
-        ];
+        const USUAL: [&str; 6] =
+            ["--save", "", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
         if !options.contains(&"--sentinel") {
             arguments.extend(USUAL.map(str::to_owned));
         }

@@ -31,7 +31,8 @@
 //! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!
 //! A [`Gate`] is what a request passes whose caller is known: its budgets and the replay guard. Every [`NonceStore`] is one
-//! without limits, and [`Limited`] puts [`Limits`] in front of it.
+//! without limits, and [`Limited`] puts [`Limits`] in front of it. With the feature `redis`, `RedisNonces` and `RedisGate`
+//! are those of several servers.
 
 mod credential;
 mod error;

@@ -5,6 +5,7 @@ use countersign_store::{
     ClientAddress, CredentialId, Gate, Limits, NoClientAddress, Passage, Quota, Redis, RedisGate,
     StoreError, Verdict, Window, system_time,
 };
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -172,10 +173,18 @@ async fn without_redis_writes_are_refused_and_each_server_reads_its_share() {
     let gate = gate(at(&server), limits).await;
     assert!(passes(&gate, 1).await && reads(&gate, 1, "192.0.2.1").await);
     server.kill();
+    let recorder = DebuggingRecorder::new();
+    let counted = recorder.snapshotter();
+    let recording = metrics::set_default_local_recorder(&recorder);
     for read in [true, true, true, false, false] {
         assert!(signed(&gate, 1).await.is_err());
         assert_eq!(reads(&gate, 1, "192.0.2.1").await, read);
     }
+    drop(recording);
+    let counted = counted.snapshot().into_vec();
+    let fallbacks =
+        counted.iter().find(|(key, ..)| key.key().name() == "countersign_limits_fallback_total");
+    assert!(matches!(fallbacks.unwrap().3, DebugValue::Counter(5)), "{fallbacks:?}");
     server.restart();
     // It knows nothing of what was read, so that all six are there again.
     let mut read = 0;
@@ -185,6 +194,25 @@ async fn without_redis_writes_are_refused_and_each_server_reads_its_share() {
     }
     assert!(!reads(&gate, 1, "192.0.2.1").await);
     assert!(matches!(signed(&gate, 1).await.unwrap(), Passage::Claimed(Claim::TooOld { .. }, _)));
+}
+
+#[tokio::test]
+async fn the_rights_in_the_documentation_are_enough() {
+    let server = settled(&[]).await;
+    let documentation = include_str!("../../../../docs/operating.md");
+    let line = documentation.lines().find(|line| line.starts_with("ACL SETUSER shop ")).unwrap();
+    server.tell(&line.split(' ').collect::<Vec<_>>());
+    let redis = at(&server).credentials(Some("shop"), "password").look_every(Duration::ZERO);
+    let redis = redis.replicas(0, Duration::from_millis(1));
+    let limits = Limits::default().signed([at_once(2)]).unsigned([at_once(2)]);
+    let gate = gate(redis, limits).await;
+    for expected in [true, true, false] {
+        assert_eq!(passes(&gate, 1).await, expected);
+        assert_eq!(reads(&gate, 1, "192.0.2.1").await, expected);
+    }
+    server.tell(&["FLUSHALL"]);
+    let refused = signed(&gate, 2).await.unwrap();
+    assert!(matches!(refused, Passage::Claimed(Claim::TooOld { .. }, _)), "{refused:?}");
 }
 
 #[tokio::test]
