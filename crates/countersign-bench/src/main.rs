@@ -3,6 +3,7 @@
 //! ```console
 //! $ cargo run --release -p countersign-bench -- compare
 //! $ cargo run --release -p countersign-bench -- compare --json
+//! $ cargo run --release -p countersign-bench -- claims
 //! $ cargo run --release -p countersign-bench -- limits
 //! $ cargo run --release -p countersign-bench -- redis
 //! ```
@@ -14,6 +15,7 @@
 )]
 
 mod aws;
+mod claims;
 mod compare;
 mod hostile;
 mod httpsig;
@@ -64,41 +66,47 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         nonces: usize,
     },
+    /// Fills the replay guard of one process, and prints what a claim costs; exits with 1 if it is too much
+    Claims {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many nonces are live at a time
+        #[arg(long, default_value_t = 10_000_000)]
+        live: u64,
+    },
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let all_met = match Cli::parse().command {
         Command::Compare { json, rounds } => {
             let figures = compare::figures(rounds.max(1));
-            print(&figures, json, compare::Figure::json);
-            match figures.iter().all(compare::Figure::is_met) {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
-            }
+            print(&figures, json.then_some(compare::Figure::json));
+            figures.iter().all(compare::Figure::is_met)
+        }
+        Command::Claims { json, live } => {
+            let figures = claims::figures(live.max(1000));
+            print(&figures, json.then_some(claims::Figure::json));
+            figures.iter().all(claims::Figure::is_met)
         }
         Command::Limits { json, rounds } => {
-            print(&limits::rates(rounds.max(1)), json, limits::Rate::json);
-            ExitCode::SUCCESS
+            print(&limits::rates(rounds.max(1)), json.then_some(limits::Rate::json));
+            true
         }
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let figures = runtime.block_on(shared::figures(requests.max(1), nonces.max(1)));
-            print(&figures, json, shared::Figure::json);
-            match figures.iter().all(shared::Figure::is_met) {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
-            }
+            print(&figures, json.then_some(shared::Figure::json));
+            figures.iter().all(shared::Figure::is_met)
         }
-    }
+    };
+    if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One line each, or one list.
-fn print<T: Display>(figures: &[T], json: bool, to_json: fn(&T) -> serde_json::Value) {
-    if json {
-        println!("{}", figures.iter().map(to_json).collect::<serde_json::Value>());
-    } else {
-        for figure in figures {
-            println!("{figure}");
-        }
+fn print<F: Display>(figures: &[F], json: Option<fn(&F) -> serde_json::Value>) {
+    match json {
+        Some(json) => println!("{}", figures.iter().map(json).collect::<serde_json::Value>()),
+        None => figures.iter().for_each(|figure| println!("{figure}")),
     }
 }

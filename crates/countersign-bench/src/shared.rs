@@ -83,7 +83,7 @@ pub(crate) async fn figures(requests: usize, nonces: usize) -> Vec<Figure> {
     let memory = || {
         let started = system_time().minus(Duration::from_secs(3600));
         let nonces = MemoryNonces::volatile(Window::default(), started).unwrap();
-        nonces.capacity(10_000_000).share(10_000_000)
+        nonces.memory(512 << 20).share(10_000_000)
     };
 
     let mut figures = Vec::new();

@@ -7,7 +7,7 @@ use countersign::{
 };
 use countersign_store::{
     ClientAddress, Enforcement, Gate, KeyStore, Level, MemoryBudget, NoClientAddress, Passage,
-    Standing, Verdict, system_time,
+    Standing, SystemClock, Verdict,
 };
 use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
@@ -51,8 +51,9 @@ struct Nobody {
 }
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// A verifier for these origins, with [`Policy::default`] and the system's clock.
+    /// A verifier for these origins, with [`Policy::default`] and a [`SystemClock`].
     pub fn new(origins: Origins, keys: K, gate: G) -> Self {
+        let clock = SystemClock::default();
         let hmac = PrivateKey::hmac_sha256([0; 16], &[0; 32]).ok();
         let nobody = Nobody {
             ed25519: PrivateKey::ed25519(&[0; 32]).verifying_key(),
@@ -63,7 +64,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             keys,
             gate,
             policy: Arc::default(),
-            clock: Arc::new(system_time),
+            clock: Arc::new(move || clock.now()),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
             open_paths: Vec::new(),
@@ -79,7 +80,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Where the time comes from. Default: the system's clock.
+    /// Where the time comes from. Default: a [`SystemClock`].
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self

@@ -65,4 +65,4 @@ pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};
-pub use system_time::system_time;
+pub use system_time::{SystemClock, system_time};

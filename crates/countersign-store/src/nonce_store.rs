@@ -48,6 +48,11 @@ impl From<&Policy> for Window {
 }
 
 impl Window {
+    /// The oldest signature accepted.
+    pub(crate) const fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
     /// The difference of clocks allowed either way.
     pub(crate) const fn skew(&self) -> Duration {
         self.skew

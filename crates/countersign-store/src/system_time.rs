@@ -1,11 +1,210 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use countersign::Timestamp;
+
+/// How far the system's clock may be ahead of where it should be: more is a leap.
+const LEAP: Duration = Duration::from_secs(60);
+/// How long a leap has to be agreed with before it is followed.
+const AGREEMENT: Duration = Duration::from_secs(10);
+/// How far readings may be apart that agree: a clock that is slewed is not exact.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// The time of the system's clock.
 ///
 /// A clock before 1970 gives 0: every signature is then one from the future, and is refused.
 pub fn system_time() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
+    timestamp(since_epoch())
+}
+
+/// The system's clock, which is not followed at once when it leaps ahead.
+///
+/// A leap is being more than a minute ahead of the last reading and what has passed since by a clock that nobody sets. Until
+/// it has agreed with itself for 10 s, the time goes on from the last reading, and a warning is logged: a moment of a wrong
+/// time neither raises the replay ceiling far ahead nor makes a replay guard forget. Where the clock was wrong before and
+/// was set right, honest callers are refused for those 10 s. A clock that is set back is followed at once, since nothing is
+/// forgotten by that.
+#[derive(Debug, Default)]
+pub struct SystemClock(Mutex<Option<Course>>);
+
+impl SystemClock {
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        let mut course = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that nobody's later reading comes before.
+        let reading = Reading { system: since_epoch(), steady: Instant::now() };
+        let (next, seen) = match course.take() {
+            None => (Course { last: reading, leap: None }, Seen::Time),
+            Some(course) => course.follow(reading),
+        };
+        let time = next.time(reading.steady);
+        *course = Some(next);
+        drop(course);
+        match seen {
+            Seen::Time | Seen::LeapAgain => {}
+            Seen::Leap => tracing::warn!(
+                system = timestamp(reading.system).unix(),
+                time = timestamp(time).unix(),
+                "the system's clock has leapt ahead; it is not followed until it has agreed with itself for 10 s"
+            ),
+            Seen::Agreed => tracing::warn!(
+                system = timestamp(reading.system).unix(),
+                "the system's clock stays where it leapt to, and is followed"
+            ),
+        }
+        timestamp(time)
+    }
+}
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// Since 1970.
+    system: Duration,
+    steady: Instant,
+}
+
+/// Where the time has come from, and where the system's clock says that it is going.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    /// The last reading that was believed.
+    last: Reading,
+    /// The first of those that agree with each other and not with the course.
+    leap: Option<Reading>,
+}
+
+/// What a reading shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Nothing but the time.
+    Time,
+    Leap,
+    /// One that was seen before, and is still not old enough.
+    LeapAgain,
+    Agreed,
+}
+
+impl Course {
+    /// Takes a reading in.
+    fn follow(self, reading: Reading) -> (Self, Seen) {
+        let believed = Self { last: reading, leap: None };
+        if reading.system <= self.last.at(reading.steady).saturating_add(LEAP) {
+            return (believed, Seen::Time);
+        }
+        match self.leap {
+            Some(leap) if leap.at(reading.steady).abs_diff(reading.system) <= SLACK => {
+                match reading.steady.saturating_duration_since(leap.steady) >= AGREEMENT {
+                    true => (believed, Seen::Agreed),
+                    false => (self, Seen::LeapAgain),
+                }
+            }
+            _ => (Self { leap: Some(reading), ..self }, Seen::Leap),
+        }
+    }
+
+    /// The time, since 1970.
+    fn time(&self, steady: Instant) -> Duration {
+        self.last.at(steady)
+    }
+}
+
+impl Reading {
+    /// What the system's clock should say at a later moment.
+    fn at(&self, steady: Instant) -> Duration {
+        self.system.saturating_add(steady.saturating_duration_since(self.steady))
+    }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn timestamp(since_epoch: Duration) -> Timestamp {
+    Timestamp::from_unix(since_epoch.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_763_900_000;
+
+    #[test]
+    fn a_leap_is_followed_when_it_lasts_and_every_other_reading_at_once() {
+        type Readings = &'static [(u64, u64, u64, Seen)];
+        // Seconds that have passed, what the system's clock says, and what the time is and was seen.
+        let courses: [(&str, Readings); 7] = [
+            (
+                "steady",
+                &[(1, NOW + 1, NOW + 1, Seen::Time), (3600, NOW + 3600, NOW + 3600, Seen::Time)],
+            ),
+            (
+                "corrected",
+                &[(1, NOW + 61, NOW + 61, Seen::Time), (2, NOW + 122, NOW + 122, Seen::Time)],
+            ),
+            (
+                "set back",
+                &[(1, NOW - 5000, NOW - 5000, Seen::Time), (2, NOW - 4999, NOW - 4999, Seen::Time)],
+            ),
+            (
+                "a moment",
+                &[
+                    (1, NOW + 1_000_000, NOW + 1, Seen::Leap),
+                    (2, NOW + 1_000_001, NOW + 2, Seen::LeapAgain),
+                    (3, NOW + 3, NOW + 3, Seen::Time),
+                    (30, NOW + 1_000_030, NOW + 30, Seen::Leap),
+                ],
+            ),
+            (
+                "for good",
+                &[
+                    (1, NOW + 62, NOW + 1, Seen::Leap),
+                    (10, NOW + 71, NOW + 10, Seen::LeapAgain),
+                    (11, NOW + 72, NOW + 72, Seen::Agreed),
+                    (12, NOW + 73, NOW + 73, Seen::Time),
+                ],
+            ),
+            (
+                "never the same",
+                &[
+                    (1, NOW + 1000, NOW + 1, Seen::Leap),
+                    (12, NOW + 2000, NOW + 12, Seen::Leap),
+                    (24, NOW + 3000, NOW + 24, Seen::Leap),
+                    (35, NOW + 3014, NOW + 35, Seen::Leap),
+                    (45, NOW + 3026, NOW + 3026, Seen::Agreed),
+                ],
+            ),
+            (
+                "asked seldom",
+                &[
+                    (3600, NOW + 9000, NOW + 3600, Seen::Leap),
+                    (7200, NOW + 12_600, NOW + 12_600, Seen::Agreed),
+                ],
+            ),
+        ];
+        for (name, readings) in courses {
+            let start = Instant::now();
+            let first = Reading { system: Duration::from_secs(NOW), steady: start };
+            let mut course = Course { last: first, leap: None };
+            for &(passed, system, time, seen) in readings {
+                let steady = start + Duration::from_secs(passed);
+                let reading = Reading { system: Duration::from_secs(system), steady };
+                let followed;
+                (course, followed) = course.follow(reading);
+                let is = (course.time(steady).as_secs(), followed);
+                assert_eq!(is, (time, seen), "{name}, after {passed} s");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_leap_it_says_what_the_system_says() {
+        let clock = SystemClock::default();
+        for _ in 0..3 {
+            let (before, now, after) = (system_time(), clock.now(), system_time());
+            assert!(before <= now && now <= after, "{before} {now} {after}");
+        }
+    }
 }

@@ -1,76 +1,74 @@
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fmt,
-    hash::{BuildHasherDefault, Hasher},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+mod budget;
+mod fingerprint;
+mod log;
+#[cfg(test)]
+#[cfg(countersign_loom)]
+mod race;
+mod reach;
+mod record;
+mod set;
+mod shard;
+#[cfg(test)]
+mod simulation;
+mod snapshot;
+mod sync;
+mod tally;
+mod width;
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use countersign::{Claim, NonceUse, Timestamp};
-use siphasher::sip128::{Hasher128, SipHasher24};
 
+use self::{
+    budget::Budget,
+    fingerprint::FingerprintKey,
+    reach::{Reach, farthest, unaccepted},
+    record::{MEMORY, Record, Unable},
+    snapshot::Snapshot,
+};
 use crate::{Ceiling, NonceStore, Owner, StoreError, Window};
-
-const SHARDS: usize = 64;
-const SHARD_BITS: i64 = 63;
-/// Width of a bucket, in seconds of `created`. Buckets are forgotten whole.
-const BUCKET: u64 = 8;
-/// How far ahead the ceiling is written, so that there is one write every few seconds and not one a request.
-const LEAD: Duration = Duration::from_secs(5);
 
 /// The replay guard of one process.
 ///
 /// Of all claims of one nonce at most one is fresh, whatever the clocks do: a claim older than the low-water mark is
-/// refused, the mark is raised before anything is forgotten, and it never falls. Nothing live is ever forgotten; when
-/// there is no room left, claims are refused.
+/// refused, the mark is raised before anything is forgotten, and it never falls. When the memory that it may use is full,
+/// it forgets the oldest part first, and refuses what is older; what honest clocks sign now is forgotten for nobody, and
+/// claims are refused instead.
 ///
 /// It guards one process. Several servers that answer for one origin need a store that they share.
+///
+/// A server that is stopped and started keeps its memory by [`stop`](Self::stop) and [`resume`](Self::resume):
+///
+/// ```
+/// # async fn run(ceiling: impl countersign_store::Ceiling + Clone, folder: &std::path::Path)
+/// # -> Result<(), countersign_store::StoreError> {
+/// use countersign_store::{MemoryNonces, Window, system_time};
+///
+/// let file = folder.join("nonces");
+/// let nonces = MemoryNonces::resume(Window::default(), ceiling, &file, system_time()).await?;
+/// // … until the server is told to stop, and has answered what it was asked …
+/// nonces.stop(&file, system_time()).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct MemoryNonces<C = Volatile> {
-    window: Window,
-    shards: Box<[Mutex<Shard>]>,
-    live: AtomicUsize,
-    capacity: usize,
-    share: usize,
-    fingerprint_keys: (u64, u64),
-    /// What no claim above may be answered before it is raised, in seconds; a copy of what is in `ceiling`.
-    reached: AtomicU64,
-    /// Held while the ceiling is raised; in it, why that failed the last time.
-    raising: tokio::sync::Mutex<Option<Arc<StoreError>>>,
-    /// How often raising failed.
-    failures: AtomicUsize,
-    owner: Owner,
-    ceiling: C,
+    record: Record,
+    reach: Reach<C>,
 }
 
 /// No ceiling outlives the process, so that a start refuses whatever an earlier process may have accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Volatile;
 
+/// There is nothing to take over, and nothing that could be raised: a guard that needs either is not volatile.
 impl Ceiling for Volatile {
     async fn take_over(&self, _: Owner) -> Result<Option<Timestamp>, StoreError> {
-        Ok(None)
+        Err(StoreError::new("there is no durable ceiling"))
     }
 
     async fn raise(&self, _: Owner, _: Timestamp) -> Result<(), StoreError> {
-        Ok(())
+        Err(StoreError::new("there is no durable ceiling"))
     }
-}
-
-#[derive(Default)]
-struct Shard {
-    /// Claims before this second are refused. It never falls.
-    low_water: u64,
-    /// By `created / BUCKET`, so that no two times share a bucket by accident.
-    buckets: BTreeMap<u64, Bucket>,
-}
-
-#[derive(Default)]
-struct Bucket {
-    fingerprints: HashSet<u128, BuildHasherDefault<Fold>>,
-    by_credential: HashMap<i64, usize>,
 }
 
 impl MemoryNonces<Volatile> {
@@ -82,7 +80,9 @@ impl MemoryNonces<Volatile> {
     /// [`StoreError`] if the system has no randomness.
     pub fn volatile(window: Window, now: Timestamp) -> Result<Self, StoreError> {
         let low_water = unaccepted(window, now);
-        Self::starting(window, low_water, Timestamp::MAX, Owner::random()?, Volatile)
+        let reach = Reach::new(window, Owner::random()?, Volatile, Timestamp::MAX);
+        let key = FingerprintKey::random()?;
+        Ok(Self { record: Record::empty(window, low_water, key), reach })
     }
 }
 
@@ -99,250 +99,177 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// [`StoreError`] if the ceiling cannot be taken over, or the system has no randomness.
     pub async fn durable(window: Window, ceiling: C, now: Timestamp) -> Result<Self, StoreError> {
         let owner = Owner::random()?;
-        let Some(reached) = ceiling.take_over(owner).await? else {
+        let found = ceiling.take_over(owner).await?;
+        let key = FingerprintKey::random()?;
+        Ok(Self::after_a_crash(window, ceiling, owner, found, key, now))
+    }
+
+    /// A guard that goes on where one [stopped](Self::stop): it remembers what that one did, so that no honest request is
+    /// refused because of the restart.
+    ///
+    /// The file is taken away, and is good once. Without it, or with one that is damaged, of another window, older than
+    /// the time for which a signature can be accepted, or not the last word on this ceiling, this is
+    /// [`durable`](Self::durable). A file that no guard saved is left alone.
+    ///
+    /// It reads the file on the thread that calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the ceiling cannot be taken over or raised, or the system has no randomness.
+    pub async fn resume(
+        window: Window,
+        ceiling: C,
+        file: &Path,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let owner = Owner::random()?;
+        let found = ceiling.take_over(owner).await?;
+        let budget = Budget::new(MEMORY);
+        let snapshot = Snapshot::take(file, owner, window, &budget).unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, file = %file.display(), "what a replay guard saved cannot be read");
+            None
+        });
+        match snapshot.filter(|snapshot| snapshot.is_current(found, now)) {
+            Some(snapshot) => Self::after_a_stop(snapshot, ceiling, owner, budget, now).await,
+            None => {
+                let key = FingerprintKey::random()?;
+                Ok(Self::after_a_crash(window, ceiling, owner, found, key, now))
+            }
+        }
+    }
+
+    /// A guard that remembers all that was accepted.
+    async fn after_a_stop(
+        snapshot: Snapshot,
+        ceiling: C,
+        owner: Owner,
+        budget: Arc<Budget>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let Snapshot { window, reached, key, shards, tallies, .. } = snapshot;
+        // A copy of it, wherever it may be, does not fit this ceiling any more.
+        let raised = reached.plus(Duration::from_secs(1)).max(farthest(window, now));
+        ceiling.raise(owner, raised).await?;
+        Ok(Self {
+            record: Record::of(window, key, shards, tallies, budget),
+            reach: Reach::new(window, owner, ceiling, raised),
+        })
+    }
+
+    /// A guard that knows nothing but the ceiling it found.
+    fn after_a_crash(
+        window: Window,
+        ceiling: C,
+        owner: Owner,
+        found: Option<Timestamp>,
+        key: FingerprintKey,
+        now: Timestamp,
+    ) -> Self {
+        let Some(reached) = found else {
             let zero = Timestamp::from_unix(0);
-            return Self::starting(window, zero, zero, owner, ceiling);
+            let reach = Reach::new(window, owner, ceiling, zero);
+            return Self { record: Record::empty(window, zero, key), reach };
         };
         let low_water = reached.plus(Duration::from_secs(1)).max(unaccepted(window, now));
-        if reached > now.plus(window.skew()).plus(LEAD) {
+        if reached > farthest(window, now) {
             tracing::error!(
                 until = low_water.unix(),
                 "the clock was ahead of what it says now: signed calls are refused until it says `until`, in seconds \
                  since 1970; docs/design.md has what to do, under \"Restarts are exact\""
             );
         }
-        Self::starting(window, low_water, reached, owner, ceiling)
+        let reach = Reach::new(window, owner, ceiling, reached);
+        Self { record: Record::empty(window, low_water, key), reach }
     }
 
-    fn starting(
-        window: Window,
-        low_water: Timestamp,
-        reached: Timestamp,
-        owner: Owner,
-        ceiling: C,
-    ) -> Result<Self, StoreError> {
-        let random = || {
-            getrandom::u64()
-                .map_err(|error| StoreError::because("the system has no randomness", error))
-        };
-        let low_water = low_water.unix();
-        let shard = || Mutex::new(Shard { low_water, buckets: BTreeMap::new() });
-        Ok(Self {
-            window,
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            live: AtomicUsize::new(0),
-            capacity: 1_000_000,
-            share: 100_000,
-            fingerprint_keys: (random()?, random()?),
-            reached: AtomicU64::new(reached.unix()),
-            raising: tokio::sync::Mutex::new(None),
-            failures: AtomicUsize::new(0),
-            owner,
-            ceiling,
-        })
-    }
-
-    /// The most nonces that are remembered at a time, at some 40 bytes each. Default: 1,000,000.
-    pub fn capacity(mut self, nonces: usize) -> Self {
-        self.capacity = nonces;
-        self
-    }
-
-    /// The most of them that one credential may have, so that none uses up the others' room. Default: 100,000, some
-    /// 1,100 requests a second without a pause.
-    pub fn share(mut self, nonces: usize) -> Self {
-        self.share = nonces;
-        self
-    }
-
-    fn fingerprint(&self, used: &NonceUse) -> u128 {
-        let (key0, key1) = self.fingerprint_keys;
-        let mut hasher = SipHasher24::new_with_keys(key0, key1);
-        // Fixed lengths first, then the one that varies: two different uses never write the same bytes.
-        hasher.write(&used.credential().to_be_bytes());
-        hasher.write(&used.created().unix().to_be_bytes());
-        hasher.write(used.nonce().as_str().as_bytes());
-        hasher.finish128().as_u128()
-    }
-
-    /// Makes sure that the ceiling is durably at or above `created` before anything is accepted there.
-    async fn reach(&self, created: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-        if created.unix() <= self.reached.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let ceiling = now.plus(self.window.skew()).plus(LEAD);
-        if created > ceiling {
-            return Err(StoreError::new("the claim is for a time that is still to come"));
-        }
-        let failures = self.failures.load(Ordering::Acquire);
-        let mut failure = self.raising.lock().await;
-        if created.unix() <= self.reached.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        // Whoever waited for an attempt shares its outcome: one that fails slowly is not made again by each of them.
-        if self.failures.load(Ordering::Acquire) == failures {
-            match self.ceiling.raise(self.owner, ceiling).await {
-                Ok(()) => {
-                    self.reached.store(ceiling.unix(), Ordering::Release);
-                    return Ok(());
-                }
-                Err(error) => {
-                    *failure = Some(Arc::new(error));
-                    self.failures.fetch_add(1, Ordering::AcqRel);
-                }
-            }
-        }
-        let not_raised = "the replay ceiling cannot be raised";
-        Err(match &*failure {
-            Some(failure) => StoreError::because(not_raised, Arc::clone(failure)),
-            None => StoreError::new(not_raised),
-        })
-    }
-
-    fn insert(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
-        let created = used.created().unix();
-        let fingerprint = self.fingerprint(used);
-        // By credential, so that what one has is counted in one place.
-        let shard = usize::try_from(used.credential() & SHARD_BITS)
-            .ok()
-            .and_then(|shard| self.shards.get(shard));
-        let shard = shard.ok_or(StoreError::new("the replay guard has no such shard"))?;
-        // Checking, inserting and forgetting under one lock leaves no room between them for another's.
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        self.live.fetch_sub(shard.forget_before(self.oldest_live(now)), Ordering::AcqRel);
-        if created < shard.low_water {
-            let fresh_from = Timestamp::from_unix(shard.low_water);
-            let retry_after = fresh_from.since(now).unwrap_or(Duration::from_secs(1));
-            return Ok(Claim::TooOld { retry_after });
-        }
-        let bucket = shard.buckets.get(&(created / BUCKET));
-        if bucket.is_some_and(|bucket| bucket.fingerprints.contains(&fingerprint)) {
-            return Ok(Claim::Replayed);
-        }
-        let used_up = |bucket: &Bucket| bucket.by_credential.get(&used.credential()).copied();
-        // Not what lies ahead: that is from before the clock was set back, and can take long to be forgotten.
-        let last = now.plus(self.window.skew()).unix() / BUCKET;
-        let counted = || shard.buckets.range(..=last);
-        let own: usize = counted().filter_map(|(_, bucket)| used_up(bucket)).sum();
-        if own >= self.share {
-            let first = counted().find(|(_, bucket)| used_up(bucket).is_some());
-            let first = first.map_or(created, |(at, _)| at.saturating_mul(BUCKET));
-            let forgotten = Timestamp::from_unix(first.saturating_add(BUCKET));
-            let forgotten = forgotten.plus(self.window.lifetime());
-            let retry_after = forgotten.since(now).unwrap_or(Duration::from_secs(1));
-            return Ok(Claim::ShareUsedUp { retry_after });
-        }
-        let room = |live: usize| live.checked_add(1).filter(|&live| live <= self.capacity);
-        if self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_err() {
-            return Err(StoreError::new("the replay guard is full"));
-        }
-        let bucket = shard.buckets.entry(created / BUCKET).or_default();
-        bucket.fingerprints.insert(fingerprint);
-        let count = bucket.by_credential.entry(used.credential()).or_default();
-        *count = count.saturating_add(1);
-        Ok(Claim::Fresh)
-    }
-
-    /// The first second whose signatures can still be accepted.
-    fn oldest_live(&self, now: Timestamp) -> u64 {
-        now.minus(self.window.lifetime()).unix()
-    }
-
-    /// Forgets what can no longer be accepted, in every shard.
-    fn forget(&self, now: Timestamp) {
-        let oldest = self.oldest_live(now);
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            self.live.fetch_sub(shard.forget_before(oldest), Ordering::AcqRel);
-        }
-    }
-}
-
-impl Shard {
-    /// Drops the buckets that lie wholly before `oldest`, and answers how many nonces they had.
+    /// Ends the guard, and saves what it remembers for [`resume`](Self::resume). From here on every claim is refused, so
+    /// let the server first answer what it was asked.
     ///
-    /// The mark is raised first, and only to the end of what is dropped: a clock that jumps ahead and back refuses no
-    /// more than it made the guard forget.
-    fn forget_before(&mut self, oldest: u64) -> usize {
-        let mut forgotten = 0usize;
-        while let Some(first) = self.buckets.first_entry() {
-            let end = first.key().saturating_add(1).saturating_mul(BUCKET);
-            if end > oldest {
-                break;
-            }
-            self.low_water = self.low_water.max(end);
-            forgotten = forgotten.saturating_add(first.remove().fingerprints.len());
-        }
-        forgotten
+    /// The file is written beside its place and put there in one step, with mode 0600: some 16 bytes a nonce, on the thread
+    /// that calls this. A file that no guard saved is not overwritten.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file cannot be written, or the guard has ended before. It has ended all the same, and the next
+    /// start is one after a crash.
+    pub async fn stop(&self, file: &Path, now: Timestamp) -> Result<(), StoreError> {
+        let snapshot = self.end(now).await.ok_or(Unable::Ended)?;
+        snapshot.write(file, self.reach.owner()).map_err(|error| {
+            StoreError::because("what the replay guard remembers cannot be saved", error)
+        })
     }
-}
 
-/// The first second of which nothing can have been accepted by now, if this clock is right.
-fn unaccepted(window: Window, now: Timestamp) -> Timestamp {
-    now.plus(window.skew()).plus(Duration::from_secs(1))
+    /// Ends the guard, and takes away what it remembers. `None` if it has ended before.
+    async fn end(&self, now: Timestamp) -> Option<Snapshot> {
+        // Once it is not raised any more, the ceiling is as high as it is going to be.
+        let reached = self.reach.end().await?;
+        let (window, key) = (self.record.window(), self.record.key().clone());
+        let (shards, tallies) = self.record.close();
+        Some(Snapshot { window, reached, saved_at: now, key, shards, tallies })
+    }
+
+    /// The most memory that is used for nonces and the tallies of credentials, in bytes: some 22 to 25 a nonce. Default: 32 MiB,
+    /// more than a million nonces.
+    pub fn memory(self, bytes: usize) -> Self {
+        self.record.budget().set_limit(bytes);
+        self
+    }
+
+    /// The most nonces that one credential may have accepted in a window, so that none uses up the others' room. Default:
+    /// 100,000, some 1,000 requests a second without a pause.
+    pub fn share(mut self, nonces: usize) -> Self {
+        self.record.set_share(nonces);
+        self
+    }
+
+    /// How much of its memory is used now, in bytes.
+    pub fn used_memory(&self) -> usize {
+        self.record.budget().used()
+    }
+
+    /// How many nonces are remembered now, also those that have expired and are not forgotten yet.
+    pub fn remembered(&self) -> usize {
+        self.record.len()
+    }
 }
 
 impl<C: Ceiling> NonceStore for MemoryNonces<C> {
     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
-        self.reach(used.created(), now).await?;
-        match self.insert(used, now) {
-            // Other shards may hold what has long expired, if nobody came there since.
-            Err(_) if self.live.load(Ordering::Acquire) >= self.capacity => {
-                self.forget(now);
-                self.insert(used, now)
-            }
-            answer => answer,
-        }
+        self.reach.ensure(used.created(), now).await?;
+        Ok(self.record.claim(used, now)?)
     }
 }
 
 impl<C> fmt::Debug for MemoryNonces<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryNonces")
-            .field("window", &self.window)
-            .field("live", &self.live)
-            .field("capacity", &self.capacity)
+            .field("window", &self.record.window())
+            .field("budget", self.record.budget())
+            .field("share", &self.record.share())
             .finish_non_exhaustive()
-    }
-}
-
-/// A fingerprint is random to whoever does not know its key, so that it needs no second hashing.
-#[derive(Default)]
-struct Fold(u64);
-
-impl Hasher for Fold {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            for (to, from) in word.iter_mut().zip(chunk) {
-                *to = *from;
-            }
-            self.0 ^= u64::from_le_bytes(word);
-        }
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod tests {
-    use std::{collections::HashSet, sync::atomic::AtomicBool};
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
 
     use countersign::Nonce;
-    use proptest::prelude::*;
 
     use super::*;
 
-    const NOW: u64 = 1_763_900_000;
+    pub(super) const NOW: u64 = 1_763_900_000;
 
-    fn at(seconds: u64) -> Timestamp {
+    pub(super) fn at(seconds: u64) -> Timestamp {
         Timestamp::from_unix(seconds)
     }
 
-    fn used(credential: i64, created: u64, nonce: u64) -> NonceUse {
+    pub(super) fn used(credential: i64, created: u64, nonce: u64) -> NonceUse {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&nonce.to_be_bytes());
         NonceUse::new(credential, at(created), Nonce::from_random(bytes))
@@ -350,10 +277,10 @@ mod tests {
 
     /// A ceiling in memory that outlives guards, and can be made to wait and to fail.
     #[derive(Debug, Default)]
-    struct TestCeiling {
-        ceiling: Mutex<(Option<Owner>, Option<Timestamp>)>,
+    pub(super) struct TestCeiling {
+        pub(super) ceiling: Mutex<(Option<Owner>, Option<Timestamp>)>,
         attempts: AtomicUsize,
-        fails: AtomicBool,
+        pub(super) fails: AtomicBool,
         /// Attempts wait until this is free.
         gate: tokio::sync::Mutex<()>,
     }
@@ -593,8 +520,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_credential_cannot_use_up_the_room_of_another() {
-        let guard = durable(&Arc::default()).await.share(100).capacity(1000);
-        for nonce in 0..100 {
+        let guard = durable(&Arc::default()).await.share(100);
+        for nonce in 0..100u64 {
             assert_eq!(guard.claim(&used(1, NOW, nonce), at(NOW)).await.unwrap(), Claim::Fresh);
         }
         let refused = guard.claim(&used(1, NOW, 100), at(NOW)).await.unwrap();
@@ -626,23 +553,103 @@ mod tests {
         assert_eq!(again, Claim::Replayed);
     }
 
+    /// Claims so many nonces, and answers how many were fresh; the others find no room.
+    async fn fill(
+        guard: &MemoryNonces<Arc<TestCeiling>>,
+        created: u64,
+        now: u64,
+        nonces: u64,
+    ) -> u64 {
+        let mut fresh = 0;
+        for nonce in 0..nonces {
+            match guard.claim(&used(1 + nonce.cast_signed() % 4, created, nonce), at(now)).await {
+                Ok(Claim::Fresh) => fresh += 1,
+                Err(error) => assert_eq!(error.to_string(), "the replay guard is full"),
+                Ok(claim) => panic!("{claim:?}"),
+            }
+        }
+        fresh
+    }
+
     #[tokio::test]
-    async fn a_full_guard_refuses_and_forgets_nothing() {
-        let guard = durable(&Arc::default()).await.capacity(10);
-        for credential in 0..10 {
-            assert_eq!(
-                guard.claim(&used(credential, NOW, 1), at(NOW)).await.unwrap(),
-                Claim::Fresh
-            );
+    async fn a_full_guard_forgets_the_oldest_and_then_refuses() {
+        let memory = 1 << 18;
+        let guard = durable(&Arc::default()).await.memory(memory);
+        // Whoever signs now is served, at the price of what is older.
+        for created in NOW - 40..NOW - 18 {
+            assert_eq!(fill(&guard, created, NOW, 1000).await, 1000);
+            assert!(guard.used_memory() <= memory);
         }
-        assert!(guard.claim(&used(11, NOW, 1), at(NOW)).await.is_err());
-        for credential in 0..10 {
-            let claim = guard.claim(&used(credential, NOW, 1), at(NOW)).await.unwrap();
-            assert_eq!(claim, Claim::Replayed);
+        for nonce in 0..1000i64 {
+            let credential = 1 + nonce % 4;
+            let nonce = nonce.cast_unsigned();
+            let first = guard.claim(&used(credential, NOW - 40, nonce), at(NOW)).await.unwrap();
+            assert!(matches!(first, Claim::TooOld { .. }), "{first:?}");
+            let last = guard.claim(&used(credential, NOW - 19, nonce), at(NOW)).await.unwrap();
+            assert_eq!(last, Claim::Replayed);
         }
+
+        // What is not older than the skew and 8 s is forgotten for nobody.
+        let fresh = fill(&guard, NOW - 18, NOW, 20_000).await;
+        assert!((8000..13_000).contains(&fresh), "{fresh}");
+        assert!(fill(&guard, NOW, NOW, 4000).await < 400);
+        assert_eq!(guard.claim(&used(1, NOW - 18, 0), at(NOW)).await.unwrap(), Claim::Replayed);
+        assert!(guard.used_memory() <= memory);
         // Room comes back when what is there can no longer be accepted, wherever it is.
         let later = NOW + 200;
-        assert_eq!(guard.claim(&used(11, later, 1), at(later)).await.unwrap(), Claim::Fresh);
+        assert_eq!(guard.claim(&used(1, later, 1), at(later)).await.unwrap(), Claim::Fresh);
+    }
+
+    #[tokio::test]
+    async fn what_one_has_had_accepted_is_counted_also_when_it_was_forgotten_early() {
+        let guard = durable(&Arc::default()).await.memory(16 << 10).share(500);
+        let mut fresh = 0;
+        for nonce in 0..1000 {
+            for created in [NOW - 60 + nonce % 60, NOW] {
+                let claim = guard.claim(&used(1, created, nonce), at(NOW)).await;
+                fresh += u64::from(matches!(claim, Ok(Claim::Fresh)));
+            }
+        }
+        assert!(guard.remembered() < 500, "it is full: {}", guard.remembered());
+        assert!(fresh <= 500, "{fresh}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_accepted_that_could_not_be_counted() {
+        let memory = 16 * 400;
+        let guard = durable(&Arc::default()).await.memory(memory).share(1);
+        let mut accepted = Vec::new();
+        for credential in 0..200 {
+            match guard.claim(&used(credential, NOW, 1), at(NOW)).await {
+                Ok(Claim::Fresh) => accepted.push(credential),
+                Err(error) => assert_eq!(error.to_string(), "the replay guard is full"),
+                Ok(claim) => panic!("{claim:?}"),
+            }
+            assert!(guard.used_memory() <= memory);
+        }
+        assert!((1..100).contains(&accepted.len()), "{accepted:?}");
+        assert_eq!(guard.remembered(), accepted.len());
+        for credential in accepted {
+            let refused = guard.claim(&used(credential, NOW, 2), at(NOW)).await.unwrap();
+            assert!(matches!(refused, Claim::ShareUsedUp { .. }), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_million_nonces_fit_by_default_and_few_take_little() {
+        let guard = durable(&Arc::default()).await;
+        for second in 0..81 {
+            assert_eq!(fill(&guard, NOW + second, NOW + second, 1).await, 1);
+        }
+        assert!(guard.used_memory() < 50_000, "{}", guard.used_memory());
+        let guard = durable(&Arc::default()).await.share(1_000_000);
+        for second in 0..81 {
+            assert_eq!(fill(&guard, NOW + second, NOW + second, 12_346).await, 12_346);
+        }
+        assert_eq!(guard.remembered(), 81 * 12_346);
+        // From the first to the last.
+        let first = guard.claim(&used(1, NOW, 0), at(NOW + 80)).await.unwrap();
+        assert_eq!(first, Claim::Replayed);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -663,60 +670,6 @@ mod tests {
                 }
             }
             assert_eq!(fresh, 1, "round {round}");
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        /// By one of the guards that were started, of which all but the last should have ended.
-        Claim {
-            guard: usize,
-            credential: i64,
-            ago: i64,
-            nonce: u64,
-        },
-        Clock(i64),
-        Start,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            20 => (0usize..3, 0i64..3, -12i64..90, 0u64..4).prop_map(
-                |(guard, credential, ago, nonce)| Step::Claim { guard, credential, ago, nonce }
-            ),
-            5 => (-40i64..60).prop_map(Step::Clock),
-            1 => (-5000i64..5000).prop_map(Step::Clock),
-            1 => Just(Step::Start),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_fresh_twice_whatever_the_clock_and_the_processes_do(
-            steps in proptest::collection::vec(step(), 1..300),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let ceiling = Arc::default();
-                let start = async |now| durable_at(&ceiling, now).await.capacity(20).share(9);
-                let mut guards = vec![start(NOW).await];
-                let mut now = NOW;
-                let mut accepted = HashSet::new();
-                for step in steps {
-                    match step {
-                        Step::Claim { guard, credential, ago, nonce } => {
-                            let guard = guards.iter().rev().nth(guard % guards.len()).unwrap();
-                            let created = now.checked_add_signed(-ago).unwrap();
-                            let used = used(credential, created, nonce);
-                            if let Ok(Claim::Fresh) = guard.claim(&used, at(now)).await {
-                                assert!(accepted.insert(used), "{used:?} twice");
-                            }
-                        }
-                        Step::Clock(by) => now = now.saturating_add_signed(by),
-                        Step::Start => guards.push(start(now).await),
-                    }
-                }
-            });
         }
     }
 }

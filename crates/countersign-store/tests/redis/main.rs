@@ -1,8 +1,7 @@
 //! The guard and the limits that servers share, on real Redis processes.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::indexing_slicing, reason = "the numbers are the tests' own")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod fixture;
 mod gate;
