@@ -340,7 +340,7 @@ async fn clocks_that_disagree_accept_nothing() {
         let connected = RedisNonces::connect(at(&server), Window::default(), now).await;
         fails(connected, "its clock says");
     }
-    for off in [-3, 0, 3] {
+    for off in [-2, 0, 2] {
         assert_eq!(at_clock(off).await.unwrap(), Claim::Fresh, "{off}");
     }
     // Nor is what lies beyond the window of this guard, whatever the policy of its server says.
@@ -477,7 +477,7 @@ async fn a_redis_that_does_not_answer_in_time_is_an_error() {
     server.signal("CONT");
     wait_until_it_answers(&one).await;
     // It was done: nobody gets it now.
-    assert_ne!(claim(&one, &used).await.unwrap(), Claim::Fresh);
+    assert_eq!(claim(&guard(at(&server)).await, &used).await.unwrap(), Claim::Replayed);
 }
 
 #[tokio::test]
