@@ -8,6 +8,7 @@
 )]
 
 mod counted;
+mod order_log;
 #[cfg(unix)]
 mod postgres;
 mod proxy;
@@ -16,6 +17,7 @@ mod redis;
 mod service;
 
 pub use counted::Counted;
+pub use order_log::{order_log, order_verifier};
 #[cfg(unix)]
 pub use postgres::Postgres;
 pub use proxy::CountingProxy;

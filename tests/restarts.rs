@@ -1,0 +1,181 @@
+//! A server that is killed and stopped again and again, and everything that it was sent, sent again.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use countersign::Timestamp;
+use harness::{NOW, Raw, key};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+/// What a start after a crash refuses at most: the skew, 5 s for which the ceiling is ahead, and one more.
+const REFUSED: u64 = 16;
+
+struct Desk {
+    folder: tempfile::TempDir,
+    now: u64,
+    captured: Vec<Vec<u8>>,
+    answered: usize,
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = Self { folder, now: NOW.unix(), captured: Vec::new(), answered: 0 };
+        desk.pass(0);
+        desk
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, seconds: u64) {
+        self.now += seconds;
+        let (new, clock) = (self.folder.path().join("new"), self.folder.path().join("clock"));
+        fs::write(&new, self.now.to_string()).unwrap();
+        fs::rename(new, clock).unwrap();
+    }
+
+    fn start(&self) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lone_service"))
+            .arg(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Process { child, address: line.trim().parse().unwrap() }
+    }
+
+    /// An order that is new.
+    fn order(&mut self) -> Vec<u8> {
+        let order = format!("order {}", self.captured.len());
+        let request = Raw::order().body(order.as_bytes()).set("Content-Type", "text/plain");
+        let bytes = request.signed_by(key(1), Timestamp::from_unix(self.now)).bytes();
+        self.captured.push(bytes.clone());
+        bytes
+    }
+
+    /// Sends orders at once, and kills the server when some of them have been answered.
+    async fn kill_under_load(&mut self, mut process: Process) {
+        let mut load = JoinSet::new();
+        for _ in 0..100 {
+            let (bytes, address) = (self.order(), process.address);
+            load.spawn(async move { send(address, &bytes).await });
+        }
+        for _ in 0..30 {
+            self.count(load.join_next().await.unwrap().unwrap());
+        }
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+        while let Some(status) = load.join_next().await {
+            self.count(status.unwrap());
+        }
+    }
+
+    fn count(&mut self, status: Option<u16>) {
+        self.answered += usize::from(status == Some(201));
+    }
+
+    /// An attacker has seen everything that was ever sent.
+    async fn repeat_everything(&self, process: &Process) {
+        for bytes in &self.captured {
+            assert_eq!(send(process.address, bytes).await, Some(401));
+        }
+    }
+
+    fn handled(&self) -> usize {
+        let handled = fs::read_to_string(self.folder.path().join("handled")).unwrap();
+        let handled: Vec<_> = handled.lines().collect();
+        let different: HashSet<_> = handled.iter().collect();
+        assert_eq!(different.len(), handled.len(), "something was handled twice");
+        handled.len()
+    }
+}
+
+impl Process {
+    /// Stops it as an operator does, and waits until it has saved what it remembers.
+    fn stop(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The status, or nothing if the server ends before it answers.
+async fn send(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(bytes).await.ok()?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.ok()?;
+    std::str::from_utf8(&head).unwrap().strip_prefix("HTTP/1.1 ")?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_a_server_again_and_again_under_load_handles_nothing_twice() {
+    let mut desk = Desk::new();
+    for round in 0..8 {
+        let process = desk.start();
+        desk.repeat_everything(&process).await;
+        if round > 0 {
+            // What is signed now may have been accepted before.
+            let order = desk.order();
+            assert_eq!(send(process.address, &order).await, Some(401));
+            desk.pass(REFUSED);
+            desk.repeat_everything(&process).await;
+        }
+        desk.kill_under_load(process).await;
+    }
+    assert!(desk.answered <= desk.handled() && desk.handled() <= desk.captured.len());
+    assert!(desk.answered >= 8 * 30, "{}", desk.answered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_stopped_refuses_nobody_when_it_starts_again_but_who_repeats() {
+    let mut desk = Desk::new();
+    for round in 0..6 {
+        let process = desk.start();
+        desk.repeat_everything(&process).await;
+        for _ in 0..20 {
+            let order = desk.order();
+            assert_eq!(send(process.address, &order).await, Some(201), "round {round}");
+        }
+        process.stop();
+        assert_eq!(desk.handled(), desk.captured.len());
+        desk.pass(round);
+    }
+    // What a guard has saved is good once.
+    let saved = desk.folder.path().join("nonces");
+    let copy = fs::read(&saved).unwrap();
+    let process = desk.start();
+    let order = desk.order();
+    assert_eq!(send(process.address, &order).await, Some(201));
+    drop(process);
+    fs::write(&saved, copy).unwrap();
+    let process = desk.start();
+    desk.repeat_everything(&process).await;
+    let order = desk.order();
+    assert_eq!(send(process.address, &order).await, Some(401));
+}
