@@ -5,7 +5,8 @@ local function keep(key, times, now)
         latest = math.max(latest, time)
         texts[at] = string.format('%.0f', time)
     end
-    redis.call('SET', key, table.concat(texts, ' '), 'PX', math.ceil((latest - now) / 1000))
+    -- Counted from the start of this millisecond, so there is one more.
+    redis.call('SET', key, table.concat(texts, ' '), 'PX', math.ceil((latest - now) / 1000) + 1)
 end
 
 -- Charges all quotas whose interval and burst are in ARGV from `first` to `last`, or none: gcra.rs, in microseconds.
