@@ -4,21 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 
-use std::{
-    collections::HashSet,
-    fs,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-};
+use std::{collections::HashSet, fs};
 
 use countersign::Timestamp;
-use harness::{NOW, Raw, key};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinSet,
-};
+use harness::{NOW, Process, Raw, key};
+use tokio::task::JoinSet;
 
 /// What a start after a crash refuses at most: the skew, 5 s for which the ceiling is ahead, and one more.
 const REFUSED: u64 = 16;
@@ -28,11 +18,6 @@ struct Desk {
     now: u64,
     captured: Vec<Vec<u8>>,
     answered: usize,
-}
-
-struct Process {
-    child: Child,
-    address: SocketAddr,
 }
 
 impl Desk {
@@ -52,15 +37,7 @@ impl Desk {
     }
 
     fn start(&self) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lone_service"))
-            .arg(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Process { child, address: line.trim().parse().unwrap() }
+        Process::start(env!("CARGO_BIN_EXE_lone_service"), [self.folder.path()])
     }
 
     /// An order that is new.
@@ -76,14 +53,12 @@ impl Desk {
     async fn kill_under_load(&mut self, mut process: Process) {
         let mut load = JoinSet::new();
         for _ in 0..100 {
-            let (bytes, address) = (self.order(), process.address);
-            load.spawn(async move { send(address, &bytes).await });
+            load.spawn(process.send(self.order()));
         }
         for _ in 0..30 {
             self.count(load.join_next().await.unwrap().unwrap());
         }
-        process.child.kill().unwrap();
-        process.child.wait().unwrap();
+        process.kill();
         while let Some(status) = load.join_next().await {
             self.count(status.unwrap());
         }
@@ -96,7 +71,7 @@ impl Desk {
     /// An attacker has seen everything that was ever sent.
     async fn repeat_everything(&self, process: &Process) {
         for bytes in &self.captured {
-            assert_eq!(send(process.address, bytes).await, Some(401));
+            assert_eq!(process.send(bytes.clone()).await, Some(401));
         }
     }
 
@@ -109,30 +84,6 @@ impl Desk {
     }
 }
 
-impl Process {
-    /// Stops it as an operator does, and waits until it has saved what it remembers.
-    fn stop(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// The status, or nothing if the server ends before it answers.
-async fn send(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    stream.write_all(bytes).await.ok()?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).await.ok()?;
-    std::str::from_utf8(&head).unwrap().strip_prefix("HTTP/1.1 ")?.parse().ok()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_a_server_again_and_again_under_load_handles_nothing_twice() {
     let mut desk = Desk::new();
@@ -142,7 +93,7 @@ async fn killing_a_server_again_and_again_under_load_handles_nothing_twice() {
         if round > 0 {
             // What is signed now may have been accepted before.
             let order = desk.order();
-            assert_eq!(send(process.address, &order).await, Some(401));
+            assert_eq!(process.send(order).await, Some(401));
             desk.pass(REFUSED);
             desk.repeat_everything(&process).await;
         }
@@ -160,7 +111,7 @@ async fn a_server_that_is_stopped_refuses_nobody_when_it_starts_again_but_who_re
         desk.repeat_everything(&process).await;
         for _ in 0..20 {
             let order = desk.order();
-            assert_eq!(send(process.address, &order).await, Some(201), "round {round}");
+            assert_eq!(process.send(order).await, Some(201), "round {round}");
         }
         process.stop();
         assert_eq!(desk.handled(), desk.captured.len());
@@ -171,11 +122,11 @@ async fn a_server_that_is_stopped_refuses_nobody_when_it_starts_again_but_who_re
     let copy = fs::read(&saved).unwrap();
     let process = desk.start();
     let order = desk.order();
-    assert_eq!(send(process.address, &order).await, Some(201));
+    assert_eq!(process.send(order).await, Some(201));
     drop(process);
     fs::write(&saved, copy).unwrap();
     let process = desk.start();
     desk.repeat_everything(&process).await;
     let order = desk.order();
-    assert_eq!(send(process.address, &order).await, Some(401));
+    assert_eq!(process.send(order).await, Some(401));
 }

@@ -4,24 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 
-use std::{
-    collections::HashSet,
-    fs,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::HashSet, ffi::OsString, fs, path::Path, time::Duration};
 
 use countersign_store::{Redis, RedisNonces, Window, system_time};
-use harness::{NOW, Raw, RedisServer, Service, TestClock, exchange, key};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::Semaphore,
-    task::JoinSet,
-};
+use harness::{Process, Raw, RedisServer, Service, exchange, key};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 fn at(server: &RedisServer) -> Redis {
     Redis::single(&server.url()).unwrap().timeout(Duration::from_secs(20))
@@ -40,10 +27,11 @@ async fn settled() -> RedisServer {
 }
 
 async fn service(server: &RedisServer) -> Service {
-    let clock = TestClock::default();
     // Redis has the time of this machine, and no other.
-    clock.set(i64::try_from(system_time().unix() - NOW.unix()).unwrap());
-    Service::start_by(clock, Service::keys(), nonces(server).await, |verifier| verifier).await
+    Service::start_with(Service::keys(), nonces(server).await, |verifier| {
+        verifier.clock(system_time)
+    })
+    .await
 }
 
 fn signed() -> Vec<u8> {
@@ -111,45 +99,9 @@ async fn without_redis_writes_are_refused_and_reads_go_on() {
     assert_eq!(service.handled(), 2, "one write, one read");
 }
 
-/// A service as a process of its own.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn start(redis: &RedisServer, file: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shared_service"))
-            .arg(redis.url())
-            .arg(file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, address: line.trim().parse().unwrap() }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// The status, or nothing if the server ends before it answers.
-async fn send(address: SocketAddr, bytes: &[u8]) -> Option<u16> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    stream.write_all(bytes).await.ok()?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).await.ok()?;
-    std::str::from_utf8(&head).unwrap().strip_prefix("HTTP/1.1 ")?.parse().ok()
+fn start(redis: &RedisServer, file: &Path) -> Process {
+    let arguments = [OsString::from(redis.url()), file.into()];
+    Process::start(env!("CARGO_BIN_EXE_shared_service"), arguments)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +109,7 @@ async fn killing_servers_again_and_again_under_load_handles_nothing_twice() {
     let server = settled().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("handled");
-    let mut processes = [Process::start(&server, &file), Process::start(&server, &file)];
+    let mut processes = [start(&server, &file), start(&server, &file)];
     let mut captured: Vec<Vec<u8>> = Vec::new();
     let mut answered = 0;
     for round in 0..8 {
@@ -167,8 +119,7 @@ async fn killing_servers_again_and_again_under_load_handles_nothing_twice() {
             let request = Raw::order().body(order.as_bytes()).set("Content-Type", "text/plain");
             let bytes = request.signed_by(key(1), system_time()).bytes();
             captured.push(bytes.clone());
-            let address = processes[number % 2].address;
-            load.spawn(async move { send(address, &bytes).await });
+            load.spawn(processes[number % 2].send(bytes));
         }
         // In the midst of it, when some have been answered.
         for _ in 0..50 {
@@ -178,12 +129,12 @@ async fn killing_servers_again_and_again_under_load_handles_nothing_twice() {
         while let Some(status) = load.join_next().await {
             answered += usize::from(status.unwrap() == Some(201));
         }
-        processes[round % 2] = Process::start(&server, &file);
+        processes[round % 2] = start(&server, &file);
         // An attacker has seen everything, and sends it again to both.
         for (number, bytes) in captured.iter().enumerate() {
-            let status = send(processes[number % 2].address, bytes).await;
+            let status = processes[number % 2].send(bytes.clone()).await;
             answered += usize::from(status == Some(201));
-            assert_eq!(send(processes[(number + 1) % 2].address, bytes).await, Some(401));
+            assert_eq!(processes[(number + 1) % 2].send(bytes.clone()).await, Some(401));
         }
     }
     let handled = fs::read_to_string(&file).unwrap();

@@ -11,6 +11,7 @@ mod counted;
 mod order_log;
 #[cfg(unix)]
 mod postgres;
+mod process;
 mod proxy;
 mod raw;
 mod redis;
@@ -20,6 +21,7 @@ pub use counted::Counted;
 pub use order_log::{order_log, order_verifier};
 #[cfg(unix)]
 pub use postgres::Postgres;
+pub use process::Process;
 pub use proxy::CountingProxy;
 pub use raw::{Answer, PARAMS, Raw, exchange};
 pub use redis::{RedisServer, wait_until};
