@@ -1,5 +1,5 @@
 use std::{
-    fmt, fs,
+    fs,
     hint::black_box,
     pin::pin,
     sync::Barrier,
@@ -11,6 +11,8 @@ use std::{
 use countersign::{Claim, Nonce, NonceUse, Timestamp};
 use countersign_store::{MemoryNonces, NonceStore, StoreError, Window};
 
+use crate::figure::Figure;
+
 /// Enough for whatever is asked for here: what is used is measured.
 const MEMORY: usize = 4 << 30;
 const CREDENTIALS: u64 = 1000;
@@ -21,41 +23,6 @@ const MEASURED: u64 = 60;
 /// How many claims are made ready at a time, and then timed one by one.
 const BATCH: u64 = 4096;
 const START: Timestamp = Timestamp::from_unix(1_763_900_000);
-
-/// One line of what was measured.
-#[derive(Debug)]
-pub(crate) struct Figure {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    /// At most this; without it, it is only told.
-    target: Option<f64>,
-}
-
-impl Figure {
-    pub(crate) fn is_met(&self) -> bool {
-        self.target.is_none_or(|most| self.value <= most)
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "name": self.name,
-            "value": (self.value * 1000.0).round() / 1000.0,
-            "unit": self.unit,
-            "target": self.target,
-            "met": self.is_met(),
-        })
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, value, unit, target } = self;
-        let target = target.map(|most| format!("at most {most}")).unwrap_or_default();
-        let verdict = if self.is_met() { "" } else { "  missed" };
-        write!(f, "{name:<44} {value:>12.1} {unit:<6} {target:<14}{verdict}")
-    }
-}
 
 /// What claims cost when so many nonces are live. The clock is the benchmark's own: a second has as many claims as keep
 /// that number live, however long they take.
@@ -95,23 +62,32 @@ pub(crate) fn figures(live: u64) -> Vec<Figure> {
     let remembered = guard.remembered() as f64;
     let counted = bytes.iter().map(|(counted, _)| *counted).fold(0.0, f64::max);
     let resident = bytes.iter().map(|(_, resident)| *resident).fold(0.0, f64::max);
-    let figure = |name, value, unit, target| Figure { name, value, unit, target };
     let clock = clock();
     let worst = f64::from(*times.last().unwrap());
     let over = times.iter().filter(|&&time| time > 1_000_000).count() as f64;
     vec![
-        figure("nonces remembered", remembered, "", None),
-        figure("claim, median, less the clock", quantile(0.5) - clock, "ns", Some(150.0)),
-        figure("claim, 99 of 100", quantile(0.99), "ns", None),
-        figure("claim, 999 of 1000", quantile(0.999), "ns", None),
-        figure("claim, worst undisturbed", f64::from(worst_undisturbed) / 1e3, "µs", Some(1000.0)),
-        figure("claim, worst", worst / 1e3, "µs", None),
-        figure("claims over 1 ms", over, "", None),
-        figure("reading the clock twice, median", clock, "ns", None),
-        figure("memory a nonce, by the process, at most", resident, "bytes", Some(24.0)),
-        figure("memory a nonce, by the guard, at most", counted, "bytes", Some(24.0)),
-        figure("claims a second, one thread", rate(&guard, second, per_second, 1), "/s", None),
-        figure("claims a second, two threads", rate(&guard, second + 8, per_second, 2), "/s", None),
+        Figure::new("nonces remembered", remembered, "", None),
+        Figure::new("claim, median, less the clock", quantile(0.5) - clock, "ns", Some(150.0)),
+        Figure::new("claim, 99 of 100", quantile(0.99), "ns", None),
+        Figure::new("claim, 999 of 1000", quantile(0.999), "ns", None),
+        Figure::new(
+            "claim, worst undisturbed",
+            f64::from(worst_undisturbed) / 1e3,
+            "µs",
+            Some(1000.0),
+        ),
+        Figure::new("claim, worst", worst / 1e3, "µs", None),
+        Figure::new("claims over 1 ms", over, "", None),
+        Figure::new("reading the clock twice, median", clock, "ns", None),
+        Figure::new("memory a nonce, by the process, at most", resident, "bytes", Some(24.0)),
+        Figure::new("memory a nonce, by the guard, at most", counted, "bytes", Some(24.0)),
+        Figure::new("claims a second, one thread", rate(&guard, second, per_second, 1), "/s", None),
+        Figure::new(
+            "claims a second, two threads",
+            rate(&guard, second + 8, per_second, 2),
+            "/s",
+            None,
+        ),
     ]
 }
 

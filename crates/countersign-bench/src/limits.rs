@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     hint::black_box,
     num::NonZeroU32,
     sync::Barrier,
@@ -9,48 +8,24 @@ use std::{
 
 use countersign_store::{CredentialId, MemoryBudget, Quota};
 
+use crate::figure::Figure;
+
 /// How many checks one thread makes in a round.
 const CHECKS: u32 = 200_000;
 
-/// How often a second something can be done.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    name: String,
-    per_second: f64,
-}
-
-impl Rate {
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "name": self.name,
-            "value": self.per_second.round(),
-            "unit": "checks/s",
-            "target": null,
-            "met": true,
-        })
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, per_second } = self;
-        write!(f, "{name:<44} {:>6.2} million checks/s", per_second / 1e6)
-    }
-}
-
 /// How many charges of a budget in memory, and looks at one, are made by how many threads over how many subjects.
-pub(crate) fn rates(rounds: usize) -> Vec<Rate> {
-    let mut rates = Vec::new();
+pub(crate) fn figures(rounds: usize) -> Vec<Figure> {
+    let mut figures = Vec::new();
     for (what, check) in CHECKED {
         for threads in [1, 2] {
             for subjects in [1, 100_000] {
                 let name = format!("limit-{what}/threads={threads}/subjects={subjects}");
                 let per_second = measure(rounds, threads, subjects, check);
-                rates.push(Rate { name, per_second });
+                figures.push(Figure::new(name, per_second, "checks/s", None));
             }
         }
     }
-    rates
+    figures
 }
 
 type Budget = MemoryBudget<CredentialId>;

@@ -17,16 +17,19 @@
 mod aws;
 mod claims;
 mod compare;
+mod figure;
 mod hostile;
 mod httpsig;
 mod limits;
 mod order;
 mod ratio;
-mod shared;
+mod redis;
 
 use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use crate::figure::Figure;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -84,23 +87,20 @@ fn main() -> ExitCode {
             print(&figures, json.then_some(compare::Figure::json));
             figures.iter().all(compare::Figure::is_met)
         }
-        Command::Claims { json, live } => {
-            let figures = claims::figures(live.max(1000));
-            print(&figures, json.then_some(claims::Figure::json));
-            figures.iter().all(claims::Figure::is_met)
-        }
-        Command::Limits { json, rounds } => {
-            print(&limits::rates(rounds.max(1)), json.then_some(limits::Rate::json));
-            true
-        }
+        Command::Claims { json, live } => tell(&claims::figures(live.max(1000)), json),
+        Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();
-            let figures = runtime.block_on(shared::figures(requests.max(1), nonces.max(1)));
-            print(&figures, json.then_some(shared::Figure::json));
-            figures.iter().all(shared::Figure::is_met)
+            tell(&runtime.block_on(redis::figures(requests.max(1), nonces.max(1))), json)
         }
     };
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints figures, and answers whether all are met.
+fn tell(figures: &[Figure], json: bool) -> bool {
+    print(figures, json.then_some(Figure::json));
+    figures.iter().all(Figure::is_met)
 }
 
 /// One line each, or one list.

@@ -1,5 +1,5 @@
 use std::{
-    fmt, mem,
+    mem,
     num::NonZeroU32,
     sync::{
         Arc, Mutex,
@@ -20,46 +20,13 @@ use http::Request;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
-use crate::order::{CONTENT, Order};
+use crate::{
+    figure::Figure,
+    order::{CONTENT, Order},
+};
 
 /// How many requests are under way at a time.
 const AT_ONCE: usize = 64;
-
-/// One line of what sharing costs.
-#[derive(Debug)]
-pub(crate) struct Figure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    /// At most this, if anything.
-    target: Option<f64>,
-}
-
-impl Figure {
-    pub(crate) fn is_met(&self) -> bool {
-        self.target.is_none_or(|most| self.value <= most)
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "name": self.name,
-            "value": (self.value * 1000.0).round() / 1000.0,
-            "unit": self.unit,
-            "target": self.target,
-            "met": self.is_met(),
-        })
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, value, unit, target } = self;
-        let decimals = if *value < 1000.0 { 2 } else { 0 };
-        let target = target.map_or(String::new(), |most| format!("  at most {most}"));
-        let verdict = if self.is_met() { "" } else { "  missed" };
-        write!(f, "{name:<44} {value:>10.decimals$} {unit}{target}{verdict}")
-    }
-}
 
 /// All figures, on a Redis of its own.
 pub(crate) async fn figures(requests: usize, nonces: usize) -> Vec<Figure> {
@@ -87,9 +54,7 @@ pub(crate) async fn figures(requests: usize, nonces: usize) -> Vec<Figure> {
     };
 
     let mut figures = Vec::new();
-    let mut push = |name: &str, value, unit, target| {
-        figures.push(Figure { name: name.into(), value, unit, target });
-    };
+    let mut push = |name, value, unit, target| figures.push(Figure::new(name, value, unit, target));
     let url = server.url();
     push("claim/memory", claims(memory(), requests).await, "/s", None);
     push("claim/redis", claims(connect(redis(&url)).await, requests).await, "/s", None);

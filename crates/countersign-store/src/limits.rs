@@ -161,6 +161,19 @@ pub enum Verdict {
     Exceeded(Excess),
 }
 
+impl Verdict {
+    /// What both say together; the second is asked if the first allows it. The level is that which has least left.
+    pub(crate) fn and(self, second: impl FnOnce() -> Self) -> Self {
+        let Self::Within(level) = self else { return self };
+        match second() {
+            Self::Within(other) => {
+                Self::Within(level.into_iter().chain(other).min_by_key(Level::remaining))
+            }
+            exceeded @ Self::Exceeded(_) => exceeded,
+        }
+    }
+}
+
 /// What is over a limit.
 ///
 /// It prints as a member of the `RateLimit` field whose `t` is when it is allowed: it says the same as the `Retry-After`

@@ -4,8 +4,8 @@ use countersign::{Claim, NonceUse, Timestamp};
 
 use super::MemoryBudget;
 use crate::{
-    ClientAddress, CredentialId, Enforcement, Gate, Level, Limits, NoClientAddress, NonceStore,
-    Passage, StoreError, Verdict,
+    ClientAddress, CredentialId, Enforcement, Gate, Limits, NoClientAddress, NonceStore, Passage,
+    StoreError, Verdict,
 };
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
@@ -67,22 +67,14 @@ impl UnsignedBudgets {
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
-        let mut least = None;
-        if let Some(budget) = &self.by_address {
-            match budget.charge(from.ok_or(NoClientAddress)?, cost) {
-                Verdict::Within(level) => least = level,
-                exceeded @ Verdict::Exceeded(_) => return Ok(exceeded),
-            }
-        }
-        if let Some(budget) = &self.by_credential {
-            match budget.charge(credential, cost) {
-                Verdict::Within(level) => {
-                    least = least.into_iter().chain(level).min_by_key(Level::remaining);
-                }
-                exceeded @ Verdict::Exceeded(_) => return Ok(exceeded),
-            }
-        }
-        Ok(Verdict::Within(least))
+        let by_address = match &self.by_address {
+            Some(budget) => budget.charge(from.ok_or(NoClientAddress)?, cost),
+            None => Verdict::Within(None),
+        };
+        Ok(by_address.and(|| match &self.by_credential {
+            Some(budget) => budget.charge(credential, cost),
+            None => Verdict::Within(None),
+        }))
     }
 }
 

@@ -19,8 +19,8 @@ use super::{
     terms::{Charge, Over, Rate, Tab},
 };
 use crate::{
-    ClientAddress, CredentialId, Enforcement, Excess, Gate, Level, Limited, Limits,
-    NoClientAddress, Passage, Quota, StoreError, Verdict, Window, limits::Budget,
+    ClientAddress, CredentialId, Enforcement, Excess, Gate, Limited, Limits, NoClientAddress,
+    Passage, Quota, StoreError, Verdict, Window, limits::Budget,
 };
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
@@ -116,21 +116,17 @@ impl RedisGate {
         }
         let mut charges = self.guard.charge(&tabs).await?.into_iter();
         let now = Instant::now();
-        let mut least: Option<Level> = None;
-        let by_address = by_address.and_then(|(budget, address)| {
-            Some(budget.verdict(address, cost, charges.next()?, now))
-        });
-        let by_credential = by_credential
-            .and_then(|(budget, id)| Some(budget.verdict(id, cost, charges.next()?, now)));
-        for verdict in by_address.into_iter().chain(by_credential) {
-            match verdict {
-                Verdict::Exceeded(excess) => return Ok(Verdict::Exceeded(excess)),
-                Verdict::Within(level) => {
-                    least = least.into_iter().chain(level).min_by_key(Level::remaining);
-                }
-            }
-        }
-        Ok(Verdict::Within(least))
+        let mut next = || charges.next().ok_or(Failure::Unreadable("it lacks a budget"));
+        let by_address = match by_address {
+            Some((budget, address)) => budget.verdict(address, cost, next()?, now),
+            None => Verdict::Within(None),
+        };
+        let by_credential = match (&by_address, by_credential) {
+            // The script asks no further.
+            (Verdict::Exceeded(_), _) | (_, None) => Verdict::Within(None),
+            (Verdict::Within(_), Some((budget, id))) => budget.verdict(id, cost, next()?, now),
+        };
+        Ok(by_address.and(|| by_credential))
     }
 
     fn over(&self) -> Over {
