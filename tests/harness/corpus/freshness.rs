@@ -2,11 +2,11 @@
 
 use super::{
     Expect, Group,
-    made::{self, Draft, Signing, accepted, refused, row},
+    made::{self, Draft, Signing, accepted, extra, refused, row},
     settings::{COLD, SPARING},
     valid::{ORDER, READ},
 };
-use crate::Raw;
+use crate::{Raw, key};
 
 const DATE: &str = "Sun, 23 Nov 2025 12:13:20 GMT";
 
@@ -69,9 +69,23 @@ fn replays() -> Vec<Draft> {
             |s| at(&s.with_first_nonce(), 1),
             accepted(201),
         ),
-        row(105, "a third nonce, where two are remembered", ORDER, |s| s.order(), accepted(201))
-            .then(0, |s| s.order(), accepted(201))
-            .then(0, |s| s.order(), refused(429, "rate-limited"))
-            .on(SPARING),
+        extra(
+            "a signature that does not hold, and then the one whose nonce it has",
+            ORDER,
+            |s| s.order().set("Signature", format!("sig=:{}==:", "A".repeat(86))),
+            refused(401, "signature-invalid"),
+        )
+        .then(0, |s| s.with_first_nonce().order(), accepted(201)),
+        row(
+            105,
+            "a third nonce, where two of each key are remembered, and then another key",
+            ORDER,
+            |s| s.order(),
+            accepted(201),
+        )
+        .then(0, |s| s.order(), accepted(201))
+        .then(0, |s| s.order(), refused(429, "rate-limited"))
+        .then(0, |s| s.sign_by(Raw::order(), key(5)), accepted(201))
+        .on(SPARING),
     ]
 }
