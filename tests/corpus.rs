@@ -1,10 +1,6 @@
 //! The corpus in `tests/corpus`: that it is whole, and that all of it is as expected over real sockets.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +10,7 @@ use std::{
 
 use axum::Router;
 use countersign_server::serve;
-use harness::corpus::{Corpus, Protocol, run};
+use harness::corpus::{Corpus, Expect, Field, Protocol, run};
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 /// The rows of the table of bad inputs.
@@ -89,6 +85,35 @@ async fn all_of_it_is_as_expected_over_http2() {
     all(Protocol::Http2).await;
 }
 
+#[tokio::test]
+async fn whatever_is_not_as_expected_is_told() {
+    type Change = fn(&mut Expect);
+    let changes: [(Change, &str); 7] = [
+        (|expect| expect.status = Some(202), "201 instead of 202"),
+        (|expect| expect.status = None, "201 instead of no answer"),
+        (|expect| expect.code = Some("bad-request".into()), "201 instead of 201 bad-request"),
+        (|expect| expect.handler = false, "handlers ran 1 times"),
+        (|expect| expect.claim = Some(false), "1 nonces were claimed"),
+        (|expect| header(expect, Field::Exactly("public".into())), "cache-control"),
+        (|expect| header(expect, Field::There(false)), "cache-control"),
+    ];
+    let corpus = Corpus::read();
+    let order = corpus.cases().find(|case| case.name == "a signed order").unwrap();
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for (change, told) in changes {
+            let mut changed = order.clone();
+            changed.steps.iter_mut().for_each(|step| change(&mut step.expect));
+            let run = run(&corpus, &changed, protocol, None).await.unwrap();
+            let wrong = run.wrong.unwrap_or_default();
+            assert!(wrong.contains(told), "{told}: {wrong}");
+        }
+    }
+}
+
+fn header(expect: &mut Expect, field: Field) {
+    expect.headers.insert("cache-control".into(), field);
+}
+
 /// Runs the program against a server.
 async fn program(address: SocketAddr, protocol: &'static str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corpus"));
@@ -100,7 +125,7 @@ async fn program(address: SocketAddr, protocol: &'static str) -> Output {
 async fn the_program_tells_a_server_that_verifies_from_one_that_does_not() {
     for protocol in ["http1", "http2"] {
         let verifying = Corpus::read().settings.start("usual").await;
-        let output = program(verifying.address, protocol).await;
+        let output = program(verifying.service.address, protocol).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && text.contains(" as expected, 0 not; "), "{text}");
 

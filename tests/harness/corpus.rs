@@ -1,5 +1,5 @@
 //! The corpus: requests that are one change away from a valid one, and what becomes of them. `tests/corpus` holds them as
-//! files for any verifier; [`made`] is where they come from, and [`run`] sends them.
+//! files for any verifier; [`Corpus::made`] is where they come from, and [`run()`] sends them.
 
 mod case;
 mod content;
@@ -22,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     case::{Case, Expect, Field, Group, Step},
     run::{Protocol, Run, run},
-    settings::{KeySettings, KeyState, PolicySettings, ServerSettings, Settings},
+    settings::{KeySettings, KeyState, PolicySettings, ServerSettings, Settings, Started},
 };
 
 use self::pairs::PairsOnOneLine;

@@ -64,6 +64,9 @@ pub struct Expect {
     /// Header fields of the answer, names in lower case.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Field>,
+    /// Whether the replay guard is asked to claim the nonce. Absent where a server may do either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<bool>,
     /// Whether a handler runs.
     pub handler: bool,
 }

@@ -17,7 +17,7 @@ pub(super) fn group() -> Group {
 }
 
 fn mismatch() -> Expect {
-    refused(400, "digest-mismatch")
+    refused(400, "digest-mismatch").claimed()
 }
 
 /// In one chunk, with what comes behind it.
@@ -71,14 +71,15 @@ fn digests() -> Vec<Draft> {
         both("SHA-256 is right, SHA-512 is wrong", own, b"other"),
         both("SHA-512 is right, SHA-256 is wrong", b"other", own),
         row(94, "the nonce is spent all the same", ORDER, |s| s.order().body(b"other"), mismatch())
-            .again(0, refused(401, "signature-replayed")),
+            .again(0, refused(401, "signature-replayed").claimed()),
     ]
 }
 
 fn lengths() -> Vec<Draft> {
     let too_large = || refused(413, "content-too-large");
-    let sized =
-        |length: usize| Raw::order().body(format!("\"{}\"", "a".repeat(length - 2)).as_bytes());
+    let sized = |length: usize| {
+        Raw::order().body(format!("\"{}\"", "a".repeat(length.saturating_sub(2))).as_bytes())
+    };
     vec![
         row(
             98,
@@ -88,24 +89,25 @@ fn lengths() -> Vec<Draft> {
             accepted(201),
         )
         .on(SMALL),
-        row(98, "content of 1,001 bytes", ORDER, move |s| s.sign(sized(1001)), too_large())
-            .on(SMALL),
         row(
             98,
-            "a chunk of 1,001 bytes",
+            "content of 1,001 bytes that is not announced",
             ORDER,
-            move |s| bytes(chunked(s.sign(sized(1001)), ZERO_CHUNK)),
-            too_large(),
+            move |s| {
+                let order = s.sign(sized(1001));
+                bytes(chunked(order.clone(), ZERO_CHUNK)).with_http2(&order, |_| ())
+            },
+            too_large().claimed(),
         )
         .on(SMALL),
         row(
             98,
-            "content-length says 1,001",
+            "content of 1,001 bytes that is announced",
             ORDER,
             move |s| {
                 let order = s.sign(sized(1001)).add("Content-Length", "1001");
                 let mut sent = order.bytes();
-                sent.truncate(sent.len() - 1000);
+                sent.truncate(sent.len().saturating_sub(1000));
                 bytes(sent).with_http2(&order, |request| {
                     request.body.truncate(1);
                     request.end = End::Open;
@@ -119,7 +121,7 @@ fn lengths() -> Vec<Draft> {
             "the last byte of the content does not come",
             ORDER,
             |s| cut_short(s, End::Open),
-            refused(408, "request-timeout"),
+            refused(408, "request-timeout").claimed(),
         )
         .on(IMPATIENT),
         row(
@@ -134,22 +136,22 @@ fn lengths() -> Vec<Draft> {
             "a chunk whose length is no number",
             ORDER,
             |s| bytes(chunked(s.order(), "zz\r\n")),
-            refused(400, "bad-request"),
+            refused(400, "bad-request").claimed(),
         ),
         row(
             100,
             "the stream is reset within the content",
             ORDER,
             |s| cut_short(s, End::Reset).only_http2(),
-            unanswered(),
+            unanswered().perhaps_claimed(),
         )
-        .then(0, |s| Sent::from(s.order()).only_http2(), accepted(201)),
+        .then(0, |s| Sent::from(s.order()).only_http2(), accepted(201).perhaps_claimed()),
         row(
             100,
             "content-length says more than comes",
             ORDER,
             |s| made::http2(s.order().add("Content-Length", "16"), |_| ()),
-            unanswered(),
+            unanswered().perhaps_claimed(),
         ),
         extra(
             "a good request behind one that is refused",
@@ -176,7 +178,7 @@ fn trailers() -> Vec<Draft> {
         };
         row(101, &format!("{name} in the trailers"), ORDER, request, expect)
     };
-    let bad_request = || refused(400, "bad-request");
+    let bad_request = || refused(400, "bad-request").claimed();
     vec![
         trailed("X-Other", accepted(201)),
         trailed("Signature", bad_request()),

@@ -19,7 +19,7 @@ fn stale() -> Expect {
 }
 
 fn replayed() -> Expect {
-    refused(401, "signature-replayed")
+    refused(401, "signature-replayed").claimed()
 }
 
 fn at(signing: &Signing, from_now: i64) -> Raw {
@@ -36,7 +36,7 @@ fn windows() -> Vec<Draft> {
         row(73, "signed 10 s from now", ORDER, |s| at(s, 10), accepted(201)),
         row(74, "signed 71 s ago", ORDER, |s| at(s, -71), stale()).telling("date", DATE),
         row(74, "signed 70 s ago", ORDER, |s| at(s, -70), accepted(201)),
-        row(75, "signed before the replay guard began", ORDER, |s| at(s, 0), stale())
+        row(75, "signed before the replay guard began", ORDER, |s| at(s, 0), stale().claimed())
             .on(COLD)
             .telling("date", DATE)
             .telling("retry-after", "11"),
@@ -84,7 +84,7 @@ fn replays() -> Vec<Draft> {
             accepted(201),
         )
         .then(0, |s| s.order(), accepted(201))
-        .then(0, |s| s.order(), refused(429, "rate-limited"))
+        .then(0, |s| s.order(), refused(429, "rate-limited").claimed())
         .then(0, |s| s.sign_by(Raw::order(), key(5)), accepted(201))
         .on(SPARING),
     ]

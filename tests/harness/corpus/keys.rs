@@ -49,7 +49,7 @@ fn with_s_plus_l(signature: Vec<u8>) -> Vec<u8> {
     let (r, s) = signature.split_at(32);
     let mut carry = 0;
     let added = s.iter().zip(L).map(|(s, l)| {
-        let sum = u16::from(*s) + u16::from(l) + carry;
+        let sum = u16::from(*s).saturating_add(u16::from(l)).saturating_add(carry);
         carry = sum >> 8;
         u8::try_from(sum & 0xff).unwrap()
     });

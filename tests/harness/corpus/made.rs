@@ -31,7 +31,7 @@ impl Signing {
 
     /// With the nonce of the first step.
     pub(super) fn with_first_nonce(&self) -> Self {
-        Self { nonce: self.first.clone(), first: self.first.clone() }
+        Self { nonce: self.first, first: self.first }
     }
 
     pub(super) fn sign(&self, request: Raw) -> Raw {
@@ -101,12 +101,14 @@ pub(super) struct Sent {
     http2: Option<Http2>,
     /// Whether there is content, as far as a head says.
     content: bool,
+    /// Whether there is a signature.
+    signed: bool,
 }
 
 impl From<Raw> for Sent {
     fn from(raw: Raw) -> Self {
-        let content = !raw.body.is_empty();
-        Self { http1: Some(raw.bytes()), http2: Some(raw.http2()), content }
+        let (content, signed) = (!raw.body.is_empty(), raw.has("signature"));
+        Self { http1: Some(raw.bytes()), http2: Some(raw.http2()), content, signed }
     }
 }
 
@@ -115,16 +117,14 @@ pub(super) fn http1(raw: Raw) -> Sent {
     Sent { http2: None, ..raw.into() }
 }
 
-/// Bytes that only HTTP/1.1 can have, with content behind the head.
+/// Bytes that only HTTP/1.1 can have: a signed head with content behind it.
 pub(super) fn bytes(bytes: Vec<u8>) -> Sent {
-    Sent { http1: Some(bytes), http2: None, content: true }
+    Sent { http1: Some(bytes), http2: None, content: true, signed: true }
 }
 
 /// What only HTTP/2 can say.
 pub(super) fn http2(raw: Raw, change: impl FnOnce(&mut Http2)) -> Sent {
-    let mut http2 = raw.http2();
-    change(&mut http2);
-    Sent { http1: None, http2: Some(http2), content: !raw.body.is_empty() }
+    Sent::from(raw.clone()).with_http2(&raw, change).only_http2()
 }
 
 impl Sent {
@@ -199,8 +199,9 @@ impl Draft {
         expect: Expect,
     ) -> Self {
         let Case { name, steps, .. } = &mut self.0;
-        let Sent { http1, http2, content } = request(&Signing::new(name, steps.len())).into();
-        let expect = expect.closing_after(content);
+        let sent = request(&Signing::new(name, steps.len())).into();
+        let Sent { http1, http2, content, signed } = sent;
+        let expect = expect.closing_after(content).claiming_if(signed);
         steps.push(Step { clock, http1: http1.map(pieces), http2, expect });
         self
     }
@@ -209,7 +210,7 @@ impl Draft {
     pub(super) fn again(mut self, clock: i64, expect: Expect) -> Self {
         let first = self.0.steps[0].clone();
         let content = first.http2.as_ref().is_some_and(|request| !request.body.is_empty());
-        let expect = expect.closing_after(content);
+        let expect = expect.closing_after(content).claiming_if(true);
         self.0.steps.push(Step { clock, expect, ..first });
         self
     }
@@ -235,7 +236,8 @@ fn pieces(bytes: Vec<u8>) -> Vec<Bytes> {
 /// What a handler answers.
 pub(super) fn accepted(status: u16) -> Expect {
     let kept = ("cache-control".to_owned(), Field::Exactly("no-store".to_owned()));
-    Expect { status: Some(status), code: None, headers: [kept].into(), handler: true }
+    let headers = [kept].into();
+    Expect { status: Some(status), code: None, headers, claim: Some(false), handler: true }
 }
 
 /// What is answered instead of running a handler.
@@ -249,7 +251,8 @@ pub(super) fn refused(status: u16, code: &str) -> Expect {
         _ => &[],
     };
     let headers = told.iter().map(|name| ((*name).to_owned(), Field::There(true))).collect();
-    Expect { status: Some(status), code: Some(code.to_owned()), headers, handler: false }
+    let code = Some(code.to_owned());
+    Expect { status: Some(status), code, headers, claim: Some(false), handler: false }
 }
 
 pub(super) fn malformed() -> Expect {
@@ -266,15 +269,30 @@ pub(super) fn invalid() -> Expect {
 
 /// What the HTTP library answers itself, before anything of a verifier runs.
 pub(super) fn not_http(status: u16) -> Expect {
-    Expect { status: Some(status), ..Expect::default() }
+    Expect { status: Some(status), ..unanswered() }
 }
 
 /// No answer at all: the HTTP library resets the stream or closes the connection, or the sender gave up.
 pub(super) fn unanswered() -> Expect {
-    Expect::default()
+    Expect { claim: Some(false), ..Expect::default() }
 }
 
 impl Expect {
+    /// Refused by the replay guard, or by what comes after it: the nonce is spent.
+    pub(super) fn claimed(self) -> Self {
+        Self { claim: Some(true), ..self }
+    }
+
+    /// Given up while it is looked at.
+    pub(super) fn perhaps_claimed(self) -> Self {
+        Self { claim: None, ..self }
+    }
+
+    fn claiming_if(self, signed: bool) -> Self {
+        let claim = self.claim.map(|claim| claim || self.handler && signed);
+        Self { claim, ..self }
+    }
+
     /// Content that nobody reads, and a head that says two things, must not be taken for the next request (HTTP/1.1).
     fn closing_after(mut self, content: bool) -> Self {
         let ambiguous = ["bad-request", "header-too-large", "uri-too-long", "method-not-allowed"];

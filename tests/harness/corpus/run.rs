@@ -1,11 +1,11 @@
 //! Sends the cases, and says what came of them.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::atomic::Ordering};
 
 use serde::Serialize;
 
-use super::{Case, Corpus, Expect, Field, Settings, Step, settings::USUAL};
-use crate::{Answer, End, Outcome, Service, exchange_http1, exchange_http2};
+use super::{Case, Corpus, Expect, Field, Settings, Started, Step, settings::USUAL};
+use crate::{Answer, End, Outcome, exchange_http1, exchange_http2};
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,8 +74,18 @@ pub async fn run(
 }
 
 enum Server {
-    Own(Service),
+    Own(Started),
     There(SocketAddr),
+}
+
+impl Server {
+    /// How often handlers ran, and how often the replay guard was asked, where that can be seen.
+    fn counts(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Own(own) => Some((own.service.handled(), own.claims.load(Ordering::SeqCst))),
+            Self::There(_) => None,
+        }
+    }
 }
 
 async fn run_step(
@@ -84,14 +94,14 @@ async fn run_step(
     step: &Step,
     protocol: Protocol,
 ) -> Result<(), String> {
-    let (address, service) = match server {
-        Server::Own(service) => (service.address, Some(service)),
-        Server::There(address) => (*address, None),
+    let address = match server {
+        Server::Own(Started { service, .. }) => {
+            service.clock.set(step.clock);
+            service.address
+        }
+        Server::There(address) => *address,
     };
-    let handled = service.map(Service::handled);
-    if let Some(service) = service {
-        service.clock.set(step.clock);
-    }
+    let before = server.counts();
     let outcome = match (protocol, &step.http1, &step.http2) {
         (Protocol::Http1, Some(pieces), _) => {
             let bytes: Vec<_> = pieces.iter().flat_map(|piece| piece.0.clone()).collect();
@@ -108,13 +118,16 @@ async fn run_step(
     {
         check_refusal(answer, settings)?;
     }
-    if let (Some(service), Some(before)) = (service, handled) {
-        let ran = service.handled().saturating_sub(before);
-        if ran != usize::from(step.expect.handler) {
-            return Err(format!("handlers ran {ran} times"));
-        }
+    let (Some((ran, asked)), Some((had_run, had_asked))) = (server.counts(), before) else {
+        return Ok(());
+    };
+    let (ran, asked) = (ran.saturating_sub(had_run), asked.saturating_sub(had_asked));
+    let Expect { handler, claim, .. } = step.expect;
+    let claims_as_said = claim.is_none_or(|claim| asked == usize::from(claim));
+    if ran == usize::from(handler) && claims_as_said {
+        return Ok(());
     }
-    Ok(())
+    Err(format!("handlers ran {ran} times, and {asked} nonces were claimed"))
 }
 
 /// What is not as expected.

@@ -1,6 +1,10 @@
 //! What a server needs for the corpus: its keys, its clock, its limits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign::{Algorithm, Policy, PrivateKey, PublishableKey};
@@ -8,7 +12,7 @@ use countersign_store::{MemoryKeys, MemoryNonces, State, Window};
 use serde::{Deserialize, Serialize};
 
 use super::ACTIVE_HMAC;
-use crate::{NOW, Service, credential, key, service::ORIGINS};
+use crate::{Counted, NOW, Service, credential, key, service::ORIGINS};
 
 /// The set-up that most cases are sent to.
 pub(super) const USUAL: &str = "usual";
@@ -96,6 +100,15 @@ pub struct ServerSettings {
     pub content_timeout_ms: u64,
 }
 
+/// A server that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The server.
+    pub service: Service,
+    /// How often its replay guard was asked.
+    pub claims: Arc<AtomicUsize>,
+}
+
 impl Settings {
     /// The settings for which the cases are made.
     pub(super) fn made() -> Self {
@@ -153,7 +166,7 @@ impl Settings {
     /// # Panics
     ///
     /// If the settings are none that this harness can make.
-    pub async fn start(&self, server: &str) -> Service {
+    pub async fn start(&self, server: &str) -> Started {
         assert_eq!(
             (self.clock, self.origins.as_slice()),
             (NOW.unix(), &ORIGINS.map(str::to_owned)[..])
@@ -170,13 +183,15 @@ impl Settings {
             Some(share) => nonces.share(share),
             None => nonces,
         };
-        Service::start_with(self.keys(), nonces, |verifier| {
+        let (nonces, claims) = Counted::new(nonces);
+        let service = Service::start_with(self.keys(), nonces, |verifier| {
             verifier
                 .policy(policy)
                 .content_limit(server.content_limit)
                 .content_timeout(Duration::from_millis(server.content_timeout_ms))
         })
-        .await
+        .await;
+        Started { service, claims }
     }
 
     fn keys(&self) -> MemoryKeys {
