@@ -13,9 +13,6 @@ use countersign_server::serve;
 use harness::corpus::{Corpus, Expect, Field, Protocol, run};
 use tokio::{net::TcpListener, task::spawn_blocking};
 
-/// The rows of the table of bad inputs.
-const ROWS: std::ops::RangeInclusive<u16> = 1..=108;
-
 #[test]
 fn the_files_are_what_the_tables_make() {
     let made = Corpus::made();
@@ -32,18 +29,52 @@ fn the_files_are_what_the_tables_make() {
     assert_eq!(read, made);
 }
 
-#[test]
-fn every_row_of_the_table_has_a_case_or_a_test() {
-    let corpus = Corpus::read();
+/// A line of the README's table of rows.
+struct Row {
+    number: u16,
+    statuses: String,
+    codes: String,
+    /// Where else it is tested; empty for here.
+    elsewhere: String,
+}
+
+fn rows() -> Vec<Row> {
     let readme = std::fs::read_to_string(Corpus::directory().join("README.md")).unwrap();
-    let (_, elsewhere) = readme.split_once("## Rows that are elsewhere").unwrap();
-    let (elsewhere, _) = elsewhere.split_once("## Where").unwrap();
-    let named = elsewhere.lines().filter_map(|line| line.split('|').nth(1)?.trim().parse().ok());
-    let elsewhere: BTreeSet<u16> = named.collect();
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
+        let [_, number, _, statuses, codes, elsewhere, _] = cells.try_into().ok()?;
+        Some(Row { number: number.parse().ok()?, statuses, codes, elsewhere })
+    };
+    readme.lines().filter_map(row).collect()
+}
+
+#[test]
+fn every_row_of_the_table_has_a_case_or_a_test_elsewhere() {
+    let rows = rows();
+    assert!(rows.iter().map(|row| row.number).eq(1..=108));
+    let corpus = Corpus::read();
     let here: BTreeSet<u16> = corpus.cases().filter_map(|case| case.row).collect();
-    let both: BTreeSet<u16> = &here | &elsewhere;
-    assert_eq!(both, ROWS.collect());
-    assert!(here.is_disjoint(&elsewhere), "{:?}", &here & &elsewhere);
+    for Row { number, elsewhere, .. } in rows {
+        assert_eq!(here.contains(&number), elsewhere.is_empty(), "row {number}");
+    }
+}
+
+#[test]
+fn every_row_of_the_table_has_a_case_with_its_answer() {
+    let corpus = Corpus::read();
+    for row in rows().iter().filter(|row| row.elsewhere.is_empty()) {
+        let as_said = |expect: &Expect| match (row.statuses.parse(), &expect.code) {
+            (Ok(status), Some(code)) => {
+                expect.status == Some(status) && row.codes.contains(&format!("`{code}`"))
+            }
+            (Ok(status), None) => expect.status == Some(status) && row.codes.is_empty(),
+            // It is accepted.
+            (Err(_), _) => expect.handler,
+        };
+        let mut steps =
+            corpus.cases().filter(|case| case.row == Some(row.number)).flat_map(|case| &case.steps);
+        assert!(steps.any(|step| as_said(&step.expect)), "row {}", row.number);
+    }
 }
 
 #[test]

@@ -329,54 +329,38 @@ async fn http2_input_becomes_what_the_table_says() {
         (
             "a host alone",
             |request| {
-                request.set(":authority", None);
+                request.remove(":authority");
                 request.add("host", "b");
             },
             passes([("/authority", none()), ("/headers/host", json!(["b"]))]),
         ),
         (
             "neither",
-            |request| request.set(":authority", None),
+            |request| request.remove(":authority"),
             passes([("/authority", none()), ("/headers/host", none())]),
         ),
         (
             "an authority with a user",
-            |request| request.set(":authority", Some(b"u@a")),
+            |request| request.set(":authority", "u@a"),
             passes([("/authority", json!("u@a"))]),
         ),
-        (
-            "an authority with a path",
-            |request| request.set(":authority", Some(b"a/x")),
-            ResetsStream,
-        ),
-        ("an empty authority", |request| request.set(":authority", Some(b"")), ResetsStream),
+        ("an authority with a path", |request| request.set(":authority", "a/x"), ResetsStream),
+        ("an empty authority", |request| request.set(":authority", ""), ResetsStream),
         (
             "another scheme",
-            |request| request.set(":scheme", Some(b"ftp")),
+            |request| request.set(":scheme", "ftp"),
             passes([("/scheme", json!("ftp"))]),
         ),
-        ("no scheme", |request| request.set(":scheme", None), ResetsStream),
+        ("no scheme", |request| request.remove(":scheme"), ResetsStream),
         // Targets
-        (
-            "a fragment",
-            |request| request.set(":path", Some(b"/x#f")),
-            passes([("/path", json!("/x"))]),
-        ),
-        (
-            "two slashes",
-            |request| request.set(":path", Some(b"//x")),
-            passes([("/path", json!("//x"))]),
-        ),
-        (
-            "an empty query",
-            |request| request.set(":path", Some(b"/x?")),
-            passes([("/query", json!(""))]),
-        ),
-        ("*", |request| request.set(":path", Some(b"*")), passes([("/path", json!("*"))])),
-        ("a whole URI", |request| request.set(":path", Some(b"https://a/x")), ResetsStream),
-        ("an empty path", |request| request.set(":path", Some(b"")), ResetsStream),
-        ("no path", |request| request.set(":path", None), ResetsStream),
-        ("a path without a slash", |request| request.set(":path", Some(b"x")), ResetsStream),
+        ("a fragment", |request| request.set(":path", "/x#f"), passes([("/path", json!("/x"))])),
+        ("two slashes", |request| request.set(":path", "//x"), passes([("/path", json!("//x"))])),
+        ("an empty query", |request| request.set(":path", "/x?"), passes([("/query", json!(""))])),
+        ("*", |request| request.set(":path", "*"), passes([("/path", json!("*"))])),
+        ("a whole URI", |request| request.set(":path", "https://a/x"), ResetsStream),
+        ("an empty path", |request| request.set(":path", ""), ResetsStream),
+        ("no path", |request| request.remove(":path"), ResetsStream),
+        ("a path without a slash", |request| request.set(":path", "x"), ResetsStream),
         // Fields
         (
             "white space around a value",
@@ -400,7 +384,7 @@ async fn http2_input_becomes_what_the_table_says() {
         (
             "a pseudo-header field behind another",
             |request| {
-                request.set(":path", None);
+                request.remove(":path");
                 request.add("x", "y");
                 request.add(":path", "/x");
             },
@@ -466,26 +450,26 @@ async fn http2_input_becomes_what_the_table_says() {
         (
             "CONNECT",
             |request| {
-                request.set(":method", Some(b"CONNECT"));
-                request.set(":scheme", None);
-                request.set(":path", None);
+                request.set(":method", "CONNECT");
+                request.remove(":scheme");
+                request.remove(":path");
             },
             passes([]),
         ),
         (
             "extended CONNECT",
             |request| {
-                request.set(":method", Some(b"CONNECT"));
+                request.set(":method", "CONNECT");
                 request.headers.insert(1, (":protocol".into(), "websocket".into()));
             },
             ResetsStream,
         ),
         (
             "a method in lower case",
-            |request| request.set(":method", Some(b"get")),
+            |request| request.set(":method", "get"),
             passes([("/method", json!("get"))]),
         ),
-        ("no method", |request| request.set(":method", None), ResetsStream),
+        ("no method", |request| request.remove(":method"), ResetsStream),
     ];
     let echo = Echo::start().await;
     let mut differences = Vec::new();

@@ -63,16 +63,19 @@ impl Http2 {
         self.headers.push((name.into(), value.as_ref().into()));
     }
 
-    /// With the value of a field changed, or without it.
-    pub fn set(&mut self, name: &str, value: Option<&[u8]>) {
-        match value {
-            Some(value) => self
-                .headers
-                .iter_mut()
-                .filter(|(other, _)| other.0 == name.as_bytes())
-                .for_each(|(_, old)| *old = value.into()),
-            None => self.headers.retain(|(other, _)| other.0 != name.as_bytes()),
-        }
+    /// With another value of a field that is there.
+    ///
+    /// # Panics
+    ///
+    /// If it is not there.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let mut fields = self.headers.iter_mut();
+        fields.find(|(other, _)| other.0 == name.as_bytes()).unwrap().1 = value.as_ref().into();
+    }
+
+    /// Without a field.
+    pub fn remove(&mut self, name: &str) {
+        self.headers.retain(|(other, _)| other.0 != name.as_bytes());
     }
 
     fn frames(&self, stream: u32) -> Vec<u8> {
