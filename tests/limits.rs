@@ -17,8 +17,8 @@ use axum::{Router, routing::get};
 use countersign::{KeyId, Timestamp};
 use countersign_server::Verifier;
 use countersign_store::{
-    ClientAddress, Credential, KeyStore, Limited, Limits, MemoryBudget, MemoryKeys, MemoryNonces,
-    Quota, StoreError,
+    ClientAddress, ClientNetwork, Credential, KeyStore, Limited, Limits, MemoryBudget, MemoryKeys,
+    MemoryNonces, Quota, StoreError,
 };
 use harness::{
     Answer, Counted, NOW, PARAMS, Raw, Service, TestClock, exchange, key, router, verifier,
@@ -70,7 +70,7 @@ async fn failing_with<K: KeyStore>(
     .await
 }
 
-fn failures(clock: &TestClock, quota: Quota) -> Option<MemoryBudget<ClientAddress>> {
+fn failures(clock: &TestClock, quota: Quota) -> Option<MemoryBudget<ClientNetwork>> {
     MemoryBudget::new("failures", [quota]).map(|budget| budget.clock(clock.monotonic()))
 }
 

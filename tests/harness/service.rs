@@ -15,7 +15,7 @@ use countersign::{Origins, PrivateKey, Timestamp};
 use countersign_server::{Publishable, RequireSigned, Signed, SignedBy, Verifier, serve};
 use countersign_store::{
     Application, ClientAddress, Credential, CredentialId, Gate, KeyStore, MemoryKeys, MemoryNonces,
-    State, Window,
+    Restrictions, Scopes, State, Window,
 };
 use tokio::net::TcpListener;
 
@@ -68,6 +68,8 @@ pub fn credential(number: i64, key: &PrivateKey, state: State) -> Credential {
         created_at: NOW,
         expires_at: (number == 3).then_some(NOW),
         revoked_at: None,
+        scopes: Scopes::default(),
+        restrictions: Restrictions::default(),
     }
 }
 

@@ -6,8 +6,8 @@ use countersign::{
     PrivateKey, Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{
-    ClientAddress, Enforcement, Gate, KeyStore, Level, MemoryBudget, NoClientAddress, Passage,
-    Standing, SystemClock, Verdict,
+    ClientAddress, ClientNetwork, Enforcement, Gate, KeyStore, Level, MemoryBudget,
+    NoClientAddress, Passage, Standing, SystemClock, Verdict,
 };
 use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
@@ -127,7 +127,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// The address is a [`ClientAddress`] in the request's extensions, where [`serve`](crate::serve) puts that of the
     /// socket's peer. Behind a proxy that is the proxy, and this limit would be one for all its clients together.
-    pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientAddress>>) -> Self {
+    pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientNetwork>>) -> Self {
         self.failures.budget = budget;
         self
     }

@@ -34,6 +34,7 @@
 //! without limits, and [`Limited`] puts [`Limits`] in front of it. With the feature `redis`, `RedisNonces` and `RedisGate`
 //! are those of several servers.
 
+mod client_address;
 mod credential;
 mod error;
 mod gate;
@@ -49,15 +50,18 @@ mod quota;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod registry;
+mod restrictions;
+mod scope;
 mod system_time;
 
 #[cfg(feature = "redis")]
 pub use crate::redis::{BadRedis, Redis, RedisGate, RedisNonces};
+pub use client_address::{ClientAddress, ClientNetwork};
 pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
 pub use error::StoreError;
 pub use gate::{Gate, NoClientAddress, Passage};
 pub use key_store::KeyStore;
-pub use limits::{ClientAddress, Enforcement, Excess, Level, Limits, Verdict};
+pub use limits::{Enforcement, Excess, Level, Limits, Verdict};
 pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
 #[cfg(feature = "postgres")]
@@ -65,4 +69,8 @@ pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
 pub use registry::{Registry, RegistryError, Revocation};
+pub use restrictions::{
+    BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
+};
+pub use scope::{BadScope, Scope, Scopes};
 pub use system_time::{SystemClock, system_time};

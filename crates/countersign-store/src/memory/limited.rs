@@ -4,8 +4,8 @@ use countersign::{Claim, NonceUse, Timestamp};
 
 use super::MemoryBudget;
 use crate::{
-    ClientAddress, CredentialId, Enforcement, Gate, Limits, NoClientAddress, NonceStore, Passage,
-    StoreError, Verdict,
+    ClientAddress, ClientNetwork, CredentialId, Enforcement, Gate, Limits, NoClientAddress,
+    NonceStore, Passage, StoreError, Verdict,
 };
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
@@ -24,7 +24,7 @@ pub struct Limited<N> {
 #[derive(Debug)]
 pub(crate) struct UnsignedBudgets {
     by_credential: Option<MemoryBudget<CredentialId>>,
-    by_address: Option<MemoryBudget<ClientAddress>>,
+    by_address: Option<MemoryBudget<ClientNetwork>>,
 }
 
 impl<N> Limited<N> {
@@ -68,7 +68,7 @@ impl UnsignedBudgets {
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
         let by_address = match &self.by_address {
-            Some(budget) => budget.charge(from.ok_or(NoClientAddress)?, cost),
+            Some(budget) => budget.charge(from.ok_or(NoClientAddress)?.network(), cost),
             None => Verdict::Within(None),
         };
         Ok(by_address.and(|| match &self.by_credential {

@@ -19,8 +19,8 @@ use super::{
     terms::{Charge, Over, Rate, Tab},
 };
 use crate::{
-    ClientAddress, CredentialId, Enforcement, Excess, Gate, Limited, Limits, NoClientAddress,
-    Passage, Quota, StoreError, Verdict, Window, limits::Budget,
+    ClientAddress, ClientNetwork, CredentialId, Enforcement, Excess, Gate, Limited, Limits,
+    NoClientAddress, Passage, Quota, StoreError, Verdict, Window, limits::Budget,
 };
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
@@ -36,7 +36,7 @@ pub struct RedisGate {
     guard: Arc<Guard>,
     signed: Option<SharedBudget<i64>>,
     unsigned: Option<SharedBudget<i64>>,
-    unsigned_by_address: Option<SharedBudget<ClientAddress>>,
+    unsigned_by_address: Option<SharedBudget<ClientNetwork>>,
     enforcement: Enforcement,
     /// Of this server, while Redis cannot be asked.
     share: Limited<RedisNonces>,
@@ -97,7 +97,7 @@ impl RedisGate {
     ) -> Result<Verdict, Failure> {
         let over = self.over();
         // The address first, so that one client cannot use up what the others of its key have.
-        let by_address = self.unsigned_by_address.as_ref().zip(from);
+        let by_address = self.unsigned_by_address.as_ref().zip(from.map(ClientAddress::network));
         let by_credential = self.unsigned.as_ref().map(|budget| (budget, credential.get()));
         let now = Instant::now();
         let denied = by_address.and_then(|(budget, address)| budget.denied(address, cost, now));

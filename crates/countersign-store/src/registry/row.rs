@@ -3,7 +3,7 @@ use std::sync::Arc;
 use countersign::{KeyError, PublishableKey, Timestamp, VerifyingKey};
 
 use super::RegistryError;
-use crate::{Application, Credential, CredentialId};
+use crate::{Application, Credential, CredentialId, Restrictions, Scopes};
 
 /// The columns of a [`CredentialRow`].
 macro_rules! select_credential {
@@ -81,6 +81,8 @@ impl CredentialRow {
             created_at: time(self.created_at),
             expires_at: self.expires_at.map(time),
             revoked_at: self.revoked_at.map(time),
+            scopes: Scopes::default(),
+            restrictions: Restrictions::default(),
         })
     }
 }
