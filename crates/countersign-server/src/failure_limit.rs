@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 
 use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
 
-use crate::refusal::{Blame, Reason};
+use crate::reason::{Blame, Reason};
 
 /// How many failures a client address may have before its requests are refused unread.
 ///
