@@ -41,7 +41,9 @@ mod content;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure_limit;
+mod ingress;
 mod layer;
+mod proxies;
 mod refusal;
 #[cfg(feature = "serve")]
 mod serve;
@@ -51,7 +53,9 @@ pub use access::Access;
 pub use caller::{Caller, Proof, SignedCaller};
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
+pub use ingress::Ingress;
 pub use layer::{RequireSigned, RequireSignedService, VerifierLayer, VerifierService};
+pub use proxies::{BadProxies, ForwardedFields, Proxies};
 #[cfg(feature = "serve")]
 pub use serve::serve;
 pub use verifier::Verifier;

@@ -9,6 +9,8 @@ use countersign_store::{Excess, Level};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
+use crate::proxies::BadForwarded;
+
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -29,6 +31,8 @@ pub(crate) const METHODS: [http::Method; 7] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Rejected(Rejection),
+    /// What the proxies in front say of the request cannot be used.
+    Forwarded(BadForwarded),
     Method,
     HttpVersion,
     SignatureRequired,
@@ -74,10 +78,17 @@ impl From<BadPresented> for Reason {
     }
 }
 
+impl From<BadForwarded> for Reason {
+    fn from(forwarded: BadForwarded) -> Self {
+        Self::Forwarded(forwarded)
+    }
+}
+
 impl Reason {
     pub(crate) const fn code(&self) -> Code {
         match self {
             Self::Rejected(rejection) => rejection.code(),
+            Self::Forwarded(forwarded) => forwarded.code(),
             Self::Method => Code::MethodNotAllowed,
             Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
             Self::SignatureRequired => Code::SignatureRequired,
@@ -113,6 +124,7 @@ impl Reason {
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
             | Self::UnknownPublishable => Blame::Caller,
             Self::Presented(_)
+            | Self::Forwarded(_)
             | Self::Method
             | Self::HttpVersion
             | Self::SignatureRequired
@@ -146,6 +158,7 @@ impl Reason {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
             Self::Presented(presented) => return presented.to_string(),
+            Self::Forwarded(forwarded) => return forwarded.to_string(),
             Self::ContentTooLarge { limit } => {
                 return format!("the content is larger than {limit} bytes");
             }
@@ -168,7 +181,7 @@ impl Reason {
             }
             Self::RegistryUnavailable => "the key registry cannot be asked",
             Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
-            Self::NoClientAddress => "there is a limit by address, and no address is known",
+            Self::NoClientAddress => "what is asked depends on an address, and none is known",
             Self::NoLayer => "this route is not behind the verifier",
         };
         text.to_owned()
@@ -244,7 +257,7 @@ pub(crate) fn answer<B: From<Bytes>>(
             tracing::warn!(request_id, "a private key was sent in the place of a publishable one");
         }
         Reason::NoClientAddress => tracing::error!(
-            "a limit by client address is set and no address is known; serve with `countersign_server::serve`, or add a layer \
+            "a limit by client address or a list of proxies is set and no address is known; serve with `countersign_server::serve`, or add a layer \
              around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
         ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
