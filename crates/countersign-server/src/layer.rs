@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::{
     Caller, SignedCaller, Verifier,
     refusal::{Circumstances, Reason, answer, tell_level},
-    verifier::{Admitted, Arrival},
+    verifier::{Admitted, Arrival, Whence},
 };
 
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
@@ -178,7 +178,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let (mut head, body) = request.into_parts();
         let arrival = Arrival::of(&body);
         let circumstances = self.circumstances(head.version, arrival.content, now);
-        match self.pass(&head, body, arrival, now).await {
+        let whence = self.locate(&mut head);
+        match self.pass(&head, body, arrival, whence, now).await {
             Ok(Pass { caller, content, body, marks }) => {
                 head.extensions.insert(Passed { caller, content, circumstances });
                 Ok((Request::from_parts(head, body), marks))
@@ -195,6 +196,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         head: &http::request::Parts,
         body: B,
         arrival: Arrival,
+        whence: Whence,
         now: Timestamp,
     ) -> Result<Pass<B>, Reason>
     where
@@ -202,7 +204,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let target = Target::new(original_uri(head), head.version);
         let marks = |kept_private, level| Marks { kept_private, level };
-        Ok(match self.admit(head, target, arrival, now).await? {
+        Ok(match self.admit(head, target, arrival, whence, now).await? {
             Admitted::Open => {
                 Pass { caller: None, content: None, body, marks: marks(KeptPrivate::No, None) }
             }
