@@ -173,17 +173,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let (mut head, body) = request.into_parts();
         let arrival = Arrival::of(&body);
         let circumstances = self.circumstances(head.version, arrival.content, now);
+        let whence = self.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.demand(&head, target, arrival.content);
         let (rollout, passing) = (demand.rollout, demand.begin());
         let pass = match rollout {
             Rollout::Off => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Unchecked),
             Rollout::Observe => {
-                let admitted = self.admit(&head, target, &demand, arrival, now).await;
+                let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
                 self.observe(&head, admitted, &demand, body).await
             }
             Rollout::Enforce => {
-                let admitted = self.admit(&head, target, &demand, arrival, now).await;
+                let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
                 let passed = match admitted {
                     Ok(admitted) => self.receive(admitted, &demand, body, &circumstances).await,
                     Err(refused) => Err(refused),

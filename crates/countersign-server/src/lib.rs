@@ -44,8 +44,10 @@ mod cors;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure_limit;
+mod ingress;
 mod layer;
 mod passed;
+mod proxies;
 mod reason;
 mod refusal;
 mod require;
@@ -66,7 +68,9 @@ pub use caller::{Caller, Proof, SignedCaller};
 pub use cors::cors;
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
+pub use ingress::Ingress;
 pub use layer::{VerifierLayer, VerifierService};
+pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
 pub use require::{Require, RequireService};
 pub use rollout::Rollout;

@@ -4,10 +4,14 @@ use countersign::{BadDigest, BadPresented, Code, Rejection};
 use countersign_store::{Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
+use crate::proxies::BadForwarded;
+
 /// Why a request does not reach its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Rejected(Rejection),
+    /// What the proxies in front say of the request cannot be used.
+    Forwarded(BadForwarded),
     Method,
     HttpVersion,
     SignatureRequired,
@@ -71,10 +75,17 @@ impl From<BadPresented> for Reason {
     }
 }
 
+impl From<BadForwarded> for Reason {
+    fn from(forwarded: BadForwarded) -> Self {
+        Self::Forwarded(forwarded)
+    }
+}
+
 impl Reason {
     pub(crate) const fn code(&self) -> Code {
         match self {
             Self::Rejected(rejection) => rejection.code(),
+            Self::Forwarded(forwarded) => forwarded.code(),
             Self::Method => Code::MethodNotAllowed,
             Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
             Self::SignatureRequired => Code::SignatureRequired,
@@ -111,6 +122,7 @@ impl Reason {
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
             | Self::UnknownPublishable => Blame::Caller,
             Self::Presented(_)
+            | Self::Forwarded(_)
             | Self::Method
             | Self::HttpVersion
             | Self::SignatureRequired
@@ -146,6 +158,7 @@ impl Reason {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
             Self::Presented(presented) => return presented.to_string(),
+            Self::Forwarded(forwarded) => return forwarded.to_string(),
             Self::ContentTooLarge { limit } => {
                 return format!("the content is larger than {limit} bytes");
             }
@@ -172,7 +185,7 @@ impl Reason {
             }
             Self::RegistryUnavailable => "the key registry cannot be asked",
             Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
-            Self::NoClientAddress => "there is a limit by address, and no address is known",
+            Self::NoClientAddress => "what is asked depends on an address, and none is known",
             Self::NoLayer => "this route is not behind the verifier",
         };
         text.to_owned()

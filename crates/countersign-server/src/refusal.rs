@@ -134,7 +134,7 @@ fn tell(reason: &Reason, refusal: &Refusal) {
             tracing::debug!(request_id, "a private key was sent in the place of a publishable one");
         }
         Reason::NoClientAddress => tracing::error!(
-            "a limit by client address is set and no address is known; serve with `countersign_server::serve`, or add a layer \
+            "a limit by client address or a list of proxies is set and no address is known; serve with `countersign_server::serve`, or add a layer \
              around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
         ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),

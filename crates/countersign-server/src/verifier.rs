@@ -1,8 +1,8 @@
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::{
-    Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Origins, Policy, Presented,
-    PrivateKey, Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey,
+    Algorithm, Claimed, Content, KeyId, KeyLocations, Misdirected, Policy, Presented, PrivateKey,
+    Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{
     ClientAddress, ClientNetwork, Credential, Enforcement, Gate, Half, KeyStore, Level,
@@ -12,7 +12,7 @@ use http::{Version, header::HOST, request::Parts};
 use http_body::Body;
 
 use crate::{
-    Access, Refusal, Rollout, Route, RouteTable, VerifierLayer,
+    Access, Ingress, Refusal, Rollout, Route, RouteTable, VerifierLayer,
     caller::Caller,
     content::ContentLimit,
     failure_limit::FailureLimit,
@@ -29,7 +29,7 @@ use crate::{
 /// [`NonceStore`](countersign_store::NonceStore), or one with limits as [`Limited`](countersign_store::Limited).
 /// [`Verifier::layer`] puts it in front of a service.
 pub struct Verifier<K, G> {
-    origins: Origins,
+    ingress: Ingress,
     keys: K,
     gate: G,
     policy: Arc<Policy>,
@@ -65,8 +65,9 @@ struct Nobody {
 }
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// A verifier for these origins, with [`Policy::default`] and a [`SystemClock`].
-    pub fn new(origins: Origins, keys: K, gate: G) -> Self {
+    /// A verifier for these [`Origins`](countersign::Origins), or where proxies are in front for this [`Ingress`], with
+    /// [`Policy::default`] and a [`SystemClock`].
+    pub fn new(ingress: impl Into<Ingress>, keys: K, gate: G) -> Self {
         let clock = SystemClock::default();
         let hmac = PrivateKey::hmac_sha256([0; 16], &[0; 32]).ok();
         let nobody = Nobody {
@@ -74,7 +75,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             hmac: hmac.map(|key| key.verifying_key()),
         };
         Self {
-            origins,
+            ingress: ingress.into(),
             keys,
             gate,
             policy: Arc::default(),
@@ -186,7 +187,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// signature or key, one that covers too little, a clock that is wrong, and whatever is refused after a signature held.
     ///
     /// The address is a [`ClientAddress`] in the request's extensions, where [`serve`](crate::serve) puts that of the
-    /// socket's peer. Behind a proxy that is the proxy, and this limit would be one for all its clients together.
+    /// socket's peer. Behind a proxy that is the proxy, and this limit one for all its clients together, unless
+    /// [`Ingress::proxies`] says whom to believe.
     pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientNetwork>>) -> Self {
         self.failures.budget = budget;
         self
@@ -241,6 +243,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         target: Target<'_>,
         demand: &Demand<'_>,
         arrival: Arrival,
+        whence: Whence,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
         if head.version < Version::HTTP_11 {
@@ -254,13 +257,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             // RFC 9112 §3.2, also where the request line names a host.
             return Err(Rejection::from(Misdirected::NoHost).into());
         }
-        let origin = self.origins.resolve(&head.uri, &head.headers).map_err(Rejection::from)?;
+        let origin = self.ingress.origin(whence.peer, &head.uri, &head.headers)?;
         let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
         let Arrival { content, announced } = arrival;
         let open = demand.access == Access::Open;
         let unsigned =
             ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
         if !(open && unsigned) {
+            whence.client?;
             self.failures.check(client_address(head))?;
         }
         let unverified = Unverified::parse(request, content, &self.policy, now)?;
@@ -361,6 +365,25 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
+    /// Leaves the address of the client in the extensions, in the place of that of its proxy. If it cannot be told, none is
+    /// left, and whatever is not open to anyone is refused for that.
+    pub(crate) fn locate(&self, head: &mut Parts) -> Whence {
+        let peer = client_address(head).map(|address| address.ip());
+        let client = match self.ingress.client_address(peer, &head.headers) {
+            Ok(address) => {
+                if let Some(address) = address {
+                    head.extensions.insert(ClientAddress::from(address));
+                }
+                Ok(())
+            }
+            Err(reason) => {
+                head.extensions.remove::<ClientAddress>();
+                Err(reason)
+            }
+        };
+        Whence { peer, client }
+    }
+
     /// Charges a refusal to where it came from, if its caller is to blame.
     pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
         self.failures.charge(client_address(head), reason);
@@ -408,6 +431,14 @@ fn check_authority(
 /// Where a request came from, as whoever accepted its connection says.
 fn client_address(head: &Parts) -> Option<ClientAddress> {
     head.extensions.get().copied()
+}
+
+/// Where a request came from.
+pub(crate) struct Whence {
+    /// Who is connected.
+    peer: Option<IpAddr>,
+    /// Whether the client is known, as far as proxies have to tell it.
+    client: Result<(), Reason>,
 }
 
 /// What the head says of the content.
@@ -463,7 +494,7 @@ fn replay_store_unavailable(error: countersign_store::StoreError) -> Reason {
 impl<K, G> std::fmt::Debug for Verifier<K, G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
-            .field("origins", &self.origins)
+            .field("ingress", &self.ingress)
             .field("policy", &self.policy)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
