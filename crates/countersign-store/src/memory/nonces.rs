@@ -90,7 +90,8 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// A guard whose restarts are exact: what an earlier process may have accepted is refused.
     ///
     /// That is what lies at or below the ceiling. A ceiling that was restored from a backup lies too low, so what could
-    /// have been accepted by `now` is refused as well. At the very first start, without a ceiling, nothing is.
+    /// have been accepted by `now` is refused as well. Where it is certain that there never was a ceiling, nothing is: with a
+    /// `Registry`, if it was made when this process opened it.
     ///
     /// It takes the ceiling over: an earlier guard on it, in whatever process, soon accepts nothing more.
     ///
@@ -392,7 +393,7 @@ mod tests {
             let first = guard.claim(&used(1, open_from, 1), at(open_from)).await.unwrap();
             assert_eq!(first, Claim::Fresh, "{ceiling}");
         }
-        // At the very first start there is nothing that could have been accepted.
+        // Where there never was a ceiling, there is nothing that could have been accepted.
         let guard = durable(&Arc::default()).await;
         assert_eq!(guard.claim(&used(1, NOW - 60, 1), at(NOW)).await.unwrap(), Claim::Fresh);
     }
