@@ -65,12 +65,13 @@ struct Served {
 impl Served {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // A server that finds a registry refuses what may have been accepted with it before; one that makes it, nothing.
+        let (running, origin) = Self::run("127.0.0.1:0", &folder);
         let db = format!("sqlite:{}", folder.path().join("registry.db").display());
         let key = PrivateKey::ed25519(&[7; 32]);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let (registry, now) =
-                (Registry::open_or_create(&db).await.unwrap(), Timestamp::from_unix(1));
+            let (registry, now) = (Registry::open(&db).await.unwrap(), Timestamp::from_unix(1));
             registry.add_application("shop", "test", now).await.unwrap();
             let proven = ProvenKey::from(&key);
             registry.add_credential("shop", "laptop", &proven, None, now).await.unwrap();
@@ -79,7 +80,6 @@ impl Served {
         let served = folder.path().join("shop.key");
         fs::write(&served, key.expose_pkcs8_pem().unwrap().as_bytes()).unwrap();
         fs::set_permissions(&served, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let (running, origin) = Self::run("127.0.0.1:0", &folder);
         Self { folder, origin, publishable: key.publishable_key().to_string(), running }
     }
 

@@ -1,4 +1,4 @@
-//! Where applications, credentials and nonces are kept.
+//! Where applications, credentials, nonces and limits are kept.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -26,7 +26,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! Two traits, each of one atomic question: [`KeyStore::find`] and [`NonceStore::claim`]. Beside them stores that
+//! Each trait asks one atomic question: [`KeyStore::find`] who it is, and [`NonceStore::claim`] whether it is new. Beside them stores that
 //! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
 //! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!

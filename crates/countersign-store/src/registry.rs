@@ -33,8 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Registry {
     file: PathBuf,
+    origin: Origin,
     pool: SqlitePool,
     cache: Cache,
+}
+
+/// Where the registry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was made when it was opened.
+    MadeHere,
+    /// It was there, and may be a copy.
+    Found,
 }
 
 impl Registry {
@@ -46,7 +56,7 @@ impl Registry {
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
         let file = file::of_url(url)?;
         match Content::of(&file)? {
-            Content::Registry => Self::connect(file).await,
+            Content::Registry => Self::connect(file, Origin::Found).await,
             Content::Empty => Err(RegistryError::Empty),
         }
     }
@@ -60,11 +70,12 @@ impl Registry {
         let file = file::of_url(url)?;
         file::create(&file)?;
         match Content::of(&file)? {
-            Content::Registry | Content::Empty => Self::connect(file).await,
+            Content::Registry => Self::connect(file, Origin::Found).await,
+            Content::Empty => Self::connect(file, Origin::MadeHere).await,
         }
     }
 
-    async fn connect(file: PathBuf) -> Result<Self, RegistryError> {
+    async fn connect(file: PathBuf, origin: Origin) -> Result<Self, RegistryError> {
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .busy_timeout(PATIENCE)
@@ -81,7 +92,7 @@ impl Registry {
             pool.close().await;
             return Err(error);
         }
-        Ok(Self { file, pool, cache: Cache::default() })
+        Ok(Self { file, origin, pool, cache: Cache::default() })
     }
 
     /// Closes the file, and folds what was written lately into it, so that it can be copied alone.
@@ -346,7 +357,12 @@ impl Ceiling for Registry {
         .map_err(|error| StoreError::because(failed, error))?;
         let ceiling = ceiling.into_iter().flatten().next().map(u64::try_from).transpose();
         let ceiling = ceiling.map_err(|error| StoreError::because(failed, error))?;
-        Ok(ceiling.map(Timestamp::from_unix))
+        Ok(match (ceiling, self.origin) {
+            (Some(ceiling), _) => Some(Timestamp::from_unix(ceiling)),
+            (None, Origin::MadeHere) => None,
+            // A copy from before the first ceiling looks the same as a registry that was never used.
+            (None, Origin::Found) => Some(Timestamp::from_unix(0)),
+        })
     }
 
     async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {

@@ -320,6 +320,40 @@ async fn the_ceiling_never_falls_and_outlives_the_process() {
 }
 
 #[tokio::test]
+async fn only_who_made_a_registry_vouches_that_nothing_was_accepted_with_it() {
+    let owner = Owner::random().unwrap();
+    let zero = Some(Timestamp::from_unix(0));
+    let used = NonceUse::new(1, NOW, Nonce::from_random([7; 16]));
+    let start = async |registry| {
+        MemoryNonces::durable(Window::default(), Arc::new(registry), NOW).await.unwrap()
+    };
+
+    let folder = Folder::new();
+    let copy = folder.0.path().join("copy.sqlite");
+    let registry = folder.registry().await;
+    fs::write(folder.0.path().join("empty.sqlite"), []).unwrap();
+    registry.close().await;
+    fs::copy(folder.file(), &copy).unwrap();
+    let copy = format!("sqlite:{}", copy.display());
+
+    // Made by another process and never used, as far as can be seen: by either way to open it, and however often.
+    assert_eq!(folder.registry().await.take_over(owner).await.unwrap(), zero);
+    assert_eq!(Registry::open(&folder.url()).await.unwrap().take_over(owner).await.unwrap(), zero);
+    let refused = start(folder.registry().await).await.claim(&used, NOW).await.unwrap();
+    assert!(matches!(refused, Claim::TooOld { .. }), "{refused:?}");
+
+    // Made here, in a file that was empty: nothing is refused.
+    let empty = format!("sqlite:{}", folder.0.path().join("empty.sqlite").display());
+    let guard = start(Registry::open_or_create(&empty).await.unwrap()).await;
+    assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
+
+    // A copy from before the first ceiling, put back after it.
+    let restored = start(Registry::open(&copy).await.unwrap()).await;
+    let refused = restored.claim(&used, NOW).await.unwrap();
+    assert!(matches!(refused, Claim::TooOld { .. }), "{refused:?}");
+}
+
+#[tokio::test]
 async fn only_the_last_who_took_the_ceiling_over_raises_it() {
     let folder = Folder::new();
     let (one, other) = (folder.registry().await, folder.registry().await);

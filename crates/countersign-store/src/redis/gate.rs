@@ -26,7 +26,7 @@ use crate::{
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
 ///
 /// A signed request is charged and claimed in one round trip, a read that shows a publishable key charged in one. Who has
-/// too little left is told so by each server until there is enough, without asking Redis again.
+/// too little left is told so by each server until there is enough, and Redis is asked again after 10 s at most.
 ///
 /// Without Redis signed requests are refused. Reads that show a publishable key are counted by each server for itself
 /// then, which allows it its share: each quota divided by the number of servers, and at least one. The metric
