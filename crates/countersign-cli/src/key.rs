@@ -2,7 +2,7 @@ use std::{path::Path, sync::Arc};
 
 use clap::{Args, Subcommand};
 use countersign::{Algorithm, KeyError, KeyFile, KeyId, ProvenKey, PublishableKey, Timestamp};
-use countersign_store::{Credential, Revocation, Standing, State};
+use countersign_store::{Credential, NewCredential, Revocation, Standing, State};
 use serde_json::{Value, json};
 
 use crate::{
@@ -101,7 +101,8 @@ impl Key {
                     ));
                 }
                 let added = registry.ask(IfMissing::Fail, async |registry| {
-                    registry.add_credential(&add.app, &label, &key, add.expires, now).await
+                    let new = NewCredential::new(&add.app, &label, &key).expires_at(add.expires);
+                    registry.add_credential(new, now).await
                 })?;
                 let printed = match json {
                     true => print_line(object(&added)),
