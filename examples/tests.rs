@@ -13,7 +13,7 @@ use std::{
 
 use countersign::{Code, PrivateKey, ProvenKey, Timestamp};
 use countersign_client::Refusal;
-use countersign_store::Registry;
+use countersign_store::{NewCredential, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -74,7 +74,10 @@ impl Served {
             let (registry, now) = (Registry::open(&db).await.unwrap(), Timestamp::from_unix(1));
             registry.add_application("shop", "test", now).await.unwrap();
             let proven = ProvenKey::from(&key);
-            registry.add_credential("shop", "laptop", &proven, None, now).await.unwrap();
+            registry
+                .add_credential(NewCredential::new("shop", "laptop", &proven), now)
+                .await
+                .unwrap();
             registry.close().await;
         });
         let served = folder.path().join("shop.key");

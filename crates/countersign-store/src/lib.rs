@@ -6,7 +6,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{PrivateKey, ProvenKey, Timestamp};
-//! use countersign_store::{MemoryNonces, Registry, Window};
+//! use countersign_store::{MemoryNonces, NewCredential, Registry, Window};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("registry.db");
@@ -18,7 +18,7 @@
 //! let proof = ProvenKey::proof(&PrivateKey::ed25519(&[7; 32]))?;
 //! registry.add_application("shop", "live", now).await?;
 //! let key = ProvenKey::from_proof(&proof)?;
-//! let credential = registry.add_credential("shop", "laptop", &key, None, now).await?;
+//! let credential = registry.add_credential(NewCredential::new("shop", "laptop", &key), now).await?;
 //! assert_eq!(credential.label, "laptop");
 //! # Ok(())
 //! # }
@@ -68,7 +68,7 @@ pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
 pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
-pub use registry::{Registry, RegistryError, Revocation};
+pub use registry::{NewCredential, Registry, RegistryError, Revocation};
 pub use restrictions::{
     BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
 };

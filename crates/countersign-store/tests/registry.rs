@@ -13,8 +13,8 @@ use std::{
 
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Application, Ceiling, KeyStore, MemoryNonces, NonceStore, Owner, Registry, RegistryError,
-    Revocation, Standing, State, Window,
+    Application, Ceiling, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner, Registry,
+    RegistryError, Revocation, Standing, State, Window,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -69,7 +69,10 @@ fn id(key: &PrivateKey) -> KeyId {
 async fn with_key(folder: &Folder, key: &PrivateKey) -> Registry {
     let registry = folder.registry().await;
     registry.add_application("shop", "live", NOW).await.unwrap();
-    registry.add_credential("shop", "first", &ProvenKey::from(key), None, NOW).await.unwrap();
+    registry
+        .add_credential(NewCredential::new("shop", "first", &ProvenKey::from(key)), NOW)
+        .await
+        .unwrap();
     registry
 }
 
@@ -78,7 +81,9 @@ async fn what_is_registered_is_found_also_after_reopening() {
     let folder = Folder::new();
     let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
     let registry = with_key(&folder, &key(1)).await;
-    registry.add_credential("shop", "", &ProvenKey::from(&hmac), Some(NOW), NOW).await.unwrap();
+    let proven = ProvenKey::from(&hmac);
+    let expired = NewCredential::new("shop", "", &proven).expires_at(Some(NOW));
+    registry.add_credential(expired, NOW).await.unwrap();
     drop(registry);
     let registry = Registry::open(&folder.url()).await.unwrap();
     let found = registry.find(&id(&key(1)), NOW).await.unwrap().unwrap();
@@ -115,7 +120,7 @@ async fn a_file_that_others_can_read_gets_no_secret() {
     let registry = with_key(&folder, &key(1)).await;
     let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
     let add = async |key: &PrivateKey| {
-        registry.add_credential("shop", "", &ProvenKey::from(key), None, NOW).await
+        registry.add_credential(NewCredential::new("shop", "", &ProvenKey::from(key)), NOW).await
     };
     for (seed, mode) in [(2, 0o640), (3, 0o604), (4, 0o644), (5, 0o620)] {
         fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
@@ -132,7 +137,9 @@ async fn a_key_belongs_to_one_application_for_ever() {
     let registry = with_key(&folder, &key(1)).await;
     registry.add_application("other", "live", NOW).await.unwrap();
     let again = async |application| {
-        registry.add_credential(application, "", &ProvenKey::from(&key(1)), None, NOW).await
+        registry
+            .add_credential(NewCredential::new(application, "", &ProvenKey::from(&key(1))), NOW)
+            .await
     };
     assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
@@ -171,14 +178,15 @@ async fn names_are_unique_and_of_one_form() {
     labels.extend(["\u{feff}a".to_owned(), "a".repeat(65)]);
     for label in labels {
         let proven = ProvenKey::from(&key(1));
-        let refused = registry.add_credential("shop", &label, &proven, None, NOW).await;
+        let refused =
+            registry.add_credential(NewCredential::new("shop", &label, &proven), NOW).await;
         assert!(matches!(refused, Err(RegistryError::BadName(_))), "{label:?}");
     }
     for (seed, label) in
         ["", "Łódź – 東京 (α)", "\u{200a}\u{2010}", &"é".repeat(64)].iter().enumerate()
     {
         let proven = ProvenKey::from(&key(u8::try_from(seed).unwrap()));
-        registry.add_credential("shop", label, &proven, None, NOW).await.unwrap();
+        registry.add_credential(NewCredential::new("shop", label, &proven), NOW).await.unwrap();
     }
 }
 
@@ -273,7 +281,10 @@ async fn a_key_that_was_asked_for_too_early_is_found_once_it_is_registered() {
     let registry = folder.registry().await;
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none());
     registry.add_application("shop", "live", NOW).await.unwrap();
-    registry.add_credential("shop", "", &ProvenKey::from(&key(1)), None, NOW).await.unwrap();
+    registry
+        .add_credential(NewCredential::new("shop", "", &ProvenKey::from(&key(1))), NOW)
+        .await
+        .unwrap();
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
 }
 
