@@ -7,7 +7,11 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod answer;
+pub mod corpus;
 mod counted;
+mod frames;
+mod latin1;
 mod order_log;
 #[cfg(unix)]
 mod postgres;
@@ -17,12 +21,15 @@ mod raw;
 mod redis;
 mod service;
 
+pub use answer::{Answer, Outcome};
 pub use counted::Counted;
+pub use frames::{End, Http2, exchange_http2};
+pub use latin1::Bytes;
 pub use order_log::{order_log, order_verifier};
 #[cfg(unix)]
 pub use postgres::Postgres;
 pub use process::Process;
 pub use proxy::CountingProxy;
-pub use raw::{Answer, PARAMS, Raw, exchange};
+pub use raw::{PARAMS, Raw, exchange, exchange_http1};
 pub use redis::{RedisServer, wait_until};
 pub use service::{NOW, Service, TestClock, credential, key, router, verifier};

@@ -1,7 +1,6 @@
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 use axum::body::Body;
@@ -13,9 +12,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
-use crate::{NOW, key};
+use crate::{Answer, Http2, NOW, Outcome, answer::PATIENCE, key};
 
 /// The parameters of [`Raw::order`]'s signature, behind its list of components. `KEYID` stands for the key.
 pub const PARAMS: &str = r#";created=1763900000;nonce="CQkJCQkJCQkJCQkJCQkJCQ";keyid="KEYID";alg="ed25519";tag="countersign""#;
@@ -110,13 +110,17 @@ impl Raw {
     }
 
     /// Properly signed, with a nonce of its own.
-    pub fn signed_by(mut self, key: PrivateKey, created: Timestamp) -> Self {
+    pub fn signed_by(self, key: PrivateKey, created: Timestamp) -> Self {
         static SIGNED: AtomicU64 = AtomicU64::new(0);
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&SIGNED.fetch_add(1, Ordering::SeqCst).to_be_bytes());
-        let fields = self.with_head(|head, body| {
-            Signer::new(key).sign(head, body, created, &Nonce::from_random(nonce)).unwrap()
-        });
+        self.signed_with(key, created, &Nonce::from_random(nonce))
+    }
+
+    /// Properly signed, with this nonce.
+    pub fn signed_with(mut self, key: PrivateKey, created: Timestamp, nonce: &Nonce) -> Self {
+        let fields =
+            self.with_head(|head, body| Signer::new(key).sign(head, body, created, nonce).unwrap());
         let mut added = HeaderMap::new();
         fields.apply(&mut added);
         for (name, value) in &added {
@@ -153,6 +157,28 @@ impl Raw {
         });
         let signature = signature.unwrap_or_else(|_| vec![0; 64]);
         labelled.set("Signature", format!("sig=:{}:", STANDARD.encode(signature)))
+    }
+
+    /// The same request in HTTP/2, whose authority is that of the first `Host`.
+    pub fn http2(&self) -> Http2 {
+        let mut request = Http2 { body: self.body.clone(), ..Http2::default() };
+        let host = |(name, _): &&(String, _)| name.eq_ignore_ascii_case("host");
+        let hosts: Vec<_> = self.headers.iter().filter(host).collect();
+        request.add(":method", &self.method);
+        request.add(":scheme", "https");
+        for (_, host) in hosts.iter().take(1) {
+            request.add(":authority", host);
+        }
+        request.add(":path", &self.target);
+        for (name, value) in &self.headers {
+            if !name.eq_ignore_ascii_case("host") {
+                request.add(&name.to_ascii_lowercase(), value);
+            }
+        }
+        for (_, host) in hosts.iter().skip(1) {
+            request.add("host", host);
+        }
+        request
     }
 
     fn has(&self, name: &str) -> bool {
@@ -210,50 +236,37 @@ impl Raw {
     }
 }
 
-/// An answer, read from the socket.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The header lines, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The content.
-    pub body: String,
-}
-
-impl Answer {
-    /// The value of a header.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The code of a refusal; empty for what is none.
-    pub fn code(&self) -> String {
-        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
-        problem.get("code").and_then(|code| code.as_str()).unwrap_or_default().to_owned()
-    }
-}
-
 /// Sends bytes on a new connection and reads one answer.
+///
+/// # Panics
+///
+/// If there is none.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
+    exchange_http1(address, bytes).await.answer()
+}
+
+/// Sends bytes on a new HTTP/1.1 connection and reads what becomes of them.
+pub async fn exchange_http1(address: SocketAddr, bytes: &[u8]) -> Outcome {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    // A server that has enough closes the connection; what it said before can still be read.
+    drop(stream.write_all(bytes).await);
     let content = !bytes.starts_with(b"HEAD ");
     let reading = read_answer(&mut stream, content);
-    tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap()
+    timeout(PATIENCE, reading).await.unwrap_or(Outcome::Nothing)
 }
 
 /// An answer, with the content that its head announces or, as to HEAD, without.
-async fn read_answer(stream: &mut TcpStream, content: bool) -> Answer {
+async fn read_answer(stream: &mut TcpStream, content: bool) -> Outcome {
     let mut bytes = Vec::new();
     loop {
         if let Some(answer) = parse(&bytes, content) {
-            return answer;
+            return Outcome::Answer(answer);
         }
         let mut piece = [0; 4096];
-        let length = stream.read(&mut piece).await.unwrap();
-        assert_ne!(length, 0, "closed after {:?}", String::from_utf8_lossy(&bytes));
-        bytes.extend(&piece[..length]);
+        match stream.read(&mut piece).await {
+            Ok(length) if length > 0 => bytes.extend(&piece[..length]),
+            _ => return Outcome::Closed,
+        }
     }
 }
 

@@ -22,6 +22,9 @@ use tokio::net::TcpListener;
 /// The time at which everything is signed and checked.
 pub const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
+/// What is served.
+pub(crate) const ORIGINS: [&str; 2] = ["https://api.example.com", "https://b.example.com"];
+
 /// A clock that moves when it is told to.
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<AtomicU64>);
@@ -156,8 +159,7 @@ impl Service {
 
 /// A verifier of two origins, by this clock.
 pub fn verifier<K: KeyStore, G: Gate>(clock: &TestClock, keys: K, gate: G) -> Verifier<K, G> {
-    let origins = ["https://api.example.com", "https://b.example.com"];
-    let origins = Origins::new(origins.map(|origin| origin.parse().unwrap())).unwrap();
+    let origins = Origins::new(ORIGINS.map(|origin| origin.parse().unwrap())).unwrap();
     let time = clock.clone();
     Verifier::new(origins, keys, gate).clock(move || time.now())
 }
