@@ -296,6 +296,51 @@ fn a_write_is_not_repeated_after_the_server_was_killed() {
 }
 
 #[test]
+fn an_upload_counts_only_when_all_of_it_is_what_was_signed() {
+    let output = example("streaming_upload").output().unwrap();
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for told in [
+        "PUT     /files/{name}                    signed files:write (streamed, 1073741824 bytes)",
+        "an upload                   →  201 33554432 bytes of nightly are stored; 1 file in the folder",
+        "with its last byte changed  →  400 digest-mismatch; 1 file in the folder",
+    ] {
+        assert!(stdout.lines().any(|line| line == told), "{told}: {stdout}");
+    }
+}
+
+#[test]
+fn what_becomes_of_requests_is_counted_for_prometheus_and_told_in_spans_and_no_secret_is() {
+    let output = example("metrics").output().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
+    for (outcome, rollout, route) in [
+        ("publishable", "enforce", "GET /v1/orders"),
+        ("signed", "enforce", "POST /v1/orders"),
+        ("signature-replayed", "enforce", "POST /v1/orders"),
+        ("signature-required", "enforce", "POST /v1/orders"),
+        ("signature-required", "observe", "POST /v1/refunds"),
+        ("signed", "observe", "POST /v1/refunds"),
+    ] {
+        let line = format!(
+            "countersign_requests_total{{outcome=\"{outcome}\",rollout=\"{rollout}\",route=\"{route}\"}} 1"
+        );
+        assert!(stdout.lines().any(|other| other == line), "{line}: {stdout}");
+        let told = format!("route=\"{route}\"");
+        let outcome = format!("outcome=\"{outcome}\"");
+        assert!(
+            stderr.lines().any(|line| line.contains(&told) && line.contains(&outcome)),
+            "{told} {outcome}: {stderr}"
+        );
+    }
+    let named = r#"application="shop" credential="laptop" credential_id=1 outcome="signed""#;
+    assert!(stderr.contains(named), "{stderr}");
+    for secret in ["sk_", "Signature", "sig=", "nonce"] {
+        assert!(!stderr.contains(secret) && !stdout.contains(secret), "{secret}");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
