@@ -16,7 +16,7 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::{Origins, PrivateKey, ProvenKey};
 use countersign_client::{Client, PublishableClient, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_time};
 use reqwest::{Body, Request, Response};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
@@ -102,7 +102,9 @@ async fn show(registry: &Registry, address: SocketAddr) -> Outcome<Verdict> {
     let key = new_key()?;
     let publishable = key.publishable_key();
     registry.add_application("shop", "test", system_time()).await?;
-    registry.add_credential("shop", "quickstart", &prove(&key)?, None, system_time()).await?;
+    registry
+        .add_credential(NewCredential::new("shop", "quickstart", &prove(&key)?), system_time())
+        .await?;
     println!("The application \"shop\", with the key {publishable}\n");
 
     let url = format!("http://{address}/v1/orders");
@@ -173,7 +175,9 @@ impl Table {
 /// Registers one more key, prints what to do with it, and waits.
 async fn stay(registry: &Registry, address: SocketAddr, db: &str, key_file: &Path) -> Outcome<()> {
     let key = new_key()?;
-    registry.add_credential("shop", "to try", &prove(&key)?, None, system_time()).await?;
+    registry
+        .add_credential(NewCredential::new("shop", "to try", &prove(&key)?), system_time())
+        .await?;
     write_secret(key_file, key.expose_pkcs8_pem()?.as_bytes())?;
     let (publishable, key_file) = (key.publishable_key(), key_file.display());
     println!(

@@ -22,7 +22,9 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::{Origins, Policy, PrivateKey, ProvenKey};
 use countersign_client::{Client, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{Limits, Quota, Redis, RedisGate, Registry, Window, system_time};
+use countersign_store::{
+    Limits, NewCredential, Quota, Redis, RedisGate, Registry, Window, system_time,
+};
 use reqwest::{Method, Request, Response, header::HOST};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
@@ -172,7 +174,7 @@ impl Caller {
         getrandom::fill(&mut seed)?;
         let key = PrivateKey::ed25519(&seed);
         let proven = ProvenKey::from_proof(&ProvenKey::proof(&key)?)?;
-        registry.add_credential("shop", label, &proven, None, system_time()).await?;
+        registry.add_credential(NewCredential::new("shop", label, &proven), system_time()).await?;
         Ok(Self { publishable: key.publishable_key().to_string(), client: Client::new(key)? })
     }
 

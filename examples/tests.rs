@@ -13,7 +13,7 @@ use std::{
 
 use countersign::{Code, PrivateKey, ProvenKey, Timestamp};
 use countersign_client::Refusal;
-use countersign_store::Registry;
+use countersign_store::{NewCredential, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -65,21 +65,24 @@ struct Served {
 impl Served {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // A server that finds a registry refuses what may have been accepted with it before; one that makes it, nothing.
+        let (running, origin) = Self::run("127.0.0.1:0", &folder);
         let db = format!("sqlite:{}", folder.path().join("registry.db").display());
         let key = PrivateKey::ed25519(&[7; 32]);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let (registry, now) =
-                (Registry::open_or_create(&db).await.unwrap(), Timestamp::from_unix(1));
+            let (registry, now) = (Registry::open(&db).await.unwrap(), Timestamp::from_unix(1));
             registry.add_application("shop", "test", now).await.unwrap();
             let proven = ProvenKey::from(&key);
-            registry.add_credential("shop", "laptop", &proven, None, now).await.unwrap();
+            registry
+                .add_credential(NewCredential::new("shop", "laptop", &proven), now)
+                .await
+                .unwrap();
             registry.close().await;
         });
         let served = folder.path().join("shop.key");
         fs::write(&served, key.expose_pkcs8_pem().unwrap().as_bytes()).unwrap();
         fs::set_permissions(&served, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let (running, origin) = Self::run("127.0.0.1:0", &folder);
         Self { folder, origin, publishable: key.publishable_key().to_string(), running }
     }
 
@@ -290,6 +293,51 @@ fn a_write_is_not_repeated_after_the_server_was_killed() {
     );
     // What could have been seen is refused too, in one word with when to come back.
     assert_eq!(send(&other), Err(Code::SignatureStale));
+}
+
+#[test]
+fn an_upload_counts_only_when_all_of_it_is_what_was_signed() {
+    let output = example("streaming_upload").output().unwrap();
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for told in [
+        "PUT     /files/{name}                    signed files:write (streamed, 1073741824 bytes)",
+        "an upload                   →  201 33554432 bytes of nightly are stored; 1 file in the folder",
+        "with its last byte changed  →  400 digest-mismatch; 1 file in the folder",
+    ] {
+        assert!(stdout.lines().any(|line| line == told), "{told}: {stdout}");
+    }
+}
+
+#[test]
+fn what_becomes_of_requests_is_counted_for_prometheus_and_told_in_spans_and_no_secret_is() {
+    let output = example("metrics").output().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
+    for (outcome, rollout, route) in [
+        ("publishable", "enforce", "GET /v1/orders"),
+        ("signed", "enforce", "POST /v1/orders"),
+        ("signature-replayed", "enforce", "POST /v1/orders"),
+        ("signature-required", "enforce", "POST /v1/orders"),
+        ("signature-required", "observe", "POST /v1/refunds"),
+        ("signed", "observe", "POST /v1/refunds"),
+    ] {
+        let line = format!(
+            "countersign_requests_total{{outcome=\"{outcome}\",rollout=\"{rollout}\",route=\"{route}\"}} 1"
+        );
+        assert!(stdout.lines().any(|other| other == line), "{line}: {stdout}");
+        let told = format!("route=\"{route}\"");
+        let outcome = format!("outcome=\"{outcome}\"");
+        assert!(
+            stderr.lines().any(|line| line.contains(&told) && line.contains(&outcome)),
+            "{told} {outcome}: {stderr}"
+        );
+    }
+    let named = r#"application="shop" credential="laptop" credential_id=1 outcome="signed""#;
+    assert!(stderr.contains(named), "{stderr}");
+    for secret in ["sk_", "Signature", "sig=", "nonce"] {
+        assert!(!stderr.contains(secret) && !stdout.contains(secret), "{secret}");
+    }
 }
 
 #[test]

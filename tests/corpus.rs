@@ -53,9 +53,13 @@ fn every_row_of_the_table_has_a_case_or_a_test_elsewhere() {
     let rows = rows();
     assert!(rows.iter().map(|row| row.number).eq(1..=108));
     let corpus = Corpus::read();
+    let root = Corpus::directory().join("../..");
     let here: BTreeSet<u16> = corpus.cases().filter_map(|case| case.row).collect();
     for Row { number, elsewhere, .. } in rows {
         assert_eq!(here.contains(&number), elsewhere.is_empty(), "row {number}");
+        for path in elsewhere.split('`').skip(1).step_by(2) {
+            assert!(root.join(path).exists(), "row {number}: {path}");
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use axum::{
     routing::get,
 };
 use countersign::{Origins, PrivateKey, Timestamp};
-use countersign_server::{Publishable, RequireSigned, Signed, SignedBy, Verifier, serve};
+use countersign_server::{Publishable, Require, Signed, SignedBy, Verifier, serve};
 use countersign_store::{
     Application, ClientAddress, Credential, CredentialId, Gate, KeyStore, MemoryKeys, MemoryNonces,
-    State, Window,
+    Restrictions, Scopes, State, Window,
 };
 use tokio::net::TcpListener;
 
@@ -71,6 +71,8 @@ pub fn credential(number: i64, key: &PrivateKey, state: State) -> Credential {
         created_at: NOW,
         expires_at: (number == 3).then_some(NOW),
         revoked_at: None,
+        scopes: Scopes::default(),
+        restrictions: Restrictions::default(),
     }
 }
 
@@ -137,6 +139,11 @@ impl Service {
         let handled = Arc::new(AtomicUsize::new(0));
         let verifier = change(verifier(&clock, keys, gate));
         let app = router(Arc::clone(&handled)).layer(verifier.layer());
+        Self::serve(clock, app, handled).await
+    }
+
+    /// A finished app that goes by this clock and counts what it handles.
+    pub async fn serve(clock: TestClock, app: Router, handled: Arc<AtomicUsize>) -> Self {
         let app = app.layer(map_request(from_test_field));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -203,7 +210,7 @@ pub fn router(handled: Arc<AtomicUsize>) -> Router {
                     raised();
                     "raised\n"
                 })
-                .route_layer(RequireSigned),
+                .route_layer(Require::signed()),
             )
             .route(
                 "/v1/plain",

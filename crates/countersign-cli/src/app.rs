@@ -3,8 +3,9 @@ use countersign_store::Application;
 use serde_json::{Value, json};
 
 use crate::{
+    credential,
     failure::{Exit, Failure},
-    key, moment,
+    moment,
     output::{note, print, print_line},
     registry_args::{IfMissing, RegistryArgs, failure},
     table::{columns, facts},
@@ -93,7 +94,7 @@ impl App {
                 })?;
                 if json {
                     let mut object = object(&application);
-                    let keys: Value = keys.iter().map(|one| key::object(one)).collect();
+                    let keys: Value = keys.iter().map(|one| credential::object(one)).collect();
                     if let Some(object) = object.as_object_mut() {
                         object.insert("keys".to_owned(), keys);
                     }
@@ -107,7 +108,7 @@ impl App {
                     ]))?;
                     if !keys.is_empty() {
                         print_line("")?;
-                        print(key::listing(&keys))?;
+                        print(credential::listing(&keys))?;
                     }
                 }
             }

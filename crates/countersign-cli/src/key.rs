@@ -1,18 +1,25 @@
-use std::{path::Path, sync::Arc};
+mod restrict;
+mod restriction_args;
+
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use countersign::{Algorithm, KeyError, KeyFile, KeyId, ProvenKey, PublishableKey, Timestamp};
-use countersign_store::{Credential, Revocation, Standing, State};
-use serde_json::{Value, json};
+use countersign_store::{
+    self as store, Credential, NewCredential, Registry, RegistryError, RestrictionKind,
+    Restrictions, Revocation, Scopes,
+};
+use serde_json::Value;
 
+use self::{restrict::Restrict, restriction_args::RestrictionArgs};
 use crate::{
+    credential::{listing, object, shown},
     failure::{Exit, Failure},
     key_source::{self, PassphraseSource},
     moment,
     output::{note, print, print_line},
     registry_args::{IfMissing, RegistryArgs},
     shell::quote,
-    table::{columns, facts},
 };
 
 /// Keys: the credentials of applications
@@ -43,6 +50,8 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         key: String,
     },
+    Scope(Scope),
+    Restrict(Restrict),
     /// Revokes a key for ever: servers refuse it within 5 s
     Revoke {
         /// Its publishable key, or its JWK thumbprint
@@ -75,6 +84,33 @@ struct Add {
     /// When it stops being good, like 2027-01-31T00:00:00Z [default: never]
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     expires: Option<Timestamp>,
+    /// What it may do, where routes ask for it, like orders:write; can be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<store::Scope>,
+    #[command(flatten)]
+    restrictions: RestrictionArgs,
+}
+
+/// Changes what a key may do: servers go by it within 5 s
+#[derive(Args, Debug)]
+struct Scope {
+    /// Its publishable key, or its JWK thumbprint
+    // A thumbprint is base64url, which can begin with a hyphen.
+    #[arg(allow_hyphen_values = true)]
+    key: String,
+    #[command(flatten)]
+    change: ScopeChange,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct ScopeChange {
+    /// What it may do from now on, like orders:write; can be repeated
+    #[arg(long, value_name = "SCOPE")]
+    add: Vec<store::Scope>,
+    /// What it may do no longer; can be repeated
+    #[arg(long, value_name = "SCOPE")]
+    remove: Vec<store::Scope>,
 }
 
 #[derive(Args, Debug)]
@@ -100,8 +136,13 @@ impl Key {
                         "give a time to come, or leave it out",
                     ));
                 }
+                let restrictions = add.restrictions()?;
                 let added = registry.ask(IfMissing::Fail, async |registry| {
-                    registry.add_credential(&add.app, &label, &key, add.expires, now).await
+                    let new = NewCredential::new(&add.app, &label, &key)
+                        .expires_at(add.expires)
+                        .scopes(add.scopes.iter().cloned().collect())
+                        .restrictions(restrictions);
+                    registry.add_credential(new, now).await
                 })?;
                 let printed = match json {
                     true => print_line(object(&added)),
@@ -138,14 +179,44 @@ impl Key {
                     false => print(shown(&key))?,
                 }
             }
+            Command::Scope(Scope { key, change: ScopeChange { add, remove } }) => {
+                if let Some(scope) = add.iter().find(|scope| remove.contains(scope)) {
+                    return Err(Failure::local(
+                        format!("{scope} is to be added and removed"),
+                        "name it once",
+                    ));
+                }
+                let key = key_id(&key)?;
+                let changed = registry.ask(IfMissing::Fail, async |registry| {
+                    let change = |scopes: &mut Scopes, _: &mut Restrictions| {
+                        remove.iter().for_each(|scope| scopes.remove(scope));
+                        add.into_iter().for_each(|scope| scopes.insert(scope));
+                    };
+                    registry.change_credential(&publishable(registry, &key).await?, change).await
+                })?;
+                tell_change(&changed, json)?;
+            }
+            Command::Restrict(restrict) => {
+                let (key, change) = (key_id(&restrict.key)?, restrict.change()?);
+                let mut missing = None;
+                let changed = registry.ask(IfMissing::Fail, async |registry| {
+                    let change = |_: &mut Scopes, restrictions: &mut Restrictions| {
+                        missing = change.apply(restrictions);
+                    };
+                    registry.change_credential(&publishable(registry, &key).await?, change).await
+                })?;
+                if let Some(kind) = missing {
+                    return Err(Failure::local(
+                        format!("the key has no restriction of the kind `{kind}`"),
+                        format_args!("`countersign key show {}` shows those it has", restrict.key),
+                    ));
+                }
+                tell_change(&changed, json)?;
+            }
             Command::Revoke { key } => {
                 let (key, now) = (key_id(&key)?, moment::now());
                 let revocation = registry.ask(IfMissing::Fail, async |registry| {
-                    let key = match key {
-                        KeyId::Publishable(key) => key,
-                        KeyId::Thumbprint(_) => registry.credential(&key).await?.publishable_key(),
-                    };
-                    registry.revoke(&key, now).await
+                    registry.revoke(&publishable(registry, &key).await?, now).await
                 })?;
                 let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
                 if json {
@@ -218,12 +289,45 @@ impl Add {
         }
     }
 
+    fn restrictions(&self) -> Result<Restrictions, Failure> {
+        let restrictions = self.restrictions.restrictions()?;
+        let named = |kind: &&RestrictionKind| !self.restrictions.names(**kind);
+        if let Some(kind) = self.restrictions.report_only.iter().find(named) {
+            return Err(Failure::local(
+                format!("there is no restriction of the kind `{kind}` to report"),
+                format_args!("say what it allows with --allow-{kind}"),
+            ));
+        }
+        Ok(restrictions.into_iter().fold(Restrictions::default(), Restrictions::with))
+    }
+
     fn label(&self) -> String {
         let file = self.file.public_key.as_deref().or(self.file.hmac_key.as_deref());
         let name = file.and_then(|file| Path::new(file).file_prefix()?.to_str());
         let name = name.filter(|&name| name != "-").unwrap_or("key");
         self.label.clone().unwrap_or_else(|| name.to_owned())
     }
+}
+
+async fn publishable(registry: &Registry, key: &KeyId) -> Result<PublishableKey, RegistryError> {
+    match key {
+        KeyId::Publishable(key) => Ok(*key),
+        KeyId::Thumbprint(_) => Ok(registry.credential(key).await?.publishable_key()),
+    }
+}
+
+fn tell_change(key: &Credential, json: bool) -> Result<(), Failure> {
+    let printed = match json {
+        true => print_line(object(key)),
+        false => print(shown(key)),
+    };
+    printed.map_err(|failure| {
+        let key = key.publishable_key();
+        failure
+            .with_hint(format_args!("the key was changed; `countersign key show {key}` prints it"))
+    })?;
+    note("servers go by it within 5 s");
+    Ok(())
 }
 
 fn key_id(text: &str) -> Result<KeyId, Failure> {
@@ -237,67 +341,4 @@ fn key_id(text: &str) -> Result<KeyId, Failure> {
             "`countersign key list` shows the publishable keys there are",
         ),
     })
-}
-
-/// A key as JSON has it.
-pub(crate) fn object(key: &Credential) -> Value {
-    json!({
-        "publishable_key": key.publishable_key().to_string(),
-        "thumbprint": thumbprint(key),
-        "alg": key.key.algorithm().as_str(),
-        "application": key.application.name,
-        "environment": key.application.environment,
-        "label": key.label,
-        "state": state(key),
-        "created_at": moment::show(key.created_at),
-        "expires_at": key.expires_at.map(moment::show),
-        "revoked_at": key.revoked_at.map(moment::show),
-    })
-}
-
-/// Keys as a table.
-pub(crate) fn listing(keys: &[Arc<Credential>]) -> String {
-    let rows: Vec<_> = keys
-        .iter()
-        .map(|key| {
-            [
-                key.publishable_key().to_string(),
-                key.application.name.clone(),
-                key.label.clone(),
-                state(key).to_owned(),
-                key.expires_at.map_or_else(|| "never".to_owned(), moment::show),
-            ]
-        })
-        .collect();
-    columns(["KEY", "APPLICATION", "LABEL", "STATE", "EXPIRES"], &rows)
-}
-
-fn shown(key: &Credential) -> String {
-    facts([
-        ("publishable key", Some(key.publishable_key().to_string())),
-        ("thumbprint", thumbprint(key)),
-        ("algorithm", Some(key.key.algorithm().to_string())),
-        ("application", Some(key.application.name.clone())),
-        ("environment", Some(key.application.environment.clone())),
-        ("label", Some(key.label.clone())),
-        ("state", Some(state(key).to_owned())),
-        ("added", Some(moment::show(key.created_at))),
-        ("expires", key.expires_at.map(moment::show)),
-        ("revoked", key.revoked_at.map(moment::show)),
-    ])
-}
-
-fn thumbprint(key: &Credential) -> Option<String> {
-    key.key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
-}
-
-/// Where it is in its life, by this machine's clock.
-fn state(key: &Credential) -> &'static str {
-    match key.standing(moment::now()) {
-        Standing::Expired => "expired",
-        Standing::Active if key.state == State::Retiring => State::Retiring.as_str(),
-        Standing::Active => State::Active.as_str(),
-        Standing::Quarantined => State::Quarantined.as_str(),
-        Standing::Revoked => State::Revoked.as_str(),
-    }
 }

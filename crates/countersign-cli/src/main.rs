@@ -1,6 +1,7 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
 mod app;
+mod credential;
 mod curl;
 mod explain;
 mod failure;

@@ -1,12 +1,14 @@
+use std::fmt;
+
 use countersign::{Content, METHOD_OVERRIDES};
 use http::{Method, request::Parts};
 
 /// What a route asks for.
 ///
 /// Without a word from its author, a route asks for [`Access::Publishable`] when the method is `GET`, `HEAD` or
-/// `OPTIONS`, no field overrides it, and there is no content, and for [`Access::Signed`] in every other case. A route raises that by taking a
-/// [`Signed`](crate::Signed) or [`SignedBy`](crate::SignedBy) extractor, or by the layer
-/// [`RequireSigned`](crate::RequireSigned).
+/// `OPTIONS`, no field overrides it, and there is no content, and for [`Access::Signed`] in every other case. A
+/// [`Route`](crate::Route) that is declared, the layer [`Require`](crate::Require), and the extractors
+/// [`Signed`](crate::Signed) and [`SignedBy`](crate::SignedBy) raise that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Anyone.
@@ -27,5 +29,24 @@ impl Access {
             Content::Absent if read && !overridden => Self::Publishable,
             Content::Absent | Content::Present => Self::Signed,
         }
+    }
+
+    /// What a request asks for on a route that was declared to ask for this: never less than without it, but where it is
+    /// open.
+    pub(crate) fn for_request(self, head: &Parts, content: Content) -> Self {
+        match self {
+            Self::Open => Self::Open,
+            Self::Publishable | Self::Signed => self.max(Self::by_default(head, content)),
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Publishable => "publishable",
+            Self::Signed => "signed",
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the content of a signed request to its end, comparing it with its digest on the way.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use countersign::{Claimed, Intact};
@@ -8,69 +8,88 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::refusal::Reason;
+use crate::{BoxError, reason::Reason};
 
 /// How much content is read, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentLimit {
-    pub(crate) bytes: usize,
+    pub(crate) bytes: u64,
     pub(crate) time: Duration,
+}
+
+/// Content that is not what was signed, with what of it was read, and what is still to come.
+#[derive(Debug)]
+pub(crate) struct Unfit<B> {
+    pub(crate) reason: Reason,
+    pub(crate) read: Bytes,
+    pub(crate) rest: Rest<B>,
+}
+
+/// What is still to come of content.
+#[derive(Debug)]
+pub(crate) enum Rest<B> {
+    More(B),
+    Broken(BoxError),
 }
 
 impl ContentLimit {
     /// Refuses content that says of itself that it is too large, before anything is spent on it.
     pub(crate) fn check_announced(&self, announced: u64) -> Result<(), Reason> {
-        if usize::try_from(announced).is_ok_and(|announced| announced <= self.bytes) {
-            return Ok(());
+        match announced <= self.bytes {
+            true => Ok(()),
+            false => Err(Reason::ContentTooLarge { limit: self.bytes }),
         }
-        Err(Reason::ContentTooLarge { limit: self.bytes })
     }
 
     /// The bytes that were signed: these, and no others, go to the handler.
-    pub(crate) async fn read<B: Body>(
+    pub(crate) async fn read<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
-        body: B,
+        mut body: B,
         claimed: Claimed,
-    ) -> Result<(Bytes, Intact), Reason> {
-        let reading = tokio::time::timeout(self.time, self.read_to_end(body, claimed));
-        reading.await.map_err(|_| Reason::ContentTimeout)?
+    ) -> Result<Bytes, Unfit<B>> {
+        let mut gathered = Gathered::default();
+        let reading = self.read_to_end(&mut body, &mut gathered, claimed);
+        let read = tokio::time::timeout(self.time, reading).await;
+        let (reason, error) = match read.unwrap_or(Err((Reason::ContentTimeout, None))) {
+            Ok(Intact { .. }) => return Ok(gathered.into_bytes()),
+            Err(failed) => failed,
+        };
+        let rest = error.map_or(Rest::More(body), Rest::Broken);
+        Err(Unfit { reason, read: gathered.into_bytes(), rest })
     }
 
-    async fn read_to_end<B: Body>(
+    async fn read_to_end<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
-        body: B,
+        body: &mut B,
+        content: &mut Gathered,
         claimed: Claimed,
-    ) -> Result<(Bytes, Intact), Reason> {
-        let mut body = pin!(body);
+    ) -> Result<Intact, (Reason, Option<BoxError>)> {
         let mut check = claimed.read();
-        let mut content = Gathered::default();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Reason::ContentBroken)?;
+            let frame = frame.map_err(|error| (Reason::ContentBroken, Some(error.into())))?;
             match frame.into_data() {
                 Ok(mut data) => {
-                    let length = content.len().saturating_add(data.remaining());
-                    if length > self.bytes {
-                        return Err(Reason::ContentTooLarge { limit: self.bytes });
-                    }
                     let piece = data.copy_to_bytes(data.remaining());
                     check.update(&piece);
                     content.add(piece);
+                    if content.len() > self.bytes {
+                        return Err((Reason::ContentTooLarge { limit: self.bytes }, None));
+                    }
                 }
                 // Trailers are not covered, so nobody gets to see them.
                 Err(frame) => {
                     if frame.trailers_ref().is_some_and(has_signature_fields) {
-                        return Err(Reason::SignedTrailer);
+                        return Err((Reason::SignedTrailer, None));
                     }
                 }
             }
         }
-        let intact = check.finish()?;
-        Ok((content.into_bytes(), intact))
+        check.finish().map_err(|rejection| (rejection.into(), None))
     }
 }
 
 /// A trailer that was merged into the head on another hop would change what was verified.
-fn has_signature_fields(trailers: &HeaderMap) -> bool {
+pub(crate) fn has_signature_fields(trailers: &HeaderMap) -> bool {
     ["signature", "signature-input", "content-digest"]
         .iter()
         .any(|name| trailers.contains_key(*name))
@@ -86,12 +105,13 @@ enum Gathered {
 }
 
 impl Gathered {
-    fn len(&self) -> usize {
-        match self {
+    fn len(&self) -> u64 {
+        let length = match self {
             Self::Nothing => 0,
             Self::One(piece) => piece.len(),
             Self::Several(pieces) => pieces.len(),
-        }
+        };
+        u64::try_from(length).unwrap_or(u64::MAX)
     }
 
     fn add(&mut self, piece: Bytes) {

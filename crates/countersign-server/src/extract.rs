@@ -2,21 +2,20 @@
 
 use axum::{
     body::Body,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
 use http::{Request, request::Parts};
 
-use crate::{
-    Caller, SignedCaller,
-    layer::Passed,
-    refusal::{Reason, answer},
-};
+use crate::{Caller, SignedCaller, passed::Passed, reason::Reason, refusal::answer};
 
 /// The caller of a signed request, and what `T` extracts from its verified content, as in `Signed<Json<Order>>`.
 ///
 /// A handler that takes this cannot run on an unsigned request, and the content it gets is the content that was signed,
 /// byte for byte, whatever other layers did to the body.
+///
+/// On a route that is [streamed](crate::Route::streamed), `T` reads the request's own body, as `Signed<Body>` does piece by
+/// piece; layers between the verifier and the handler can change it there.
 #[derive(Clone, Debug)]
 pub struct Signed<T>(pub SignedCaller, pub T);
 
@@ -32,12 +31,15 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Response> {
-        let (head, _) = request.into_parts();
+        let (head, body) = request.into_parts();
         let passed = Passed::of(&head.extensions, head.version)?;
-        let (Some(caller), Some(content)) = (passed.signed(), passed.content.clone()) else {
-            return Err(answer(&Reason::SignatureRequired, &passed.circumstances, &head.headers));
+        let Some(caller) = passed.signed() else {
+            let refused = Reason::SignatureRequired.into();
+            return Err(answer(&refused, &passed.circumstances, &head.headers));
         };
-        let mut request = Request::from_parts(head, Body::from(content));
+        // Where it is streamed, the verifier compares the request's own body on its way in.
+        let body = passed.content.clone().map_or(body, Body::from);
+        let mut request = Request::from_parts(head, body);
         // The verifier has a limit of its own.
         DefaultBodyLimit::disable().apply(&mut request);
         let content = T::from_request(request, state).await.map_err(IntoResponse::into_response)?;
@@ -50,7 +52,8 @@ impl<S: Sync> FromRequestParts<S> for SignedBy {
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
         let passed = Passed::of(&head.extensions, head.version)?;
-        let refused = || answer(&Reason::SignatureRequired, &passed.circumstances, &head.headers);
+        let refused =
+            || answer(&Reason::SignatureRequired.into(), &passed.circumstances, &head.headers);
         passed.signed().map(Self).ok_or_else(refused)
     }
 }
@@ -60,7 +63,25 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
         let passed = Passed::of(&head.extensions, head.version)?;
-        let refused = || answer(&Reason::KeyRequired, &passed.circumstances, &head.headers);
+        let refused = || answer(&Reason::KeyRequired.into(), &passed.circumstances, &head.headers);
         passed.caller.clone().map(Self).ok_or_else(refused)
+    }
+}
+
+/// For routes that move to signatures: `None` for what is unsigned, or would be refused.
+impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
+        Ok(Passed::of(&head.extensions, head.version)?.signed().map(Self))
+    }
+}
+
+/// For open routes: `None` for who shows no key.
+impl<S: Sync> OptionalFromRequestParts<S> for Publishable {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
+        Ok(Passed::of(&head.extensions, head.version)?.caller.clone().map(Self))
     }
 }

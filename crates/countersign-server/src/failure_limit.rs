@@ -1,15 +1,15 @@
 use std::num::NonZeroU32;
 
-use countersign_store::{ClientAddress, Enforcement, MemoryBudget, Verdict};
+use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
 
-use crate::refusal::{Blame, Reason};
+use crate::reason::{Blame, Reason};
 
 /// How many failures a client address may have before its requests are refused unread.
 ///
 /// It is looked at first, and charged only after a failure, so that nobody is charged who did not fail.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLimit {
-    pub(crate) budget: Option<MemoryBudget<ClientAddress>>,
+    pub(crate) budget: Option<MemoryBudget<ClientNetwork>>,
     pub(crate) enforcement: Enforcement,
 }
 
@@ -18,7 +18,7 @@ impl FailureLimit {
     pub(crate) fn check(&self, from: Option<ClientAddress>) -> Result<(), Reason> {
         let Some(budget) = &self.budget else { return Ok(()) };
         let from = from.ok_or(Reason::NoClientAddress)?;
-        match self.enforcement.apply(budget.look(from)) {
+        match self.enforcement.apply(budget.look(from.network())) {
             Verdict::Within(_) => Ok(()),
             Verdict::Exceeded(excess) => Err(Reason::TooManyFailures(excess)),
         }
@@ -40,7 +40,7 @@ impl FailureLimit {
     pub(crate) fn charge(&self, from: Option<ClientAddress>, reason: &Reason) {
         if let (Some(budget), Some(from), Blame::Caller) = (&self.budget, from, reason.blame()) {
             // Whether it was the last one shows when the next one comes.
-            drop(budget.charge(from, NonZeroU32::MIN));
+            drop(budget.charge(from.network(), NonZeroU32::MIN));
         }
     }
 }

@@ -5,17 +5,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{Target, Timestamp};
+use countersign::Target;
 use countersign_store::{Gate, KeyStore, Level};
-use http::{HeaderMap, HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use crate::{
-    Caller, SignedCaller, Verifier,
-    refusal::{Circumstances, Reason, answer, tell_level},
-    verifier::{Admitted, Arrival},
+    BoxError, Caller, Rollout, VerifiedBody, Verifier,
+    body::Failure,
+    passed::Passed,
+    reason::{Reason, Refused},
+    refusal::{Circumstances, answer, tell_level},
+    route::Delivery,
+    telemetry::{self, Outcome},
+    verifier::{Admitted, Arrival, Demand},
 };
 
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
@@ -67,45 +73,15 @@ impl<S, K, G> std::fmt::Debug for VerifierService<S, K, G> {
     }
 }
 
-/// What the layer leaves in a request's extensions for extractors: whatever they refuse is answered as the layer
-/// would.
-#[derive(Clone, Debug)]
-pub(crate) struct Passed {
-    pub(crate) caller: Option<Caller>,
-    /// The content of a signed request, as it was signed.
-    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors read it"))]
-    pub(crate) content: Option<Bytes>,
-    pub(crate) circumstances: Circumstances,
-}
-
-impl Passed {
-    /// What the layer left, or the answer to a request that did not pass it.
-    pub(crate) fn of<B: From<Bytes>>(
-        extensions: &http::Extensions,
-        version: http::Version,
-    ) -> Result<&Self, Response<B>> {
-        extensions.get().ok_or_else(|| {
-            tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
-            answer(&Reason::NoLayer, &Circumstances::unknown(version), &HeaderMap::new())
-        })
-    }
-
-    /// The caller of a signed request.
-    pub(crate) fn signed(&self) -> Option<SignedCaller> {
-        self.caller.as_ref().and_then(Caller::to_signed)
-    }
-}
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<S, K, G, B, C> Service<Request<B>> for VerifierService<S, K, G>
 where
-    S: Service<Request<B>, Response = Response<C>> + Clone + Send + 'static,
+    S: Service<Request<VerifiedBody<B>>, Response = Response<C>> + Clone + Send + 'static,
     S::Future: Send,
     K: KeyStore,
     G: Gate,
-    B: Body + From<Bytes> + Send + 'static,
-    B::Data: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Unpin + Send + 'static,
     C: From<Bytes> + Send,
 {
     type Response = Response<C>;
@@ -121,108 +97,200 @@ where
         let waiting = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, waiting);
         let verifier = Arc::clone(&self.verifier);
-        Box::pin(async move {
+        let handled = async move {
             match verifier.check(request).await {
-                Ok((request, marks)) => {
-                    let mut response = service.call(request).await?;
-                    marks.put_on(response.headers_mut());
-                    Ok(response)
-                }
+                Ok((request, marks)) => Ok(marks.put_on(service.call(request).await?)),
                 Err(refused) => Ok(refused),
             }
-        })
+        };
+        Box::pin(handled.instrument(telemetry::span()))
     }
 }
 
-/// What an answer is given when the handler says nothing of it.
+/// What the answer of a handler is given.
+#[derive(Default)]
 struct Marks {
     kept_private: KeptPrivate,
     level: Option<Level>,
+    /// Of content that the handler reads itself, and what a refusal of it depends on.
+    streamed: Option<(Failure, Circumstances)>,
 }
 
-/// Whether caches may keep an answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether caches may keep an answer of which the handler does not say so.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum KeptPrivate {
     Yes,
+    #[default]
     No,
 }
 
 impl Marks {
-    fn put_on(&self, headers: &mut HeaderMap) {
+    fn put_on<C: From<Bytes>>(&self, mut response: Response<C>) -> Response<C> {
+        if let Some((failure, circumstances)) = &self.streamed {
+            // Whatever the handler made of it: what it has read is not what was signed.
+            if let Some(reason) = failure.get() {
+                response = answer(&reason.clone().into(), circumstances, &HeaderMap::new());
+            }
+        }
+        let headers = response.headers_mut();
         if self.kept_private == KeptPrivate::Yes {
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
         if let Some(level) = &self.level {
             tell_level(headers, level);
         }
+        response
     }
 }
 
 /// What of a request gets past the verifier.
 struct Pass<B> {
     caller: Option<Caller>,
-    /// The content that was signed.
+    /// The content that was signed, where it was gathered.
     content: Option<Bytes>,
-    /// What the service gets to read.
-    body: B,
+    body: VerifiedBody<B>,
     marks: Marks,
+    outcome: Outcome,
+}
+
+impl<B> Pass<B> {
+    /// Of a request of whose caller nothing is known.
+    fn unknown(body: VerifiedBody<B>, outcome: Outcome) -> Self {
+        Self { caller: None, content: None, body, marks: Marks::default(), outcome }
+    }
 }
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    async fn check<B, C>(&self, request: Request<B>) -> Result<(Request<B>, Marks), Response<C>>
+    async fn check<B, C>(
+        &self,
+        request: Request<B>,
+    ) -> Result<(Request<VerifiedBody<B>>, Marks), Response<C>>
     where
-        B: Body + From<Bytes> + Send,
+        B: Body<Error: Into<BoxError>> + Unpin + Send,
         C: From<Bytes>,
     {
         let now = self.now();
         let (mut head, body) = request.into_parts();
         let arrival = Arrival::of(&body);
         let circumstances = self.circumstances(head.version, arrival.content, now);
-        match self.pass(&head, body, arrival, now).await {
-            Ok(Pass { caller, content, body, marks }) => {
-                head.extensions.insert(Passed { caller, content, circumstances });
-                Ok((Request::from_parts(head, body), marks))
+        let whence = self.locate(&mut head);
+        let target = Target::new(original_uri(&head), head.version);
+        let demand = self.demand(&head, target, arrival.content);
+        let (rollout, passing) = (demand.rollout, demand.begin());
+        let pass = match rollout {
+            Rollout::Off => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Unchecked),
+            Rollout::Observe => {
+                let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
+                self.observe(&head, admitted, &demand, body).await
             }
-            Err(reason) => {
-                self.charge_failure(&head, &reason);
-                Err(answer(&reason, &circumstances, &head.headers))
+            Rollout::Enforce => {
+                let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
+                let passed = match admitted {
+                    Ok(admitted) => self.receive(admitted, &demand, body, &circumstances).await,
+                    Err(refused) => Err(refused),
+                };
+                match passed {
+                    Ok(pass) => pass,
+                    Err(refused) => {
+                        passing.end(Outcome::Refused(refused.reason.code()));
+                        self.charge_failure(&head, &refused.reason);
+                        return Err(answer(&refused, &circumstances, &head.headers));
+                    }
+                }
             }
-        }
+        };
+        let Pass { caller, content, body, marks, outcome } = pass;
+        passing.end(outcome);
+        head.extensions.insert(Passed { caller, content, rollout, circumstances });
+        Ok((Request::from_parts(head, body), marks))
     }
 
-    async fn pass<B>(
+    /// Takes the content of a request that was admitted.
+    async fn receive<B>(
         &self,
-        head: &http::request::Parts,
+        admitted: Admitted,
+        demand: &Demand<'_>,
         body: B,
-        arrival: Arrival,
-        now: Timestamp,
-    ) -> Result<Pass<B>, Reason>
+        circumstances: &Circumstances,
+    ) -> Result<Pass<B>, Refused>
     where
-        B: Body + From<Bytes> + Send,
+        B: Body<Error: Into<BoxError>> + Unpin,
     {
-        let target = Target::new(original_uri(head), head.version);
-        let marks = |kept_private, level| Marks { kept_private, level };
-        Ok(match self.admit(head, target, arrival, now).await? {
-            Admitted::Open => {
-                Pass { caller: None, content: None, body, marks: marks(KeptPrivate::No, None) }
-            }
+        let private = |level| Marks { kept_private: KeptPrivate::Yes, level, streamed: None };
+        Ok(match admitted {
+            Admitted::Open => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Open),
             Admitted::Publishable(caller, level) => Pass {
                 caller: Some(caller),
                 content: None,
                 // It has no content; what may still come of it, as trailers, is nobody's to read.
-                body: B::from(Bytes::new()),
-                marks: marks(KeptPrivate::Yes, level),
+                body: VerifiedBody::whole(Bytes::new()),
+                marks: private(level),
+                outcome: Outcome::Publishable,
             },
             Admitted::Signed(caller, claimed, level) => {
-                let content = self.read_content(body, claimed).await?;
-                Pass {
-                    caller: Some(caller),
-                    content: Some(content.clone()),
-                    body: B::from(content),
-                    marks: marks(KeptPrivate::Yes, level),
+                let limit = self.content_limit_of(demand);
+                let (mut marks, outcome) = (private(level), Outcome::Signed);
+                let caller = Some(caller);
+                match demand.delivery {
+                    Delivery::Whole => {
+                        let content = limit.read(body, claimed).await;
+                        let content = content.map_err(|unfit| unfit.reason)?;
+                        let body = VerifiedBody::whole(content.clone());
+                        Pass { caller, content: Some(content), body, marks, outcome }
+                    }
+                    Delivery::Streamed { .. } => {
+                        let (body, failure) = VerifiedBody::streamed(body, claimed, limit);
+                        marks.streamed = Some((failure, circumstances.clone()));
+                        Pass { caller, content: None, body, marks, outcome }
+                    }
                 }
             }
         })
+    }
+
+    /// Lets a request pass as it would have without a verifier, and says what would have become of it.
+    async fn observe<B>(
+        &self,
+        head: &Parts,
+        admitted: Result<Admitted, Refused>,
+        demand: &Demand<'_>,
+        body: B,
+    ) -> Pass<B>
+    where
+        B: Body<Error: Into<BoxError>> + Unpin,
+    {
+        let refused = |reason: &Reason, body| {
+            self.charge_failure(head, reason);
+            let code = reason.code();
+            tracing::info!(%code, detail = reason.detail(), "would be refused");
+            Pass::unknown(body, Outcome::Refused(code))
+        };
+        let marks = Marks::default();
+        match admitted {
+            Err(Refused { reason, .. }) => refused(&reason, VerifiedBody::unchecked(body)),
+            Ok(Admitted::Open) => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Open),
+            Ok(Admitted::Publishable(caller, _)) => {
+                let (body, outcome) = (VerifiedBody::unchecked(body), Outcome::Publishable);
+                Pass { caller: Some(caller), content: None, body, marks, outcome }
+            }
+            Ok(Admitted::Signed(caller, claimed, _)) => match demand.delivery {
+                Delivery::Whole => match self.content_limit_of(demand).read(body, claimed).await {
+                    Ok(content) => {
+                        let body = VerifiedBody::whole(content.clone());
+                        let (caller, content) = (Some(caller), Some(content));
+                        Pass { caller, content, body, marks, outcome: Outcome::Signed }
+                    }
+                    Err(unfit) => {
+                        let reason = unfit.reason.clone();
+                        refused(&reason, VerifiedBody::resumed(unfit))
+                    }
+                },
+                // Nobody has compared its content, so that nobody is named as its sender.
+                Delivery::Streamed { .. } => {
+                    Pass::unknown(VerifiedBody::unchecked(body), Outcome::Signed)
+                }
+            },
+        }
     }
 }
 
@@ -236,51 +304,4 @@ fn original_uri(head: &http::request::Parts) -> &http::Uri {
 #[cfg(not(feature = "axum"))]
 const fn original_uri(head: &http::request::Parts) -> &http::Uri {
     &head.uri
-}
-
-/// Asks for a signature on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only
-/// inside of a [`VerifierLayer`].
-#[derive(Clone, Copy, Debug)]
-pub struct RequireSigned;
-
-impl<S> Layer<S> for RequireSigned {
-    type Service = RequireSignedService<S>;
-
-    fn layer(&self, service: S) -> Self::Service {
-        RequireSignedService { service }
-    }
-}
-
-/// A service behind [`RequireSigned`].
-#[derive(Clone, Debug)]
-pub struct RequireSignedService<S> {
-    service: S,
-}
-
-impl<S, B, C> Service<Request<B>> for RequireSignedService<S>
-where
-    S: Service<Request<B>, Response = Response<C>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-    C: From<Bytes> + Send + 'static,
-{
-    type Response = Response<C>;
-    type Error = S::Error;
-    type Future = BoxFuture<Result<Response<C>, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match Passed::of(request.extensions(), request.version()) {
-            Ok(passed) if passed.signed().is_some() => Box::pin(self.service.call(request)),
-            Ok(passed) => {
-                let response =
-                    answer(&Reason::SignatureRequired, &passed.circumstances, request.headers());
-                Box::pin(std::future::ready(Ok(response)))
-            }
-            Err(response) => Box::pin(std::future::ready(Ok(response))),
-        }
-    }
 }

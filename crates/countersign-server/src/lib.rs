@@ -32,26 +32,55 @@
 //! ```
 //!
 //! The verifier stands outside all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable
-//! key, and everything else a signature, whatever the routes inside say; [`RequireSigned`] and the extractors raise
-//! that, and nothing inside can lower it.
+//! key, and everything else a signature, whatever the routes inside say. [`Routes`] declare more, or less under a name that
+//! says so; [`Require`] and the extractors raise it, and nothing inside can lower it.
 
 mod access;
+mod body;
 mod caller;
 mod content;
+#[cfg(feature = "cors")]
+mod cors;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure_limit;
+mod ingress;
 mod layer;
+mod passed;
+mod proxies;
+mod reason;
 mod refusal;
+mod require;
+mod rollout;
+mod route;
+mod route_table;
+#[cfg(feature = "axum")]
+mod routes;
 #[cfg(feature = "serve")]
 mod serve;
+mod telemetry;
 mod verifier;
 
 pub use access::Access;
+pub use body::{ContentError, VerifiedBody};
 pub use caller::{Caller, Proof, SignedCaller};
+#[cfg(feature = "cors")]
+pub use cors::cors;
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
-pub use layer::{RequireSigned, RequireSignedService, VerifierLayer, VerifierService};
+pub use ingress::Ingress;
+pub use layer::{VerifierLayer, VerifierService};
+pub use proxies::{BadProxies, ForwardedFields, Proxies};
+pub use refusal::Refusal;
+pub use require::{Require, RequireService};
+pub use rollout::Rollout;
+pub use route::Route;
+pub use route_table::{BadRoute, RouteTable};
+#[cfg(feature = "axum")]
+pub use routes::Routes;
 #[cfg(feature = "serve")]
 pub use serve::serve;
 pub use verifier::Verifier;
+
+/// Any error: that of a body, which is its maker's.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,13 +1,15 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, BadDigest, BadPresented, Code, Content, Policy, Rejection, Timestamp,
-    WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, BadPresented, Code, Content, Policy, Timestamp, WANT_CONTENT_DIGEST,
+    WantDigest,
 };
-use countersign_store::{Excess, Level};
+use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
+
+use crate::reason::{Reason, Refused};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,184 +27,51 @@ pub(crate) const METHODS: [http::Method; 7] = [
     http::Method::DELETE,
 ];
 
-/// Why a request does not reach its handler.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Rejected(Rejection),
-    Method,
-    HttpVersion,
-    SignatureRequired,
-    KeyRequired,
-    UnknownPublishable,
-    Presented(BadPresented),
-    Revoked,
-    Expired,
-    Quarantined,
-    ContentTooLarge {
-        limit: usize,
-    },
-    ContentTimeout,
-    ContentBroken,
-    SignedTrailer,
-    /// The caller, who is known, is over a limit.
-    RateLimited(Excess),
-    TooManyFailures(Excess),
-    RegistryUnavailable,
-    ReplayStoreUnavailable,
-    /// A limit by client address, and nobody says what that is: our own mistake.
-    NoClientAddress,
-    /// A route without the layer: our own mistake.
-    NoLayer,
+/// The answer to a refused request, on its way out: problem details (RFC 9457) with the headers that say what to do.
+///
+/// [`Verifier::on_refusal`](crate::Verifier::on_refusal) can change its headers and its content; it stays a refusal.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    code: Code,
+    status: StatusCode,
+    request_id: Box<str>,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its content, `application/problem+json`.
+    pub content: Bytes,
 }
 
-/// Whether a refusal is a failure of its caller, which is charged to their address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
-    Caller,
-    Nobody,
-}
+impl Refusal {
+    /// The stable name of its reason.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
 
-impl From<Rejection> for Reason {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
+    /// Its status.
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What names this answer in our logs.
+    pub const fn request_id(&self) -> &str {
+        &self.request_id
     }
 }
 
-impl From<BadPresented> for Reason {
-    fn from(presented: BadPresented) -> Self {
-        Self::Presented(presented)
+/// Changes refusals before they are sent.
+#[derive(Clone)]
+pub(crate) struct Hook(Arc<dyn Fn(Refusal) -> Refusal + Send + Sync>);
+
+impl Hook {
+    pub(crate) fn new(change: impl Fn(Refusal) -> Refusal + Send + Sync + 'static) -> Self {
+        Self(Arc::new(change))
     }
 }
 
-impl Reason {
-    pub(crate) const fn code(&self) -> Code {
-        match self {
-            Self::Rejected(rejection) => rejection.code(),
-            Self::Method => Code::MethodNotAllowed,
-            Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
-            Self::SignatureRequired => Code::SignatureRequired,
-            Self::Presented(presented) => presented.code(),
-            Self::KeyRequired => Code::KeyRequired,
-            Self::UnknownPublishable => Code::KeyUnknown,
-            Self::Revoked => Code::KeyRevoked,
-            Self::Expired => Code::KeyExpired,
-            Self::Quarantined => Code::KeyQuarantined,
-            Self::ContentTooLarge { .. } => Code::ContentTooLarge,
-            Self::ContentTimeout => Code::RequestTimeout,
-            Self::RateLimited(_) | Self::TooManyFailures(_) => Code::RateLimited,
-            Self::RegistryUnavailable => Code::RegistryUnavailable,
-            Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
-            Self::NoClientAddress | Self::NoLayer => Code::Misconfigured,
-        }
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").finish_non_exhaustive()
     }
-
-    /// What is forged, guessed or malformed is its caller's failure: a client that works never sends it.
-    ///
-    /// Nobody is to blame where an honest client is told how to do better (what to sign or to cover, what time it is), where
-    /// the signature held, and where it is our own trouble. What is refused before failures are looked at costs no more than
-    /// looking at them.
-    pub(crate) const fn blame(&self) -> Blame {
-        match self {
-            Self::Rejected(rejection) => match rejection {
-                Rejection::Malformed(_)
-                | Rejection::Digest(BadDigest::Malformed)
-                | Rejection::Invalid => Blame::Caller,
-                // Of what a later version adds nobody is blamed before somebody thought about it.
-                _ => Blame::Nobody,
-            },
-            Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
-            | Self::UnknownPublishable => Blame::Caller,
-            Self::Presented(_)
-            | Self::Method
-            | Self::HttpVersion
-            | Self::SignatureRequired
-            | Self::KeyRequired
-            | Self::Revoked
-            | Self::Expired
-            | Self::Quarantined
-            | Self::ContentTooLarge { .. }
-            | Self::ContentTimeout
-            | Self::ContentBroken
-            | Self::SignedTrailer
-            | Self::RateLimited(_)
-            | Self::TooManyFailures(_)
-            | Self::RegistryUnavailable
-            | Self::ReplayStoreUnavailable
-            | Self::NoClientAddress
-            | Self::NoLayer => Blame::Nobody,
-        }
-    }
-
-    const fn status(&self) -> StatusCode {
-        match self {
-            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            reason => reason.code().status(),
-        }
-    }
-
-    /// What is wrong with this request: its form, never the values it holds, and never a fact about a key that the
-    /// caller has not proven to have.
-    fn detail(&self) -> String {
-        let text = match self {
-            Self::Rejected(rejection) => return with_source(rejection),
-            Self::Presented(presented) => return presented.to_string(),
-            Self::ContentTooLarge { limit } => {
-                return format!("the content is larger than {limit} bytes");
-            }
-            Self::RateLimited(Excess { level, .. }) => {
-                return format!("this is more than the quota {} allows", level.name());
-            }
-            Self::Method => "the method is none that is served here",
-            Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
-            Self::SignatureRequired => "this request has to be signed",
-            Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
-            Self::UnknownPublishable => "the publishable key is not known here",
-            Self::Revoked => "the key was revoked",
-            Self::Expired => "the key has expired",
-            Self::Quarantined => "the key is quarantined: it reads, and does not write",
-            Self::ContentTimeout => "the content did not arrive in time",
-            Self::ContentBroken => "the content broke off or is malformed",
-            Self::SignedTrailer => "signature and digest fields do not belong in trailers",
-            Self::TooManyFailures(_) => {
-                "too many requests from this address were forged, guessed or malformed"
-            }
-            Self::RegistryUnavailable => "the key registry cannot be asked",
-            Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
-            Self::NoClientAddress => "there is a limit by address, and no address is known",
-            Self::NoLayer => "this route is not behind the verifier",
-        };
-        text.to_owned()
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Rejected(rejection) => rejection.retry_after(),
-            Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess.retry_after),
-            Self::RegistryUnavailable | Self::ReplayStoreUnavailable => {
-                Some(Duration::from_secs(5))
-            }
-            _ => None,
-        }
-    }
-
-    const fn excess(&self) -> Option<&Excess> {
-        match self {
-            Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess),
-            _ => None,
-        }
-    }
-}
-
-/// The whole chain of reasons, since a problem has no `source()`.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// What an answer to a refused request depends on besides the reason.
@@ -213,64 +82,106 @@ pub(crate) struct Circumstances {
     pub(crate) now: Timestamp,
     /// What a signature has to prove; written out only for those who are told.
     pub(crate) policy: Option<Arc<Policy>>,
+    pub(crate) hook: Option<Hook>,
 }
 
 impl Circumstances {
     /// For a route that is not behind the layer.
     pub(crate) const fn unknown(version: Version) -> Self {
         let now = Timestamp::from_unix(0);
-        Self { version, content: Content::Present, now, policy: None }
+        Self { version, content: Content::Present, now, policy: None, hook: None }
     }
 }
 
-/// The answer to a refused request, which had these fields: problem details (RFC 9457) with the headers that say what
-/// to do.
+/// The answer to a refused request, which had these fields.
 ///
 /// The [`Code`] is in the response's extensions, for layers that log or count.
 pub(crate) fn answer<B: From<Bytes>>(
-    reason: &Reason,
+    refused: &Refused,
     circumstances: &Circumstances,
     asked: &HeaderMap,
 ) -> Response<B> {
-    let (code, status) = (reason.code(), reason.status());
-    let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
+    let mut refusal = Refusal::new(refused, circumstances, asked);
+    tell(&refused.reason, &refusal);
+    let (code, status) = (refusal.code, refusal.status);
+    if let Some(Hook(change)) = &circumstances.hook {
+        refusal = change(refusal);
+    }
+    let mut response = Response::new(B::from(refusal.content));
+    *response.status_mut() = status;
+    response.extensions_mut().insert(code);
+    let mut headers = refusal.headers;
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // Content that nobody reads must not be taken for the next request.
+    let unread = circumstances.content == Content::Present
+        || matches!(
+            code,
+            Code::BadRequest | Code::HeaderTooLarge | Code::UriTooLong | Code::MethodNotAllowed
+        );
+    if unread && circumstances.version <= Version::HTTP_11 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    *response.headers_mut() = headers;
+    response
+}
+
+/// No stranger fills the log: what they can bring about is told to those who look for it, and counted for the rest.
+fn tell(reason: &Reason, refusal: &Refusal) {
+    let Refusal { code, request_id, .. } = refusal;
     match reason {
-        // Only the holder of the key can bring this about, so that no stranger fills the log.
-        Reason::Revoked
-        | Reason::Expired
-        | Reason::Quarantined
-        | Reason::Rejected(Rejection::Replayed) => tracing::info!(%code, request_id, "refused"),
         Reason::Presented(BadPresented::PrivateKey) => {
-            tracing::warn!(request_id, "a private key was sent in the place of a publishable one");
+            metrics::counter!("countersign_private_keys_sent_total").increment(1);
+            tracing::debug!(request_id, "a private key was sent in the place of a publishable one");
         }
         Reason::NoClientAddress => tracing::error!(
-            "a limit by client address is set and no address is known; serve with `countersign_server::serve`, or add a layer \
+            "a limit by client address or a list of proxies is set and no address is known; serve with `countersign_server::serve`, or add a layer \
              around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
         ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
     }
-    let mut problem = serde_json::json!({
-        "type": format!("urn:countersign:problem:{code}"),
-        "title": code.title(),
-        "status": status.as_u16(),
-        "code": code.as_str(),
-        "detail": reason.detail(),
-        "hint": code.hint(),
-        "request_id": request_id,
-    });
-    if let (Some(excess), Some(problem)) = (reason.excess(), problem.as_object_mut()) {
-        problem.insert("violated-policies".into(), vec![excess.level.name()].into());
+}
+
+impl Refusal {
+    fn new(refused: &Refused, circumstances: &Circumstances, asked: &HeaderMap) -> Self {
+        let Refused { reason, signature_base } = refused;
+        let (code, status) = (reason.code(), reason.status());
+        let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
+        let mut problem = serde_json::json!({
+            "type": format!("urn:countersign:problem:{code}"),
+            "title": code.title(),
+            "status": status.as_u16(),
+            "code": code.as_str(),
+            "detail": reason.detail(),
+            "hint": code.hint(),
+            "request_id": request_id,
+        });
+        if let Some(problem) = problem.as_object_mut() {
+            if let Some(excess) = reason.excess() {
+                problem.insert("violated-policies".into(), vec![excess.level.name()].into());
+            }
+            if let Some(base) = signature_base {
+                problem.insert("signature_base".into(), (&**base).into());
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(request_id) = HeaderValue::try_from(&request_id) {
+            headers.insert(X_REQUEST_ID, request_id);
+        }
+        tell_what_to_do(&mut headers, reason, circumstances, asked);
+        let content = Bytes::from(problem.to_string());
+        Self { code, status, request_id: request_id.into(), headers, content }
     }
-    let mut response = Response::new(B::from(Bytes::from(problem.to_string())));
-    *response.status_mut() = status;
-    response.extensions_mut().insert(code);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(request_id) = HeaderValue::try_from(request_id) {
-        headers.insert(X_REQUEST_ID, request_id);
-    }
-    if status == StatusCode::UNAUTHORIZED {
+}
+
+fn tell_what_to_do(
+    headers: &mut HeaderMap,
+    reason: &Reason,
+    circumstances: &Circumstances,
+    asked: &HeaderMap,
+) {
+    if reason.status() == StatusCode::UNAUTHORIZED {
         // RFC 9110 §11.6.1 asks for a challenge. RFC 9421 registers no scheme; this name is the customary one.
         let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
         headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -279,7 +190,7 @@ pub(crate) fn answer<B: From<Bytes>>(
         let wanted = wanted.and_then(|wanted| wanted.to_header().ok());
         headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
     }
-    match code {
+    match reason.code() {
         Code::SignatureStale => {
             headers.extend(http_date(circumstances.now).map(|date| (header::DATE, date)));
         }
@@ -303,16 +214,6 @@ pub(crate) fn answer<B: From<Bytes>>(
     if let Some(excess) = reason.excess() {
         tell_limits(headers, &excess.to_string(), &excess.level);
     }
-    // Content that nobody reads must not be taken for the next request.
-    let unread = circumstances.content == Content::Present
-        || matches!(
-            code,
-            Code::BadRequest | Code::HeaderTooLarge | Code::UriTooLong | Code::MethodNotAllowed
-        );
-    if unread && circumstances.version <= Version::HTTP_11 {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// Tells how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless that was told already.

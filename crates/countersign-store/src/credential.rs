@@ -2,6 +2,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use countersign::{PublishableKey, Timestamp, VerifyingKey};
 
+use crate::{Restrictions, Scopes};
+
 /// A program that calls the API. It owns credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Application {
@@ -48,6 +50,10 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// What it may do, where routes ask for scopes.
+    pub scopes: Scopes,
+    /// Where it may be used from.
+    pub restrictions: Restrictions,
 }
 
 impl Credential {
@@ -150,6 +156,8 @@ mod tests {
                 created_at: Timestamp::from_unix(1),
                 expires_at: expires_at.map(Timestamp::from_unix),
                 revoked_at: None,
+                scopes: Scopes::default(),
+                restrictions: Restrictions::default(),
             };
             credential.standing(now)
         };

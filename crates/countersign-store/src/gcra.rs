@@ -39,8 +39,7 @@ impl Gcra {
 
     /// Charges so much.
     pub(crate) fn charge(&self, full_at: Duration, cost: NonZeroU32, now: Duration) -> Charged {
-        // The clock never steps back, but two who read it can come in another order.
-        let after = full_at.max(now).saturating_add(self.debt(cost));
+        let after = self.after(full_at, cost.get(), now);
         let latest = now.saturating_add(self.tolerance);
         if after > latest {
             let left = self.left(full_at, now);
@@ -49,14 +48,11 @@ impl Gcra {
         Charged::Fits { full_at: after, left: self.left(after, now) }
     }
 
-    /// The time to keep when a charge that fitted is taken back.
-    pub(crate) fn give_back(&self, full_at: Duration, cost: NonZeroU32) -> Duration {
-        full_at.saturating_sub(self.debt(cost))
-    }
-
-    /// What costs more than all there can be costs all there can be.
-    fn debt(&self, cost: NonZeroU32) -> Duration {
-        self.interval.saturating_mul(cost.get().min(self.burst))
+    /// When all is refilled if so much was taken at this time, or after what had been taken before.
+    pub(crate) fn after(&self, full_at: Duration, cost: u32, at: Duration) -> Duration {
+        // What costs more than all there can be costs all there can be.
+        let debt = self.interval.saturating_mul(cost.min(self.burst));
+        full_at.max(at).saturating_add(debt)
     }
 
     fn left(&self, full_at: Duration, now: Duration) -> Remainder {

@@ -1,4 +1,4 @@
-//! Where applications, credentials and nonces are kept.
+//! Where applications, credentials, nonces and limits are kept.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -6,7 +6,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{PrivateKey, ProvenKey, Timestamp};
-//! use countersign_store::{MemoryNonces, Registry, Window};
+//! use countersign_store::{MemoryNonces, NewCredential, Registry, Window};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("registry.db");
@@ -18,7 +18,7 @@
 //! let proof = ProvenKey::proof(&PrivateKey::ed25519(&[7; 32]))?;
 //! registry.add_application("shop", "live", now).await?;
 //! let key = ProvenKey::from_proof(&proof)?;
-//! let credential = registry.add_credential("shop", "laptop", &key, None, now).await?;
+//! let credential = registry.add_credential(NewCredential::new("shop", "laptop", &key), now).await?;
 //! assert_eq!(credential.label, "laptop");
 //! # Ok(())
 //! # }
@@ -26,7 +26,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! Two traits, each of one atomic question: [`KeyStore::find`] and [`NonceStore::claim`]. Beside them stores that
+//! Each trait asks one atomic question: [`KeyStore::find`] who it is, and [`NonceStore::claim`] whether it is new. Beside them stores that
 //! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
 //! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!
@@ -34,6 +34,7 @@
 //! without limits, and [`Limited`] puts [`Limits`] in front of it. With the feature `redis`, `RedisNonces` and `RedisGate`
 //! are those of several servers.
 
+mod client_address;
 mod credential;
 mod error;
 mod gate;
@@ -49,20 +50,27 @@ mod quota;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod registry;
+mod restrictions;
+mod scope;
 mod system_time;
 
 #[cfg(feature = "redis")]
 pub use crate::redis::{BadRedis, Redis, RedisGate, RedisNonces};
+pub use client_address::{ClientAddress, ClientNetwork};
 pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
 pub use error::StoreError;
 pub use gate::{Gate, NoClientAddress, Passage};
 pub use key_store::KeyStore;
-pub use limits::{ClientAddress, Enforcement, Excess, Level, Limits, Verdict};
+pub use limits::{Enforcement, Excess, Level, Limits, Verdict};
 pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
 #[cfg(feature = "postgres")]
 pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 #[cfg(feature = "sqlite")]
-pub use registry::{Registry, RegistryError, Revocation};
+pub use registry::{NewCredential, Registry, RegistryError, Revocation};
+pub use restrictions::{
+    BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
+};
+pub use scope::{BadScope, Scope, Scopes};
 pub use system_time::{SystemClock, system_time};

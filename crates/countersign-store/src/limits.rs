@@ -1,4 +1,4 @@
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::Quota;
 
@@ -192,48 +192,11 @@ impl fmt::Display for Excess {
     }
 }
 
-/// Where a client is, as far as limits tell clients apart: an IPv4 address, or the network of 64 bits that an IPv6 address
-/// is in, since whoever has one of its addresses has them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientAddress(IpAddr);
-
-impl From<IpAddr> for ClientAddress {
-    fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                const NETWORK: u128 = u128::MAX << 64;
-                IpAddr::V6((address.to_bits() & NETWORK).into())
-            }
-            v4 => v4,
-        })
-    }
-}
-
-impl fmt::Display for ClientAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-
-    #[test]
-    fn addresses_that_one_client_has_are_one() {
-        let address = |text: &str| ClientAddress::from(text.parse::<IpAddr>().unwrap());
-        for (one, other, same) in [
-            ("192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-            ("192.0.2.1", "::ffff:192.0.2.1", true),
-            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
-            ("2001:db8::1", "2001:db8:0:1::1", false),
-        ] {
-            assert_eq!(address(one) == address(other), same, "{one} {other}");
-        }
-    }
 
     #[test]
     fn levels_print_as_the_fields_of_the_draft() {

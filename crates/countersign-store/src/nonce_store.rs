@@ -27,7 +27,7 @@ impl<T: NonceStore> NonceStore for Arc<T> {
 /// How long a signature is acceptable, and so how long its nonce has to be remembered.
 ///
 /// It is always that of a [`Policy`], and so within a policy's limits. A guard with another window than its server's policy
-/// is as safe, and refuses more than it has to.
+/// is as safe, and refuses more than it has to. One that servers share needs the same window on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     max_age: Duration,
@@ -95,7 +95,8 @@ impl Owner {
 /// below what the last one found, and refused there.
 pub trait Ceiling: Send + Sync + 'static {
     /// Makes `owner` the only one that can raise the ceiling, and answers how high it is: in one step, so that nobody
-    /// raises it in between. `None` if nothing was ever accepted.
+    /// raises it in between. `None` only if it is certain that nothing was ever accepted: where a number is missing in what
+    /// may be a copy, the answer is 0.
     ///
     /// # Errors
     ///

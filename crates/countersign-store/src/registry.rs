@@ -1,24 +1,28 @@
 mod cache;
 mod error;
 mod file;
+mod new_credential;
 mod row;
 mod schema;
+mod stored_restrictions;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use countersign::{KeyId, ProvenKey, PublishableKey, Timestamp};
+use countersign::{KeyId, PublishableKey, Timestamp};
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-pub use self::error::RegistryError;
 use self::{
     cache::Cache,
     file::Content,
     row::{ApplicationRow, CredentialRow, seconds},
 };
-use crate::{Application, Ceiling, Credential, KeyStore, Owner, State, StoreError};
+pub use self::{error::RegistryError, new_credential::NewCredential};
+use crate::{
+    Application, Ceiling, Credential, KeyStore, Owner, Restrictions, Scopes, State, StoreError,
+};
 
 /// How long a write waits for another process that holds the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,8 +37,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Registry {
     file: PathBuf,
+    origin: Origin,
     pool: SqlitePool,
     cache: Cache,
+}
+
+/// Where the registry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was made when it was opened.
+    MadeHere,
+    /// It was there, and may be a copy.
+    Found,
 }
 
 impl Registry {
@@ -46,7 +60,7 @@ impl Registry {
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
         let file = file::of_url(url)?;
         match Content::of(&file)? {
-            Content::Registry => Self::connect(file).await,
+            Content::Registry => Self::connect(file, Origin::Found).await,
             Content::Empty => Err(RegistryError::Empty),
         }
     }
@@ -60,11 +74,12 @@ impl Registry {
         let file = file::of_url(url)?;
         file::create(&file)?;
         match Content::of(&file)? {
-            Content::Registry | Content::Empty => Self::connect(file).await,
+            Content::Registry => Self::connect(file, Origin::Found).await,
+            Content::Empty => Self::connect(file, Origin::MadeHere).await,
         }
     }
 
-    async fn connect(file: PathBuf) -> Result<Self, RegistryError> {
+    async fn connect(file: PathBuf, origin: Origin) -> Result<Self, RegistryError> {
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .busy_timeout(PATIENCE)
@@ -81,7 +96,7 @@ impl Registry {
             pool.close().await;
             return Err(error);
         }
-        Ok(Self { file, pool, cache: Cache::default() })
+        Ok(Self { file, origin, pool, cache: Cache::default() })
     }
 
     /// Closes the file, and folds what was written lately into it, so that it can be copied alone.
@@ -184,12 +199,10 @@ impl Registry {
     /// read, or the database's.
     pub async fn add_credential(
         &self,
-        application: &str,
-        label: &str,
-        key: &ProvenKey,
-        expires_at: Option<Timestamp>,
+        new: NewCredential<'_>,
         now: Timestamp,
     ) -> Result<Arc<Credential>, RegistryError> {
+        let NewCredential { application, label, key, expires_at, scopes, restrictions } = new;
         row::check_label(label)?;
         let key = key.key();
         if key.hmac_secret().is_some() {
@@ -202,8 +215,8 @@ impl Registry {
         let changing = self.cache.changing(&publishable_key);
         let added: Vec<CredentialRow> = sqlx::query_as(concat!(
             "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret,
-                                     label, state, created_at, expires_at)
-             SELECT id, ?, ?, ?, ?, ?, ?, ? FROM application
+                                     label, state, created_at, expires_at, scopes, restrictions)
+             SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM application
              WHERE name = ? AND removed_at IS NULL
              ON CONFLICT DO NOTHING",
             row::returning_credential!()
@@ -215,6 +228,8 @@ impl Registry {
         .bind(State::Active.as_str())
         .bind(seconds(now))
         .bind(expires_at.map(seconds))
+        .bind(scopes.to_string())
+        .bind(stored_restrictions::write(&restrictions))
         .bind(application)
         // To its end: a statement is committed when its last row was asked for.
         .fetch_all(&self.pool)
@@ -257,6 +272,37 @@ impl Registry {
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
         let row = self.row(id).await?.ok_or(RegistryError::NotFound("key"))?;
         row.into_credential().map(Arc::new)
+    }
+
+    /// Changes what a credential may do and where it may be used from: at once here, and within 5 s in other processes. Of
+    /// two who change one credential at the same time, the second is given what the first has left.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
+    pub async fn change_credential(
+        &self,
+        key: &PublishableKey,
+        change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send,
+    ) -> Result<Arc<Credential>, RegistryError> {
+        let changing = self.cache.changing(key);
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let row: Option<CredentialRow> =
+            sqlx::query_as(concat!(row::select_credential!(), " WHERE c.publishable_key = ?"))
+                .bind(key.to_string())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let mut credential = row.ok_or(RegistryError::NotFound("key"))?.into_credential()?;
+        change(&mut credential.scopes, &mut credential.restrictions);
+        sqlx::query("UPDATE credential SET scopes = ?, restrictions = ? WHERE id = ?")
+            .bind(credential.scopes.to_string())
+            .bind(stored_restrictions::write(&credential.restrictions))
+            .bind(credential.id.get())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        drop(changing);
+        Ok(Arc::new(credential))
     }
 
     /// Revokes a key for ever: at once here, and within 5 s in other processes. One that is revoked already stays so,
@@ -346,7 +392,12 @@ impl Ceiling for Registry {
         .map_err(|error| StoreError::because(failed, error))?;
         let ceiling = ceiling.into_iter().flatten().next().map(u64::try_from).transpose();
         let ceiling = ceiling.map_err(|error| StoreError::because(failed, error))?;
-        Ok(ceiling.map(Timestamp::from_unix))
+        Ok(match (ceiling, self.origin) {
+            (Some(ceiling), _) => Some(Timestamp::from_unix(ceiling)),
+            (None, Origin::MadeHere) => None,
+            // A copy from before the first ceiling looks the same as a registry that was never used.
+            (None, Origin::Found) => Some(Timestamp::from_unix(0)),
+        })
     }
 
     async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {

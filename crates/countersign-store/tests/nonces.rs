@@ -5,7 +5,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -15,23 +19,31 @@ use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
-/// A ceiling that outlives guards.
+/// A ceiling that outlives guards, and can be made to raise without an answer.
 #[derive(Debug, Default)]
-struct Lasting(Mutex<(Option<Owner>, Option<Timestamp>)>);
+struct Lasting {
+    ceiling: Mutex<(Option<Owner>, Option<Timestamp>)>,
+    is_silent: AtomicBool,
+}
 
 impl Ceiling for Lasting {
     async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
-        let mut ceiling = self.0.lock().unwrap();
+        let mut ceiling = self.ceiling.lock().unwrap();
         ceiling.0 = Some(owner);
         Ok(ceiling.1)
     }
 
     async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
-        let mut ceiling = self.0.lock().unwrap();
-        if ceiling.0 != Some(owner) {
-            return Err(StoreError::new("another one has taken over"));
+        {
+            let mut ceiling = self.ceiling.lock().unwrap();
+            if ceiling.0 != Some(owner) {
+                return Err(StoreError::new("another one has taken over"));
+            }
+            ceiling.1 = ceiling.1.max(Some(to));
         }
-        ceiling.1 = ceiling.1.max(Some(to));
+        if self.is_silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 }
@@ -141,14 +153,32 @@ async fn the_share_that_was_used_is_used_after_a_clean_stop() {
 async fn a_guard_that_was_stopped_accepts_nothing_and_leaves_its_file_alone() {
     let home = Home::new();
     let guard = home.stopped().await;
-    let (ceiling, saved) = (home.ceiling.0.lock().unwrap().1, fs::read(home.file()).unwrap());
+    let (ceiling, saved) = (home.ceiling.ceiling.lock().unwrap().1, fs::read(home.file()).unwrap());
     for used in [used(NOW, 2), used(NOW, 6), used(later(20), 6)] {
         assert!(guard.claim(&used, later(20)).await.is_err());
     }
     assert!(guard.stop(&home.file(), NOW).await.is_err());
     assert_eq!(fs::read(home.file()).unwrap(), saved);
-    assert_eq!(home.ceiling.0.lock().unwrap().1, ceiling);
+    assert_eq!(home.ceiling.ceiling.lock().unwrap().1, ceiling);
     assert!(goes_on(&home.resume(&home.file(), NOW).await, NOW).await);
+}
+
+#[tokio::test]
+async fn a_ceiling_that_was_raised_for_a_client_that_went_away_costs_no_memory() {
+    let home = Home::new();
+    let guard = home.first().await;
+    for used in before() {
+        assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
+    }
+    home.ceiling.is_silent.store(true, Ordering::Relaxed);
+    {
+        let of_later = used(later(20), 6);
+        let claim = std::pin::pin!(guard.claim(&of_later, later(20)));
+        assert!(claim.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    home.ceiling.is_silent.store(false, Ordering::Relaxed);
+    guard.stop(&home.file(), later(20)).await.unwrap();
+    assert!(goes_on(&home.resume(&home.file(), later(20)).await, later(20)).await);
 }
 
 #[tokio::test]

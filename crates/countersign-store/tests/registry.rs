@@ -13,8 +13,8 @@ use std::{
 
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Application, Ceiling, KeyStore, MemoryNonces, NonceStore, Owner, Registry, RegistryError,
-    Revocation, Standing, State, Window,
+    Application, Ceiling, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner, Registry,
+    RegistryError, Revocation, Standing, State, Window,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -69,7 +69,10 @@ fn id(key: &PrivateKey) -> KeyId {
 async fn with_key(folder: &Folder, key: &PrivateKey) -> Registry {
     let registry = folder.registry().await;
     registry.add_application("shop", "live", NOW).await.unwrap();
-    registry.add_credential("shop", "first", &ProvenKey::from(key), None, NOW).await.unwrap();
+    registry
+        .add_credential(NewCredential::new("shop", "first", &ProvenKey::from(key)), NOW)
+        .await
+        .unwrap();
     registry
 }
 
@@ -78,7 +81,9 @@ async fn what_is_registered_is_found_also_after_reopening() {
     let folder = Folder::new();
     let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
     let registry = with_key(&folder, &key(1)).await;
-    registry.add_credential("shop", "", &ProvenKey::from(&hmac), Some(NOW), NOW).await.unwrap();
+    let proven = ProvenKey::from(&hmac);
+    let expired = NewCredential::new("shop", "", &proven).expires_at(Some(NOW));
+    registry.add_credential(expired, NOW).await.unwrap();
     drop(registry);
     let registry = Registry::open(&folder.url()).await.unwrap();
     let found = registry.find(&id(&key(1)), NOW).await.unwrap().unwrap();
@@ -115,7 +120,7 @@ async fn a_file_that_others_can_read_gets_no_secret() {
     let registry = with_key(&folder, &key(1)).await;
     let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
     let add = async |key: &PrivateKey| {
-        registry.add_credential("shop", "", &ProvenKey::from(key), None, NOW).await
+        registry.add_credential(NewCredential::new("shop", "", &ProvenKey::from(key)), NOW).await
     };
     for (seed, mode) in [(2, 0o640), (3, 0o604), (4, 0o644), (5, 0o620)] {
         fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
@@ -132,7 +137,9 @@ async fn a_key_belongs_to_one_application_for_ever() {
     let registry = with_key(&folder, &key(1)).await;
     registry.add_application("other", "live", NOW).await.unwrap();
     let again = async |application| {
-        registry.add_credential(application, "", &ProvenKey::from(&key(1)), None, NOW).await
+        registry
+            .add_credential(NewCredential::new(application, "", &ProvenKey::from(&key(1))), NOW)
+            .await
     };
     assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
@@ -171,14 +178,15 @@ async fn names_are_unique_and_of_one_form() {
     labels.extend(["\u{feff}a".to_owned(), "a".repeat(65)]);
     for label in labels {
         let proven = ProvenKey::from(&key(1));
-        let refused = registry.add_credential("shop", &label, &proven, None, NOW).await;
+        let refused =
+            registry.add_credential(NewCredential::new("shop", &label, &proven), NOW).await;
         assert!(matches!(refused, Err(RegistryError::BadName(_))), "{label:?}");
     }
     for (seed, label) in
         ["", "Łódź – 東京 (α)", "\u{200a}\u{2010}", &"é".repeat(64)].iter().enumerate()
     {
         let proven = ProvenKey::from(&key(u8::try_from(seed).unwrap()));
-        registry.add_credential("shop", label, &proven, None, NOW).await.unwrap();
+        registry.add_credential(NewCredential::new("shop", label, &proven), NOW).await.unwrap();
     }
 }
 
@@ -273,7 +281,10 @@ async fn a_key_that_was_asked_for_too_early_is_found_once_it_is_registered() {
     let registry = folder.registry().await;
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none());
     registry.add_application("shop", "live", NOW).await.unwrap();
-    registry.add_credential("shop", "", &ProvenKey::from(&key(1)), None, NOW).await.unwrap();
+    registry
+        .add_credential(NewCredential::new("shop", "", &ProvenKey::from(&key(1))), NOW)
+        .await
+        .unwrap();
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
 }
 
@@ -317,6 +328,40 @@ async fn the_ceiling_never_falls_and_outlives_the_process() {
     drop(registry);
     let next = Owner::random().unwrap();
     assert_eq!(folder.registry().await.take_over(next).await.unwrap(), Some(NOW));
+}
+
+#[tokio::test]
+async fn only_who_made_a_registry_vouches_that_nothing_was_accepted_with_it() {
+    let owner = Owner::random().unwrap();
+    let zero = Some(Timestamp::from_unix(0));
+    let used = NonceUse::new(1, NOW, Nonce::from_random([7; 16]));
+    let start = async |registry| {
+        MemoryNonces::durable(Window::default(), Arc::new(registry), NOW).await.unwrap()
+    };
+
+    let folder = Folder::new();
+    let copy = folder.0.path().join("copy.sqlite");
+    let registry = folder.registry().await;
+    fs::write(folder.0.path().join("empty.sqlite"), []).unwrap();
+    registry.close().await;
+    fs::copy(folder.file(), &copy).unwrap();
+    let copy = format!("sqlite:{}", copy.display());
+
+    // Made by another process and never used, as far as can be seen: by either way to open it, and however often.
+    assert_eq!(folder.registry().await.take_over(owner).await.unwrap(), zero);
+    assert_eq!(Registry::open(&folder.url()).await.unwrap().take_over(owner).await.unwrap(), zero);
+    let refused = start(folder.registry().await).await.claim(&used, NOW).await.unwrap();
+    assert!(matches!(refused, Claim::TooOld { .. }), "{refused:?}");
+
+    // Made here, in a file that was empty: nothing is refused.
+    let empty = format!("sqlite:{}", folder.0.path().join("empty.sqlite").display());
+    let guard = start(Registry::open_or_create(&empty).await.unwrap()).await;
+    assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
+
+    // A copy from before the first ceiling, put back after it.
+    let restored = start(Registry::open(&copy).await.unwrap()).await;
+    let refused = restored.claim(&used, NOW).await.unwrap();
+    assert!(matches!(refused, Claim::TooOld { .. }), "{refused:?}");
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::SignatureInput;
+    use crate::{Malformed, SignatureInput};
 
     /// Texts that are near to canonical members.
     fn member() -> impl Strategy<Value = String> {
@@ -213,6 +213,92 @@ mod tests {
         assert_eq!(bytes("sig=:AAEC:"), Some(("sig", vec![0, 1, 2])));
         for raw in ["sig=:AAE:", "sig=:AAF=:", "sig=:AAEC", "sig=:AAEC:;a", "=:AAEC:", "sig=::A:"] {
             assert_eq!(bytes(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_canonical_member_is_left_to_the_general_parser() {
+        for raw in [
+            "",
+            "sig",
+            "sig=",
+            "=()",
+            "Sig=()",
+            "1sig=()",
+            " sig=()",
+            "sig =()",
+            "sig= ()",
+            "sig=() ",
+            "sig=(",
+            "sig=()x",
+            "sig=(), b=()",
+            "sig=:AA==:",
+            "sig=( )",
+            r#"sig=( "a")"#,
+            r#"sig=("a" )"#,
+            r#"sig=("a"  "b")"#,
+            "sig=(\"a\"\t\"b\")",
+            r#"sig=("a""b")"#,
+            "sig=(a)",
+            r#"sig=("a)"#,
+            r#"sig=("A")"#,
+            r#"sig=("")"#,
+            r#"sig=("\a")"#,
+            r#"sig=("é")"#,
+            r#"sig=("@foo")"#,
+            r#"sig=("@signature-params")"#,
+            r#"sig=("a" "a")"#,
+            r#"sig=("a";sf;req "a";req;sf)"#,
+            r#"sig=("a";sf=?1)"#,
+            r#"sig=("a";sf=?0)"#,
+            r#"sig=("a"; sf)"#,
+            r#"sig=("a";x)"#,
+            r#"sig=("a";key=b)"#,
+            r#"sig=("a";bs;sf)"#,
+            r#"sig=("@path";tr)"#,
+            r#"sig=("@query-param")"#,
+            "sig=();",
+            "sig=(); created=1",
+            "sig=();created",
+            "sig=();created=",
+            "sig=();created=-1",
+            "sig=();created=+1",
+            "sig=();created=01",
+            "sig=();created=00",
+            "sig=();created=1.5",
+            "sig=();created=1000000000000000",
+            "sig=();created=@1",
+            "sig=();Created=1",
+            "sig=();nonce=x",
+            r#"sig=();nonce="x"#,
+            r#"sig=();nonce="\"""#,
+            "sig=();nonce=:AA==:",
+            "sig=();nonce=?1",
+            "sig=();created=1;created=1",
+        ] {
+            assert!(input(raw).is_none(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn there_are_at_most_32_components_and_as_many_parameters() {
+        let components = |number| {
+            let components: Vec<_> = (0..number).map(|number| format!("\"a{number}\"")).collect();
+            format!("sig=({})", components.join(" "))
+        };
+        let parameters = |number| {
+            let parameters: String = (0..number).map(|number| format!(";a{number}=1")).collect();
+            format!("sig=(){parameters}")
+        };
+        assert!(input(&components(32)).is_some() && input(&parameters(32)).is_some());
+        for (raw, malformed) in [
+            (components(33), Malformed::TooManyComponents),
+            (parameters(33), Malformed::TooManyParameters),
+        ] {
+            assert!(input(&raw).is_none(), "{raw}");
+            let read = SignatureInput::parse_member(&raw).unwrap();
+            assert_eq!(read.components(), Err(malformed.clone()), "{raw}");
+            assert_eq!(read.signature_params(), Err(malformed), "{raw}");
         }
     }
 }

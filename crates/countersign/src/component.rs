@@ -259,6 +259,21 @@ impl<'a> Component<'a> {
         self.parameters.is_empty() && self.name_str() == name
     }
 
+    /// Whether this is of the message's own header field of this name, in whatever form: with `sf`, `bs` or `key`, or as sent.
+    pub fn is_of_header(&self, name: &str) -> bool {
+        self.is_of_own_field(name) && !self.is_trailer()
+    }
+
+    /// Whether this is of the message's own trailer field of this name, in whatever form.
+    pub fn is_of_trailer(&self, name: &str) -> bool {
+        self.is_of_own_field(name) && self.is_trailer()
+    }
+
+    fn is_of_own_field(&self, name: &str) -> bool {
+        self.bound_to() == BoundTo::ThisMessage
+            && matches!(&self.name, Name::Field(own) if own == name)
+    }
+
     pub(crate) fn is_plain_field(&self, field: &HeaderName) -> bool {
         self.parameters.is_empty()
             && matches!(&self.name, Name::Field(name) if name == field.as_str())
@@ -383,6 +398,26 @@ mod tests {
         assert_eq!("@method".parse(), Ok(Component::from(Derived::Method)));
         let page = Component::query_param("page");
         assert_eq!(r#"@query-param;name="page""#.parse(), Ok(page));
+    }
+
+    #[test]
+    fn a_field_is_known_in_every_form_and_only_of_the_message_itself() {
+        for (text, of_header, of_trailer) in [
+            ("x", true, false),
+            ("x;sf", true, false),
+            ("x;bs", true, false),
+            (r#"x;key="a""#, true, false),
+            ("x;tr", false, true),
+            ("x;sf;tr", false, true),
+            ("x;req", false, false),
+            ("x;tr;req", false, false),
+            ("y", false, false),
+            ("@path", false, false),
+        ] {
+            let component: Component<'_> = text.parse().unwrap();
+            assert_eq!(component.is_of_header("x"), of_header, "{text}");
+            assert_eq!(component.is_of_trailer("x"), of_trailer, "{text}");
+        }
     }
 
     #[test]

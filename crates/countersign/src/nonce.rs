@@ -107,9 +107,9 @@ pub enum Claim {
         /// When a new signature will be above the mark.
         retry_after: Duration,
     },
-    /// This credential has as many live nonces as its share allows.
+    /// This credential has had as many nonces accepted within a window as its share allows.
     ShareUsedUp {
-        /// When the first of them are forgotten.
+        /// When the first of them are no longer counted.
         retry_after: Duration,
     },
 }

@@ -190,15 +190,11 @@ impl Origins {
         }
         let host = host.map(|host| host.to_str().map_err(|_| Misdirected::BadHost)).transpose()?;
         let line = uri.authority().map(|authority| authority.as_str());
-        let read = |text: &'_ str| -> Result<_, Misdirected> {
-            let named = HostPort::parse(text).ok_or(Misdirected::BadHost)?;
-            Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
-        };
         let found = match (line, host) {
             (None, None) => return Err(Misdirected::NoHost),
-            (Some(one), None) | (None, Some(one)) => read(one)?,
+            (Some(one), None) | (None, Some(one)) => self.find(one)?,
             (Some(line), Some(host)) => {
-                let (by_line, by_host) = (read(line)?, read(host)?);
+                let (by_line, by_host) = (self.find(line)?, self.find(host)?);
                 let same = match (by_line, by_host) {
                     (None, None) => line.eq_ignore_ascii_case(host),
                     (by_line, by_host) => by_line == by_host,
@@ -210,6 +206,22 @@ impl Origins {
             }
         };
         found.ok_or(Misdirected::NotOurs)
+    }
+
+    /// The origin that a host with an optional port names, wherever in a request it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Misdirected::BadHost`].
+    pub fn find(&self, host: &str) -> Result<Option<&Origin>, Misdirected> {
+        let named = HostPort::parse(host).ok_or(Misdirected::BadHost)?;
+        Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
+    }
+}
+
+impl From<Origin> for Origins {
+    fn from(origin: Origin) -> Self {
+        Self(Box::new([origin]))
     }
 }
 

@@ -185,7 +185,9 @@ impl Code {
             Self::SignaturePolicy => {
                 "cover what Accept-Signature lists, and send created, nonce, keyid and tag"
             }
-            Self::SignatureStale => "set the clock by the Date of this answer and sign again",
+            Self::SignatureStale => {
+                "sign again: after Retry-After if there is one, or else with the clock set by the Date of this answer"
+            }
             Self::SignatureReplayed => "sign every attempt anew, with a nonce of its own",
             Self::SignatureInvalid => {
                 "check that the key is registered here, and that nothing changes the request on its way"

@@ -384,7 +384,7 @@ fn check_digest(
     }
     for one in covered {
         let name = match one.component() {
-            "\"content-digest\"" => "digest of the content".to_owned(),
+            plain if plain.is_plain("content-digest") => "digest of the content".to_owned(),
             other => format!("digest of the content, {other}"),
         };
         let found = match one.digest() {

@@ -67,9 +67,13 @@ impl<'c> Chunked<'c> {
 }
 
 impl LineEnd {
-    /// As the empty line that ends this head does.
-    pub(super) fn of(head: &[u8]) -> Self {
-        if head.ends_with(b"\r\n") { Self::CrLf } else { Self::Lf }
+    /// As all lines of this head end; `None` if they do not end alike.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        let mut lines = head.split_inclusive(|&byte| byte == b'\n');
+        let ends_with_cr_lf = |line: &[u8]| line.ends_with(b"\r\n");
+        let first = ends_with_cr_lf(lines.next()?);
+        let end = if first { Self::CrLf } else { Self::Lf };
+        lines.all(|line| ends_with_cr_lf(line) == first).then_some(end)
     }
 
     const fn bytes(self) -> &'static [u8] {
@@ -254,7 +258,10 @@ mod tests {
             assert_eq!(refused, Err(expected), "{encoded:?}");
         }
         for (head, end) in [("A: b\r\n\r\n", LineEnd::CrLf), ("A: b\n\n", LineEnd::Lf)] {
-            assert_eq!(LineEnd::of(head.as_bytes()), end);
+            assert_eq!(LineEnd::of(head.as_bytes()), Some(end));
+        }
+        for head in ["A: b\n\r\n", "A: b\r\n\n", "A: b\r\nC: d\n\r\n"] {
+            assert_eq!(LineEnd::of(head.as_bytes()), None, "{head:?}");
         }
     }
 

@@ -1,30 +1,32 @@
 use countersign::{BadDigest, Component, ContentDigest, Message};
 use http::HeaderMap;
 
-/// A `Content-Digest` field that a signature covers: the one of the head, or the one of the trailers, where RFC 9530 §2
-/// allows it too.
+const NAME: &str = "content-digest";
+
+/// A `Content-Digest` field of which a signature covers something: the one of the head, or the one of the trailers, where
+/// RFC 9530 §2 allows it too.
 #[derive(Clone, Copy)]
-pub(super) struct CoveredDigest<'m> {
-    component: &'static str,
+pub(super) struct CoveredDigest<'c, 'm> {
+    component: &'c Component<'c>,
     fields: &'m HeaderMap,
 }
 
-impl<'m> CoveredDigest<'m> {
+impl<'c, 'm> CoveredDigest<'c, 'm> {
     pub(super) fn all(
-        components: &[Component<'_>],
+        components: &'c [Component<'c>],
         message: &Message<'m>,
         trailers: &'m HeaderMap,
     ) -> Vec<Self> {
-        let fields = [
-            Self { component: "\"content-digest\"", fields: message.headers() },
-            Self { component: "\"content-digest\";tr", fields: trailers },
-        ];
-        let covered = |one: &Self| one.component.parse().is_ok_and(|own| components.contains(&own));
-        fields.into_iter().filter(covered).collect()
+        // In whatever form: `sf`, `bs` and `key` cover no other field.
+        let of_head = components.iter().find(|one| one.is_of_header(NAME));
+        let of_trailers = components.iter().find(|one| one.is_of_trailer(NAME));
+        let of_head = of_head.map(|component| Self { component, fields: message.headers() });
+        let of_trailers = of_trailers.map(|component| Self { component, fields: trailers });
+        of_head.into_iter().chain(of_trailers).collect()
     }
 
-    /// The component's identifier.
-    pub(super) const fn component(self) -> &'static str {
+    /// The component that covers it, or something of it.
+    pub(super) const fn component(self) -> &'c Component<'c> {
         self.component
     }
 

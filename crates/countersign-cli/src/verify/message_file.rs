@@ -62,11 +62,12 @@ impl MessageFile {
         let headers = header_map(fields).ok_or_else(|| unreadable("a header is malformed"))?;
         let split = message.split_at_checked(head_length);
         let (head, rest) = split.ok_or_else(|| unreadable("its head does not end"))?;
+        let end = LineEnd::of(head).ok_or_else(|| unreadable("its lines do not all end alike"))?;
         let body = if start.ends_with_head(answered) {
             Body::none(rest)?
         } else if headers.contains_key(header::TRANSFER_ENCODING) {
             check_coding(&headers, start.version())?;
-            Body::chunked(rest, LineEnd::of(head))?
+            Body::chunked(rest, end)?
         } else {
             Body::of_length(&headers, rest)?
         };
@@ -258,6 +259,9 @@ mod tests {
             ("GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\nab", "more content"),
             ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "one number"),
             ("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\na", "one number"),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", "end alike"),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", "end alike"),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", "end alike"),
             ("GET / HTTP/2\r\n\r\n", "version"),
             ("HTTP/1.1 99 X\r\n\r\n", "status"),
             (&long, "64 KiB"),

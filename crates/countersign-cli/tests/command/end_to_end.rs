@@ -17,7 +17,14 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::desk::Desk;
 
-/// A server on the registry of a desk.
+/// A server that made its registry itself, in which there is the application `shop`, and the desk that it is on.
+fn desk_with_server() -> (Desk, Server) {
+    let desk = Desk::new().variable("COUNTERSIGN_DB", "sqlite:registry.db");
+    let server = Server::start(&desk);
+    desk.run(["app", "add", "shop"]).done();
+    (desk, server)
+}
+
 struct Server {
     url: String,
     /// How far its clock is ahead of this machine's, in seconds.
@@ -32,7 +39,7 @@ impl Server {
         let clock = Arc::clone(&ahead);
         let db = format!("sqlite:{}", desk.path("registry.db").display());
         let url = runtime.block_on(async {
-            let registry = Arc::new(Registry::open(&db).await.unwrap());
+            let registry = Arc::new(Registry::open_or_create(&db).await.unwrap());
             let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time());
             let nonces = nonces.await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,8 +72,7 @@ impl Server {
 
 #[test]
 fn from_a_new_key_to_its_revocation() {
-    let desk = Desk::with_registry();
-    let server = Server::start(&desk);
+    let (desk, server) = desk_with_server();
     let url = server.url.as_str();
     let key = desk.run(["keygen", "--out", "id.key"]).done().trim().to_owned();
     let write = |more: &[&str]| {
@@ -104,8 +110,7 @@ fn from_a_new_key_to_its_revocation() {
 
 #[test]
 fn a_request_in_chunks_is_judged_as_the_server_judges_it() {
-    let desk = Desk::with_registry();
-    let server = Server::start(&desk);
+    let (desk, server) = desk_with_server();
     let key = desk.run(["keygen", "--out", "id.key"]).done().trim().to_owned();
     desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
     let signed = |more: &[&str]| {

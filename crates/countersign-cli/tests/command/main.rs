@@ -11,5 +11,6 @@ mod end_to_end;
 mod explaining;
 mod keys;
 mod registry;
+mod restrictions;
 mod signing;
 mod trailers;

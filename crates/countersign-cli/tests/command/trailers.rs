@@ -131,12 +131,19 @@ fn chunks_that_are_not_exactly_so_cannot_be_read() {
 }
 
 #[test]
-fn a_signed_digest_among_the_trailers_is_compared_with_the_content() {
+fn a_signed_digest_is_compared_with_the_content_wherever_it_is_and_whatever_form_of_it_is_signed() {
     let (desk, _) = Desk::with_key();
     let digest = |content: &[u8]| ContentDigest::sha256(content).to_string();
     let right = headers(&[("content-digest", &digest(b"HTTPMessageSignatures"))]);
     let wrong = headers(&[("content-digest", &digest(b"other"))]);
-    let table: [(&HeaderMap, &[&str], i32); 4] = [
+    let table: [(&HeaderMap, &[&str], i32); 11] = [
+        (&wrong, &["\"content-digest\";sf"], 0),
+        (&wrong, &["\"content-digest\";bs"], 0),
+        (&wrong, &["\"content-digest\";key=\"sha-256\""], 0),
+        (&right, &["\"content-digest\";sf;tr"], 0),
+        (&wrong, &["\"content-digest\";tr;sf"], 3),
+        (&wrong, &["\"content-digest\";bs;tr"], 3),
+        (&wrong, &["\"content-digest\";key=\"sha-256\";tr"], 3),
         (&right, &["\"content-digest\";tr"], 0),
         (&right, &["\"content-digest\"", "\"content-digest\";tr"], 0),
         (&wrong, &["\"content-digest\";tr"], 3),

@@ -27,25 +27,46 @@ pub struct MemoryBudget<S> {
     rates: Vec<Gcra>,
     shards: Box<[Mutex<Shard<S>>]>,
     hasher: RandomState,
-    /// The times of a subject that never took anything.
-    unused: Box<[Duration]>,
+    /// The account of a subject that never took anything.
+    unused: Account,
     /// The most subjects of a shard.
     room: usize,
     clock: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
 struct Shard<S> {
-    subjects: HashMap<S, Box<[Duration]>>,
+    subjects: HashMap<S, Account>,
     /// Of those for whom there was no room.
-    rest: Box<[Duration]>,
+    rest: Account,
     next_sweep: Duration,
 }
 
-/// Whether a charge is made or only asked about.
+/// What a subject took.
+#[derive(Clone)]
+struct Account {
+    /// For each quota, when all of it is refilled.
+    full_at: Box<[Duration]>,
+    /// What is set aside, and neither spent nor free again.
+    reserved: u32,
+}
+
+/// A part of a budget that is set aside until it is [spent](Self::spend). Dropped, it is free again: all of it and no more,
+/// whatever was refilled or charged in between.
+#[must_use = "what is not spent is free again at once"]
+pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
+    budget: &'b MemoryBudget<S>,
+    subject: S,
+    place: Place,
+    cost: NonZeroU32,
+    at: Duration,
+    outcome: Outcome,
+}
+
+/// What becomes of what was set aside.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Charge,
-    Look,
+enum Outcome {
+    Spent,
+    Released,
 }
 
 impl<S: Copy + Eq + Hash> MemoryBudget<S> {
@@ -57,7 +78,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
 
     pub(crate) fn of(budget: Budget) -> Self {
         let rates: Vec<_> = budget.quotas.iter().map(Gcra::new).collect();
-        let unused: Box<[Duration]> = vec![Duration::ZERO; rates.len()].into();
+        let unused = Account { full_at: vec![Duration::ZERO; rates.len()].into(), reserved: 0 };
         let shard =
             || Shard { subjects: HashMap::new(), rest: unused.clone(), next_sweep: Duration::ZERO };
         let shards = std::iter::repeat_with(|| Mutex::new(shard())).take(SHARDS).collect();
@@ -87,23 +108,55 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
 
     /// Charges a subject, or finds that it has too little left; then nothing is charged.
     pub fn charge(&self, subject: S, cost: NonZeroU32) -> Verdict {
-        self.ask(subject, cost, Mode::Charge)
+        let (verdict, reservation) = self.reserve(subject, cost);
+        if let Some(reservation) = reservation {
+            reservation.spend();
+        }
+        verdict
+    }
+
+    /// Sets aside what it costs, or finds that the subject has too little left; then nothing is set aside.
+    pub(crate) fn reserve(
+        &self,
+        subject: S,
+        cost: NonZeroU32,
+    ) -> (Verdict, Option<Reservation<'_, S>>) {
+        let Some(shard) = self.shard(subject) else {
+            return (self.no_shard(cost), None);
+        };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that times come in order.
+        let now = (self.clock)();
+        let place = shard.place_of(&subject, self.room, now);
+        let account = match place {
+            Place::Counted | Place::Free => {
+                shard.subjects.entry(subject).or_insert_with(|| self.unused.clone())
+            }
+            Place::Shared => &mut shard.rest,
+        };
+        let verdict = self.judge(account, cost, now);
+        let reservation = matches!(verdict, Verdict::Within(_)).then(|| {
+            account.reserved = account.reserved.saturating_add(cost.get());
+            let outcome = Outcome::Released;
+            Reservation { budget: self, subject, place, cost, at: now, outcome }
+        });
+        (verdict, reservation)
     }
 
     /// What charging the least would say. Nothing is charged.
     pub fn look(&self, subject: S) -> Verdict {
-        self.ask(subject, NonZeroU32::MIN, Mode::Look)
-    }
-
-    /// Takes back a charge that was within the budget.
-    pub fn give_back(&self, subject: S, cost: NonZeroU32) {
-        let Some(shard) = self.shard(subject) else { return };
+        let cost = NonZeroU32::MIN;
+        let Some(shard) = self.shard(subject) else {
+            return self.no_shard(cost);
+        };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.clock)();
-        let full_at = shard.of(subject, &self.unused, self.room, now);
-        for (rate, full_at) in self.rates.iter().zip(full_at) {
-            *full_at = rate.give_back(*full_at, cost);
-        }
+        let account = match shard.place_of(&subject, self.room, now) {
+            Place::Counted => shard.subjects.get(&subject).unwrap_or(&self.unused),
+            Place::Free => &self.unused,
+            Place::Shared => &shard.rest,
+        };
+        self.judge(account, cost, now)
     }
 
     fn shard(&self, subject: S) -> Option<&Mutex<Shard<S>>> {
@@ -112,52 +165,19 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard))
     }
 
-    fn ask(&self, subject: S, cost: NonZeroU32, mode: Mode) -> Verdict {
-        // There is one for every remainder; were there none, what is not counted must not pass.
-        let Some(shard) = self.shard(subject) else {
-            return self.judge(&self.used_up(), cost, Duration::ZERO);
-        };
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock, so that times come in order.
-        let now = (self.clock)();
-        match mode {
-            Mode::Look => {
-                let full_at = match shard.place_of(&subject, self.room, now) {
-                    Place::Counted => shard.subjects.get(&subject).unwrap_or(&self.unused),
-                    Place::Free => &self.unused,
-                    Place::Shared => &shard.rest,
-                };
-                self.judge(full_at, cost, now)
-            }
-            Mode::Charge => {
-                let full_at = shard.of(subject, &self.unused, self.room, now);
-                let verdict = self.judge(full_at, cost, now);
-                if let Verdict::Within(_) = verdict {
-                    for (rate, full_at) in self.rates.iter().zip(full_at) {
-                        if let Charged::Fits { full_at: time, .. } =
-                            rate.charge(*full_at, cost, now)
-                        {
-                            *full_at = time;
-                        }
-                    }
-                }
-                verdict
-            }
-        }
-    }
-
-    /// What those who have used up everything wait for.
-    fn used_up(&self) -> Box<[Duration]> {
-        self.budget.quotas.iter().map(Quota::window).collect()
+    /// There is a shard for every subject; were there none, what is not counted must not pass.
+    fn no_shard(&self, cost: NonZeroU32) -> Verdict {
+        let full_at = self.budget.quotas.iter().map(Quota::window).collect();
+        self.judge(&Account { full_at, reserved: 0 }, cost, Duration::ZERO)
     }
 
     /// Whether every quota allows it; of those that do not the one that takes longest, or else the one that has least
     /// left.
-    fn judge(&self, full_at: &[Duration], cost: NonZeroU32, now: Duration) -> Verdict {
+    fn judge(&self, account: &Account, cost: NonZeroU32, now: Duration) -> Verdict {
         let (mut least, mut longest): (Option<Level>, Option<Excess>) = (None, None);
         let quotas = self.budget.quotas.iter().zip(&self.rates);
-        for ((quota, rate), full_at) in quotas.zip(full_at) {
-            match rate.charge(*full_at, cost, now) {
+        for ((quota, rate), full_at) in quotas.zip(&account.full_at) {
+            match rate.charge(rate.after(*full_at, account.reserved, now), cost, now) {
                 Charged::Fits { left, .. } => {
                     let less = |level: &Level| left.remaining < level.remaining();
                     if least.as_ref().is_none_or(less) {
@@ -178,22 +198,6 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
 }
 
 impl<S: Copy + Eq + Hash> Shard<S> {
-    /// The times of a subject, or those that newcomers share when there is no room.
-    fn of(
-        &mut self,
-        subject: S,
-        unused: &[Duration],
-        room: usize,
-        now: Duration,
-    ) -> &mut [Duration] {
-        match self.place_of(&subject, room, now) {
-            Place::Counted | Place::Free => {
-                self.subjects.entry(subject).or_insert_with(|| unused.into())
-            }
-            Place::Shared => &mut self.rest,
-        }
-    }
-
     /// Where a subject is counted, after room was made if it is due.
     fn place_of(&mut self, subject: &S, room: usize, now: Duration) -> Place {
         if self.subjects.contains_key(subject) {
@@ -202,9 +206,41 @@ impl<S: Copy + Eq + Hash> Shard<S> {
         if self.subjects.len() >= room && now >= self.next_sweep {
             self.next_sweep = now.saturating_add(SWEEP);
             // Whoever has everything back is as one who never took anything.
-            self.subjects.retain(|_, full_at| full_at.iter().any(|&time| time > now));
+            self.subjects.retain(|_, account| account.is_in_use(now));
         }
         if self.subjects.len() < room { Place::Free } else { Place::Shared }
+    }
+}
+
+impl Account {
+    fn is_in_use(&self, now: Duration) -> bool {
+        self.reserved > 0 || self.full_at.iter().any(|&time| time > now)
+    }
+}
+
+impl<S: Copy + Eq + Hash> Reservation<'_, S> {
+    /// Charges what was set aside, as of when it was.
+    pub(crate) fn spend(mut self) {
+        self.outcome = Outcome::Spent;
+    }
+}
+
+impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
+    fn drop(&mut self) {
+        let Some(shard) = self.budget.shard(self.subject) else { return };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        // What has something set aside is not swept out, so it is where it was.
+        let account = match self.place {
+            Place::Counted | Place::Free => shard.subjects.get_mut(&self.subject),
+            Place::Shared => Some(&mut shard.rest),
+        };
+        let Some(account) = account else { return };
+        account.reserved = account.reserved.saturating_sub(self.cost.get());
+        if self.outcome == Outcome::Spent {
+            for (rate, full_at) in self.budget.rates.iter().zip(&mut account.full_at) {
+                *full_at = rate.after(*full_at, self.cost.get(), self.at);
+            }
+        }
     }
 }
 
@@ -225,8 +261,11 @@ impl<S> fmt::Debug for MemoryBudget<S> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -331,17 +370,98 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_charged_again_and_no_more() {
-        let (budget, time) = budget(&[Quota::per_minute(number(3)), Quota::per_second(number(3))]);
-        assert!(passes(&budget.charge(1, number(3))));
-        budget.give_back(1, number(2));
+    fn what_is_set_aside_is_for_nobody_else_and_free_again_if_it_is_not_spent() {
+        let (budget, _) = budget(&[Quota::per_minute(number(3)), Quota::per_second(number(3))]);
+        let (verdict, reservation) = budget.reserve(1, number(2));
+        let Verdict::Within(Some(level)) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(level.remaining(), 1);
+        assert!(!passes(&budget.charge(1, number(2))));
+        assert!(passes(&budget.charge(1, number(1))));
+        assert!(!passes(&budget.look(1)));
+        assert!(budget.reserve(1, number(1)).1.is_none());
+        drop(reservation);
+        budget.reserve(1, number(2)).1.unwrap().spend();
+        assert!(!passes(&budget.look(1)));
+    }
+
+    #[test]
+    fn what_was_refilled_and_charged_meanwhile_is_not_free_a_second_time() {
+        let (budget, time) = budget(&[Quota::per_minute(number(3))]);
+        let (one, other) = (budget.reserve(1, number(1)).1, budget.reserve(1, number(1)).1);
+        drop(one);
+        time.fetch_add(50_000, Ordering::SeqCst);
         assert!(passes(&budget.charge(1, number(2))));
+        drop(other);
+        assert!(passes(&budget.charge(1, number(1))));
         assert!(!passes(&budget.charge(1, number(1))));
-        // What was refilled meanwhile is not given back a second time.
-        time.fetch_add(60_000, Ordering::SeqCst);
-        budget.give_back(1, number(3));
-        assert!(passes(&budget.charge(1, number(3))));
-        assert!(!passes(&budget.charge(1, number(1))));
+        // Nor is what was set aside before a pause.
+        let (_, reservation) = budget.reserve(2, number(3));
+        time.fetch_add(120_000, Ordering::SeqCst);
+        drop(reservation);
+        assert!(passes(&budget.charge(2, number(3))));
+        assert!(!passes(&budget.charge(2, number(1))));
+    }
+
+    #[test]
+    fn what_is_spent_late_is_charged_as_of_when_it_was_set_aside() {
+        let (budget, time) = budget(&[Quota::per_second(number(1))]);
+        for _ in 0..5 {
+            let (_, reservation) = budget.reserve(1, number(1));
+            time.fetch_add(400, Ordering::SeqCst);
+            reservation.unwrap().spend();
+            time.fetch_add(599, Ordering::SeqCst);
+            assert!(!passes(&budget.look(1)));
+            time.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_has_something_set_aside_is_not_swept_out() {
+        let (budget, time) = budget(&[Quota::per_minute(number(1))]);
+        let budget = budget.capacity(SHARDS);
+        let reservations: Vec<_> =
+            (0..1000).filter_map(|subject| budget.reserve(subject, number(1)).1).collect();
+        // One in each place of its own, and one in each that newcomers share.
+        assert_eq!(reservations.len(), 2 * SHARDS);
+        time.fetch_add(120_000, Ordering::SeqCst);
+        assert!((0..1000).all(|subject| !passes(&budget.charge(subject, number(1)))));
+        drop(reservations);
+        let passed = (0..1000).filter(|&subject| passes(&budget.charge(subject, number(1))));
+        assert_eq!(passed.count(), 2 * SHARDS);
+    }
+
+    proptest! {
+        #[test]
+        fn in_whatever_order_they_are_settled_no_more_is_spent_than_there_was(
+            (amount, burst) in (1u32..20, 1u32..20),
+            steps in proptest::collection::vec((0u64..300, 1u32..4, 0usize..6, any::<bool>()), 1..150),
+        ) {
+            let (budget, time) = budget(&[Quota::per_second(number(amount)).burst(number(burst))]);
+            let (mut pending, mut spent) = (Vec::new(), Vec::new());
+            for (wait, cost, settled, is_spent) in steps {
+                let now = time.fetch_add(wait, Ordering::SeqCst).saturating_add(wait);
+                let cost = cost.min(burst);
+                if let (_, Some(reservation)) = budget.reserve(1, number(cost)) {
+                    pending.push((now, cost, reservation));
+                }
+                if settled < pending.len() {
+                    let (at, cost, reservation) = pending.swap_remove(settled);
+                    if is_spent {
+                        reservation.spend();
+                        spent.push((at, cost));
+                    }
+                }
+            }
+            spent.sort_unstable();
+            for (first, &(start, _)) in spent.iter().enumerate() {
+                let mut sum = 0;
+                for &(at, cost) in spent.iter().skip(first) {
+                    sum += cost;
+                    let refilled = Duration::from_millis(at - start).as_secs_f64() * f64::from(amount);
+                    prop_assert!(f64::from(sum) <= f64::from(burst) + refilled + 1e-6);
+                }
+            }
+        }
     }
 
     #[test]

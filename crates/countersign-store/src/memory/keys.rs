@@ -77,7 +77,7 @@ mod tests {
     use countersign::PrivateKey;
 
     use super::*;
-    use crate::{Application, CredentialId, State};
+    use crate::{Application, CredentialId, Restrictions, Scopes, State};
 
     fn credential(number: i64, seed: u8, state: State) -> Credential {
         let (name, environment) = ("shop".into(), "live".into());
@@ -91,6 +91,8 @@ mod tests {
             created_at,
             expires_at: None,
             revoked_at: None,
+            scopes: Scopes::default(),
+            restrictions: Restrictions::default(),
         }
     }
 

@@ -4,11 +4,15 @@ use countersign::{Claim, NonceUse, Timestamp};
 
 use super::MemoryBudget;
 use crate::{
-    ClientAddress, CredentialId, Enforcement, Gate, Limits, NoClientAddress, NonceStore, Passage,
-    StoreError, Verdict,
+    ClientAddress, ClientNetwork, CredentialId, Enforcement, Gate, Limits, NoClientAddress,
+    NonceStore, Passage, StoreError, Verdict,
 };
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
+///
+/// What a signed request costs is set aside while its nonce is claimed, and charged if that is fresh. So requests that wait for
+/// a guard over the network hold a part of the budget, also those that are replayed: in front of such a guard use a gate that
+/// claims and charges in one step, as `RedisGate` does.
 ///
 /// Each budget counts up to 1,000,000 subjects, at some 100 bytes each, and those who come when there is no room share one
 /// allowance; see [`MemoryBudget`].
@@ -24,7 +28,7 @@ pub struct Limited<N> {
 #[derive(Debug)]
 pub(crate) struct UnsignedBudgets {
     by_credential: Option<MemoryBudget<CredentialId>>,
-    by_address: Option<MemoryBudget<ClientAddress>>,
+    by_address: Option<MemoryBudget<ClientNetwork>>,
 }
 
 impl<N> Limited<N> {
@@ -68,7 +72,7 @@ impl UnsignedBudgets {
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
         let by_address = match &self.by_address {
-            Some(budget) => budget.charge(from.ok_or(NoClientAddress)?, cost),
+            Some(budget) => budget.charge(from.ok_or(NoClientAddress)?.network(), cost),
             None => Verdict::Within(None),
         };
         Ok(by_address.and(|| match &self.by_credential {
@@ -86,24 +90,20 @@ impl<N: NonceStore> Gate for Limited<N> {
         now: Timestamp,
     ) -> Result<Passage, StoreError> {
         let credential = CredentialId::new(used.credential());
-        let (verdict, charged) = match &self.signed {
+        let (verdict, reservation) = match &self.signed {
             None => (Verdict::Within(None), None),
-            Some(budget) => match budget.charge(credential, cost) {
-                verdict @ Verdict::Within(_) => (verdict, Some(budget)),
-                verdict @ Verdict::Exceeded(_) => (verdict, None),
-            },
+            Some(budget) => budget.reserve(credential, cost),
         };
         match self.enforcement.apply(verdict) {
             Verdict::Exceeded(excess) => Ok(Passage::Limited(excess)),
             Verdict::Within(level) => {
-                let claim = self.nonces.claim(used, now).await;
-                if !matches!(claim, Ok(Claim::Fresh))
-                    && let Some(budget) = charged
-                {
-                    // A request that somebody else captured must not use up what its signer has.
-                    budget.give_back(credential, cost);
+                // A request that somebody else captured must not use up what its signer has, also if its client does not
+                // wait for the answer.
+                let claim = self.nonces.claim(used, now).await?;
+                if let (Claim::Fresh, Some(reservation)) = (claim, reservation) {
+                    reservation.spend();
                 }
-                Ok(Passage::Claimed(claim?, level))
+                Ok(Passage::Claimed(claim, level))
             }
         }
     }
@@ -124,6 +124,7 @@ mod tests {
     use std::{
         net::IpAddr,
         sync::atomic::{AtomicU32, AtomicU64, Ordering},
+        task::{Context, Poll, Waker},
     };
 
     use countersign::Nonce;
@@ -234,6 +235,39 @@ mod tests {
             }
             assert_eq!(passed, expected, "{claim:?}");
         }
+    }
+
+    /// A replay guard that never answers.
+    struct Silent;
+
+    impl NonceStore for Silent {
+        async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_nobody_waits_for_takes_nothing_from_its_signer() {
+        let limits = Limits::default().signed(per_minute(2));
+        let gate = Limited::new(Silent, limits).clock(|| Duration::from_secs(5));
+        let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
+        let is_limited = || {
+            let mut passage = std::pin::pin!(gate.signed(&used, ONE, NOW));
+            let answer = passage.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            matches!(answer, Poll::Ready(Ok(Passage::Limited(_))))
+        };
+        for _ in 0..10 {
+            assert!(!is_limited());
+        }
+        // While they are waited for, they hold a part of the budget.
+        let mut waiting =
+            [gate.signed(&used, ONE, NOW), gate.signed(&used, ONE, NOW)].map(Box::pin);
+        for claim in &mut waiting {
+            assert!(claim.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert!(is_limited());
+        drop(waiting);
+        assert!(!is_limited());
     }
 
     #[tokio::test]

@@ -90,7 +90,8 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// A guard whose restarts are exact: what an earlier process may have accepted is refused.
     ///
     /// That is what lies at or below the ceiling. A ceiling that was restored from a backup lies too low, so what could
-    /// have been accepted by `now` is refused as well. At the very first start, without a ceiling, nothing is.
+    /// have been accepted by `now` is refused as well. Where it is certain that there never was a ceiling, nothing is: with a
+    /// `Registry`, if it was made when this process opened it.
     ///
     /// It takes the ceiling over: an earlier guard on it, in whatever process, soon accepts nothing more.
     ///
@@ -203,7 +204,7 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// Ends the guard, and takes away what it remembers. `None` if it has ended before.
     async fn end(&self, now: Timestamp) -> Option<Snapshot> {
         // Once it is not raised any more, the ceiling is as high as it is going to be.
-        let reached = self.reach.end().await?;
+        let reached = self.reach.end(now).await?;
         let (window, key) = (self.record.window(), self.record.key().clone());
         let (shards, tallies) = self.record.close();
         Some(Snapshot { window, reached, saved_at: now, key, shards, tallies })
@@ -392,9 +393,23 @@ mod tests {
             let first = guard.claim(&used(1, open_from, 1), at(open_from)).await.unwrap();
             assert_eq!(first, Claim::Fresh, "{ceiling}");
         }
-        // At the very first start there is nothing that could have been accepted.
+        // Where there never was a ceiling, there is nothing that could have been accepted.
         let guard = durable(&Arc::default()).await;
         assert_eq!(guard.claim(&used(1, NOW - 60, 1), at(NOW)).await.unwrap(), Claim::Fresh);
+    }
+
+    #[tokio::test]
+    async fn whatever_a_policy_lets_through_is_not_accepted_beyond_what_a_start_refuses() {
+        for ahead in 0..20 {
+            let of_later = used(1, NOW + ahead, 1);
+            let guard = durable_at(&TestCeiling::at(5), NOW - 1000).await;
+            let before = guard.claim(&of_later, at(NOW)).await;
+            // What it has written is lost, and a copy from before takes its place.
+            let restored = durable(&TestCeiling::at(5)).await;
+            let again = restored.claim(&of_later, at(NOW)).await;
+            let fresh = |claim: &Result<Claim, StoreError>| matches!(claim, Ok(Claim::Fresh));
+            assert_eq!((fresh(&before), fresh(&again)), (ahead <= 10, false), "{ahead}");
+        }
     }
 
     #[tokio::test]

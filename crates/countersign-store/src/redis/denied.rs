@@ -11,13 +11,15 @@ use super::terms::Charge;
 
 /// The most subjects that are remembered; others are asked about in Redis.
 const ROOM: usize = 100_000;
+/// How long Redis need not be asked again, at most: budgets that it lost, or that somebody deleted, are full again.
+const BELIEVED: Duration = Duration::from_secs(10);
 /// How often a full table is looked through for what is over.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Who has nothing left of a budget until when, so that Redis need not be asked again before.
 ///
 /// A refusal charges nothing, and what others charge meanwhile only takes longer to refill: until then the answer is the
-/// same.
+/// same, as long as Redis remembers what it counted. So it is believed for 10 s at most.
 pub(super) struct Denied<S> {
     table: Mutex<Table<S>>,
 }
@@ -34,12 +36,18 @@ struct Denial {
     charge: Charge,
 }
 
+impl Denial {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until <= now || now.saturating_duration_since(self.at) >= BELIEVED
+    }
+}
+
 impl<S: Copy + Eq + Hash> Denied<S> {
     /// What Redis would say, if that is known.
     pub(super) fn find(&self, subject: S, cost: NonZeroU32, now: Instant) -> Option<Charge> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let denial = table.subjects.get(&subject)?;
-        if denial.until <= now {
+        if denial.is_over(now) {
             table.subjects.remove(&subject);
             return None;
         }
@@ -59,7 +67,7 @@ impl<S: Copy + Eq + Hash> Denied<S> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.subjects.len() >= ROOM && table.next_sweep.is_none_or(|sweep| sweep <= now) {
             table.next_sweep = now.checked_add(SWEEP);
-            table.subjects.retain(|_, denial| denial.until > now);
+            table.subjects.retain(|_, denial| !denial.is_over(now));
         }
         if table.subjects.len() < ROOM {
             table.subjects.insert(subject, Denial { at: now, until, cost, charge });
@@ -108,6 +116,17 @@ mod tests {
         assert_eq!(denied.find(7, number(5), start + SECOND * 2), None);
         denied.remember(7, number(5), charge(None), start);
         assert_eq!(denied.find(7, number(5), later), None, "what fits is not remembered");
+    }
+
+    #[test]
+    fn a_long_denial_is_told_whole_and_believed_for_a_while() {
+        let (denied, start) = (Denied::default(), Instant::now());
+        let hour = SECOND * 3600;
+        denied.remember(7, number(1), charge(Some(hour)), start);
+        let last = BELIEVED - Duration::from_millis(1);
+        let found = denied.find(7, number(1), start + last).unwrap();
+        assert_eq!(found.retry_after, Some(hour - last));
+        assert_eq!(denied.find(7, number(1), start + BELIEVED), None);
     }
 
     #[test]

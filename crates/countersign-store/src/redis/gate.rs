@@ -19,14 +19,14 @@ use super::{
     terms::{Charge, Over, Rate, Tab},
 };
 use crate::{
-    ClientAddress, CredentialId, Enforcement, Excess, Gate, Limited, Limits, NoClientAddress,
-    Passage, Quota, StoreError, Verdict, Window, limits::Budget,
+    ClientAddress, ClientNetwork, CredentialId, Enforcement, Excess, Gate, Limited, Limits,
+    NoClientAddress, Passage, Quota, StoreError, Verdict, Window, limits::Budget,
 };
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
 ///
 /// A signed request is charged and claimed in one round trip, a read that shows a publishable key charged in one. Who has
-/// too little left is told so by each server until there is enough, without asking Redis again.
+/// too little left is told so by each server until there is enough, and Redis is asked again after 10 s at most.
 ///
 /// Without Redis signed requests are refused. Reads that show a publishable key are counted by each server for itself
 /// then, which allows it its share: each quota divided by the number of servers, and at least one. The metric
@@ -36,7 +36,7 @@ pub struct RedisGate {
     guard: Arc<Guard>,
     signed: Option<SharedBudget<i64>>,
     unsigned: Option<SharedBudget<i64>>,
-    unsigned_by_address: Option<SharedBudget<ClientAddress>>,
+    unsigned_by_address: Option<SharedBudget<ClientNetwork>>,
     enforcement: Enforcement,
     /// Of this server, while Redis cannot be asked.
     share: Limited<RedisNonces>,
@@ -97,7 +97,7 @@ impl RedisGate {
     ) -> Result<Verdict, Failure> {
         let over = self.over();
         // The address first, so that one client cannot use up what the others of its key have.
-        let by_address = self.unsigned_by_address.as_ref().zip(from);
+        let by_address = self.unsigned_by_address.as_ref().zip(from.map(ClientAddress::network));
         let by_credential = self.unsigned.as_ref().map(|budget| (budget, credential.get()));
         let now = Instant::now();
         let denied = by_address.and_then(|(budget, address)| budget.denied(address, cost, now));

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Nonce, NonceUse, Timestamp};
+use countersign::{Nonce, NonceUse, Policy, Timestamp};
 
 use super::{
     Redis,
@@ -455,14 +455,16 @@ fn nothing_is_fresh_twice_whatever_fails() {
     assert!(sum.replays.into_inner() > runs * 10);
 }
 
+/// A script without parts of it.
+fn without(script: &str, parts: &[(&str, &str)]) -> String {
+    parts.iter().fold(script.to_owned(), |script, (from, to)| {
+        assert!(script.contains(from), "{from}");
+        script.replace(from, to)
+    })
+}
+
 #[test]
 fn a_script_that_leaves_anything_out_is_found_out() {
-    let without = |script: &str, parts: &[(&str, &str)]| {
-        parts.iter().fold(script.to_owned(), |script, (from, to)| {
-            assert!(script.contains(from), "{from}");
-            script.replace(from, to)
-        })
-    };
     let set_back = (" or low < seen", "");
     for (what, parts) in [
         ("the primary", &[("state[3] ~= primary", "false")][..]),
@@ -470,6 +472,7 @@ fn a_script_that_leaves_anything_out_is_found_out() {
         ("the clocks", &[("math.abs(now - here) > clock_error", "false")]),
         ("what is ahead", &[("created > now + skew", "false")]),
         ("the mark", &[("created < low", "false")]),
+        ("what was used", &[("redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1", "false")]),
         // By each of two: a mark that was not raised is also one that was set back.
         ("raising", &[("    redis.call('HSET', mark, 'low_water', low)\n", ""), set_back]),
         ("a leap of a day", &[("here - now > 43200", "false")]),
@@ -484,5 +487,61 @@ fn a_script_that_leaves_anything_out_is_found_out() {
         let recover = without(RECOVER.text(), &[(from, to)]);
         let found = simulate(MUTANTS, || Engine::of(CLAIM.text(), &recover));
         assert!(found.is_err(), "without {what} nobody can tell");
+    }
+}
+
+/// What a server with a wide window had accepted is claimed once more, after a replica without it was promoted and a server
+/// with a narrow window recovered.
+fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
+    let redis = Redis::single("redis://127.0.0.1").unwrap();
+    let redis = redis.clock_error(Duration::from_secs(CLOCK_ERROR));
+    let window = |skew| {
+        let policy = Policy::default().window(Duration::from_secs(60), Duration::from_secs(skew));
+        Window::from(&policy.unwrap())
+    };
+    let (narrow, wide) = (Terms::new(&redis, window(10)), Terms::new(&redis, window(30)));
+    let key = FingerprintKey::from_bytes([7; 16]);
+    let recover = |node: &mut Node, now: Timestamp| {
+        node.clock = now.unix() * MICROS;
+        let asked = narrow.recover(key.clone(), 0, When::IfLost, now);
+        let answer = engine.run(node, Which::Recover, &asked);
+        narrow.read_recovery(&answer, now).unwrap().low_water
+    };
+    let mut low_water = 0;
+    let mut claim = |node: &mut Node, nonce: u8, now: Timestamp| {
+        node.clock = now.unix() * MICROS;
+        let created = now.plus(Duration::from_secs(30));
+        let used = NonceUse::new(1, created, Nonce::from_random([nonce; 16]));
+        let asked = wide.claim(&Known { key: key.clone(), low_water }, &used, None, now);
+        let answer = engine.run(node, Which::Claim, &asked);
+        let Ok(Reply::Settled { verdict, low_water: seen, .. }) = wide.read_claim(&answer, now)
+        else {
+            panic!("{answer:?}")
+        };
+        low_water = seen;
+        verdict
+    };
+
+    let (start, later) = (Timestamp::from_unix(START), Timestamp::from_unix(START + 100));
+    let mut primary = Node::default();
+    (primary.id, primary.role) = ("a".repeat(40), Role::Primary);
+    recover(&mut primary, start);
+    assert_eq!(claim(&mut primary, 1, later), Verdict::Fresh);
+    let mut replica = primary.clone();
+    assert_eq!(claim(&mut primary, 2, later), Verdict::Fresh);
+    replica.id = "b".repeat(40);
+    recover(&mut replica, later);
+    claim(&mut replica, 2, later)
+}
+
+#[test]
+fn who_recovers_raises_the_mark_above_what_the_widest_window_let_in() {
+    let verdict = claim_after_a_narrow_recovery(&Engine::new());
+    assert!(matches!(verdict, Verdict::Old), "{verdict:?}");
+    let claim = without(CLAIM.text(), &[("redis.call('HSET', mark, 'reach', reach)", "")]);
+    let recover = without(RECOVER.text(), &[("math.max(reach, reached)", "reach")]);
+    for (claim, recover) in [(&*claim, RECOVER.text()), (CLAIM.text(), &*recover)] {
+        let verdict = claim_after_a_narrow_recovery(&Engine::of(claim, recover));
+        assert_eq!(verdict, Verdict::Fresh, "it is not found out");
     }
 }

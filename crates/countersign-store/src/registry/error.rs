@@ -1,6 +1,5 @@
 use std::{error::Error, io};
 
-use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
 /// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
@@ -47,8 +46,8 @@ pub enum RegistryError {
         id: i64,
         /// What is wrong with it.
         what: &'static str,
-        /// What its key is refused for.
-        source: Option<KeyError>,
+        /// What its key or its restrictions are refused for.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// There is no such application or key.
     #[error("there is no such {0}")]

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-use countersign::{KeyError, PublishableKey, Timestamp, VerifyingKey};
+use countersign::{PublishableKey, Timestamp, VerifyingKey};
 
-use super::RegistryError;
-use crate::{Application, Credential, CredentialId};
+use super::{RegistryError, stored_restrictions};
+use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
 
 /// The columns of a [`CredentialRow`].
 macro_rules! select_credential {
     () => {
         "SELECT c.id, c.publishable_key, c.hmac_secret, c.label, c.state, c.created_at,
-                c.expires_at, c.revoked_at, a.name, a.environment, a.created_at AS added_at
+                c.expires_at, c.revoked_at, c.scopes, c.restrictions, a.name, a.environment, a.created_at AS added_at
          FROM credential c JOIN application a ON a.id = c.application_id"
     };
 }
@@ -19,6 +19,7 @@ pub(super) use select_credential;
 macro_rules! returning_credential {
     () => {
         " RETURNING id, publishable_key, hmac_secret, label, state, created_at, expires_at, revoked_at,
+                    scopes, restrictions,
                     (SELECT a.name FROM application a WHERE a.id = application_id) AS name,
                     (SELECT a.environment FROM application a WHERE a.id = application_id)
                         AS environment,
@@ -51,6 +52,8 @@ pub(super) struct CredentialRow {
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    scopes: String,
+    restrictions: String,
     name: String,
     environment: String,
     added_at: i64,
@@ -66,8 +69,7 @@ impl CredentialRow {
                 _ => publishable.to_verifying_key(),
             }
         });
-        let damaged =
-            |what, source: Option<KeyError>| RegistryError::DamagedRow { id, what, source };
+        let damaged = |what, source| RegistryError::DamagedRow { id, what, source };
         Ok(Credential {
             id: CredentialId::new(id),
             application: Arc::new(Application {
@@ -76,11 +78,14 @@ impl CredentialRow {
                 created_at: time(self.added_at),
             }),
             label: self.label,
-            state: self.state.parse().map_err(|_| damaged("its state", None))?,
-            key: key.map_err(|error| damaged("its key", Some(error)))?,
+            state: self.state.parse().map_err(|_: UnknownState| damaged("its state", None))?,
+            key: key.map_err(|error| damaged("its key", Some(error.into())))?,
             created_at: time(self.created_at),
             expires_at: self.expires_at.map(time),
             revoked_at: self.revoked_at.map(time),
+            scopes: self.scopes.parse().map_err(|_: BadScope| damaged("its scopes", None))?,
+            restrictions: stored_restrictions::read(&self.restrictions)
+                .map_err(|error| damaged("its restrictions", Some(error)))?,
         })
     }
 }

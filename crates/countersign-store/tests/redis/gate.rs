@@ -228,7 +228,7 @@ async fn a_redis_that_may_evict_limits_nobody_less() {
 }
 
 #[tokio::test]
-async fn limits_that_are_only_reported_let_everything_pass() {
+async fn limits_that_are_only_reported_let_everything_pass_but_replays() {
     let server = settled(&[]).await;
     let limits = Limits::default()
         .signed([at_once(2)])
@@ -236,8 +236,13 @@ async fn limits_that_are_only_reported_let_everything_pass() {
         .unsigned_by_address([at_once(1)])
         .insecure_report_only();
     let gate = gate(at(&server), limits).await;
+    // Within the limit, and over it.
     for _ in 0..5 {
-        assert!(passes(&gate, 1).await);
+        let used = new();
+        for expected in [Claim::Fresh, Claim::Replayed, Claim::Replayed] {
+            let passage = gate.signed(&used, ONE, system_time()).await.unwrap();
+            assert_eq!(passage, Passage::Claimed(expected, None));
+        }
         assert!(reads(&gate, 1, "192.0.2.1").await);
     }
 }

@@ -2,7 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use countersign::Timestamp;
 
-use super::sync::{AtomicU64, AtomicUsize, Ordering};
+use super::{
+    record::Unable,
+    sync::{AtomicU64, AtomicUsize, Ordering},
+};
 use crate::{Ceiling, Owner, StoreError, Window};
 
 /// How far ahead the ceiling is written, so that there is one write every few seconds and not one a request.
@@ -54,10 +57,10 @@ impl<C: Ceiling> Reach<C> {
         if created.unix() <= self.reached.load(Ordering::Acquire) {
             return Ok(());
         }
-        let ceiling = farthest(self.window, now);
-        if created > ceiling {
-            return Err(StoreError::new("the claim is for a time that is still to come"));
+        if created > latest(self.window, now) {
+            return Err(Unable::Ahead.into());
         }
+        let ceiling = farthest(self.window, now);
         let failures = self.failures.load(Ordering::Acquire);
         let mut raising = self.raising.lock().await;
         if created.unix() <= self.reached.load(Ordering::Acquire) {
@@ -65,7 +68,7 @@ impl<C: Ceiling> Reach<C> {
         }
         let not_raised = "the replay ceiling cannot be raised";
         match &*raising {
-            Raising::Ended => return Err(StoreError::new("the replay guard has ended")),
+            Raising::Ended => return Err(Unable::Ended.into()),
             // Whoever waited for an attempt shares its outcome: one that fails slowly is not made again by each of them.
             Raising::Failed(failure) if self.failures.load(Ordering::Acquire) != failures => {
                 return Err(StoreError::because(not_raised, Arc::clone(failure)));
@@ -87,20 +90,34 @@ impl<C: Ceiling> Reach<C> {
         }
     }
 
-    /// Never raises the ceiling again, and answers how high it is. `None` if it had ended before.
-    pub(super) async fn end(&self) -> Option<Timestamp> {
+    /// Raises the ceiling for the last time, and answers how high it is. `None` if it had ended before.
+    ///
+    /// An attempt that nobody waited for to the end, since its client went away, may have raised it unnoticed.
+    pub(super) async fn end(&self, now: Timestamp) -> Option<Timestamp> {
         let mut raising = self.raising.lock().await;
         if matches!(*raising, Raising::Ended) {
             return None;
         }
         *raising = Raising::Ended;
-        Some(Timestamp::from_unix(self.reached.load(Ordering::Acquire)))
+        let reached = Timestamp::from_unix(self.reached.load(Ordering::Acquire));
+        let last = reached.max(farthest(self.window, now));
+        match self.ceiling.raise(self.owner, last).await {
+            Ok(()) => Some(last),
+            // What is saved does not fit then, or only by luck, and the next start is one after a crash.
+            Err(_) => Some(reached),
+        }
     }
 }
 
 /// The first second of which nothing can have been accepted by now, if this clock is right.
 pub(super) fn unaccepted(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew()).plus(Duration::from_secs(1))
+}
+
+/// The last second of which anything is accepted now, whatever the policy of the server says: what a start takes for not
+/// accepted yet must not have been.
+pub(super) fn latest(window: Window, now: Timestamp) -> Timestamp {
+    now.plus(window.skew())
 }
 
 /// How far the ceiling is raised now, at most.

@@ -5,7 +5,7 @@ use countersign::{Claim, NonceUse, Timestamp};
 use super::{
     budget::Budget,
     fingerprint::{Fingerprint, FingerprintKey},
-    reach::farthest,
+    reach::latest,
     shard::{LookUp, NoRoom, Shard},
     sync::{Mutex, lock},
     tally::{Tally, until_forgotten},
@@ -147,13 +147,13 @@ impl Record {
         if created < oldest {
             return Ok(too_old(oldest, now));
         }
-        if used.created() > farthest(self.window, now) {
+        if used.created() > latest(self.window, now) {
             return Err(Unable::Ahead);
         }
         let credential = used.credential();
         let mut tally = lock(self.tally(credential)?);
         tally.forget_before(oldest);
-        let last = now.plus(self.window.skew()).unix();
+        let last = latest(self.window, now).unix();
         if tally.is_used_up(credential, self.share, last) {
             let end = tally.forgets(credential).unwrap_or(created);
             let retry_after = until_forgotten(end, now.unix(), self.window);

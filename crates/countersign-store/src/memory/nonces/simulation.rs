@@ -29,8 +29,6 @@ type Guard = MemoryNonces<Arc<TestCeiling>>;
 
 const LIFETIME: u64 = 80;
 const SKEW: u64 = 10;
-/// How far ahead of the skew a ceiling is written.
-const LEAD: u64 = 5;
 /// How far behind the skew a guard that is full still serves.
 const LATENESS: u64 = 8;
 
@@ -283,7 +281,7 @@ impl World {
         match claim {
             Ok(Claim::Fresh) => {
                 assert!(!*has_ended && created >= known.starts_at.max(oldest), "{used:?}");
-                assert!(created <= now + SKEW + LEAD, "{used:?}");
+                assert!(created <= now + SKEW, "{used:?}");
                 assert!(!is_latest || own() < share, "{used:?} is above the share");
                 assert!(self.accepted.insert(used), "{used:?} twice");
                 known.accepted.push(used);
@@ -311,7 +309,7 @@ impl World {
                         .iter()
                         .any(|other| other.created().unix() + SKEW + LATENESS >= now);
                 assert!(
-                    *has_ended || cannot_raise || created > now + SKEW + LEAD || is_full,
+                    *has_ended || cannot_raise || created > now + SKEW || is_full,
                     "{used:?} is refused for nothing"
                 );
             }

@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use countersign::KeyId;
+use countersign_store::{
+    Credential, Enforcement, Restriction, RestrictionKind, Scope, Standing, State,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    moment,
+    table::{columns, facts},
+};
+
+/// A key as JSON has it.
+pub(crate) fn object(key: &Credential) -> Value {
+    json!({
+        "publishable_key": key.publishable_key().to_string(),
+        "thumbprint": thumbprint(key),
+        "alg": key.key.algorithm().as_str(),
+        "application": key.application.name,
+        "environment": key.application.environment,
+        "label": key.label,
+        "state": state(key),
+        "created_at": moment::show(key.created_at),
+        "expires_at": key.expires_at.map(moment::show),
+        "revoked_at": key.revoked_at.map(moment::show),
+        "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "restrictions": key.restrictions.iter().map(restriction).collect::<Vec<_>>(),
+    })
+}
+
+fn restriction(restriction: &Restriction) -> Value {
+    let enforcement = match restriction.enforcement() {
+        Enforcement::Enforce => "enforce",
+        Enforcement::Report => "report",
+    };
+    json!({
+        "kind": restriction.kind().as_str(),
+        "enforcement": enforcement,
+        "allow": restriction.entries(),
+    })
+}
+
+/// Keys as a table.
+pub(crate) fn listing(keys: &[Arc<Credential>]) -> String {
+    let rows: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            [
+                key.publishable_key().to_string(),
+                key.application.name.clone(),
+                key.label.clone(),
+                state(key).to_owned(),
+                key.expires_at.map_or_else(|| "never".to_owned(), moment::show),
+                or_none(key.scopes.iter().map(Scope::to_string)),
+                or_none(key.restrictions.iter().map(|restriction| {
+                    format!("{}{}", restriction.kind(), mark(restriction.enforcement()))
+                })),
+            ]
+        })
+        .collect();
+    let heading = ["KEY", "APPLICATION", "LABEL", "STATE", "EXPIRES", "SCOPES", "RESTRICTIONS"];
+    columns(heading, &rows)
+}
+
+fn or_none(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
+}
+
+const fn mark(enforcement: Enforcement) -> &'static str {
+    match enforcement {
+        Enforcement::Enforce => "",
+        Enforcement::Report => "(reported)",
+    }
+}
+
+/// A key, a line for each thing that is known of it.
+pub(crate) fn shown(key: &Credential) -> String {
+    let only = |kind| {
+        let restriction = key.restrictions.get(kind)?;
+        let (entries, mark) = (restriction.entries().join(" "), mark(restriction.enforcement()));
+        Some(format!("{entries} {mark}").trim_end().to_owned())
+    };
+    facts([
+        ("publishable key", Some(key.publishable_key().to_string())),
+        ("thumbprint", thumbprint(key)),
+        ("algorithm", Some(key.key.algorithm().to_string())),
+        ("application", Some(key.application.name.clone())),
+        ("environment", Some(key.application.environment.clone())),
+        ("label", Some(key.label.clone())),
+        ("state", Some(state(key).to_owned())),
+        ("added", Some(moment::show(key.created_at))),
+        ("expires", key.expires_at.map(moment::show)),
+        ("revoked", key.revoked_at.map(moment::show)),
+        ("scopes", Some(or_none(key.scopes.iter().map(Scope::to_string)))),
+        ("restrictions", key.restrictions.is_empty().then(|| "none".to_owned())),
+        ("only ip", only(RestrictionKind::Ip)),
+        ("only origin", only(RestrictionKind::Origin)),
+        ("only referrer", only(RestrictionKind::Referrer)),
+        ("only android", only(RestrictionKind::Android)),
+        ("only ios", only(RestrictionKind::Ios)),
+        ("only sdk", only(RestrictionKind::Sdk)),
+    ])
+}
+
+fn thumbprint(key: &Credential) -> Option<String> {
+    key.key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
+}
+
+/// Where it is in its life, by this machine's clock.
+fn state(key: &Credential) -> &'static str {
+    match key.standing(moment::now()) {
+        Standing::Expired => "expired",
+        Standing::Active if key.state == State::Retiring => State::Retiring.as_str(),
+        Standing::Active => State::Active.as_str(),
+        Standing::Quarantined => State::Quarantined.as_str(),
+        Standing::Revoked => State::Revoked.as_str(),
+    }
+}

@@ -1,0 +1,262 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use countersign::{Claimed, Code, ContentCheck};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    BoxError,
+    content::{ContentLimit, Rest, Unfit, has_signature_fields},
+    reason::Reason,
+};
+
+/// The content of a request that passed a verifier, of whose own body `B` this is made.
+///
+/// Of a signed request it is what was signed: gathered or, on a route that is [streamed](crate::Route::streamed), as it comes.
+#[derive(Debug)]
+pub struct VerifiedBody<B>(Kind<B>);
+
+#[derive(Debug)]
+enum Kind<B> {
+    /// Read to its end before.
+    Whole(Option<Bytes>),
+    Streamed(Box<Streamed<B>>),
+    /// Nobody looked at it.
+    Unchecked(B),
+    /// Looked at in part, on a route where nothing is refused.
+    Resumed {
+        read: Option<Bytes>,
+        rest: Option<Rest<B>>,
+    },
+}
+
+/// Why a streamed body does not end well. What was read of it before does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentError(Reason);
+
+impl ContentError {
+    /// The code of the refusal that the caller gets, whatever the handler answers.
+    pub const fn code(&self) -> Code {
+        self.0.code()
+    }
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.detail())
+    }
+}
+
+impl std::error::Error for ContentError {}
+
+/// What became of a streamed body, for whoever answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failure(Arc<OnceLock<Reason>>);
+
+impl Failure {
+    pub(crate) fn get(&self) -> Option<&Reason> {
+        self.0.get()
+    }
+}
+
+impl<B> VerifiedBody<B> {
+    pub(crate) const fn whole(content: Bytes) -> Self {
+        Self(Kind::Whole(Some(content)))
+    }
+
+    pub(crate) const fn unchecked(body: B) -> Self {
+        Self(Kind::Unchecked(body))
+    }
+
+    pub(crate) fn resumed(unfit: Unfit<B>) -> Self {
+        let Unfit { read, rest, .. } = unfit;
+        Self(Kind::Resumed { read: Some(read), rest: Some(rest) })
+    }
+
+    pub(crate) fn streamed(body: B, claimed: Claimed, limit: ContentLimit) -> (Self, Failure) {
+        let failure = Failure::default();
+        let streamed = Streamed {
+            body,
+            check: Some(claimed.read()),
+            held: None,
+            length: 0,
+            limit: limit.bytes,
+            pause: limit.time,
+            pausing: Box::pin(tokio::time::sleep(limit.time)),
+            failure: failure.clone(),
+        };
+        (Self(Kind::Streamed(Box::new(streamed))), failure)
+    }
+}
+
+/// A body that is compared with its digest as it comes.
+///
+/// The last piece is held back until the digest is known to hold, so that nobody has all of it who does not look at its end.
+#[derive(Debug)]
+struct Streamed<B> {
+    body: B,
+    /// Until the body has ended, well or not.
+    check: Option<ContentCheck>,
+    held: Option<Bytes>,
+    length: u64,
+    limit: u64,
+    /// The longest that nothing may come.
+    pause: Duration,
+    pausing: Pin<Box<Sleep>>,
+    failure: Failure,
+}
+
+impl<B: Body + Unpin> Streamed<B> {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ContentError>>> {
+        while let Some(check) = &mut self.check {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                ready!(self.pausing.as_mut().poll(context));
+                return self.fail(Reason::ContentTimeout);
+            };
+            let Some(frame) = frame else {
+                let finished = self.check.take().map(ContentCheck::finish);
+                match finished {
+                    Some(Err(rejection)) => return self.fail(rejection.into()),
+                    Some(Ok(_)) | None => break,
+                }
+            };
+            let Ok(frame) = frame else { return self.fail(Reason::ContentBroken) };
+            if let Some(deadline) = Instant::now().checked_add(self.pause) {
+                self.pausing.as_mut().reset(deadline);
+            }
+            let mut data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => match frame.trailers_ref() {
+                    Some(trailers) if has_signature_fields(trailers) => {
+                        return self.fail(Reason::SignedTrailer);
+                    }
+                    _ => continue,
+                },
+            };
+            let piece = data.copy_to_bytes(data.remaining());
+            let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.length = self.length.saturating_add(length);
+            if self.length > self.limit {
+                return self.fail(Reason::ContentTooLarge { limit: self.limit });
+            }
+            check.update(&piece);
+            if piece.is_empty() {
+                continue;
+            }
+            if let Some(earlier) = self.held.replace(piece) {
+                return Poll::Ready(Some(Ok(earlier)));
+            }
+        }
+        Poll::Ready(self.held.take().map(Ok))
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
+        (self.check, self.held) = (None, None);
+        // It fails once, since it has ended then.
+        drop(self.failure.0.set(reason.clone()));
+        Poll::Ready(Some(Err(ContentError(reason))))
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>> + Unpin> Body for VerifiedBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Whole(content) => {
+                let content = content.take().filter(|content| !content.is_empty());
+                Poll::Ready(content.map(|content| Ok(Frame::data(content))))
+            }
+            Kind::Streamed(streamed) => {
+                let piece = ready!(streamed.poll_piece(context));
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(BoxError::from)))
+            }
+            Kind::Unchecked(body) => poll_unchecked(body, context),
+            Kind::Resumed { read, rest } => {
+                if let Some(read) = read.take().filter(|read| !read.is_empty()) {
+                    return Poll::Ready(Some(Ok(Frame::data(read))));
+                }
+                match rest {
+                    Some(Rest::More(body)) => poll_unchecked(body, context),
+                    Some(Rest::Broken(_)) | None => match rest.take() {
+                        Some(Rest::Broken(error)) => Poll::Ready(Some(Err(error))),
+                        _ => Poll::Ready(None),
+                    },
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(content) => content.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Streamed(streamed) => streamed.check.is_none() && streamed.held.is_none(),
+            Kind::Unchecked(body) => body.is_end_stream(),
+            Kind::Resumed { read, rest } => {
+                let ended = match rest {
+                    Some(Rest::More(body)) => body.is_end_stream(),
+                    Some(Rest::Broken(_)) => false,
+                    None => true,
+                };
+                ended && read.as_ref().is_none_or(Bytes::is_empty)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(content) => SizeHint::with_exact(length(content.as_ref())),
+            Kind::Streamed(streamed) => {
+                let rest = match streamed.check {
+                    Some(_) => streamed.body.size_hint(),
+                    None => SizeHint::with_exact(0),
+                };
+                behind(length(streamed.held.as_ref()), &rest)
+            }
+            Kind::Unchecked(body) => body.size_hint(),
+            Kind::Resumed { read, rest } => match rest {
+                Some(Rest::More(body)) => behind(length(read.as_ref()), &body.size_hint()),
+                Some(Rest::Broken(_)) | None => SizeHint::default(),
+            },
+        }
+    }
+}
+
+fn length(content: Option<&Bytes>) -> u64 {
+    content.map_or(0, |content| u64::try_from(content.len()).unwrap_or(u64::MAX))
+}
+
+/// The size of so many bytes and what comes behind them.
+fn behind(bytes: u64, rest: &SizeHint) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(bytes));
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper.saturating_add(bytes));
+    }
+    hint
+}
+
+fn poll_unchecked<B: Body<Error: Into<BoxError>> + Unpin>(
+    body: &mut B,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    let frame = ready!(Pin::new(body).poll_frame(context));
+    Poll::Ready(frame.map(|frame| {
+        let frame = frame.map_err(Into::into)?;
+        Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+    }))
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use http::{HeaderName, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::refusal::METHODS;
+
+/// How long browsers may remember the answer to a preflight.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Lets pages of these origins call the API, and read what it answers: publishable reads, and signed requests.
+///
+/// It belongs outside of the verifier, so that preflights are answered there: they carry no key, and nothing happens on
+/// their account. It takes every `OPTIONS` for one, so that none reaches a handler. `AllowOrigin::any()` is right for data that anyone with a publishable key may have. Cookies are not
+/// allowed, so a page cannot use those of its visitor.
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use countersign_server::{Verifier, cors};
+/// # use countersign_store::{KeyStore, Gate};
+/// use tower_http::cors::AllowOrigin;
+///
+/// # fn app<K: KeyStore, G: Gate>(verifier: Verifier<K, G>) -> Router {
+/// let router = Router::new().route("/v1/orders", get(async || "none"));
+/// router.layer(verifier.layer()).layer(cors(AllowOrigin::any()))
+/// # }
+/// ```
+pub fn cors(origins: AllowOrigin) -> CorsLayer {
+    let ours = ["x-api-key", "signature", "signature-input", "content-digest", "idempotency-key"];
+    let told = [
+        "accept-signature",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "want-content-digest",
+        "www-authenticate",
+        "x-request-id",
+    ];
+    let sent = ours.map(HeaderName::from_static).into_iter();
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods(METHODS)
+        .allow_headers(
+            sent.chain([header::AUTHORIZATION, header::CONTENT_TYPE]).collect::<Vec<_>>(),
+        )
+        .expose_headers(told.map(HeaderName::from_static))
+        .max_age(MAX_AGE)
+}

@@ -1,0 +1,195 @@
+use std::net::IpAddr;
+
+use countersign::{Misdirected, Origin, Origins, Rejection};
+use http::{HeaderMap, Uri};
+
+use crate::{Proxies, proxies::BadForwarded, reason::Reason};
+
+/// How requests get to a server: what tells which of its origins they mean, and from which address they come.
+///
+/// Made of [`Origins`] it is for a server that clients connect to, or whose proxies pass `Host` on: the request line,
+/// `:authority` and `Host` tell.
+///
+/// ```
+/// use countersign::Origins;
+/// use countersign_server::{ForwardedFields, Ingress, Proxies};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let origins = Origins::new(["https://api.example.com".parse()?])?;
+/// let proxies = Proxies::new(["10.0.0.7/32".parse()?], ForwardedFields::XForwarded)?;
+/// // A proxy that passes `Host` on, and adds to `X-Forwarded-For`:
+/// let ingress = Ingress::from(origins.clone()).proxies(proxies.clone());
+/// // One that sends a `Host` of its own, and says in `X-Forwarded-Host` which it got:
+/// let ingress = Ingress::forwarded(origins, proxies);
+/// // One that sends a `Host` of its own, and does not say which it got:
+/// let ingress = Ingress::fixed("https://api.example.com".parse()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    origins: Origins,
+    named_by: NamedBy,
+    proxies: Option<Proxies>,
+}
+
+#[derive(Clone, Debug)]
+enum NamedBy {
+    Host,
+    Setup(Origin),
+    Proxies,
+}
+
+impl From<Origins> for Ingress {
+    fn from(origins: Origins) -> Self {
+        Self { origins, named_by: NamedBy::Host, proxies: None }
+    }
+}
+
+impl Ingress {
+    /// Every request means this origin, whatever its `Host` is.
+    ///
+    /// Only for a server that is reached under no other: a signature made for any other host that leads here is then refused
+    /// as invalid, and not as misdirected.
+    pub fn fixed(origin: Origin) -> Self {
+        let origins = origin.clone().into();
+        Self { origins, named_by: NamedBy::Setup(origin), proxies: None }
+    }
+
+    /// Of requests from these proxies their forwarded host tells, and the forwarded scheme, where one is given, has to be
+    /// that of the origin. A `Host` that names another of the origins is refused; any other is the proxy's name for this
+    /// server. Of other requests `Host` tells.
+    pub const fn forwarded(origins: Origins, proxies: Proxies) -> Self {
+        Self { origins, named_by: NamedBy::Proxies, proxies: Some(proxies) }
+    }
+
+    /// Takes the word of these proxies for where requests come from. Without it that is the peer of the socket.
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// The address of the client, where it is proxies that tell it.
+    pub(crate) fn client_address(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+    ) -> Result<Option<IpAddr>, Reason> {
+        let Some(proxies) = &self.proxies else { return Ok(None) };
+        let peer = peer.ok_or(Reason::NoClientAddress)?;
+        Ok(Some(proxies.client_address(peer, headers)?))
+    }
+
+    /// The origin that a request means.
+    pub(crate) fn origin(
+        &self,
+        peer: Option<IpAddr>,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<&Origin, Reason> {
+        let named = match self.origins.resolve(uri, headers) {
+            Ok(origin) => Some(origin),
+            Err(Misdirected::NotOurs) => None,
+            Err(misdirected) => return Err(Rejection::from(misdirected).into()),
+        };
+        let forwarded = match (&self.named_by, &self.proxies) {
+            (NamedBy::Setup(origin), _) => return Ok(origin),
+            (NamedBy::Proxies, Some(proxies)) => {
+                let peer = peer.ok_or(Reason::NoClientAddress)?;
+                proxies.origin(peer, headers, &self.origins)?
+            }
+            (NamedBy::Host | NamedBy::Proxies, _) => None,
+        };
+        match (forwarded, named) {
+            (Some(forwarded), Some(named)) if forwarded != named => {
+                Err(BadForwarded::Conflict.into())
+            }
+            (Some(origin), _) | (None, Some(origin)) => Ok(origin),
+            (None, None) => Err(Rejection::from(Misdirected::NotOurs).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::Code;
+    use http::{HeaderValue, header::HOST};
+
+    use super::*;
+    use crate::ForwardedFields;
+
+    const PROXY: &str = "10.0.0.7";
+    const CLIENT: &str = "192.0.2.1";
+
+    fn origins() -> Origins {
+        let ours = ["https://api.example.com", "https://b.example.com:8443"];
+        Origins::new(ours.map(|origin| origin.parse().unwrap())).unwrap()
+    }
+
+    fn proxies() -> Proxies {
+        Proxies::new(["10.0.0.0/24".parse().unwrap()], ForwardedFields::XForwarded).unwrap()
+    }
+
+    fn origin(
+        ingress: &Ingress,
+        peer: &str,
+        host: &str,
+        forwarded_host: Option<&'static str>,
+    ) -> Result<String, Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+        headers.extend(forwarded_host.map(|host| {
+            let name = http::HeaderName::from_static("x-forwarded-host");
+            (name, HeaderValue::from_static(host))
+        }));
+        let peer = Some(peer.parse().unwrap());
+        let origin = ingress.origin(peer, &Uri::from_static("/"), &headers);
+        origin.map(Origin::to_string).map_err(|reason| reason.code())
+    }
+
+    #[test]
+    fn who_names_the_origin_is_a_choice_of_three() {
+        let (a, b) = ("https://api.example.com", "https://b.example.com:8443");
+        let (misdirected, bad) = (Err(Code::Misdirected), Err(Code::BadRequest));
+        let by_host = Ingress::from(origins()).proxies(proxies());
+        let fixed = Ingress::fixed(a.parse().unwrap());
+        let forwarded = Ingress::forwarded(origins(), proxies());
+        let cases = [
+            (&by_host, PROXY, "api.example.com", None, Ok(a)),
+            (&by_host, PROXY, "api.example.com", Some("b.example.com:8443"), Ok(a)),
+            (&by_host, PROXY, "backend", Some("api.example.com"), misdirected),
+            (&fixed, PROXY, "backend", None, Ok(a)),
+            (&fixed, CLIENT, "b.example.com:8443", Some("evil.test"), Ok(a)),
+            (&fixed, PROXY, "not/a/host", None, bad),
+            (&forwarded, PROXY, "backend", Some("api.example.com"), Ok(a)),
+            (&forwarded, PROXY, "backend", Some("b.example.com:8443"), Ok(b)),
+            (&forwarded, PROXY, "api.example.com:443", Some("API.example.com"), Ok(a)),
+            (&forwarded, PROXY, "b.example.com:8443", Some("api.example.com"), bad),
+            (&forwarded, PROXY, "backend", Some("evil.test"), misdirected),
+            (&forwarded, PROXY, "api.example.com", None, bad),
+            (&forwarded, PROXY, "backend", None, bad),
+            (&forwarded, PROXY, "not/a/host", Some("api.example.com"), bad),
+            (&forwarded, CLIENT, "api.example.com", Some("b.example.com:8443"), Ok(a)),
+            (&forwarded, CLIENT, "api.example.com", Some("not/a/host"), Ok(a)),
+            (&forwarded, CLIENT, "backend", Some("api.example.com"), misdirected),
+        ];
+        for (ingress, peer, host, forwarded_host, expected) in cases {
+            let found = origin(ingress, peer, host, forwarded_host);
+            let named = found.as_deref().map_err(|&code| code);
+            assert_eq!(named, expected, "{ingress:?} {peer} {host} {forwarded_host:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_proxies_is_of_no_use_where_nobody_knows_the_peer() {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("api.example.com"))]);
+        let uri = Uri::from_static("/");
+        let forwarded = Ingress::forwarded(origins(), proxies());
+        assert_eq!(forwarded.origin(None, &uri, &headers), Err(Reason::NoClientAddress));
+        let listed = Ingress::from(origins()).proxies(proxies());
+        assert_eq!(listed.client_address(None, &headers), Err(Reason::NoClientAddress));
+        let direct = Ingress::from(origins());
+        assert_eq!(direct.client_address(None, &headers), Ok(None));
+        assert!(direct.origin(None, &uri, &headers).is_ok());
+    }
+}

@@ -1,0 +1,39 @@
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Response, Version};
+
+use crate::{
+    Caller, Rollout, SignedCaller,
+    reason::Reason,
+    refusal::{Circumstances, answer},
+};
+
+/// What the verifier leaves in a request's extensions for extractors and inner layers: whatever they refuse is answered as
+/// it would.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed {
+    pub(crate) caller: Option<Caller>,
+    /// The content of a signed request, as it was signed, where it was gathered.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors read it"))]
+    pub(crate) content: Option<Bytes>,
+    pub(crate) rollout: Rollout,
+    pub(crate) circumstances: Circumstances,
+}
+
+impl Passed {
+    /// What the verifier left, or the answer to a request that did not pass it.
+    pub(crate) fn of<B: From<Bytes>>(
+        extensions: &Extensions,
+        version: Version,
+    ) -> Result<&Self, Response<B>> {
+        extensions.get().ok_or_else(|| {
+            tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
+            answer(&Reason::NoLayer.into(), &Circumstances::unknown(version), &HeaderMap::new())
+        })
+    }
+
+    /// The caller of a signed request.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors ask"))]
+    pub(crate) fn signed(&self) -> Option<SignedCaller> {
+        self.caller.as_ref().and_then(Caller::to_signed)
+    }
+}

@@ -1,0 +1,223 @@
+use std::time::Duration;
+
+use countersign::{BadDigest, BadPresented, Code, Rejection};
+use countersign_store::{Excess, RestrictionKind, Scope};
+use http::StatusCode;
+
+use crate::proxies::BadForwarded;
+
+/// Why a request does not reach its handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Rejected(Rejection),
+    /// What the proxies in front say of the request cannot be used.
+    Forwarded(BadForwarded),
+    Method,
+    HttpVersion,
+    SignatureRequired,
+    KeyRequired,
+    UnknownPublishable,
+    Presented(BadPresented),
+    Revoked,
+    Expired,
+    Quarantined,
+    /// The caller, who is known, may not call from there.
+    Restricted(RestrictionKind),
+    /// The caller, who is known, lacks what the route asks for.
+    MissingScope(Scope),
+    ContentTooLarge {
+        limit: u64,
+    },
+    ContentTimeout,
+    ContentBroken,
+    SignedTrailer,
+    /// The caller, who is known, is over a limit.
+    RateLimited(Excess),
+    TooManyFailures(Excess),
+    RegistryUnavailable,
+    ReplayStoreUnavailable,
+    /// A limit by client address, and nobody says what that is: our own mistake.
+    NoClientAddress,
+    /// A route without the layer: our own mistake.
+    NoLayer,
+}
+
+/// A refusal, and what explains it where that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    /// The signature base as it was rebuilt, of a signature that does not hold.
+    pub(crate) signature_base: Option<Box<str>>,
+}
+
+impl<R: Into<Reason>> From<R> for Refused {
+    fn from(reason: R) -> Self {
+        Self { reason: reason.into(), signature_base: None }
+    }
+}
+
+/// Whether a refusal is a failure of its caller, which is charged to their address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    Caller,
+    Nobody,
+}
+
+impl From<Rejection> for Reason {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<BadPresented> for Reason {
+    fn from(presented: BadPresented) -> Self {
+        Self::Presented(presented)
+    }
+}
+
+impl From<BadForwarded> for Reason {
+    fn from(forwarded: BadForwarded) -> Self {
+        Self::Forwarded(forwarded)
+    }
+}
+
+impl Reason {
+    pub(crate) const fn code(&self) -> Code {
+        match self {
+            Self::Rejected(rejection) => rejection.code(),
+            Self::Forwarded(forwarded) => forwarded.code(),
+            Self::Method => Code::MethodNotAllowed,
+            Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
+            Self::SignatureRequired => Code::SignatureRequired,
+            Self::Presented(presented) => presented.code(),
+            Self::KeyRequired => Code::KeyRequired,
+            Self::UnknownPublishable => Code::KeyUnknown,
+            Self::Revoked => Code::KeyRevoked,
+            Self::Expired => Code::KeyExpired,
+            Self::Quarantined => Code::KeyQuarantined,
+            Self::Restricted(_) | Self::MissingScope(_) => Code::KeyForbidden,
+            Self::ContentTooLarge { .. } => Code::ContentTooLarge,
+            Self::ContentTimeout => Code::RequestTimeout,
+            Self::RateLimited(_) | Self::TooManyFailures(_) => Code::RateLimited,
+            Self::RegistryUnavailable => Code::RegistryUnavailable,
+            Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
+            Self::NoClientAddress | Self::NoLayer => Code::Misconfigured,
+        }
+    }
+
+    /// What is forged, guessed or malformed is its caller's failure: a client that works never sends it.
+    ///
+    /// Nobody is to blame where an honest client is told how to do better (what to sign or to cover, what time it is), where
+    /// the signature held, and where it is our own trouble. What is refused before failures are looked at costs no more than
+    /// looking at them.
+    pub(crate) const fn blame(&self) -> Blame {
+        match self {
+            Self::Rejected(rejection) => match rejection {
+                Rejection::Malformed(_)
+                | Rejection::Digest(BadDigest::Malformed)
+                | Rejection::Invalid => Blame::Caller,
+                // Of what a later version adds nobody is blamed before somebody thought about it.
+                _ => Blame::Nobody,
+            },
+            Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
+            | Self::UnknownPublishable => Blame::Caller,
+            Self::Presented(_)
+            | Self::Forwarded(_)
+            | Self::Method
+            | Self::HttpVersion
+            | Self::SignatureRequired
+            | Self::KeyRequired
+            | Self::Revoked
+            | Self::Expired
+            | Self::Quarantined
+            | Self::Restricted(_)
+            | Self::MissingScope(_)
+            | Self::ContentTooLarge { .. }
+            | Self::ContentTimeout
+            | Self::ContentBroken
+            | Self::SignedTrailer
+            | Self::RateLimited(_)
+            | Self::TooManyFailures(_)
+            | Self::RegistryUnavailable
+            | Self::ReplayStoreUnavailable
+            | Self::NoClientAddress
+            | Self::NoLayer => Blame::Nobody,
+        }
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            reason => reason.code().status(),
+        }
+    }
+
+    /// What is wrong with this request: its form, never the values it holds, and never a fact about a key that the
+    /// caller has not proven to have.
+    pub(crate) fn detail(&self) -> String {
+        let text = match self {
+            Self::Rejected(rejection) => return with_source(rejection),
+            Self::Presented(presented) => return presented.to_string(),
+            Self::Forwarded(forwarded) => return forwarded.to_string(),
+            Self::ContentTooLarge { limit } => {
+                return format!("the content is larger than {limit} bytes");
+            }
+            Self::Restricted(kind) => {
+                return format!("the key may not be used from there: its {kind} restriction");
+            }
+            Self::MissingScope(scope) => return format!("the key lacks the scope {scope}"),
+            Self::RateLimited(Excess { level, .. }) => {
+                return format!("this is more than the quota {} allows", level.name());
+            }
+            Self::Method => "the method is none that is served here",
+            Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
+            Self::SignatureRequired => "this request has to be signed",
+            Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
+            Self::UnknownPublishable => "the publishable key is not known here",
+            Self::Revoked => "the key was revoked",
+            Self::Expired => "the key has expired",
+            Self::Quarantined => "the key is quarantined: it reads, and does not write",
+            Self::ContentTimeout => "the content did not arrive in time",
+            Self::ContentBroken => "the content broke off or is malformed",
+            Self::SignedTrailer => "signature and digest fields do not belong in trailers",
+            Self::TooManyFailures(_) => {
+                "too many requests from this address were forged, guessed or malformed"
+            }
+            Self::RegistryUnavailable => "the key registry cannot be asked",
+            Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
+            Self::NoClientAddress => "what is asked depends on an address, and none is known",
+            Self::NoLayer => "this route is not behind the verifier",
+        };
+        text.to_owned()
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after(),
+            Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess.retry_after),
+            Self::RegistryUnavailable | Self::ReplayStoreUnavailable => {
+                Some(Duration::from_secs(5))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn excess(&self) -> Option<&Excess> {
+        match self {
+            Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess),
+            _ => None,
+        }
+    }
+}
+
+/// The whole chain of reasons, since a problem has no `source()`.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,112 @@
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use countersign_store::{Scope, Scopes};
+use http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Access, Caller, Proof, Rollout, layer::BoxFuture, passed::Passed, reason::Reason,
+    refusal::answer,
+};
+
+/// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
+/// a [`VerifierLayer`](crate::VerifierLayer).
+///
+/// It refuses after the nonce of a signed request was claimed. A [`Route`] that is declared asks before that.
+#[derive(Clone, Debug)]
+pub struct Require {
+    access: Access,
+    scopes: Scopes,
+}
+
+impl Require {
+    /// A signature.
+    pub fn signed() -> Self {
+        Self { access: Access::Signed, scopes: Scopes::default() }
+    }
+
+    /// A publishable key, or a signature.
+    pub fn publishable() -> Self {
+        Self { access: Access::Publishable, scopes: Scopes::default() }
+    }
+
+    /// A scope of the credential, beside those that are asked for already.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scopes.insert(scope);
+        self
+    }
+
+    /// What a route asks for.
+    #[cfg(feature = "axum")]
+    pub(crate) fn what(route: &crate::Route) -> Self {
+        Self { access: route.access(), scopes: route.scopes().clone() }
+    }
+
+    fn check(&self, passed: &Passed) -> Result<(), Reason> {
+        match passed.rollout {
+            // The verifier has counted what this would refuse.
+            Rollout::Off | Rollout::Observe => Ok(()),
+            Rollout::Enforce => self.check_caller(passed.caller.as_ref()),
+        }
+    }
+
+    fn check_caller(&self, caller: Option<&Caller>) -> Result<(), Reason> {
+        let caller = match (self.access, caller) {
+            (Access::Open, None) => return Ok(()),
+            (Access::Publishable, None) => return Err(Reason::KeyRequired),
+            (Access::Signed, None) => return Err(Reason::SignatureRequired),
+            (Access::Signed, Some(caller)) if caller.proof() == Proof::Publishable => {
+                return Err(Reason::SignatureRequired);
+            }
+            (_, Some(caller)) => caller,
+        };
+        match caller.credential().scopes.missing(&self.scopes) {
+            Some(scope) => Err(Reason::MissingScope(scope.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S> Layer<S> for Require {
+    type Service = RequireService<S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        RequireService { required: self.clone(), service }
+    }
+}
+
+/// A service behind [`Require`].
+#[derive(Clone, Debug)]
+pub struct RequireService<S> {
+    required: Require,
+    service: S,
+}
+
+impl<S, B, C> Service<Request<B>> for RequireService<S>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    C: From<Bytes> + Send + 'static,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let refused = match Passed::of(request.extensions(), request.version()) {
+            Ok(passed) => match self.required.check(passed) {
+                Ok(()) => return Box::pin(self.service.call(request)),
+                Err(reason) => answer(&reason.into(), &passed.circumstances, request.headers()),
+            },
+            Err(response) => response,
+        };
+        Box::pin(std::future::ready(Ok(refused)))
+    }
+}

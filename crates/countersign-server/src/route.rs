@@ -1,0 +1,148 @@
+use std::{fmt, sync::Arc};
+
+use countersign_store::{Scope, Scopes};
+use http::Method;
+
+use crate::{Access, Rollout};
+
+/// A route, and what it asks for.
+///
+/// What a publishable key opens is a [`Route::read`]. There is none with another method, whatever is set here: a publishable
+/// key never is enough for a write.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: Box<str>,
+    pub(crate) access: Access,
+    pub(crate) scopes: Scopes,
+    pub(crate) rollout: Option<Rollout>,
+    pub(crate) delivery: Delivery,
+    /// Its method and path, for metrics: bounded, unlike the paths of requests.
+    pub(crate) label: Arc<str>,
+}
+
+/// How a handler gets the content of a signed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// When all of it has arrived and is what was signed.
+    Whole,
+    /// As it comes, of up to so many bytes. Its last piece is handed out only if all of it is what was signed.
+    Streamed { limit: u64 },
+}
+
+impl Route {
+    /// `GET` and `HEAD` of this path, for whoever shows a publishable key, or signs.
+    ///
+    /// A path is that of an axum route: `/v1/orders/{id}`.
+    pub fn read(path: &str) -> Self {
+        Self::new(Method::GET, path, Access::Publishable)
+    }
+
+    /// A method of this path, for whoever signs. `GET` is also `HEAD`.
+    pub fn signed(method: Method, path: &str) -> Self {
+        Self::new(method, path, Access::Signed)
+    }
+
+    /// A method of this path, for anyone, and nobody checks what they send. A signature that is present is verified all the
+    /// same.
+    pub fn insecure_open(method: Method, path: &str) -> Self {
+        Self::new(method, path, Access::Open)
+    }
+
+    fn new(method: Method, path: &str, access: Access) -> Self {
+        let label = format!("{method} {path}").into();
+        let (path, scopes) = (path.into(), Scopes::default());
+        Self { method, path, access, scopes, rollout: None, delivery: Delivery::Whole, label }
+    }
+
+    /// Asks for a scope of the credential, beside those that are asked for already.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scopes.insert(scope);
+        self
+    }
+
+    /// Hands signed content to the handler as it comes, up to so many bytes, in place of gathering it first.
+    ///
+    /// The handler starts on content that nobody has checked to its end. The last piece is handed out only if all of it is
+    /// what was signed; otherwise the body ends with a [`ContentError`](crate::ContentError), and whatever the handler
+    /// answers then, the caller gets a refusal. So nothing that a handler did counts before the body has ended well.
+    pub fn streamed(mut self, limit: u64) -> Self {
+        self.delivery = Delivery::Streamed { limit };
+        self
+    }
+
+    /// Lets every request pass as it did before, and only counts and logs what would be refused.
+    pub fn insecure_observe(mut self) -> Self {
+        self.rollout = Some(Rollout::Observe);
+        self
+    }
+
+    /// Lets every request pass, and does not look at it.
+    pub fn insecure_off(mut self) -> Self {
+        self.rollout = Some(Rollout::Off);
+        self
+    }
+
+    /// Refuses what does not verify, also where the verifier's own default is less.
+    pub fn enforce(mut self) -> Self {
+        self.rollout = Some(Rollout::Enforce);
+        self
+    }
+
+    /// The method; `GET` stands for `HEAD` as well.
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path, with its parameters in braces.
+    pub const fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What it asks for.
+    pub const fn access(&self) -> Access {
+        self.access
+    }
+
+    /// What the credential has to have.
+    pub const fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// How far it has moved to signatures; `None` if that is as its verifier says.
+    pub const fn rollout(&self) -> Option<Rollout> {
+        self.rollout
+    }
+
+    /// The same route below a prefix.
+    #[cfg(feature = "axum")]
+    pub(crate) fn below(mut self, prefix: &str) -> Self {
+        let rest = if &*self.path == "/" { "" } else { &self.path };
+        self.path = format!("{}{rest}", prefix.trim_end_matches('/')).into();
+        self.label = format!("{} {}", self.method, self.path).into();
+        self
+    }
+
+    /// Whether it is for this method.
+    pub(crate) fn is_for(&self, method: &Method) -> bool {
+        self.method == method || (self.method == Method::GET && method == Method::HEAD)
+    }
+}
+
+/// In one line: method, path, access, scopes, and what else is unlike the default.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, path, access, scopes, .. } = self;
+        write!(f, "{:<7} {path:<32} {access}", method.as_str())?;
+        for scope in scopes.iter() {
+            write!(f, " {scope}")?;
+        }
+        if let Delivery::Streamed { limit } = self.delivery {
+            write!(f, " (streamed, {limit} bytes)")?;
+        }
+        match self.rollout {
+            Some(rollout) if rollout != Rollout::Enforce => write!(f, " ({})", rollout.as_str()),
+            _ => Ok(()),
+        }
+    }
+}

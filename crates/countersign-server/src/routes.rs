@@ -1,0 +1,119 @@
+use axum::{
+    Router,
+    handler::Handler,
+    routing::{MethodFilter, MethodRouter, on},
+};
+use countersign_store::{Gate, KeyStore};
+
+use crate::{Access, BadRoute, Require, Route, RouteTable, Verifier};
+
+/// Routes with their handlers, for [`Verifier::protect`].
+///
+/// ```
+/// use axum::http::Method;
+/// use countersign_server::{Publishable, Route, Routes, SignedBy};
+/// use countersign_store::Scope;
+///
+/// async fn list(Publishable(caller): Publishable) -> String {
+///     format!("the orders of {}", caller.application().name)
+/// }
+///
+/// async fn cancel(SignedBy(caller): SignedBy) -> String {
+///     format!("cancelled by {}", caller.credential().label)
+/// }
+///
+/// let routes: Routes = Routes::new()
+///     .route(Route::read("/v1/orders"), list)
+///     .route(
+///         Route::signed(Method::DELETE, "/v1/orders/{id}").scope(Scope::from_static("orders:write")),
+///         cancel,
+///     );
+/// println!("{}", routes.table().unwrap());
+/// ```
+#[derive(Debug)]
+pub struct Routes<S = ()> {
+    declared: Vec<(Route, MethodRouter<S>)>,
+    undeclared: Router<S>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self { declared: Vec::new(), undeclared: Router::new() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// No routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a route and its handler.
+    pub fn route<H: Handler<T, S>, T: 'static>(mut self, route: Route, handler: H) -> Self {
+        // A method that axum has no filter for is refused with the table.
+        let handlers = match MethodFilter::try_from(route.method().clone()) {
+            Ok(filter) => on(filter, handler),
+            Err(_) => MethodRouter::new(),
+        };
+        self.declared.push((route, handlers));
+        self
+    }
+
+    /// Adds routes below a prefix. Unlike in a nested router, their handlers see the whole path.
+    pub fn nest(mut self, prefix: &str, routes: Self) -> Self {
+        let below = |(route, handlers): (Route, _)| (route.below(prefix), handlers);
+        self.declared.extend(routes.declared.into_iter().map(below));
+        self.undeclared = self.undeclared.nest(prefix, routes.undeclared);
+        self
+    }
+
+    /// Adds the routes of a router, of which nobody says what they ask for: they ask for what
+    /// [`Access::by_default`] says.
+    pub fn undeclared(mut self, router: Router<S>) -> Self {
+        self.undeclared = self.undeclared.merge(router);
+        self
+    }
+
+    /// Gives the handlers their state.
+    pub fn with_state<T>(self, state: S) -> Routes<T> {
+        let declared = self.declared.into_iter();
+        Routes {
+            declared: declared
+                .map(|(route, handlers)| (route, handlers.with_state(state.clone())))
+                .collect(),
+            undeclared: self.undeclared.with_state(state),
+        }
+    }
+
+    /// What was declared.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRoute`].
+    pub fn table(&self) -> Result<RouteTable, BadRoute> {
+        RouteTable::new(self.declared.iter().map(|(route, _)| route.clone()))
+    }
+
+    fn into_router(self) -> Router<S> {
+        self.declared.into_iter().fold(self.undeclared, |router, (route, handlers)| {
+            // Asked once more where the handler is, so that no other verifier and no rewriting between can lower it.
+            let handlers = match route.access() {
+                Access::Open => handlers,
+                Access::Publishable | Access::Signed => handlers.route_layer(Require::what(&route)),
+            };
+            router.route(route.path(), handlers)
+        })
+    }
+}
+
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
+    /// The finished router: these routes, and this verifier around all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRoute`].
+    pub fn protect(self, routes: Routes) -> Result<Router, BadRoute> {
+        let table = routes.table()?;
+        Ok(routes.into_router().layer(self.routes(table).layer()))
+    }
+}

@@ -1,0 +1,83 @@
+//! What is counted of requests, and under which names: labels are of a bounded number, and none of them is a stranger's text.
+
+use std::{sync::Arc, time::Instant};
+
+use countersign::Code;
+use metrics::SharedString;
+use tracing::{Span, field::Empty};
+
+use crate::{Caller, Rollout};
+
+/// What became of a request at a verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Not looked at.
+    Unchecked,
+    Open,
+    Publishable,
+    Signed,
+    Refused(Code),
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+            Self::Open => "open",
+            Self::Publishable => "publishable",
+            Self::Signed => "signed",
+            Self::Refused(code) => code.as_str(),
+        }
+    }
+}
+
+/// A request on its way through a verifier.
+pub(crate) struct Passing {
+    started: Instant,
+    rollout: Rollout,
+    /// Of a route that was declared.
+    route: Option<Arc<str>>,
+}
+
+impl Passing {
+    pub(crate) fn begin(rollout: Rollout, route: Option<Arc<str>>) -> Self {
+        if let Some(route) = &route {
+            Span::current().record("route", &**route);
+        }
+        Self { started: Instant::now(), rollout, route }
+    }
+
+    /// Counts what became of it.
+    pub(crate) fn end(self, outcome: Outcome) {
+        let (outcome, rollout) = (outcome.as_str(), self.rollout.as_str());
+        Span::current().record("outcome", outcome);
+        let route = self.route.map_or(SharedString::const_str("other"), SharedString::from);
+        metrics::counter!(
+            "countersign_requests_total",
+            "outcome" => outcome, "rollout" => rollout, "route" => route
+        )
+        .increment(1);
+        metrics::histogram!("countersign_verification_seconds", "outcome" => outcome)
+            .record(self.started.elapsed());
+    }
+}
+
+/// The span of a request: its verification, and its handler.
+pub(crate) fn span() -> Span {
+    tracing::info_span!(
+        "countersign",
+        route = Empty,
+        application = Empty,
+        credential = Empty,
+        credential_id = Empty,
+        outcome = Empty
+    )
+}
+
+/// Says in the span who the caller is, once that is known.
+pub(crate) fn name(caller: &Caller) {
+    let span = Span::current();
+    span.record("application", caller.application().name.as_str());
+    span.record("credential", caller.credential().label.as_str());
+    span.record("credential_id", caller.credential().id.get());
+}

@@ -1,0 +1,88 @@
+use std::{fmt, net::IpAddr};
+
+/// Where a request comes from, as far as the server knows: mostly the peer of the socket, or what a proxy vouches for.
+///
+/// An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    /// The address.
+    pub const fn ip(self) -> IpAddr {
+        self.0
+    }
+
+    /// The network that limits count it under.
+    pub const fn network(self) -> ClientNetwork {
+        ClientNetwork(match self.0 {
+            IpAddr::V6(address) => {
+                const NETWORK: u128 = u128::MAX << 64;
+                IpAddr::V6(std::net::Ipv6Addr::from_bits(address.to_bits() & NETWORK))
+            }
+            v4 => v4,
+        })
+    }
+}
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(address.to_canonical())
+    }
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A client, as far as limits tell clients apart: an IPv4 address, or the network of 64 bits that an IPv6 address is in,
+/// since whoever has one of its addresses has them all. Made by [`ClientAddress::network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientNetwork(IpAddr);
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> ClientAddress {
+        ClientAddress::from(text.parse::<IpAddr>().unwrap())
+    }
+
+    #[test]
+    fn addresses_that_one_client_has_are_in_one_network() {
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            let same_network = address(one).network() == address(other).network();
+            assert_eq!(same_network, same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_exact_and_a_network_is_not() {
+        for (text, exact, network) in [
+            ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+            ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ] {
+            let address = address(text);
+            assert_eq!(address.ip().to_string(), exact);
+            assert_eq!(address.to_string(), exact);
+            assert_eq!(address.network().to_string(), network);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Content that is streamed to its handler, and content that is encoded: what is verified, and how much of it is held.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+use std::{
+    convert::Infallible,
+    io::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json, Router, body::Body, extract::DefaultBodyLimit, routing::post};
+use bytes::Bytes;
+use countersign::ContentDigest;
+use countersign_server::{ContentError, Require, Route, Routes, Signed, SignedBy};
+use flate2::{Compression, write::GzEncoder};
+use harness::{Answer, Raw, Service, TestClock, exchange, verifier};
+use http::{Method, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::Value;
+use tower::ServiceExt;
+use tower_http::decompression::RequestDecompressionLayer;
+
+/// What a streaming handler saw, with the code of the error that it ended with.
+type Seen = Arc<Mutex<Vec<(Vec<u8>, Option<String>)>>>;
+
+fn upload(seen: &Seen, limit: u64) -> Router {
+    let (clock, seen) = (TestClock::default(), Arc::clone(seen));
+    let handler = async move |Signed(_, mut body): Signed<Body>| {
+        let (mut content, mut failed) = (Vec::new(), None);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => content.extend(frame.into_data().unwrap()),
+                Err(error) => {
+                    let inner = error.into_inner();
+                    let error = inner.downcast_ref::<ContentError>().unwrap();
+                    failed = Some(error.code().to_string());
+                }
+            }
+        }
+        seen.lock().unwrap().push((content, failed));
+        // It says well, whatever it saw.
+        StatusCode::CREATED
+    };
+    let routes =
+        Routes::new().route(Route::signed(Method::POST, "/v1/orders").streamed(limit), handler);
+    verifier(&clock, Service::keys(), Service::nonces())
+        .content_timeout(Duration::from_secs(5))
+        .protect(routes)
+        .unwrap()
+}
+
+fn pieces(of: &[u8], size: usize) -> Body {
+    let frames: Vec<_> = of
+        .chunks(size)
+        .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece))))
+        .collect();
+    Body::new(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+async fn answer(app: &Router, request: http::Request<Body>) -> (u16, String) {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+    (status, problem["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn streamed_content_that_is_not_what_was_signed_never_arrives_whole_and_is_refused() {
+    let seen = Seen::default();
+    let app = upload(&seen, 1000);
+    let content = b"a piece. another piece. the last one";
+    let signed = || Raw::order().body(content).signed();
+    let request = |body: Body| signed().request().map(|_| body);
+    let last = |seen: &Seen| seen.lock().unwrap().pop().unwrap();
+    for size in [1, 7, 12, 100] {
+        assert_eq!(answer(&app, request(pieces(content, size))).await, (201, String::new()));
+        assert_eq!(last(&seen), (content.to_vec(), None));
+    }
+    let changed = content.map(|byte| if byte == b'l' { b'L' } else { byte });
+    let mut longer = content.to_vec();
+    longer.push(b'!');
+    for wrong in [&changed[..], &longer, &content[..20], b""] {
+        for size in [1, 7, 100] {
+            let outcome = answer(&app, request(pieces(wrong, size))).await;
+            assert_eq!(outcome, (400, "digest-mismatch".into()));
+            let (arrived, failed) = last(&seen);
+            assert_eq!(failed.as_deref(), Some("digest-mismatch"));
+            assert!(arrived.len() < wrong.len().max(1), "all of it was handed out");
+        }
+    }
+    let large = [b'a'; 1001];
+    let signed_large = || Raw::order().body(&large).signed().request();
+    let outcome = answer(&app, signed_large()).await;
+    assert_eq!(outcome, (413, "content-too-large".into()), "it says its length");
+    assert!(seen.lock().unwrap().is_empty(), "and no handler runs");
+    let outcome = answer(&app, signed_large().map(|_| pieces(&large, 100))).await;
+    assert_eq!(outcome, (413, "content-too-large".into()));
+    assert_eq!(last(&seen).1.as_deref(), Some("content-too-large"));
+    let broken = StreamBody::new(futures_util::stream::iter([
+        Ok(Frame::data(Bytes::from_static(b"a piece."))),
+        Err(std::io::Error::other("the peer is gone")),
+    ]));
+    assert_eq!(answer(&app, request(Body::new(broken))).await, (400, "bad-request".into()));
+    assert_eq!(last(&seen).1.as_deref(), Some("bad-request"));
+    for name in ["signature", "signature-input", "content-digest"] {
+        let trailers = http::HeaderMap::from_iter([(
+            name.parse::<http::HeaderName>().unwrap(),
+            http::HeaderValue::from_static("x=1"),
+        )]);
+        let body = StreamBody::new(futures_util::stream::iter([
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(content))),
+            Ok(Frame::trailers(trailers)),
+        ]));
+        assert_eq!(answer(&app, request(Body::new(body))).await, (400, "bad-request".into()));
+        assert_eq!(last(&seen), (Vec::new(), Some("bad-request".into())), "{name}");
+    }
+    let harmless = http::HeaderMap::from_iter([(
+        http::HeaderName::from_static("x-other"),
+        http::HeaderValue::from_static("1"),
+    )]);
+    let body = StreamBody::new(futures_util::stream::iter([
+        Ok::<_, Infallible>(Frame::data(Bytes::from_static(content))),
+        Ok(Frame::trailers(harmless)),
+    ]));
+    assert_eq!(answer(&app, request(Body::new(body))).await.0, 201);
+    assert_eq!(last(&seen), (content.to_vec(), None), "a trailer is nobody's to read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_goes_quiet_ends() {
+    let seen = Seen::default();
+    let app = upload(&seen, 1000);
+    let first =
+        futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a")))]);
+    let silent = futures_util::stream::pending();
+    let body = Body::new(StreamBody::new(futures_util::StreamExt::chain(first, silent)));
+    let request = Raw::order().body(b"ab").signed().request().map(|_| body);
+    assert_eq!(answer(&app, request).await, (408, "request-timeout".into()));
+    assert_eq!(seen.lock().unwrap().pop().unwrap(), (Vec::new(), Some("request-timeout".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_stream_that_never_goes_quiet_goes_on() {
+    let seen = Seen::default();
+    let app = upload(&seen, 1000);
+    let stream = futures_util::stream::unfold(0_u8, |at| async move {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        (at < 20).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))), at + 1))
+    });
+    let request = Raw::order().body(&[b'a'; 20]).signed().request();
+    let request = request.map(|_| Body::new(StreamBody::new(Box::pin(stream))));
+    assert_eq!(answer(&app, request).await.0, 201);
+    assert_eq!(seen.lock().unwrap().pop().unwrap(), (vec![b'a'; 20], None));
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Decodes inside of the verifier, and up to 1 MiB.
+async fn decoding() -> Service {
+    let (clock, handled) = (TestClock::default(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&handled);
+    let handler = async move |SignedBy(_): SignedBy, Json(order): Json<Value>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        order["item"].to_string()
+    };
+    let app = Router::new()
+        .route("/v1/orders", post(handler))
+        .route_layer(DefaultBodyLimit::max(1 << 20))
+        .route_layer(RequestDecompressionLayer::new())
+        .route_layer(Require::signed())
+        .layer(verifier(&clock, Service::keys(), Service::nonces()).layer());
+    Service::serve(clock, app, handled).await
+}
+
+async fn send(service: &Service, request: &Raw) -> Answer {
+    exchange(service.address, &request.bytes()).await
+}
+
+#[tokio::test]
+async fn encoded_content_is_verified_as_it_came_and_decoded_only_inside() {
+    let service = decoding().await;
+    let content = br#"{"item":"book"}"#;
+    let encoded = || Raw::order().add("Content-Encoding", "gzip").body(&gzip(content));
+    let answer = send(&service, &encoded().signed()).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "\"book\""));
+    // A digest of what it decodes to is not one of what was sent.
+    let digest = ContentDigest::sha256(content).to_string();
+    let covered = r#""@method" "@authority" "@path" "@query" "content-digest" "content-type" "content-encoding""#;
+    let early = encoded()
+        .add("Content-Digest", digest)
+        .signed_as(&format!("({covered}){}", harness::PARAMS));
+    assert_eq!(send(&service, &early).await.code(), "digest-mismatch");
+    let stripped = encoded().signed().without("Content-Encoding");
+    assert_eq!(send(&service, &stripped).await.status, 400, "its encoding is covered");
+    let uncovered = Raw::order().body(&gzip(content)).signed().add("Content-Encoding", "gzip");
+    assert_eq!(send(&service, &uncovered).await.code(), "signature-policy");
+    assert_eq!(service.handled(), 1);
+}
+
+#[tokio::test]
+async fn content_that_decodes_to_too_much_is_refused_row_102() {
+    let service = decoding().await;
+    let mut bomb = br#"{"item":""#.to_vec();
+    bomb.resize(256 << 20, b'a');
+    let bomb = gzip(&bomb);
+    assert!(bomb.len() < 1 << 20, "it fits the verifier's limit");
+    let request = Raw::order().add("Content-Encoding", "gzip").body(&bomb);
+    let answer = send(&service, &request.signed()).await;
+    assert_eq!((answer.status, service.handled()), (413, 0));
+}

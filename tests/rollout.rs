@@ -1,0 +1,177 @@
+//! An existing API that moves to signatures: what passed before passes, and what would be refused is counted.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+
+use axum::{body::Bytes, body::to_bytes};
+use countersign::PrivateKey;
+use countersign_server::{Route, Routes, Signed, SignedBy};
+use harness::{NOW, Raw, Service, TestClock, key, verifier};
+use http::{Method, Response, StatusCode};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tower::ServiceExt;
+
+/// As of an API that has always answered everyone, and says what it got.
+async fn echo(caller: Option<SignedBy>, content: Bytes) -> String {
+    let caller =
+        caller.map_or("nobody".into(), |SignedBy(caller)| caller.credential().label.clone());
+    format!("{caller}: {}", String::from_utf8_lossy(&content))
+}
+
+fn routes() -> Routes {
+    Routes::new()
+        .route(Route::signed(Method::POST, "/off").insecure_off(), echo)
+        .route(Route::signed(Method::POST, "/observed").insecure_observe(), echo)
+        .route(Route::signed(Method::POST, "/streamed").streamed(1 << 20).insecure_observe(), echo)
+        .route(Route::signed(Method::POST, "/enforced"), echo)
+        .route(
+            Route::signed(Method::POST, "/strict").insecure_observe(),
+            async |Signed(_, _): Signed<Bytes>| "ran",
+        )
+}
+
+async fn body(response: Response<axum::body::Body>) -> String {
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn order(path: &str) -> Raw {
+    Raw::order().target(path)
+}
+
+#[tokio::test]
+async fn what_passed_before_passes_and_only_who_verifies_is_named() {
+    let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let app = verifier.content_limit(1000).protect(routes()).unwrap();
+    let content = r#"{"item":"book"}"#;
+    let replayed = order("/observed").signed();
+    let changed = |path: &str| order(path).signed().body(b"changed");
+    let large = "a".repeat(2000);
+    let unsigned_large = order("/observed").body(large.as_bytes()).signed();
+    let cases = [
+        ("unsigned", order("/observed"), format!("nobody: {content}")),
+        ("signed", replayed.clone(), format!("key 1: {content}")),
+        ("replayed", replayed, format!("nobody: {content}")),
+        ("forged", order("/observed").forged(&key(1)), format!("nobody: {content}")),
+        ("unknown", order("/observed").signed_by(key(9), NOW), format!("nobody: {content}")),
+        ("changed", changed("/observed"), "nobody: changed".into()),
+        ("too large", unsigned_large, format!("nobody: {large}")),
+        (
+            "malformed",
+            order("/observed").signed().set("Signature-Input", "x"),
+            format!("nobody: {content}"),
+        ),
+        ("off", order("/off").signed(), format!("nobody: {content}")),
+        ("off, forged", order("/off").forged(&key(1)), format!("nobody: {content}")),
+        ("streamed", order("/streamed").signed(), format!("nobody: {content}")),
+        ("streamed, changed", changed("/streamed"), "nobody: changed".into()),
+        ("enforced", order("/enforced").signed(), format!("key 1: {content}")),
+    ];
+    for (case, request, expected) in cases {
+        let response = app.clone().oneshot(request.request()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{case}");
+        if case != "enforced" {
+            assert!(!response.headers().contains_key("cache-control"), "{case}");
+        }
+        assert_eq!(body(response).await, expected, "{case}");
+    }
+    for (case, request, status) in [
+        ("unsigned", order("/enforced"), 401),
+        ("changed", changed("/enforced"), 400),
+        // A handler that takes `Signed` cannot run unverified, whatever its route says.
+        ("strict, unsigned", order("/strict"), 401),
+        ("strict, changed", changed("/strict"), 401),
+        ("strict, signed", order("/strict").signed(), 200),
+    ] {
+        let response = app.clone().oneshot(request.request()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{case}");
+    }
+}
+
+#[test]
+fn what_would_be_refused_is_counted_by_outcome_and_by_nothing_that_strangers_choose() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let clock = TestClock::default();
+            let app = verifier(&clock, Service::keys(), Service::nonces());
+            let app = app.protect(routes()).unwrap();
+            let mut requests = vec![
+                order("/observed"),
+                order("/observed").signed(),
+                order("/observed").forged(&key(1)),
+                order("/enforced"),
+                order("/enforced").signed(),
+                order("/off"),
+            ];
+            for number in 0..100_u8 {
+                let stranger = PrivateKey::ed25519(&[number; 32]);
+                if number != 1 && number != 5 {
+                    let path = format!("/observed/{number}");
+                    requests.push(order(&path).signed_by(stranger, NOW));
+                }
+            }
+            for request in requests {
+                drop(app.clone().oneshot(request.request()).await.unwrap());
+            }
+        });
+    });
+    let mut counts = BTreeMap::new();
+    let mut measured = 0;
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
+        match (key.key().name(), value) {
+            ("countersign_requests_total", DebugValue::Counter(count)) => {
+                counts.insert(labels.join(" "), count);
+            }
+            ("countersign_verification_seconds", DebugValue::Histogram(values)) => {
+                measured += values.len();
+            }
+            _ => {}
+        }
+    }
+    let expected = [
+        ("signature-invalid enforce other", 94),
+        ("key-revoked enforce other", 1),
+        ("key-expired enforce other", 1),
+        ("key-quarantined enforce other", 1),
+        ("signature-invalid observe POST /observed", 1),
+        ("signature-required observe POST /observed", 1),
+        ("signature-required enforce POST /enforced", 1),
+        ("signed enforce POST /enforced", 1),
+        ("signed observe POST /observed", 1),
+        ("unchecked off POST /off", 1),
+    ];
+    // Of the hundred strangers' keys two are left out, and three belong to others of the service.
+    let expected = expected.map(|(labels, count)| (labels.to_owned(), count));
+    let strangers: u64 =
+        counts.iter().filter(|(labels, _)| labels.ends_with("other")).map(|(_, n)| n).sum();
+    assert_eq!(strangers, 98);
+    assert_eq!(
+        counts.keys().collect::<Vec<_>>(),
+        BTreeMap::from(expected).keys().collect::<Vec<_>>()
+    );
+    assert_eq!(measured, 104);
+}
+
+#[tokio::test]
+async fn a_verifier_can_observe_as_a_whole_and_a_route_be_enforced() {
+    let routes = Routes::new()
+        .route(Route::signed(Method::POST, "/new").enforce(), echo)
+        .undeclared(axum::Router::new().route("/old", axum::routing::post(echo)));
+    let app = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let app = app.insecure_observe().protect(routes).unwrap();
+    for (path, status) in [("/old", 200), ("/new", 401)] {
+        let response = app.clone().oneshot(order(path).request()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+    let off = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let off = off.insecure_off().protect(
+        Routes::new().undeclared(axum::Router::new().route("/old", axum::routing::post(echo))),
+    );
+    let response = off.unwrap().oneshot(order("/old").forged(&key(1)).request()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
