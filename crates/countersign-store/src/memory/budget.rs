@@ -94,7 +94,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         }
     }
 
-    /// The most subjects that are counted at a time, at some 100 bytes each. Default: 1,000,000.
+    /// The most subjects that are counted at a time, at some 100 bytes each: rounded up to a multiple of 64, the parts that the
+    /// table has, each of which can be full before the others. Default: 1,000,000.
     pub fn capacity(mut self, subjects: usize) -> Self {
         self.room = subjects.div_ceil(SHARDS);
         self
