@@ -4,7 +4,7 @@
 //! $ cargo run --example axum_server -- 127.0.0.1:8080 sqlite:countersign.db
 //! ```
 
-use std::{env, num::NonZeroU32, process::ExitCode};
+use std::{env, process::ExitCode};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::Origins;
@@ -45,6 +45,8 @@ async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> 
 /// What callers may do in how long. Reads with a publishable key and signed calls have budgets of their own: whoever knows
 /// just the publishable key cannot use up what the holder of the private one has.
 fn limits() -> Limits {
+    use std::num::NonZeroU32;
+
     const LONG_RUN: NonZeroU32 = NonZeroU32::new(20).unwrap();
     const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
     const READS: NonZeroU32 = NonZeroU32::new(6_000).unwrap();

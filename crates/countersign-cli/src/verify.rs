@@ -35,12 +35,15 @@ const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
 /// Verifies a raw HTTP/1.1 request or response, as a server would
 ///
-/// With --policy default all that a Countersign server checks of a request, but not whether it was used before: only
-/// the server can tell that. With --policy none the signature alone, and the digest of the content where it is covered;
-/// then the key can also be an ECDSA or RSA key, which no credential is.
+/// With --policy default what a Countersign server with its defaults checks of the request itself. Not what only the
+/// server can tell: whether it was used before, whether the key is registered and active, whether the origin is its own,
+/// and limits. With --policy none the signature alone, and the digest of the content where it is covered; then the key can
+/// also be an ECDSA or RSA key, which no credential is.
 ///
-/// The message is as it was sent, its content also in chunks; components with `tr` are of the trailers behind these. Its
-/// lines end with CRLF or with LF, those of the chunks as those of the head.
+/// The message is as it was sent, its content also in chunks. Of the trailers behind these the default policy takes
+/// nothing, as a server: it refuses components with `tr`, and signature and digest fields there. With --policy none
+/// components with `tr` are of them, and so is the signature if the head has none. All lines, also those of the chunks, end
+/// with CRLF, or all with LF.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
@@ -61,7 +64,8 @@ pub(crate) struct Verify {
     /// The tag that selects the signature under the default policy
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// The file of the request that a response answers, for what is bound to it; `-` is stdin
+    /// The file of the request that a response answers: for what is bound to it, and since an answer to HEAD has no
+    /// content; `-` is stdin
     #[arg(long, value_name = "FILE")]
     request: Option<String>,
     /// The scheme that the request came by, which the message does not tell
@@ -243,6 +247,12 @@ impl Verify {
 
     /// Notes what can be told of the signature that is meant, also if it is refused.
     fn look(&self, message: &Message<'_>) -> Seen {
+        let in_head = ["signature-input", "signature"];
+        let in_head = in_head.into_iter().any(|name| message.headers().contains_key(name));
+        if self.policy == PolicyName::Default && !in_head {
+            // A server does not look at trailers.
+            return Seen::default();
+        }
         match Candidate::select(message, self.meant_label(message).as_deref()) {
             Ok(candidate) => Seen {
                 label: Some(candidate.label().to_owned()),

@@ -67,9 +67,9 @@ impl PostgresNonces {
     /// # Errors
     ///
     /// [`NotClaimed`]. The transaction is aborted then: nothing that was or will be written in it can be committed, and
-    /// PostgreSQL takes a commit for a rollback without a word. Answer the error, rather than commit. Claim first:
-    /// after a savepoint (a transaction begun in this one) every claim is [`NotClaimed::Unavailable`], since it could be
-    /// rolled back with the savepoint alone.
+    /// PostgreSQL takes a commit for a rollback without a word. Answer the error, rather than commit. Claim first: after a
+    /// savepoint (a transaction begun in this one) no claim succeeds, it is [`NotClaimed::Unavailable`], since it could be
+    /// rolled back with the savepoint alone. Whoever rolls back to the savepoint then can still commit what is outside of it.
     pub async fn claim_in(
         &self,
         transaction: &mut PgTransaction<'_>,

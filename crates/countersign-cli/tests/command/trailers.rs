@@ -198,6 +198,14 @@ fn a_signature_among_the_trailers_verifies_and_no_server_looks_at_it() {
     let outcome = desk.run_with(["verify"].iter().chain(&by_default), request.as_bytes());
     assert_eq!(outcome.code, 3, "{outcome:?}");
     assert!(outcome.stdout.contains("signature-required"), "{outcome:?}");
+    for command in ["verify", "explain"] {
+        let outcome =
+            desk.run_with([command, "--json"].iter().chain(&by_default), request.as_bytes());
+        let told: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        for name in ["label", "keyid", "signature_base"] {
+            assert_eq!(told[name], Value::Null, "{command} {name}");
+        }
+    }
     let outcome = desk.run_with(["explain"].iter().chain(&by_default), request.as_bytes());
     assert!(outcome.stdout.contains("a server does not look at trailers"), "{outcome:?}");
 }

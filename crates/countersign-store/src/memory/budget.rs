@@ -94,7 +94,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         }
     }
 
-    /// The most subjects that are counted at a time, at some 100 bytes each. Default: 1,000,000.
+    /// The most subjects that are counted at a time, at some 100 bytes each: rounded up to a multiple of 64, the parts that the
+    /// table has, each of which can be full before the others. Default: 1,000,000.
     pub fn capacity(mut self, subjects: usize) -> Self {
         self.room = subjects.div_ceil(SHARDS);
         self
@@ -108,11 +109,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
 
     /// Charges a subject, or finds that it has too little left; then nothing is charged.
     pub fn charge(&self, subject: S, cost: NonZeroU32) -> Verdict {
-        let (verdict, reservation) = self.reserve(subject, cost);
-        if let Some(reservation) = reservation {
-            reservation.spend();
-        }
-        verdict
+        let spend = |account: &mut Account, _, now| account.spend(&self.rates, cost, now);
+        self.take(subject, cost, spend).0
     }
 
     /// Sets aside what it costs, or finds that the subject has too little left; then nothing is set aside.
@@ -121,6 +119,20 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         subject: S,
         cost: NonZeroU32,
     ) -> (Verdict, Option<Reservation<'_, S>>) {
+        self.take(subject, cost, |account, place, at| {
+            account.reserved = account.reserved.saturating_add(cost.get());
+            let outcome = Outcome::Released;
+            Reservation { budget: self, subject, place, cost, at, outcome }
+        })
+    }
+
+    /// Does this to the account of a subject that has enough left.
+    fn take<T>(
+        &self,
+        subject: S,
+        cost: NonZeroU32,
+        take: impl FnOnce(&mut Account, Place, Duration) -> T,
+    ) -> (Verdict, Option<T>) {
         let Some(shard) = self.shard(subject) else {
             return (self.no_shard(cost), None);
         };
@@ -135,12 +147,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
             Place::Shared => &mut shard.rest,
         };
         let verdict = self.judge(account, cost, now);
-        let reservation = matches!(verdict, Verdict::Within(_)).then(|| {
-            account.reserved = account.reserved.saturating_add(cost.get());
-            let outcome = Outcome::Released;
-            Reservation { budget: self, subject, place, cost, at: now, outcome }
-        });
-        (verdict, reservation)
+        let taken = matches!(verdict, Verdict::Within(_)).then(|| take(account, place, now));
+        (verdict, taken)
     }
 
     /// What charging the least would say. Nothing is charged.
@@ -213,6 +221,12 @@ impl<S: Copy + Eq + Hash> Shard<S> {
 }
 
 impl Account {
+    fn spend(&mut self, rates: &[Gcra], cost: NonZeroU32, at: Duration) {
+        for (rate, full_at) in rates.iter().zip(&mut self.full_at) {
+            *full_at = rate.after(*full_at, cost.get(), at);
+        }
+    }
+
     fn is_in_use(&self, now: Duration) -> bool {
         self.reserved > 0 || self.full_at.iter().any(|&time| time > now)
     }
@@ -237,9 +251,7 @@ impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
         let Some(account) = account else { return };
         account.reserved = account.reserved.saturating_sub(self.cost.get());
         if self.outcome == Outcome::Spent {
-            for (rate, full_at) in self.budget.rates.iter().zip(&mut account.full_at) {
-                *full_at = rate.after(*full_at, self.cost.get(), self.at);
-            }
+            account.spend(&self.budget.rates, self.cost, self.at);
         }
     }
 }

@@ -75,6 +75,8 @@ impl MemoryNonces<Volatile> {
     /// A guard that keeps nothing beyond this process. Signatures made until a little after `now` are refused, since an
     /// earlier process may have accepted them: for the skew of the window, signed requests get `signature-stale`.
     ///
+    /// It goes by the clock alone, which must not have gone back since an earlier process accepted anything.
+    ///
     /// # Errors
     ///
     /// [`StoreError`] if the system has no randomness.
@@ -110,7 +112,8 @@ impl<C: Ceiling> MemoryNonces<C> {
     ///
     /// The file is taken away, and is good once. Without it, or with one that is damaged, of another window, older than
     /// the time for which a signature can be accepted, or not the last word on this ceiling, this is
-    /// [`durable`](Self::durable). A file that no guard saved is left alone.
+    /// [`durable`](Self::durable). A file that no guard saved is left alone. Where the ceiling was restored from a backup together
+    /// with its file, delete the file first.
     ///
     /// It reads the file on the thread that calls it.
     ///
@@ -192,8 +195,8 @@ impl<C: Ceiling> MemoryNonces<C> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file cannot be written, or the guard has ended before. It has ended all the same, and the next
-    /// start is one after a crash.
+    /// [`StoreError`] if the guard has ended before, or the file cannot be written. Then it has ended all the same, and the
+    /// next start is one after a crash.
     pub async fn stop(&self, file: &Path, now: Timestamp) -> Result<(), StoreError> {
         let snapshot = self.end(now).await.ok_or(Unable::Ended)?;
         snapshot.write(file, self.reach.owner()).map_err(|error| {
@@ -211,14 +214,15 @@ impl<C: Ceiling> MemoryNonces<C> {
     }
 
     /// The most memory that is used for nonces and the tallies of credentials, in bytes: 22 to 25 a nonce, where there are
-    /// many. Default: 32 MiB, more than a million nonces.
+    /// many. After [`resume`](Self::resume) it is more, where what was saved is. Default: 32 MiB, more than a million nonces.
     pub fn memory(self, bytes: usize) -> Self {
         self.record.budget().set_limit(bytes);
         self
     }
 
-    /// The most nonces that one credential may have accepted in a window, so that none uses up the others' room. Default:
-    /// 100,000, some 1,000 requests a second without a pause.
+    /// The most nonces that one credential may have accepted in a window, so that none uses up the others' room: at most a
+    /// fifth of what the memory holds, or fewer than five callers can fill it. Default: 100,000, some 1,000 requests a second
+    /// without a pause.
     pub fn share(mut self, nonces: usize) -> Self {
         self.record.set_share(nonces);
         self

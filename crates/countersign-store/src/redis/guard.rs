@@ -39,7 +39,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 ///
 /// 1. What is accepted has `created <= true time + 1.5 D + skew`: the server's clock and that of Redis are at most D apart,
 ///    one of them is right, and `created` is at most the skew ahead of the server's.
-/// 2. Lost data means that the mark is gone, or has another replication id than the primary. Both are refused.
+/// 2. Lost data means that the mark is gone, has another replication id than the primary, or is below one that a server has
+///    seen. All of these are refused. What was set back within its process, and is not seen to be, is not covered.
 /// 3. Until a recovery sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
 /// 4. The true time does not step back: what was accepted before is below the mark, and the mark never falls.
 pub(super) struct Guard {
@@ -218,8 +219,8 @@ impl Guard {
             tracing::warn!(
                 guard = self.redis.guard,
                 until = low_water,
-                "Redis is new, was restarted, or is another primary, and may have lost claims: signed calls are refused \
-                 until it is `until`, in seconds since 1970"
+                "Redis is new, was restarted, is another primary or was set back, and may have lost claims: signed calls \
+                 are refused until it is `until`, in seconds since 1970"
             );
         }
     }

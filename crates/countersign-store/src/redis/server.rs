@@ -166,15 +166,20 @@ impl Redis {
         self
     }
 
-    /// How many connections there are, each of which carries many calls at a time. Default: 2; with
-    /// [`replicas`](Self::replicas) 16, since those who wait for replicas hold up who comes behind them.
+    /// How many connections there are, each of which carries many calls at a time. Default: 2. Less than 1 is 1.
+    ///
+    /// [`replicas`](Self::replicas) makes it 16, if it is less when that is called, since those who wait for replicas hold up who
+    /// comes behind them.
     pub fn connections(mut self, number: usize) -> Self {
         self.connections = number.max(1);
         self
     }
 
-    /// Waits until so many replicas have a claim, for at most so long (`WAIT`); a claim that fewer have is refused, and
-    /// spent. It makes losing claims in a failover rarer. Default: does not wait.
+    /// Waits until so many replicas have a claim, for at most so long (`WAIT`, in whole milliseconds, at least one), which a call
+    /// may take on top of its [`timeout`](Self::timeout). A claim that fewer have is refused, and spent. Default: does not wait.
+    ///
+    /// Asked for more replicas than can be on its side, a primary that is cut off accepts nothing. Claims that were
+    /// acknowledged can still be lost, which is noticed as without it.
     pub fn replicas(mut self, at_least: u32, within: Duration) -> Self {
         if self.replicas.is_none() {
             self.connections = self.connections.max(16);

@@ -86,7 +86,7 @@ pub(super) enum Reply {
         low_water: u64,
         charge: Option<Charge>,
     },
-    /// There is no mark, or none of this primary.
+    /// There is no mark, or none of this primary, or one below the highest that this server has seen.
     Lost,
     /// The mark has another fingerprint key.
     Key(FingerprintKey),
