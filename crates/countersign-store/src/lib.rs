@@ -30,6 +30,8 @@
 //! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
 //! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!
+//! A [`Credential`] has [`Scopes`], which say what it may do, and [`Restrictions`], which say where it may be used from.
+//!
 //! A [`Gate`] is what a request passes whose caller is known: its budgets and the replay guard. Every [`NonceStore`] is one
 //! without limits, and [`Limited`] puts [`Limits`] in front of it. With the feature `redis`, `RedisNonces` and `RedisGate`
 //! are those of several servers.

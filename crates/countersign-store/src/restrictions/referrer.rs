@@ -81,6 +81,9 @@ impl fmt::Display for Referrer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use url::Url;
+
     use super::*;
 
     #[test]
@@ -123,6 +126,35 @@ mod tests {
             assert_eq!(holds, expected, "{allowed} {page}");
         }
     }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        /// The parser of browsers (<https://url.spec.whatwg.org>) is more lenient, and must not read another page.
+        #[test]
+        fn what_passes_is_under_the_entry_for_browsers_too(
+            parts in vec(select(PARTS), 0..6), start in select(STARTS)
+        ) {
+            let said = format!("{start}{}", parts.concat());
+            let allowed = Referrer::parse("https://a.test/app").unwrap();
+            if Page::parse(&said).is_some_and(|page| allowed.holds(&page)) {
+                let url = Url::parse(&said).unwrap();
+                let origin = url.origin().ascii_serialization();
+                prop_assert_eq!(origin, "https://a.test");
+                let rest = url.path().strip_prefix("/app");
+                prop_assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+            }
+        }
+    }
+
+    const STARTS: &[&str] =
+        &["https://a.test/app", "https://a.test/", "https://a.test", "https://", "http://"];
+
+    const PARTS: &[&str] = &[
+        "a.test", "/..", "A.TEST", "b.test", ".b.test", "app", "/", "/app", "/x", "..", ".", "%2e",
+        "%2E%2E", "%2f", "\\", "@", ":", ":443", ":80", "?", "#", "&", ";", "\t", "\n", " ", "%",
+        "%00", "é", "[", "]",
+    ];
 
     #[test]
     fn an_entry_is_an_origin_with_or_without_a_path() {
