@@ -8,6 +8,7 @@
 )]
 
 mod counted;
+mod nginx;
 mod order_log;
 #[cfg(unix)]
 mod postgres;
@@ -18,6 +19,7 @@ mod redis;
 mod service;
 
 pub use counted::Counted;
+pub use nginx::Nginx;
 pub use order_log::{order_log, order_verifier};
 #[cfg(unix)]
 pub use postgres::Postgres;
