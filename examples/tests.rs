@@ -203,6 +203,34 @@ fn several_servers_handle_a_request_once_and_refuse_writes_without_redis() {
 }
 
 #[test]
+fn behind_a_proxy_host_and_client_are_what_the_proxy_says_and_nobody_else() {
+    let served = Served::start();
+    let db = format!("sqlite:{}", served.folder.path().join("registry.db").display());
+    let start = |proxy: &str| {
+        let mut command = example("behind_proxy");
+        command.args(["127.0.0.1:0", "https://api.example.com", &db, "--proxy", proxy]);
+        command
+    };
+    let asked = |proxy: &str, fields: &[&str]| {
+        let mut running = Running::start(start(proxy));
+        let url = format!("{}/v1/orders", running.line("http://"));
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", &url, "-H", &format!("X-Api-Key: {}", served.publishable)]);
+        let output = curl.args(fields.iter().flat_map(|field| ["-H", field])).output().unwrap();
+        json(&text(&output.stdout))
+    };
+    let is = |client: &str| json!({ "application": "shop", "client": client });
+    let host = "Host: api.example.com";
+    let forwarded = ["X-Forwarded-Host: api.example.com", "X-Forwarded-For: 192.0.2.1"];
+    assert_eq!(asked("127.0.0.0/8", &forwarded), is("192.0.2.1"));
+    assert_eq!(asked("127.0.0.0/8", &[host]).get("code"), Some(&json!("bad-request")));
+    let [named, from] = forwarded;
+    assert_eq!(asked("10.0.0.7/32", &[host, named, from]), is("127.0.0.1"));
+    assert_eq!(asked("10.0.0.7/32", &forwarded).get("code"), Some(&json!("misdirected")));
+    failed(&start("0.0.0.0/0").output().unwrap(), "0.0.0.0/0 is everyone; list the proxies");
+}
+
+#[test]
 fn nothing_but_sh_openssl_and_curl_is_needed_to_sign() {
     let served = Served::start();
     let sign = |url: &str, content: &str| -> Output {

@@ -12,6 +12,7 @@ pub mod corpus;
 mod counted;
 mod frames;
 mod latin1;
+mod nginx;
 mod order_log;
 #[cfg(unix)]
 mod postgres;
@@ -25,6 +26,7 @@ pub use answer::{Answer, Outcome};
 pub use counted::Counted;
 pub use frames::{End, Http2, exchange_http2};
 pub use latin1::Bytes;
+pub use nginx::Nginx;
 pub use order_log::{order_log, order_verifier};
 #[cfg(unix)]
 pub use postgres::Postgres;

@@ -67,8 +67,6 @@ pub(crate) enum BadForwarded {
     Missing(&'static str),
     #[error("the proxy in front of this server sent a {0} that cannot be used")]
     Malformed(&'static str),
-    #[error("the proxies in front of this server name no client but themselves")]
-    NoClient,
     #[error("the proxies in front of this server name two different hosts")]
     Conflict,
     #[error("this server does not answer for the host that its proxy names")]
@@ -81,9 +79,7 @@ impl BadForwarded {
     pub(crate) const fn code(self) -> Code {
         match self {
             Self::NotOurs | Self::Scheme => Code::Misdirected,
-            Self::Missing(_) | Self::Malformed(_) | Self::NoClient | Self::Conflict => {
-                Code::BadRequest
-            }
+            Self::Missing(_) | Self::Malformed(_) | Self::Conflict => Code::BadRequest,
         }
     }
 }
@@ -130,7 +126,7 @@ impl Proxies {
         Self { listed: Listed::AnyPeer, fields }
     }
 
-    /// From which address a request comes: that of the last peer before the proxies, or of the peer if it is none.
+    /// From which address a request comes: from the peer, or if that is a proxy, from whoever asked the first of them.
     pub(crate) fn client_address(
         &self,
         peer: IpAddr,
@@ -189,14 +185,12 @@ impl Proxies {
     }
 
     fn believes(&self, peer: IpAddr) -> bool {
-        matches!(self.listed, Listed::AnyPeer) || self.lists(peer)
+        matches!(self.listed, Listed::AnyPeer) || self.lists(peer.to_canonical())
     }
 
     fn lists(&self, address: IpAddr) -> bool {
         match &self.listed {
-            Listed::In(ranges) => {
-                ranges.iter().any(|range| range.contains(&address.to_canonical()))
-            }
+            Listed::In(ranges) => ranges.iter().any(|range| range.contains(&address)),
             Listed::AnyPeer => false,
         }
     }
@@ -217,21 +211,21 @@ impl Proxies {
     }
 
     /// The first address, from the end, that is not a listed proxy's. What is before it was not written by one, and is not
-    /// read.
+    /// read. If all are listed, the first of them asks for itself.
     fn first_unlisted(
         &self,
         addresses: impl Iterator<Item = Result<IpAddr, BadForwarded>>,
         field: &'static str,
     ) -> Result<IpAddr, BadForwarded> {
-        let mut outcome = BadForwarded::Missing(field);
+        let mut first = Err(BadForwarded::Missing(field));
         for address in addresses {
-            let address = address?;
+            let address = address?.to_canonical();
+            first = Ok(address);
             if !self.lists(address) {
-                return Ok(address.to_canonical());
+                break;
             }
-            outcome = BadForwarded::NoClient;
         }
-        Err(outcome)
+        first
     }
 }
 
@@ -347,6 +341,8 @@ mod tests {
         }
         assert_eq!(client(XForwarded, &[(FOR, "2001:db8::1")]), Ok(address("2001:db8::1")));
         assert_eq!(client(XForwarded, &[(FOR, "[2001:db8::1]")]), Ok(address("2001:db8::1")));
+        let own = client(XForwarded, &[(FOR, "10.0.0.8, 10.0.0.9")]);
+        assert_eq!(own, Ok(address("10.0.0.8")), "a proxy that asks for itself");
     }
 
     #[test]
@@ -441,7 +437,7 @@ mod tests {
             let behind = format!("for={CLIENT}, {value}, for=10.0.0.8");
             assert!(client(Forwarded, &[("forwarded", &behind)]).is_err(), "{behind}");
         }
-        let none: [(_, &[(&str, &str)], _); 7] = [
+        let none: [(_, &[(&str, &str)], _); 5] = [
             (XForwarded, &[], BadForwarded::Missing(X_FORWARDED_FOR)),
             (XForwarded, &[("forwarded", "for=192.0.2.1")], BadForwarded::Missing(X_FORWARDED_FOR)),
             (Forwarded, &[(FOR, "192.0.2.1")], BadForwarded::Missing(FORWARDED)),
@@ -451,8 +447,6 @@ mod tests {
                 BadForwarded::Missing("Forwarded with a for"),
             ),
             (Forwarded, &[("forwarded", ";")], BadForwarded::Missing("Forwarded with a for")),
-            (XForwarded, &[(FOR, "10.0.0.8, 10.0.0.9")], BadForwarded::NoClient),
-            (Forwarded, &[("forwarded", "for=10.0.0.8")], BadForwarded::NoClient),
         ];
         for (fields, lines, expected) in none {
             assert_eq!(client(fields, lines), Err(expected), "{lines:?}");
@@ -461,7 +455,7 @@ mod tests {
 
     #[test]
     fn the_forwarded_host_and_scheme_are_those_of_one_of_our_origins() {
-        use BadForwarded::{Conflict, Malformed, Missing, NoClient, NotOurs, Scheme};
+        use BadForwarded::{Conflict, Malformed, Missing, NotOurs, Scheme};
         const HOST: &str = "x-forwarded-host";
         const PROTO: &str = "x-forwarded-proto";
         let (a, b) = ("https://a.test", "https://b.test:8443");
@@ -507,7 +501,7 @@ mod tests {
                 &[("forwarded", "host=a.test, for=192.0.2.1")],
                 Err(Missing("Forwarded with a host")),
             ),
-            (Forwarded, &[("forwarded", "for=10.0.0.8;host=a.test")], Err(NoClient)),
+            (Forwarded, &[("forwarded", "for=10.0.0.8;host=a.test")], Ok(a)),
             (Forwarded, &[(HOST, "a.test"), (FOR, "192.0.2.1")], Err(Missing(FORWARDED))),
         ];
         let origins = Origins::new([a, b].map(|origin| origin.parse().unwrap())).unwrap();
