@@ -36,6 +36,7 @@
 
 mod credential;
 mod error;
+mod fingerprint_key;
 mod gate;
 mod gcra;
 mod key_store;
