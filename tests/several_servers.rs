@@ -22,7 +22,7 @@ async fn nonces(server: &RedisServer) -> RedisNonces {
 async fn settled() -> RedisServer {
     let server = RedisServer::start();
     drop(nonces(&server).await);
-    server.tell(&["HSET", "{countersign:default}:mark", "low_water", "0"]);
+    server.settle("default");
     server
 }
 

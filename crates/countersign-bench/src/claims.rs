@@ -10,8 +10,9 @@ use std::{
 
 use countersign::{Claim, Nonce, NonceUse, Timestamp};
 use countersign_store::{MemoryNonces, NonceStore, StoreError, Window};
+use fastrand::Rng;
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Target};
 
 /// Enough for whatever is asked for here: what is used is measured.
 const MEMORY: usize = 4 << 30;
@@ -32,7 +33,7 @@ pub(crate) fn figures(live: u64) -> Vec<Figure> {
     // Written to once, so that it is in memory before memory is measured.
     times.fill(1);
     let mut batch = Vec::with_capacity(usize::try_from(BATCH).unwrap());
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
 
     let before = resident();
     let guard = MemoryNonces::volatile(Window::default(), START.minus(Duration::from_secs(60)));
@@ -67,20 +68,35 @@ pub(crate) fn figures(live: u64) -> Vec<Figure> {
     let over = times.iter().filter(|&&time| time > 1_000_000).count() as f64;
     vec![
         Figure::new("nonces remembered", remembered, "", None),
-        Figure::new("claim, median, less the clock", quantile(0.5) - clock, "ns", Some(150.0)),
+        Figure::new(
+            "claim, median, less the clock",
+            quantile(0.5) - clock,
+            "ns",
+            Some(Target::AtMost(150.0)),
+        ),
         Figure::new("claim, 99 of 100", quantile(0.99), "ns", None),
         Figure::new("claim, 999 of 1000", quantile(0.999), "ns", None),
         Figure::new(
             "claim, worst undisturbed",
             f64::from(worst_undisturbed) / 1e3,
             "µs",
-            Some(1000.0),
+            Some(Target::AtMost(1000.0)),
         ),
         Figure::new("claim, worst", worst / 1e3, "µs", None),
         Figure::new("claims over 1 ms", over, "", None),
         Figure::new("reading the clock twice, median", clock, "ns", None),
-        Figure::new("memory a nonce, by the process, at most", resident, "bytes", Some(24.0)),
-        Figure::new("memory a nonce, by the guard, at most", counted, "bytes", Some(24.0)),
+        Figure::new(
+            "memory a nonce, by the process, at most",
+            resident,
+            "bytes",
+            Some(Target::AtMost(24.0)),
+        ),
+        Figure::new(
+            "memory a nonce, by the guard, at most",
+            counted,
+            "bytes",
+            Some(Target::AtMost(24.0)),
+        ),
         Figure::new("claims a second, one thread", rate(&guard, second, per_second, 1), "/s", None),
         Figure::new(
             "claims a second, two threads",
@@ -103,7 +119,7 @@ fn claim_second(
     guard: &MemoryNonces,
     second: u64,
     claims: u64,
-    random: &mut Random,
+    random: &mut Rng,
     batch: &mut Vec<NonceUse>,
     mut timed: impl FnMut(Timed<'_>),
 ) {
@@ -113,7 +129,7 @@ fn claim_second(
     while left > 0 {
         let size = left.min(BATCH);
         batch.clear();
-        batch.extend((0..size).map(|_| random.nonce_use(now)));
+        batch.extend((0..size).map(|_| nonce_use(random, now)));
         let switches = switches();
         for (used, time) in batch.iter().zip(&mut times) {
             let start = Instant::now();
@@ -138,8 +154,8 @@ fn rate(guard: &MemoryNonces, second: u64, per_second: u64, threads: u64) -> f64
             .map(|thread| {
                 let start = &start;
                 scope.spawn(move || {
-                    let mut random = Random(1000 * second + thread);
-                    let uses: Vec<_> = (0..claims).map(|_| random.nonce_use(now)).collect();
+                    let mut random = Rng::with_seed(1000 * second + thread);
+                    let uses: Vec<_> = (0..claims).map(|_| nonce_use(&mut random, now)).collect();
                     start.wait();
                     let start = Instant::now();
                     for used in &uses {
@@ -189,23 +205,9 @@ fn status(file: &str, name: &str) -> Option<f64> {
     value.split_whitespace().next()?.parse().ok()
 }
 
-/// Numbers that look random, and are the same in every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.0;
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        number ^ (number >> 31)
-    }
-
-    /// By one of the credentials, signed in this second, or one of eight in the one before.
-    fn nonce_use(&mut self, now: Timestamp) -> NonceUse {
-        let credential = i64::try_from(self.next() % CREDENTIALS).unwrap();
-        let created = now.minus(Duration::from_secs(u64::from(self.next().is_multiple_of(8))));
-        let nonce = (u128::from(self.next()) << 64 | u128::from(self.next())).to_le_bytes();
-        NonceUse::new(credential, created, Nonce::from_random(nonce))
-    }
+/// By one of the credentials, signed in this second, or one of eight in the one before.
+fn nonce_use(random: &mut Rng, now: Timestamp) -> NonceUse {
+    let credential = i64::try_from(random.u64(..CREDENTIALS)).unwrap();
+    let created = now.minus(Duration::from_secs(u64::from(random.u8(..8) == 0)));
+    NonceUse::new(credential, created, Nonce::from_random(random.u128(..).to_le_bytes()))
 }

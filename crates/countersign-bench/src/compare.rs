@@ -1,72 +1,19 @@
-use std::fmt;
-
 use countersign::{ContentDigest, Policy, Signer};
 use ed25519_dalek::Signer as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    aws, hostile, httpsig,
+    aws,
+    figure::{Figure, Target},
+    hostile, httpsig,
     order::{CONTENT, Order, SEED, ed25519, hmac},
     ratio::Ratio,
 };
 
-/// One line of the comparison.
-#[derive(Debug)]
-pub(crate) struct Figure {
-    name: String,
-    ratio: Ratio,
-    target: Target,
-}
-
-/// What a figure should reach.
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    AtMost(f64),
-    AtLeast(f64),
-    /// It is only told.
-    None,
-}
-
-impl Figure {
-    fn new(name: impl Into<String>, ratio: Ratio, target: Target) -> Self {
-        Self { name: name.into(), ratio, target }
-    }
-
-    pub(crate) fn is_met(&self) -> bool {
-        match self.target {
-            Target::AtMost(most) => self.ratio.median <= most,
-            Target::AtLeast(least) => self.ratio.median >= least,
-            Target::None => true,
-        }
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        let target = match self.target {
-            Target::AtMost(target) | Target::AtLeast(target) => Some(target),
-            Target::None => None,
-        };
-        serde_json::json!({
-            "name": self.name,
-            "value": (self.ratio.median * 1000.0).round() / 1000.0,
-            "unit": "ratio",
-            "target": target,
-            "met": self.is_met(),
-        })
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ratio { median, first, second } = self.ratio;
-        let times = format!("{:.2} µs by {:.2} µs", micros(first), micros(second));
-        let target = match self.target {
-            Target::AtMost(most) => format!("at most {most:.2}"),
-            Target::AtLeast(least) => format!("at least {least:.2}"),
-            Target::None => String::new(),
-        };
-        let verdict = if self.is_met() { "" } else { "  missed" };
-        write!(f, "{:<44} {median:>6.3}  {target:<14} {times}{verdict}", self.name)
-    }
+fn figure(name: impl Into<String>, ratio: Ratio, target: Option<Target>) -> Figure {
+    let Ratio { median, first, second } = ratio;
+    let times = format!("{:.2} µs by {:.2} µs", micros(first), micros(second));
+    Figure::new(name, median, "ratio", target).detail(times)
 }
 
 fn micros(time: std::time::Duration) -> f64 {
@@ -93,17 +40,17 @@ fn verifying(rounds: usize, figures: &mut Vec<Figure>) {
     let ours = || order.verify(&policy, &key).unwrap();
     let strict = || bare_key.verify_strict(&base, &signature).unwrap();
     let lax = || ed25519_dalek::Verifier::verify(&bare_key, &base, &signature).unwrap();
-    let mut push = |name, ratio, target| figures.push(Figure::new(name, ratio, target));
+    let mut push = |name, ratio, target| figures.push(figure(name, ratio, target));
     let ratio = Ratio::measure(rounds, ours, strict);
-    push("verify-ed25519/verify_strict", ratio, Target::AtMost(0.85));
-    push("verify-ed25519/verify", Ratio::measure(rounds, ours, lax), Target::None);
+    push("verify-ed25519/verify_strict", ratio, Some(Target::AtMost(0.85)));
+    push("verify-ed25519/verify", Ratio::measure(rounds, ours, lax), None);
 
     let secret = httpsig::ed25519();
     let mut theirs = httpsig::request(&order);
     httpsig::sign(&mut theirs, &httpsig::params(&secret), &secret);
     let public = secret.public_key();
     let ratio = Ratio::measure(rounds, ours, || httpsig::verify(&theirs, &public));
-    push("verify-ed25519/httpsig-hyper", ratio, Target::AtMost(0.40));
+    push("verify-ed25519/httpsig-hyper", ratio, Some(Target::AtMost(0.40)));
 
     let order = Order::signed(hmac());
     let key = hmac().verifying_key();
@@ -112,9 +59,9 @@ fn verifying(rounds: usize, figures: &mut Vec<Figure>) {
     let mut theirs = httpsig::request(&order);
     httpsig::sign(&mut theirs, &httpsig::params(&shared), &shared);
     let ratio = Ratio::measure(rounds, ours, || httpsig::verify(&theirs, &shared));
-    push("verify-hmac/httpsig-hyper", ratio, Target::AtMost(0.15));
+    push("verify-hmac/httpsig-hyper", ratio, Some(Target::AtMost(0.15)));
     let bare = || key.verify(&base, &[0; 32]).is_err();
-    push("verify-hmac/bare", Ratio::measure(rounds, ours, bare), Target::None);
+    push("verify-hmac/bare", Ratio::measure(rounds, ours, bare), None);
 }
 
 fn signing(rounds: usize, figures: &mut Vec<Figure>) {
@@ -127,8 +74,8 @@ fn signing(rounds: usize, figures: &mut Vec<Figure>) {
     let mut digested = order.clone();
     let digest = ContentDigest::sha256(CONTENT);
     digested.headers.insert(countersign::CONTENT_DIGEST, digest.to_header().unwrap());
-    let mut push = |name, ratio, target| figures.push(Figure::new(name, ratio, target));
-    push("sign-ed25519/bare", Ratio::measure(rounds, ours, bare), Target::AtMost(1.06));
+    let mut push = |name, ratio, target| figures.push(figure(name, ratio, target));
+    push("sign-ed25519/bare", Ratio::measure(rounds, ours, bare), Some(Target::AtMost(1.06)));
 
     let ours = || {
         let mut headers = order.headers.clone();
@@ -142,7 +89,7 @@ fn signing(rounds: usize, figures: &mut Vec<Figure>) {
         httpsig::sign(&mut request, &httpsig::params(&secret), &secret);
         request
     };
-    push("sign-ed25519/httpsig-hyper", Ratio::measure(rounds, ours, theirs), Target::None);
+    push("sign-ed25519/httpsig-hyper", Ratio::measure(rounds, ours, theirs), None);
 
     let signer = Signer::new(hmac());
     let ours = || {
@@ -152,7 +99,7 @@ fn signing(rounds: usize, figures: &mut Vec<Figure>) {
     };
     let identity = aws::identity();
     let theirs = || aws::sign(&order, &identity);
-    push("sign-hmac/aws-sigv4", Ratio::measure(rounds, ours, theirs), Target::None);
+    push("sign-hmac/aws-sigv4", Ratio::measure(rounds, ours, theirs), None);
 }
 
 fn digesting(rounds: usize, figures: &mut Vec<Figure>) {
@@ -171,7 +118,7 @@ fn digesting(rounds: usize, figures: &mut Vec<Figure>) {
     };
     // Throughputs are to each other as times are the other way round.
     let ratio = Ratio::measure(rounds, bare, ours);
-    figures.push(Figure::new("digest-stream/sha256", ratio, Target::AtLeast(0.95)));
+    figures.push(figure("digest-stream/sha256", ratio, Some(Target::AtLeast(0.95))));
 }
 
 fn refusing(rounds: usize, figures: &mut Vec<Figure>) {
@@ -184,11 +131,10 @@ fn refusing(rounds: usize, figures: &mut Vec<Figure>) {
         let refused = || hostile.verify(&policy, &key).map(drop);
         let verified = || honest.verify(&policy, &key).unwrap();
         let ratio = Ratio::measure(rounds / 4 + 1, refused, verified);
-        let figure = Figure::new(format!("refuse: {what}/verify"), ratio, Target::None);
-        if worst.as_ref().is_none_or(|worst| ratio.median > worst.ratio.median) {
-            worst = Some(Figure::new("refuse-worst/verify", ratio, Target::AtMost(1.5)));
+        if worst.as_ref().is_none_or(|worst| ratio.median > worst.value()) {
+            worst = Some(figure("refuse-worst/verify", ratio, Some(Target::AtMost(1.5))));
         }
-        figures.push(figure);
+        figures.push(figure(format!("refuse: {what}/verify"), ratio, None));
     }
     figures.extend(worst);
 }

@@ -25,7 +25,7 @@ mod order;
 mod ratio;
 mod redis;
 
-use std::{fmt::Display, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -82,11 +82,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let all_met = match Cli::parse().command {
-        Command::Compare { json, rounds } => {
-            let figures = compare::figures(rounds.max(1));
-            print(&figures, json.then_some(compare::Figure::json));
-            figures.iter().all(compare::Figure::is_met)
-        }
+        Command::Compare { json, rounds } => tell(&compare::figures(rounds.max(1)), json),
         Command::Claims { json, live } => tell(&claims::figures(live.max(1000)), json),
         Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
@@ -97,16 +93,12 @@ fn main() -> ExitCode {
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints figures, and answers whether all are met.
+/// Prints figures, one line each or as one list, and answers whether all are met.
 fn tell(figures: &[Figure], json: bool) -> bool {
-    print(figures, json.then_some(Figure::json));
-    figures.iter().all(Figure::is_met)
-}
-
-/// One line each, or one list.
-fn print<F: Display>(figures: &[F], json: Option<fn(&F) -> serde_json::Value>) {
-    match json {
-        Some(json) => println!("{}", figures.iter().map(json).collect::<serde_json::Value>()),
-        None => figures.iter().for_each(|figure| println!("{figure}")),
+    if json {
+        println!("{}", figures.iter().map(Figure::json).collect::<serde_json::Value>());
+    } else {
+        figures.iter().for_each(|figure| println!("{figure}"));
     }
+    figures.iter().all(Figure::is_met)
 }

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::{
-    figure::Figure,
+    figure::{Figure, Target},
     order::{CONTENT, Order},
 };
 
@@ -37,7 +37,7 @@ pub(crate) async fn figures(requests: usize, nonces: usize) -> Vec<Figure> {
     };
     drop(connect(redis(&server.url())).await);
     // As if it had been there long ago, so that it accepts at once.
-    server.tell(&["HSET", "{countersign:default}:mark", "low_water", "0"]);
+    server.settle("default");
     let limits = || {
         // So much that nothing is over it.
         let quotas = [Quota::per_second(NonZeroU32::MAX), Quota::per_minute(NonZeroU32::MAX)];
@@ -71,7 +71,7 @@ pub(crate) async fn figures(requests: usize, nonces: usize) -> Vec<Figure> {
     }
     let trips = u32::try_from(proxy.trips() - before).unwrap();
     let trips = f64::from(trips) / f64::from(writes);
-    push("round-trips/signed-write-with-limits", trips, "", Some(1.0));
+    push("round-trips/signed-write-with-limits", trips, "", Some(Target::AtMost(1.0)));
 
     push(
         "bytes/nonce",
@@ -170,7 +170,7 @@ fn signed(number: usize) -> Vec<Request<Body>> {
 async fn bytes_of_a_nonce(server: &RedisServer, nonces: &RedisNonces, number: usize) -> f64 {
     server.tell(&["FLUSHALL"]);
     drop(nonces.claim(&nonce_use(0, 0), system_time()).await);
-    server.tell(&["HSET", "{countersign:default}:mark", "low_water", "0"]);
+    server.settle("default");
     let used = || -> f64 { server.info("used_memory").parse().unwrap() };
     let before = used();
     let redis = Redis::single(&server.url()).unwrap().timeout(Duration::from_secs(20));

@@ -79,7 +79,7 @@ impl PrivateKeyArgs {
     pub(crate) fn read_any(&self) -> Result<AnyPrivateKey, Failure> {
         let source = self.source()?;
         let file = source.read_any(&self.passphrase)?;
-        file.into_private().map_err(|error| source.unusable(&error, "a private key"))
+        file.into_private().map_err(|error| source.unusable_of(Keys::Any, &error, "a private key"))
     }
 
     fn source(&self) -> Result<KeySource, Failure> {
@@ -115,10 +115,12 @@ pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     }
 }
 
-/// Whether an ECDSA key is among what is wanted of a key file.
-fn takes_ecdsa(wanted: &str) -> bool {
-    wanted.contains("ECDSA")
-        || ["a private key of another algorithm", "a key on P-256 or P-384"].contains(&wanted)
+/// Whose keys can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    Credentials,
+    /// Of every algorithm that is built in.
+    Any,
 }
 
 /// Whether this is a key rather than a file's name, in whatever state: a key that was cut short is still a secret.
@@ -150,25 +152,26 @@ impl KeySource {
         passphrase: &PassphraseSource,
     ) -> Result<AnyVerifyingKey, Failure> {
         let file = self.read_any(passphrase)?;
-        file.into_verifying_key().map_err(|error| self.unusable(&error, "a key"))
+        file.into_verifying_key().map_err(|error| self.unusable_of(Keys::Any, &error, "a key"))
     }
 
     /// Reads a credential's key file of any form.
     pub(crate) fn read(&self, passphrase: &PassphraseSource) -> Result<KeyFile, Failure> {
         let is_private = |file: &KeyFile| matches!(file, KeyFile::Private(_));
-        self.read_as(passphrase, KeyFile::parse, is_private)
+        self.read_as(passphrase, Keys::Credentials, KeyFile::parse, is_private)
     }
 
     /// Reads a key file of any form and algorithm.
     pub(crate) fn read_any(&self, passphrase: &PassphraseSource) -> Result<AnyKeyFile, Failure> {
         let is_private =
             |file: &AnyKeyFile| matches!(file, AnyKeyFile::Private(_) | AnyKeyFile::PublicHalf(_));
-        self.read_as(passphrase, AnyKeyFile::parse, is_private)
+        self.read_as(passphrase, Keys::Any, AnyKeyFile::parse, is_private)
     }
 
     fn read_as<F>(
         &self,
         passphrase: &PassphraseSource,
+        keys: Keys,
         parse: fn(&[u8], Option<&Passphrase>) -> Result<F, KeyError>,
         is_private: fn(&F) -> bool,
     ) -> Result<F, Failure> {
@@ -181,7 +184,7 @@ impl KeySource {
             }
             parsed => parsed,
         };
-        let file = parsed.map_err(|error| self.unusable(&error, "a key"))?;
+        let file = parsed.map_err(|error| self.unusable_of(keys, &error, "a key"))?;
         if is_private(&file) {
             self.require_private(metadata.as_ref())?;
         }
@@ -242,7 +245,12 @@ impl KeySource {
         Failure::local(format!("cannot read {self}: {error}"), hint)
     }
 
+    /// Why it cannot be used as a credential's key of this kind.
     pub(crate) fn unusable(&self, error: &KeyError, wanted: &str) -> Failure {
+        self.unusable_of(Keys::Credentials, error, wanted)
+    }
+
+    fn unusable_of(&self, keys: Keys, error: &KeyError, wanted: &str) -> Failure {
         let hint = match error {
             KeyError::Empty | KeyError::UnknownForm if matches!(self, Self::Environment) => {
                 "set COUNTERSIGN_KEY to the text of a key; a file's name is given with --key"
@@ -256,9 +264,7 @@ impl KeySource {
             KeyError::WrongKind { wanted: "a private key", .. } if wanted == "a private key" => {
                 "name the private key's file: the one without .pub"
             }
-            KeyError::WrongKind { wanted, .. }
-                if cfg!(feature = "ecdsa") && takes_ecdsa(wanted) =>
-            {
+            KeyError::WrongKind { .. } if cfg!(feature = "ecdsa") && keys == Keys::Any => {
                 "name an Ed25519 key, an HMAC secret, or an ECDSA key on P-256 or P-384; `countersign keygen` makes the first two"
             }
             KeyError::WrongKind { .. } => {

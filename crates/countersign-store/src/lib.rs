@@ -39,6 +39,7 @@
 mod client_address;
 mod credential;
 mod error;
+mod fingerprint_key;
 mod gate;
 mod gcra;
 mod key_store;

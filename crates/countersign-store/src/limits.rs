@@ -117,11 +117,6 @@ impl Level {
         self.remaining
     }
 
-    /// When all of it is there again.
-    pub const fn reset(&self) -> Duration {
-        self.reset
-    }
-
     /// The name of the quota, as `RateLimit` and `RateLimit-Policy` have it.
     pub fn name(&self) -> String {
         format!("{}-{}", self.budget, self.window)

@@ -21,12 +21,11 @@ use countersign::{Claim, NonceUse, Timestamp};
 
 use self::{
     budget::Budget,
-    fingerprint::FingerprintKey,
     reach::{Reach, farthest, unaccepted},
     record::{MEMORY, Record, Unable},
     snapshot::Snapshot,
 };
-use crate::{Ceiling, NonceStore, Owner, StoreError, Window};
+use crate::{Ceiling, NonceStore, Owner, StoreError, Window, fingerprint_key::FingerprintKey};
 
 /// The replay guard of one process.
 ///

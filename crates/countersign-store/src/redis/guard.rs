@@ -20,9 +20,9 @@ use super::{
     link::{Connected, Duty, Link},
     script::{CHARGE, CLAIM, RECOVER, Sent},
     server::{Place, Redis, Replicas, connect, connect_by_sentinels, redirected},
-    terms::{Charge, FingerprintKey, Known, Mark, Recovery, Reply, Tab, Terms, Verdict, When},
+    terms::{Charge, Known, Mark, Recovery, Reply, Tab, Terms, Verdict, When},
 };
-use crate::{StoreError, Window};
+use crate::{StoreError, Window, fingerprint_key::FingerprintKey};
 
 /// How often the cluster may send us on before we give up.
 const REDIRECTS: usize = 5;

@@ -11,14 +11,15 @@ use std::{
 };
 
 use countersign::{Nonce, NonceUse, Policy, Timestamp};
+use fastrand::Rng;
 
 use super::{
     Redis,
     lua::{Command, Engine, Node, Role, Which},
     script::{CLAIM, RECOVER},
-    terms::{Asked, FingerprintKey, Known, Reply, Terms, Verdict, When},
+    terms::{Asked, Known, Reply, Terms, Verdict, When},
 };
-use crate::Window;
+use crate::{Window, fingerprint_key::FingerprintKey};
 
 const START: u64 = 1_763_900_000;
 /// In how many runs a script that is wrong is found out, and more.
@@ -29,20 +30,12 @@ const DAY: u64 = 86_400;
 /// The clock error of the guard. A right clock is within half of it.
 const CLOCK_ERROR: u64 = 4;
 
-/// Numbers that depend on a seed alone (SplitMix64).
-struct Random(u64);
+/// Numbers that depend on a seed alone.
+struct Random(Rng);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+        self.0.usize(..end)
     }
 
     fn one_in(&mut self, number: usize) -> bool {
@@ -51,8 +44,8 @@ impl Random {
 
     /// Seconds from `-most` to `most`, in microseconds.
     fn either_way(&mut self, most: u64) -> i64 {
-        let span = usize::try_from(2 * most * MICROS + 1).unwrap();
-        i64::try_from(self.below(span)).unwrap() - i64::try_from(most * MICROS).unwrap()
+        let most = i64::try_from(most * MICROS).unwrap();
+        self.0.i64(-most..=most)
     }
 }
 
@@ -112,7 +105,7 @@ impl<'a> World<'a> {
         let redis = redis.clock_error(Duration::from_secs(CLOCK_ERROR));
         let terms = Terms::new(&redis, Window::default()).with_hashes(2);
         let mut world = Self {
-            random: Random(seed),
+            random: Random(Rng::with_seed(seed)),
             engine,
             terms,
             time: START * MICROS,
@@ -149,8 +142,7 @@ impl<'a> World<'a> {
     }
 
     fn new_key(&mut self) -> FingerprintKey {
-        let halves = [self.random.next(), self.random.next()].map(u64::to_be_bytes);
-        FingerprintKey::from_bytes(halves.concat().try_into().unwrap())
+        FingerprintKey::from_bytes(&self.random.0.u128(..).to_be_bytes())
     }
 
     fn run(&mut self) -> Result<(), FreshTwice> {
@@ -500,7 +492,7 @@ fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
         Window::from(&policy.unwrap())
     };
     let (narrow, wide) = (Terms::new(&redis, window(10)), Terms::new(&redis, window(30)));
-    let key = FingerprintKey::from_bytes([7; 16]);
+    let key = FingerprintKey::from_bytes(&[7; 16]);
     let recover = |node: &mut Node, now: Timestamp| {
         node.clock = now.unix() * MICROS;
         let asked = narrow.recover(key.clone(), 0, When::IfLost, now);
@@ -537,7 +529,7 @@ fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
 #[test]
 fn who_recovers_raises_the_mark_above_what_the_widest_window_let_in() {
     let verdict = claim_after_a_narrow_recovery(&Engine::new());
-    assert!(matches!(verdict, Verdict::Old), "{verdict:?}");
+    assert_eq!(verdict, Verdict::Old);
     let claim = without(CLAIM.text(), &[("redis.call('HSET', mark, 'reach', reach)", "")]);
     let recover = without(RECOVER.text(), &[("math.max(reach, reached)", "reach")]);
     for (claim, recover) in [(&*claim, RECOVER.text()), (CLAIM.text(), &*recover)] {

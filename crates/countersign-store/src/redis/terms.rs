@@ -1,14 +1,13 @@
-use std::{hash::Hasher, num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use countersign::{NonceUse, Timestamp};
 use redis::Value;
-use siphasher::sip128::{Hasher128, SipHasher24};
 
 use super::{
     failure::{Failure, number, text},
     server::Redis,
 };
-use crate::{Quota, StoreError, Window};
+use crate::{Quota, Window, fingerprint_key::FingerprintKey};
 
 /// Width of a bucket, in seconds of `created`. Buckets are forgotten whole.
 pub(super) const BUCKET: u64 = 4;
@@ -29,13 +28,6 @@ pub(super) struct Terms {
 pub(super) struct Asked {
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<Vec<u8>>,
-}
-
-/// The key of all fingerprints of a guard, as Redis keeps it: 32 hexadecimal digits.
-#[derive(Clone)]
-pub(super) struct FingerprintKey {
-    hex: String,
-    halves: (u64, u64),
 }
 
 /// What a server knows of the mark.
@@ -163,7 +155,7 @@ impl Terms {
         let mut keys = vec![self.mark(), format!("{}n:{bucket}:{hash}", self.prefix)];
         let keep = self.window.lifetime().saturating_add(self.clock_error);
         let mut arguments = vec![
-            known.key.hex.clone().into_bytes(),
+            hex(&known.key),
             field.to_vec(),
             decimal(used.created().unix()),
             decimal(now.unix()),
@@ -217,7 +209,7 @@ impl Terms {
             When::Always => "always",
         };
         let arguments = vec![
-            key.hex.into_bytes(),
+            hex(&key),
             decimal(now.unix()),
             decimal(seen),
             decimal(self.window.skew().as_secs()),
@@ -263,7 +255,7 @@ impl Terms {
     }
 
     fn read_key(&self, value: Option<&Value>) -> Result<FingerprintKey, Failure> {
-        let key = value.map(text).transpose()?.and_then(FingerprintKey::from_hex);
+        let key = value.map(text).transpose()?.and_then(from_hex);
         key.ok_or_else(|| Failure::NotAMark(self.mark()))
     }
 
@@ -329,39 +321,17 @@ impl Charge {
     }
 }
 
-impl FingerprintKey {
-    pub(super) fn random() -> Result<Self, StoreError> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| StoreError::because("the system has no randomness", error))?;
-        Ok(Self::from_bytes(bytes))
-    }
-
-    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
-        let key = u128::from_be_bytes(bytes);
-        Self { hex: format!("{key:032x}"), halves: halves(key) }
-    }
-
-    fn from_hex(hex: &str) -> Option<Self> {
-        let digits = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let key = digits.then(|| u128::from_str_radix(hex, 16).ok()).flatten()?;
-        Some(Self { hex: hex.to_owned(), halves: halves(key) })
-    }
-
-    fn fingerprint(&self, used: &NonceUse) -> u128 {
-        let (key0, key1) = self.halves;
-        let mut hasher = SipHasher24::new_with_keys(key0, key1);
-        // Fixed lengths first, then the one that varies: two different uses never write the same bytes.
-        hasher.write(&used.credential().to_be_bytes());
-        hasher.write(&used.created().unix().to_be_bytes());
-        hasher.write(used.nonce().as_str().as_bytes());
-        hasher.finish128().as_u128()
-    }
+/// The key of a guard as Redis keeps it: 32 hexadecimal digits.
+fn hex(key: &FingerprintKey) -> Vec<u8> {
+    format!("{:032x}", u128::from_be_bytes(key.to_bytes())).into_bytes()
 }
 
-fn halves(key: u128) -> (u64, u64) {
-    let [high, low] = [key >> 64, key & u128::from(u64::MAX)];
-    (u64::try_from(high).unwrap_or(0), u64::try_from(low).unwrap_or(0))
+/// Scripts compare it as text, so that each key has one text.
+fn from_hex(hex: &str) -> Option<FingerprintKey> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let key = (hex.len() == 32 && hex.bytes().all(is_digit)).then_some(hex)?;
+    let key = u128::from_str_radix(key, 16).ok()?;
+    Some(FingerprintKey::from_bytes(&key.to_be_bytes()))
 }
 
 fn decimal(number: impl ToString) -> Vec<u8> {

@@ -57,7 +57,7 @@ async fn services_with_other_names_share_nothing() {
     let server = settled(&[]).await;
     let one = guard(at(&server)).await;
     drop(guard(at(&server).guard("other").unwrap()).await);
-    server.tell(&["HSET", "{countersign:other}:mark", "low_water", "0"]);
+    server.settle("other");
     let other = guard(at(&server).guard("other").unwrap()).await;
     let used = new();
     for guard in [one, other] {
@@ -535,7 +535,7 @@ async fn a_cluster_is_followed_to_the_node_that_has_the_guard() {
         Redis::cluster([node.url().as_str()]).unwrap().timeout(Duration::from_secs(20))
     };
     drop(guard(cluster(has)).await);
-    has.tell(&["HSET", MARK, "low_water", "0"]);
+    has.settle("default");
     let (near, far) = (guard(cluster(has)).await, guard(cluster(has_not)).await);
     let used = new();
     assert_eq!(claim(&far, &used).await.unwrap(), Claim::Fresh);

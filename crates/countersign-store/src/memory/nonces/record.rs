@@ -4,14 +4,14 @@ use countersign::{Claim, NonceUse, Timestamp};
 
 use super::{
     budget::Budget,
-    fingerprint::{Fingerprint, FingerprintKey},
+    fingerprint::Fingerprint,
     reach::latest,
     shard::{LookUp, NoRoom, Shard},
     sync::{Mutex, lock},
     tally::{Tally, until_forgotten},
     width::Width,
 };
-use crate::{StoreError, Window};
+use crate::{StoreError, Window, fingerprint_key::FingerprintKey};
 
 /// How many shards there are. One is the hardest case, and the one that loom can explore.
 pub(super) const SHARDS: usize = if cfg!(countersign_loom) { 1 } else { 16 };
@@ -134,7 +134,7 @@ impl Record {
     fn answer(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, Unable> {
         let created = used.created().unix();
         let oldest = self.oldest_live(now);
-        let fingerprint = self.key.fingerprint(used);
+        let fingerprint = Fingerprint::from(self.key.fingerprint(used));
         // Looking up, inserting and forgetting under one lock leaves no room between them for another's.
         let mut shard = lock(self.shard(fingerprint)?);
         shard.forget_before(oldest);

@@ -2,7 +2,7 @@ use std::{mem::size_of, sync::Arc};
 
 use super::{
     budget::{Budget, Grant},
-    fingerprint::Fingerprint,
+    fingerprint::{Fingerprint, scale},
     log::Log,
 };
 
@@ -242,11 +242,6 @@ fn slots_for(entries: usize) -> usize {
 /// The most entries that an index takes: above seven of eight, probing becomes long.
 const fn most_entries(slots: usize) -> usize {
     slots.saturating_sub(slots / 8)
-}
-
-/// A number below `of`, as evenly spread as the upper bits of the hash are.
-pub(super) fn scale(hash: u64, of: usize) -> usize {
-    ((u128::from(hash).saturating_mul(of as u128)) >> 64) as usize
 }
 
 #[cfg(test)]

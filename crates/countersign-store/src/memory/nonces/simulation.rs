@@ -18,12 +18,11 @@ use proptest::prelude::*;
 use super::{
     MemoryNonces,
     budget::Budget,
-    fingerprint::FingerprintKey,
     record::{MEMORY, span},
     snapshot::Snapshot,
     tests::{NOW, TestCeiling, at, used},
 };
-use crate::{Ceiling, NonceStore, Owner, Window};
+use crate::{Ceiling, NonceStore, Owner, Window, fingerprint_key::FingerprintKey};
 
 type Guard = MemoryNonces<Arc<TestCeiling>>;
 
@@ -317,22 +316,13 @@ impl World {
     }
 }
 
-/// Numbers that look random (SplitMix64).
-fn numbers(seed: u64) -> impl Iterator<Item = u64> {
-    (1u64..).map(move |at| {
-        let mut number = seed.wrapping_add(at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        number ^ (number >> 31)
-    })
-}
-
 #[test]
 fn nothing_is_fresh_twice_nor_refused_for_nothing_in_any_life_of_a_seed() {
     let seeds = std::env::var(SEEDS).map_or(500, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
         let life = std::panic::AssertUnwindSafe(|| {
-            World::live(seed, numbers(seed << 32).take(120));
+            let mut random = fastrand::Rng::with_seed(seed);
+            World::live(seed, std::iter::repeat_with(|| random.u64(..)).take(120));
         });
         if let Err(panic) = std::panic::catch_unwind(life) {
             eprintln!("with seed {seed}");

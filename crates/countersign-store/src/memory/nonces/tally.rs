@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     budget::{Budget, Grant},
+    fingerprint::scale,
     width::Width,
 };
 use crate::Window;
@@ -46,7 +47,7 @@ impl Tally {
 
     /// Which of so many tallies counts a credential.
     pub(super) fn of(credential: i64, tallies: usize) -> usize {
-        super::set::scale(spread(credential), tallies)
+        scale(spread(credential), tallies)
     }
 
     /// Takes away what it has.
