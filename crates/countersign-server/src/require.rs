@@ -14,7 +14,7 @@ use crate::{
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
 /// a [`VerifierLayer`](crate::VerifierLayer).
 ///
-/// It refuses after the nonce of a signed request was claimed. A [`Route`] that is declared asks before that.
+/// It refuses after the nonce of a signed request was claimed. A [`Route`](crate::Route) that is declared asks before that.
 #[derive(Clone, Debug)]
 pub struct Require {
     access: Access,
