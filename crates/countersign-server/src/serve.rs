@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// connection.
 ///
 /// Every request gets the [`ClientAddress`] of its socket's peer into its extensions, for limits by address. Behind a proxy
-/// that is the proxy's. A layer around the verifier that knows better can put another one there.
+/// that is the proxy's, and [`Ingress::proxies`](crate::Ingress::proxies) has the verifier find out the client's.
 pub async fn serve<S>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
