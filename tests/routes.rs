@@ -7,13 +7,15 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{Router, extract::Path, routing::get};
+use axum::{Router, body::Body, extract::Path, routing::get};
 use countersign_server::{
     Access, BadRoute, Caller, Proof, Publishable, Require, Route, RouteTable, Routes, SignedBy,
+    VerifiedBody,
 };
 use countersign_store::{MemoryKeys, Scope, Scopes, State};
 use harness::{Answer, NOW, Raw, Service, TestClock, credential, exchange, key, verifier};
 use http::Method;
+use tower::{Layer as _, ServiceExt as _};
 
 const READ: Scope = Scope::from_static("orders:read");
 const WRITE: Scope = Scope::from_static("orders:write");
@@ -203,6 +205,84 @@ async fn a_handler_asks_once_more_behind_a_verifier_that_knows_no_routes() {
     assert_eq!(service.handled(), 3);
 }
 
+#[tokio::test]
+async fn what_is_declared_with_a_wildcard_lowers_nothing_that_is_not_declared() {
+    let (clock, handled) = (TestClock::default(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&handled);
+    let handler = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { "done" }
+    };
+    let own = |path: &str| Router::new().route(path, get(handler.clone()).post(handler.clone()));
+    let routes = Routes::new()
+        .route(Route::insecure_open(Method::GET, "/{*page}"), handler.clone())
+        .route(Route::insecure_open(Method::POST, "/open/{x}"), handler.clone())
+        .route(Route::signed(Method::POST, "/off/{x}").insecure_off(), handler.clone())
+        .route(Route::signed(Method::POST, "/observed/{x}").insecure_observe(), handler.clone())
+        .undeclared(own("/secret"))
+        .undeclared(own("/open/secret"))
+        .undeclared(own("/off/secret"))
+        .undeclared(own("/observed/secret"))
+        .undeclared(own("/health"));
+    let verifier = verifier(&clock, keys(), Service::nonces()).insecure_open_path("/health");
+    let service = Service::serve(clock, verifier.protect(routes).unwrap(), handled).await;
+    let plain = |method: &str, target: &str| Raw::read().method(method).target(target);
+    for (request, status, code) in [
+        (plain("GET", "/page"), 200, ""),
+        (plain("POST", "/open/x"), 200, ""),
+        (plain("POST", "/off/x"), 200, ""),
+        (plain("POST", "/observed/x"), 200, ""),
+        (plain("GET", "/secret"), 401, "key-required"),
+        (read("/secret", 1), 200, ""),
+        (signed("GET", "/secret", 1), 200, ""),
+        (plain("POST", "/secret"), 401, "signature-required"),
+        (plain("POST", "/open/secret"), 401, "signature-required"),
+        (plain("POST", "/off/secret"), 401, "signature-required"),
+        (signed("POST", "/off/secret", 1), 200, ""),
+        (plain("POST", "/observed/secret"), 401, "signature-required"),
+        (plain("POST", "/observed/secret").forged(&key(1)), 401, "signature-invalid"),
+        (signed("POST", "/observed/secret", 1), 200, ""),
+        (plain("POST", "/health"), 200, ""),
+    ] {
+        let answer = send(&service, &request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{request:?}");
+    }
+    assert_eq!(service.handled(), 9);
+}
+
+#[tokio::test]
+async fn a_service_that_routes_by_itself_is_protected_by_the_table_of_its_routes() {
+    let (clock, handled) = (TestClock::default(), Arc::new(AtomicUsize::new(0)));
+    let table = routes(&handled).table().unwrap();
+    let counted = Arc::clone(&handled);
+    let service = verifier(&clock, keys(), Service::nonces()).routes(table).layer().layer(
+        tower::service_fn(move |_: http::Request<VerifiedBody<Body>>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())) }
+        }),
+    );
+    for (request, status) in [
+        (read("/v1/orders", 2), 200),
+        (read("/v1/orders", 3), 403),
+        (signed("POST", "/v1/orders", 1), 200),
+        (signed("POST", "/v1/orders", 2), 403),
+        (read("/v1/orders/7", 1), 401),
+        (signed("GET", "/v1/orders/7", 3), 200),
+        (signed("HEAD", "/v1/orders/7", 3), 200),
+        (read("/v1/orders/7", 1).method("HEAD"), 401),
+        (Raw::read().method("POST").target("/hook"), 200),
+        (Raw::read().target("/hook"), 401),
+        (signed("DELETE", "/v1/stores/4", 2), 403),
+        (signed("DELETE", "/v1/stores/4", 1), 200),
+        (read("/v1/other", 3), 200),
+        (read("/v1/other", 3).method("POST"), 401),
+    ] {
+        let response = service.clone().oneshot(request.request()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{request:?}");
+    }
+    assert_eq!(handled.load(Ordering::SeqCst), 7);
+}
+
 #[test]
 fn every_route_is_listed_with_what_it_asks_for() {
     let table = routes(&Arc::default()).table().unwrap();
@@ -238,6 +318,7 @@ fn routes_that_cannot_be_served_together_are_named() {
         (vec![signed("a")], "POST a cannot"),
         (vec![signed("/a/{")], "POST /a/{ cannot"),
         (vec![Route::signed(Method::CONNECT, "/a")], "CONNECT /a is none"),
+        (vec![Route::insecure_open(Method::GET, "/a").scope(READ)], "GET /a is open"),
     ] {
         let error: BadRoute = RouteTable::new(routes).unwrap_err();
         assert!(error.to_string().contains(named), "{error}");

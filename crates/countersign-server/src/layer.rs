@@ -27,17 +27,37 @@ use crate::{
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
 pub struct VerifierLayer<K, G> {
     verifier: Arc<Verifier<K, G>>,
+    behind: Behind,
+}
+
+/// What a service behind a verifier was declared to be.
+#[derive(Clone, Debug)]
+pub(crate) enum Behind {
+    /// Several routes, which the verifier's table tells apart.
+    Routes,
+    /// The route that this is, which whoever routes knows best.
+    #[cfg(feature = "axum")]
+    Route(Arc<crate::Route>),
+    /// Nothing, whatever else is declared.
+    #[cfg(feature = "axum")]
+    Undeclared,
 }
 
 impl<K, G> VerifierLayer<K, G> {
     pub(crate) const fn new(verifier: Arc<Verifier<K, G>>) -> Self {
-        Self { verifier }
+        Self { verifier, behind: Behind::Routes }
+    }
+
+    /// The same in front of this alone.
+    #[cfg(feature = "axum")]
+    pub(crate) fn before(&self, behind: Behind) -> Self {
+        Self { verifier: Arc::clone(&self.verifier), behind }
     }
 }
 
 impl<K, G> Clone for VerifierLayer<K, G> {
     fn clone(&self) -> Self {
-        Self { verifier: Arc::clone(&self.verifier) }
+        Self { verifier: Arc::clone(&self.verifier), behind: self.behind.clone() }
     }
 }
 
@@ -51,19 +71,22 @@ impl<S, K, G> Layer<S> for VerifierLayer<K, G> {
     type Service = VerifierService<S, K, G>;
 
     fn layer(&self, service: S) -> Self::Service {
-        VerifierService { verifier: Arc::clone(&self.verifier), service }
+        let Self { verifier, behind } = self.clone();
+        VerifierService { verifier, behind, service }
     }
 }
 
 /// A service behind a [`Verifier`].
 pub struct VerifierService<S, K, G> {
     verifier: Arc<Verifier<K, G>>,
+    behind: Behind,
     service: S,
 }
 
 impl<S: Clone, K, G> Clone for VerifierService<S, K, G> {
     fn clone(&self) -> Self {
-        Self { verifier: Arc::clone(&self.verifier), service: self.service.clone() }
+        let (verifier, behind) = (Arc::clone(&self.verifier), self.behind.clone());
+        Self { verifier, behind, service: self.service.clone() }
     }
 }
 
@@ -96,9 +119,9 @@ where
         // The service that was polled ready is the one to call.
         let waiting = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, waiting);
-        let verifier = Arc::clone(&self.verifier);
+        let (verifier, behind) = (Arc::clone(&self.verifier), self.behind.clone());
         let handled = async move {
-            match verifier.check(request).await {
+            match verifier.check(request, &behind).await {
                 Ok((request, marks)) => Ok(marks.put_on(service.call(request).await?)),
                 Err(refused) => Ok(refused),
             }
@@ -164,6 +187,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     async fn check<B, C>(
         &self,
         request: Request<B>,
+        behind: &Behind,
     ) -> Result<(Request<VerifiedBody<B>>, Marks), Response<C>>
     where
         B: Body<Error: Into<BoxError>> + Unpin + Send,
@@ -175,7 +199,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let circumstances = self.circumstances(head.version, arrival.content, now);
         let whence = self.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
-        let demand = self.demand(&head, target, arrival.content);
+        let demand = self.demand(&head, target, arrival.content, behind);
         let (rollout, passing) = (demand.rollout, demand.begin());
         let pass = match rollout {
             Rollout::Off => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Unchecked),

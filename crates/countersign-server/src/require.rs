@@ -38,12 +38,6 @@ impl Require {
         self
     }
 
-    /// What a route asks for.
-    #[cfg(feature = "axum")]
-    pub(crate) fn what(route: &crate::Route) -> Self {
-        Self { access: route.access(), scopes: route.scopes().clone() }
-    }
-
     fn check(&self, passed: &Passed) -> Result<(), Reason> {
         match passed.rollout {
             // The verifier has counted what this would refuse.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::Method;
 
-use crate::{Route, refusal::METHODS};
+use crate::{Access, Route, refusal::METHODS};
 
 /// Every route that was declared, with what it asks for: what a verifier goes by before anything is routed.
 ///
@@ -29,6 +29,11 @@ pub enum BadRoute {
         /// What is wrong with the path.
         reason: Box<str>,
     },
+    /// An open route that asks for a scope, which nobody would look for.
+    #[error(
+        "the route {0} is open and asks for a scope; declare it as read or signed, or without the scope"
+    )]
+    Open(Box<str>),
     /// A method that no verifier lets through.
     #[error(
         "the method of the route {0} is none of GET, HEAD, OPTIONS, POST, PUT, PATCH and DELETE"
@@ -54,6 +59,9 @@ impl RouteTable {
         let label = || Box::from(&*route.label);
         if !METHODS.contains(&route.method) {
             return Err(BadRoute::Method(label()));
+        }
+        if route.access == Access::Open && !route.scopes.is_empty() {
+            return Err(BadRoute::Open(label()));
         }
         if !route.path.starts_with('/') {
             return Err(BadRoute::Path {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::{
     Router,
     handler::Handler,
@@ -5,7 +7,7 @@ use axum::{
 };
 use countersign_store::{Gate, KeyStore};
 
-use crate::{Access, BadRoute, Require, Route, RouteTable, Verifier};
+use crate::{BadRoute, Route, RouteTable, Verifier, layer::Behind};
 
 /// Routes with their handlers, for [`Verifier::protect`].
 ///
@@ -28,7 +30,8 @@ use crate::{Access, BadRoute, Require, Route, RouteTable, Verifier};
 ///         Route::signed(Method::DELETE, "/v1/orders/{id}").scope(Scope::from_static("orders:write")),
 ///         cancel,
 ///     );
-/// println!("{}", routes.table().unwrap());
+/// println!("{}", routes.table()?);
+/// # Ok::<(), countersign_server::BadRoute>(())
 /// ```
 #[derive(Debug)]
 pub struct Routes<S = ()> {
@@ -68,7 +71,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// Adds the routes of a router, of which nobody says what they ask for: they ask for what
-    /// [`Access::by_default`] says.
+    /// [`Access::by_default`](crate::Access::by_default) says.
     pub fn undeclared(mut self, router: Router<S>) -> Self {
         self.undeclared = self.undeclared.merge(router);
         self
@@ -93,27 +96,25 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub fn table(&self) -> Result<RouteTable, BadRoute> {
         RouteTable::new(self.declared.iter().map(|(route, _)| route.clone()))
     }
-
-    fn into_router(self) -> Router<S> {
-        self.declared.into_iter().fold(self.undeclared, |router, (route, handlers)| {
-            // Asked once more where the handler is, so that no other verifier and no rewriting between can lower it.
-            let handlers = match route.access() {
-                Access::Open => handlers,
-                Access::Publishable | Access::Signed => handlers.route_layer(Require::what(&route)),
-            };
-            router.route(route.path(), handlers)
-        })
-    }
 }
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// The finished router: these routes, and this verifier around all of them.
+    /// The finished router: these routes, and this verifier around each of them.
+    ///
+    /// It is the router that finds the route, and the verifier goes by what was declared of that one, so that the two never
+    /// take a path for different routes.
     ///
     /// # Errors
     ///
     /// [`BadRoute`].
     pub fn protect(self, routes: Routes) -> Result<Router, BadRoute> {
-        let table = routes.table()?;
-        Ok(routes.into_router().layer(self.routes(table).layer()))
+        routes.table()?;
+        let Routes { declared, undeclared } = routes;
+        let layer = self.layer();
+        let undeclared = undeclared.layer(layer.before(Behind::Undeclared));
+        Ok(declared.into_iter().fold(undeclared, |router, (route, handlers)| {
+            let path = route.path().to_owned();
+            router.route(&path, handlers.layer(layer.before(Behind::Route(Arc::new(route)))))
+        }))
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     caller::Caller,
     content::ContentLimit,
     failure_limit::FailureLimit,
+    layer::Behind,
     reason::{Reason, Refused},
     refusal::{Circumstances, Hook, METHODS},
     route::Delivery,
@@ -125,8 +126,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// What each route asks for, before anything is routed. [`Verifier::protect`] sets it from the routes themselves. Default:
-    /// no route is declared, and [`Access::by_default`] says it.
+    /// What each route asks for, for a service that routes by itself. Default: no route is declared, and
+    /// [`Access::by_default`] says it. [`Verifier::protect`] needs no table.
+    ///
+    /// It has to have all routes of the service: what is declared of a path with parameters is taken for all paths that match
+    /// it, whatever the service has there.
     pub fn routes(mut self, routes: RouteTable) -> Self {
         self.routes = routes;
         self
@@ -223,8 +227,21 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// What a request has to bring, and how it is treated.
-    pub(crate) fn demand(&self, head: &Parts, target: Target<'_>, content: Content) -> Demand<'_> {
-        let route = self.routes.find(&head.method, target.path());
+    pub(crate) fn demand<'v>(
+        &'v self,
+        head: &Parts,
+        target: Target<'_>,
+        content: Content,
+        behind: &'v Behind,
+    ) -> Demand<'v> {
+        let route = match behind {
+            Behind::Routes => self.routes.find(&head.method, target.path()),
+            // What answers other methods than that of a route is declared by nobody.
+            #[cfg(feature = "axum")]
+            Behind::Route(route) => Some(&**route).filter(|route| route.is_for(&head.method)),
+            #[cfg(feature = "axum")]
+            Behind::Undeclared => None,
+        };
         let open = self.open_paths.iter().any(|path| path == target.path());
         let access = match route.map(Route::access) {
             _ if open => Access::Open,
