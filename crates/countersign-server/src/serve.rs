@@ -66,6 +66,10 @@ where
                 }
             },
         };
+        // An answer in several frames would wait for the peer's acknowledgement of the first.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection is gone already");
+        }
         let address = ClientAddress::from(peer.ip());
         tokio::spawn(serve_connection(stream, address, service.clone(), stopping.clone()));
     }
