@@ -132,6 +132,46 @@ async fn streamed_content_that_is_not_what_was_signed_never_arrives_whole_and_is
     assert_eq!(last(&seen), (content.to_vec(), None), "a trailer is nobody's to read");
 }
 
+#[tokio::test]
+async fn whoever_does_not_read_a_stream_to_its_end_cannot_say_that_all_is_well() {
+    let clock = TestClock::default();
+    let first = async |Signed(_, mut body): Signed<Body>| {
+        drop(body.frame().await);
+        StatusCode::CREATED
+    };
+    let routes = Routes::new()
+        .route(Route::signed(Method::POST, "/first").streamed(1000), first)
+        .route(
+            Route::signed(Method::POST, "/ignored").streamed(1000),
+            async |SignedBy(_): SignedBy| StatusCode::CREATED,
+        )
+        .route(
+            Route::signed(Method::POST, "/refused").streamed(1000),
+            async |SignedBy(_): SignedBy| StatusCode::CONFLICT,
+        )
+        .route(
+            Route::signed(Method::POST, "/echo").streamed(1000),
+            async |Signed(_, body): Signed<Body>| body,
+        )
+        .route(
+            Route::signed(Method::GET, "/nothing").streamed(1000),
+            async |SignedBy(_): SignedBy| StatusCode::CREATED,
+        );
+    let app = verifier(&clock, Service::keys(), Service::nonces()).protect(routes).unwrap();
+    let content = b"a piece. another piece. the last one";
+    let order = |path: &str| {
+        let request = Raw::order().target(path).body(content).signed().request();
+        request.map(|_| pieces(content, 7))
+    };
+    let misconfigured = (500, "misconfigured".to_owned());
+    assert_eq!(answer(&app, order("/first")).await, misconfigured);
+    assert_eq!(answer(&app, order("/ignored")).await, misconfigured);
+    assert_eq!(answer(&app, order("/refused")).await, (409, String::new()));
+    assert_eq!(answer(&app, order("/echo")).await, (200, String::new()));
+    let nothing = Raw::read().target("/nothing").signed().request();
+    assert_eq!(answer(&app, nothing).await, (201, String::new()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_goes_quiet_ends() {
     let seen = Seen::default();

@@ -61,8 +61,14 @@ impl std::error::Error for ContentError {}
 pub(crate) struct Failure(Arc<OnceLock<Reason>>);
 
 impl Failure {
+    /// Why nothing that was made of the content counts; `None` if it was what was signed, or is still being read.
     pub(crate) fn get(&self) -> Option<&Reason> {
         self.0.get()
+    }
+
+    fn set(&self, reason: Reason) {
+        // A body ends once.
+        drop(self.0.set(reason));
     }
 }
 
@@ -111,6 +117,15 @@ struct Streamed<B> {
     pause: Duration,
     pausing: Pin<Box<Sleep>>,
     failure: Failure,
+}
+
+/// Content that says itself where it ends, as `multipart` does, can seem whole to who does not look for the end of the body.
+impl<B> Drop for Streamed<B> {
+    fn drop(&mut self) {
+        if self.check.is_some() {
+            self.failure.set(Reason::ContentUnread);
+        }
+    }
 }
 
 impl<B: Body + Unpin> Streamed<B> {
@@ -162,8 +177,7 @@ impl<B: Body + Unpin> Streamed<B> {
 
     fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
         (self.check, self.held) = (None, None);
-        // It fails once, since it has ended then.
-        drop(self.failure.0.set(reason.clone()));
+        self.failure.set(reason.clone());
         Poll::Ready(Some(Err(ContentError(reason))))
     }
 }

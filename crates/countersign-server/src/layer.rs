@@ -5,9 +5,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::Target;
+use countersign::{Content, Target};
 use countersign_store::{Gate, KeyStore, Level};
-use http::{HeaderMap, HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL, request::Parts,
+};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -150,8 +152,14 @@ enum KeptPrivate {
 impl Marks {
     fn put_on<C: From<Bytes>>(&self, mut response: Response<C>) -> Response<C> {
         if let Some((failure, circumstances)) = &self.streamed {
-            // Whatever the handler made of it: what it has read is not what was signed.
-            if let Some(reason) = failure.get() {
+            let refused = failure.get().filter(|reason| match reason {
+                // It may refuse without reading on.
+                Reason::ContentUnread => response.status() < StatusCode::BAD_REQUEST,
+                // Whatever the handler made of it: what it has read is not what was signed.
+                _ => true,
+            });
+            if let Some(reason) = refused {
+                telemetry::count_failed_stream(reason.code());
                 response = answer(&reason.clone().into(), circumstances, &HeaderMap::new());
             }
         }
@@ -225,6 +233,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let Pass { caller, content, body, marks, outcome } = pass;
         passing.end(outcome);
+        if rollout == Rollout::Enforce {
+            trim(&mut head.headers);
+        }
         head.extensions.insert(Passed { caller, content, rollout, circumstances });
         Ok((Request::from_parts(head, body), marks))
     }
@@ -255,7 +266,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(level), Outcome::Signed);
                 let caller = Some(caller);
-                match demand.delivery {
+                // Where there is nothing to come, nobody would read its end.
+                let delivery = match circumstances.content {
+                    Content::Absent => Delivery::Whole,
+                    Content::Present => demand.delivery,
+                };
+                match delivery {
                     Delivery::Whole => {
                         let content = limit.read(body, claimed).await;
                         let content = content.map_err(|unfit| unfit.reason)?;
@@ -314,6 +330,21 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Pass::unknown(VerifiedBody::unchecked(body), Outcome::Signed)
                 }
             },
+        }
+    }
+}
+
+/// Takes the outer white space off all fields, which is part of no value (RFC 9110 §5.5) and of no signature base. Over
+/// HTTP/1.1 there is none; over HTTP/2 a handler would read another value than the one that was verified.
+fn trim(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let trimmed = value.as_bytes().trim_ascii();
+        if trimmed.len() == value.len() {
+            continue;
+        }
+        if let Ok(mut other) = HeaderValue::from_bytes(trimmed) {
+            other.set_sensitive(value.is_sensitive());
+            *value = other;
         }
     }
 }

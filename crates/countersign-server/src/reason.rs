@@ -31,6 +31,8 @@ pub(crate) enum Reason {
     ContentTimeout,
     ContentBroken,
     SignedTrailer,
+    /// A handler answered well without having read what was signed to its end: our own mistake.
+    ContentUnread,
     /// The caller, who is known, is over a limit.
     RateLimited(Excess),
     TooManyFailures(Excess),
@@ -101,7 +103,7 @@ impl Reason {
             Self::RateLimited(_) | Self::TooManyFailures(_) => Code::RateLimited,
             Self::RegistryUnavailable => Code::RegistryUnavailable,
             Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
-            Self::NoClientAddress | Self::NoLayer => Code::Misconfigured,
+            Self::NoClientAddress | Self::NoLayer | Self::ContentUnread => Code::Misconfigured,
         }
     }
 
@@ -136,6 +138,7 @@ impl Reason {
             | Self::ContentTimeout
             | Self::ContentBroken
             | Self::SignedTrailer
+            | Self::ContentUnread
             | Self::RateLimited(_)
             | Self::TooManyFailures(_)
             | Self::RegistryUnavailable
@@ -180,6 +183,9 @@ impl Reason {
             Self::ContentTimeout => "the content did not arrive in time",
             Self::ContentBroken => "the content broke off or is malformed",
             Self::SignedTrailer => "signature and digest fields do not belong in trailers",
+            Self::ContentUnread => {
+                "the content was not read to its end, and nobody has verified it"
+            }
             Self::TooManyFailures(_) => {
                 "too many requests from this address were forged, guessed or malformed"
             }

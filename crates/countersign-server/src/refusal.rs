@@ -137,6 +137,11 @@ fn tell(reason: &Reason, refusal: &Refusal) {
             "a limit by client address or a list of proxies is set and no address is known; serve with `countersign_server::serve`, or add a layer \
              around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
         ),
+        Reason::ContentUnread => tracing::error!(
+            request_id,
+            "a handler of a streamed route answered well and had not read the content to its end; read it until there is no more, or \
+             declare the route without `streamed`"
+        ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
     }
 }

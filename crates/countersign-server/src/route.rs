@@ -65,7 +65,8 @@ impl Route {
     ///
     /// The handler starts on content that nobody has checked to its end. The last piece is handed out only if all of it is
     /// what was signed; otherwise the body ends with a [`ContentError`](crate::ContentError), and whatever the handler
-    /// answers then, the caller gets a refusal. So nothing that a handler did counts before the body has ended well.
+    /// answers then, the caller gets a refusal. So nothing that a handler did counts before the body has ended well. A handler
+    /// that answers with success, and has dropped the body before that, is answered with 500 in its place.
     pub fn streamed(mut self, limit: u64) -> Self {
         self.delivery = Delivery::Streamed { limit };
         self

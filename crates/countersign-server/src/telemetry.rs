@@ -62,6 +62,11 @@ impl Passing {
     }
 }
 
+/// Counts content that failed after its handler had begun on it.
+pub(crate) fn count_failed_stream(code: Code) {
+    metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);
+}
+
 /// The span of a request: its verification, and its handler.
 pub(crate) fn span() -> Span {
     tracing::info_span!(

@@ -398,12 +398,12 @@ fn fields() -> Vec<Draft> {
             ORDER,
             |s| {
                 let padded = "  application/json ";
-                let order = s.sign(Raw::order().target("/v1/plain"));
+                let order = s.sign(Raw::order());
                 Sent::from(order.clone().set("Content-Type", padded)).with_http2(&order, |h| {
                     h.set("content-type", padded);
                 })
             },
-            accepted(200),
+            accepted(201),
         ),
     ];
     cases.extend(extras.map(|(name, request)| extra(name, READ, request, not_http(400))));
