@@ -1,0 +1,307 @@
+use std::{net::IpAddr, sync::Arc};
+
+use countersign::{
+    Algorithm, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
+    Timestamp, Unverified, VerifyingKey,
+};
+use countersign_store::{
+    ClientAddress, Credential, Gate, Half, KeyStore, Level, NoClientAddress, Passage, Standing,
+    StoreError, Verdict,
+};
+use http::{Version, header::HOST, request::Parts};
+use http_body::Body;
+
+use super::{Explanation, Nobody, Verifier};
+use crate::{
+    Access, Rollout, Route,
+    caller::Caller,
+    content::ContentLimit,
+    layer::Behind,
+    reason::{Reason, Refused},
+    refusal::METHODS,
+    route::Delivery,
+    telemetry::{self, Passing},
+};
+
+/// What a request may do, from its head alone, and what is left of the budget that it was charged to.
+pub(crate) enum Admitted {
+    /// Anyone may do this.
+    Open,
+    /// A read by a known publishable key.
+    Publishable(Caller, Option<Level>),
+    /// A signed request, whose content is still to be compared with its digest.
+    Signed(Caller, Claimed, Option<Level>),
+}
+
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
+    /// What a request has to bring, and how it is treated.
+    pub(crate) fn demand<'v>(
+        &'v self,
+        head: &Parts,
+        target: Target<'_>,
+        content: Content,
+        behind: &'v Behind,
+    ) -> Demand<'v> {
+        let route = match behind {
+            Behind::Routes => self.routes.find(&head.method, target.path()),
+            // What answers other methods than that of a route is declared by nobody.
+            #[cfg(feature = "axum")]
+            Behind::Route(route) => Some(&**route).filter(|route| route.is_for(&head.method)),
+            #[cfg(feature = "axum")]
+            Behind::Undeclared => None,
+        };
+        let open = self.open_paths.iter().any(|path| path == target.path());
+        let access = match route.map(Route::access) {
+            _ if open => Access::Open,
+            Some(access) => access.for_request(head, content),
+            None => Access::by_default(head, content),
+        };
+        let rollout = route.and_then(Route::rollout).unwrap_or(self.rollout);
+        let delivery = route.map_or(Delivery::Whole, |route| route.delivery);
+        Demand { route, access, rollout, delivery }
+    }
+
+    /// Everything that can be said before the content is read.
+    pub(crate) async fn admit(
+        &self,
+        head: &Parts,
+        target: Target<'_>,
+        demand: &Demand<'_>,
+        arrival: Arrival,
+        whence: Whence,
+        now: Timestamp,
+    ) -> Result<Admitted, Refused> {
+        if head.version < Version::HTTP_11 {
+            return Err(Reason::HttpVersion.into());
+        }
+        if !METHODS.contains(&head.method) {
+            return Err(Reason::Method.into());
+        }
+        target.check().map_err(Rejection::from)?;
+        if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+            // RFC 9112 §3.2, also where the request line names a host.
+            return Err(Rejection::from(Misdirected::NoHost).into());
+        }
+        let origin = self.ingress.origin(whence.peer, &head.uri, &head.headers)?;
+        let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
+        let Arrival { content, announced } = arrival;
+        let open = demand.access == Access::Open;
+        let unsigned =
+            ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
+        if !(open && unsigned) {
+            whence.client?;
+            self.failures.check(client_address(head))?;
+        }
+        let unverified = Unverified::parse(request, content, &self.policy, now)?;
+        if unverified.is_none() && open {
+            return Ok(Admitted::Open);
+        }
+        let presented = self.key_locations.find(&head.headers, target.query())?;
+        match unverified {
+            Some(unverified) => {
+                self.content_limit_of(demand).check_announced(announced)?;
+                let key_id = unverified.key_id();
+                presented.agrees_with(key_id.as_ref())?;
+                self.admit_signed(head, unverified, key_id, demand, content, now).await
+            }
+            None => Ok(self.admit_unsigned(head, presented, demand, now).await?),
+        }
+    }
+
+    async fn admit_signed(
+        &self,
+        head: &Parts,
+        unverified: Unverified<'_>,
+        key_id: Option<KeyId>,
+        demand: &Demand<'_>,
+        content: Content,
+        now: Timestamp,
+    ) -> Result<Admitted, Refused> {
+        let credential = match &key_id {
+            Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
+            None => None,
+        };
+        self.failures.check_again(client_address(head))?;
+        let signature_base = match self.explanation {
+            Explanation::Given => Some(unverified.signature_base().as_str().into()),
+            Explanation::Withheld => None,
+        };
+        let Some(credential) = credential else {
+            let nobody = self.nobody.like(key_id.as_ref());
+            let reason = unverified.refuse_unknown_key(nobody).into();
+            return Err(Refused { reason, signature_base });
+        };
+        let authentic = unverified
+            .verify(&credential.key)
+            .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
+        // The caller has proven to have the key: only from here on are they told facts about it.
+        let nonce_use = authentic.nonce_use(credential.id.get());
+        let caller = Caller::signed(credential, nonce_use);
+        telemetry::name(&caller);
+        let credential = caller.credential();
+        match credential.standing(now) {
+            Standing::Active => {}
+            Standing::Quarantined => {
+                if Access::by_default(head, content) == Access::Signed {
+                    return Err(Reason::Quarantined.into());
+                }
+            }
+            Standing::Expired => return Err(Reason::Expired.into()),
+            Standing::Revoked => return Err(Reason::Revoked.into()),
+        }
+        check_authority(credential, Half::Private, head, demand)?;
+        let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
+        let (claim, level) = match passage.map_err(replay_store_unavailable)? {
+            Passage::Claimed(claim, level) => (claim, level),
+            Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
+        };
+        let claimed = authentic.redeem(claim)?;
+        Ok(Admitted::Signed(caller, claimed, level))
+    }
+
+    async fn admit_unsigned(
+        &self,
+        head: &Parts,
+        presented: Presented,
+        demand: &Demand<'_>,
+        now: Timestamp,
+    ) -> Result<Admitted, Reason> {
+        match demand.access {
+            Access::Signed => return Err(Reason::SignatureRequired),
+            Access::Publishable | Access::Open => {}
+        }
+        let key = presented.key().ok_or(Reason::KeyRequired)?;
+        let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        self.failures.check_again(client_address(head))?;
+        let credential = found.map_err(registry_unavailable)?.ok_or(Reason::UnknownPublishable)?;
+        let caller = Caller::publishable(credential);
+        telemetry::name(&caller);
+        let credential = caller.credential();
+        match credential.standing(now) {
+            Standing::Active | Standing::Quarantined => {}
+            Standing::Expired => return Err(Reason::Expired),
+            Standing::Revoked => return Err(Reason::Revoked),
+        }
+        check_authority(credential, Half::Publishable, head, demand)?;
+        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
+            Verdict::Within(level) => Ok(Admitted::Publishable(caller, level)),
+            Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
+        }
+    }
+
+    /// Leaves the address of the client in the extensions, in the place of that of its proxy. If it cannot be told, none is
+    /// left, and whatever is not open to anyone is refused for that.
+    pub(crate) fn locate(&self, head: &mut Parts) -> Whence {
+        let peer = client_address(head).map(|address| address.ip());
+        let client = match self.ingress.client_address(peer, &head.headers) {
+            Ok(address) => {
+                if let Some(address) = address {
+                    head.extensions.insert(ClientAddress::from(address));
+                }
+                Ok(())
+            }
+            Err(reason) => {
+                head.extensions.remove::<ClientAddress>();
+                Err(reason)
+            }
+        };
+        Whence { peer, client }
+    }
+
+    /// Charges a refusal to where it came from, if its caller is to blame.
+    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
+        self.failures.charge(client_address(head), reason);
+    }
+
+    /// How much content a signed request may have.
+    pub(crate) const fn content_limit_of(&self, demand: &Demand<'_>) -> ContentLimit {
+        match demand.delivery {
+            Delivery::Whole => self.limit,
+            Delivery::Streamed { limit } => ContentLimit { bytes: limit, time: self.limit.time },
+        }
+    }
+}
+
+/// What a request has to bring, and how it is treated: as its route was declared, or by default.
+pub(crate) struct Demand<'v> {
+    route: Option<&'v Route>,
+    access: Access,
+    pub(crate) rollout: Rollout,
+    pub(crate) delivery: Delivery,
+}
+
+impl Demand<'_> {
+    pub(crate) fn begin(&self) -> Passing {
+        Passing::begin(self.rollout, self.route.map(|route| Arc::clone(&route.label)))
+    }
+}
+
+/// What a credential may do, and from where.
+fn check_authority(
+    credential: &Credential,
+    half: Half,
+    head: &Parts,
+    demand: &Demand<'_>,
+) -> Result<(), Reason> {
+    let from = client_address(head).map(|address| address.ip());
+    credential.restrictions.check(half, from, &head.headers).map_err(Reason::Restricted)?;
+    let asked = demand.route.map(Route::scopes);
+    match asked.and_then(|asked| credential.scopes.missing(asked)) {
+        Some(scope) => Err(Reason::MissingScope(scope.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Where a request came from, as whoever accepted its connection says.
+fn client_address(head: &Parts) -> Option<ClientAddress> {
+    head.extensions.get().copied()
+}
+
+/// Where a request came from.
+pub(crate) struct Whence {
+    /// Who is connected.
+    peer: Option<IpAddr>,
+    /// Whether the client is known, as far as proxies have to tell it.
+    client: Result<(), Reason>,
+}
+
+/// What the head says of the content.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) content: Content,
+    /// The least number of bytes that will come.
+    announced: u64,
+}
+
+impl Arrival {
+    pub(crate) fn of(body: &impl Body) -> Self {
+        let size = body.size_hint();
+        let absent = body.is_end_stream() || size.exact() == Some(0);
+        let content = if absent { Content::Absent } else { Content::Present };
+        Self { content, announced: size.lower() }
+    }
+}
+
+impl Nobody {
+    fn like(&self, id: Option<&KeyId>) -> &VerifyingKey {
+        match (id, &self.hmac) {
+            (Some(KeyId::Publishable(key)), Some(hmac))
+                if key.algorithm() == Algorithm::HmacSha256 =>
+            {
+                hmac
+            }
+            _ => &self.ed25519,
+        }
+    }
+}
+
+fn registry_unavailable(error: StoreError) -> Reason {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the key registry cannot be asked");
+    Reason::RegistryUnavailable
+}
+
+fn replay_store_unavailable(error: StoreError) -> Reason {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the replay guard cannot be asked");
+    Reason::ReplayStoreUnavailable
+}
