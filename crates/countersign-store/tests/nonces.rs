@@ -182,6 +182,22 @@ async fn a_ceiling_that_was_raised_for_a_client_that_went_away_costs_no_memory()
 }
 
 #[tokio::test]
+async fn a_clock_that_leaps_at_the_stop_costs_no_more_than_a_crash() {
+    for leap in [1, 3600, 86_400] {
+        let home = Home::new();
+        let guard = home.first().await;
+        for used in before() {
+            assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
+        }
+        guard.stop(&home.file(), later(leap)).await.unwrap();
+        let guard = home.resume(&home.file(), NOW).await;
+        assert_eq!(goes_on(&guard, NOW).await, leap == 1, "{leap}");
+        let honest = guard.claim(&used(later(16), 6), later(16)).await.unwrap();
+        assert_eq!(honest, Claim::Fresh, "{leap}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_the_whole_last_word_is_a_crash() {
     type Happening = fn(&Path);
     let happenings: [(&str, Happening); 5] = [

@@ -206,7 +206,7 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// Ends the guard, and takes away what it remembers. `None` if it has ended before.
     async fn end(&self, now: Timestamp) -> Option<Snapshot> {
         // Once it is not raised any more, the ceiling is as high as it is going to be.
-        let reached = self.reach.end(now).await?;
+        let reached = self.reach.end().await?;
         let (window, key) = (self.record.window(), self.record.key().clone());
         let (shards, tallies) = self.record.close();
         Some(Snapshot { window, reached, saved_at: now, key, shards, tallies })

@@ -20,6 +20,9 @@ pub(super) struct Reach<C> {
     reached: AtomicU64,
     /// Held while the ceiling is raised.
     raising: tokio::sync::Mutex<Raising>,
+    /// How high the ceiling may be, in seconds: an attempt that nobody waited for to the end, since its client went away, may
+    /// have raised it unnoticed.
+    attempted: AtomicU64,
     /// How often raising failed.
     failures: AtomicUsize,
 }
@@ -40,6 +43,7 @@ impl<C: Ceiling> Reach<C> {
             ceiling,
             reached: AtomicU64::new(reached.unix()),
             raising: tokio::sync::Mutex::new(Raising::Possible),
+            attempted: AtomicU64::new(reached.unix()),
             failures: AtomicUsize::new(0),
         }
     }
@@ -75,6 +79,7 @@ impl<C: Ceiling> Reach<C> {
             }
             Raising::Failed(_) | Raising::Possible => {}
         }
+        self.attempted.fetch_max(ceiling.unix(), Ordering::AcqRel);
         match self.ceiling.raise(self.owner, ceiling).await {
             Ok(()) => {
                 *raising = Raising::Possible;
@@ -90,19 +95,23 @@ impl<C: Ceiling> Reach<C> {
         }
     }
 
-    /// Raises the ceiling for the last time, and answers how high it is. `None` if it had ended before.
+    /// Raises the ceiling to where it may be already, for the last time, and answers how high it is. `None` if it had ended
+    /// before.
     ///
-    /// An attempt that nobody waited for to the end, since its client went away, may have raised it unnoticed.
-    pub(super) async fn end(&self, now: Timestamp) -> Option<Timestamp> {
+    /// It goes by no clock: one that leaps here would have nothing accepted after the next start.
+    pub(super) async fn end(&self) -> Option<Timestamp> {
         let mut raising = self.raising.lock().await;
         if matches!(*raising, Raising::Ended) {
             return None;
         }
         *raising = Raising::Ended;
         let reached = Timestamp::from_unix(self.reached.load(Ordering::Acquire));
-        let last = reached.max(farthest(self.window, now));
-        match self.ceiling.raise(self.owner, last).await {
-            Ok(()) => Some(last),
+        let attempted = Timestamp::from_unix(self.attempted.load(Ordering::Acquire));
+        if attempted <= reached {
+            return Some(reached);
+        }
+        match self.ceiling.raise(self.owner, attempted).await {
+            Ok(()) => Some(attempted),
             // What is saved does not fit then, or only by luck, and the next start is one after a crash.
             Err(_) => Some(reached),
         }
