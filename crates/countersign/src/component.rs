@@ -245,8 +245,8 @@ impl<'a> Component<'a> {
         }
     }
 
-    /// The key, if this is a member of the field of this name.
-    pub(crate) fn key_of(&self, field: &str) -> Option<&str> {
+    /// The key, if this is a member of the field of this name (RFC 9421 §2.1.2).
+    pub fn key_of(&self, field: &str) -> Option<&str> {
         match (&self.name, self.form()) {
             (Name::Field(name), Form::Member(key)) if name == field => Some(key),
             _ => None,

@@ -1,4 +1,4 @@
-use countersign::{BadDigest, Component, ContentDigest, Message};
+use countersign::{BadDigest, Component, ContentDigest, DigestAlgorithm, Message};
 use http::HeaderMap;
 
 const NAME: &str = "content-digest";
@@ -17,9 +17,11 @@ impl<'c, 'm> CoveredDigest<'c, 'm> {
         message: &Message<'m>,
         trailers: &'m HeaderMap,
     ) -> Vec<Self> {
-        // In whatever form: `sf`, `bs` and `key` cover no other field.
-        let of_head = components.iter().find(|one| one.is_of_header(NAME));
-        let of_trailers = components.iter().find(|one| one.is_of_trailer(NAME));
+        // In whatever form: `sf`, `bs` and `key` cover no other field. Of several the one that covers most.
+        let of_head = components.iter().filter(|one| one.is_of_header(NAME));
+        let of_head = of_head.min_by_key(|one| one.key_of(NAME).is_some());
+        let of_trailers = components.iter().filter(|one| one.is_of_trailer(NAME));
+        let of_trailers = of_trailers.min_by_key(|one| one.key_of(NAME).is_some());
         let of_head = of_head.map(|component| Self { component, fields: message.headers() });
         let of_trailers = of_trailers.map(|component| Self { component, fields: trailers });
         of_head.into_iter().chain(of_trailers).collect()
@@ -30,8 +32,13 @@ impl<'c, 'm> CoveredDigest<'c, 'm> {
         self.component
     }
 
-    /// The digests in the field; `None` if it is not there.
+    /// The digests in the field, all of which have to match; `None` if it is not there.
+    ///
+    /// Where one alone is signed, of an algorithm that does not count, the others say nothing that anyone has signed.
     pub(super) fn digest(self) -> Result<Option<ContentDigest>, BadDigest> {
+        if let Some(key) = self.component.key_of(NAME) {
+            key.parse::<DigestAlgorithm>()?;
+        }
         ContentDigest::from_headers(self.fields)
     }
 }

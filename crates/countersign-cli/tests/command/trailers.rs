@@ -161,6 +161,28 @@ fn a_signed_digest_is_compared_with_the_content_wherever_it_is_and_whatever_form
 }
 
 #[test]
+fn a_digest_that_counts_and_is_not_signed_stands_in_for_none_that_is() {
+    let (desk, _) = Desk::with_key();
+    let sha256 = ContentDigest::sha256(b"HTTPMessageSignatures");
+    let digests = format!("md5=:AAAAAAAAAAAAAAAAAAAAAA==:, {sha256}");
+    let trailers = headers(&[("content-digest", &digests)]);
+    let md5 = "\"content-digest\";key=\"md5\";tr";
+    for (components, code) in [
+        (vec![md5], 3),
+        (vec![md5, "\"content-digest\";tr"], 0),
+        (vec!["\"content-digest\";key=\"sha-256\";tr"], 0),
+    ] {
+        let message = response(&desk, &components, &trailers);
+        for command in ["verify", "explain"] {
+            let outcome = look(&desk, &[command], &message);
+            assert_eq!(outcome.code, code, "{components:?}: {outcome:?}");
+            let unsupported = outcome.stdout.contains("digest-unsupported");
+            assert_eq!(unsupported, code == 3, "{components:?}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn a_trailer_is_explained_as_other_components() {
     let (desk, _) = Desk::with_key();
     let trailers = headers(&[("expires", EXPIRES)]);
