@@ -6,8 +6,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use countersign::{Algorithm, KeyError, KeyFile, KeyId, ProvenKey, PublishableKey, Timestamp};
 use countersign_store::{
-    self as store, Credential, NewCredential, Registry, RegistryError, RestrictionKind,
-    Restrictions, Revocation, Scopes,
+    self as store, Credential, NewCredential, RestrictionKind, Restrictions, Revocation, Scopes,
 };
 use serde_json::Value;
 
@@ -192,7 +191,7 @@ impl Key {
                         remove.iter().for_each(|scope| scopes.remove(scope));
                         add.into_iter().for_each(|scope| scopes.insert(scope));
                     };
-                    registry.change_credential(&publishable(registry, &key).await?, change).await
+                    registry.change_credential(&registry.publishable_key(&key).await?, change).await
                 })?;
                 tell_change(&changed, json)?;
             }
@@ -203,7 +202,7 @@ impl Key {
                     let change = |_: &mut Scopes, restrictions: &mut Restrictions| {
                         missing = change.apply(restrictions);
                     };
-                    registry.change_credential(&publishable(registry, &key).await?, change).await
+                    registry.change_credential(&registry.publishable_key(&key).await?, change).await
                 })?;
                 if let Some(kind) = missing {
                     return Err(Failure::local(
@@ -216,7 +215,7 @@ impl Key {
             Command::Revoke { key } => {
                 let (key, now) = (key_id(&key)?, moment::now());
                 let revocation = registry.ask(IfMissing::Fail, async |registry| {
-                    registry.revoke(&publishable(registry, &key).await?, now).await
+                    registry.revoke(&registry.publishable_key(&key).await?, now).await
                 })?;
                 let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
                 if json {
@@ -306,13 +305,6 @@ impl Add {
         let name = file.and_then(|file| Path::new(file).file_prefix()?.to_str());
         let name = name.filter(|&name| name != "-").unwrap_or("key");
         self.label.clone().unwrap_or_else(|| name.to_owned())
-    }
-}
-
-async fn publishable(registry: &Registry, key: &KeyId) -> Result<PublishableKey, RegistryError> {
-    match key {
-        KeyId::Publishable(key) => Ok(*key),
-        KeyId::Thumbprint(_) => Ok(registry.credential(key).await?.publishable_key()),
     }
 }
 

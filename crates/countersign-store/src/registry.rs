@@ -8,7 +8,7 @@ mod stored_restrictions;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use countersign::{KeyId, PublishableKey, Timestamp};
+use countersign::{KeyError, KeyId, PublishableKey, Timestamp};
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
@@ -303,6 +303,28 @@ impl Registry {
         transaction.commit().await?;
         drop(changing);
         Ok(Arc::new(credential))
+    }
+
+    /// The publishable key of a credential, also of one whose row is damaged elsewhere: to revoke it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`] if it is the key that is damaged, or the database's.
+    pub async fn publishable_key(&self, id: &KeyId) -> Result<PublishableKey, RegistryError> {
+        let KeyId::Publishable(key) = id else {
+            let found: Option<(i64, String)> =
+                sqlx::query_as("SELECT id, publishable_key FROM credential WHERE thumbprint = ?")
+                    .bind(id.to_string())
+                    .fetch_optional(&self.pool)
+                    .await?;
+            let (row, key) = found.ok_or(RegistryError::NotFound("key"))?;
+            return key.parse().map_err(|error: KeyError| RegistryError::DamagedRow {
+                id: row,
+                what: "its key",
+                source: Some(error.into()),
+            });
+        };
+        Ok(*key)
     }
 
     /// Revokes a key for ever: at once here, and within 5 s in other processes. One that is revoked already stays so,

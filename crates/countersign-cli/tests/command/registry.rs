@@ -191,6 +191,22 @@ fn a_key_whose_row_is_damaged_is_revoked_all_the_same() {
 }
 
 #[test]
+fn a_damaged_row_is_revoked_by_its_thumbprint_too() {
+    let desk = Desk::with_registry();
+    let key = desk.run(["keygen", "--out", "id.key"]).done();
+    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
+    let show = ["key", "show", key.trim(), "--json"];
+    let shown = json(&desk.run(show).done());
+    let thumbprint = shown["thumbprint"].as_str().unwrap();
+    drop(sqlite(&desk, "registry.db", "UPDATE credential SET restrictions = '{}'"));
+    let revoke = ["key", "revoke", "--", thumbprint];
+    desk.run(revoke).failed(1, "is damaged", "holds all the same");
+    let mend = r#"UPDATE credential SET restrictions = '{"version":1,"restrictions":[]}'"#;
+    drop(sqlite(&desk, "registry.db", mend));
+    assert_eq!(json(&desk.run(show).done())["state"], "revoked");
+}
+
+#[test]
 fn a_registry_that_is_read_only_says_so() {
     let desk = Desk::with_registry();
     // Nobody is kept from writing by a mode who is root.
