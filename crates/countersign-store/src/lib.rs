@@ -26,9 +26,9 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! Each trait asks one atomic question: [`KeyStore::find`] who it is, and [`NonceStore::claim`] whether it is new. Beside them stores that
-//! answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the feature
-//! `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
+//! Two traits ask one atomic question each: [`KeyStore::find`] who it is, and [`NonceStore::claim`] whether it is new. Beside
+//! them stores that answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the
+//! feature `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!
 //! A [`Credential`] has [`Scopes`], which say what it may do, and [`Restrictions`], which say where it may be used from.
 //!

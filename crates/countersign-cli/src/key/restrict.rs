@@ -7,7 +7,8 @@ use crate::failure::Failure;
 /// Changes where a key may be used from: servers go by it within 5 s
 ///
 /// What is allowed of a kind takes the place of what was allowed of it, and is enforced unless it is to be only reported.
-/// Kinds that are not named stay as they are. All kinds have to hold, and of each kind one entry.
+/// Kinds that are not named stay as they are. All kinds have to hold, and of each kind one entry. Signed requests are bound by ip
+/// alone.
 #[derive(Args, Debug)]
 pub(super) struct Restrict {
     /// Its publishable key, or its JWK thumbprint

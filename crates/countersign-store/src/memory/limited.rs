@@ -12,7 +12,8 @@ use crate::{
 ///
 /// What a signed request costs is set aside while its nonce is claimed, and charged if that is fresh. So requests that wait for
 /// a guard over the network hold a part of the budget, also those that are replayed: in front of such a guard use a gate that
-/// claims and charges in one step, as `RedisGate` does.
+/// claims and charges in one step, as `RedisGate` does. Who hangs up meanwhile is not charged, though such a guard may have kept
+/// the nonce.
 ///
 /// Each budget counts up to 1,000,000 subjects, at some 100 bytes each, and those who come when there is no room share one
 /// allowance; see [`MemoryBudget`].

@@ -1,6 +1,7 @@
 use std::error::Error;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{Enforcement, Restriction, RestrictionKind, Restrictions};
 
@@ -49,6 +50,12 @@ pub(super) fn write(restrictions: &Restrictions) -> String {
 /// Everything that is not understood is an error: what is read as less would let pass what is to be refused.
 pub(super) fn read(text: &str) -> Result<Restrictions, Box<dyn Error + Send + Sync>> {
     let Stored { version, restrictions: stored } = serde_json::from_str(text)?;
+    // The derived readers also take a list of values for an object.
+    let shape: Value = serde_json::from_str(text)?;
+    let listed = shape.get("restrictions").and_then(Value::as_array);
+    if !listed.is_some_and(|listed| listed.iter().all(Value::is_object)) {
+        return Err("what should be an object is not an object".into());
+    }
     if version != VERSION {
         return Err(
             format!("they are of the form {version}, which this version does not know").into()
@@ -116,6 +123,8 @@ mod tests {
             ("null".into(), "invalid type"),
             ("{}".into(), "missing field"),
             ("[]".into(), "invalid length"),
+            ("[1,[]]".into(), "not an object"),
+            (one(r#"["ip","enforce",["192.0.2.0/24"]]"#), "not an object"),
             (r#"{"version":1}"#.into(), "missing field `restrictions`"),
             (r#"{"version":1,"restrictions":null}"#.into(), "invalid type"),
             (r#"{"version":2,"restrictions":[]}"#.into(), "of the form 2"),
