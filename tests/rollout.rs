@@ -157,6 +157,31 @@ fn what_would_be_refused_is_counted_by_outcome_and_by_nothing_that_strangers_cho
     assert_eq!(measured, 104);
 }
 
+#[test]
+fn a_private_key_that_is_sent_is_counted_wherever_anyone_looks() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let app = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+            let app = app.protect(routes()).unwrap();
+            for path in ["/off", "/observed", "/enforced"] {
+                let request = order(path).add("X-Api-Key", key(1).expose_text().as_str());
+                drop(app.clone().oneshot(request.request()).await.unwrap());
+            }
+        });
+    });
+    let counted: Vec<_> = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .filter(|(key, ..)| key.key().name() == "countersign_private_keys_sent_total")
+        .map(|(_, _, _, value)| value)
+        .collect();
+    assert_eq!(counted, [DebugValue::Counter(2)]);
+}
+
 #[tokio::test]
 async fn a_verifier_can_observe_as_a_whole_and_a_route_be_enforced() {
     let routes = Routes::new()

@@ -130,10 +130,10 @@ fn tell(reason: &Reason, refusal: &Refusal) {
     let Refusal { code, request_id, .. } = refusal;
     match reason {
         Reason::Presented(BadPresented::PrivateKey) => {
-            metrics::counter!("countersign_private_keys_sent_total").increment(1);
             tracing::debug!(request_id, "a private key was sent in the place of a publishable one");
         }
         Reason::NoClientAddress => tracing::error!(
+            request_id,
             "a limit by client address or a list of proxies is set and no address is known; serve with `countersign_server::serve`, or add a layer \
              around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
         ),

@@ -62,6 +62,11 @@ impl Passing {
     }
 }
 
+/// Counts a private key that was sent in the place of a publishable one.
+pub(crate) fn count_private_key() {
+    metrics::counter!("countersign_private_keys_sent_total").increment(1);
+}
+
 /// Counts content that failed after its handler had begun on it.
 pub(crate) fn count_failed_stream(code: Code) {
     metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);

@@ -1,8 +1,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use countersign::{
-    Algorithm, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
-    Timestamp, Unverified, VerifyingKey,
+    Algorithm, BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection,
+    RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{
     ClientAddress, Credential, Gate, Half, KeyStore, Level, NoClientAddress, Passage, Standing,
@@ -209,8 +209,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Whence { peer, client }
     }
 
-    /// Charges a refusal to where it came from, if its caller is to blame.
+    /// Charges a refusal to where it came from, if its caller is to blame. A private key that was sent is counted, since
+    /// whoever reads the logs on its way has it now.
     pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
+        if matches!(reason, Reason::Presented(BadPresented::PrivateKey)) {
+            telemetry::count_private_key();
+        }
         self.failures.charge(client_address(head), reason);
     }
 
