@@ -4,7 +4,8 @@ use http::Method;
 
 use crate::{Access, Route, refusal::METHODS};
 
-/// Every route that was declared, with what it asks for: what a verifier goes by before anything is routed.
+/// Every route that was declared, with what it asks for: what [`Verifier::routes`](crate::Verifier::routes) goes by before
+/// anything is routed.
 ///
 /// Printed, it is the list of them. What is not in it asks for what [`Access::by_default`](crate::Access::by_default) says.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +70,11 @@ impl RouteTable {
                 reason: "it does not start with /".into(),
             });
         }
+        // As in earlier versions of axum, which refuses them.
+        if route.path.contains("/:") || route.path.contains("/*") {
+            let reason = "a parameter is {name}, and the rest of a path {*name}".into();
+            return Err(BadRoute::Path { route: label(), reason });
+        }
         let same_path =
             |routes: &&mut Vec<Route>| routes.first().is_some_and(|other| other.path == route.path);
         if let Some(routes) = self.paths.iter_mut().find(same_path) {
@@ -105,6 +111,10 @@ impl fmt::Display for RouteTable {
         for route in self.iter() {
             writeln!(f, "{route}")?;
         }
-        writeln!(f, "{:<7} {:<32} publishable without content, otherwise signed", "other", "*")
+        writeln!(
+            f,
+            "{:<7} {:<32} publishable for GET, HEAD and OPTIONS without content, otherwise signed",
+            "other", "*"
+        )
     }
 }

@@ -62,11 +62,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Adds routes below a prefix. Unlike in a nested router, their handlers see the whole path.
+    /// Adds routes below a prefix. Unlike in a nested router, handlers of declared routes see the
+    /// whole path.
+    ///
+    /// # Panics
+    ///
+    /// As `Router::nest` does, of a prefix below which undeclared routes cannot be.
     pub fn nest(mut self, prefix: &str, routes: Self) -> Self {
         let below = |(route, handlers): (Route, _)| (route.below(prefix), handlers);
         self.declared.extend(routes.declared.into_iter().map(below));
-        self.undeclared = self.undeclared.nest(prefix, routes.undeclared);
+        if routes.undeclared.has_routes() {
+            self.undeclared = self.undeclared.nest(prefix, routes.undeclared);
+        }
         self
     }
 
@@ -107,6 +114,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// # Errors
     ///
     /// [`BadRoute`].
+    ///
+    /// # Panics
+    ///
+    /// As `Router::route` does, if an undeclared route overlaps a declared one.
     pub fn protect(self, routes: Routes) -> Result<Router, BadRoute> {
         routes.table()?;
         let Routes { declared, undeclared } = routes;
