@@ -1,4 +1,4 @@
-//! An API that moves to signatures: one route is enforced, one only observed, and what becomes of requests is counted where
+//! An API that moves to signatures: two routes are enforced, one is only observed, and what becomes of requests is counted where
 //! Prometheus reads it, and told in the spans of the log.
 //!
 //! ```console

@@ -36,8 +36,8 @@ const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 /// Verifies a raw HTTP/1.1 request or response, as a server would
 ///
 /// With --policy default what a Countersign server with its defaults checks of the request itself. Not what only the
-/// server can tell: whether it was used before, whether the key is registered and active, whether the origin is its own,
-/// and limits. With --policy none the signature alone, and the digest of the content where it is covered; then the key can
+/// server can tell: whether it was used before, whether the key is registered and active, what it may do and from where,
+/// whether the origin is its own, and limits. With --policy none the signature alone, and the digest of the content where it is covered; then the key can
 /// also be an ECDSA or RSA key, which no credential is.
 ///
 /// The message is as it was sent, its content also in chunks. Of the trailers behind these the default policy takes

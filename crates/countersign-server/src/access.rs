@@ -8,7 +8,9 @@ use http::{Method, request::Parts};
 /// Without a word from its author, a route asks for [`Access::Publishable`] when the method is `GET`, `HEAD` or
 /// `OPTIONS`, no field overrides it, and there is no content, and for [`Access::Signed`] in every other case. A
 /// [`Route`](crate::Route) that is declared, the layer [`Require`](crate::Require), and the extractors
-/// [`Signed`](crate::Signed) and [`SignedBy`](crate::SignedBy) raise that.
+/// [`Signed`](crate::Signed) and [`SignedBy`](crate::SignedBy) raise that. Only
+/// [`Route::insecure_open`](crate::Route::insecure_open) and
+/// [`Verifier::insecure_open_path`](crate::Verifier::insecure_open_path) lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Anyone.

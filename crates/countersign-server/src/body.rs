@@ -20,6 +20,7 @@ use crate::{
 /// The content of a request that passed a verifier, of whose own body `B` this is made.
 ///
 /// Of a signed request it is what was signed: gathered or, on a route that is [streamed](crate::Route::streamed), as it comes.
+/// Where nothing is refused it is what came.
 #[derive(Debug)]
 pub struct VerifiedBody<B>(Kind<B>);
 

@@ -68,7 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
     }
 }
 
-/// For routes that move to signatures: `None` for what is unsigned, or would be refused.
+/// For open routes, and for those that move to signatures: `None` for what is unsigned, or would be refused.
 impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     type Rejection = Response;
 
@@ -77,7 +77,8 @@ impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     }
 }
 
-/// For open routes: `None` for who shows no key.
+/// For open routes, where it is `None` for whoever does not sign: no publishable key is looked at there. And for routes that
+/// move to signatures: `None` for whoever would be refused.
 impl<S: Sync> OptionalFromRequestParts<S> for Publishable {
     type Rejection = Response;
 

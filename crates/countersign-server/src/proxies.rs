@@ -11,8 +11,9 @@ use self::element::Element;
 /// The proxies in front of a server, whose word for where a request comes from is taken.
 ///
 /// Each of them has to write down from which address it got a request, in the fields that
-/// [`ForwardedFields`] names. They are read from the end, and only as far as listed proxies wrote them: what a client wrote there
-/// itself is never looked at. Of a peer that is not listed nothing is read.
+/// [`ForwardedFields`] names. `Forwarded` and `X-Forwarded-For` are read from the end, and only as far as listed proxies wrote
+/// them: what a client wrote there itself is never looked at. All of `X-Forwarded-Host` and `X-Forwarded-Proto` is read, and
+/// has to agree. Of a peer that is not listed nothing is read.
 #[derive(Clone, Debug)]
 pub struct Proxies {
     listed: Listed,

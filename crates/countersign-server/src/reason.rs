@@ -38,7 +38,7 @@ pub(crate) enum Reason {
     TooManyFailures(Excess),
     RegistryUnavailable,
     ReplayStoreUnavailable,
-    /// A limit by client address, and nobody says what that is: our own mistake.
+    /// A limit by client address or a list of proxies, and nobody says what the address is: our own mistake.
     NoClientAddress,
     /// A route without the layer: our own mistake.
     NoLayer,

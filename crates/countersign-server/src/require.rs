@@ -14,7 +14,7 @@ use crate::{
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
 /// a [`VerifierLayer`](crate::VerifierLayer).
 ///
-/// It refuses after the nonce of a signed request was claimed. A [`Route`](crate::Route) that is declared asks before that.
+/// On a route that is observed or off it asks for nothing, and what it would refuse is not counted. It refuses after the nonce of a signed request was claimed. A [`Route`](crate::Route) that is declared asks before that.
 #[derive(Clone, Debug)]
 pub struct Require {
     access: Access,
@@ -40,7 +40,7 @@ impl Require {
 
     fn check(&self, passed: &Passed) -> Result<(), Reason> {
         match passed.rollout {
-            // The verifier has counted what this would refuse.
+            // Nothing is refused there.
             Rollout::Off | Rollout::Observe => Ok(()),
             Rollout::Enforce => self.check_caller(passed.caller.as_ref()),
         }

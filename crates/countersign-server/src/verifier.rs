@@ -14,8 +14,8 @@ use crate::{
     refusal::{Circumstances, Hook},
 };
 
-/// Decides what a request may do: finds its key, checks it, charges its budget, claims its nonce and reads its content, in
-/// that order.
+/// Decides what a request may do: finds its key, checks it, looks at restrictions and scopes, passes the gate (budget and
+/// nonce) and compares its content, in that order.
 ///
 /// Required is what has no safe default: the origins served, where keys are found, and the gate, which remembers nonces: a
 /// [`NonceStore`](countersign_store::NonceStore), or one with limits as [`Limited`](countersign_store::Limited).
@@ -178,8 +178,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// itself. From an address that has used that up nothing is read any more, honest requests included, until some of it
     /// is refilled. Default: `None`, no limit.
     ///
-    /// What counts: signatures that do not hold, unknown keys, malformed signature fields. What does not: a missing
-    /// signature or key, one that covers too little, a clock that is wrong, and whatever is refused after a signature held.
+    /// What counts: signatures that do not hold, unknown keys, malformed signature fields or `Content-Digest`, and two
+    /// different keys in one request, or one in the URL beside a signature. What does not: a missing signature or key, one that covers too little, a clock that is wrong, and whatever is refused after a signature held.
     ///
     /// The address is a [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions, where [`serve`](crate::serve) puts that of the
     /// socket's peer. Behind a proxy that is the proxy, and this limit one for all its clients together, unless
