@@ -14,7 +14,7 @@ use countersign_server::{
 };
 use countersign_store::{MemoryKeys, Scope, Scopes, State};
 use harness::{Answer, NOW, Raw, Service, TestClock, credential, exchange, key, verifier};
-use http::Method;
+use http::{Method, Request};
 use tower::{Layer as _, ServiceExt as _};
 
 const READ: Scope = Scope::from_static("orders:read");
@@ -203,6 +203,46 @@ async fn a_handler_asks_once_more_behind_a_verifier_that_knows_no_routes() {
         assert_eq!(send(&service, &request).await.status, status, "{request:?}");
     }
     assert_eq!(service.handled(), 3);
+}
+
+#[tokio::test]
+async fn a_layer_of_the_routes_stands_inside_the_verifier_around_those_that_were_there() {
+    let (clock, handled) = (TestClock::default(), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&handled);
+    let count = tower::util::MapRequestLayer::new(move |request: Request<Body>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        request
+    });
+    let other = || Router::new().route("/v1/other", get(async || "other"));
+    let routes = Routes::new()
+        .route(Route::read("/v1/orders"), async || "orders")
+        .route(Route::signed(Method::POST, "/v1/orders"), async || "ordered")
+        .undeclared(other())
+        .layer(Require::publishable().scope(READ))
+        .layer(count)
+        .route(Route::read("/v1/later"), async || "later");
+    let app = verifier(&clock, keys(), Service::nonces()).protect(routes).unwrap();
+    let service = Service::serve(clock, app, handled).await;
+    let cases = [
+        (read("/v1/orders", 2), 200, 1),
+        (read("/v1/orders", 3), 403, 1),
+        (signed("POST", "/v1/orders", 2), 200, 1),
+        (signed("POST", "/v1/orders", 3), 403, 1),
+        (read("/v1/other", 2), 200, 1),
+        (read("/v1/other", 3), 403, 1),
+        // The verifier refuses before.
+        (read("/v1/orders", 2).method("POST"), 401, 0),
+        (Raw::read().target("/v1/other"), 401, 0),
+        // Added after it.
+        (read("/v1/later", 3), 200, 0),
+        (read("/v1/nowhere", 3), 404, 0),
+    ];
+    for (request, status, passed) in cases {
+        let before = service.handled();
+        let answer = send(&service, &request).await;
+        assert_eq!(answer.status, status, "{request:?}: {answer:?}");
+        assert_eq!(service.handled(), before + passed, "{request:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
+    extract::Request,
     handler::Handler,
-    routing::{MethodFilter, MethodRouter, on},
+    response::IntoResponse,
+    routing::{self, MethodFilter, MethodRouter, on},
 };
 use countersign_store::{Gate, KeyStore};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::{BadRoute, Route, RouteTable, Verifier, layer::Behind};
 
@@ -81,6 +85,23 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// [`Access::by_default`](crate::Access::by_default) says.
     pub fn undeclared(mut self, router: Router<S>) -> Self {
         self.undeclared = self.undeclared.merge(router);
+        self
+    }
+
+    /// Puts a layer around each of the routes that are here by now. It stands inside the verifier, which has taken the
+    /// request already, and outside the handlers.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<routing::Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        let around = |(route, handlers): (_, MethodRouter<S>)| (route, handlers.layer(layer.clone()));
+        self.declared = self.declared.into_iter().map(around).collect();
+        if self.undeclared.has_routes() {
+            self.undeclared = self.undeclared.route_layer(layer);
+        }
         self
     }
 
