@@ -1,7 +1,7 @@
 use std::{fs, os::unix::process::CommandExt as _};
 
 use countersign::{KeyId, PrivateKey, ProvenKey};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, SqliteConnection};
 
 use crate::desk::Desk;
 
@@ -207,6 +207,42 @@ fn a_damaged_row_is_revoked_by_its_thumbprint_too() {
 }
 
 #[test]
+fn a_weak_key_that_was_put_there_past_the_checks_is_named_as_damage_and_can_be_revoked() {
+    let desk = Desk::with_registry();
+    let key = add(&desk, "laptop");
+    let weak = [
+        ([0; 32], "it has small order"),
+        (
+            std::array::from_fn(|at| {
+                if at == 0 {
+                    0xee
+                } else if at == 31 {
+                    0x7f
+                } else {
+                    0xff
+                }
+            }),
+            "its encoding is not canonical",
+        ),
+    ];
+    for (public, reason) in weak {
+        let weak = countersign::PublishableKey::ed25519(public).to_string();
+        let force = format!("UPDATE credential SET publishable_key = '{weak}'");
+        drop(sqlite(&desk, "registry.db", AssertSqlSafe(force)));
+        let damage = format!("credential 1 is damaged: its key: the public key is weak: {reason}");
+        for shown in [vec!["key", "list"], vec!["key", "show", &weak], vec!["app", "show", "shop"]]
+        {
+            desk.run(shown).failed(1, &damage, "restore a backup");
+        }
+        desk.run(["key", "revoke", &weak]).failed(1, &damage, "holds all the same");
+        let mend = format!("UPDATE credential SET publishable_key = '{key}'");
+        drop(sqlite(&desk, "registry.db", AssertSqlSafe(mend)));
+        assert_eq!(json(&desk.run(["key", "show", &key, "--json"]).done())["state"], "revoked");
+        assert!(desk.run(["key", "list"]).done().contains("laptop"));
+    }
+}
+
+#[test]
 fn a_registry_that_is_read_only_says_so() {
     let desk = Desk::with_registry();
     // Nobody is kept from writing by a mode who is root.
@@ -229,7 +265,7 @@ fn a_registry_that_is_read_only_says_so() {
 }
 
 /// Says something to a database, and holds it as long as what is given back lives.
-fn sqlite(desk: &Desk, file: &str, statement: &'static str) -> impl Drop + use<> {
+fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + use<S> {
     struct Held(Option<SqliteConnection>, tokio::runtime::Runtime);
     impl Drop for Held {
         fn drop(&mut self) {
