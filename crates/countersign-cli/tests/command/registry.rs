@@ -193,17 +193,30 @@ fn a_key_whose_row_is_damaged_is_revoked_all_the_same() {
 #[test]
 fn a_damaged_row_is_revoked_by_its_thumbprint_too() {
     let desk = Desk::with_registry();
-    let key = desk.run(["keygen", "--out", "id.key"]).done();
-    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
-    let show = ["key", "show", key.trim(), "--json"];
-    let shown = json(&desk.run(show).done());
-    let thumbprint = shown["thumbprint"].as_str().unwrap();
-    drop(sqlite(&desk, "registry.db", "UPDATE credential SET restrictions = '{}'"));
-    let revoke = ["key", "revoke", "--", thumbprint];
-    desk.run(revoke).failed(1, "is damaged", "holds all the same");
-    let mend = r#"UPDATE credential SET restrictions = '{"version":1,"restrictions":[]}'"#;
-    drop(sqlite(&desk, "registry.db", mend));
-    assert_eq!(json(&desk.run(show).done())["state"], "revoked");
+    let table = [
+        ("restrictions = '{}'", r#"restrictions = '{"version":1,"restrictions":[]}'"#.to_owned()),
+        ("publishable_key = 'pk_damaged'", String::new()),
+    ];
+    for (at, (damage, mend)) in table.into_iter().enumerate() {
+        let key = add(&desk, &format!("key-{at}"));
+        let mend = if mend.is_empty() { format!("publishable_key = '{key}'") } else { mend };
+        let show = ["key", "show", &key, "--json"];
+        let shown = json(&desk.run(show).done());
+        let thumbprint = shown["thumbprint"].as_str().unwrap();
+        let set = |what: &str| {
+            let set = format!("UPDATE credential SET {what} WHERE thumbprint = '{thumbprint}'");
+            drop(sqlite(&desk, "registry.db", AssertSqlSafe(set)));
+        };
+        set(damage);
+        let revoke = ["key", "revoke", "--", thumbprint];
+        for _ in 0..2 {
+            desk.run(revoke).failed(1, "is damaged", "holds all the same");
+        }
+        set(&mend);
+        assert_eq!(json(&desk.run(show).done())["state"], "revoked", "{damage}");
+    }
+    let unknown = KeyId::Thumbprint([7; 32]).to_string();
+    desk.run(["key", "revoke", "--", &unknown]).failed(1, "no such key", "key list");
 }
 
 #[test]
