@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::{Origins, PrivateKey, ProvenKey};
+use countersign::{KeyId, Origins, PrivateKey, ProvenKey};
 use countersign_client::{Client, PublishableClient, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve};
 use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_time};
@@ -143,7 +143,7 @@ async fn show(registry: &Registry, address: SocketAddr) -> Outcome<Verdict> {
     let response = wire.execute(stale).await?;
     table.line("a write signed an hour ago", response, "401 signature-stale").await;
 
-    registry.revoke(&publishable, system_time()).await?;
+    registry.revoke(&KeyId::Publishable(publishable), system_time()).await?;
     let response = client.post(&url).json(&order).send().await?;
     table.line("a signed write after revocation", response, "401 key-revoked").await;
 

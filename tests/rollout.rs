@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::{body::Bytes, body::to_bytes};
+use axum::{Router, body::Bytes, body::to_bytes, handler::Handler as _, routing::post};
 use countersign::PrivateKey;
-use countersign_server::{Route, Routes, Signed, SignedBy};
-use harness::{NOW, Raw, Service, TestClock, key, verifier};
+use countersign_server::{Require, Route, Routes, Signed, SignedBy};
+use countersign_store::{Scope, State};
+use harness::{NOW, Raw, Service, TestClock, credential, key, verifier};
 use http::{Method, Response, StatusCode};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::ServiceExt;
@@ -180,6 +181,71 @@ fn a_private_key_that_is_sent_is_counted_wherever_anyone_looks() {
         .map(|(_, _, _, value)| value)
         .collect();
     assert_eq!(counted, [DebugValue::Counter(2)]);
+}
+
+#[test]
+fn what_an_inner_layer_would_refuse_passes_where_it_is_observed_and_is_counted_once() {
+    const WRITE: Scope = Scope::from_static("orders:write");
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let keys = Service::keys();
+            let mut writer = credential(7, &key(7), State::Active);
+            writer.scopes.insert(WRITE);
+            keys.insert(writer).unwrap();
+            let declared = |path: &str| Route::signed(Method::POST, path);
+            let writes = || echo.layer(Require::signed().scope(WRITE));
+            let routes = Routes::new()
+                .route(declared("/off").insecure_off(), writes())
+                .route(declared("/observed").insecure_observe(), writes())
+                .route(declared("/streamed").streamed(1 << 20).insecure_observe(), writes())
+                .route(Route::insecure_open(Method::POST, "/open").insecure_observe(), writes())
+                .route(declared("/enforced"), writes())
+                .undeclared(Router::new().route("/other", post(writes())));
+            let app = verifier(&TestClock::default(), keys, Service::nonces());
+            let app = app.protect(routes).unwrap();
+            let by_writer = |path: &str| order(path).signed_by(key(7), NOW);
+            for (request, status) in [
+                (order("/off"), 200),
+                // Counted as what the verifier would refuse, and not once more.
+                (order("/observed"), 200),
+                (order("/observed").forged(&key(1)), 200),
+                (by_writer("/observed").body(b"changed"), 200),
+                (order("/observed").signed(), 200),
+                (by_writer("/observed"), 200),
+                (order("/streamed").signed(), 200),
+                (by_writer("/streamed"), 200),
+                (order("/open"), 200),
+                (order("/open").signed(), 200),
+                (by_writer("/open"), 200),
+                (order("/enforced"), 401),
+                (order("/enforced").signed(), 403),
+                (by_writer("/enforced"), 200),
+                (order("/other").signed(), 403),
+                (by_writer("/other"), 200),
+            ] {
+                let response = app.clone().oneshot(request.request()).await.unwrap();
+                assert_eq!(response.status().as_u16(), status, "{request:?}");
+            }
+        });
+    });
+    let counted = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
+        let ours = key.key().name() == "countersign_unmet_requirements_total";
+        ours.then(|| (labels.join(" "), value))
+    });
+    let expected = [
+        ("key-forbidden enforce POST /enforced", 1),
+        ("key-forbidden enforce other", 1),
+        ("key-forbidden observe POST /observed", 1),
+        ("key-forbidden observe POST /open", 1),
+        ("key-forbidden observe POST /streamed", 1),
+        ("signature-required observe POST /open", 1),
+    ];
+    let expected = expected.map(|(labels, count)| (labels.to_owned(), DebugValue::Counter(count)));
+    assert_eq!(counted.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
 }
 
 #[tokio::test]

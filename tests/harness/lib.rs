@@ -8,6 +8,7 @@
 )]
 
 mod answer;
+mod changing_proxy;
 pub mod corpus;
 mod counted;
 mod frames;
@@ -23,6 +24,7 @@ mod redis;
 mod service;
 
 pub use answer::{Answer, Outcome};
+pub use changing_proxy::ChangingProxy;
 pub use counted::Counted;
 pub use frames::{End, Http2, exchange_http2};
 pub use latin1::Bytes;

@@ -138,6 +138,17 @@ impl Raw {
         })
     }
 
+    /// As one that is properly signed, with this key id in it, and as its signature what `sign` makes of its base.
+    pub fn signed_under(self, key_id: &str, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Self {
+        let ours = key(1).publishable_key().to_string();
+        let named = self.signed().change("Signature-Input", |input| input.replace(&ours, key_id));
+        let signature = named.with_head(|head, _| {
+            let candidate = Candidate::select(&(*head).into(), None).unwrap();
+            sign(candidate.signature_base().as_bytes())
+        });
+        named.set("Signature", format!("sig=:{}:", STANDARD.encode(signature)))
+    }
+
     /// Signed by the first key over the base that these components and parameters make, with a digest.
     pub fn signed_as(self, input: &str) -> Self {
         let key = key(1);

@@ -1,6 +1,7 @@
 mod difference;
 
 use clap::Args;
+use countersign::SignatureBase;
 use serde_json::{Value, json};
 
 use self::difference::Difference;
@@ -33,7 +34,7 @@ impl Explain {
         let checks = self.verify.checks(&judged)?;
         let expected = self.expected()?;
         let difference = match (judged.base(), &expected) {
-            (Some(base), Some(expected)) => Difference::first(base, expected),
+            (Some(base), Some(expected)) => base.difference(expected).map(Difference),
             _ => None,
         };
         if self.verify.wants_json() {
@@ -47,7 +48,7 @@ impl Explain {
         }
         let mut text = listing(&checks);
         text.push_str("\nsignature base:\n");
-        text.push_str(judged.base().unwrap_or("(it cannot be made)"));
+        text.push_str(judged.base().map_or("(it cannot be made)", SignatureBase::as_str));
         text.push('\n');
         if expected.is_some() && judged.base().is_some() {
             let told = difference.map(|difference| difference.to_string());

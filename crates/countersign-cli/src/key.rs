@@ -214,9 +214,8 @@ impl Key {
             }
             Command::Revoke { key } => {
                 let (key, now) = (key_id(&key)?, moment::now());
-                let revocation = registry.ask(IfMissing::Fail, async |registry| {
-                    registry.revoke(&registry.publishable_key(&key).await?, now).await
-                })?;
+                let revocation = registry
+                    .ask(IfMissing::Fail, async |registry| registry.revoke(&key, now).await)?;
                 let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
                 if json {
                     print_line(object(key))?;

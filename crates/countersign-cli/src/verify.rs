@@ -9,8 +9,8 @@ use std::io::Read;
 use clap::{Args, ValueEnum};
 use countersign::{
     Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, KeyLocations, Malformed,
-    Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureInput, Timestamp,
-    Unverified, VerifyingKey,
+    Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase, SignatureInput,
+    Timestamp, Unverified, VerifyingKey,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ enum PolicyName {
 struct Seen {
     label: Option<String>,
     key_id: Option<String>,
-    base: Option<String>,
+    base: Option<SignatureBase>,
 }
 
 /// Why it is not verified.
@@ -257,7 +257,7 @@ impl Verify {
             Ok(candidate) => Seen {
                 label: Some(candidate.label().to_owned()),
                 key_id: candidate.key_id().map(str::to_owned),
-                base: Some(candidate.signature_base().as_str().to_owned()),
+                base: Some(candidate.signature_base().clone()),
             },
             Err(_) => Seen::default(),
         }
@@ -372,8 +372,8 @@ impl Judged {
     }
 
     /// The signature base as rebuilt from the message.
-    pub(crate) fn base(&self) -> Option<&str> {
-        self.seen.base.as_deref()
+    pub(crate) const fn base(&self) -> Option<&SignatureBase> {
+        self.seen.base.as_ref()
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -384,7 +384,7 @@ impl Judged {
             "detail": refusal.map(|refusal| &refusal.detail),
             "keyid": self.seen.key_id,
             "label": self.seen.label,
-            "signature_base": self.seen.base,
+            "signature_base": self.base().map(SignatureBase::as_str),
         })
     }
 }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::{
     Error, RequestBuilder,
     clock::{Clock, Followed, Moment},
+    explanation::SignedBase,
     refusal::peek,
 };
 
@@ -182,8 +183,9 @@ impl Client {
         };
         let (nonce, signed) = (Nonce::from_random(random), self.clock.now(&origin));
         let fields = self.signer.sign_covering(more, &head, content, signed.time, &nonce)?;
+        let base = SignedBase::new(fields.signature.base.clone(), request.headers());
         fields.apply(request.headers_mut());
-        Ok(Attempt { request, origin, signed })
+        Ok(Attempt { request, origin, signed, base })
     }
 
     /// Sends a request, every attempt signed anew.
@@ -194,8 +196,9 @@ impl Client {
         let mut corrected = Followed::No;
         let mut more = Vec::new();
         loop {
-            let Attempt { request: signed_request, origin, signed } = attempt;
+            let Attempt { request: signed_request, origin, signed, base } = attempt;
             let mut response = self.http.execute(signed_request).await?;
+            response.extensions_mut().insert(base);
             let can_do_more = corrected == Followed::No || more.is_empty();
             if response.status() == StatusCode::UNAUTHORIZED && can_do_more {
                 let refusal;
@@ -255,6 +258,7 @@ pub(crate) struct Attempt {
     pub(crate) request: Request,
     origin: Origin,
     signed: Moment,
+    base: SignedBase,
 }
 
 /// What a request may take, unless its caller says otherwise.

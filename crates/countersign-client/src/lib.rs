@@ -19,6 +19,7 @@
 mod client;
 mod clock;
 mod error;
+mod explanation;
 mod publishable_client;
 mod refusal;
 mod request_builder;
@@ -26,6 +27,7 @@ mod reread;
 
 pub use client::Client;
 pub use error::Error;
+pub use explanation::{DifferentComponent, Explanation};
 pub use publishable_client::PublishableClient;
 pub use refusal::Refusal;
 pub use request_builder::RequestBuilder;

@@ -2,14 +2,14 @@ use countersign::Code;
 use http::{HeaderValue, header};
 use serde::Deserialize;
 
-use crate::reread::Reread;
+use crate::{Explanation, explanation::SignedBase, reread::Reread};
 
-/// How much of an answer is read in search of problem details.
-const MOST: usize = 16 * 1024;
+/// How much of an answer is read in search of problem details, which may hold a signature base.
+const MOST: usize = 64 * 1024;
 
 /// A refusal by a Countersign server: its problem details (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {}; {}", printable(detail), printable(hint))]
+#[error("{code}: {}; {}{}", printable(detail), printable(hint), explained(explanation.as_ref()))]
 #[non_exhaustive]
 pub struct Refusal {
     /// Why, as a stable code.
@@ -20,6 +20,9 @@ pub struct Refusal {
     pub hint: String,
     /// What the server's log calls this request.
     pub request_id: String,
+    /// What the server saw otherwise than it was signed, if it is in explain mode and the response is from
+    /// [`RequestBuilder::send`](crate::RequestBuilder::send).
+    pub explanation: Option<Explanation>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +34,7 @@ struct Problem {
     hint: String,
     #[serde(default)]
     request_id: String,
+    signature_base: Option<String>,
 }
 
 impl Refusal {
@@ -46,10 +50,16 @@ impl Refusal {
         }
     }
 
-    fn parse(body: &[u8]) -> Option<Self> {
-        let Problem { code, detail, hint, request_id } = serde_json::from_slice(body).ok()?;
-        Some(Self { code: code.parse().ok()?, detail, hint, request_id })
+    fn parse(body: &[u8], signed: Option<&SignedBase>) -> Option<Self> {
+        let problem = serde_json::from_slice(body).ok()?;
+        let Problem { code, detail, hint, request_id, signature_base } = problem;
+        let explanation = signed.zip(signature_base).map(|(signed, seen)| signed.explain(&seen));
+        Some(Self { code: code.parse().ok()?, detail, hint, request_id, explanation })
     }
+}
+
+fn explained(explanation: Option<&Explanation>) -> String {
+    explanation.map_or_else(String::new, |explanation| format!("; {explanation}"))
 }
 
 /// A server's text as one plain line of a terminal.
@@ -67,7 +77,8 @@ pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwe
     let url = response.url().clone();
     let (mut parts, body) = http::Response::from(response).into_parts();
     let body = Reread::begin(body, MOST).await;
-    let refusal = body.content().and_then(|content| Refusal::parse(&content));
+    let refusal =
+        body.content().and_then(|content| Refusal::parse(&content, parts.extensions.get()));
     // A response that is put together again has its URL from an extension, which only a builder can make.
     let with_url = reqwest::ResponseBuilderExt::url(http::Response::builder(), url);
     if let Ok(with_url) = with_url.body(()) {

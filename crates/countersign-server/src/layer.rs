@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use crate::{
     BoxError, Caller, Rollout, VerifiedBody, Verifier,
     body::Failure,
-    passed::Passed,
+    passed::{Passed, Requirements},
     reason::{Reason, Refused},
     refusal::{Circumstances, answer, tell_level},
     route::Delivery,
@@ -209,8 +209,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.demand(&head, target, arrival.content, behind);
         let (rollout, passing) = (demand.rollout, demand.begin());
-        let pass = match rollout {
-            Rollout::Off => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Unchecked),
+        let (pass, requirements) = match rollout {
+            Rollout::Off => {
+                let body = VerifiedBody::unchecked(body);
+                (Pass::unknown(body, Outcome::Unchecked), Requirements::Ignored)
+            }
             Rollout::Observe => {
                 let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
                 self.observe(&head, admitted, &demand, body).await
@@ -222,7 +225,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Err(refused) => Err(refused),
                 };
                 match passed {
-                    Ok(pass) => pass,
+                    Ok(pass) => (pass, Requirements::Enforced),
                     Err(refused) => {
                         passing.end(Outcome::Refused(refused.reason.code()));
                         self.charge_failure(&head, &refused.reason);
@@ -236,7 +239,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if rollout == Rollout::Enforce {
             trim(&mut head.headers);
         }
-        head.extensions.insert(Passed { caller, content, rollout, circumstances });
+        let route = demand.label();
+        head.extensions.insert(Passed { caller, content, requirements, route, circumstances });
         Ok((Request::from_parts(head, body), marks))
     }
 
@@ -288,14 +292,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         })
     }
 
-    /// Lets a request pass as it would have without a verifier, and says what would have become of it.
+    /// Lets a request pass as it would have without a verifier, and says what would have become of it, here and further in.
     async fn observe<B>(
         &self,
         head: &Parts,
         admitted: Result<Admitted, Refused>,
         demand: &Demand<'_>,
         body: B,
-    ) -> Pass<B>
+    ) -> (Pass<B>, Requirements)
     where
         B: Body<Error: Into<BoxError>> + Unpin,
     {
@@ -303,22 +307,29 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             self.charge_failure(head, reason);
             let code = reason.code();
             tracing::info!(%code, detail = reason.detail(), "would be refused");
-            Pass::unknown(body, Outcome::Refused(code))
+            (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
         };
+        let observed =
+            |caller: Caller| (Some(caller.clone()), Requirements::Observed(Some(caller)));
         let marks = Marks::default();
         match admitted {
             Err(Refused { reason, .. }) => refused(&reason, VerifiedBody::unchecked(body)),
-            Ok(Admitted::Open) => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Open),
+            Ok(Admitted::Open) => {
+                let body = VerifiedBody::unchecked(body);
+                (Pass::unknown(body, Outcome::Open), Requirements::Observed(None))
+            }
             Ok(Admitted::Publishable(caller, _)) => {
                 let (body, outcome) = (VerifiedBody::unchecked(body), Outcome::Publishable);
-                Pass { caller: Some(caller), content: None, body, marks, outcome }
+                let (caller, requirements) = observed(caller);
+                (Pass { caller, content: None, body, marks, outcome }, requirements)
             }
             Ok(Admitted::Signed(caller, claimed, _)) => match demand.delivery {
                 Delivery::Whole => match self.content_limit_of(demand).read(body, claimed).await {
                     Ok(content) => {
                         let body = VerifiedBody::whole(content.clone());
-                        let (caller, content) = (Some(caller), Some(content));
-                        Pass { caller, content, body, marks, outcome: Outcome::Signed }
+                        let (caller, requirements) = observed(caller);
+                        let (content, outcome) = (Some(content), Outcome::Signed);
+                        (Pass { caller, content, body, marks, outcome }, requirements)
                     }
                     Err(unfit) => {
                         let reason = unfit.reason.clone();
@@ -327,7 +338,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 },
                 // Nobody has compared its content, so that nobody is named as its sender.
                 Delivery::Streamed { .. } => {
-                    Pass::unknown(VerifiedBody::unchecked(body), Outcome::Signed)
+                    let body = VerifiedBody::unchecked(body);
+                    let requirements = Requirements::Observed(Some(caller));
+                    (Pass::unknown(body, Outcome::Signed), requirements)
                 }
             },
         }

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Response, Version};
 
 use crate::{
-    Caller, Rollout, SignedCaller,
+    Caller, SignedCaller,
     reason::Reason,
     refusal::{Circumstances, answer},
 };
@@ -15,8 +17,20 @@ pub(crate) struct Passed {
     /// The content of a signed request, as it was signed, where it was gathered.
     #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors read it"))]
     pub(crate) content: Option<Bytes>,
-    pub(crate) rollout: Rollout,
+    pub(crate) requirements: Requirements,
+    /// Of a route that was declared.
+    pub(crate) route: Option<Arc<str>>,
     pub(crate) circumstances: Circumstances,
+}
+
+/// What becomes of what inner layers ask for.
+#[derive(Clone, Debug)]
+pub(crate) enum Requirements {
+    /// Nobody looks, or the request was counted already as one that would be refused.
+    Ignored,
+    /// What this caller lacks is counted, and lets them pass.
+    Observed(Option<Caller>),
+    Enforced,
 }
 
 impl Passed {

@@ -7,14 +7,20 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Access, Caller, Proof, Rollout, layer::BoxFuture, passed::Passed, reason::Reason,
+    Access, Caller, Proof, Rollout,
+    layer::BoxFuture,
+    passed::{Passed, Requirements},
+    reason::Reason,
     refusal::answer,
+    telemetry,
 };
 
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
 /// a [`VerifierLayer`](crate::VerifierLayer).
 ///
-/// On a route that is observed or off it asks for nothing, and what it would refuse is not counted. It refuses after the nonce of a signed request was claimed. A [`Route`](crate::Route) that is declared asks before that.
+/// On a route that is observed it lets everything pass, and what it would refuse is logged, and counted as what it refuses
+/// elsewhere; on one that is off it asks for nothing. It refuses after the nonce of a signed request was claimed. A
+/// [`Route`](crate::Route) that is declared asks before that.
 #[derive(Clone, Debug)]
 pub struct Require {
     access: Access,
@@ -39,10 +45,21 @@ impl Require {
     }
 
     fn check(&self, passed: &Passed) -> Result<(), Reason> {
-        match passed.rollout {
-            // Nothing is refused there.
-            Rollout::Off | Rollout::Observe => Ok(()),
-            Rollout::Enforce => self.check_caller(passed.caller.as_ref()),
+        let count = |reason: &Reason, rollout| {
+            telemetry::count_unmet(reason.code(), rollout, passed.route.clone());
+        };
+        match &passed.requirements {
+            Requirements::Ignored => Ok(()),
+            Requirements::Observed(caller) => {
+                if let Err(reason) = self.check_caller(caller.as_ref()) {
+                    count(&reason, Rollout::Observe);
+                    tracing::info!(code = %reason.code(), detail = reason.detail(), "would be refused");
+                }
+                Ok(())
+            }
+            Requirements::Enforced => self
+                .check_caller(passed.caller.as_ref())
+                .inspect_err(|reason| count(reason, Rollout::Enforce)),
         }
     }
 

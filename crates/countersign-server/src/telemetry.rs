@@ -51,15 +51,27 @@ impl Passing {
     pub(crate) fn end(self, outcome: Outcome) {
         let (outcome, rollout) = (outcome.as_str(), self.rollout.as_str());
         Span::current().record("outcome", outcome);
-        let route = self.route.map_or(SharedString::const_str("other"), SharedString::from);
         metrics::counter!(
             "countersign_requests_total",
-            "outcome" => outcome, "rollout" => rollout, "route" => route
+            "outcome" => outcome, "rollout" => rollout, "route" => label(self.route)
         )
         .increment(1);
         metrics::histogram!("countersign_verification_seconds", "outcome" => outcome)
             .record(self.started.elapsed());
     }
+}
+
+fn label(route: Option<Arc<str>>) -> SharedString {
+    route.map_or(SharedString::const_str("other"), SharedString::from)
+}
+
+/// Counts what an inner layer asked for in vain, of a request that was counted already as one that passed.
+pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>) {
+    metrics::counter!(
+        "countersign_unmet_requirements_total",
+        "outcome" => code.as_str(), "rollout" => rollout.as_str(), "route" => label(route)
+    )
+    .increment(1);
 }
 
 /// Counts a private key that was sent in the place of a publishable one.

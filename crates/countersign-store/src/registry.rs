@@ -212,7 +212,7 @@ impl Registry {
         let thumbprint =
             key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string());
         // It may have been asked for before, and be remembered as unknown.
-        let changing = self.cache.changing(&publishable_key);
+        let changing = self.cache.changing(KeyId::Publishable(publishable_key));
         let added: Vec<CredentialRow> = sqlx::query_as(concat!(
             "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret,
                                      label, state, created_at, expires_at, scopes, restrictions)
@@ -285,7 +285,7 @@ impl Registry {
         key: &PublishableKey,
         change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send,
     ) -> Result<Arc<Credential>, RegistryError> {
-        let changing = self.cache.changing(key);
+        let changing = self.cache.changing(KeyId::Publishable(*key));
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let row: Option<CredentialRow> =
             sqlx::query_as(concat!(row::select_credential!(), " WHERE c.publishable_key = ?"))
@@ -305,7 +305,7 @@ impl Registry {
         Ok(Arc::new(credential))
     }
 
-    /// The publishable key of a credential, also of one whose row is damaged elsewhere: to revoke it.
+    /// The publishable key of a credential, also of one whose row is damaged elsewhere.
     ///
     /// # Errors
     ///
@@ -333,25 +333,35 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedRow`] it is revoked all the same.
-    pub async fn revoke(
-        &self,
-        key: &PublishableKey,
-        now: Timestamp,
-    ) -> Result<Revocation, RegistryError> {
-        let changing = self.cache.changing(key);
-        let revoked: Vec<CredentialRow> = sqlx::query_as(concat!(
-            "UPDATE credential SET state = 'revoked', revoked_at = ?
-             WHERE publishable_key = ? AND state <> 'revoked'",
-            row::returning_credential!()
-        ))
-        .bind(seconds(now))
-        .bind(key.to_string())
-        .fetch_all(&self.pool)
-        .await?;
+    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
+        // A key that is damaged is known by its thumbprint alone, here and in the cache.
+        let id = match self.publishable_key(id).await {
+            Ok(key) => KeyId::Publishable(key),
+            Err(RegistryError::DamagedRow { .. }) => *id,
+            Err(error) => return Err(error),
+        };
+        let changing = self.cache.changing(id);
+        let update = match id {
+            KeyId::Publishable(_) => concat!(
+                "UPDATE credential SET state = 'revoked', revoked_at = ?
+                 WHERE publishable_key = ? AND state <> 'revoked'",
+                row::returning_credential!()
+            ),
+            KeyId::Thumbprint(_) => concat!(
+                "UPDATE credential SET state = 'revoked', revoked_at = ?
+                 WHERE thumbprint = ? AND state <> 'revoked'",
+                row::returning_credential!()
+            ),
+        };
+        let revoked: Vec<CredentialRow> = sqlx::query_as(update)
+            .bind(seconds(now))
+            .bind(id.to_string())
+            .fetch_all(&self.pool)
+            .await?;
         drop(changing);
         match revoked.into_iter().next() {
             Some(row) => row.into_credential().map(Arc::new).map(Revocation::Revoked),
-            None => self.credential(&KeyId::Publishable(*key)).await.map(Revocation::WasRevoked),
+            None => self.credential(&id).await.map(Revocation::WasRevoked),
         }
     }
 

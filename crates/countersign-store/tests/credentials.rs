@@ -91,7 +91,7 @@ async fn scopes_and_restrictions_are_kept() {
     assert_eq!(said(&registry.credential(&id()).await.unwrap()), expected);
     assert_eq!(said(&registry.find(&id(), NOW).await.unwrap().unwrap()), expected);
     assert_eq!(said(registry.credentials(None).await.unwrap().first().unwrap()), expected);
-    let revoked = registry.revoke(&key().publishable_key(), NOW).await.unwrap();
+    let revoked = registry.revoke(&id(), NOW).await.unwrap();
     let Revocation::Revoked(revoked) = revoked else {
         panic!("{revoked:?}");
     };
@@ -197,7 +197,7 @@ async fn what_was_damaged_names_nobody_and_is_never_without_restrictions() {
             registry.credential(&id()).await.map(drop),
             registry.credentials(None).await.map(drop),
             registry.change_credential(&key, |_, _| {}).await.map(drop),
-            registry.revoke(&key, NOW).await.map(drop),
+            registry.revoke(&id(), NOW).await.map(drop),
         ] {
             let error = refused.unwrap_err();
             let named =

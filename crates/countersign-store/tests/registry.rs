@@ -144,7 +144,7 @@ async fn a_key_belongs_to_one_application_for_ever() {
     assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("nobody").await, Err(RegistryError::NotFound("application"))));
-    registry.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), NOW).await.unwrap();
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
     registry.remove_application("shop", NOW).await.unwrap();
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
@@ -204,7 +204,7 @@ async fn an_application_is_removed_only_when_its_keys_are_revoked() {
     let folder = Folder::new();
     let registry = with_key(&folder, &key(1)).await;
     assert!(matches!(registry.remove_application("shop", NOW).await, Err(RegistryError::InUse)));
-    registry.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), NOW).await.unwrap();
     registry.remove_application("shop", NOW).await.unwrap();
     assert!(registry.applications().await.unwrap().is_empty());
     let again = registry.remove_application("shop", NOW).await;
@@ -223,16 +223,16 @@ async fn a_revocation_is_effective_at_once_here_and_within_five_seconds_elsewher
     };
     assert_eq!(standing(&registry, 0).await, Standing::Active);
     assert_eq!(standing(&elsewhere, 0).await, Standing::Active);
-    let revoked = registry.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    let revoked = registry.revoke(&id(&key(1)), NOW).await.unwrap();
     assert!(matches!(revoked, Revocation::Revoked(_)));
     assert_eq!(standing(&registry, 0).await, Standing::Revoked);
     assert_eq!(standing(&elsewhere, 4).await, Standing::Active);
     assert_eq!(standing(&elsewhere, 5).await, Standing::Revoked);
     let later = Timestamp::from_unix(NOW.unix() + 100);
-    let again = registry.revoke(&key(1).publishable_key(), later).await.unwrap();
+    let again = registry.revoke(&id(&key(1)), later).await.unwrap();
     let Revocation::WasRevoked(credential) = again else { panic!("{again:?}") };
     assert_eq!(credential.revoked_at, Some(NOW));
-    let unknown = registry.revoke(&key(2).publishable_key(), NOW).await;
+    let unknown = registry.revoke(&id(&key(2)), NOW).await;
     assert!(matches!(unknown, Err(RegistryError::NotFound("key"))));
 }
 
@@ -244,7 +244,7 @@ async fn a_revocation_is_effective_although_its_row_is_damaged() {
     assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_some());
     folder.raw("UPDATE credential SET hmac_secret = x'00'").await;
     for _ in 0..2 {
-        let damaged = registry.revoke(&hmac.publishable_key(), NOW).await;
+        let damaged = registry.revoke(&id(&hmac), NOW).await;
         assert!(matches!(damaged, Err(RegistryError::DamagedRow { .. })), "{damaged:?}");
         assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_none());
     }
@@ -260,14 +260,14 @@ async fn a_change_that_nobody_waits_for_is_seen_at_once() {
     let elsewhere = folder.registry().await;
     let find = async || registry.find(&id(&key(1)), NOW).await.unwrap().unwrap().standing(NOW);
     assert_eq!(find().await, Standing::Active);
-    elsewhere.revoke(&key(1).publishable_key(), NOW).await.unwrap();
+    elsewhere.revoke(&id(&key(1)), NOW).await.unwrap();
     assert_eq!(find().await, Standing::Active, "it is remembered");
     // Nobody gets to write, so that the change is still on its way when it is let go.
     let mut holder = SqliteConnection::connect(&folder.url()).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
     {
-        let publishable = key(1).publishable_key();
-        let change = std::pin::pin!(registry.revoke(&publishable, NOW));
+        let id = id(&key(1));
+        let change = std::pin::pin!(registry.revoke(&id, NOW));
         assert!(change.poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(find().await, Standing::Active, "it is remembered");
     }

@@ -35,6 +35,7 @@
 
 mod accept_signature;
 mod algorithm;
+mod base_difference;
 mod byte_set;
 mod canonical;
 mod component;
@@ -61,6 +62,7 @@ mod want_digest;
 
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use base_difference::BaseDifference;
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,

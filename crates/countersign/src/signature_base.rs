@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
 use crate::{
-    Component, Message,
+    BaseDifference, Component, Message,
     component::{Derived, Form, Name},
     digest::CONTENT_DIGEST,
     message::{BoundTo, Head, RequestHead},
@@ -90,6 +90,12 @@ impl SignatureBase {
     /// The same as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The first line that another base of the same message has otherwise, or `None` if both are the same: where the other
+    /// side of a signature that does not hold tells what it made of the message.
+    pub fn difference<'b>(&'b self, other: &'b str) -> Option<BaseDifference<'b>> {
+        BaseDifference::first(&self.0, other)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{fs, os::unix::process::CommandExt as _};
 
 use countersign::{KeyId, PrivateKey, ProvenKey};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, SqliteConnection};
 
 use crate::desk::Desk;
 
@@ -193,17 +193,66 @@ fn a_key_whose_row_is_damaged_is_revoked_all_the_same() {
 #[test]
 fn a_damaged_row_is_revoked_by_its_thumbprint_too() {
     let desk = Desk::with_registry();
-    let key = desk.run(["keygen", "--out", "id.key"]).done();
-    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
-    let show = ["key", "show", key.trim(), "--json"];
-    let shown = json(&desk.run(show).done());
-    let thumbprint = shown["thumbprint"].as_str().unwrap();
-    drop(sqlite(&desk, "registry.db", "UPDATE credential SET restrictions = '{}'"));
-    let revoke = ["key", "revoke", "--", thumbprint];
-    desk.run(revoke).failed(1, "is damaged", "holds all the same");
-    let mend = r#"UPDATE credential SET restrictions = '{"version":1,"restrictions":[]}'"#;
-    drop(sqlite(&desk, "registry.db", mend));
-    assert_eq!(json(&desk.run(show).done())["state"], "revoked");
+    let table = [
+        ("restrictions = '{}'", r#"restrictions = '{"version":1,"restrictions":[]}'"#.to_owned()),
+        ("publishable_key = 'pk_damaged'", String::new()),
+    ];
+    for (at, (damage, mend)) in table.into_iter().enumerate() {
+        let key = add(&desk, &format!("key-{at}"));
+        let mend = if mend.is_empty() { format!("publishable_key = '{key}'") } else { mend };
+        let show = ["key", "show", &key, "--json"];
+        let shown = json(&desk.run(show).done());
+        let thumbprint = shown["thumbprint"].as_str().unwrap();
+        let set = |what: &str| {
+            let set = format!("UPDATE credential SET {what} WHERE thumbprint = '{thumbprint}'");
+            drop(sqlite(&desk, "registry.db", AssertSqlSafe(set)));
+        };
+        set(damage);
+        let revoke = ["key", "revoke", "--", thumbprint];
+        for _ in 0..2 {
+            desk.run(revoke).failed(1, "is damaged", "holds all the same");
+        }
+        set(&mend);
+        assert_eq!(json(&desk.run(show).done())["state"], "revoked", "{damage}");
+    }
+    let unknown = KeyId::Thumbprint([7; 32]).to_string();
+    desk.run(["key", "revoke", "--", &unknown]).failed(1, "no such key", "key list");
+}
+
+#[test]
+fn a_weak_key_that_was_put_there_past_the_checks_is_named_as_damage_and_can_be_revoked() {
+    let desk = Desk::with_registry();
+    let key = add(&desk, "laptop");
+    let weak = [
+        ([0; 32], "it has small order"),
+        (
+            std::array::from_fn(|at| {
+                if at == 0 {
+                    0xee
+                } else if at == 31 {
+                    0x7f
+                } else {
+                    0xff
+                }
+            }),
+            "its encoding is not canonical",
+        ),
+    ];
+    for (public, reason) in weak {
+        let weak = countersign::PublishableKey::ed25519(public).to_string();
+        let force = format!("UPDATE credential SET publishable_key = '{weak}'");
+        drop(sqlite(&desk, "registry.db", AssertSqlSafe(force)));
+        let damage = format!("credential 1 is damaged: its key: the public key is weak: {reason}");
+        for shown in [vec!["key", "list"], vec!["key", "show", &weak], vec!["app", "show", "shop"]]
+        {
+            desk.run(shown).failed(1, &damage, "restore a backup");
+        }
+        desk.run(["key", "revoke", &weak]).failed(1, &damage, "holds all the same");
+        let mend = format!("UPDATE credential SET publishable_key = '{key}'");
+        drop(sqlite(&desk, "registry.db", AssertSqlSafe(mend)));
+        assert_eq!(json(&desk.run(["key", "show", &key, "--json"]).done())["state"], "revoked");
+        assert!(desk.run(["key", "list"]).done().contains("laptop"));
+    }
 }
 
 #[test]
@@ -229,7 +278,7 @@ fn a_registry_that_is_read_only_says_so() {
 }
 
 /// Says something to a database, and holds it as long as what is given back lives.
-fn sqlite(desk: &Desk, file: &str, statement: &'static str) -> impl Drop + use<> {
+fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + use<S> {
     struct Held(Option<SqliteConnection>, tokio::runtime::Runtime);
     impl Drop for Held {
         fn drop(&mut self) {

@@ -37,7 +37,7 @@ async fn a_refusal_is_recognised_however_it_is_sent() {
 
 #[tokio::test]
 async fn what_is_no_refusal_is_given_back_whole() {
-    let long = format!("{{\"code\":\"signature-invalid\",\"detail\":\"{}\"}}", "x".repeat(40_000));
+    let long = format!("{{\"code\":\"signature-invalid\",\"detail\":\"{}\"}}", "x".repeat(100_000));
     let texts = ["", "[]", "null", r#"{"code":"unheard-of"}"#, r#"{"code":5}"#, &long];
     let answers = texts.map(str::to_owned);
     let answer = move |number: usize| answers[(number - 1) / 2].clone();

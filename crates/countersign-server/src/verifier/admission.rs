@@ -237,7 +237,12 @@ pub(crate) struct Demand<'v> {
 
 impl Demand<'_> {
     pub(crate) fn begin(&self) -> Passing {
-        Passing::begin(self.rollout, self.route.map(|route| Arc::clone(&route.label)))
+        Passing::begin(self.rollout, self.label())
+    }
+
+    /// What the route is called, if it was declared.
+    pub(crate) fn label(&self) -> Option<Arc<str>> {
+        self.route.map(|route| Arc::clone(&route.label))
     }
 }
 

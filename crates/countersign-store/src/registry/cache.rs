@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{KeyId, PublishableKey, Timestamp};
+use countersign::{KeyId, Timestamp};
 
 use crate::Credential;
 
@@ -50,12 +50,12 @@ pub(super) struct Question {
 #[derive(Debug)]
 pub(super) struct Changing<'c> {
     cache: &'c Cache,
-    key: PublishableKey,
+    id: KeyId,
 }
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.cache.forget(&self.key);
+        self.cache.forget(self.id);
     }
 }
 
@@ -104,15 +104,19 @@ impl Cache {
     }
 
     /// To be held while a key is changed in the database.
-    pub(super) const fn changing(&self, key: &PublishableKey) -> Changing<'_> {
-        Changing { cache: self, key: *key }
+    pub(super) const fn changing(&self, id: KeyId) -> Changing<'_> {
+        Changing { cache: self, id }
     }
 
-    fn forget(&self, key: &PublishableKey) {
+    /// Forgets it by both of its names, if this is the one from which the other follows.
+    fn forget(&self, id: KeyId) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        let thumbprint = key.thumbprint().map(KeyId::Thumbprint);
-        for id in [Some(KeyId::Publishable(*key)), thumbprint].iter().flatten() {
+        let thumbprint = match id {
+            KeyId::Publishable(key) => key.thumbprint().map(KeyId::Thumbprint),
+            KeyId::Thumbprint(_) => None,
+        };
+        for id in [Some(id), thumbprint].iter().flatten() {
             self.known.remove(id);
             self.unknown.remove(id);
         }
@@ -121,6 +125,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use countersign::PublishableKey;
+
     use super::*;
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
             assert!(cache.get(id, now).is_some());
         }
         let question = cache.question(now);
-        drop(cache.changing(&key));
+        drop(cache.changing(KeyId::Publishable(key)));
         cache.put(&ids[0], None, question);
         for id in &ids {
             assert!(cache.get(id, now).is_none(), "{id}");
