@@ -97,7 +97,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         <L::Service as Service<Request>>::Response: IntoResponse + 'static,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        let around = |(route, handlers): (_, MethodRouter<S>)| (route, handlers.layer(layer.clone()));
+        let around =
+            |(route, handlers): (_, MethodRouter<S>)| (route, handlers.layer(layer.clone()));
         self.declared = self.declared.into_iter().map(around).collect();
         if self.undeclared.has_routes() {
             self.undeclared = self.undeclared.route_layer(layer);
