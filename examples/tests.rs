@@ -307,6 +307,36 @@ fn client_writes_to(served: &Served) {
 }
 
 #[test]
+fn a_server_without_a_proxy_speaks_tls_and_shows_what_was_made_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] =
+        ["localhost.pem", "localhost.key"].map(|name| folder.path().join(name));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]).arg("-out");
+    openssl.arg(&certificate).arg("-keyout").arg(&key);
+    assert!(openssl.output().unwrap().status.success());
+    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let server = |key: &PathBuf| {
+        let mut command = example("tls_server");
+        command.args(["127.0.0.1:0", &db]).arg(&certificate).arg(key);
+        command
+    };
+    let mut running = Running::start(server(&key));
+    let origin = running.line("https://");
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-d", "{}", "-w", "\n%{http_version}", "--cacert"]).arg(&certificate);
+    curl.args(["--resolve", &format!("{}:127.0.0.1", origin.replace("https://", ""))]);
+    let output = curl.arg(format!("{origin}/v1/orders")).output().unwrap();
+    let answer = text(&output.stdout);
+    let (problem, version) = answer.split_once('\n').unwrap_or_else(|| panic!("{output:?}"));
+    assert_eq!(json(problem).get("code"), Some(&json!("signature-required")));
+    assert_eq!(version, "2");
+    failed(&server(&certificate).output().unwrap(), "no private key can be read from");
+}
+
+#[test]
 fn a_write_is_not_repeated_after_the_server_was_killed() {
     let mut served = Served::start("axum_server");
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -56,15 +56,22 @@ where
     let mut stop = pin!(stop);
     let accepting = async {
         loop {
+            let full = *phase.borrow() == Phase::Full;
             let place = match Arc::clone(&room).try_acquire_owned() {
-                Ok(place) => place,
+                Ok(place) => {
+                    // All connections hear of it, so that it is not said at every turn.
+                    if full && room.available_permits() > most / 8 {
+                        phase.send_replace(Phase::Open);
+                    }
+                    place
+                }
                 Err(_) => {
-                    telemetry::count_full();
-                    phase.send_replace(Phase::Full);
-                    let place = Arc::clone(&room).acquire_owned().await;
-                    phase.send_replace(Phase::Open);
+                    if !full {
+                        telemetry::count_full();
+                        phase.send_replace(Phase::Full);
+                    }
                     // Nobody closes it.
-                    let Ok(place) = place else { return };
+                    let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
                     place
                 }
             };
