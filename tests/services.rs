@@ -1,8 +1,6 @@
 //! Services that know nothing of axum: who calls them, and what they answer to whom they do not know well enough.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-use std::convert::Infallible;
+use std::{convert::Infallible, net::SocketAddr};
 
 use bytes::Bytes;
 use countersign_server::{Caller, ServedBody, SignedCaller, serve};
@@ -34,7 +32,7 @@ async fn always<B: Body<Data = Bytes>>(request: Request<B>) -> Result<Reply, Inf
     Ok(reply(request).await.unwrap_or_else(|refusal| refusal))
 }
 
-async fn send(address: std::net::SocketAddr, request: &Raw) -> Answer {
+async fn send(address: SocketAddr, request: &Raw) -> Answer {
     exchange(address, &request.bytes()).await
 }
 
