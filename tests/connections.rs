@@ -365,12 +365,11 @@ async fn a_handler_may_take_its_time() {
     let mut server = Server::start().await;
     let mut stream = server.connect().await;
     let client = server.http2(65_535).await;
-    let response = in_no_time(async {
+    let response = in_no_time(client.get("/endless")).await;
+    in_no_time(async {
         stream.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        let response = client.get("/endless").await;
         server.begun.recv().await.unwrap();
         server.begun.recv().await.unwrap();
-        response
     })
     .await;
     assert_eq!(response.await.unwrap().status(), 200);

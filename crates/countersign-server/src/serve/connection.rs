@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tower::ServiceExt as _;
 use tower_service::Service;
@@ -122,7 +122,7 @@ async fn shake_hands(
 ) -> Result<tokio_rustls::server::TlsStream<Socket>, BoxError> {
     tokio::select! {
         accepted = tls.accept(socket) => Ok(accepted?),
-        () = sleep_until(activity.after(HEAD_TIMEOUT)) => Err(TooSlow.into()),
+        () = tokio::time::sleep_until(activity.after(HEAD_TIMEOUT)) => Err(TooSlow.into()),
         () = stopping(&mut phase) => Err("TLS had not begun at the stop".into()),
     }
 }
