@@ -54,8 +54,9 @@ impl Drop for Running {
     }
 }
 
-/// `axum_server` on a free port, with a key registered for it.
+/// An example that serves, on a free port, with a key registered for it.
 struct Served {
+    name: &'static str,
     folder: TempDir,
     origin: String,
     publishable: String,
@@ -63,10 +64,10 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> Self {
+    fn start(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // A server that finds a registry refuses what may have been accepted with it before; one that makes it, nothing.
-        let (running, origin) = Self::run("127.0.0.1:0", &folder);
+        let (running, origin) = Self::run(name, "127.0.0.1:0", &folder);
         let db = format!("sqlite:{}", folder.path().join("registry.db").display());
         let key = PrivateKey::ed25519(&[7; 32]);
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -83,12 +84,12 @@ impl Served {
         let served = folder.path().join("shop.key");
         fs::write(&served, key.expose_pkcs8_pem().unwrap().as_bytes()).unwrap();
         fs::set_permissions(&served, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        Self { folder, origin, publishable: key.publishable_key().to_string(), running }
+        Self { name, folder, origin, publishable: key.publishable_key().to_string(), running }
     }
 
-    fn run(address: &str, folder: &TempDir) -> (Running, String) {
+    fn run(name: &str, address: &str, folder: &TempDir) -> (Running, String) {
         let db = format!("sqlite:{}", folder.path().join("registry.db").display());
-        let mut command = example("axum_server");
+        let mut command = example(name);
         command.args([address, &db]);
         let mut running = Running::start(command);
         let origin = running.line("http://");
@@ -100,7 +101,7 @@ impl Served {
         self.running.child.kill().unwrap();
         self.running.child.wait().unwrap();
         let address = self.origin.strip_prefix("http://").unwrap().to_owned();
-        (self.running, _) = Self::run(&address, &self.folder);
+        (self.running, _) = Self::run(self.name, &address, &self.folder);
     }
 
     fn key(&self) -> PathBuf {
@@ -204,7 +205,7 @@ fn several_servers_handle_a_request_once_and_refuse_writes_without_redis() {
 
 #[test]
 fn behind_a_proxy_host_and_client_are_what_the_proxy_says_and_nobody_else() {
-    let served = Served::start();
+    let served = Served::start("axum_server");
     let db = format!("sqlite:{}", served.folder.path().join("registry.db").display());
     let start = |proxy: &str| {
         let mut command = example("behind_proxy");
@@ -232,7 +233,7 @@ fn behind_a_proxy_host_and_client_are_what_the_proxy_says_and_nobody_else() {
 
 #[test]
 fn nothing_but_sh_openssl_and_curl_is_needed_to_sign() {
-    let served = Served::start();
+    let served = Served::start("axum_server");
     let sign = |url: &str, content: &str| -> Output {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/signed_curl.sh");
         Command::new(script).arg(served.key()).args([url, content]).output().unwrap()
@@ -276,7 +277,12 @@ fn a_key_that_does_not_sign_is_told_before_anything_is_sent() {
 
 #[test]
 fn the_client_writes_to_the_server_and_is_told_why_not() {
-    let served = Served::start();
+    for server in ["axum_server", "hyper_server"] {
+        client_writes_to(&Served::start(server));
+    }
+}
+
+fn client_writes_to(served: &Served) {
     let client = |url: &str| example("reqwest_client").arg(served.key()).arg(url).output().unwrap();
     let written = client(&served.url());
     let stdout = text(&written.stdout);
@@ -296,11 +302,43 @@ fn the_client_writes_to_the_server_and_is_told_why_not() {
     let answer = read(&served.publishable);
     assert_eq!(answer.strip_suffix("200").map(json), Some(no_orders()), "{answer}");
     assert!(read("pk_unknown").ends_with("401"));
+    let unsigned = Command::new("curl").args(["-sS", "-d", "{}", &served.url()]).output().unwrap();
+    assert_eq!(json(&text(&unsigned.stdout)).get("code"), Some(&json!("signature-required")));
+}
+
+#[test]
+fn a_server_without_a_proxy_speaks_tls_and_shows_what_was_made_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] =
+        ["localhost.pem", "localhost.key"].map(|name| folder.path().join(name));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]).arg("-out");
+    openssl.arg(&certificate).arg("-keyout").arg(&key);
+    assert!(openssl.output().unwrap().status.success());
+    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let server = |key: &PathBuf| {
+        let mut command = example("tls_server");
+        command.args(["127.0.0.1:0", &db]).arg(&certificate).arg(key);
+        command
+    };
+    let mut running = Running::start(server(&key));
+    let origin = running.line("https://");
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-d", "{}", "-w", "\n%{http_version}", "--cacert"]).arg(&certificate);
+    curl.args(["--resolve", &format!("{}:127.0.0.1", origin.replace("https://", ""))]);
+    let output = curl.arg(format!("{origin}/v1/orders")).output().unwrap();
+    let answer = text(&output.stdout);
+    let (problem, version) = answer.split_once('\n').unwrap_or_else(|| panic!("{output:?}"));
+    assert_eq!(json(problem).get("code"), Some(&json!("signature-required")));
+    assert_eq!(version, "2");
+    failed(&server(&certificate).output().unwrap(), "no private key can be read from");
 }
 
 #[test]
 fn a_write_is_not_repeated_after_the_server_was_killed() {
-    let mut served = Served::start();
+    let mut served = Served::start("axum_server");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = countersign_client::Client::from_key_file(served.key()).unwrap();
     let sign = || client.post(served.url()).json(&json!({ "item": "book" })).sign().unwrap();

@@ -1,11 +1,25 @@
-//! How long a connection lives. Time stands still but for timers, and wholly during [`in_no_time`].
+//! How long a connection lives, and who is not waited for. Time stands still but for timers, and wholly during [`in_no_time`].
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
-use axum::{Router, routing::get};
-use countersign_server::serve;
+use axum::{
+    Router,
+    body::Body,
+    http::Request,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use countersign_server::{Listener, serve};
+use h2::{Reason, client::SendRequest};
+use harness::{Raw, Service, TestClock, router, verifier};
+use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -17,6 +31,7 @@ use tokio::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const LARGE: usize = 16 << 20;
+const SOME: usize = 200_000;
 
 struct Server {
     address: SocketAddr,
@@ -28,27 +43,79 @@ struct Server {
 }
 
 impl Server {
-    /// With an answer that is quick, one that is large, and one that takes 5 s.
+    /// With an answer that is quick, one that is large, one that takes 5 s, one that takes as long as it likes, and one that reads
+    /// what it is sent.
     async fn start() -> Self {
+        Self::start_with(|listener| listener).await
+    }
+
+    async fn start_with(set_up: impl FnOnce(Listener) -> Listener) -> Self {
         let (begins, begun) = mpsc::unbounded_channel();
-        let slow = get(async move || {
-            begins.send(()).unwrap();
-            sleep(Duration::from_secs(5)).await;
-            "done"
+        let takes = |time: Duration| {
+            let begins = begins.clone();
+            get(async move || {
+                begins.send(()).unwrap();
+                sleep(time).await;
+                "done"
+            })
+        };
+        let read = post(async |body: Body| match body.collect().await {
+            Ok(content) => format!("{} bytes", content.to_bytes().len()),
+            Err(error) => error.to_string(),
         });
         let app = Router::new()
             .route("/quick", get(async || "done"))
             .route("/large", get(async || vec![b'a'; LARGE]))
-            .route("/slow", slow);
+            .route("/some", get(async || vec![b'a'; SOME]))
+            .route("/slow", takes(Duration::from_secs(5)))
+            .route("/endless", takes(Duration::from_secs(3_600)))
+            .route("/read", read);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let listener = set_up(listener.into());
         let serving = tokio::spawn(serve(listener, app, async { drop(stopped.await) }));
         Self { address, stop, serving, begun }
     }
 
+    /// A client that takes so many bytes of an answer without being asked for more.
+    async fn http2(&self, window: u32) -> Http2 {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let handshake = async { builder.handshake(self.connect().await).await.unwrap() };
+        let (client, connection) = in_no_time(handshake).await;
+        Http2 { client, connection: tokio::spawn(connection) }
+    }
+
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+struct Http2 {
+    client: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Http2 {
+    /// Begins a request.
+    async fn get(&self, path: &str) -> h2::client::ResponseFuture {
+        let request = Request::get(format!("https://api.example.com{path}")).body(()).unwrap();
+        let mut client = self.client.clone().ready().await.unwrap();
+        client.send_request(request, true).unwrap().0
+    }
+
+    /// Begins a request with content.
+    async fn post(&self, path: &str) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        let request = Request::post(format!("https://api.example.com{path}")).body(()).unwrap();
+        let mut client = self.client.clone().ready().await.unwrap();
+        client.send_request(request, false).unwrap()
+    }
+
+    /// Whether a request is answered.
+    async fn works(&self) {
+        let status = in_no_time(async { self.get("/quick").await.await.unwrap().status() }).await;
+        assert_eq!(status, 200);
     }
 }
 
@@ -66,6 +133,15 @@ async fn in_no_time<T>(exchange: impl Future<Output = T>) -> T {
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
     let _ended: Result<usize, std::io::Error> = stream.read_to_end(&mut received).await;
+    received
+}
+
+/// Reads until this has come.
+async fn until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut received = Vec::new();
+    while !received.windows(end.len()).any(|window| window == end) {
+        received.push(stream.read_u8().await.unwrap());
+    }
     received
 }
 
@@ -103,26 +179,61 @@ async fn a_head_that_does_not_arrive_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn an_http2_connection_outlives_a_pause_and_not_a_long_one() {
     let server = Server::start().await;
-    let handshake = async { h2::client::handshake(server.connect().await).await.unwrap() };
-    let (client, connection) = in_no_time(handshake).await;
-    let connection = tokio::spawn(connection);
+    let client = server.http2(65_535).await;
     for _ in 0..3 {
-        let exchange = async {
-            let mut client = client.clone().ready().await.unwrap();
-            let request = http::Request::get("https://api.example.com/quick").body(()).unwrap();
-            client.send_request(request, true).unwrap().0.await.unwrap().status()
-        };
-        assert_eq!(in_no_time(exchange).await, 200);
-        sleep(Duration::from_secs(29)).await;
-        assert!(!connection.is_finished());
+        client.works().await;
+        sleep(Duration::from_secs(28)).await;
+        assert!(!client.connection.is_finished());
     }
-    assert!(timeout(Duration::from_secs(3), connection).await.is_ok());
+    assert!(timeout(Duration::from_secs(4), client.connection).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_only_pings_is_idle() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    in_no_time(async {
+        let hello = [PREFACE, EMPTY_SETTINGS, &headers_frame("/quick", 5)].concat();
+        stream.write_all(&hello).await.unwrap();
+        until(&mut stream, b"done").await;
+    })
+    .await;
+    let asked = Instant::now();
+    let (mut read, mut write) = stream.into_split();
+    let pinging = tokio::spawn(async move {
+        while write.write_all(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await.is_ok() {
+            sleep(Duration::from_secs(3)).await;
+        }
+    });
+    drop(read.read_to_end(&mut Vec::new()).await);
+    assert!(asked.elapsed() <= Duration::from_secs(37), "{:?}", asked.elapsed());
+    pinging.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_is_not_served_for_ever_and_one_that_waits_is() {
+    let mut server = Server::start().await;
+    let waits = server.http2(65_535).await;
+    let _response = in_no_time(waits.get("/endless")).await;
+    let mut gone = server.connect().await;
+    in_no_time(async {
+        let hello = [PREFACE, EMPTY_SETTINGS, &headers_frame("/endless", 5)].concat();
+        gone.write_all(&hello).await.unwrap();
+        server.begun.recv().await.unwrap();
+        server.begun.recv().await.unwrap();
+    })
+    .await;
+    let asked = Instant::now();
+    // It reads, and answers nothing.
+    rest(&mut gone).await;
+    assert!(asked.elapsed() <= Duration::from_secs(45), "{:?}", asked.elapsed());
+    assert!(!waits.connection.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_reads_slowly_reads_all_and_whoever_stops_reading_does_not() {
     let server = Server::start().await;
-    for (pause, whole) in [(29, true), (33, false)] {
+    for (pause, whole) in [(9, true), (12, false)] {
         let mut stream = server.connect().await;
         let request = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         in_no_time(async {
@@ -169,4 +280,219 @@ async fn a_stop_waits_for_what_is_open_and_for_nothing_else() {
     assert!((4..=8).contains(&waited), "{waited} s for a request that takes 5 s");
     assert!(in_no_time(rest(&mut open)).await.ends_with(b"done"));
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+/// Sends a byte every 3 s until somebody has had enough.
+async fn trickle(mut send: impl AsyncFnMut(u8) -> bool) {
+    while send(b'a').await {
+        sleep(Duration::from_secs(3)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_that_stalls_or_trickles_is_not_waited_for() {
+    let server = Server::start().await;
+    let head = b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nthe first";
+    let started = Instant::now();
+    let mut stalls = server.connect().await;
+    in_no_time(stalls.write_all(head)).await.unwrap();
+    let answer = String::from_utf8(rest(&mut stalls).await).unwrap();
+    assert!(answer.ends_with("the peer was too slow"), "{answer}");
+    assert!(started.elapsed() <= Duration::from_secs(13), "{:?}", started.elapsed());
+
+    let started = Instant::now();
+    let mut trickles = server.connect().await;
+    in_no_time(trickles.write_all(head)).await.unwrap();
+    let (mut read, mut write) = trickles.into_split();
+    let writing = tokio::spawn(trickle(async move |byte| write.write_u8(byte).await.is_ok()));
+    let mut answer = Vec::new();
+    drop(read.read_to_end(&mut answer).await);
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.ends_with("the peer was too slow"), "{answer}");
+    assert!(started.elapsed() <= Duration::from_secs(16), "{:?}", started.elapsed());
+    writing.abort();
+
+    let client = server.http2(65_535).await;
+    let (response, mut content) = in_no_time(client.post("/read")).await;
+    let started = Instant::now();
+    let writing = tokio::spawn(trickle(async move |byte| {
+        content.send_data(vec![byte].into(), false).is_ok()
+    }));
+    let mut answer = response.await.unwrap().into_body();
+    let said = answer.data().await.unwrap().unwrap();
+    assert_eq!(said, "the peer was too slow");
+    assert!(started.elapsed() <= Duration::from_secs(16), "{:?}", started.elapsed());
+    writing.abort();
+    client.works().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_that_comes_slowly_and_steadily_arrives() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let head = b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
+    in_no_time(stream.write_all(head)).await.unwrap();
+    for _ in 0..10 {
+        sleep(Duration::from_secs(8)).await;
+        in_no_time(stream.write_all(&[b'a'; 6_000])).await.unwrap();
+    }
+    in_no_time(until(&mut stream, b"60000 bytes")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn signed_content_that_stalls_is_answered_with_request_timeout() {
+    let (clock, handled) = (TestClock::default(), Arc::new(AtomicUsize::new(0)));
+    let app = router(Arc::clone(&handled))
+        .layer(verifier(&clock, Service::keys(), Service::nonces()).layer());
+    let service = Service::serve(clock, app, handled).await;
+    for (late, code) in [(9, "201"), (11, "request-timeout")] {
+        let request = Raw::order().signed().bytes();
+        let (last, most) = request.split_last().unwrap();
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        in_no_time(stream.write_all(most)).await.unwrap();
+        sleep(Duration::from_secs(late)).await;
+        in_no_time(async {
+            drop(stream.write_u8(*last).await);
+            until(&mut stream, code.as_bytes()).await;
+        })
+        .await;
+    }
+    assert_eq!(service.handled(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_take_its_time() {
+    let mut server = Server::start().await;
+    let mut stream = server.connect().await;
+    let client = server.http2(65_535).await;
+    let response = in_no_time(client.get("/endless")).await;
+    in_no_time(async {
+        stream.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        server.begun.recv().await.unwrap();
+        server.begun.recv().await.unwrap();
+    })
+    .await;
+    assert_eq!(response.await.unwrap().status(), 200);
+    in_no_time(until(&mut stream, b"done")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_an_http2_peer_does_not_take_is_reset_and_others_go_on() {
+    let server = Server::start().await;
+    for window in [0, 1_000, 20_000] {
+        let client = server.http2(window).await;
+        let (mut body, open) = in_no_time(async {
+            let mut body = client.get("/large").await.await.unwrap().into_body();
+            let mut taken = 0;
+            while taken < window {
+                taken += u32::try_from(body.data().await.unwrap().unwrap().len()).unwrap();
+            }
+            (body, client.get("/endless").await)
+        })
+        .await;
+        let stalled = Instant::now();
+        let reset = body.data().await.unwrap().unwrap_err();
+        assert_eq!(reset.reason(), Some(Reason::CANCEL), "{reset}");
+        assert!(stalled.elapsed() <= Duration::from_secs(13), "{:?}", stalled.elapsed());
+        assert!(!client.connection.is_finished());
+        drop(open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_an_answer_byte_by_byte_does_not_get_it() {
+    let server = Server::start().await;
+    for (window, pause, whole) in [(1_000, 3, false), (20_000, 2, true)] {
+        let client = server.http2(window).await;
+        let response = in_no_time(async { client.get("/some").await.await.unwrap() }).await;
+        let mut body = response.into_body();
+        let (started, mut received) = (Instant::now(), 0);
+        let outcome = loop {
+            let data = match in_no_time(body.data()).await {
+                Some(Ok(data)) => data.len(),
+                Some(Err(error)) => break Err(error),
+                None => break Ok(received),
+            };
+            received += data;
+            sleep(Duration::from_secs(pause)).await;
+            body.flow_control().release_capacity(data).unwrap();
+        };
+        assert_eq!(
+            outcome.is_ok_and(|received| received == SOME),
+            whole,
+            "{received} in {:?}",
+            started.elapsed()
+        );
+        assert!(whole || started.elapsed() <= Duration::from_secs(14), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_hangs_in_the_connection_ends_it() {
+    let server = Server::start().await;
+    // All of it was handed over when the first byte of it could be sent.
+    let client = server.http2(1).await;
+    let mut body = in_no_time(async {
+        let mut body = client.get("/quick").await.await.unwrap().into_body();
+        body.data().await.unwrap().unwrap();
+        body
+    })
+    .await;
+    let stalled = Instant::now();
+    body.data().await.unwrap().unwrap_err();
+    assert!(stalled.elapsed() <= Duration::from_secs(13), "{:?}", stalled.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_resets_ends_the_connection() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let mut flood = [PREFACE, EMPTY_SETTINGS].concat();
+    for stream in (1_u32..400).step_by(2) {
+        let mut headers = headers_frame("/slow", 5);
+        headers.splice(5..9, stream.to_be_bytes());
+        flood.extend(headers);
+        // RST_STREAM (CANCEL).
+        flood.extend([0, 0, 4, 3, 0]);
+        flood.extend(stream.to_be_bytes());
+        flood.extend(8_u32.to_be_bytes());
+    }
+    let started = Instant::now();
+    let received = in_no_time(async {
+        drop(stream.write_all(&flood).await);
+        rest(&mut stream).await
+    })
+    .await;
+    // GOAWAY (ENHANCE_YOUR_CALM).
+    assert!(received.windows(4).any(|window| window == [0, 0, 0, 11]), "{received:?}");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_there_is_no_room_idle_connections_make_it_and_busy_ones_are_waited_for() {
+    let two = NonZeroU32::new(2).unwrap();
+    let mut server = Server::start_with(|listener| listener.connections(two)).await;
+    let slow = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+    let quick = b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut busy, mut idle) = (server.connect().await, server.connect().await);
+    in_no_time(async {
+        busy.write_all(slow).await.unwrap();
+        server.begun.recv().await.unwrap();
+        idle.write_all(quick).await.unwrap();
+        until(&mut idle, b"done").await;
+    })
+    .await;
+    // It is idle, and nobody else wants its place.
+    let started = Instant::now();
+    let mut next = server.connect().await;
+    next.write_all(slow).await.unwrap();
+    server.begun.recv().await.unwrap();
+    assert!(started.elapsed() <= Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(rest(&mut idle).await, b"");
+    let mut last = server.connect().await;
+    last.write_all(quick).await.unwrap();
+    until(&mut last, b"done").await;
+    let waited = started.elapsed();
+    assert!((4..=9).contains(&waited.as_secs()), "{waited:?}");
+    until(&mut busy, b"done").await;
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     BoxError,
-    content::{ContentLimit, Rest, Unfit, has_signature_fields},
+    content::{ContentLimit, Rest, Unfit, has_signature_fields, why_broken},
     reason::Reason,
 };
 
@@ -129,7 +129,7 @@ impl<B> Drop for Streamed<B> {
     }
 }
 
-impl<B: Body + Unpin> Streamed<B> {
+impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
     fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
@@ -146,7 +146,10 @@ impl<B: Body + Unpin> Streamed<B> {
                     Some(Ok(_)) | None => break,
                 }
             };
-            let Ok(frame) = frame else { return self.fail(Reason::ContentBroken) };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return self.fail(why_broken(&*error.into())),
+            };
             if let Some(deadline) = Instant::now().checked_add(self.pause) {
                 self.pausing.as_mut().reset(deadline);
             }

@@ -1,12 +1,16 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign::NonceUse;
 use countersign_store::{Application, Credential};
+use http::{Request, Response};
+
+use crate::passed::Passed;
 
 /// Who sent a request, and how that is known.
 ///
-/// The layer puts it into the request's extensions; handlers get it from an extractor. It comes from the registry's
-/// row of the key alone, never from anything else that the request says.
+/// Handlers of axum get it from an extractor, other services by [`Caller::of`] from a request that passed the layer. It comes
+/// from the registry's row of the key alone, never from anything else that the request says.
 #[derive(Clone, Debug)]
 pub struct Caller {
     credential: Arc<Credential>,
@@ -30,6 +34,16 @@ impl Caller {
 
     pub(crate) const fn signed(credential: Arc<Credential>, nonce_use: NonceUse) -> Self {
         Self { credential, nonce_use: Some(nonce_use) }
+    }
+
+    /// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request of whose caller nothing is known, as to one on an open route: 401. To one that did not pass a
+    /// verifier it is 500, and the log says what to add.
+    pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
+        Passed::caller_of(request.extensions(), request.version(), request.headers())
     }
 
     /// The application that the credential belongs to.
@@ -65,6 +79,16 @@ pub struct SignedCaller {
 }
 
 impl SignedCaller {
+    /// The caller of a signed request, whose content is what was signed, as far as layers behind the verifier left it so.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that is not signed: 401. To one that did not pass a verifier it is 500, and the log says what to
+    /// add.
+    pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
+        Passed::signed_caller_of(request.extensions(), request.version(), request.headers())
+    }
+
     /// The application that the credential belongs to.
     pub fn application(&self) -> &Application {
         &self.credential.application

@@ -66,7 +66,10 @@ impl ContentLimit {
     ) -> Result<Intact, (Reason, Option<BoxError>)> {
         let mut check = claimed.read();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| (Reason::ContentBroken, Some(error.into())))?;
+            let frame = frame.map_err(|error| {
+                let error = error.into();
+                (why_broken(&*error), Some(error))
+            })?;
             match frame.into_data() {
                 Ok(mut data) => {
                     let piece = data.copy_to_bytes(data.remaining());
@@ -86,6 +89,19 @@ impl ContentLimit {
         }
         check.finish().map_err(|rejection| (rejection.into(), None))
     }
+}
+
+/// Why content breaks off.
+pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
+    #[cfg(feature = "serve")]
+    if std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<crate::serve::TooSlow>())
+    {
+        return Reason::ContentTimeout;
+    }
+    #[cfg(not(feature = "serve"))]
+    let _ = error;
+    Reason::ContentBroken
 }
 
 /// A trailer that was merged into the head on another hop would change what was verified.

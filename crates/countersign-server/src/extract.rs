@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{Request, request::Parts};
 
-use crate::{Caller, SignedCaller, passed::Passed, reason::Reason, refusal::answer};
+use crate::{Caller, SignedCaller, passed::Passed};
 
 /// The caller of a signed request, and what `T` extracts from its verified content, as in `Signed<Json<Order>>`.
 ///
@@ -33,10 +33,7 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
     async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Response> {
         let (head, body) = request.into_parts();
         let passed = Passed::of(&head.extensions, head.version)?;
-        let Some(caller) = passed.signed() else {
-            let refused = Reason::SignatureRequired.into();
-            return Err(answer(&refused, &passed.circumstances, &head.headers));
-        };
+        let caller = Passed::signed_caller_of(&head.extensions, head.version, &head.headers)?;
         // Where it is streamed, the verifier compares the request's own body on its way in.
         let body = passed.content.clone().map_or(body, Body::from);
         let mut request = Request::from_parts(head, body);
@@ -51,10 +48,7 @@ impl<S: Sync> FromRequestParts<S> for SignedBy {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
-        let passed = Passed::of(&head.extensions, head.version)?;
-        let refused =
-            || answer(&Reason::SignatureRequired.into(), &passed.circumstances, &head.headers);
-        passed.signed().map(Self).ok_or_else(refused)
+        Passed::signed_caller_of(&head.extensions, head.version, &head.headers).map(Self)
     }
 }
 
@@ -62,9 +56,7 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
-        let passed = Passed::of(&head.extensions, head.version)?;
-        let refused = || answer(&Reason::KeyRequired.into(), &passed.circumstances, &head.headers);
-        passed.caller.clone().map(Self).ok_or_else(refused)
+        Passed::caller_of(&head.extensions, head.version, &head.headers).map(Self)
     }
 }
 

@@ -78,8 +78,10 @@ pub use route::Route;
 pub use route_table::{BadRoute, RouteTable};
 #[cfg(feature = "axum")]
 pub use routes::Routes;
+#[cfg(feature = "tls")]
+pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
-pub use serve::serve;
+pub use serve::{Listener, ServedBody, serve};
 pub use verifier::Verifier;
 
 /// Any error: that of a body, which is its maker's.

@@ -45,8 +45,29 @@ impl Passed {
         })
     }
 
+    /// The caller of a request with at least a publishable key, or the answer to one without.
+    pub(crate) fn caller_of<B: From<Bytes>>(
+        extensions: &Extensions,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Response<B>> {
+        let passed = Self::of(extensions, version)?;
+        let refused = || answer(&Reason::KeyRequired.into(), &passed.circumstances, headers);
+        passed.caller.clone().ok_or_else(refused)
+    }
+
+    /// The caller of a signed request, or the answer to another one.
+    pub(crate) fn signed_caller_of<B: From<Bytes>>(
+        extensions: &Extensions,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<SignedCaller, Response<B>> {
+        let passed = Self::of(extensions, version)?;
+        let refused = || answer(&Reason::SignatureRequired.into(), &passed.circumstances, headers);
+        passed.signed().ok_or_else(refused)
+    }
+
     /// The caller of a signed request.
-    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors ask"))]
     pub(crate) fn signed(&self) -> Option<SignedCaller> {
         self.caller.as_ref().and_then(Caller::to_signed)
     }

@@ -1,158 +1,112 @@
 mod activity;
+mod connection;
+mod delivery;
+mod listener;
+mod pace;
+mod request_body;
+mod response_body;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use axum::body::Body;
-use countersign_store::ClientAddress;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulConnection},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
-use tower::ServiceExt as _;
+use http_body::Body;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
-use self::{activity::Activity, socket::Socket};
+use self::connection::Connection;
+pub(crate) use self::pace::TooSlow;
+#[cfg(feature = "tls")]
+pub use self::tls::{BadTls, Tls};
+pub use self::{listener::Listener, request_body::ServedBody};
+use crate::{BoxError, telemetry};
 
-/// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an HTTP/2 connection may be open without a request and without anything to send.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an HTTP/1.1 or HTTP/2 head is taken; a longer one is answered with 431.
-const HEAD_BYTES: u32 = 32 * 1024;
-/// How many requests one HTTP/2 connection may have open.
-const STREAMS: u32 = 100;
-/// How long open requests may take after the stop was asked for.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer without requests has to say goodbye (in HTTP/2 it is told first) before its connection is cut off.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a router over HTTP/1.1 and HTTP/2, without TLS, until `stop` is done; then it lets open requests end, for
-/// 10 s at most.
+/// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until `stop` is done; then it lets open requests end, for 10 s at
+/// most. A `TcpListener` is enough of a [`Listener`], which has settings for more.
 ///
-/// Unlike a bare accept loop it closes connections whose first request head does not arrive within 10 s, or that are idle:
-/// for 10 s in HTTP/1.1, for 30 s in HTTP/2. It takes heads of up to 32 KiB, and 100 requests at a time on one HTTP/2
-/// connection.
+/// Slow clients are not waited for. A connection is closed when its first request head, TLS included, is not there within
+/// 10 s; when it is idle for 10 s in HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes in 10 s of
+/// what is there to send. Content that comes slower than that ends with an error, and an answer in HTTP/2 that is taken slower is
+/// reset, while others on its connection go on. The time in which the service itself is at work is never counted.
 ///
-/// Every request gets the [`ClientAddress`] of its socket's peer into its extensions, for limits by address. Behind a proxy
-/// that is the proxy's, and [`Ingress::proxies`](crate::Ingress::proxies) has the verifier find out the client's.
-pub async fn serve<S>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
+/// Heads have up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. There are no upgrades, to WebSocket for one.
+///
+/// Every request gets the [`ClientAddress`](countersign_store::ClientAddress) of its socket's peer into its extensions, for limits
+/// by address. Behind a proxy that is the proxy's, and [`Ingress::proxies`](crate::Ingress::proxies) has the verifier find out the
+/// client's.
+///
+/// A request for which the service fails gets no answer: its connection is closed, its stream reset.
+pub async fn serve<S, B>(listener: impl Into<Listener>, service: S, stop: impl Future<Output = ()>)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
+    S: Service<Request<ServedBody>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Clone + Send + 'static,
     S::Future: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    // Every connection holds a receiver of this: it tells them of the stop, and us when the last one is gone.
-    let (stop_all, stopping) = watch::channel(false);
+    let listener = listener.into();
+    let most = usize::try_from(listener.connections.get()).unwrap_or(usize::MAX);
+    let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    // Every connection holds a receiver of this. It tells us when the last one is gone.
+    let (phase, watched) = watch::channel(Phase::Open);
     let mut stop = pin!(stop);
-    loop {
-        let (stream, peer) = tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
+    let accepting = async {
+        loop {
+            let full = *phase.borrow() == Phase::Full;
+            let place = match Arc::clone(&room).try_acquire_owned() {
+                Ok(place) => {
+                    // All connections hear of it, so that it is not said at every turn.
+                    if full && room.available_permits() > most / 8 {
+                        phase.send_replace(Phase::Open);
+                    }
+                    place
+                }
+                Err(_) => {
+                    if !full {
+                        telemetry::count_full();
+                        phase.send_replace(Phase::Full);
+                    }
+                    // Nobody closes it.
+                    let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+                    place
+                }
+            };
+            let (stream, peer) = match listener.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
-            },
-        };
-        // An answer in several frames would wait for the peer's acknowledgement of the first.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection is gone already");
+            };
+            let connection = Connection::new(stream, peer, watched.clone());
+            #[cfg(feature = "tls")]
+            let connection = connection.over(listener.tls.clone());
+            let service = service.clone();
+            tokio::spawn(async move {
+                connection.serve(service).await;
+                drop(place);
+            });
         }
-        let address = ClientAddress::from(peer.ip());
-        tokio::spawn(serve_connection(stream, address, service.clone(), stopping.clone()));
-    }
-    drop((listener, stopping));
-    stop_all.send_replace(true);
-    stop_all.closed().await;
-}
-
-async fn serve_connection<S>(
-    stream: TcpStream,
-    address: ClientAddress,
-    service: S,
-    stopping: watch::Receiver<bool>,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-{
-    let activity = Activity::new();
-    let noted = Arc::clone(&activity);
-    let service = tower::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(address);
-        let open = noted.open();
-        let response = service.clone().oneshot(request.map(Body::new));
-        async move {
-            let response = response.await?;
-            Ok::<_, Infallible>(response.map(|body| open.until_end_of(body)))
-        }
-    });
-    let (socket, linger) = Socket::new(stream, Arc::clone(&activity));
-    let builder = builder();
-    let connection =
-        builder.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
-    if let Err(error) = until_closed(connection, &activity, stopping).await {
-        tracing::debug!(error = &*error, "a connection ended early");
-    }
-    linger.await;
-}
-
-/// Serves a connection until its peer ends it, or it is idle for too long, or the server stops.
-async fn until_closed<C: GracefulConnection<Error = BoxError>>(
-    connection: C,
-    activity: &Activity,
-    mut stopping: watch::Receiver<bool>,
-) -> Result<(), BoxError> {
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = activity.idle(HEAD_TIMEOUT, IDLE_TIMEOUT) => {}
-        () = stopped(&mut stopping) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let time_is_up = async {
-        stopped(&mut stopping).await;
-        tokio::time::sleep(STOP_TIMEOUT).await;
     };
     tokio::select! {
-        ended = connection => ended,
-        // A request that crosses the goodbye is answered to its end.
-        () = activity.idle(FAREWELL, FAREWELL) => Ok(()),
-        () = time_is_up => Err("a request was still open at the stop".into()),
+        () = &mut stop => {}
+        () = accepting => {}
     }
+    drop((listener, watched));
+    phase.send_replace(Phase::Stopping);
+    phase.closed().await;
 }
 
-/// Done when the server stops, or is dropped, which is an error here.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    drop(stopping.wait_for(|&stopping| stopping).await);
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    let head_bytes = usize::try_from(HEAD_BYTES).unwrap_or(usize::MAX);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(head_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_BYTES)
-        .max_concurrent_streams(STREAMS);
-    builder
+/// What a server does with its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// It has no room for another one.
+    Full,
+    Stopping,
 }

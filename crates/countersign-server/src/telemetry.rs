@@ -84,6 +84,12 @@ pub(crate) fn count_failed_stream(code: Code) {
     metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);
 }
 
+/// Counts that there was no room for one more connection.
+#[cfg(feature = "serve")]
+pub(crate) fn count_full() {
+    metrics::counter!("countersign_connections_full_total").increment(1);
+}
+
 /// The span of a request: its verification, and its handler.
 pub(crate) fn span() -> Span {
     tracing::info_span!(

@@ -111,7 +111,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// The longest that the content of a signed request may take to arrive and, where it is streamed, the longest that
-    /// nothing of it may come. Default: 30 s.
+    /// nothing of it may come. Default: 30 s. [`serve`](crate::serve) has less patience with content that comes to a standstill.
     pub fn content_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self

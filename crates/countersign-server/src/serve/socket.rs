@@ -13,20 +13,26 @@ use tokio::{
     time::timeout,
 };
 
-use super::activity::Activity;
+use super::{
+    activity::Activity,
+    pace::{TooSlow, Wait},
+};
 
 /// How long a socket outlives what was said on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// How much of what still comes is read meanwhile.
 const MOST: u64 = 64 * 1024;
 
-/// The socket of a connection. It notes what is sent, and is given back when whoever served it is done.
+/// The socket of a connection. It fails when its peer is too slow to take what is sent, and is given back when whoever
+/// served it is done.
 ///
 /// A socket that is closed with content unread resets its connection, and the answer can be lost with it. So a refusal
 /// whose request has content leaves the peer some time to read it.
+#[derive(Debug)]
 pub(super) struct Socket {
     stream: Option<TcpStream>,
     back: Option<oneshot::Sender<TcpStream>>,
+    wait: Wait,
     activity: Arc<Activity>,
 }
 
@@ -52,14 +58,45 @@ impl Socket {
             // Whether the time is up or the peer is gone, it is over now.
             drop(timeout(LINGER, until_gone).await);
         };
-        (Self { stream: Some(stream), back: Some(back), activity }, linger)
+        let (stream, back) = (Some(stream), Some(back));
+        (Self { stream, back, wait: Wait::default(), activity }, linger)
     }
 
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(_)) = written {
-            self.activity.sent();
+    /// Writes, if the peer is not too slow for it.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        match write(Pin::new(stream), context) {
+            Poll::Ready(written) => {
+                if self.wait.is_on() {
+                    self.activity.unblock();
+                    self.wait.moved(*written.as_ref().unwrap_or(&0));
+                }
+                Poll::Ready(written)
+            }
+            Poll::Pending => {
+                self.activity.block();
+                let too_slow = self.wait.poll_too_slow(context);
+                too_slow.map(|()| {
+                    self.reset();
+                    Err(io::Error::new(io::ErrorKind::TimedOut, TooSlow))
+                })
+            }
         }
-        written
+    }
+
+    /// Lets go of the connection without waiting for the peer to take what the system still holds for it.
+    fn reset(&mut self) {
+        if let Some(stream) = self.stream.take()
+            && let Err(error) = stream.set_zero_linger()
+        {
+            tracing::debug!(%error, "a connection is gone already");
+        }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -92,8 +129,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write(context, bytes);
-        self.note(written)
+        self.poll(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -109,8 +145,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write_vectored(context, bytes);
-        self.note(written)
+        self.poll(context, |stream, context| stream.poll_write_vectored(context, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,0 +1,132 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long a peer is waited for until it has moved [`LEAST`] bytes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// What a peer has to send, or to take, in every 10 s in which it is waited for: 500 bytes a second.
+const LEAST: u64 = 5_000;
+
+/// Whether a peer keeps up: with what it sends, or with what it takes. Only the time counts in which it is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    since: Option<Instant>,
+    waited: Duration,
+    moved: u64,
+}
+
+impl Pace {
+    /// It is waited for, until this time at most.
+    pub(super) fn wait(&mut self, now: Instant) -> Instant {
+        let since = *self.since.get_or_insert(now);
+        since.checked_add(PATIENCE.saturating_sub(self.waited)).unwrap_or(since)
+    }
+
+    /// What was before this time does not count.
+    pub(super) fn forget(&mut self, before: Instant) {
+        if self.since.is_some_and(|since| since < before) {
+            *self = Self { since: Some(before), ..Self::default() };
+        }
+    }
+
+    /// It has moved so much, and nobody waits for it until somebody says so.
+    pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
+        self.moved = self.moved.saturating_add(bytes);
+        if self.moved >= LEAST {
+            *self = Self::default();
+        } else if let Some(since) = self.since.take() {
+            self.waited = self.waited.saturating_add(now.saturating_duration_since(since));
+        }
+    }
+}
+
+/// A [`Pace`] for who is polled.
+#[derive(Debug, Default)]
+pub(super) struct Wait {
+    pace: Pace,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Wait {
+    /// Waits for the peer. Ready when it was too slow.
+    pub(super) fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.pace.wait(Instant::now());
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(context)
+    }
+
+    /// The peer has moved so much.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        // Most are never waited for, and the time is not asked for them.
+        if self.is_on() {
+            self.pace.moved(u64::try_from(bytes).unwrap_or(u64::MAX), Instant::now());
+        }
+    }
+
+    /// Whether the peer is waited for.
+    pub(super) const fn is_on(&self) -> bool {
+        self.pace.since.is_some()
+    }
+}
+
+/// A peer that sends or takes less than 5,000 bytes in 10 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSlow;
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer was too slow")
+    }
+}
+
+impl std::error::Error for TooSlow {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_keeps_the_pace_is_waited_for_and_whoever_does_not_is_not() {
+        let start = Instant::now();
+        let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        let mut pace = Pace::default();
+        assert_eq!(pace.wait(at(0)), at(10));
+        assert_eq!(pace.wait(at(3)), at(10), "it is the same wait");
+        pace.moved(LEAST, at(9));
+        assert_eq!(pace.wait(at(9)), at(19), "all of it is another 10 s");
+        pace.moved(LEAST - 1, at(18));
+        assert_eq!(pace.wait(at(18)), at(19), "a byte too little is none");
+        pace.moved(1, at(18));
+        assert_eq!(pace.wait(at(18)), at(28));
+    }
+
+    #[test]
+    fn what_is_forgotten_does_not_count() {
+        let start = Instant::now();
+        let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        let mut pace = Pace::default();
+        pace.wait(at(2));
+        pace.forget(at(1));
+        assert_eq!(pace.wait(at(3)), at(12), "it was not waited for then");
+        pace.forget(at(5));
+        assert_eq!(pace.wait(at(6)), at(15));
+    }
+
+    #[test]
+    fn time_in_which_nobody_waits_does_not_count() {
+        let start = Instant::now();
+        let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        let mut pace = Pace::default();
+        pace.wait(at(0));
+        pace.moved(1, at(4));
+        assert_eq!(pace.wait(at(1_000)), at(1_006));
+    }
+}

@@ -1,0 +1,161 @@
+use std::{
+    io::IoSlice,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{activity::OpenRequest, delivery::Delivery};
+
+/// The most that is handed over at once in HTTP/2: what fits a frame. A stream can be reset only while there is more of its answer
+/// to come.
+const PIECE: usize = 16 * 1024;
+
+pin_project! {
+    /// The content of an answer, with the last piece of which its request ends.
+    #[derive(Debug)]
+    pub(super) struct ResponseBody<B> {
+        #[pin]
+        body: B,
+        // What was taken from the body and is not handed over.
+        rest: Bytes,
+        size: Size,
+        answer: Arc<Answer>,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    None,
+    /// One piece.
+    Small,
+    Large,
+}
+
+#[derive(Debug)]
+struct Answer {
+    /// Of a stream in HTTP/2.
+    delivery: Option<Arc<Delivery>>,
+    _open: OpenRequest,
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn new(body: B, delivery: Option<Arc<Delivery>>, open: OpenRequest) -> Self {
+        let answer = Arc::new(Answer { delivery, _open: open });
+        Self { body, rest: Bytes::new(), size: Size::None, answer }
+    }
+}
+
+impl<B: Body> Body for ResponseBody<B> {
+    type Data = Piece;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
+        let this = self.project();
+        let Some(delivery) = &this.answer.delivery else {
+            let frame = ready!(this.body.poll_frame(context));
+            let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+            let piece = |data| Piece::new(whole(data), this.answer);
+            return Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(piece))));
+        };
+        if this.rest.is_empty() {
+            match ready!(this.body.poll_frame(context)) {
+                Some(frame) => match frame?.into_data() {
+                    Ok(mut data) => *this.rest = data.copy_to_bytes(data.remaining()),
+                    Err(other) => {
+                        // It is none that has data.
+                        let other = other.map_data(|_| Piece::new(Bytes::new(), this.answer));
+                        return Poll::Ready(Some(Ok(other)));
+                    }
+                },
+                None => {
+                    if *this.size == Size::Large {
+                        ready!(delivery.poll_sent(context));
+                    }
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        *this.size = match this.size {
+            Size::None if this.rest.is_empty() => Size::Small,
+            _ => Size::Large,
+        };
+        Poll::Ready(Some(Ok(Frame::data(Piece::new(piece, this.answer)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // The end of a large answer is kept back until it is taken. A small one is not worth a frame more: whoever does not take so
+        // little loses the connection.
+        let ends = self.rest.is_empty() && self.body.is_end_stream();
+        ends && (self.size != Size::Large || self.answer.delivery.is_none())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, hint) = (length(&self.rest), self.body.size_hint());
+        let mut whole = SizeHint::new();
+        whole.set_lower(hint.lower().saturating_add(rest));
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper.saturating_add(rest));
+        }
+        whole
+    }
+}
+
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// A piece of an answer, which tells when it is sent.
+#[derive(Debug)]
+pub(super) struct Piece {
+    data: Bytes,
+    answer: Arc<Answer>,
+}
+
+impl Piece {
+    fn new(data: Bytes, answer: &Arc<Answer>) -> Self {
+        if let Some(delivery) = &answer.delivery {
+            delivery.hand_over(data.len());
+        }
+        Self { data, answer: Arc::clone(answer) }
+    }
+
+    fn sent(&self, bytes: usize) {
+        if let Some(delivery) = &self.answer.delivery {
+            delivery.take(bytes);
+        }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.data.advance(bytes);
+        self.sent(bytes);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.sent(self.data.len());
+    }
+}

@@ -1,0 +1,128 @@
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    InconsistentKeys, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio_rustls::{Accept, TlsAcceptor};
+
+use super::socket::Socket;
+
+/// TLS 1.2 and 1.3 for a [`Listener`](crate::Listener), with the certificate and the key of two PEM files. Clients choose between HTTP/2 and
+/// HTTP/1.1 by ALPN.
+///
+/// There are no client certificates, and no early data (0-RTT), which anyone could send again.
+#[derive(Clone)]
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    shown: Arc<Shown>,
+}
+
+/// What is shown to clients.
+#[derive(Debug)]
+struct Shown {
+    certificate: PathBuf,
+    key: PathBuf,
+    certified: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Tls {
+    /// The certificate with those that lead to its root, in this order, and its private key: PKCS#8, PKCS#1 or SEC1.
+    ///
+    /// # Errors
+    ///
+    /// [`BadTls`] if one of them cannot be read or is not what it should be, or they do not belong together.
+    pub fn from_files(
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, BadTls> {
+        let (certificate, key) = (certificate.into(), key.into());
+        let certified = RwLock::new(Arc::new(load(&certificate, &key)?));
+        let shown = Arc::new(Shown { certificate, key, certified });
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(BadTls::Unsupported)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), shown })
+    }
+
+    /// Reads the two files again, for the connections that come from here on: after a certificate was renewed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::from_files`]; what was shown before is shown still.
+    pub fn reload(&self) -> Result<(), BadTls> {
+        let certified = Arc::new(load(&self.shown.certificate, &self.shown.key)?);
+        *self.shown.certified.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+
+    pub(super) fn accept(&self, socket: Socket) -> Accept<Socket> {
+        self.acceptor.accept(socket)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown { certificate, key, .. } = &*self.shown;
+        f.debug_struct("Tls").field("certificate", certificate).field("key", key).finish()
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let certified = self.certified.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&certified))
+    }
+}
+
+fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, BadTls> {
+    let path = || certificate.to_owned();
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| BadTls::Certificate { path: path(), source })?;
+    if chain.is_empty() {
+        return Err(BadTls::Certificate { path: path(), source: pem::Error::NoItemsFound });
+    }
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|source| BadTls::Key { path: key.to_owned(), source })?;
+    CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|error| {
+        let (certificate, key) = (path(), key.to_owned());
+        match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                BadTls::Mismatch { certificate, key }
+            }
+            source => BadTls::Unusable { certificate, key, source },
+        }
+    })
+}
+
+/// Why TLS cannot be spoken. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
+pub enum BadTls {
+    #[error("no certificates can be read from {}; name a PEM file of CERTIFICATE blocks, the server's own first", path.display())]
+    Certificate { path: PathBuf, source: pem::Error },
+    #[error("no private key can be read from {}; name a PEM file of a PRIVATE KEY that is not encrypted", path.display())]
+    Key { path: PathBuf, source: pem::Error },
+    #[error("the key in {} is not that of the first certificate in {}; name the two that were made together", key.display(), certificate.display())]
+    Mismatch { certificate: PathBuf, key: PathBuf },
+    #[error("{} and {} cannot be used; use a certificate for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
+    Unusable { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("TLS 1.2 and 1.3 are not to be had")]
+    Unsupported(#[source] rustls::Error),
+}

@@ -1,0 +1,86 @@
+//! The API of `axum_server` without axum: a function from request to answer, as any `tower::Service` is, behind the verifier.
+//!
+//! ```console
+//! $ cargo run --example hyper_server -- 127.0.0.1:8080 sqlite:countersign.db
+//! ```
+
+use std::{convert::Infallible, env, error::Error, process::ExitCode};
+
+use bytes::Bytes;
+use countersign::Origins;
+use countersign_server::{Caller, ServedBody, SignedCaller, VerifiedBody, Verifier, serve};
+use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, signal};
+use tower::{Layer as _, service_fn};
+
+type Answer = Response<Full<Bytes>>;
+
+/// Runs for whoever shows a publishable key, or signs.
+fn list(caller: &Caller) -> Answer {
+    let answer = json!({ "application": caller.application().name, "orders": [] });
+    answer_json(StatusCode::OK, &answer)
+}
+
+/// Runs once for each request that the private key signed, with the content that was signed.
+fn add(caller: &SignedCaller, order: &Value) -> Answer {
+    let answer = json!({ "signed_by": caller.credential().label, "order": order });
+    answer_json(StatusCode::CREATED, &answer)
+}
+
+/// `of` answers for a caller who is not known well enough: a write cannot be carried out without one who signed.
+async fn route(request: Request<VerifiedBody<ServedBody>>) -> Result<Answer, Answer> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/v1/orders") => Ok(list(&Caller::of(&request)?)),
+        (&Method::POST, "/v1/orders") => {
+            let caller = SignedCaller::of(&request)?;
+            let content = request.into_body().collect().await.map_err(|_| bad_request())?;
+            let order = serde_json::from_slice(&content.to_bytes()).map_err(|_| bad_request())?;
+            Ok(add(&caller, &order))
+        }
+        _ => Err(answer_json(StatusCode::NOT_FOUND, &json!({ "detail": "there is nothing here" }))),
+    }
+}
+
+fn bad_request() -> Answer {
+    answer_json(StatusCode::BAD_REQUEST, &json!({ "detail": "the content is no JSON" }))
+}
+
+fn answer_json(status: StatusCode, content: &Value) -> Answer {
+    let mut answer = Response::new(Full::from(content.to_string()));
+    *answer.status_mut() = status;
+    answer
+}
+
+async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
+    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
+    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let listener = TcpListener::bind(address).await?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    let verifier = Verifier::new(Origins::new([origin.parse()?])?, registry, nonces);
+
+    let service = service_fn(async |request| {
+        Ok::<_, Infallible>(route(request).await.unwrap_or_else(|refusal| refusal))
+    });
+    println!("{origin}");
+    serve(listener, verifier.layer().layer(service), async { drop(signal::ctrl_c().await) }).await;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let address = env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
+    let db = env::args().nth(2).unwrap_or("sqlite:countersign.db".into());
+    match run(&address, &db).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            eprintln!(
+                "hint: name a free address, then a registry: hyper_server ADDRESS sqlite:FILE"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}

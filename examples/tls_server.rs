@@ -1,0 +1,64 @@
+//! An API that speaks TLS itself, with no proxy in front, and shows a certificate that was renewed without a restart.
+//!
+//! ```console
+//! $ cargo run --example tls_server -- 127.0.0.1:8443 sqlite:countersign.db localhost.pem localhost.key
+//! ```
+
+use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
+
+use axum::{Json, Router, routing::get};
+use countersign::Origins;
+use countersign_server::{Listener, Publishable, Signed, Tls, Verifier, serve};
+use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use serde_json::Value;
+use tokio::{net::TcpListener, signal, time};
+
+async fn list(Publishable(caller): Publishable) -> String {
+    format!("the orders of {}", caller.application().name)
+}
+
+async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> String {
+    format!("{} ordered {order}", caller.credential().label)
+}
+
+/// Looks once an hour for what a program such as certbot has put in the place of the files.
+async fn reload(tls: Tls) {
+    let mut hours = time::interval(Duration::from_secs(3_600));
+    loop {
+        hours.tick().await;
+        if let Err(error) = tls.reload() {
+            eprintln!("warning: the old certificate is shown still: {error}");
+        }
+    }
+}
+
+async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let [address, db, certificate, key] = arguments else {
+        return Err("four arguments are needed".into());
+    };
+    let tls = Tls::from_files(certificate, key)?;
+    let registry = Arc::new(Registry::open_or_create(db).await?);
+    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let listener = TcpListener::bind(address).await?;
+    let origin = format!("https://localhost:{}", listener.local_addr()?.port());
+    let verifier = Verifier::new(Origins::new([origin.parse()?])?, registry, nonces);
+    let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
+    println!("{origin}");
+    tokio::spawn(reload(tls.clone()));
+    let stop = async { drop(signal::ctrl_c().await) };
+    serve(Listener::from(listener).tls(tls), app, stop).await;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    match run(&arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            eprintln!("hint: tls_server ADDRESS sqlite:FILE CERTIFICATE.pem KEY.pem");
+            ExitCode::FAILURE
+        }
+    }
+}
