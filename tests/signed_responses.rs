@@ -155,7 +155,8 @@ fn of(kind: &str) -> Raw {
 async fn whatever_is_answered_is_signed_for_its_request() {
     let service = start().await;
     let publishable = key(1).publishable_key().to_string();
-    let requests: [(&str, fn(&str) -> Raw, u16); 18] = [
+    type Made = (&'static str, fn(&str) -> Raw, u16);
+    let requests: [Made; 18] = [
         ("a write", |_| Raw::order().signed(), 201),
         ("a read", |_| Raw::read().target("/v1/secret?a=b").signed(), 200),
         ("a read with a publishable key", |key| Raw::read().add("X-Api-Key", key), 200),

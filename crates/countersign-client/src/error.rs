@@ -57,7 +57,7 @@ pub enum Error {
     Random(#[source] getrandom::Error),
     /// The answer is not one that the server made to this request, or nobody can tell. The request may have been carried
     /// out.
-    #[error("the answer is not verified: {0}")]
+    #[error("the answer is not one of the server to this request")]
     Answer(#[from] ResponseRejection),
     /// The answer has more content than is taken into memory to verify it.
     #[error("the answer has more than {most} bytes; raise `Client::answer_limit`")]

@@ -218,9 +218,9 @@ impl Asked {
 /// Why an answer cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsignable {
-    #[error("{0}")]
+    #[error(transparent)]
     Content(#[from] Ungathered),
-    #[error("{0}")]
+    #[error(transparent)]
     Head(#[from] SignError),
 }
 

@@ -181,7 +181,8 @@ async fn the_answer_to_another_attempt_is_none() {
     assert_eq!(send().await.unwrap().status(), StatusCode::CREATED);
     let error = send().await.unwrap_err();
     assert!(matches!(error, Error::Answer(ResponseRejection::Invalid)), "{error:?}");
-    assert!(error.to_string().contains("does not hold"), "{error}");
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("does not hold"), "{why}");
 }
 
 #[tokio::test]
