@@ -376,6 +376,31 @@ fn an_upload_counts_only_when_all_of_it_is_what_was_signed() {
 }
 
 #[test]
+fn an_answer_counts_only_as_the_service_gave_it_and_to_the_request_that_it_was_given_to() {
+    let output = example("signed_responses").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let expected = [
+        r#"keys: {"keys":["#,
+        "verified: 201 ",
+        "the content is changed:",
+        "refused: its content is not what was signed",
+        "the answer is that of the request before:",
+        "refused: its signature does not hold for this answer to this request",
+        "the signature is removed:",
+        "refused: it carries no signature with the tag of signed answers",
+        "nobody meddles:",
+        "verified: 201 ",
+        "a stranger asks:",
+        "verified: 401 ",
+    ];
+    assert_eq!(printed.lines().count(), expected.len(), "{printed}");
+    for (line, expected) in printed.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
 fn what_becomes_of_requests_is_counted_for_prometheus_and_told_in_spans_and_no_secret_is() {
     let output = example("metrics").output().unwrap();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));

@@ -196,7 +196,8 @@ impl Raw {
         self.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
     }
 
-    fn with_head<T>(&self, then: impl FnOnce(&RequestHead<'_>, &[u8]) -> T) -> T {
+    /// What `then` makes of its head, as a request to `https://api.example.com`, and of its content.
+    pub fn with_head<T>(&self, then: impl FnOnce(&RequestHead<'_>, &[u8]) -> T) -> T {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let value = HeaderValue::from_bytes(value).unwrap();

@@ -7,8 +7,9 @@ use std::{
 };
 
 use countersign::{
-    AcceptSignature, Code, Component, KeyError, KeyFile, Nonce, Origin, Passphrase, PrivateKey,
-    PublishableKey, RequestHead, Scheme, Signer, Target, Timestamp,
+    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, KeyError, KeyFile, Nonce, Origin,
+    Passphrase, PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, Signer, Target,
+    Timestamp,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
@@ -16,14 +17,18 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, RequestBuilder,
+    answers::{self, Answers, Sent},
     clock::{Clock, Followed, Moment},
     explanation::SignedBase,
     refusal::peek,
+    reread::Reread,
 };
 
 const MOST_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// As much as a directory is read of.
+const DIRECTORY_BYTES: usize = 64 * 1024;
 
 /// A client that signs every request. It is cheap to clone, and clones share their connections.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Client {
     signer: Arc<Signer>,
     clock: Clock,
     headers: HeaderMap,
+    answers: Option<Answers>,
+    answer_limit: usize,
 }
 
 impl Client {
@@ -76,6 +83,8 @@ impl Client {
             signer: Arc::new(signer),
             clock: Clock::default(),
             headers: HeaderMap::new(),
+            answers: None,
+            answer_limit: answers::MOST,
         };
         client.http(with_timeouts())
     }
@@ -101,6 +110,46 @@ impl Client {
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Clock::new(clock);
         self
+    }
+
+    /// Verifies every answer before the caller sees it: that a server with one of these keys made it, to this very
+    /// attempt, and all of its content. Any other is [`Error::Answer`], one that is unsigned included.
+    ///
+    /// Whatever is sent with this client goes to servers that have these keys. Its fields that are not covered (see
+    /// [`ResponsePolicy`](countersign::ResponsePolicy)) are as they came. A reqwest that decompresses changes what was
+    /// signed: its features for that have to be off. What [`RequestBuilder::sign`] signs is sent, and answered, elsewhere.
+    pub fn verify_responses(mut self, keys: ServerKeys) -> Self {
+        self.answers = Some(Answers::new(keys, self.signer.selected_tag()));
+        self
+    }
+
+    /// The most content of an answer that is taken into memory to verify it, in bytes. Default: 16 MiB.
+    pub const fn answer_limit(mut self, bytes: usize) -> Self {
+        self.answer_limit = bytes;
+        self
+    }
+
+    /// Reads the key directory of the server that this URL is of, for [`Client::verify_responses`].
+    ///
+    /// With a client that verifies answers the directory has to be signed with a key that it knows: so it goes on to the
+    /// next key. With another, TLS alone says whose keys they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Directory`]; [`Error::PlainDirectory`] unless the URL is `https` or of this machine, or answers are verified; as [`RequestBuilder::send`].
+    pub async fn server_keys(&self, url: impl IntoUrl) -> Result<ServerKeys, Error> {
+        let mut url = url.into_url()?;
+        let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if self.answers.is_none() && url.scheme() != "https" && !here {
+            return Err(Error::PlainDirectory);
+        }
+        url.set_path(KEY_DIRECTORY_PATH);
+        url.set_query(None);
+        url.set_fragment(None);
+        let response = self.get(url).send().await?.error_for_status()?;
+        let (_, body) = http::Response::from(response).into_parts();
+        let json = Reread::begin(body, DIRECTORY_BYTES).await.content().unwrap_or_default();
+        Ok(ServerKeys::from_jwks(&json)?)
     }
 
     /// The publishable half of the key that signs.
@@ -197,7 +246,7 @@ impl Client {
         let mut more = Vec::new();
         loop {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
-            let mut response = self.http.execute(signed_request).await?;
+            let (mut response, answered) = self.exchange(signed_request, &origin).await?;
             response.extensions_mut().insert(base);
             let can_do_more = corrected == Followed::No || more.is_empty();
             if response.status() == StatusCode::UNAUTHORIZED && can_do_more {
@@ -209,7 +258,8 @@ impl Client {
                         if corrected == Followed::No
                             && !response.headers().contains_key(header::RETRY_AFTER) =>
                     {
-                        corrected = self.clock.follow(&origin, response.headers(), signed);
+                        corrected =
+                            self.clock.follow(&origin, answered, response.headers(), signed);
                         corrected == Followed::Yes
                     }
                     Some(Code::SignaturePolicy | Code::SignatureRequired) if more.is_empty() => {
@@ -243,6 +293,22 @@ impl Client {
             request = next;
             redirects = redirects.saturating_add(1);
         }
+    }
+
+    /// Sends one attempt. Where answers are verified, gives an answer to it that is, and when that was signed.
+    async fn exchange(
+        &self,
+        attempt: Request,
+        origin: &Origin,
+    ) -> Result<(Response, Option<Timestamp>), Error> {
+        let Some(answers) = &self.answers else {
+            return Ok((self.http.execute(attempt).await?, None));
+        };
+        let sent = Sent::new(&attempt, target(attempt.url())?, origin.clone());
+        let response = self.http.execute(attempt).await?;
+        let now = self.clock.now(origin).time;
+        let verified = answers.verify(&sent, response, self.answer_limit, now).await;
+        verified.map(|(response, created)| (response, Some(created)))
     }
 
     /// What a server asks to be covered beside what is covered anyway, under our tag and of our key.

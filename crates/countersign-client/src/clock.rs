@@ -50,9 +50,17 @@ impl Clock {
         Moment { time: Timestamp::from_unix(time), offset }
     }
 
-    /// Follows the clock of an origin that refused as stale what was signed at `signed`.
-    pub(crate) fn follow(&self, origin: &Origin, headers: &HeaderMap, signed: Moment) -> Followed {
-        let Some(server) = server_time(headers) else { return Followed::No };
+    /// Follows the clock of an origin that refused as stale what was signed at `signed`: the time of the answer's own
+    /// signature if that was verified, or else its `Date`.
+    pub(crate) fn follow(
+        &self,
+        origin: &Origin,
+        answered: Option<Timestamp>,
+        headers: &HeaderMap,
+        signed: Moment,
+    ) -> Followed {
+        let answered = answered.map(|time| i64::try_from(time.unix()).unwrap_or(i64::MAX));
+        let Some(server) = answered.or_else(|| server_time(headers)) else { return Followed::No };
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
         // Compared with what this attempt knew: others may have followed the clock meanwhile.
@@ -103,7 +111,7 @@ mod tests {
         let now = |origin| clock.now(origin).time.unix();
         let follow = |date, signed| {
             let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
-            clock.follow(&ours, &headers, signed) == Followed::Yes
+            clock.follow(&ours, None, &headers, signed) == Followed::Yes
         };
         let before = clock.now(&ours);
         assert!(!follow("yesterday", before));

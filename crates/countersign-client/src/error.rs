@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use countersign::{BadOrigin, KeyError, SignError};
+use countersign::{BadOrigin, BadServerKeys, KeyError, ResponseRejection, SignError};
 use http::HeaderName;
 
 /// Why a request was not sent, or got no answer. One that could not be signed was not sent.
@@ -55,6 +55,24 @@ pub enum Error {
     /// The system has no randomness for a nonce.
     #[error("the system has no randomness for a nonce")]
     Random(#[source] getrandom::Error),
+    /// The answer is not one that the server made to this request, or nobody can tell. The request may have been carried
+    /// out.
+    #[error("the answer is not one of the server to this request")]
+    Answer(#[from] ResponseRejection),
+    /// The answer has more content than is taken into memory to verify it.
+    #[error("the answer has more than {most} bytes; raise `Client::answer_limit`")]
+    AnswerTooLarge {
+        /// How many bytes it may have.
+        most: usize,
+    },
+    /// What is at the place of a key directory is none.
+    #[error("the server has no key directory that can be used")]
+    Directory(#[from] BadServerKeys),
+    /// The keys of a server would come over a connection on which anyone could change them.
+    #[error(
+        "keys that come by http could be anyone's; use an https URL, or a client that knows one of them"
+    )]
+    PlainDirectory,
     /// The request could not be built or sent, or was not answered.
     #[error("the request was not answered")]
     Http(#[from] reqwest::Error),

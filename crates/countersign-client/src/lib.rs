@@ -16,6 +16,7 @@
 //! its own nonce and time. A redirect is followed only where the signature would still be for the same origin and the
 //! same method, and then signed anew as well.
 
+mod answers;
 mod client;
 mod clock;
 mod error;

@@ -1,4 +1,4 @@
-//! Reads the content of a signed request to its end, comparing it with its digest on the way.
+//! Reads content to its end: that of a signed request, comparing it with its digest on the way, and that of an answer.
 
 use std::time::Duration;
 
@@ -102,6 +102,46 @@ pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
     #[cfg(not(feature = "serve"))]
     let _ = error;
     Reason::ContentBroken
+}
+
+/// Why the content of an answer cannot be gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ungathered {
+    #[error("it has more than {limit} bytes")]
+    TooLarge { limit: u64 },
+    #[error("it did not end in time")]
+    Timeout,
+    #[error("it broke off")]
+    Broken,
+    #[error("it has trailers, which no signature covers")]
+    Trailers,
+}
+
+impl ContentLimit {
+    /// The content of an answer.
+    pub(crate) async fn gather<B: Body + Unpin>(&self, body: B) -> Result<Bytes, Ungathered> {
+        let gathered = tokio::time::timeout(self.time, self.gather_to_end(body)).await;
+        gathered.unwrap_or(Err(Ungathered::Timeout))
+    }
+
+    async fn gather_to_end<B: Body + Unpin>(&self, mut body: B) -> Result<Bytes, Ungathered> {
+        let too_large = Ungathered::TooLarge { limit: self.bytes };
+        if body.size_hint().lower() > self.bytes {
+            return Err(too_large);
+        }
+        let mut content = Gathered::default();
+        while let Some(frame) = body.frame().await {
+            match frame.map_err(|_| Ungathered::Broken)?.into_data() {
+                Ok(mut data) => content.add(data.copy_to_bytes(data.remaining())),
+                Err(frame) if frame.trailers_ref().is_none_or(HeaderMap::is_empty) => {}
+                Err(_) => return Err(Ungathered::Trailers),
+            }
+            if content.len() > self.bytes {
+                return Err(too_large);
+            }
+        }
+        Ok(content.into_bytes())
+    }
 }
 
 /// A trailer that was merged into the head on another hop would change what was verified.

@@ -29,9 +29,12 @@ pub fn cors(origins: AllowOrigin) -> CorsLayer {
     let ours = ["x-api-key", "signature", "signature-input", "content-digest", "idempotency-key"];
     let told = [
         "accept-signature",
+        "content-digest",
         "ratelimit",
         "ratelimit-policy",
         "retry-after",
+        "signature",
+        "signature-input",
         "want-content-digest",
         "www-authenticate",
         "x-request-id",

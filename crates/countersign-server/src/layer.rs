@@ -364,12 +364,12 @@ fn trim(headers: &mut HeaderMap) {
 
 /// The URI as it was received: a nested router sees a shortened one.
 #[cfg(feature = "axum")]
-fn original_uri(head: &http::request::Parts) -> &http::Uri {
+pub(crate) fn original_uri(head: &http::request::Parts) -> &http::Uri {
     let original = head.extensions.get::<axum::extract::OriginalUri>();
     original.map_or(&head.uri, |original| &original.0)
 }
 
 #[cfg(not(feature = "axum"))]
-const fn original_uri(head: &http::request::Parts) -> &http::Uri {
+pub(crate) const fn original_uri(head: &http::request::Parts) -> &http::Uri {
     &head.uri
 }

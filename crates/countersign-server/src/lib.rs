@@ -45,6 +45,7 @@ mod cors;
 mod extract;
 mod failure_limit;
 mod ingress;
+mod key_directory;
 mod layer;
 mod passed;
 mod proxies;
@@ -58,6 +59,7 @@ mod route_table;
 mod routes;
 #[cfg(feature = "serve")]
 mod serve;
+mod sign_responses;
 mod telemetry;
 mod verifier;
 
@@ -69,6 +71,7 @@ pub use cors::cors;
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
 pub use ingress::Ingress;
+pub use key_directory::KeyDirectory;
 pub use layer::{VerifierLayer, VerifierService};
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
@@ -82,6 +85,7 @@ pub use routes::Routes;
 pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
 pub use serve::{Listener, ServedBody, serve};
+pub use sign_responses::{SignResponses, SignResponsesService};
 pub use verifier::Verifier;
 
 /// Any error: that of a body, which is its maker's.

@@ -4,7 +4,7 @@ use countersign::{BadDigest, BadPresented, Code, Rejection};
 use countersign_store::{Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
-use crate::proxies::BadForwarded;
+use crate::{proxies::BadForwarded, sign_responses::Unsignable};
 
 /// Why a request does not reach its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) enum Reason {
     SignedTrailer,
     /// A handler answered well without having read what was signed to its end: our own mistake.
     ContentUnread,
+    /// The answer to a request, which was carried out or refused, cannot be signed: our own mistake.
+    Unsignable(Unsignable),
     /// The caller, who is known, is over a limit.
     RateLimited(Excess),
     TooManyFailures(Excess),
@@ -103,7 +105,9 @@ impl Reason {
             Self::RateLimited(_) | Self::TooManyFailures(_) => Code::RateLimited,
             Self::RegistryUnavailable => Code::RegistryUnavailable,
             Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
-            Self::NoClientAddress | Self::NoLayer | Self::ContentUnread => Code::Misconfigured,
+            Self::NoClientAddress | Self::NoLayer | Self::ContentUnread | Self::Unsignable(_) => {
+                Code::Misconfigured
+            }
         }
     }
 
@@ -139,6 +143,7 @@ impl Reason {
             | Self::ContentBroken
             | Self::SignedTrailer
             | Self::ContentUnread
+            | Self::Unsignable(_)
             | Self::RateLimited(_)
             | Self::TooManyFailures(_)
             | Self::RegistryUnavailable
@@ -185,6 +190,9 @@ impl Reason {
             Self::SignedTrailer => "signature and digest fields do not belong in trailers",
             Self::ContentUnread => {
                 "the content was not read to its end, and nobody has verified it"
+            }
+            Self::Unsignable(_) => {
+                "the answer cannot be signed; what was asked for may have been done"
             }
             Self::TooManyFailures(_) => {
                 "too many requests from this address were forged, guessed or malformed"

@@ -142,6 +142,12 @@ fn tell(reason: &Reason, refusal: &Refusal) {
             "a handler of a streamed route answered well and had not read the content to its end; read it until there is no more, or \
              declare the route without `streamed`"
         ),
+        Reason::Unsignable(reason) => tracing::error!(
+            request_id,
+            %reason,
+            "an answer could not be signed, and was replaced; make it smaller or raise `SignResponses::content_limit`, or take its route \
+             out from behind `SignResponses`"
+        ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
     }
 }

@@ -133,6 +133,17 @@ impl<'a> Component<'a> {
     pub(crate) const CONTENT_DIGEST: Self =
         Self { name: Name::Field(Cow::Borrowed("content-digest")), parameters: Vec::new() };
 
+    /// The signature with this label, as the request that a response answers has it (RFC 9421 §2.4).
+    pub(crate) fn signature_of_request(label: &'a str) -> Self {
+        let name = Name::Field(Cow::Borrowed("signature"));
+        Self { name, parameters: vec![Parameter::Req, Parameter::Key(Cow::Borrowed(label))] }
+    }
+
+    /// A derived component of the request that a response answers (RFC 9421 §2.4).
+    pub(crate) fn of_request(derived: Derived) -> Self {
+        Self { name: Name::Derived(derived), parameters: vec![Parameter::Req] }
+    }
+
     /// `"@query-param";name="…"`. The name is written as RFC 9421 §2.2.8 has it: percent-encoded.
     pub fn query_param(name: &'a str) -> Self {
         let name = Parameter::Name(Cow::Borrowed(name));

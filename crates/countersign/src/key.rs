@@ -15,6 +15,7 @@ mod proven;
 mod publishable;
 #[cfg(feature = "rsa")]
 mod rsa;
+mod server_keys;
 mod text;
 mod verifying;
 
@@ -31,4 +32,5 @@ pub use proven::ProvenKey;
 pub use publishable::{Brand, PublishableKey};
 #[cfg(feature = "rsa")]
 pub use rsa::RsaPublicKey;
+pub use server_keys::{BadServerKeys, KEY_DIRECTORY_PATH, KEY_DIRECTORY_TYPE, ServerKeys};
 pub use verifying::{BadSignature, VerifyingKey};

@@ -51,6 +51,7 @@ mod policy;
 mod presented;
 mod query_params;
 mod rejection;
+mod response;
 mod sign;
 mod signature_base;
 mod signature_input;
@@ -72,8 +73,9 @@ pub use field_type::{FieldType, FieldTypes};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
 pub use key::{
-    AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, BadSignature, Brand, KeyError, KeyFile, KeyId,
-    Passphrase, PrivateKey, ProvenKey, PublishableKey, Signs, Verifies, VerifyingKey,
+    AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, BadServerKeys, BadSignature, Brand,
+    KEY_DIRECTORY_PATH, KEY_DIRECTORY_TYPE, KeyError, KeyFile, KeyId, Passphrase, PrivateKey,
+    ProvenKey, PublishableKey, ServerKeys, Signs, Verifies, VerifyingKey,
 };
 #[cfg(feature = "ecdsa")]
 pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
@@ -83,6 +85,10 @@ pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
 pub use policy::{BadPolicy, Content, METHOD_OVERRIDES, Policy};
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use rejection::{Code, Malformed, Rejection, Stale, UnknownCode, Unmet};
+pub use response::{
+    AuthenticResponse, IntactResponse, RESPONSE_TAG, ResponseContentCheck, ResponsePolicy,
+    ResponseRejection, ResponseSigner, UnverifiedResponse,
+};
 pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, Signer, sign};
 pub use signature_base::{BadBase, SignatureBase};
 pub use signature_input::{LabelledSignature, SignatureInput};

@@ -15,8 +15,7 @@ use crate::{
 /// and whatever [`Policy::cover_when_present`] adds. Present have to be `created`, `nonce`, `keyid` and the `tag`.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    max_age: Duration,
-    skew: Duration,
+    window: Window,
     tag: Box<str>,
     when_present: Vec<HeaderName>,
     unsigned_content: UnsignedContent,
@@ -47,6 +46,57 @@ pub enum BadPolicy {
     /// Not a structured-field String, or empty.
     #[error("a tag is printable ASCII and not empty")]
     Tag,
+}
+
+/// The time in which a signature is acceptable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    max_age: Duration,
+    skew: Duration,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(60), skew: Duration::from_secs(10) }
+    }
+}
+
+impl Window {
+    pub(crate) fn new(max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
+        let whole = max_age.subsec_nanos() == 0 && skew.subsec_nanos() == 0;
+        if !whole || !(1..=900).contains(&max_age.as_secs()) || skew.as_secs() > 60 {
+            return Err(BadPolicy::Window);
+        }
+        Ok(Self { max_age, skew })
+    }
+
+    pub(crate) fn check(
+        &self,
+        created: Timestamp,
+        expires: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Stale> {
+        let allowed = self.skew;
+        if let Some(ahead) = created.since(now).filter(|&ahead| ahead > allowed) {
+            return Err(Stale::FromTheFuture { ahead, allowed, now });
+        }
+        let allowed = self.max_age.saturating_add(self.skew);
+        if let Some(age) = now.since(created).filter(|&age| age > allowed) {
+            return Err(Stale::TooOld { age, allowed, now });
+        }
+        match expires {
+            Some(expires) if now > expires => Err(Stale::Expired { now }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses a tag that no signature could have.
+pub(crate) fn check_tag(tag: &str) -> Result<&str, BadPolicy> {
+    match tag.is_empty() || sfv::StringRef::from_str(tag).is_err() {
+        true => Err(BadPolicy::Tag),
+        false => Ok(tag),
+    }
 }
 
 /// The tag of Countersign's own signatures, for services that set none of their own.
@@ -88,8 +138,7 @@ pub(crate) const ALWAYS: [Derived; 4] =
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            max_age: Duration::from_secs(60),
-            skew: Duration::from_secs(10),
+            window: Window::default(),
             tag: TAG.into(),
             when_present: when_present(),
             unsigned_content: UnsignedContent::Refused,
@@ -104,10 +153,7 @@ impl Policy {
     ///
     /// [`BadPolicy::Tag`].
     pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
-        if tag.is_empty() || sfv::StringRef::from_str(tag).is_err() {
-            return Err(BadPolicy::Tag);
-        }
-        self.tag = tag.into();
+        self.tag = check_tag(tag)?.into();
         Ok(self)
     }
 
@@ -118,11 +164,7 @@ impl Policy {
     ///
     /// [`BadPolicy::Window`] unless `max_age` is 1 to 900 s and `skew` at most 60 s, both in whole seconds.
     pub fn window(mut self, max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
-        let whole = max_age.subsec_nanos() == 0 && skew.subsec_nanos() == 0;
-        if !whole || !(1..=900).contains(&max_age.as_secs()) || skew.as_secs() > 60 {
-            return Err(BadPolicy::Window);
-        }
-        (self.max_age, self.skew) = (max_age, skew);
+        self.window = Window::new(max_age, skew)?;
         Ok(self)
     }
 
@@ -141,12 +183,12 @@ impl Policy {
 
     /// The oldest signature accepted.
     pub const fn max_age(&self) -> Duration {
-        self.max_age
+        self.window.max_age
     }
 
     /// The difference of clocks allowed either way.
     pub const fn skew(&self) -> Duration {
-        self.skew
+        self.window.skew
     }
 
     /// The tag of our signatures.
@@ -242,18 +284,7 @@ impl Policy {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), Stale> {
-        let allowed = self.skew;
-        if let Some(ahead) = created.since(now).filter(|&ahead| ahead > allowed) {
-            return Err(Stale::FromTheFuture { ahead, allowed, now });
-        }
-        let allowed = self.max_age.saturating_add(self.skew);
-        if let Some(age) = now.since(created).filter(|&age| age > allowed) {
-            return Err(Stale::TooOld { age, allowed, now });
-        }
-        match expires {
-            Some(expires) if now > expires => Err(Stale::Expired { now }),
-            _ => Ok(()),
-        }
+        self.window.check(created, expires, now)
     }
 }
 
@@ -272,7 +303,7 @@ pub(crate) enum Covered {
     No,
 }
 
-fn is_key_id(text: &str) -> bool {
+pub(crate) fn is_key_id(text: &str) -> bool {
     static ALLOWED: ByteSet = ByteSet::ALPHANUMERIC.with(b"_-");
     (8..=96).contains(&text.len()) && ALLOWED.has_all_of(text)
 }

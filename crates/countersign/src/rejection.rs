@@ -373,7 +373,7 @@ pub enum Unmet {
     Component(&'static str),
     #[error("the field {0} is present, so it has to be covered")]
     PresentField(String),
-    #[error("the request has content, so Content-Digest has to be present and covered")]
+    #[error("there is content, so Content-Digest has to be present and covered")]
     ContentDigest,
     #[error("the signature parameter {0} is missing")]
     Parameter(&'static str),
@@ -384,11 +384,11 @@ pub enum Unmet {
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
 pub enum Stale {
-    #[error("it was created {} s before the time of this server, which is {now}; {} s are allowed", age.as_secs(), allowed.as_secs())]
+    #[error("it was created {} s before the time here, which is {now}; {} s are allowed", age.as_secs(), allowed.as_secs())]
     TooOld { age: Duration, allowed: Duration, now: Timestamp },
-    #[error("it was created {} s after the time of this server, which is {now}; {} s are allowed", ahead.as_secs(), allowed.as_secs())]
+    #[error("it was created {} s after the time here, which is {now}; {} s are allowed", ahead.as_secs(), allowed.as_secs())]
     FromTheFuture { ahead: Duration, allowed: Duration, now: Timestamp },
-    #[error("it expired before the time of this server, which is {now}")]
+    #[error("it expired before the time here, which is {now}")]
     Expired { now: Timestamp },
     #[error("it was created before the time from which this server can tell repeated requests; sign again in {} s", retry_after.as_secs())]
     BelowMark { retry_after: Duration },

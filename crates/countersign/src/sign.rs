@@ -48,8 +48,11 @@ pub enum SignError {
     /// A component occurs twice.
     #[error("a component is covered twice")]
     DuplicateComponent,
-    /// The message has a signature with this label, or signature fields that are malformed.
-    #[error("the message already has a signature with this label, or malformed signature fields")]
+    /// The message has a signature with this label or, if it is an answer, under the tag of signed answers; or
+    /// signature fields that are malformed.
+    #[error(
+        "the message already has a signature with this label or tag, or malformed signature fields"
+    )]
     Labelled,
     /// The message has a `Content-Digest` that is not the content's.
     #[error("the message already has a Content-Digest, and it is not the content's")]
@@ -98,7 +101,7 @@ pub fn sign(
     sign_base(message, key, label, components, &signature_params, Repeated::Joined)
 }
 
-fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
+pub(crate) fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
     let signatures = SignatureInput::all(headers).map_err(|_| SignError::Labelled)?;
     match signatures.iter().any(|signature| signature.input.label() == label.as_str()) {
         true => Err(SignError::Labelled),
@@ -106,7 +109,7 @@ fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
     }
 }
 
-fn sign_base(
+pub(crate) fn sign_base(
     message: &Message<'_>,
     key: &impl Signs,
     label: &KeyRef,
@@ -190,10 +193,7 @@ impl Signer {
     ///
     /// [`BadPolicy::Tag`].
     pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
-        if tag.is_empty() || StringRef::from_str(tag).is_err() {
-            return Err(BadPolicy::Tag);
-        }
-        self.named = named(&self.key, tag);
+        self.named = named(&self.key, policy::check_tag(tag)?);
         self.tag = tag.into();
         Ok(self)
     }
@@ -202,6 +202,11 @@ impl Signer {
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         policy::add(&mut self.when_present, fields);
         self
+    }
+
+    /// The tag of its signatures.
+    pub const fn selected_tag(&self) -> &str {
+        &self.tag
     }
 
     /// The publishable half of the key that signs.
@@ -268,28 +273,10 @@ impl Signer {
     ) -> Result<SignedFields, SignError> {
         request.target.check()?;
         let headers = request.headers;
-        let content_digest = if headers.contains_key(CONTENT_DIGEST) {
-            check_digest(headers, content)?;
-            None
-        } else if content.is_empty() {
-            None
-        } else {
-            let digest = ContentDigest::sha256(content).to_header();
-            Some(digest.map_err(|_| SignError::ContentDigest)?)
-        };
+        let content_digest = missing_digest(headers, content)?;
         let mut components = Vec::with_capacity(8);
         components.extend(policy::ALWAYS.map(Component::from));
-        for field in &self.when_present {
-            let mut lines = headers.get_all(field).iter();
-            let made = content_digest.is_some() && *field == CONTENT_DIGEST;
-            if lines.next().is_none() && !made {
-                continue;
-            }
-            if lines.next().is_some() {
-                return Err(SignError::RepeatedField(field.clone()));
-            }
-            components.push(Component::field(field));
-        }
+        cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
         for component in more {
             if !components.contains(component) {
                 components.push(component.clone());
@@ -319,23 +306,60 @@ fn named(key: &PrivateKey, tag: &str) -> String {
     format!(r#"";keyid="{key_id}";alg="{algorithm}";tag="{tag}""#)
 }
 
-/// What signing a request adds to its head.
+/// What signing a request or an answer adds to its head.
 #[derive(Clone, Debug)]
 pub struct SignedFields {
-    /// The `Content-Digest`, if there is content and the request had none.
+    /// The `Content-Digest`, if there is content and the message had none.
     pub content_digest: Option<HeaderValue>,
     /// The signature.
     pub signature: SignatureFields,
 }
 
 impl SignedFields {
-    /// Adds the fields to the request's head.
+    /// Adds the fields to the message's head.
     pub fn apply(self, headers: &mut HeaderMap) {
         if let Some(digest) = self.content_digest {
             headers.insert(CONTENT_DIGEST, digest);
         }
         self.signature.apply(headers);
     }
+}
+
+/// The `Content-Digest` to add, if there is content and no such field; one that is there has to be the content's.
+pub(crate) fn missing_digest(
+    headers: &HeaderMap,
+    content: &[u8],
+) -> Result<Option<HeaderValue>, SignError> {
+    if headers.contains_key(CONTENT_DIGEST) {
+        check_digest(headers, content)?;
+        return Ok(None);
+    }
+    if content.is_empty() {
+        return Ok(None);
+    }
+    let digest = ContentDigest::sha256(content).to_header();
+    digest.map(Some).map_err(|_| SignError::ContentDigest)
+}
+
+/// Adds the fields of a list that are present, or are added now.
+pub(crate) fn cover_present<'a>(
+    components: &mut Vec<Component<'a>>,
+    when_present: &'a [HeaderName],
+    headers: &HeaderMap,
+    content_digest: Option<&HeaderValue>,
+) -> Result<(), SignError> {
+    for field in when_present {
+        let mut lines = headers.get_all(field).iter();
+        let made = content_digest.is_some() && *field == CONTENT_DIGEST;
+        if lines.next().is_none() && !made {
+            continue;
+        }
+        if lines.next().is_some() {
+            return Err(SignError::RepeatedField(field.clone()));
+        }
+        components.push(Component::field(field));
+    }
+    Ok(())
 }
 
 fn check_digest(headers: &HeaderMap, content: &[u8]) -> Result<(), SignError> {

@@ -12,9 +12,9 @@ use crate::{
 /// Servers use [`Unverified`]. This is for tools that look at any message of RFC 9421.
 #[derive(Clone, Debug)]
 pub struct Candidate<'m> {
-    input: SignatureInput<'m>,
-    base: SignatureBase,
-    signature: Vec<u8>,
+    pub(crate) input: SignatureInput<'m>,
+    pub(crate) base: SignatureBase,
+    pub(crate) signature: Vec<u8>,
 }
 
 impl<'m> Candidate<'m> {
@@ -121,7 +121,16 @@ impl<'m> Unverified<'m> {
         if signatures.is_empty() {
             return Ok(None);
         }
-        let LabelledSignature { input, signature, canonical } = select_by_tag(signatures, policy)?;
+        let tagged = select_by_tag(signatures, policy.selected_tag())?;
+        let LabelledSignature { input, signature, canonical } = match tagged {
+            Tagged::One(signature) => signature,
+            // Whoever signed without a tag is told so, unless something else is wrong first.
+            Tagged::Untagged(untagged) => {
+                untagged.input.components()?;
+                return Err(Unmet::Parameter("tag").into());
+            }
+            Tagged::None => return Err(Rejection::Required),
+        };
         let signature_params = input.signature_params()?;
         if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
@@ -173,32 +182,36 @@ impl<'m> Unverified<'m> {
     }
 }
 
+/// What a tag selects of several signatures.
+pub(crate) enum Tagged<'m> {
+    One(LabelledSignature<'m>),
+    /// None has this tag, and one has none at all.
+    Untagged(LabelledSignature<'m>),
+    None,
+}
+
 /// Our tag selects, never the label: exactly one signature has it.
-fn select_by_tag<'m>(
+pub(crate) fn select_by_tag<'m>(
     signatures: Vec<LabelledSignature<'m>>,
-    policy: &Policy,
-) -> Result<LabelledSignature<'m>, Rejection> {
+    tag: &str,
+) -> Result<Tagged<'m>, Malformed> {
     let (mut ours, mut untagged) = (None, None);
     for signature in signatures {
         match signature.input.string("tag")? {
-            Some(tag) if tag == policy.selected_tag() => {
+            Some(other) if other == tag => {
                 if ours.replace(signature).is_some() {
-                    return Err(Malformed::SeveralSignatures.into());
+                    return Err(Malformed::SeveralSignatures);
                 }
             }
             Some(_) => {}
             None => untagged = Some(signature),
         }
     }
-    match (ours, untagged) {
-        (Some(signature), _) => Ok(signature),
-        // Whoever signed without a tag is told so, unless something else is wrong first.
-        (None, Some(untagged)) => match untagged.input.components() {
-            Ok(_) => Err(Unmet::Parameter("tag").into()),
-            Err(malformed) => Err(malformed.into()),
-        },
-        (None, None) => Err(Rejection::Required),
-    }
+    Ok(match (ours, untagged) {
+        (Some(signature), _) => Tagged::One(signature),
+        (None, Some(untagged)) => Tagged::Untagged(untagged),
+        (None, None) => Tagged::None,
+    })
 }
 
 /// A signature that holds: its maker had the private key. It may still be a repetition.
@@ -243,11 +256,7 @@ pub struct Claimed {
 impl Claimed {
     /// Starts reading the content.
     pub fn read(self) -> ContentCheck {
-        ContentCheck {
-            check: self.digest.map(ContentDigest::check),
-            announced: self.content,
-            came: Content::Absent,
-        }
+        ContentCheck::new(self.digest, self.content)
     }
 }
 
@@ -261,6 +270,10 @@ pub struct ContentCheck {
 }
 
 impl ContentCheck {
+    pub(crate) fn new(digest: Option<ContentDigest>, announced: Content) -> Self {
+        Self { check: digest.map(ContentDigest::check), announced, came: Content::Absent }
+    }
+
     /// Takes the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         if !piece.is_empty() {

@@ -14,6 +14,8 @@ pub(super) struct Jwk {
     pub(super) crv: Option<String>,
     pub(super) alg: Option<String>,
     kid: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
     pub(super) x: Option<String>,
     #[cfg(feature = "ecdsa")]
     pub(super) y: Option<String>,
@@ -23,6 +25,21 @@ pub(super) struct Jwk {
     pub(super) e: Option<String>,
     pub(super) d: Option<Zeroizing<String>>,
     k: Option<Zeroizing<String>>,
+}
+
+impl Jwk {
+    /// Whether it holds what nobody but its owner should have. Of keys of other kinds `d` is part of every private one.
+    pub(super) fn is_secret(&self) -> bool {
+        self.d.is_some() || self.k.is_some()
+    }
+
+    pub(super) fn is_ed25519(&self) -> bool {
+        self.kty == "OKP" && self.crv.as_deref() == Some("Ed25519")
+    }
+
+    pub(super) fn is_for_signatures(&self) -> bool {
+        matches!(self.usage.as_deref(), None | Some("sig"))
+    }
 }
 
 pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
@@ -39,7 +56,7 @@ pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
 }
 
 /// RFC 8037 §2.
-fn ed25519(jwk: &Jwk) -> Result<KeyFile, KeyError> {
+pub(super) fn ed25519(jwk: &Jwk) -> Result<KeyFile, KeyError> {
     if !matches!(jwk.alg.as_deref(), None | Some("EdDSA" | "Ed25519")) {
         return Err(KeyError::Damaged("its alg is not that of an Ed25519 key"));
     }

@@ -1,0 +1,95 @@
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use countersign::{Content, KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use tower_service::Service;
+
+use crate::{
+    SignResponses,
+    reason::Reason,
+    refusal::{Circumstances, answer},
+};
+
+/// How long the proof in a directory says that its key is this server's.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// The keys that a server's answers are signed with, as a service at [`KEY_DIRECTORY_PATH`](countersign::KEY_DIRECTORY_PATH).
+/// Made by [`SignResponses::directory`].
+///
+/// It has to be reached without a credential: it belongs beside what the verifier stands in front of, and inside of
+/// [`SignResponses`]. Then a client that knows one of the keys gets the others from somebody that it can verify; a client
+/// that knows none has TLS alone to go by.
+#[derive(Clone, Debug)]
+pub struct KeyDirectory {
+    signing: SignResponses,
+    keys: Bytes,
+}
+
+impl KeyDirectory {
+    pub(crate) fn new(signing: SignResponses, keys: &ServerKeys) -> Self {
+        Self { signing, keys: keys.to_jwks().into() }
+    }
+
+    fn show(&self, head: &Parts) -> Result<Response<Full<Bytes>>, Reason> {
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Err(Reason::Method);
+        }
+        let asked = self.signing.asked(head)?;
+        let mut response = Response::new(Full::from(self.keys.clone()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KEY_DIRECTORY_TYPE));
+        // Not by a cache that others use as well: the answer to a signed request is bound to that one.
+        let cached = HeaderValue::from_static("private, max-age=300");
+        headers.insert(header::CACHE_CONTROL, cached);
+        let signed = {
+            let shown = ResponseHead { status: StatusCode::OK, headers };
+            let now = self.signing.now();
+            self.signing.signer().sign_directory(&shown, &asked.head(), now, LIFETIME)
+        };
+        match signed {
+            Ok(fields) => fields.apply(headers),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a directory goes unsigned"
+                );
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl<B> Service<Request<B>> for KeyDirectory {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, _) = request.into_parts();
+        ready(Ok(self.show(&head).unwrap_or_else(|reason| {
+            let circumstances = Circumstances {
+                version: head.version,
+                content: Content::Present,
+                now: self.signing.now(),
+                policy: None,
+                hook: None,
+            };
+            let mut refused = answer(&reason.into(), &circumstances, &HeaderMap::new());
+            if refused.headers().contains_key(header::ALLOW) {
+                refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            refused
+        })))
+    }
+}

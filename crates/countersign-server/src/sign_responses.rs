@@ -1,0 +1,276 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use countersign::{
+    BadServerKeys, Content, Origin, Rejection, RequestHead, ResponseHead, ResponseSigner,
+    ServerKeys, SignError, Target, Timestamp, VerifyingKey,
+};
+use countersign_store::{ClientAddress, SystemClock};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request::Parts};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    BoxError, Ingress, KeyDirectory,
+    content::{ContentLimit, Ungathered},
+    layer::{BoxFuture, original_uri},
+    reason::Reason,
+    refusal::{Circumstances, answer},
+};
+
+/// Signs every answer, bound to the request that it answers, so that a client can tell who made it and to what.
+///
+/// It belongs outside of the verifier and of whatever else answers, so that refusals are signed too, and takes the same
+/// [`Ingress`], so that both see the same host in a request. It takes the content of an answer into memory to make its
+/// `Content-Digest`: an answer that is larger than the limit, does not end in time, breaks off, has trailers, is signed
+/// already or has a field twice that has to be covered is replaced by a refusal with 500, and the log says why. The handler
+/// has run then. What streams without an end belongs into another router beside it.
+///
+/// Unsigned go answers to requests that no origin here is meant by, or whose target the verifier refuses, since there is
+/// nothing that they could be bound to; and what the HTTP library says by itself of requests that it cannot read.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign::{KEY_DIRECTORY_PATH, Origins, PrivateKey, ResponseSigner};
+/// use countersign_server::{Ingress, SignResponses, Verifier};
+/// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let now = countersign::Timestamp::from_unix(1_763_900_000);
+/// # let (keys, nonces) = (MemoryKeys::default(), MemoryNonces::volatile(Window::default(), now)?);
+/// let ingress = Ingress::from(Origins::new(["https://api.example.com".parse()?])?);
+/// let verifier = Verifier::new(ingress.clone(), keys, nonces);
+/// let key = PrivateKey::ed25519(&[7; 32]); // from a file that nobody else reads
+/// let answers = SignResponses::new(ingress, ResponseSigner::new(key)?);
+/// let app: Router = Router::new()
+///     .route("/v1/orders", get(async || "none"))
+///     .layer(verifier.layer())
+///     .route_service(KEY_DIRECTORY_PATH, answers.directory([])?) // behind no verifier
+///     .layer(answers);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SignResponses {
+    ingress: Arc<Ingress>,
+    signer: Arc<ResponseSigner>,
+    clock: Clock,
+    limit: ContentLimit,
+}
+
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+impl SignResponses {
+    /// Signs with this signer, for the origins of this [`Ingress`], which has to be the verifier's.
+    pub fn new(ingress: impl Into<Ingress>, signer: ResponseSigner) -> Self {
+        let clock = SystemClock::default();
+        Self {
+            ingress: Arc::new(ingress.into()),
+            signer: Arc::new(signer),
+            clock: Arc::new(move || clock.now()),
+            limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
+        }
+    }
+
+    /// Where the time comes from. Default: a [`SystemClock`].
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The most content that an answer may have, in bytes, which is in memory while it is signed. Default: 1 MiB.
+    pub fn content_limit(mut self, bytes: usize) -> Self {
+        self.limit.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The longest that the content of an answer may take to be made. Default: 30 s.
+    pub const fn content_timeout(mut self, time: Duration) -> Self {
+        self.limit.time = time;
+        self
+    }
+
+    /// The directory of this signer's key, and of `others`: the key that comes after it, and the one from before it while
+    /// clients may still have answers of that.
+    ///
+    /// # Errors
+    ///
+    /// [`BadServerKeys::Secret`].
+    pub fn directory(
+        &self,
+        others: impl IntoIterator<Item = VerifyingKey>,
+    ) -> Result<KeyDirectory, BadServerKeys> {
+        let keys = std::iter::once(self.signer.verifying_key()).chain(others);
+        Ok(KeyDirectory::new(self.clone(), &ServerKeys::new(keys)?))
+    }
+
+    pub(crate) fn signer(&self) -> &ResponseSigner {
+        &self.signer
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// What an answer is bound to.
+    pub(crate) fn asked(&self, head: &Parts) -> Result<Asked, Reason> {
+        let uri = original_uri(head);
+        Target::new(uri, head.version).check().map_err(Rejection::from)?;
+        let peer = head.extensions.get::<ClientAddress>().map(|address| address.ip());
+        let origin = self.ingress.origin(peer, &head.uri, &head.headers)?.clone();
+        let mut headers = HeaderMap::new();
+        for name in ["signature-input", "signature"].map(http::HeaderName::from_static) {
+            for value in head.headers.get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        let (method, uri, version) = (head.method.clone(), uri.clone(), head.version);
+        Ok(Asked { method, uri, version, origin, headers })
+    }
+
+    async fn sign<C>(&self, asked: &Asked, response: Response<C>) -> Result<Response<C>, Unsignable>
+    where
+        C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
+    {
+        let (mut head, body) = response.into_parts();
+        let (body, content) = match asked.may_have_content(head.status) {
+            true => {
+                let content = self.limit.gather(body).await?;
+                (C::from(content.clone()), content)
+            }
+            // It has none whatever it says, and what it says may be of that to another method.
+            false => (body, Bytes::new()),
+        };
+        let signed = {
+            let response = ResponseHead { status: head.status, headers: &head.headers };
+            self.signer.sign(&response, &asked.head(), &content, self.now())?
+        };
+        signed.apply(&mut head.headers);
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// The answer in the place of one that cannot be signed.
+    async fn replace<C>(&self, asked: &Asked, reason: Unsignable) -> Response<C>
+    where
+        C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
+    {
+        let circumstances = Circumstances {
+            version: asked.version,
+            content: Content::Absent,
+            now: self.now(),
+            policy: None,
+            hook: None,
+        };
+        let reason = Reason::Unsignable(reason).into();
+        let replaced = || answer(&reason, &circumstances, &HeaderMap::new());
+        // It is ours, and nothing in it cannot be signed.
+        match self.sign(asked, replaced()).await {
+            Ok(signed) => signed,
+            Err(_) => replaced(),
+        }
+    }
+}
+
+impl fmt::Debug for SignResponses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignResponses")
+            .field("ingress", &self.ingress)
+            .field("signer", &self.signer)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What of a request its answer is bound to, as it was received.
+pub(crate) struct Asked {
+    method: Method,
+    uri: Uri,
+    pub(crate) version: Version,
+    origin: Origin,
+    /// The signature fields.
+    headers: HeaderMap,
+}
+
+impl Asked {
+    pub(crate) fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            target: Target::new(&self.uri, self.version),
+            origin: &self.origin,
+            headers: &self.headers,
+        }
+    }
+
+    /// RFC 9110 §6.4.1.
+    fn may_have_content(&self, status: StatusCode) -> bool {
+        self.method != Method::HEAD
+            && !status.is_informational()
+            && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+}
+
+/// Why an answer cannot be signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unsignable {
+    #[error(transparent)]
+    Content(#[from] Ungathered),
+    #[error(transparent)]
+    Head(#[from] SignError),
+}
+
+impl<S> Layer<S> for SignResponses {
+    type Service = SignResponsesService<S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        SignResponsesService { signing: self.clone(), service }
+    }
+}
+
+/// A service whose answers are signed by [`SignResponses`].
+#[derive(Clone, Debug)]
+pub struct SignResponsesService<S> {
+    signing: SignResponses,
+    service: S,
+}
+
+impl<S, B, C> Service<Request<B>> for SignResponsesService<S>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    S::Future: Send + 'static,
+    C: Body<Data: Send, Error: Into<BoxError>> + From<Bytes> + Unpin + Send + 'static,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let asked = self.signing.asked(&head);
+        let response = self.service.call(Request::from_parts(head, body));
+        let signing = self.signing.clone();
+        Box::pin(async move {
+            let response = response.await?;
+            let asked = match asked {
+                Ok(asked) => asked,
+                Err(reason) => {
+                    tracing::debug!(detail = reason.detail(), "answered unsigned");
+                    return Ok(response);
+                }
+            };
+            Ok(match signing.sign(&asked, response).await {
+                Ok(signed) => signed,
+                Err(reason) => signing.replace(&asked, reason).await,
+            })
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Signed answers (RFC 9421 §2.4): each is bound to its request, so that it is no answer to another one.
+
+mod policy;
+mod rejection;
+mod signer;
+mod verify;
+
+pub use policy::{RESPONSE_TAG, ResponsePolicy};
+pub use rejection::ResponseRejection;
+pub use signer::ResponseSigner;
+pub use verify::{AuthenticResponse, IntactResponse, ResponseContentCheck, UnverifiedResponse};
+
+use http::{Method, StatusCode};
+
+use crate::{
+    Component, Derived, Malformed, RequestHead, SignatureInput,
+    signature_input::MAX_SIGNATURE_FIELDS,
+    verify::{Tagged, select_by_tag},
+};
+
+/// What every answer is bound to.
+const OF_REQUEST: [(Derived, &str); 4] = [
+    (Derived::Method, "@method;req"),
+    (Derived::Authority, "@authority;req"),
+    (Derived::Path, "@path;req"),
+    (Derived::Query, "@query;req"),
+];
+
+/// Which signature of a request its answer is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestSignature<'m> {
+    /// It has none.
+    None,
+    /// The one with this label, which has the tag.
+    Labelled(&'m str),
+    /// It has some, and none that its server could take for the caller's.
+    Foreign,
+}
+
+impl<'m> RequestSignature<'m> {
+    fn of(request: &RequestHead<'m>, tag: &str) -> Result<Self, Malformed> {
+        let signatures = SignatureInput::within(MAX_SIGNATURE_FIELDS, request.headers)?;
+        if signatures.is_empty() {
+            return Ok(Self::None);
+        }
+        Ok(match select_by_tag(signatures, tag)? {
+            Tagged::One(signature) => Self::Labelled(signature.input.label()),
+            Tagged::Untagged(_) | Tagged::None => Self::Foreign,
+        })
+    }
+
+    fn component(self) -> Option<Component<'m>> {
+        match self {
+            Self::Labelled(label) => Some(Component::signature_of_request(label)),
+            Self::None | Self::Foreign => None,
+        }
+    }
+}
+
+/// Whether an answer has no content whatever its fields say (RFC 9110 §6.4.1).
+fn has_no_content(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}

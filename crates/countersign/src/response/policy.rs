@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::{OF_REQUEST, RequestSignature, ResponseRejection};
+use crate::{
+    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, RequestHead,
+    SignatureInput, Timestamp, Unmet,
+    component::Form,
+    policy::{self, TAG, Window, is_key_id},
+};
+
+/// The tag of signed answers. It is another one than that of requests, so that neither passes for the other.
+pub const RESPONSE_TAG: &str = "countersign-response";
+
+/// What an answer has to prove.
+///
+/// Covered have to be `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed, the
+/// signature itself; `content-digest` when there is content; and, when present, `content-type`, `content-encoding`,
+/// `content-range`, `location`, `retry-after`, `accept-signature` and whatever
+/// [`ResponsePolicy::cover_when_present`] adds. Present have to be `created`, `keyid` and the tag [`RESPONSE_TAG`].
+///
+/// An answer that is bound to the signature of its request was made after it, whatever any clock says: nobody had that
+/// signature before, since it has a nonce. So its age is not judged. That of an answer to an unsigned request is.
+#[derive(Clone, Debug)]
+pub struct ResponsePolicy {
+    window: Window,
+    request_tag: Box<str>,
+    when_present: Vec<HeaderName>,
+}
+
+/// Fields that change what an answer means or what a client does next.
+pub(super) fn when_present() -> Vec<HeaderName> {
+    vec![
+        CONTENT_DIGEST,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        ACCEPT_SIGNATURE,
+    ]
+}
+
+impl Default for ResponsePolicy {
+    fn default() -> Self {
+        Self { window: Window::default(), request_tag: TAG.into(), when_present: when_present() }
+    }
+}
+
+impl ResponsePolicy {
+    /// The oldest answer accepted to an unsigned request, and the difference of clocks allowed either way. Default: 60 s
+    /// and 10 s.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Window`] unless `max_age` is 1 to 900 s and `skew` at most 60 s, both in whole seconds.
+    pub fn window(mut self, max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
+        self.window = Window::new(max_age, skew)?;
+        Ok(self)
+    }
+
+    /// The tag under which requests are signed. Default: `countersign`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Tag`].
+    pub fn request_tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
+        self.request_tag = policy::check_tag(tag)?.into();
+        Ok(self)
+    }
+
+    /// Adds fields that have to be covered when an answer has them.
+    pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        policy::add(&mut self.when_present, fields);
+        self
+    }
+
+    /// Coverage, parameters, and the time where it counts; gives `created`.
+    pub(super) fn judge(
+        &self,
+        input: &SignatureInput<'_>,
+        headers: &HeaderMap,
+        request: &RequestHead<'_>,
+        now: Timestamp,
+    ) -> Result<Timestamp, ResponseRejection> {
+        let components = input.components()?;
+        if input.has_unknown_parameter() {
+            return Err(Malformed::UnknownParameter.into());
+        }
+        if components.iter().any(Component::is_trailer) {
+            return Err(Malformed::OutsideTheHead.into());
+        }
+        if components.iter().any(|one| matches!(one.form(), Form::Strict | Form::Wrapped)) {
+            return Err(Malformed::Reformed.into());
+        }
+        let (created, expires) = (input.created()?, input.expires()?);
+        let key_id = input.string("keyid")?;
+        if !key_id.is_none_or(is_key_id) {
+            return Err(Malformed::KeyId.into());
+        }
+        if !components.contains(&Derived::Status.into()) {
+            return Err(Unmet::Component(Derived::Status.as_str()).into());
+        }
+        let uncovered = |derived| !components.contains(&Component::of_request(derived));
+        if let Some((_, name)) = OF_REQUEST.into_iter().find(|&(derived, _)| uncovered(derived)) {
+            return Err(Unmet::Component(name).into());
+        }
+        let bound = RequestSignature::of(request, &self.request_tag);
+        let bound = bound.map_err(|_| ResponseRejection::RequestTag)?;
+        if bound == RequestSignature::Foreign {
+            return Err(ResponseRejection::RequestTag);
+        }
+        if bound.component().is_some_and(|signature| !components.contains(&signature)) {
+            return Err(Unmet::Component("signature;req").into());
+        }
+        let uncovered = |field: &&HeaderName| {
+            headers.contains_key(*field) && !components.iter().any(|one| one.is_plain_field(field))
+        };
+        if let Some(field) = self.when_present.iter().find(uncovered) {
+            return Err(Unmet::PresentField(field.to_string()).into());
+        }
+        let created = created.ok_or(Unmet::Parameter("created"))?;
+        if key_id.is_none() {
+            return Err(Unmet::Parameter("keyid").into());
+        }
+        if expires.is_some_and(|expires| expires <= created) {
+            return Err(Malformed::ExpiresBeforeCreated.into());
+        }
+        if bound == RequestSignature::None {
+            self.window.check(created, expires, now)?;
+        }
+        Ok(created)
+    }
+}

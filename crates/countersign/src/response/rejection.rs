@@ -1,0 +1,34 @@
+use crate::{BadDigest, BadSignature, Malformed, Stale, Unmet};
+
+/// Why an answer is not taken for one of the server's to this request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
+pub enum ResponseRejection {
+    #[error("it carries no signature with the tag of signed answers")]
+    Unsigned,
+    #[error("its signature fields are malformed")]
+    Malformed(#[from] Malformed),
+    #[error("its signature does not cover what it has to")]
+    Policy(#[from] Unmet),
+    #[error("its signature is outside its time")]
+    Stale(#[from] Stale),
+    #[error("the digest of its content cannot be checked")]
+    Digest(#[from] BadDigest),
+    #[error("its keyid names none of the server's keys")]
+    UnknownKey,
+    #[error("its signature does not hold for this answer to this request")]
+    Invalid,
+    #[error("its content is not what was signed")]
+    DigestMismatch,
+    #[error(
+        "the request is signed under another tag, so that nothing says what its answer has to be bound to"
+    )]
+    RequestTag,
+}
+
+impl From<BadSignature> for ResponseRejection {
+    fn from(_: BadSignature) -> Self {
+        Self::Invalid
+    }
+}

@@ -1,0 +1,154 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+use sfv::KeyRef;
+
+use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, has_no_content, policy};
+use crate::{
+    BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PrivateKey,
+    RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput, SignatureParams,
+    SignedFields, Timestamp, VerifyingKey,
+    policy::{TAG, add, check_tag},
+    sign::{cover_present, missing_digest, refuse_label, sign, sign_base},
+    signature_base::Repeated,
+    signature_input::write_components,
+};
+
+const LABEL: &str = "countersign";
+
+/// Signs answers the way [`ResponsePolicy::default`](crate::ResponsePolicy) wants them: bound to the request that they answer.
+///
+/// The key is named by its JWK thumbprint (RFC 7638). Who verifies gets it from
+/// [`ServerKeys`](crate::ServerKeys).
+#[derive(Debug)]
+pub struct ResponseSigner {
+    key: PrivateKey,
+    /// The end of the signature parameters, behind the time.
+    named: String,
+    request_tag: Box<str>,
+    when_present: Vec<HeaderName>,
+}
+
+impl ResponseSigner {
+    /// A signer with this Ed25519 key, which should be used for nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::WrongKind`] for an HMAC secret: whoever could verify an answer with it could make one.
+    pub fn new(key: PrivateKey) -> Result<Self, KeyError> {
+        let wrong_kind = KeyError::WrongKind {
+            found: "an HMAC secret, with which whoever verifies an answer could make one",
+            wanted: "an Ed25519 key, as `countersign keygen` makes",
+        };
+        let thumbprint = key.publishable_key().thumbprint().ok_or(wrong_kind)?;
+        let (key_id, algorithm) = (KeyId::Thumbprint(thumbprint), key.algorithm());
+        let named = format!(r#";keyid="{key_id}";alg="{algorithm}";tag="{RESPONSE_TAG}""#);
+        Ok(Self { key, named, request_tag: TAG.into(), when_present: policy::when_present() })
+    }
+
+    /// The tag under which requests are signed. Default: `countersign`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Tag`].
+    pub fn request_tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
+        self.request_tag = check_tag(tag)?.into();
+        Ok(self)
+    }
+
+    /// Adds fields to cover when an answer has them.
+    pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        add(&mut self.when_present, fields);
+        self
+    }
+
+    /// What its signatures are verified with.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.key.verifying_key()
+    }
+
+    /// Signs the answer with this content to `request`, as it was received. [`SignedFields::apply`] adds what came of
+    /// it.
+    ///
+    /// An answer without content by definition, as to `HEAD`, gets no `Content-Digest`. An answer to a request whose
+    /// signature fields are malformed, or under other tags alone, is bound to its request line and host alone: no
+    /// server takes such a request for a signed one.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn sign(
+        &self,
+        response: &ResponseHead<'_>,
+        request: &RequestHead<'_>,
+        content: &[u8],
+        created: Timestamp,
+    ) -> Result<SignedFields, SignError> {
+        let headers = response.headers;
+        let label = KeyRef::constant(LABEL);
+        refuse_label(headers, label)?;
+        refuse_tag(headers)?;
+        let content_digest = match has_no_content(request.method, response.status) {
+            true => None,
+            false => missing_digest(headers, content)?,
+        };
+        let bound = RequestSignature::of(request, &self.request_tag);
+        let bound = bound.unwrap_or(RequestSignature::Foreign);
+        let mut components = Vec::with_capacity(12);
+        components.push(Component::from(Derived::Status));
+        cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
+        components.extend(OF_REQUEST.map(|(derived, _)| Component::of_request(derived)));
+        components.extend(bound.component());
+        let mut signature_params = String::with_capacity(384);
+        write_components(&mut signature_params, &components);
+        signature_params.push_str(";created=");
+        signature_params.push_str(&created.to_string());
+        signature_params.push_str(&self.named);
+        let message = Message::from(*response)
+            .answering(*request)
+            .with_content_digest(content_digest.as_ref());
+        let repeated = Repeated::Refused;
+        let signature =
+            sign_base(&message, &self.key, label, &components, &signature_params, repeated)?;
+        Ok(SignedFields { content_digest, signature })
+    }
+
+    /// Signs a key directory beside that, as draft-meunier-http-message-signatures-directory has it: whoever has the
+    /// private key says that it is this authority's, so that nobody else can show it as theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn sign_directory(
+        &self,
+        response: &ResponseHead<'_>,
+        request: &RequestHead<'_>,
+        created: Timestamp,
+        lifetime: Duration,
+    ) -> Result<SignatureFields, SignError> {
+        let key_id = self.key.publishable_key().thumbprint().map(KeyId::Thumbprint);
+        let key_id = key_id.map(|id| id.to_string());
+        let params = SignatureParams {
+            label: "directory",
+            components: vec![Component::of_request(Derived::Authority)],
+            created: Some(created),
+            expires: Some(created.plus(lifetime)),
+            nonce: None,
+            key_id: key_id.as_deref(),
+            algorithm: Some(self.key.algorithm()),
+            tag: Some("http-message-signatures-directory"),
+        };
+        sign(&Message::from(*response).answering(*request), &self.key, &params)
+    }
+}
+
+/// Of two signatures under one tag nobody could say which is this server's.
+fn refuse_tag(headers: &HeaderMap) -> Result<(), SignError> {
+    let signatures = SignatureInput::all(headers).map_err(|_| SignError::Labelled)?;
+    let ours =
+        |signature: &LabelledSignature<'_>| signature.input.string("tag") == Ok(Some(RESPONSE_TAG));
+    match signatures.iter().any(ours) {
+        true => Err(SignError::Labelled),
+        false => Ok(()),
+    }
+}

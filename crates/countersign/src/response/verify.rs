@@ -1,0 +1,141 @@
+use super::{RESPONSE_TAG, ResponsePolicy, ResponseRejection, has_no_content};
+use crate::{
+    Candidate, Content, ContentCheck, ContentDigest, KeyId, LabelledSignature, Malformed, Message,
+    RequestHead, ResponseHead, ServerKeys, SignatureBase, SignatureInput, Timestamp, Unmet,
+    signature_base::Repeated,
+    signature_input::MAX_SIGNATURE_FIELDS,
+    verify::{Tagged, select_by_tag},
+};
+
+/// An answer whose signature meets the policy in form, coverage and time. Nothing is known yet of who made it.
+///
+/// From here the road is [`verify`](Self::verify) → [`AuthenticResponse`] → [`IntactResponse`]; each step gives the
+/// value that the next one needs.
+#[derive(Clone, Debug)]
+pub struct UnverifiedResponse<'m> {
+    candidate: Candidate<'m>,
+    created: Timestamp,
+    digest: Option<ContentDigest>,
+}
+
+impl<'m> UnverifiedResponse<'m> {
+    /// Reads the signature of the answer to `request`, which is the request as it was sent: with its own signature.
+    ///
+    /// # Errors
+    ///
+    /// A [`ResponseRejection`].
+    pub fn parse(
+        response: ResponseHead<'m>,
+        request: RequestHead<'m>,
+        policy: &ResponsePolicy,
+        now: Timestamp,
+    ) -> Result<Self, ResponseRejection> {
+        let headers = response.headers;
+        let signatures = SignatureInput::within(MAX_SIGNATURE_FIELDS, headers)?;
+        let Tagged::One(ours) = select_by_tag(signatures, RESPONSE_TAG)? else {
+            return Err(ResponseRejection::Unsigned);
+        };
+        let LabelledSignature { input, signature, canonical } = ours;
+        let signature_params = input.signature_params()?;
+        if !canonical || !input.is_canonical(&signature_params) {
+            return Err(Malformed::NotCanonical.into());
+        }
+        let created = policy.judge(&input, headers, &request, now)?;
+        input.string("alg")?;
+        input.string("nonce")?;
+        let message = Message::from(response).answering(request);
+        let components = input.components()?;
+        let base = SignatureBase::new(&message, components, &signature_params, Repeated::Refused);
+        let base = base.map_err(Malformed::Base)?;
+        // By the policy it is covered where it is present.
+        let digest = match has_no_content(request.method, response.status) {
+            true => None,
+            false => ContentDigest::from_headers(headers)?,
+        };
+        Ok(Self { candidate: Candidate { input, base, signature }, created, digest })
+    }
+
+    /// What the `keyid` names; `None` if its form is no key's.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.candidate.key_id().and_then(|text| text.parse().ok())
+    }
+
+    /// The signature base as rebuilt from the answer and its request.
+    pub const fn signature_base(&self) -> &SignatureBase {
+        self.candidate.signature_base()
+    }
+
+    /// The one signature operation, with the key that the `keyid` names.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseRejection::UnknownKey`]: the server may have gone on to another key, which its directory would have.
+    /// [`ResponseRejection::Invalid`].
+    pub fn verify(self, keys: &ServerKeys) -> Result<AuthenticResponse, ResponseRejection> {
+        let key = self.key_id().and_then(|id| keys.find(&id));
+        let key = key.ok_or(ResponseRejection::UnknownKey)?;
+        let held = self.candidate.insecure_verify_without_policy(key);
+        held.map_err(|_| ResponseRejection::Invalid)?;
+        Ok(AuthenticResponse { created: self.created, digest: self.digest })
+    }
+}
+
+/// An answer that the server made to this request. Its content has not been seen yet.
+#[derive(Clone, Debug)]
+#[must_use = "the content has not been compared with its digest"]
+pub struct AuthenticResponse {
+    created: Timestamp,
+    digest: Option<ContentDigest>,
+}
+
+impl AuthenticResponse {
+    /// Starts reading the content.
+    pub fn read(self) -> ResponseContentCheck {
+        let Self { created, digest } = self;
+        let check = ContentCheck::new(digest, Content::Absent);
+        ResponseContentCheck { created, digest, check }
+    }
+}
+
+/// The content of an authentic answer, on its way in.
+#[derive(Clone, Debug)]
+#[must_use = "content that is not read to its end is not checked"]
+pub struct ResponseContentCheck {
+    created: Timestamp,
+    digest: Option<ContentDigest>,
+    check: ContentCheck,
+}
+
+impl ResponseContentCheck {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.check.update(piece);
+    }
+
+    /// Compares, at the clean end of the content.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseRejection::DigestMismatch`]; [`ResponseRejection::Policy`] for content of which no digest is covered.
+    pub fn finish(self) -> Result<IntactResponse, ResponseRejection> {
+        let Self { created, digest, check } = self;
+        match check.finish() {
+            Ok(_) => Ok(IntactResponse { created }),
+            Err(_) if digest.is_none() => Err(Unmet::ContentDigest.into()),
+            Err(_) => Err(ResponseRejection::DigestMismatch),
+        }
+    }
+}
+
+/// Proof that the server made this answer to this request, and that its content is complete as it was signed.
+#[derive(Clone, Debug)]
+pub struct IntactResponse {
+    created: Timestamp,
+}
+
+impl IntactResponse {
+    /// When it was signed, by the server's clock.
+    pub const fn created(&self) -> Timestamp {
+        self.created
+    }
+}
