@@ -46,6 +46,8 @@ mod extract;
 mod failure_limit;
 mod ingress;
 mod layer;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod passed;
 mod proxies;
 mod reason;
@@ -70,6 +72,13 @@ pub use cors::cors;
 pub use extract::{Publishable, Signed, SignedBy};
 pub use ingress::Ingress;
 pub use layer::{VerifierLayer, VerifierService};
+#[cfg(all(feature = "oauth", feature = "axum"))]
+pub use oauth::Bearer;
+#[cfg(feature = "oauth")]
+pub use oauth::{
+    AccessToken, BadJwks, BadJwksUrl, FetchError, IssuerKeys, RemoteTokenKeys, RequireBearer,
+    RequireBearerService, TokenKeys,
+};
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
 pub use require::{Require, RequireService};

@@ -72,6 +72,12 @@ pub(crate) fn count_failed_stream(code: Code) {
     metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);
 }
 
+/// Counts an attempt to fetch an issuer's keys.
+#[cfg(feature = "oauth")]
+pub(crate) fn count_fetch(outcome: &'static str) {
+    metrics::counter!("countersign_jwks_fetches_total", "outcome" => outcome).increment(1);
+}
+
 /// The span of a request: its verification, and its handler.
 pub(crate) fn span() -> Span {
     tracing::info_span!(
