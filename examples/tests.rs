@@ -432,6 +432,24 @@ fn what_becomes_of_requests_is_counted_for_prometheus_and_told_in_spans_and_no_s
 }
 
 #[test]
+fn an_access_token_counts_only_in_requests_that_its_key_has_signed_with_it() {
+    let output = example("oauth").output().unwrap();
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let came: Vec<_> = stdout.lines().filter_map(|line| Some(line.split_once("→  ")?.1)).collect();
+    let expected = [
+        r#"200 shop orders for Ada (customer-7): {"item":"book"}"#,
+        "401 token-required",
+        "403 token-forbidden",
+        "401 token-invalid",
+        "401 signature-invalid",
+        "400 signature-malformed",
+        "401 signature-policy",
+    ];
+    assert_eq!(came, expected);
+}
+
+#[test]
 fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign::NonceUse;
 use countersign_store::{Application, Credential};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 use crate::passed::Passed;
 
@@ -14,8 +14,17 @@ use crate::passed::Passed;
 #[derive(Clone, Debug)]
 pub struct Caller {
     credential: Arc<Credential>,
-    /// Of a signed request.
-    nonce_use: Option<NonceUse>,
+    signed: Option<SignedUse>,
+}
+
+/// What was signed, beside the content.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedUse {
+    pub(crate) nonce_use: NonceUse,
+    /// The value of `Authorization`, where the signature covers it: whatever becomes of the field on its way to a handler,
+    /// this is what the holder of the key sent.
+    #[cfg_attr(not(feature = "oauth"), expect(dead_code, reason = "tokens are read from it"))]
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// How a caller is known.
@@ -29,11 +38,16 @@ pub enum Proof {
 
 impl Caller {
     pub(crate) const fn publishable(credential: Arc<Credential>) -> Self {
-        Self { credential, nonce_use: None }
+        Self { credential, signed: None }
     }
 
-    pub(crate) const fn signed(credential: Arc<Credential>, nonce_use: NonceUse) -> Self {
-        Self { credential, nonce_use: Some(nonce_use) }
+    pub(crate) const fn signed(credential: Arc<Credential>, signed: SignedUse) -> Self {
+        Self { credential, signed: Some(signed) }
+    }
+
+    #[cfg(feature = "oauth")]
+    pub(crate) const fn signed_use(&self) -> Option<&SignedUse> {
+        self.signed.as_ref()
     }
 
     /// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
@@ -58,7 +72,7 @@ impl Caller {
 
     /// How it is known.
     pub const fn proof(&self) -> Proof {
-        match self.nonce_use {
+        match self.signed {
             Some(_) => Proof::Signed,
             None => Proof::Publishable,
         }
@@ -66,7 +80,7 @@ impl Caller {
 
     /// The caller as one who signed, if they did.
     pub fn to_signed(&self) -> Option<SignedCaller> {
-        let nonce_use = self.nonce_use?;
+        let nonce_use = self.signed.as_ref()?.nonce_use;
         Some(SignedCaller { credential: Arc::clone(&self.credential), nonce_use })
     }
 }

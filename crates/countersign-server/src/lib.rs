@@ -47,6 +47,8 @@ mod failure_limit;
 mod ingress;
 mod key_directory;
 mod layer;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod passed;
 mod proxies;
 mod reason;
@@ -73,6 +75,13 @@ pub use extract::{Publishable, Signed, SignedBy};
 pub use ingress::Ingress;
 pub use key_directory::KeyDirectory;
 pub use layer::{VerifierLayer, VerifierService};
+#[cfg(all(feature = "oauth", feature = "axum"))]
+pub use oauth::Bearer;
+#[cfg(feature = "oauth")]
+pub use oauth::{
+    AccessToken, BadJwks, BadJwksUrl, FetchError, IssuerKeys, RemoteTokenKeys, RequireBearer,
+    RequireBearerService, TokenKeys,
+};
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
 pub use require::{Require, RequireService};

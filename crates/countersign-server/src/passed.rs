@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, Response, Version};
 
 use crate::{
-    Caller, SignedCaller,
+    Caller, Rollout, SignedCaller,
     reason::Reason,
     refusal::{Circumstances, answer},
+    telemetry,
 };
 
 /// What the verifier leaves in a request's extensions for extractors and inner layers: whatever they refuse is answered as
@@ -43,6 +44,35 @@ impl Passed {
             tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
             answer(&Reason::NoLayer.into(), &Circumstances::unknown(version), &HeaderMap::new())
         })
+    }
+
+    /// The caller of whom inner layers ask for more.
+    pub(crate) fn asked(&self) -> Option<&Caller> {
+        match &self.requirements {
+            Requirements::Observed(caller) => caller.as_ref(),
+            Requirements::Ignored | Requirements::Enforced => self.caller.as_ref(),
+        }
+    }
+
+    /// Counts that a request lacks what an inner layer asks for.
+    ///
+    /// # Errors
+    ///
+    /// The reason, unless nobody is refused there.
+    pub(crate) fn excuse(&self, reason: Reason) -> Result<Reason, Reason> {
+        let count = |rollout| telemetry::count_unmet(reason.code(), rollout, self.route.clone());
+        match self.requirements {
+            Requirements::Ignored => Ok(reason),
+            Requirements::Observed(_) => {
+                count(Rollout::Observe);
+                tracing::info!(code = %reason.code(), detail = reason.detail(), "would be refused");
+                Ok(reason)
+            }
+            Requirements::Enforced => {
+                count(Rollout::Enforce);
+                Err(reason)
+            }
+        }
     }
 
     /// The caller of a request with at least a publishable key, or the answer to one without.

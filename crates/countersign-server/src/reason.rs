@@ -4,6 +4,8 @@ use countersign::{BadDigest, BadPresented, Code, Rejection};
 use countersign_store::{Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
+#[cfg(feature = "oauth")]
+use crate::oauth::BadToken;
 use crate::{proxies::BadForwarded, sign_responses::Unsignable};
 
 /// Why a request does not reach its handler.
@@ -44,6 +46,12 @@ pub(crate) enum Reason {
     NoClientAddress,
     /// A route without the layer: our own mistake.
     NoLayer,
+    /// The signature held, and the access token does not do.
+    #[cfg(feature = "oauth")]
+    Token(BadToken),
+    /// A route without the layer that looks at access tokens: our own mistake.
+    #[cfg(all(feature = "oauth", feature = "axum"))]
+    NoTokenLayer,
 }
 
 /// A refusal, and what explains it where that is asked for.
@@ -85,6 +93,13 @@ impl From<BadForwarded> for Reason {
     }
 }
 
+#[cfg(feature = "oauth")]
+impl From<BadToken> for Reason {
+    fn from(token: BadToken) -> Self {
+        Self::Token(token)
+    }
+}
+
 impl Reason {
     pub(crate) const fn code(&self) -> Code {
         match self {
@@ -108,6 +123,10 @@ impl Reason {
             Self::NoClientAddress | Self::NoLayer | Self::ContentUnread | Self::Unsignable(_) => {
                 Code::Misconfigured
             }
+            #[cfg(feature = "oauth")]
+            Self::Token(token) => token.code(),
+            #[cfg(all(feature = "oauth", feature = "axum"))]
+            Self::NoTokenLayer => Code::Misconfigured,
         }
     }
 
@@ -150,6 +169,10 @@ impl Reason {
             | Self::ReplayStoreUnavailable
             | Self::NoClientAddress
             | Self::NoLayer => Blame::Nobody,
+            #[cfg(feature = "oauth")]
+            Self::Token(_) => Blame::Nobody,
+            #[cfg(all(feature = "oauth", feature = "axum"))]
+            Self::NoTokenLayer => Blame::Nobody,
         }
     }
 
@@ -167,6 +190,8 @@ impl Reason {
             Self::Rejected(rejection) => return with_source(rejection),
             Self::Presented(presented) => return presented.to_string(),
             Self::Forwarded(forwarded) => return forwarded.to_string(),
+            #[cfg(feature = "oauth")]
+            Self::Token(token) => return token.to_string(),
             Self::ContentTooLarge { limit } => {
                 return format!("the content is larger than {limit} bytes");
             }
@@ -201,6 +226,8 @@ impl Reason {
             Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
             Self::NoClientAddress => "what is asked depends on an address, and none is known",
             Self::NoLayer => "this route is not behind the verifier",
+            #[cfg(all(feature = "oauth", feature = "axum"))]
+            Self::NoTokenLayer => "this route is not behind the layer that looks at access tokens",
         };
         text.to_owned()
     }
@@ -212,6 +239,8 @@ impl Reason {
             Self::RegistryUnavailable | Self::ReplayStoreUnavailable => {
                 Some(Duration::from_secs(5))
             }
+            #[cfg(feature = "oauth")]
+            Self::Token(BadToken::KeysUnavailable) => Some(Duration::from_secs(10)),
             _ => None,
         }
     }

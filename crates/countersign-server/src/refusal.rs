@@ -148,6 +148,11 @@ fn tell(reason: &Reason, refusal: &Refusal) {
             "an answer could not be signed, and was replaced; make it smaller or raise `SignResponses::content_limit`, or take its route \
              out from behind `SignResponses`"
         ),
+        #[cfg(all(feature = "oauth", feature = "axum"))]
+        Reason::NoTokenLayer => tracing::error!(
+            request_id,
+            "a handler takes `Bearer` and its route has no `RequireBearer`; add it with `route_layer`"
+        ),
         _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
     }
 }
@@ -200,6 +205,13 @@ fn tell_what_to_do(
         let wanted = policy.map(|policy| policy.accept_signature(asked, circumstances.content));
         let wanted = wanted.and_then(|wanted| wanted.to_header().ok());
         headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
+    }
+    #[cfg(feature = "oauth")]
+    if let Reason::Token(token) = reason {
+        let challenge = token.challenge().and_then(|challenge| challenge.try_into().ok());
+        if let Some(challenge) = challenge {
+            headers.append(header::WWW_AUTHENTICATE, challenge);
+        }
     }
     match reason.code() {
         Code::SignatureStale => {

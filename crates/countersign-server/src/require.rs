@@ -7,12 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Access, Caller, Proof, Rollout,
-    layer::BoxFuture,
-    passed::{Passed, Requirements},
-    reason::Reason,
-    refusal::answer,
-    telemetry,
+    Access, Caller, Proof, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer,
 };
 
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
@@ -45,22 +40,7 @@ impl Require {
     }
 
     fn check(&self, passed: &Passed) -> Result<(), Reason> {
-        let count = |reason: &Reason, rollout| {
-            telemetry::count_unmet(reason.code(), rollout, passed.route.clone());
-        };
-        match &passed.requirements {
-            Requirements::Ignored => Ok(()),
-            Requirements::Observed(caller) => {
-                if let Err(reason) = self.check_caller(caller.as_ref()) {
-                    count(&reason, Rollout::Observe);
-                    tracing::info!(code = %reason.code(), detail = reason.detail(), "would be refused");
-                }
-                Ok(())
-            }
-            Requirements::Enforced => self
-                .check_caller(passed.caller.as_ref())
-                .inspect_err(|reason| count(reason, Rollout::Enforce)),
-        }
+        self.check_caller(passed.asked()).or_else(|reason| passed.excuse(reason).map(drop))
     }
 
     fn check_caller(&self, caller: Option<&Caller>) -> Result<(), Reason> {

@@ -90,6 +90,12 @@ pub(crate) fn count_full() {
     metrics::counter!("countersign_connections_full_total").increment(1);
 }
 
+/// Counts an attempt to fetch an issuer's keys.
+#[cfg(feature = "oauth")]
+pub(crate) fn count_fetch(outcome: &'static str) {
+    metrics::counter!("countersign_jwks_fetches_total", "outcome" => outcome).increment(1);
+}
+
 /// The span of a request: its verification, and its handler.
 pub(crate) fn span() -> Span {
     tracing::info_span!(

@@ -26,6 +26,9 @@ pub enum Code {
     KeyExpired,
     KeyQuarantined,
     KeyForbidden,
+    TokenRequired,
+    TokenInvalid,
+    TokenForbidden,
     AmbiguousCredential,
     Misdirected,
     BadTarget,
@@ -38,11 +41,12 @@ pub enum Code {
     RateLimited,
     ReplayStoreUnavailable,
     RegistryUnavailable,
+    TokenKeysUnavailable,
     Misconfigured,
 }
 
 impl Code {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 31] = [
         Self::SignatureRequired,
         Self::SignatureMalformed,
         Self::SignaturePolicy,
@@ -57,6 +61,9 @@ impl Code {
         Self::KeyExpired,
         Self::KeyQuarantined,
         Self::KeyForbidden,
+        Self::TokenRequired,
+        Self::TokenInvalid,
+        Self::TokenForbidden,
         Self::AmbiguousCredential,
         Self::Misdirected,
         Self::BadTarget,
@@ -69,6 +76,7 @@ impl Code {
         Self::RateLimited,
         Self::ReplayStoreUnavailable,
         Self::RegistryUnavailable,
+        Self::TokenKeysUnavailable,
         Self::Misconfigured,
     ];
 
@@ -89,6 +97,9 @@ impl Code {
             Self::KeyExpired => "key-expired",
             Self::KeyQuarantined => "key-quarantined",
             Self::KeyForbidden => "key-forbidden",
+            Self::TokenRequired => "token-required",
+            Self::TokenInvalid => "token-invalid",
+            Self::TokenForbidden => "token-forbidden",
             Self::AmbiguousCredential => "ambiguous-credential",
             Self::Misdirected => "misdirected",
             Self::BadTarget => "bad-target",
@@ -101,6 +112,7 @@ impl Code {
             Self::RateLimited => "rate-limited",
             Self::ReplayStoreUnavailable => "replay-store-unavailable",
             Self::RegistryUnavailable => "registry-unavailable",
+            Self::TokenKeysUnavailable => "token-keys-unavailable",
             Self::Misconfigured => "misconfigured",
         }
     }
@@ -117,14 +129,16 @@ impl Code {
             | Self::KeyUnknown
             | Self::KeyRevoked
             | Self::KeyExpired
-            | Self::KeyQuarantined => StatusCode::UNAUTHORIZED,
+            | Self::KeyQuarantined
+            | Self::TokenRequired
+            | Self::TokenInvalid => StatusCode::UNAUTHORIZED,
             Self::SignatureMalformed
             | Self::DigestMismatch
             | Self::DigestUnsupported
             | Self::AmbiguousCredential
             | Self::BadTarget
             | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::KeyForbidden => StatusCode::FORBIDDEN,
+            Self::KeyForbidden | Self::TokenForbidden => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -132,9 +146,9 @@ impl Code {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::ReplayStoreUnavailable | Self::RegistryUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::ReplayStoreUnavailable
+            | Self::RegistryUnavailable
+            | Self::TokenKeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -158,6 +172,9 @@ impl Code {
             Self::KeyExpired => "The key has expired",
             Self::KeyQuarantined => "The key is quarantined",
             Self::KeyForbidden => "The key may not do this",
+            Self::TokenRequired => "An access token is required",
+            Self::TokenInvalid => "The access token is not accepted",
+            Self::TokenForbidden => "The access token does not allow this",
             Self::AmbiguousCredential => "The request carries two credentials",
             Self::Misdirected => "The request is for another server",
             Self::BadTarget => "The target is refused",
@@ -168,9 +185,9 @@ impl Code {
             Self::UriTooLong => "The target is too long",
             Self::HeaderTooLarge => "The signature fields are too large",
             Self::RateLimited => "Too many requests",
-            Self::ReplayStoreUnavailable | Self::RegistryUnavailable => {
-                "The service cannot verify requests now"
-            }
+            Self::ReplayStoreUnavailable
+            | Self::RegistryUnavailable
+            | Self::TokenKeysUnavailable => "The service cannot verify requests now",
             Self::Misconfigured => "The service is misconfigured",
         }
     }
@@ -198,6 +215,11 @@ impl Code {
             Self::KeyUnknown => "check the publishable key, and that it is registered here",
             Self::KeyRevoked | Self::KeyExpired => "use another key",
             Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
+            Self::TokenRequired => {
+                "send an access token as Authorization: Bearer, and cover that field"
+            }
+            Self::TokenInvalid => "get a new access token for this service, and sign again",
+            Self::TokenForbidden => "get an access token with the scope that is missing",
             Self::AmbiguousCredential => "send one credential",
             Self::Misdirected => "send the request to the host that it names",
             Self::BadTarget => {
@@ -209,9 +231,10 @@ impl Code {
             Self::ContentTooLarge => "send less content",
             Self::UriTooLong => "send a shorter target",
             Self::HeaderTooLarge => "send smaller signature fields",
-            Self::RateLimited | Self::ReplayStoreUnavailable | Self::RegistryUnavailable => {
-                "try again, signed anew, after the time in Retry-After"
-            }
+            Self::RateLimited
+            | Self::ReplayStoreUnavailable
+            | Self::RegistryUnavailable
+            | Self::TokenKeysUnavailable => "try again, signed anew, after the time in Retry-After",
             Self::Misconfigured => "ask the operator of this service to read its log",
         }
     }

@@ -155,6 +155,11 @@ impl<'m> Unverified<'m> {
         self.candidate.key_id().and_then(|text| text.parse().ok())
     }
 
+    /// The components that are covered, in their order.
+    pub fn components(&self) -> &[Component<'m>] {
+        self.candidate.components()
+    }
+
     /// The signature base as rebuilt from the request.
     pub const fn signature_base(&self) -> &SignatureBase {
         self.candidate.signature_base()

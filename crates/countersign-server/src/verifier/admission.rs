@@ -8,13 +8,17 @@ use countersign_store::{
     ClientAddress, Credential, Gate, Half, KeyStore, Level, NoClientAddress, Passage, Standing,
     StoreError, Verdict,
 };
-use http::{Version, header::HOST, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Version,
+    header::{AUTHORIZATION, HOST},
+    request::Parts,
+};
 use http_body::Body;
 
 use super::{Explanation, Nobody, Verifier};
 use crate::{
     Access, Rollout, Route,
-    caller::Caller,
+    caller::{Caller, SignedUse},
     content::ContentLimit,
     layer::Behind,
     reason::{Reason, Refused},
@@ -131,12 +135,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             let reason = unverified.refuse_unknown_key(nobody).into();
             return Err(Refused { reason, signature_base });
         };
+        let authorization = covered_authorization(&unverified, &head.headers);
         let authentic = unverified
             .verify(&credential.key)
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
         // The caller has proven to have the key: only from here on are they told facts about it.
         let nonce_use = authentic.nonce_use(credential.id.get());
-        let caller = Caller::signed(credential, nonce_use);
+        let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
         match credential.standing(now) {
@@ -244,6 +249,16 @@ impl Demand<'_> {
     pub(crate) fn label(&self) -> Option<Arc<str>> {
         self.route.map(|route| Arc::clone(&route.label))
     }
+}
+
+/// The value of the one `Authorization` field, if the signature covers it as it was sent.
+fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (lines.next(), lines.next()) else { return None };
+    let covered = unverified.components().iter().any(|one| one.is_plain(AUTHORIZATION.as_str()));
+    let mut value = covered.then(|| value.clone())?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What a credential may do, and from where.

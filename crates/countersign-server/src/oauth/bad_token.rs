@@ -1,0 +1,82 @@
+use countersign::Code;
+use countersign_store::Scope;
+
+/// Why an access token does not let a signed request through. The messages are for the caller, and have none of the
+/// token's values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadToken {
+    #[error("this request has to carry an access token, in one covered field Authorization")]
+    Missing,
+    #[error("the access token is no signed JWT of at most 8 KiB")]
+    Malformed,
+    #[error("the access token has another typ than at+jwt")]
+    Type,
+    #[error("the access token names no key that its issuer has published")]
+    UnknownKey,
+    #[error("the access token names another algorithm than that of its key")]
+    Algorithm,
+    #[error("the signature of the access token does not hold")]
+    Signature,
+    #[error("the access token has no usable claim {0}")]
+    Claim(&'static str),
+    #[error("the access token is of another issuer")]
+    Issuer,
+    #[error("the access token is for another audience")]
+    Audience,
+    #[error("the access token has expired")]
+    Expired,
+    #[error("the access token is not valid yet")]
+    NotYetValid,
+    #[error("the access token is bound to something else than the thumbprint of a key")]
+    OtherBinding,
+    #[error("the access token is bound to another key than the one that signed this request")]
+    OtherKey,
+    #[error("the access token is bound to no key")]
+    Unbound,
+    #[error("the claims of the access token are not those that this service reads")]
+    OtherClaims,
+    #[error("the access token lacks the scope {0}")]
+    MissingScope(Scope),
+    #[error("the keys of the issuer of access tokens cannot be had")]
+    KeysUnavailable,
+}
+
+impl BadToken {
+    pub(crate) const fn code(&self) -> Code {
+        match self {
+            Self::Missing => Code::TokenRequired,
+            Self::Malformed
+            | Self::Type
+            | Self::UnknownKey
+            | Self::Algorithm
+            | Self::Signature
+            | Self::Claim(_)
+            | Self::Issuer
+            | Self::Audience
+            | Self::Expired
+            | Self::NotYetValid
+            // As RFC 8705 §3 and RFC 9449 §7.1 have it for tokens that are bound to another key.
+            | Self::OtherBinding
+            | Self::OtherKey
+            | Self::Unbound
+            | Self::OtherClaims => Code::TokenInvalid,
+            Self::MissingScope(_) => Code::TokenForbidden,
+            Self::KeysUnavailable => Code::TokenKeysUnavailable,
+        }
+    }
+
+    /// The challenge for `WWW-Authenticate` (RFC 6750 §3).
+    pub(crate) fn challenge(&self) -> Option<String> {
+        let error = match (self.code(), self) {
+            (Code::TokenRequired, _) => String::new(),
+            (_, Self::MissingScope(scope)) => {
+                format!(", error=\"insufficient_scope\", scope=\"{scope}\"")
+            }
+            (Code::TokenInvalid, _) => {
+                format!(", error=\"invalid_token\", error_description=\"{self}\"")
+            }
+            _ => return None,
+        };
+        Some(format!("Bearer realm=\"countersign\"{error}"))
+    }
+}

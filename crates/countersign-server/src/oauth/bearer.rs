@@ -1,0 +1,59 @@
+use axum::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::Response,
+};
+use http::request::Parts;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::{AccessToken, BadToken, require_bearer::Checked};
+use crate::{passed::Passed, reason::Reason, refusal::answer};
+
+/// The access token of a signed request, and what the service reads of its claims. Beside [`SignedBy`](crate::SignedBy) or
+/// [`Signed`](crate::Signed) a handler knows both: which application called, and whom it acts for.
+///
+/// It needs [`RequireBearer`](crate::RequireBearer) around its route. A service that reads none but the registered claims takes
+/// `Bearer(token, _): Bearer`.
+#[derive(Clone, Debug)]
+pub struct Bearer<C = IgnoredAny>(pub AccessToken, pub C);
+
+impl<C: DeserializeOwned> Bearer<C> {
+    fn of(head: &Parts) -> Result<Self, Reason> {
+        let token = match head.extensions.get().ok_or(Reason::NoTokenLayer)? {
+            Checked::Passed(token) => token.clone(),
+            Checked::Excused(reason) => return Err(reason.clone()),
+        };
+        let claims = token.claims().map_err(|_| {
+            // Without the error, which has values of the token.
+            let wanted = std::any::type_name::<C>();
+            tracing::debug!(wanted, "the claims of an access token are not what a handler reads");
+            BadToken::OtherClaims
+        })?;
+        Ok(Self(token, claims))
+    }
+}
+
+impl<S: Sync, C: DeserializeOwned> FromRequestParts<S> for Bearer<C> {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
+        let passed = Passed::of(&head.extensions, head.version)?;
+        let refused = |reason: Reason| answer(&reason.into(), &passed.circumstances, &head.headers);
+        Self::of(head).map_err(refused)
+    }
+}
+
+/// For routes that move to signatures: `None` for whoever would be refused.
+impl<S: Sync, C: DeserializeOwned> OptionalFromRequestParts<S> for Bearer<C> {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
+        let passed = Passed::of(&head.extensions, head.version)?;
+        match Self::of(head) {
+            Ok(bearer) => Ok(Some(bearer)),
+            Err(reason @ Reason::NoTokenLayer) => {
+                Err(answer(&reason.into(), &passed.circumstances, &head.headers))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use countersign::{Rejection, Unmet};
+use countersign_store::{Scope, Scopes};
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
+use jsonwebtoken::{Header, Validation, decode, decode_header, errors::ErrorKind};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    AccessToken, BadToken, RemoteTokenKeys, TokenKeys, access_token::Binding, token_keys::TokenKey,
+};
+use crate::{Caller, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer};
+
+/// The most that a token may have, in bytes.
+const MOST_BYTES: usize = 8 * 1024;
+
+/// Asks for an access token (RFC 9068) beside the signature, on the routes behind it. Made for `Router::route_layer`; it
+/// works only inside of a [`VerifierLayer`](crate::VerifierLayer).
+///
+/// The token is a JWT in the one field `Authorization: Bearer …`, which the signature has to cover: a token that somebody put
+/// in, or took from another request, does not count. A token with a claim `cnf.jkt` is good only in requests that were signed
+/// with the key of that thumbprint (RFC 7638); one that is bound to something else is refused.
+///
+/// Its signature has to hold by the issuer's key that its `kid` names, and with that key's algorithm. `iss`, `aud`, `exp` and
+/// `sub` have to be there; `exp` and `nbf` are checked by the verifier's clock. Its `typ` is `at+jwt`.
+///
+/// On a route that is observed whoever it would refuse passes without a token, and is counted and logged as by
+/// [`Require`](crate::Require); where the verifier is off, everyone passes. It refuses after the nonce of a request was claimed, so that nobody without a good signature has it look at a
+/// token, or fetch a key.
+#[derive(Clone, Debug)]
+pub struct RequireBearer {
+    keys: IssuerKeys,
+    validation: Validation,
+    leeway: Duration,
+    types: Types,
+    binding: Binding,
+    scopes: Scopes,
+}
+
+/// Where the keys of an issuer come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum IssuerKeys {
+    /// They stay as they are while the process runs.
+    Fixed(TokenKeys),
+    /// They are fetched.
+    Remote(RemoteTokenKeys),
+}
+
+impl From<TokenKeys> for IssuerKeys {
+    fn from(keys: TokenKeys) -> Self {
+        Self::Fixed(keys)
+    }
+}
+
+impl From<RemoteTokenKeys> for IssuerKeys {
+    fn from(keys: RemoteTokenKeys) -> Self {
+        Self::Remote(keys)
+    }
+}
+
+impl IssuerKeys {
+    async fn find(&self, header: &Header) -> Result<Arc<TokenKey>, BadToken> {
+        let (kid, algorithm) = (header.kid.as_deref(), header.alg);
+        match self {
+            Self::Fixed(keys) => keys.find(kid, algorithm),
+            Self::Remote(keys) => keys.find(kid, algorithm).await,
+        }
+    }
+}
+
+/// Which `typ` a token may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Types {
+    /// RFC 9068 §2.1.
+    #[default]
+    AccessToken,
+    /// That of no JWT in particular, or none.
+    AnyJwt,
+}
+
+impl RequireBearer {
+    /// A token of this issuer, for this audience: what its `iss` is, and one of its `aud`, each to the letter.
+    pub fn new(issuer: &str, audience: &str, keys: impl Into<IssuerKeys>) -> Self {
+        // The algorithm is that of the key.
+        let mut validation = Validation::default();
+        validation.set_required_spec_claims(&["iss", "aud"]);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        // By another clock.
+        (validation.validate_exp, validation.validate_nbf) = (false, false);
+        Self {
+            keys: keys.into(),
+            validation,
+            leeway: Duration::from_secs(10),
+            types: Types::default(),
+            binding: Binding::default(),
+            scopes: Scopes::default(),
+        }
+    }
+
+    /// How far the issuer's clock may be from ours, in whole seconds. Default: 10 s.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// A scope of the token, beside those that are asked for already. Those of the credential are asked for by
+    /// [`Route::scope`](crate::Route::scope).
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scopes.insert(scope);
+        self
+    }
+
+    /// Refuses tokens that are bound to no key, so that a stolen one is of no use to others who have a credential here.
+    pub fn require_key_binding(mut self) -> Self {
+        self.binding = Binding::Required;
+        self
+    }
+
+    /// Takes tokens with the `typ` `JWT`, or none, as well: of issuers that do not follow RFC 9068.
+    ///
+    /// Whatever else the issuer signs for this audience, such as an ID token, is then taken for an access token.
+    pub fn insecure_allow_typ_jwt(mut self) -> Self {
+        self.types = Types::AnyJwt;
+        self
+    }
+
+    async fn check(&self, passed: &Passed, headers: &HeaderMap) -> Result<AccessToken, Reason> {
+        let caller = passed.asked().ok_or(Reason::SignatureRequired)?;
+        let signed = caller.signed_use().ok_or(Reason::SignatureRequired)?;
+        let token = match &signed.authorization {
+            Some(authorization) => bearer(authorization)?,
+            None if headers.contains_key(AUTHORIZATION) => {
+                let field = Unmet::PresentField(AUTHORIZATION.to_string());
+                return Err(Rejection::from(field).into());
+            }
+            None => return Err(BadToken::Missing.into()),
+        };
+        Ok(self.check_token(token, caller, passed).await?)
+    }
+
+    async fn check_token(
+        &self,
+        token: &str,
+        caller: &Caller,
+        passed: &Passed,
+    ) -> Result<AccessToken, BadToken> {
+        if token.len() > MOST_BYTES {
+            return Err(BadToken::Malformed);
+        }
+        let header = decode_header(token).map_err(|_| BadToken::Malformed)?;
+        self.types.check(header.typ.as_deref())?;
+        let key = self.keys.find(&header).await?;
+        let mut validation = self.validation.clone();
+        validation.algorithms = vec![key.algorithm];
+        let decoded = decode(token, &key.key, &validation).map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => BadToken::Signature,
+            ErrorKind::InvalidAlgorithm => BadToken::Algorithm,
+            ErrorKind::InvalidIssuer => BadToken::Issuer,
+            ErrorKind::InvalidAudience => BadToken::Audience,
+            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
+                BadToken::Claim(if claim == "iss" { "iss" } else { "aud" })
+            }
+            _ => BadToken::Malformed,
+        })?;
+        let token = AccessToken::new(decoded.claims, passed.circumstances.now, self.leeway)?;
+        token.check_binding(caller.credential(), self.binding)?;
+        token.check_scopes(&self.scopes)?;
+        Ok(token)
+    }
+}
+
+/// The token of `Bearer` and one token (RFC 6750 §2.1). The name of a scheme has no case (RFC 9110 §11.1).
+fn bearer(authorization: &HeaderValue) -> Result<&str, BadToken> {
+    let text = authorization.to_str().map_err(|_| BadToken::Missing)?.trim_ascii();
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(token.trim_start_matches(' '))
+        }
+        _ => Err(BadToken::Missing),
+    }
+}
+
+impl Types {
+    /// A media type, whose name has no case and may leave `application/` out (RFC 7515 §4.1.9).
+    fn check(self, typ: Option<&str>) -> Result<(), BadToken> {
+        let typ = typ.map(str::to_ascii_lowercase);
+        let typ = typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+        match (typ, self) {
+            (Some("at+jwt"), _) | (None | Some("jwt"), Self::AnyJwt) => Ok(()),
+            _ => Err(BadToken::Type),
+        }
+    }
+}
+
+/// What became of the token, for the extractor.
+#[derive(Clone, Debug)]
+pub(super) enum Checked {
+    Passed(AccessToken),
+    /// On a route that refuses nobody.
+    Excused(Reason),
+}
+
+impl<S> Layer<S> for RequireBearer {
+    type Service = RequireBearerService<S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        RequireBearerService { required: Arc::new(self.clone()), service }
+    }
+}
+
+/// A service behind [`RequireBearer`].
+#[derive(Clone, Debug)]
+pub struct RequireBearerService<S> {
+    required: Arc<RequireBearer>,
+    service: S,
+}
+
+impl<S, B, C> Service<Request<B>> for RequireBearerService<S>
+where
+    S: Service<Request<B>, Response = Response<C>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    C: From<Bytes>,
+{
+    type Response = Response<C>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The service that was polled ready is the one to call.
+        let waiting = self.service.clone();
+        let mut service = std::mem::replace(&mut self.service, waiting);
+        let required = Arc::clone(&self.required);
+        Box::pin(async move {
+            let passed = match Passed::of(request.extensions(), request.version()) {
+                Ok(passed) => passed,
+                Err(response) => return Ok(response),
+            };
+            let checked = match required.check(passed, request.headers()).await {
+                // Of content that nobody compares nobody is named as its sender.
+                Ok(_) if passed.caller.is_none() => Checked::Excused(Reason::SignatureRequired),
+                Ok(token) => Checked::Passed(token),
+                Err(reason) => match passed.excuse(reason) {
+                    Ok(reason) => Checked::Excused(reason),
+                    Err(reason) => {
+                        let (headers, circumstances) = (request.headers(), &passed.circumstances);
+                        return Ok(answer(&reason.into(), circumstances, headers));
+                    }
+                },
+            };
+            match &checked {
+                Checked::Passed(token) => request.extensions_mut().insert(token.clone()),
+                Checked::Excused(_) => request.extensions_mut().remove(),
+            };
+            request.extensions_mut().insert(checked);
+            service.call(request).await
+        })
+    }
+}
