@@ -528,11 +528,13 @@ async fn on_routes_that_are_observed_whoever_would_be_refused_passes_without_a_t
     let by_extension =
         async |request: Request| format!("{}", request.extensions().get::<AccessToken>().is_some());
     let strict = async |Bearer(token, _): Bearer| token.subject().to_owned();
+    let of_another_issuer = RequireBearer::new("https://other.example", AUDIENCE, token_keys());
     let observed = |path: &str| Route::signed(Method::POST, path).insecure_observe();
     let routes = Routes::new()
         .route(observed("/observed"), optional.layer(required()))
         .route(observed("/strict"), strict.layer(required()))
         .route(observed("/extension"), by_extension.layer(required()))
+        .route(observed("/twice"), by_extension.layer(of_another_issuer).layer(required()))
         .route(Route::signed(Method::POST, "/off").insecure_off(), optional.layer(required()));
     let app = verifier(&TestClock::default(), Service::keys(), Service::nonces());
     let app = app.protect(routes).unwrap();
@@ -548,6 +550,7 @@ async fn on_routes_that_are_observed_whoever_would_be_refused_passes_without_a_t
         ("off", good().target("/off").signed(), 200, "false false"),
         ("extension", good().target("/extension").signed(), 200, "true"),
         ("extension, another's", other().target("/extension").signed(), 200, "false"),
+        ("extension, asked for two", good().target("/twice").signed(), 200, "false"),
         ("strict", good().target("/strict").signed(), 200, "customer-7"),
         ("strict, another's", other().target("/strict").signed(), 401, "token-invalid"),
         ("strict, unsigned", good().target("/strict"), 401, "signature-required"),

@@ -202,6 +202,7 @@ impl Types {
 
 /// What became of the token, for the extractor.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "the extractor reads it"))]
 pub(super) enum Checked {
     Passed(AccessToken),
     /// On a route that refuses nobody.
