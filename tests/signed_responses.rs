@@ -317,6 +317,39 @@ async fn behind_a_proxy_the_host_is_the_one_that_the_verifier_takes() {
     assert_eq!((answer.status, answer.get("signature")), (421, None), "{answer:?}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn behind_nginx_answers_arrive_as_they_were_signed_unless_it_is_told_to_change_them() {
+    use harness::Nginx;
+    let listed = [format!("{}/32", Nginx::FROM).parse().unwrap()];
+    let proxies = Proxies::new(listed, ForwardedFields::XForwarded).unwrap();
+    let service = start_behind(Ingress::from(origins()).proxies(proxies)).await;
+    let nginx = Nginx::start(service.address);
+    let requests = [
+        Raw::order().signed(),
+        Raw::order(),
+        of("none"),
+        of("not-modified"),
+        of("moved"),
+        of("failed"),
+        of("full"),
+        of("large"),
+        Raw::read().method("HEAD").target("/v1/secret").signed(),
+        Raw::read().target(KEY_DIRECTORY_PATH),
+    ];
+    for request in requests {
+        let answer = exchange(nginx.address, &request.bytes()).await;
+        assert_eq!(verify(&request, &answer), Ok(()), "{}: {answer:?}", request.target);
+    }
+    let rewriting = Nginx::start_with(service.address, |configuration| {
+        configuration.replace("proxy_pass", "proxy_redirect /there /elsewhere; proxy_pass")
+    });
+    let request = of("moved");
+    let answer = exchange(rewriting.address, &request.bytes()).await;
+    assert!(answer.get("location").unwrap().ends_with("/elsewhere"), "{answer:?}");
+    assert_eq!(verify(&request, &answer), Err(ResponseRejection::Invalid));
+}
+
 #[tokio::test]
 async fn the_directory_needs_no_credential_and_has_the_keys_before_they_are_used() {
     let service = start().await;
