@@ -22,6 +22,7 @@ use crate::{
     layer::{BoxFuture, original_uri},
     reason::Reason,
     refusal::{Circumstances, answer},
+    telemetry,
 };
 
 /// Signs every answer, bound to the request that it answers, so that a client can tell who made it and to what.
@@ -158,6 +159,7 @@ impl SignResponses {
     where
         C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
     {
+        telemetry::count_unsignable();
         let circumstances = Circumstances {
             version: asked.version,
             content: Content::Absent,
