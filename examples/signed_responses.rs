@@ -141,7 +141,7 @@ async fn order(client: &Client, url: &str) -> Result<(), Failure> {
         Ok(response) => {
             println!("verified: {} {}", response.status().as_u16(), response.text().await?);
         }
-        Err(Error::Answer(reason)) => println!("refused: {reason}"),
+        Err(Error::Answer { reason, .. }) => println!("refused: {reason}"),
         Err(error) => return Err(error.into()),
     }
     Ok(())

@@ -20,6 +20,7 @@ use countersign_server::{ForwardedFields, Ingress, Proxies, SignResponses, Verif
 use harness::{Answer, NOW, Raw, Service, TestClock, exchange, exchange_http2, key, router};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 const LIMIT: usize = 4096;
 const SERVER: u8 = 21;
@@ -196,8 +197,10 @@ async fn whatever_is_answered_is_signed_for_its_request() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_signed_is_replaced_by_one_that_is() {
+    let recorder = DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
     let service = start().await;
-    for kind in [
+    let kinds = [
         "large",
         "large-in-pieces",
         "endless",
@@ -207,7 +210,8 @@ async fn an_answer_that_cannot_be_signed_is_replaced_by_one_that_is() {
         "with-another-digest",
         "signed-already",
         "with-half-a-signature",
-    ] {
+    ];
+    for kind in kinds {
         let request = of(kind);
         let answer = exchange(service.address, &request.bytes()).await;
         assert_eq!((answer.status, answer.code().as_str()), (500, "misconfigured"), "{kind}");
@@ -215,6 +219,13 @@ async fn an_answer_that_cannot_be_signed_is_replaced_by_one_that_is() {
         assert_eq!(answer.get("cache-control"), Some("no-store"));
         assert_eq!(verify(&request, &answer), Ok(()), "{kind}: {answer:?}");
     }
+    let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
+    let counted: Vec<_> = counted
+        .filter(|(key, ..)| key.key().name() == "countersign_unsignable_answers_total")
+        .map(|(.., value)| value)
+        .collect();
+    let expected = u64::try_from(kinds.len()).unwrap();
+    assert_eq!(counted, [DebugValue::Counter(expected)]);
 }
 
 #[tokio::test]
@@ -315,6 +326,39 @@ async fn behind_a_proxy_the_host_is_the_one_that_the_verifier_takes() {
     // What anybody else says of the host names nothing that an answer could be bound to.
     let answer = exchange(service.address, &forwarded("192.0.2.9").bytes()).await;
     assert_eq!((answer.status, answer.get("signature")), (421, None), "{answer:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn behind_nginx_answers_arrive_as_they_were_signed_unless_it_is_told_to_change_them() {
+    use harness::Nginx;
+    let listed = [format!("{}/32", Nginx::FROM).parse().unwrap()];
+    let proxies = Proxies::new(listed, ForwardedFields::XForwarded).unwrap();
+    let service = start_behind(Ingress::from(origins()).proxies(proxies)).await;
+    let nginx = Nginx::start(service.address);
+    let requests = [
+        Raw::order().signed(),
+        Raw::order(),
+        of("none"),
+        of("not-modified"),
+        of("moved"),
+        of("failed"),
+        of("full"),
+        of("large"),
+        Raw::read().method("HEAD").target("/v1/secret").signed(),
+        Raw::read().target(KEY_DIRECTORY_PATH),
+    ];
+    for request in requests {
+        let answer = exchange(nginx.address, &request.bytes()).await;
+        assert_eq!(verify(&request, &answer), Ok(()), "{}: {answer:?}", request.target);
+    }
+    let rewriting = Nginx::start_with(service.address, |configuration| {
+        configuration.replace("proxy_pass", "proxy_redirect /there /elsewhere; proxy_pass")
+    });
+    let request = of("moved");
+    let answer = exchange(rewriting.address, &request.bytes()).await;
+    assert!(answer.get("location").unwrap().ends_with("/elsewhere"), "{answer:?}");
+    assert_eq!(verify(&request, &answer), Err(ResponseRejection::Invalid));
 }
 
 #[tokio::test]

@@ -39,9 +39,12 @@ impl Answers {
     ) -> Result<(Response, Timestamp), Error> {
         let url = response.url().clone();
         let (mut head, mut body) = http::Response::from(response).into_parts();
-        let answer = ResponseHead { status: head.status, headers: &head.headers };
-        let unverified = UnverifiedResponse::parse(answer, sent.head(), &self.policy, now)?;
-        let mut check = unverified.verify(&self.keys)?.read();
+        let status = head.status;
+        let refused = |reason| Error::Answer { status, reason };
+        let answer = ResponseHead { status, headers: &head.headers };
+        let unverified = UnverifiedResponse::parse(answer, sent.head(), &self.policy, now);
+        let authentic = unverified.and_then(|unverified| unverified.verify(&self.keys));
+        let mut check = authentic.map_err(refused)?.read();
         let mut content = Vec::new();
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             // Trailers are not covered, so nobody gets to see them.
@@ -52,7 +55,7 @@ impl Answers {
             check.update(&piece);
             content.extend_from_slice(&piece);
         }
-        let intact = check.finish()?;
+        let intact = check.finish().map_err(refused)?;
         // A response that is put together again has its URL from an extension, which only a builder can make.
         let with_url = reqwest::ResponseBuilderExt::url(http::Response::builder(), url);
         if let Ok(with_url) = with_url.body(()) {

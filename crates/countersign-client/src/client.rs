@@ -136,7 +136,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Directory`]; [`Error::PlainDirectory`] unless the URL is `https` or of this machine, or answers are verified; as [`RequestBuilder::send`].
+    /// [`Error::Directory`]; [`Error::PlainDirectory`] unless the URL is `https` or of this machine, or answers are
+    /// verified; as [`RequestBuilder::send`].
     pub async fn server_keys(&self, url: impl IntoUrl) -> Result<ServerKeys, Error> {
         let mut url = url.into_url()?;
         let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));

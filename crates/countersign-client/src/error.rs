@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf};
 
 use countersign::{BadOrigin, BadServerKeys, KeyError, ResponseRejection, SignError};
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
 /// Why a request was not sent, or got no answer. One that could not be signed was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +57,14 @@ pub enum Error {
     Random(#[source] getrandom::Error),
     /// The answer is not one that the server made to this request, or nobody can tell. The request may have been carried
     /// out.
-    #[error("the answer is not one of the server to this request")]
-    Answer(#[from] ResponseRejection),
+    #[error("the answer, {status}, is not one that the server made to this request")]
+    Answer {
+        /// What it says its status is. A proxy in front that answers by itself signs nothing.
+        status: StatusCode,
+        /// Why.
+        #[source]
+        reason: ResponseRejection,
+    },
     /// The answer has more content than is taken into memory to verify it.
     #[error("the answer has more than {most} bytes; raise `Client::answer_limit`")]
     AnswerTooLarge {

@@ -15,6 +15,9 @@
 //! Signing is the last step before a request is sent: nothing changes it afterwards. Every attempt is signed anew, with
 //! its own nonce and time. A redirect is followed only where the signature would still be for the same origin and the
 //! same method, and then signed anew as well.
+//!
+//! Where a server signs its answers, [`Client::verify_responses`] takes no others: each is then the server's own, to the very
+//! attempt that it answers, and whole.
 
 mod answers;
 mod client;

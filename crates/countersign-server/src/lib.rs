@@ -34,6 +34,8 @@
 //! The verifier stands outside all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable
 //! key, and everything else a signature, whatever the routes inside say. [`Routes`] declare more, or less under a name that
 //! says so; [`Require`] and the extractors raise it, and nothing inside can lower it.
+//!
+//! [`SignResponses`] signs what is answered, refusals included, each answer bound to its request.
 
 mod access;
 mod body;

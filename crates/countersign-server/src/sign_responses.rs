@@ -11,7 +11,7 @@ use countersign::{
     ServerKeys, SignError, Target, Timestamp, VerifyingKey,
 };
 use countersign_store::{ClientAddress, SystemClock};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request::Parts};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, request::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -22,6 +22,7 @@ use crate::{
     layer::{BoxFuture, original_uri},
     reason::Reason,
     refusal::{Circumstances, answer},
+    telemetry,
 };
 
 /// Signs every answer, bound to the request that it answers, so that a client can tell who made it and to what.
@@ -139,7 +140,8 @@ impl SignResponses {
         C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
     {
         let (mut head, body) = response.into_parts();
-        let (body, content) = match asked.may_have_content(head.status) {
+        let unsigned = ResponseHead { status: head.status, headers: &head.headers };
+        let (body, content) = match unsigned.may_have_content(&asked.method) {
             true => {
                 let content = self.limit.gather(body).await?;
                 (C::from(content.clone()), content)
@@ -147,10 +149,7 @@ impl SignResponses {
             // It has none whatever it says, and what it says may be of that to another method.
             false => (body, Bytes::new()),
         };
-        let signed = {
-            let response = ResponseHead { status: head.status, headers: &head.headers };
-            self.signer.sign(&response, &asked.head(), &content, self.now())?
-        };
+        let signed = self.signer.sign(&unsigned, &asked.head(), &content, self.now())?;
         signed.apply(&mut head.headers);
         Ok(Response::from_parts(head, body))
     }
@@ -160,6 +159,7 @@ impl SignResponses {
     where
         C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
     {
+        telemetry::count_unsignable();
         let circumstances = Circumstances {
             version: asked.version,
             content: Content::Absent,
@@ -205,13 +205,6 @@ impl Asked {
             origin: &self.origin,
             headers: &self.headers,
         }
-    }
-
-    /// RFC 9110 §6.4.1.
-    fn may_have_content(&self, status: StatusCode) -> bool {
-        self.method != Method::HEAD
-            && !status.is_informational()
-            && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 }
 

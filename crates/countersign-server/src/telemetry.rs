@@ -115,3 +115,8 @@ pub(crate) fn name(caller: &Caller) {
     span.record("credential", caller.credential().label.as_str());
     span.record("credential_id", caller.credential().id.get());
 }
+
+/// Counts an answer that was replaced, since it could not be signed.
+pub(crate) fn count_unsignable() {
+    metrics::counter!("countersign_unsignable_answers_total").increment(1);
+}

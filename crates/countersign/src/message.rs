@@ -49,6 +49,16 @@ pub struct ResponseHead<'m> {
     pub headers: &'m HeaderMap,
 }
 
+impl ResponseHead<'_> {
+    /// Whether the answer to a request of this method can have content, whatever its fields say: not to `HEAD`, and not
+    /// with a status that has none (RFC 9110 §6.4.1).
+    pub fn may_have_content(&self, method: &Method) -> bool {
+        *method != Method::HEAD
+            && !self.status.is_informational()
+            && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+}
+
 impl<'m> Message<'m> {
     const fn new(head: Head<'m>) -> Self {
         Self {

@@ -10,8 +10,6 @@ pub use rejection::ResponseRejection;
 pub use signer::ResponseSigner;
 pub use verify::{AuthenticResponse, IntactResponse, ResponseContentCheck, UnverifiedResponse};
 
-use http::{Method, StatusCode};
-
 use crate::{
     Component, Derived, Malformed, RequestHead, SignatureInput,
     signature_input::MAX_SIGNATURE_FIELDS,
@@ -55,11 +53,4 @@ impl<'m> RequestSignature<'m> {
             Self::None | Self::Foreign => None,
         }
     }
-}
-
-/// Whether an answer has no content whatever its fields say (RFC 9110 §6.4.1).
-fn has_no_content(method: &Method, status: StatusCode) -> bool {
-    *method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use sfv::KeyRef;
 
-use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, has_no_content, policy};
+use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, policy};
 use crate::{
     BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PrivateKey,
     RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput, SignatureParams,
@@ -88,9 +88,9 @@ impl ResponseSigner {
         let label = KeyRef::constant(LABEL);
         refuse_label(headers, label)?;
         refuse_tag(headers)?;
-        let content_digest = match has_no_content(request.method, response.status) {
-            true => None,
-            false => missing_digest(headers, content)?,
+        let content_digest = match response.may_have_content(request.method) {
+            true => missing_digest(headers, content)?,
+            false => None,
         };
         let bound = RequestSignature::of(request, &self.request_tag);
         let bound = bound.unwrap_or(RequestSignature::Foreign);

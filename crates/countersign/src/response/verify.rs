@@ -1,4 +1,4 @@
-use super::{RESPONSE_TAG, ResponsePolicy, ResponseRejection, has_no_content};
+use super::{RESPONSE_TAG, ResponsePolicy, ResponseRejection};
 use crate::{
     Candidate, Content, ContentCheck, ContentDigest, KeyId, LabelledSignature, Malformed, Message,
     RequestHead, ResponseHead, ServerKeys, SignatureBase, SignatureInput, Timestamp, Unmet,
@@ -48,9 +48,9 @@ impl<'m> UnverifiedResponse<'m> {
         let base = SignatureBase::new(&message, components, &signature_params, Repeated::Refused);
         let base = base.map_err(Malformed::Base)?;
         // By the policy it is covered where it is present.
-        let digest = match has_no_content(request.method, response.status) {
-            true => None,
-            false => ContentDigest::from_headers(headers)?,
+        let digest = match response.may_have_content(request.method) {
+            true => ContentDigest::from_headers(headers)?,
+            false => None,
         };
         Ok(Self { candidate: Candidate { input, base, signature }, created, digest })
     }
