@@ -70,6 +70,7 @@ fn in_process(
             name: &format!("post-1KiB/{name}/in-process"),
             key: &key().verifying_key(),
             posts: &posts,
+            added: Added::Apart,
             mark,
         },
         || posts.request(system_time()),
@@ -100,6 +101,7 @@ fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
             name: "post-1KiB/ed25519/over-a-socket",
             key: &key.verifying_key(),
             posts: &posts,
+            added: Added::InTurn,
             mark: Some(MARK),
         },
         || posts.bytes(system_time()),
@@ -109,11 +111,21 @@ fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
     );
 }
 
+/// How the handler and the parts are timed to be added up.
+#[derive(Clone, Copy)]
+enum Added {
+    /// Each by itself, over and over.
+    Apart,
+    /// One after the other for each request, so that the parts find caches as they are after an exchange.
+    InTurn,
+}
+
 struct Setting<'a> {
     rounds: usize,
     name: &'a str,
     key: &'a VerifyingKey,
     posts: &'a Posts,
+    added: Added,
     mark: Option<Target>,
 }
 
@@ -125,11 +137,11 @@ fn measure<R>(
     mut plain: impl FnMut(Vec<R>),
     figures: &mut Vec<Figure>,
 ) {
-    let Setting { rounds, name, key, posts, mark } = setting;
+    let Setting { rounds, name, key, posts, added, mark } = setting;
     let together = || (0..TOGETHER).map(|_| ready()).collect::<Vec<_>>();
     let policy = Policy::default();
     let guard = guard();
-    let mut rounds_of: [Vec<Duration>; 5] = Default::default();
+    let mut rounds_of: [Vec<Duration>; 6] = Default::default();
     // The first rounds only warm up.
     for round in 0..rounds + 3 {
         let (requests, same) = (together(), together());
@@ -148,21 +160,31 @@ fn measure<R>(
                 assert!(matches!(claim(&guard, used, system_time()), Ok(Claim::Fresh)));
             }
         });
+        let all = match added {
+            Added::Apart => without + verifying + digesting + claiming,
+            Added::InTurn => {
+                let heads = (0..TOGETHER).map(|_| posts.signed_order(system_time()));
+                let requests: Vec<_> = together().into_iter().zip(heads).collect();
+                time(|| {
+                    for (request, head) in requests {
+                        plain(vec![request]);
+                        let used = verify(&head, &policy, key);
+                        black_box(Sha256::digest(CONTENT));
+                        assert!(matches!(claim(&guard, &used, system_time()), Ok(Claim::Fresh)));
+                    }
+                })
+            }
+        };
         if round >= 3 {
-            let times = [with_layer, without, verifying, digesting, claiming];
+            let times = [with_layer, all, without, verifying, digesting, claiming];
             rounds_of.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
         }
     }
-    let [with_layer, without, verifying, digesting, claiming] = &rounds_of;
-    let pairs = |second: &dyn Fn(usize) -> Duration| {
-        let pair = |(round, one): (usize, &Duration)| (*one, second(round));
-        Ratio::of(with_layer.iter().enumerate().map(pair).collect())
+    let [with_layer, all, without, verifying, digesting, claiming] = &rounds_of;
+    let beside = |second: &[Duration]| {
+        Ratio::of(with_layer.iter().copied().zip(second.iter().copied()).collect())
     };
-    let at = |times: &[Duration], round: usize| *times.get(round).unwrap();
-    let to_plain = pairs(&|round| at(without, round));
-    let to_parts = pairs(&|round| {
-        [without, verifying, digesting, claiming].map(|times| at(times, round)).iter().sum()
-    });
+    let (to_plain, to_parts) = (beside(without), beside(all));
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let detail =
         |ratio: Ratio| format!("{:.2} µs by {:.2} µs", micros(ratio.first), micros(ratio.second));

@@ -89,7 +89,7 @@ async fn send_all(requests: u64, guard: Arc<MemoryNonces>) -> Vec<Look> {
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(serve(listener, app, std::future::pending()));
     let posts = Arc::new(Posts::new(ed25519()));
-    let of_a_connection = (requests / SECONDS / CONNECTIONS).max(1);
+    let of_a_connection = requests.div_ceil(SECONDS * CONNECTIONS);
 
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
