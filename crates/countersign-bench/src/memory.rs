@@ -32,7 +32,7 @@ const READ: &[u8] = b"GET /v1/orders HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
 const LOOKS: u64 = 100;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-/// What memory a server and its clients, which are in the same process, have in use. Of 32 requests 30 are signed POSTs of 1 KiB
+/// What memory a server and its clients, which are in the same process, have in use. Of 32 requests 31 are signed POSTs of 1 KiB
 /// with a nonce of their own, of which one is sent a second time and one has other content than was signed; and one is without
 /// any key.
 ///
