@@ -1,5 +1,4 @@
 use std::{
-    fs,
     hint::black_box,
     pin::pin,
     sync::Barrier,
@@ -12,7 +11,10 @@ use countersign::{Claim, Nonce, NonceUse, Timestamp};
 use countersign_store::{MemoryNonces, NonceStore, StoreError, Window};
 use fastrand::Rng;
 
-use crate::figure::{Figure, Target};
+use crate::{
+    figure::{Figure, Target},
+    process::{resident, switches},
+};
 
 /// Enough for whatever is asked for here: what is used is measured.
 const MEMORY: usize = 4 << 30;
@@ -130,7 +132,7 @@ fn claim_second(
         let size = left.min(BATCH);
         batch.clear();
         batch.extend((0..size).map(|_| nonce_use(random, now)));
-        let switches = switches();
+        let before = switches();
         for (used, time) in batch.iter().zip(&mut times) {
             let start = Instant::now();
             let claim = ready(guard.claim(used, now));
@@ -138,7 +140,7 @@ fn claim_second(
             assert!(matches!(claim, Ok(Claim::Fresh)), "{claim:?}");
             *time = u32::try_from(elapsed.as_nanos()).unwrap_or(u32::MAX);
         }
-        let is_undisturbed = switches == self::switches();
+        let is_undisturbed = before == switches();
         timed(Timed { times: times.get(..batch.len()).unwrap(), is_undisturbed });
         left -= size;
     }
@@ -170,7 +172,15 @@ fn rate(guard: &MemoryNonces, second: u64, per_second: u64, threads: u64) -> f64
     (claims * threads) as f64 / slowest.as_secs_f64()
 }
 
-/// A volatile guard answers at once.
+/// Claims from a volatile guard, which answers at once.
+pub(crate) fn claim(
+    guard: &MemoryNonces,
+    used: &NonceUse,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    ready(guard.claim(used, now))
+}
+
 fn ready(claim: impl Future<Output = Result<Claim, StoreError>>) -> Result<Claim, StoreError> {
     match pin!(claim).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(claim) => claim,
@@ -187,22 +197,6 @@ fn clock() -> f64 {
     let mut times: Vec<_> = (0..10_001).map(|_| nothing()).collect();
     times.sort_unstable();
     f64::from(*times.get(times.len() / 2).unwrap())
-}
-
-/// The memory of this process that is in use, in bytes. 0 where the system does not say.
-fn resident() -> f64 {
-    status("/proc/self/status", "VmRSS:").unwrap_or(0.0) * 1024.0
-}
-
-/// How often the system took the processor from this thread.
-fn switches() -> Option<u64> {
-    status("/proc/thread-self/status", "nonvoluntary_ctxt_switches:").map(|times| times as u64)
-}
-
-fn status(file: &str, name: &str) -> Option<f64> {
-    let status = fs::read_to_string(file).ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-    value.split_whitespace().next()?.parse().ok()
 }
 
 /// By one of the credentials, signed in this second, or one of eight in the one before.

@@ -6,6 +6,9 @@
 //! $ cargo run --release -p countersign-bench -- claims
 //! $ cargo run --release -p countersign-bench -- limits
 //! $ cargo run --release -p countersign-bench -- redis
+//! $ cargo run --release -p countersign-bench -- layer
+//! $ cargo run --release -p countersign-bench -- throughput
+//! $ cargo run --release -p countersign-bench -- memory
 //! ```
 
 #![expect(
@@ -17,13 +20,19 @@
 mod aws;
 mod claims;
 mod compare;
+mod connection;
 mod figure;
 mod hostile;
 mod httpsig;
+mod layer;
 mod limits;
+mod memory;
 mod order;
+mod post;
+mod process;
 mod ratio;
 mod redis;
+mod throughput;
 
 use std::process::ExitCode;
 
@@ -69,6 +78,36 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         nonces: usize,
     },
+    /// Prints what the layer makes of a signed POST of 1 KiB; exits with 1 if it is more than its parts and a tenth
+    Layer {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many rounds the median is of
+        #[arg(long, default_value_t = 300)]
+        rounds: usize,
+    },
+    /// Prints how many signed POSTs of 1 KiB are served in a second, with the layer and without
+    Throughput {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many rounds the median is of
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// How many requests are sent in a round, with the layer and without
+        #[arg(long, default_value_t = 20_000)]
+        requests: usize,
+    },
+    /// Serves many requests, and prints what memory they take; exits with 1 if it grows
+    Memory {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many requests are sent
+        #[arg(long, default_value_t = 1_000_000)]
+        requests: u64,
+    },
     /// Fills the replay guard of one process, and prints what a claim costs; exits with 1 if it is too much
     Claims {
         /// Print a JSON list
@@ -84,6 +123,11 @@ fn main() -> ExitCode {
     let all_met = match Cli::parse().command {
         Command::Compare { json, rounds } => tell(&compare::figures(rounds.max(1)), json),
         Command::Claims { json, live } => tell(&claims::figures(live.max(1000)), json),
+        Command::Layer { json, rounds } => tell(&layer::figures(rounds.max(1)), json),
+        Command::Throughput { json, rounds, requests } => {
+            tell(&throughput::figures(rounds.max(1), requests.max(1)), json)
+        }
+        Command::Memory { json, requests } => tell(&memory::figures(requests.max(1000)), json),
         Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -26,15 +26,18 @@ impl Ratio {
     ) -> Self {
         let (first_times, second_times) =
             (times_in_a_round(&mut first), times_in_a_round(&mut second));
-        let (mut ratios, mut firsts, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let one = time(&mut first, first_times);
-            let other = time(&mut second, second_times);
-            ratios.push(one.as_secs_f64() / other.as_secs_f64());
-            firsts.push(one);
-            seconds.push(other);
-        }
+        let times = (0..rounds)
+            .map(|_| (time(&mut first, first_times), time(&mut second, second_times)))
+            .collect();
+        Self::of(times)
+    }
+
+    /// The same of what was timed elsewhere: how long both took in each round.
+    pub(crate) fn of(times: Vec<(Duration, Duration)>) -> Self {
+        let ratio = |(one, other): &(Duration, Duration)| one.as_secs_f64() / other.as_secs_f64();
+        let mut ratios: Vec<_> = times.iter().map(ratio).collect();
         ratios.sort_by(f64::total_cmp);
+        let (firsts, seconds) = times.into_iter().unzip();
         Self { median: middle(&ratios), first: median(firsts), second: median(seconds) }
     }
 }
@@ -53,7 +56,7 @@ fn time<T>(operation: &mut impl FnMut() -> T, times: u32) -> Duration {
     start.elapsed().checked_div(times).unwrap_or_default()
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     middle(&times)
 }

@@ -1,6 +1,7 @@
 mod any_file;
 mod any_private;
 mod any_verifying;
+mod base58;
 #[cfg(feature = "ecdsa")]
 mod ecdsa;
 mod error;

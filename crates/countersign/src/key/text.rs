@@ -1,6 +1,6 @@
 use zeroize::Zeroizing;
 
-use super::KeyError;
+use super::{KeyError, base58};
 
 // The text form of both halves: PREFIX + base58(format byte, key bytes, CRC-32). The checksum includes the prefix, so
 // that the halves cannot be taken for each other.
@@ -51,9 +51,8 @@ pub(super) fn decode(
         return Err(KeyError::UnknownForm);
     }
     let digits = after_prefix(prefix, text).ok_or(KeyError::UnknownForm)?;
-    let payload = bs58::decode(digits).into_vec().map(Zeroizing::new);
-    let payload =
-        payload.map_err(|_| KeyError::Damaged("a character that base58 does not have"))?;
+    let payload = base58::decode(digits);
+    let payload = payload.ok_or(KeyError::Damaged("a character that base58 does not have"))?;
     let (body, sum) =
         payload.split_last_chunk::<CHECKSUM>().ok_or(KeyError::Damaged("it is cut short"))?;
     if *sum != checksum(prefix, body) {

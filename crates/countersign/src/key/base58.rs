@@ -1,0 +1,90 @@
+use zeroize::Zeroizing;
+
+const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+/// What each byte counts for, and 58 for those that are no digits.
+#[expect(clippy::indexing_slicing, reason = "out of bounds it would not compile")]
+const DIGITS: [u8; 256] = {
+    let mut digits = [58; 256];
+    let mut at: u8 = 0;
+    while at < 58 {
+        digits[ALPHABET[at as usize] as usize] = at;
+        at += 1;
+    }
+    digits
+};
+/// As many digits as fit into 32 bits.
+const TOGETHER: usize = 5;
+/// Room for 160 digits, in 32 bits each.
+const LIMBS: usize = 30;
+
+/// The bytes that these digits stand for, or `None` if one is none, or they are more than 160. Every signed request has a key
+/// to be read, so five digits are taken in one step.
+pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    // The number so far, its lowest limb first.
+    let (mut limbs, mut used) = (Zeroizing::new([0u32; LIMBS]), 0usize);
+    for digits in text.as_bytes().chunks(TOGETHER) {
+        let (mut carry, mut base) = (0u64, 1u64);
+        for &byte in digits {
+            let digit = *DIGITS.get(usize::from(byte)).filter(|&&digit| digit < 58)?;
+            carry = carry.saturating_mul(58).saturating_add(u64::from(digit));
+            base = base.saturating_mul(58);
+        }
+        for limb in limbs.iter_mut().take(used) {
+            // Of less than 2³² times less than 2³⁰ nothing is lost.
+            let sum = u64::from(*limb).saturating_mul(base).saturating_add(carry);
+            *limb = u32::try_from(sum & u64::from(u32::MAX)).ok()?;
+            carry = sum >> 32;
+        }
+        if carry > 0 {
+            *limbs.get_mut(used)? = u32::try_from(carry).ok()?;
+            used = used.saturating_add(1);
+        }
+    }
+    let zeros = text.bytes().take_while(|&byte| byte == b'1').count();
+    let number = limbs.iter().take(used).rev().flat_map(|limb| limb.to_be_bytes());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(zeros.saturating_add(4 * LIMBS)));
+    bytes.resize(zeros, 0);
+    bytes.extend(number.skip_while(|&byte| byte == 0));
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expected(text: &str) -> Option<Vec<u8>> {
+        bs58::decode(text).into_vec().ok()
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_read(bytes in prop::collection::vec(any::<u8>(), 0..100), zeros in 0..10usize) {
+            let bytes: Vec<u8> = std::iter::repeat_n(0, zeros).chain(bytes).collect();
+            let text = bs58::encode(&bytes).into_string();
+            prop_assert_eq!(decode(&text).map(|read| read.to_vec()), Some(bytes));
+        }
+
+        #[test]
+        fn digits_are_read_as_the_library_does(text in "[1-9A-HJ-NP-Za-km-z]{0,160}") {
+            prop_assert_eq!(decode(&text).map(|read| read.to_vec()), expected(&text));
+        }
+
+        #[test]
+        fn what_has_other_characters_is_refused(
+            text in "[1-9A-HJ-NP-Za-km-z]{0,20}[0OIl+/_ é\u{0}\u{7f}][1-9A-HJ-NP-Za-km-z]{0,20}",
+        ) {
+            prop_assert_eq!(decode(&text).map(|read| read.to_vec()), None);
+            prop_assert_eq!(expected(&text), None);
+        }
+    }
+
+    #[test]
+    fn the_largest_number_of_each_length_is_read() {
+        for length in 0..=160 {
+            let text = "z".repeat(length);
+            assert_eq!(decode(&text).map(|read| read.to_vec()), expected(&text), "{length}");
+        }
+    }
+}
