@@ -154,7 +154,7 @@ pub enum BadTls {
     Mismatch { certificate: PathBuf, key: PathBuf },
     #[error("the first certificate in {} is not valid at this time; renew it, or set the clock", certificate.display())]
     Dates { certificate: PathBuf, source: rustls::Error },
-    #[error("{} and {} cannot be used; use a certificate for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
+    #[error("{} and {} cannot be used; have a certificate made of X.509 version 3, for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
     Unusable { certificate: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("TLS 1.2 and 1.3 are not to be had")]
     Unsupported(#[source] rustls::Error),
