@@ -248,6 +248,24 @@ async fn whoever_reads_slowly_reads_all_and_whoever_stops_reading_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_stops_reading_loses_an_http2_connection() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    // SETTINGS_INITIAL_WINDOW_SIZE and WINDOW_UPDATE: there is room for all of it.
+    let windows = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 127, 255, 255, 255];
+    let update = [0, 0, 4, 8, 0, 0, 0, 0, 0, 127, 255, 0, 0];
+    in_no_time(async {
+        let hello = [PREFACE, &windows, &update, &headers_frame("/large", 5)].concat();
+        stream.write_all(&hello).await.unwrap();
+        stream.read_exact(&mut [0; 100_000]).await.unwrap();
+    })
+    .await;
+    sleep(Duration::from_secs(12)).await;
+    let received = in_no_time(rest(&mut stream)).await.len();
+    assert!(received < LARGE - 100_000, "{received}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_crosses_the_goodbye_is_answered() {
     let mut server = Server::start().await;
     let mut stream = server.connect().await;
@@ -402,7 +420,8 @@ async fn an_answer_that_an_http2_peer_does_not_take_is_reset_and_others_go_on() 
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_an_answer_byte_by_byte_does_not_get_it() {
     let server = Server::start().await;
-    for (window, pause, whole) in [(1_000, 3, false), (20_000, 2, true)] {
+    // Bytes a second.
+    for (window, rate, whole) in [(1_000, 300, false), (20_000, 5_000, true)] {
         let client = server.http2(window).await;
         let response = in_no_time(async { client.get("/some").await.await.unwrap() }).await;
         let mut body = response.into_body();
@@ -414,7 +433,8 @@ async fn whoever_takes_an_answer_byte_by_byte_does_not_get_it() {
                 None => break Ok(received),
             };
             received += data;
-            sleep(Duration::from_secs(pause)).await;
+            let pause = u64::try_from(data).unwrap() * 1_000 / rate;
+            sleep(Duration::from_millis(pause)).await;
             body.flow_control().release_capacity(data).unwrap();
         };
         assert_eq!(

@@ -49,6 +49,10 @@ impl Files {
     }
 }
 
+/// What `openssl ca` wants to be told before it signs with dates of one's own.
+const CA: &str = "[ca]\ndefault_ca = c\n[c]\ndatabase = index.txt\nnew_certs_dir = .\npolicy = p\n\
+    default_md = sha256\nrand_serial = yes\nunique_subject = no\n[p]\ncommonName = supplied\n[v3]\nbasicConstraints = CA:FALSE\n";
+
 const ECDSA: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// Tells the version it was asked in.
@@ -168,6 +172,30 @@ fn what_cannot_be_used_is_told_with_the_file_and_what_to_do() {
         "-passout",
         "pass:a",
     ]);
+    fs::write(files.path("ca.cnf"), CA).unwrap();
+    fs::write(files.path("index.txt"), "").unwrap();
+    files.openssl(&["req", "-new", "-key", "server.key", "-subj", "/CN=localhost", "-out", "csr"]);
+    let dated = |name: &str, from: &str, to: &str| {
+        let sign = [
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            "ca.cnf",
+            "-selfsign",
+            "-in",
+            "csr",
+            "-extensions",
+            "v3",
+        ];
+        let dates = ["-keyfile", "server.key", "-startdate", from, "-enddate", to, "-out", name];
+        files.openssl(&[&sign[..], &dates].concat());
+        files.path(name)
+    };
+    let expired = dated("expired.pem", "20200101000000Z", "20200201000000Z");
+    let early = dated("early.pem", "21200101000000Z", "21200201000000Z");
+    files.openssl(&["x509", "-req", "-in", "csr", "-signkey", "server.key", "-out", "v1.pem"]);
+    let first_version = files.path("v1.pem");
     let certificates = "name a PEM file of CERTIFICATE blocks";
     let keys = "name a PEM file of a PRIVATE KEY";
     let cases = [
@@ -179,6 +207,9 @@ fn what_cannot_be_used_is_told_with_the_file_and_what_to_do() {
         (&certificate, &empty, &empty, keys),
         (&certificate, &certificate, &certificate, keys),
         (&certificate, &encrypted, &encrypted, keys),
+        (&expired, &key, &expired, "renew it, or set the clock"),
+        (&first_version, &key, &first_version, "X.509 version 3"),
+        (&early, &key, &early, "renew it, or set the clock"),
         (&certificate, &other, &other, "name the two that were made together"),
     ];
     for (certificate, key, named, hint) in cases {

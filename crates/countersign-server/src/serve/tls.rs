@@ -5,13 +5,14 @@ use std::{
 };
 
 use rustls::{
-    InconsistentKeys, ServerConfig,
-    crypto::aws_lc_rs,
+    CertificateError, InconsistentKeys, RootCertStore, ServerConfig,
+    client::verify_server_cert_signed_by_trust_anchor,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, PrivateKeyDer, UnixTime,
         pem::{self, PemObject as _},
     },
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio_rustls::{Accept, TlsAcceptor};
@@ -41,7 +42,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// [`BadTls`] if one of them cannot be read or is not what it should be, or they do not belong together.
+    /// [`BadTls`] if one of them cannot be read or is not what it should be, they do not belong together, or the certificate is not
+    /// valid now.
     pub fn from_files(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -99,7 +101,8 @@ fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, BadTls> {
     }
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|source| BadTls::Key { path: key.to_owned(), source })?;
-    CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|error| {
+    let provider = aws_lc_rs::default_provider();
+    let certified = CertifiedKey::from_der(chain, private, &provider).map_err(|error| {
         let (certificate, key) = (path(), key.to_owned());
         match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -107,7 +110,35 @@ fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, BadTls> {
             }
             source => BadTls::Unusable { certificate, key, source },
         }
-    })
+    })?;
+    match wrong_dates(&certified, &provider) {
+        Some(source) => Err(BadTls::Dates { certificate: path(), source }),
+        None => Ok(certified),
+    }
+}
+
+/// Why a client would not take the certificate at this time, whoever has signed it.
+fn wrong_dates(certified: &CertifiedKey, provider: &CryptoProvider) -> Option<rustls::Error> {
+    let certificate = ParsedCertificate::try_from(certified.end_entity_cert().ok()?).ok()?;
+    // Nobody is trusted here, and the dates are looked at before that.
+    let verified = verify_server_cert_signed_by_trust_anchor(
+        &certificate,
+        &RootCertStore::empty(),
+        &[],
+        UnixTime::now(),
+        provider.signature_verification_algorithms.all,
+    );
+    match verified {
+        Err(
+            error @ rustls::Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ),
+        ) => Some(error),
+        _ => None,
+    }
 }
 
 /// Why TLS cannot be spoken. The message says what to do.
@@ -121,7 +152,9 @@ pub enum BadTls {
     Key { path: PathBuf, source: pem::Error },
     #[error("the key in {} is not that of the first certificate in {}; name the two that were made together", key.display(), certificate.display())]
     Mismatch { certificate: PathBuf, key: PathBuf },
-    #[error("{} and {} cannot be used; use a certificate for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
+    #[error("the first certificate in {} is not valid at this time; renew it, or set the clock", certificate.display())]
+    Dates { certificate: PathBuf, source: rustls::Error },
+    #[error("{} and {} cannot be used; have a certificate made of X.509 version 3, for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
     Unusable { certificate: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("TLS 1.2 and 1.3 are not to be had")]
     Unsupported(#[source] rustls::Error),
