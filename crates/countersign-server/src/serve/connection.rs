@@ -24,7 +24,7 @@ use super::{
     delivery::{Delivery, Streams},
     pace::TooSlow,
     response_body::ResponseBody,
-    socket::Socket,
+    socket::{self, Socket},
 };
 use crate::BoxError;
 
@@ -65,8 +65,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, peer: SocketAddr, phase: watch::Receiver<Phase>) -> Self {
-        // An answer in several frames would wait for the peer's acknowledgement of the first.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = socket::set_up(&stream) {
             tracing::debug!(%error, "a connection is gone already");
         }
         Self {

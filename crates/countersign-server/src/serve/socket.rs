@@ -36,6 +36,21 @@ pub(super) struct Socket {
     activity: Arc<Activity>,
 }
 
+/// How much the system takes for a peer beyond what is on its way.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const AHEAD: u32 = 64 * 1024;
+
+/// Sets a connection up for answers that its peer may be slow to take.
+pub(super) fn set_up(stream: &TcpStream) -> io::Result<()> {
+    // An answer in several frames would wait for the peer's acknowledgement of the first.
+    stream.set_nodelay(true)?;
+    // Otherwise the system takes some MiB, and says that there is room again when a third of that is gone, which looks like a
+    // peer that takes nothing.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(AHEAD)?;
+    Ok(())
+}
+
 impl Socket {
     /// The socket to serve, and what to await when that is done.
     pub(super) fn new(
