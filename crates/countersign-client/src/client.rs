@@ -27,7 +27,7 @@ use crate::{
 const MOST_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// As much as a directory is read of.
+/// How much of a directory is read.
 const DIRECTORY_BYTES: usize = 64 * 1024;
 
 /// A client that signs every request. It is cheap to clone, and clones share their connections.
