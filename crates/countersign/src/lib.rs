@@ -32,6 +32,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for answers, each of which is bound to its request.
 
 mod accept_signature;
 mod algorithm;
