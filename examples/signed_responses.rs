@@ -6,6 +6,7 @@
 
 use std::{
     mem::take,
+    process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -136,19 +137,24 @@ async fn pass(State(between): State<Between>, request: Request) -> Response {
     }
 }
 
-async fn order(client: &Client, url: &str) -> Result<(), Failure> {
-    match client.post(url).json(&json!({ "item": "book" })).send().await {
+/// Sends an order, and says what becomes of its answer.
+async fn order(what: &str, client: &Client, url: &str) -> Result<(), Failure> {
+    let outcome = match client.post(url).json(&json!({ "item": "book" })).send().await {
         Ok(response) => {
-            println!("verified: {} {}", response.status().as_u16(), response.text().await?);
+            let status = response.status().as_u16();
+            let text = response.text().await?;
+            let problem: Option<Value> = serde_json::from_str(&text).ok();
+            let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str());
+            format!("verified: {status} {}", code.unwrap_or(&text))
         }
-        Err(Error::Answer { reason, .. }) => println!("refused: {reason}"),
+        Err(Error::Answer { reason, .. }) => format!("refused: {reason}"),
         Err(error) => return Err(error.into()),
-    }
+    };
+    println!("{what:<40} →  {outcome}");
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn run() -> Result<(), Failure> {
     let behind = TcpListener::bind("127.0.0.1:0").await?;
     let front = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", front.local_addr()?);
@@ -167,22 +173,31 @@ async fn main() -> Result<(), Failure> {
     let client = Client::new(caller)?;
     // Elsewhere this is by https, or the keys come with the client: whoever gives it others can answer in their name.
     let keys = client.server_keys(&url).await?;
-    println!("keys: {}", keys.to_jwks());
+    println!("the service signs with one of {}", keys.to_jwks());
     let client = client.verify_responses(keys);
 
-    order(&client, &url).await?;
     for (what, meddling) in [
+        ("nobody meddles", Meddling::None),
         ("the content is changed", Meddling::ChangeContent),
         ("the answer is that of the request before", Meddling::AnswerAsBefore),
         ("the signature is removed", Meddling::RemoveSignature),
-        ("nobody meddles", Meddling::None),
     ] {
-        println!("{what}:");
         between.meddle(meddling);
-        order(&client, &url).await?;
+        order(what, &client, &url).await?;
     }
     // Refusals are signed as well: this one is the service's own.
     let stranger = Client::new(random_key()?)?.verify_responses(client.server_keys(&url).await?);
-    println!("a stranger asks:");
-    order(&stranger, &url).await
+    order("a stranger asks", &stranger, &url).await
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            eprintln!("hint: it needs two free ports of 127.0.0.1");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri};
 use http_body::Body as _;
 use reqwest::{Request, Response};
 
-use crate::Error;
+use crate::{Error, reread::take_apart};
 
 /// The most content of an answer that is taken into memory, unless the caller says otherwise.
 pub(crate) const MOST: usize = 16 << 20;
@@ -37,8 +37,7 @@ impl Answers {
         most: usize,
         now: Timestamp,
     ) -> Result<(Response, Timestamp), Error> {
-        let url = response.url().clone();
-        let (mut head, mut body) = http::Response::from(response).into_parts();
+        let (head, mut body) = take_apart(response);
         let status = head.status;
         let refused = |reason| Error::Answer { status, reason };
         let answer = ResponseHead { status, headers: &head.headers };
@@ -56,11 +55,6 @@ impl Answers {
             content.extend_from_slice(&piece);
         }
         let intact = check.finish().map_err(refused)?;
-        // A response that is put together again has its URL from an extension, which only a builder can make.
-        let with_url = reqwest::ResponseBuilderExt::url(http::Response::builder(), url);
-        if let Ok(with_url) = with_url.body(()) {
-            head.extensions.extend(with_url.into_parts().0.extensions);
-        }
         Ok((http::Response::from_parts(head, content).into(), intact.created()))
     }
 }

@@ -1,25 +1,18 @@
-use std::{
-    fs::Metadata,
-    io::{self, Read as _},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use countersign::{
-    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, KeyError, KeyFile, Nonce, Origin,
-    Passphrase, PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, Signer, Target,
-    Timestamp,
+    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, Nonce, Origin, Passphrase, PrivateKey,
+    PublishableKey, RequestHead, Scheme, ServerKeys, Signer, Target, Timestamp,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
-use zeroize::Zeroizing;
 
 use crate::{
     Error, RequestBuilder,
     answers::{self, Answers, Sent},
     clock::{Clock, Followed, Moment},
     explanation::SignedBase,
+    key_file::read_private_key,
     refusal::peek,
     reread::Reread,
 };
@@ -27,7 +20,7 @@ use crate::{
 const MOST_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// As much as a directory is read of.
+/// How much of a directory is read.
 const DIRECTORY_BYTES: usize = 64 * 1024;
 
 /// A client that signs every request. It is cheap to clone, and clones share their connections.
@@ -48,7 +41,7 @@ impl Client {
     ///
     /// [`Error::KeyFile`], [`Error::KeyFileMode`] if it is open to others, [`Error::Key`].
     pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(read_key(path.as_ref(), None)?)
+        Self::new(read_private_key(path.as_ref(), None)?)
     }
 
     /// As [`Client::from_key_file`], for an encrypted file.
@@ -60,7 +53,7 @@ impl Client {
         path: impl AsRef<Path>,
         passphrase: &Passphrase,
     ) -> Result<Self, Error> {
-        Self::new(read_key(path.as_ref(), Some(passphrase))?)
+        Self::new(read_private_key(path.as_ref(), Some(passphrase))?)
     }
 
     /// A client that signs with this key, wherever it comes from.
@@ -365,36 +358,4 @@ fn target(url: &Url) -> Result<Uri, Error> {
         None => url.path().to_owned(),
     };
     Ok(target.parse()?)
-}
-
-fn read_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<PrivateKey, Error> {
-    let unreadable = |source| Error::KeyFile { path: path.to_owned(), source };
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-    }
-    // Room for any key at once: a buffer that grows leaves copies of its content behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(128 * 1024));
-    let most = 64 * 1024 + 1;
-    file.by_ref().take(most).read_to_end(&mut content).map_err(unreadable)?;
-    let parsed = KeyFile::parse(&content, passphrase);
-    let locked = matches!(parsed, Err(KeyError::Encrypted | KeyError::WrongPassphrase));
-    if (locked || matches!(parsed, Ok(KeyFile::Private(_)))) && is_open(&metadata) {
-        return Err(Error::KeyFileMode { path: path.to_owned() });
-    }
-    let key = parsed.and_then(KeyFile::into_private);
-    key.map_err(|source| Error::Key { path: path.to_owned(), source })
-}
-
-/// Whether others than its owner may do anything with a file.
-#[cfg(unix)]
-fn is_open(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.is_file() && metadata.permissions().mode() & 0o077 != 0
-}
-
-#[cfg(not(unix))]
-fn is_open(_: &Metadata) -> bool {
-    false
 }

@@ -3,7 +3,7 @@ use std::{io, path::PathBuf};
 use countersign::{BadOrigin, BadServerKeys, KeyError, ResponseRejection, SignError};
 use http::{HeaderName, StatusCode};
 
-/// Why a request was not sent, or got no answer. One that could not be signed was not sent.
+/// Why a request was not sent, or got no answer that is taken. One that could not be signed was not sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

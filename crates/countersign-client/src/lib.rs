@@ -24,6 +24,7 @@ mod client;
 mod clock;
 mod error;
 mod explanation;
+mod key_file;
 mod publishable_client;
 mod refusal;
 mod request_builder;

@@ -2,7 +2,11 @@ use countersign::Code;
 use http::{HeaderValue, header};
 use serde::Deserialize;
 
-use crate::{Explanation, explanation::SignedBase, reread::Reread};
+use crate::{
+    Explanation,
+    explanation::SignedBase,
+    reread::{Reread, take_apart},
+};
 
 /// How much of an answer is read in search of problem details, which may hold a signature base.
 const MOST: usize = 64 * 1024;
@@ -74,17 +78,11 @@ pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwe
     if !failed || !response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem) {
         return (None, response);
     }
-    let url = response.url().clone();
-    let (mut parts, body) = http::Response::from(response).into_parts();
+    let (head, body) = take_apart(response);
     let body = Reread::begin(body, MOST).await;
     let refusal =
-        body.content().and_then(|content| Refusal::parse(&content, parts.extensions.get()));
-    // A response that is put together again has its URL from an extension, which only a builder can make.
-    let with_url = reqwest::ResponseBuilderExt::url(http::Response::builder(), url);
-    if let Ok(with_url) = with_url.body(()) {
-        parts.extensions.extend(with_url.into_parts().0.extensions);
-    }
-    (refusal, http::Response::from_parts(parts, reqwest::Body::wrap(body)).into())
+        body.content().and_then(|content| Refusal::parse(&content, head.extensions.get()));
+    (refusal, http::Response::from_parts(head, reqwest::Body::wrap(body)).into())
 }
 
 fn is_problem(content_type: &HeaderValue) -> bool {

@@ -5,10 +5,23 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
+use reqwest::{Response, ResponseBuilderExt as _};
 
 type Data = <reqwest::Body as Body>::Data;
 type Read = Result<Frame<Data>, reqwest::Error>;
+
+/// Takes a response apart, to read it before its caller does. The one that is made of these parts again has its URL.
+pub(crate) fn take_apart(response: Response) -> (Parts, reqwest::Body) {
+    let url = response.url().clone();
+    let (mut head, body) = http::Response::from(response).into_parts();
+    // It comes from an extension, which only a builder can make.
+    if let Ok(with_url) = http::Response::builder().url(url).body(()) {
+        head.extensions.extend(with_url.into_parts().0.extensions);
+    }
+    (head, body)
+}
 
 /// Content whose beginning was read, and which can be read from its beginning all the same.
 pub(crate) struct Reread {

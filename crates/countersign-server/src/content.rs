@@ -91,16 +91,18 @@ impl ContentLimit {
     }
 }
 
-/// Why content breaks off.
+/// Why content breaks off: our own listener ends what comes too slowly.
+#[cfg(feature = "serve")]
 pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
-    #[cfg(feature = "serve")]
-    if std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<crate::serve::TooSlow>())
-    {
-        return Reason::ContentTimeout;
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    match causes.any(|cause| cause.is::<crate::serve::TooSlow>()) {
+        true => Reason::ContentTimeout,
+        false => Reason::ContentBroken,
     }
-    #[cfg(not(feature = "serve"))]
-    let _ = error;
+}
+
+#[cfg(not(feature = "serve"))]
+pub(crate) const fn why_broken(_: &(dyn std::error::Error + 'static)) -> Reason {
     Reason::ContentBroken
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{Content, KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys};
+use countersign::{KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use tower_service::Service;
@@ -78,13 +78,7 @@ impl<B> Service<Request<B>> for KeyDirectory {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, _) = request.into_parts();
         ready(Ok(self.show(&head).unwrap_or_else(|reason| {
-            let circumstances = Circumstances {
-                version: head.version,
-                content: Content::Present,
-                now: self.signing.now(),
-                policy: None,
-                hook: None,
-            };
+            let circumstances = Circumstances::unknown(head.version);
             let mut refused = answer(&reason.into(), &circumstances, &HeaderMap::new());
             if refused.headers().contains_key(header::ALLOW) {
                 refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -86,7 +86,7 @@ pub(crate) struct Circumstances {
 }
 
 impl Circumstances {
-    /// For a route that is not behind the layer.
+    /// Where no verifier has looked at the request, as on a route that is not behind one.
     pub(crate) const fn unknown(version: Version) -> Self {
         let now = Timestamp::from_unix(0);
         Self { version, content: Content::Present, now, policy: None, hook: None }

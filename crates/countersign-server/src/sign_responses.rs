@@ -160,13 +160,8 @@ impl SignResponses {
         C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
     {
         telemetry::count_unsignable();
-        let circumstances = Circumstances {
-            version: asked.version,
-            content: Content::Absent,
-            now: self.now(),
-            policy: None,
-            hook: None,
-        };
+        let unknown = Circumstances::unknown(asked.version);
+        let circumstances = Circumstances { content: Content::Absent, ..unknown };
         let reason = Reason::Unsignable(reason).into();
         let replaced = || answer(&reason, &circumstances, &HeaderMap::new());
         // It is ours, and nothing in it cannot be signed.
@@ -191,7 +186,7 @@ impl fmt::Debug for SignResponses {
 pub(crate) struct Asked {
     method: Method,
     uri: Uri,
-    pub(crate) version: Version,
+    version: Version,
     origin: Origin,
     /// The signature fields.
     headers: HeaderMap,

@@ -84,6 +84,11 @@ pub(crate) fn count_failed_stream(code: Code) {
     metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);
 }
 
+/// Counts an answer that was replaced, since it could not be signed.
+pub(crate) fn count_unsignable() {
+    metrics::counter!("countersign_unsignable_answers_total").increment(1);
+}
+
 /// Counts that there was no room for one more connection.
 #[cfg(feature = "serve")]
 pub(crate) fn count_full() {
@@ -114,9 +119,4 @@ pub(crate) fn name(caller: &Caller) {
     span.record("application", caller.application().name.as_str());
     span.record("credential", caller.credential().label.as_str());
     span.record("credential_id", caller.credential().id.get());
-}
-
-/// Counts an answer that was replaced, since it could not be signed.
-pub(crate) fn count_unsignable() {
-    metrics::counter!("countersign_unsignable_answers_total").increment(1);
 }

@@ -32,12 +32,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for answers, each of which is bound to its request.
 
 mod accept_signature;
 mod algorithm;
 mod base_difference;
 mod byte_set;
 mod canonical;
+mod code;
 mod component;
 mod dictionary;
 mod digest;
@@ -64,6 +67,7 @@ mod want_digest;
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use base_difference::BaseDifference;
+pub use code::{Code, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
@@ -84,7 +88,7 @@ pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
 pub use policy::{BadPolicy, Content, METHOD_OVERRIDES, Policy};
 pub use presented::{BadPresented, KeyLocations, Presented};
-pub use rejection::{Code, Malformed, Rejection, Stale, UnknownCode, Unmet};
+pub use rejection::{Malformed, Rejection, Stale, Unmet};
 pub use response::{
     AuthenticResponse, IntactResponse, RESPONSE_TAG, ResponseContentCheck, ResponsePolicy,
     ResponseRejection, ResponseSigner, UnverifiedResponse,

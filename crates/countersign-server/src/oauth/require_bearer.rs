@@ -31,8 +31,8 @@ const MOST_BYTES: usize = 8 * 1024;
 /// `sub` have to be there; `exp` and `nbf` are checked by the verifier's clock. Its `typ` is `at+jwt`.
 ///
 /// On a route that is observed whoever it would refuse passes without a token, and is counted and logged as by
-/// [`Require`](crate::Require); where the verifier is off, everyone passes. It refuses after the nonce of a request was claimed, so that nobody without a good signature has it look at a
-/// token, or fetch a key.
+/// [`Require`](crate::Require); where the verifier is off, everyone passes. It refuses after the nonce of a request was
+/// claimed, so that nobody without a good signature has it look at a token, or fetch a key.
 #[derive(Clone, Debug)]
 pub struct RequireBearer {
     keys: IssuerKeys,

@@ -1,0 +1,267 @@
+use std::{fmt, str::FromStr};
+
+use http::StatusCode;
+
+/// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it; docs/protocol.md explains each")]
+#[non_exhaustive]
+pub enum Code {
+    SignatureRequired,
+    SignatureMalformed,
+    SignaturePolicy,
+    SignatureStale,
+    SignatureReplayed,
+    SignatureInvalid,
+    DigestMismatch,
+    DigestUnsupported,
+    KeyRequired,
+    KeyUnknown,
+    KeyRevoked,
+    KeyExpired,
+    KeyQuarantined,
+    KeyForbidden,
+    TokenRequired,
+    TokenInvalid,
+    TokenForbidden,
+    AmbiguousCredential,
+    Misdirected,
+    BadTarget,
+    BadRequest,
+    MethodNotAllowed,
+    RequestTimeout,
+    ContentTooLarge,
+    UriTooLong,
+    HeaderTooLarge,
+    RateLimited,
+    ReplayStoreUnavailable,
+    RegistryUnavailable,
+    TokenKeysUnavailable,
+    Misconfigured,
+}
+
+impl Code {
+    const ALL: [Self; 31] = [
+        Self::SignatureRequired,
+        Self::SignatureMalformed,
+        Self::SignaturePolicy,
+        Self::SignatureStale,
+        Self::SignatureReplayed,
+        Self::SignatureInvalid,
+        Self::DigestMismatch,
+        Self::DigestUnsupported,
+        Self::KeyRequired,
+        Self::KeyUnknown,
+        Self::KeyRevoked,
+        Self::KeyExpired,
+        Self::KeyQuarantined,
+        Self::KeyForbidden,
+        Self::TokenRequired,
+        Self::TokenInvalid,
+        Self::TokenForbidden,
+        Self::AmbiguousCredential,
+        Self::Misdirected,
+        Self::BadTarget,
+        Self::BadRequest,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::ContentTooLarge,
+        Self::UriTooLong,
+        Self::HeaderTooLarge,
+        Self::RateLimited,
+        Self::ReplayStoreUnavailable,
+        Self::RegistryUnavailable,
+        Self::TokenKeysUnavailable,
+        Self::Misconfigured,
+    ];
+
+    /// The name, such as `signature-replayed`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignatureRequired => "signature-required",
+            Self::SignatureMalformed => "signature-malformed",
+            Self::SignaturePolicy => "signature-policy",
+            Self::SignatureStale => "signature-stale",
+            Self::SignatureReplayed => "signature-replayed",
+            Self::SignatureInvalid => "signature-invalid",
+            Self::DigestMismatch => "digest-mismatch",
+            Self::DigestUnsupported => "digest-unsupported",
+            Self::KeyRequired => "key-required",
+            Self::KeyUnknown => "key-unknown",
+            Self::KeyRevoked => "key-revoked",
+            Self::KeyExpired => "key-expired",
+            Self::KeyQuarantined => "key-quarantined",
+            Self::KeyForbidden => "key-forbidden",
+            Self::TokenRequired => "token-required",
+            Self::TokenInvalid => "token-invalid",
+            Self::TokenForbidden => "token-forbidden",
+            Self::AmbiguousCredential => "ambiguous-credential",
+            Self::Misdirected => "misdirected",
+            Self::BadTarget => "bad-target",
+            Self::BadRequest => "bad-request",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::RequestTimeout => "request-timeout",
+            Self::ContentTooLarge => "content-too-large",
+            Self::UriTooLong => "uri-too-long",
+            Self::HeaderTooLarge => "header-too-large",
+            Self::RateLimited => "rate-limited",
+            Self::ReplayStoreUnavailable => "replay-store-unavailable",
+            Self::RegistryUnavailable => "registry-unavailable",
+            Self::TokenKeysUnavailable => "token-keys-unavailable",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
+    /// The status it is answered with.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::SignatureRequired
+            | Self::SignaturePolicy
+            | Self::SignatureStale
+            | Self::SignatureReplayed
+            | Self::SignatureInvalid
+            | Self::KeyRequired
+            | Self::KeyUnknown
+            | Self::KeyRevoked
+            | Self::KeyExpired
+            | Self::KeyQuarantined
+            | Self::TokenRequired
+            | Self::TokenInvalid => StatusCode::UNAUTHORIZED,
+            Self::SignatureMalformed
+            | Self::DigestMismatch
+            | Self::DigestUnsupported
+            | Self::AmbiguousCredential
+            | Self::BadTarget
+            | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::KeyForbidden | Self::TokenForbidden => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::ReplayStoreUnavailable
+            | Self::RegistryUnavailable
+            | Self::TokenKeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What it means, in a few words that are the same for every request.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::SignatureRequired => "A signature is required",
+            Self::SignatureMalformed => "The signature fields are malformed",
+            Self::SignaturePolicy => "The signature does not cover what it has to",
+            Self::SignatureStale => "The signature is outside its time",
+            Self::SignatureReplayed => "The signature was used before",
+            Self::SignatureInvalid => "The signature does not hold",
+            Self::DigestMismatch => "The content is not what was signed",
+            Self::DigestUnsupported => "The digest algorithm is not supported",
+            Self::KeyRequired => "A publishable key is required",
+            Self::KeyUnknown => "The publishable key is unknown",
+            Self::KeyRevoked => "The key was revoked",
+            Self::KeyExpired => "The key has expired",
+            Self::KeyQuarantined => "The key is quarantined",
+            Self::KeyForbidden => "The key may not do this",
+            Self::TokenRequired => "An access token is required",
+            Self::TokenInvalid => "The access token is not accepted",
+            Self::TokenForbidden => "The access token does not allow this",
+            Self::AmbiguousCredential => "The request carries two credentials",
+            Self::Misdirected => "The request is for another server",
+            Self::BadTarget => "The target is refused",
+            Self::BadRequest => "The request is malformed",
+            Self::MethodNotAllowed => "The method is not allowed",
+            Self::RequestTimeout => "The content did not arrive in time",
+            Self::ContentTooLarge => "The content is too large",
+            Self::UriTooLong => "The target is too long",
+            Self::HeaderTooLarge => "The signature fields are too large",
+            Self::RateLimited => "Too many requests",
+            Self::ReplayStoreUnavailable
+            | Self::RegistryUnavailable
+            | Self::TokenKeysUnavailable => "The service cannot verify requests now",
+            Self::Misconfigured => "The service is misconfigured",
+        }
+    }
+
+    /// What the caller can do about it.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::SignatureRequired => {
+                "sign the request as Accept-Signature says, with a private key"
+            }
+            Self::SignatureMalformed => "compare the signature fields with RFC 9421 section 4",
+            Self::SignaturePolicy => {
+                "cover what Accept-Signature lists, and send created, nonce, keyid and tag"
+            }
+            Self::SignatureStale => {
+                "sign again: after Retry-After if there is one, or else with the clock set by the Date of this answer"
+            }
+            Self::SignatureReplayed => "sign every attempt anew, with a nonce of its own",
+            Self::SignatureInvalid => {
+                "check that the key is registered here, and that nothing changes the request on its way"
+            }
+            Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
+            Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",
+            Self::KeyRequired => "send the publishable key in X-Api-Key",
+            Self::KeyUnknown => "check the publishable key, and that it is registered here",
+            Self::KeyRevoked | Self::KeyExpired => "use another key",
+            Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
+            Self::TokenRequired => {
+                "send an access token as Authorization: Bearer, and cover that field"
+            }
+            Self::TokenInvalid => "get a new access token for this service, and sign again",
+            Self::TokenForbidden => "get an access token with the scope that is missing",
+            Self::AmbiguousCredential => "send one credential",
+            Self::Misdirected => "send the request to the host that it names",
+            Self::BadTarget => {
+                "send a path without dot segments, empty segments and encoded slashes, and no bare ?"
+            }
+            Self::BadRequest => "send a well-formed request with one Host",
+            Self::MethodNotAllowed => "use one of the methods in Allow",
+            Self::RequestTimeout => "send the content faster",
+            Self::ContentTooLarge => "send less content",
+            Self::UriTooLong => "send a shorter target",
+            Self::HeaderTooLarge => "send smaller signature fields",
+            Self::RateLimited
+            | Self::ReplayStoreUnavailable
+            | Self::RegistryUnavailable
+            | Self::TokenKeysUnavailable => "try again, signed anew, after the time in Retry-After",
+            Self::Misconfigured => "ask the operator of this service to read its log",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is the code of no refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown refusal code")]
+pub struct UnknownCode;
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text).ok_or(UnknownCode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_print_as_they_are_read() {
+        for code in Code::ALL {
+            assert_eq!(code.to_string().parse(), Ok(code));
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+        }
+        assert_eq!("Signature-Replayed".parse::<Code>(), Err(UnknownCode));
+    }
+}
