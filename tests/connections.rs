@@ -63,13 +63,23 @@ impl Server {
             Ok(content) => format!("{} bytes", content.to_bytes().len()),
             Err(error) => error.to_string(),
         });
+        // It waits for content, and then does something else for a minute.
+        let pauses = post(async |mut body: Body| {
+            assert!(timeout(Duration::from_secs(1), body.frame()).await.is_err());
+            sleep(Duration::from_secs(60)).await;
+            match body.collect().await {
+                Ok(content) => format!("{} bytes", content.to_bytes().len()),
+                Err(error) => error.to_string(),
+            }
+        });
         let app = Router::new()
             .route("/quick", get(async || "done"))
             .route("/large", get(async || vec![b'a'; LARGE]))
             .route("/some", get(async || vec![b'a'; SOME]))
             .route("/slow", takes(Duration::from_secs(5)))
             .route("/endless", takes(Duration::from_secs(3_600)))
-            .route("/read", read);
+            .route("/read", read)
+            .route("/pauses", pauses);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -355,6 +365,35 @@ async fn content_that_comes_slowly_and_steadily_arrives() {
         in_no_time(stream.write_all(&[b'a'; 6_000])).await.unwrap();
     }
     in_no_time(until(&mut stream, b"60000 bytes")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_counts_wholly_when_much_comes_behind_a_little() {
+    let server = Server::start().await;
+    let client = server.http2(65_535).await;
+    let (response, mut content) = in_no_time(client.post("/read")).await;
+    for last in [false, false, true] {
+        sleep(Duration::from_secs(8)).await;
+        content.send_data("a".into(), false).unwrap();
+        content.send_data(vec![b'a'; 50_000].into(), last).unwrap();
+        // Behind it on the same connection.
+        client.works().await;
+    }
+    let mut answer = response.await.unwrap().into_body();
+    assert_eq!(answer.data().await.unwrap().unwrap(), "150003 bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_handler_takes_between_two_pieces_does_not_count() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let head = b"POST /pauses HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    in_no_time(stream.write_all(head)).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    in_no_time(stream.write_u8(b'a')).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    in_no_time(stream.write_all(b"bc")).await.unwrap();
+    in_no_time(until(&mut stream, b"3 bytes")).await;
 }
 
 #[tokio::test(start_paused = true)]
