@@ -310,6 +310,24 @@ async fn a_stop_waits_for_what_is_open_and_for_nothing_else() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_an_answer_arrive_whose_request_has_more_content() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    in_no_time(async {
+        let head = b"POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        until(&mut stream, b"405").await;
+    })
+    .await;
+    let asked = Instant::now();
+    drop(server.stop);
+    server.serving.await.unwrap();
+    // If the process ended before, the connection would be reset.
+    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
+    in_no_time(rest(&mut stream)).await;
+}
+
 /// Sends a byte every 3 s until somebody has had enough.
 async fn trickle(mut send: impl AsyncFnMut(u8) -> bool) {
     while send(b'a').await {
