@@ -199,6 +199,31 @@ async fn a_slow_stream_that_never_goes_quiet_goes_on() {
     assert_eq!(seen.lock().unwrap().pop().unwrap(), (vec![b'a'; 20], None));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_handler_takes_over_a_piece_does_not_count() {
+    let handler = async |Signed(_, mut body): Signed<Body>| {
+        while let Some(frame) = body.frame().await {
+            if frame.is_err() {
+                return StatusCode::BAD_REQUEST;
+            }
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        StatusCode::CREATED
+    };
+    let routes =
+        Routes::new().route(Route::signed(Method::POST, "/v1/orders").streamed(1000), handler);
+    let app = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let app = app.content_timeout(Duration::from_secs(5)).protect(routes).unwrap();
+    // As over HTTP/1.1, a piece comes a while after it is asked for.
+    let stream = futures_util::stream::unfold(0_u8, |at| async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (at < 3).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))), at + 1))
+    });
+    let request = Raw::order().body(b"aaa").signed().request();
+    let request = request.map(|_| Body::new(StreamBody::new(Box::pin(stream))));
+    assert_eq!(answer(&app, request).await, (201, String::new()));
+}
+
 fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(content).unwrap();

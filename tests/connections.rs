@@ -63,13 +63,23 @@ impl Server {
             Ok(content) => format!("{} bytes", content.to_bytes().len()),
             Err(error) => error.to_string(),
         });
+        // It waits for content, and then does something else for a minute.
+        let pauses = post(async |mut body: Body| {
+            assert!(timeout(Duration::from_secs(1), body.frame()).await.is_err());
+            sleep(Duration::from_secs(60)).await;
+            match body.collect().await {
+                Ok(content) => format!("{} bytes", content.to_bytes().len()),
+                Err(error) => error.to_string(),
+            }
+        });
         let app = Router::new()
             .route("/quick", get(async || "done"))
             .route("/large", get(async || vec![b'a'; LARGE]))
             .route("/some", get(async || vec![b'a'; SOME]))
             .route("/slow", takes(Duration::from_secs(5)))
             .route("/endless", takes(Duration::from_secs(3_600)))
-            .route("/read", read);
+            .route("/read", read)
+            .route("/pauses", pauses);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -300,6 +310,24 @@ async fn a_stop_waits_for_what_is_open_and_for_nothing_else() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_lets_an_answer_arrive_whose_request_has_more_content() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    in_no_time(async {
+        let head = b"POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        until(&mut stream, b"405").await;
+    })
+    .await;
+    let asked = Instant::now();
+    drop(server.stop);
+    server.serving.await.unwrap();
+    // If the process ended before, the connection would be reset.
+    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
+    in_no_time(rest(&mut stream)).await;
+}
+
 /// Sends a byte every 3 s until somebody has had enough.
 async fn trickle(mut send: impl AsyncFnMut(u8) -> bool) {
     while send(b'a').await {
@@ -355,6 +383,35 @@ async fn content_that_comes_slowly_and_steadily_arrives() {
         in_no_time(stream.write_all(&[b'a'; 6_000])).await.unwrap();
     }
     in_no_time(until(&mut stream, b"60000 bytes")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_counts_wholly_when_much_comes_behind_a_little() {
+    let server = Server::start().await;
+    let client = server.http2(65_535).await;
+    let (response, mut content) = in_no_time(client.post("/read")).await;
+    for last in [false, false, true] {
+        sleep(Duration::from_secs(8)).await;
+        content.send_data("a".into(), false).unwrap();
+        content.send_data(vec![b'a'; 50_000].into(), last).unwrap();
+        // Behind it on the same connection.
+        client.works().await;
+    }
+    let mut answer = response.await.unwrap().into_body();
+    assert_eq!(answer.data().await.unwrap().unwrap(), "150003 bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_handler_takes_between_two_pieces_does_not_count() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let head = b"POST /pauses HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    in_no_time(stream.write_all(head)).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    in_no_time(stream.write_u8(b'a')).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    in_no_time(stream.write_all(b"bc")).await.unwrap();
+    in_no_time(until(&mut stream, b"3 bytes")).await;
 }
 
 #[tokio::test(start_paused = true)]

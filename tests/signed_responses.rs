@@ -298,6 +298,27 @@ async fn nobody_on_the_way_changes_an_answer() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_what_somebody_changed_is_no_answer_to_what_was_sent() {
+    let service = start().await;
+    let changes = [
+        // A client would sign such a one again, although it was carried out.
+        ("its time", "created=1763900000", "created=1763890000", "signature-stale"),
+        ("what it covers", " \"@query\"", "", "signature-policy"),
+        ("its tag", "tag=", "tagg=", "signature-policy"),
+    ];
+    for (name, from, to, code) in changes {
+        let sent = Raw::order().signed();
+        let carried_out = exchange(service.address, &sent.bytes()).await;
+        assert_eq!(verify(&sent, &carried_out), Ok(()));
+        let changed = sent.clone().change("Signature-Input", |input| input.replace(from, to));
+        let refused = exchange(service.address, &changed.bytes()).await;
+        assert_eq!(refused.code(), code, "{name}: {refused:?}");
+        assert!(refused.get("signature").is_some(), "{name}");
+        assert!(verify(&sent, &refused).is_err(), "{name}: {refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_old_answer_to_an_unsigned_read_is_refused_for_its_age() {
     let service = start().await;
     let request = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());

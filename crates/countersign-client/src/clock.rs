@@ -27,6 +27,13 @@ pub(crate) struct Moment {
     offset: i64,
 }
 
+impl Moment {
+    /// The same by the local clock.
+    fn local(self) -> i64 {
+        i64::try_from(self.time.unix()).unwrap_or(i64::MAX).saturating_sub(self.offset)
+    }
+}
+
 impl Default for Clock {
     fn default() -> Self {
         let system = || {
@@ -63,8 +70,11 @@ impl Clock {
         let Some(server) = answered.or_else(|| server_time(headers)) else { return Followed::No };
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
-        // Compared with what this attempt knew: others may have followed the clock meanwhile.
-        if offset.saturating_abs() > MOST || offset == signed.offset {
+        let since = local.saturating_sub(signed.local()).max(0);
+        // Compared with what this attempt knew: others may have followed the clock meanwhile. What time on the way accounts for
+        // is no clock that is off: it may have come in time before, and have been carried out.
+        let moved = offset.saturating_sub(signed.offset).saturating_abs();
+        if offset.saturating_abs() > MOST || moved <= since {
             return Followed::No;
         }
         self.offsets().insert(origin.clone(), offset);

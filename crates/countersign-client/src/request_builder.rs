@@ -72,7 +72,8 @@ impl RequestBuilder {
     /// Signs and sends the request.
     ///
     /// A refusal as `signature-stale` is answered once by following the clock of its origin, up to 15 minutes, and signing
-    /// again: such a request was not executed.
+    /// again: such a request was not executed. One that was on its way for as long as the clock is off may have been, by
+    /// somebody who delivered it twice, and is not sent again.
     ///
     /// # Errors
     ///

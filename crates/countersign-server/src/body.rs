@@ -97,6 +97,7 @@ impl<B> VerifiedBody<B> {
             limit: limit.bytes,
             pause: limit.time,
             pausing: Box::pin(tokio::time::sleep(limit.time)),
+            waiting: false,
             failure: failure.clone(),
         };
         (Self(Kind::Streamed(Box::new(streamed))), failure)
@@ -117,6 +118,8 @@ struct Streamed<B> {
     /// The longest that nothing may come.
     pause: Duration,
     pausing: Pin<Box<Sleep>>,
+    /// Whether this was asked for a piece, and nothing had come.
+    waiting: bool,
     failure: Failure,
 }
 
@@ -136,6 +139,10 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
     ) -> Poll<Option<Result<Bytes, ContentError>>> {
         while let Some(check) = &mut self.check {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                let waits_already = std::mem::replace(&mut self.waiting, true);
+                if !waits_already && let Some(deadline) = Instant::now().checked_add(self.pause) {
+                    self.pausing.as_mut().reset(deadline);
+                }
                 ready!(self.pausing.as_mut().poll(context));
                 return self.fail(Reason::ContentTimeout);
             };
@@ -150,9 +157,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
                 Ok(frame) => frame,
                 Err(error) => return self.fail(why_broken(&*error.into())),
             };
-            if let Some(deadline) = Instant::now().checked_add(self.pause) {
-                self.pausing.as_mut().reset(deadline);
-            }
+            self.waiting = false;
             let mut data = match frame.into_data() {
                 Ok(data) => data,
                 Err(frame) => match frame.trailers_ref() {

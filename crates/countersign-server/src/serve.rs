@@ -27,7 +27,7 @@ use crate::{BoxError, telemetry};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until `stop` is done; then it lets open requests end, for 10 s at
-/// most. A `TcpListener` is enough of a [`Listener`], which has settings for more.
+/// most, and gives the last answers 2 s to arrive. A `TcpListener` is enough of a [`Listener`], which has settings for more.
 ///
 /// Slow clients are not waited for. A connection is closed when its first request head, TLS included, is not there within
 /// 10 s; when it is idle for 10 s in HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes in 10 s of

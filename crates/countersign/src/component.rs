@@ -133,10 +133,10 @@ impl<'a> Component<'a> {
     pub(crate) const CONTENT_DIGEST: Self =
         Self { name: Name::Field(Cow::Borrowed("content-digest")), parameters: Vec::new() };
 
-    /// The signature with this label, as the request that a response answers has it (RFC 9421 §2.4).
-    pub(crate) fn signature_of_request(label: &'a str) -> Self {
-        let name = Name::Field(Cow::Borrowed("signature"));
-        Self { name, parameters: vec![Parameter::Req, Parameter::Key(Cow::Borrowed(label))] }
+    /// A member of a field of the request that a response answers (RFC 9421 §2.4).
+    pub(crate) fn member_of_request(field: &'a str, key: &'a str) -> Self {
+        let name = Name::Field(Cow::Borrowed(field));
+        Self { name, parameters: vec![Parameter::Req, Parameter::Key(Cow::Borrowed(key))] }
     }
 
     /// A derived component of the request that a response answers (RFC 9421 §2.4).

@@ -24,6 +24,11 @@ const OF_REQUEST: [(Derived, &str); 4] = [
     (Derived::Query, "@query;req"),
 ];
 
+/// What the answer to a signed request is bound to beside that: its signature, with the parameters. With the signature's bytes
+/// alone, the refusal of a request whose `created` somebody changed on the way would be one of the request that was sent.
+const OF_SIGNATURE: [(&str, &str); 2] =
+    [("signature-input", "signature-input;req"), ("signature", "signature;req")];
+
 /// Which signature of a request its answer is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestSignature<'m> {
@@ -47,10 +52,15 @@ impl<'m> RequestSignature<'m> {
         })
     }
 
-    fn component(self) -> Option<Component<'m>> {
-        match self {
-            Self::Labelled(label) => Some(Component::signature_of_request(label)),
+    /// What of it is covered, and what that is called.
+    fn components(self) -> impl Iterator<Item = (Component<'m>, &'static str)> {
+        let label = match self {
+            Self::Labelled(label) => Some(label),
             Self::None | Self::Foreign => None,
-        }
+        };
+        let of = |label| {
+            OF_SIGNATURE.map(|(field, name)| (Component::member_of_request(field, label), name))
+        };
+        label.into_iter().flat_map(of)
     }
 }

@@ -131,7 +131,7 @@ type Change = fn(&mut SignatureParams<'_>);
 
 const SERVER: u8 = 7;
 
-const COVERED: [&str; 8] = [
+const COVERED: [&str; 9] = [
     "@status",
     "content-digest",
     "content-type",
@@ -139,6 +139,7 @@ const COVERED: [&str; 8] = [
     "@authority;req",
     "@path;req",
     "@query;req",
+    r#"signature-input;req;key="sig""#,
     r#"signature;req;key="sig""#,
 ];
 
@@ -161,7 +162,7 @@ fn an_answer_says_what_it_is_and_what_it_answers() {
     let answer = Answer::to(&Request::signed());
     let input = answer.headers["signature-input"].to_str().unwrap();
     let expected = format!(
-        r#"countersign=("@status" "content-digest" "content-type" "@method";req "@authority";req "@path";req "@query";req "signature";req;key="sig");created=1763900000;keyid="{}";alg="ed25519";tag="countersign-response""#,
+        r#"countersign=("@status" "content-digest" "content-type" "@method";req "@authority";req "@path";req "@query";req "signature-input";req;key="sig" "signature";req;key="sig");created=1763900000;keyid="{}";alg="ed25519";tag="countersign-response""#,
         key_id(SERVER),
     );
     assert_eq!(input, expected);
@@ -169,11 +170,15 @@ fn an_answer_says_what_it_is_and_what_it_answers() {
     let policy = ResponsePolicy::default();
     let read = UnverifiedResponse::parse(answer.head(), request.head(), &policy, NOW).unwrap();
     let base = read.signature_base().as_str();
-    let signature = request.headers["signature"].to_str().unwrap();
-    let signature = signature.strip_prefix("sig=").unwrap();
+    let [asked, signature] = ["signature-input", "signature"].map(|name| {
+        let member = request.headers[name].to_str().unwrap();
+        member.strip_prefix("sig=").unwrap()
+    });
     assert!(base.starts_with("\"@status\": 200\n\"content-digest\": sha-256=:"), "{base}");
     assert!(base.contains("\n\"@method\";req: GET\n\"@authority\";req: api.example.com\n"));
-    assert!(base.contains(&format!("\n\"signature\";req;key=\"sig\": {signature}\n")), "{base}");
+    assert!(base.contains(&format!(
+        "\n\"signature-input\";req;key=\"sig\": {asked}\n\"signature\";req;key=\"sig\": {signature}\n"
+    )));
 }
 
 #[test]
@@ -293,9 +298,21 @@ fn changing_anything_of_an_answer_breaks_it() {
 #[test]
 fn an_answer_is_none_to_another_request() {
     use ResponseRejection::{Invalid, Policy, RequestTag};
-    let unbound = || Policy(Unmet::Component("signature;req"));
-    let requests: [(&str, Request, ResponseRejection); 8] = [
+    let unbound = || Policy(Unmet::Component("signature-input;req"));
+    let changed = |from: &str, to: &str| {
+        let mut request = Request::signed();
+        let input = request.headers["signature-input"].to_str().unwrap();
+        let changed = input.replace(from, to);
+        assert_ne!(input, changed);
+        request.headers.insert("signature-input", changed.parse().unwrap());
+        request
+    };
+    let requests: [(&str, Request, ResponseRejection); 11] = [
         ("the same, signed anew", Request::unsigned().sign(10), Invalid),
+        // Such a one is refused, and what it is refused for is not what was sent.
+        ("another time under the same signature", changed("=1763900000", "=1763890000"), Invalid),
+        ("another key under the same signature", changed("pk_", "pk_1"), Invalid),
+        ("other components under the same signature", changed(r#" "@query""#, ""), Invalid),
         ("method", Request { method: Method::POST, ..Request::signed() }, Invalid),
         (
             "path",
@@ -317,7 +334,7 @@ fn an_answer_is_none_to_another_request() {
             "unsigned",
             Request::unsigned(),
             ResponseRejection::Malformed(Malformed::Base(countersign::BadBase::Absent(
-                r#""signature";req;key="sig""#.into(),
+                r#""signature-input";req;key="sig""#.into(),
             ))),
         ),
         (
@@ -357,7 +374,7 @@ fn a_request_is_named_by_the_tag_that_it_was_signed_under() {
     assert_eq!(answer.verify_by(&request, &policy, NOW), Ok(NOW));
     assert_eq!(answer.verify(&request), Err(ResponseRejection::RequestTag));
     // A server that goes by another tag does not know the request for a signed one.
-    let unbound = ResponseRejection::Policy(Unmet::Component("signature;req"));
+    let unbound = ResponseRejection::Policy(Unmet::Component("signature-input;req"));
     assert_eq!(Answer::to(&request).verify_by(&request, &policy, NOW), Err(unbound));
     assert_eq!(ResponsePolicy::default().request_tag("").unwrap_err(), BadPolicy::Tag);
 }
@@ -376,6 +393,7 @@ fn what_is_not_covered_or_not_said_is_told_by_name() {
         missing("@authority;req"),
         missing("@path;req"),
         missing("@query;req"),
+        missing("signature-input;req"),
         missing("signature;req"),
     ];
     for (left_out, expected) in COVERED.iter().zip(expected) {
@@ -553,6 +571,61 @@ fn a_directory_is_signed_for_its_authority() {
     assert_eq!(fields.input, format!("directory={params}"));
     let base = format!("\"@authority\";req: api.example.com\n\"@signature-params\": {params}");
     assert_eq!(fields.base.as_str(), base);
+}
+
+const INPUTS: &[&str] = &[
+    r#"("@method")"#,
+    "()",
+    r#"( "@method"   "x";sf )"#,
+    r#"("@unknown" "Upper" 1 token;q=:AA==:)"#,
+    r#"("a,b";key="c,\"")"#,
+];
+const PARAMETERS: &[&str] = &[
+    r#";tag="countersign""#,
+    r#";created=1; tag="countersign" "#,
+    r#";created=1.50;a=?0;b=@7;c=%"%c3%a9,";a=*;tag="countersign""#,
+    r#";tag="other""#,
+    "",
+];
+const SIGNATURES: &[&str] =
+    &[":AAAA:", ":AA==:", "::", ":AAA:", r#":AAAA:;p=",""#, ":AAAA:\t", "1"];
+
+/// The lines of both fields of some signatures, of which not all are well made.
+fn signature_fields() -> impl Strategy<Value = [Vec<String>; 2]> {
+    let one_of = prop::sample::select::<&str>;
+    let signature = (one_of(INPUTS), one_of(PARAMETERS), one_of(SIGNATURES));
+    let labels = Just(["sig", "b", "c*.-_1"]).prop_shuffle();
+    let separators = prop::collection::vec(one_of(&[", ", ",", " ,\t", "\n"]), 2);
+    let signatures = prop::collection::vec(signature, 1..=3);
+    (labels, signatures, separators).prop_map(|(labels, signatures, separators)| {
+        let mut fields = [String::new(), String::new()];
+        let separators = std::iter::once("").chain(separators);
+        let members = labels.iter().zip(signatures).zip(separators);
+        for ((label, (input, parameters, signature)), separator) in members {
+            fields[0].extend([separator, label, "=", input, parameters]);
+            fields[1].extend([separator, label, "=", signature]);
+        }
+        fields.map(|field| field.lines().map(str::to_owned).collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Otherwise whoever asked so would get none that is signed.
+    #[test]
+    fn whatever_signature_fields_a_request_has_its_answer_is_signed(
+        fields in signature_fields(),
+    ) {
+        let mut request = Request::unsigned();
+        for (name, lines) in ["signature-input", "signature"].into_iter().zip(fields) {
+            for line in lines {
+                request.headers.append(name, HeaderValue::from_str(&line).unwrap());
+            }
+        }
+        let signed = Answer::plain().sign(&request);
+        prop_assert!(signed.is_ok(), "{:?}: {:?}", request.headers, signed.err());
+    }
 }
 
 proptest! {

@@ -254,7 +254,7 @@ async fn a_tag_of_the_api_is_the_one_that_answers_are_bound_by() {
     let client = client.clock(|| NOW).verify_responses(keys(SERVER));
     assert_eq!(client.get(server.url("/")).send().await.unwrap().status(), StatusCode::CREATED);
     let unbound = client.get(server.url("/other")).send().await;
-    let expected = ResponseRejection::Policy(Unmet::Component("signature;req"));
+    let expected = ResponseRejection::Policy(Unmet::Component("signature-input;req"));
     assert!(
         matches!(&unbound, Err(Error::Answer { reason, .. }) if *reason == expected),
         "{unbound:?}"

@@ -1,3 +1,8 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -58,6 +63,31 @@ async fn a_server_moves_the_clock_for_itself_alone() {
     }
     on_time.received()[0].verify(NOW);
     assert_eq!(behind.received().len(), 3, "it is known from the first request on");
+}
+
+#[tokio::test]
+async fn a_refusal_that_took_longer_than_the_clock_is_off_is_not_tried_again() {
+    let eight_seconds_ahead = [
+        (0, "Sun, 23 Nov 2025 12:13:28 GMT", 2),
+        (7, "Sun, 23 Nov 2025 12:13:35 GMT", 2),
+        (8, "Sun, 23 Nov 2025 12:13:36 GMT", 1),
+        (60, "Sun, 23 Nov 2025 12:14:28 GMT", 1),
+    ];
+    for (took, date, sent) in eight_seconds_ahead {
+        let now = Arc::new(AtomicU64::new(NOW.unix()));
+        let time = Arc::clone(&now);
+        let server = Server::start(move |_, number| match number {
+            1 => {
+                time.fetch_add(took, Ordering::SeqCst);
+                refusal("signature-stale", &[(header::DATE, date)])
+            }
+            _ => StatusCode::CREATED.into_response(),
+        })
+        .await;
+        let client = client().clock(move || Timestamp::from_unix(now.load(Ordering::SeqCst)));
+        client.post(server.url("/v1/orders")).body("text").send().await.unwrap();
+        assert_eq!(server.received().len(), sent, "after {took} s");
+    }
 }
 
 #[tokio::test]

@@ -93,6 +93,8 @@ impl Connection {
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let Self { stream, address, activity, phase, .. } = self;
+        // A process that ends before the last answer has arrived resets its connection.
+        let _stop_waits = phase.clone();
         let (socket, linger) = Socket::new(stream, Arc::clone(&activity));
         #[cfg(feature = "tls")]
         let served = match self.tls {

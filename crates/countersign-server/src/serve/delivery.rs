@@ -13,8 +13,9 @@ use tokio::{
 use super::{activity::Activity, pace::Pace};
 
 /// How the peer takes an answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Delivery {
+    activity: Arc<Activity>,
     state: Mutex<State>,
     begun: Notify,
 }
@@ -33,6 +34,10 @@ tokio::task_local! {
 }
 
 impl Delivery {
+    fn new(activity: Arc<Activity>) -> Self {
+        Self { activity, state: Mutex::default(), begun: Notify::new() }
+    }
+
     /// That of the HTTP/2 stream that this is called in. HTTP/1.1 has no streams, and the socket says it all there.
     pub(super) fn of_this_stream() -> Option<Arc<Self>> {
         DELIVERY.try_with(Arc::clone).ok()
@@ -57,6 +62,7 @@ impl Delivery {
         let mut state = self.state();
         let now = Instant::now();
         state.waiting = state.waiting.saturating_sub(length(bytes));
+        self.forget_blocked(&mut state.pace);
         state.pace.moved(length(bytes), now);
         if state.waiting > 0 {
             state.pace.wait(now);
@@ -78,9 +84,9 @@ impl Delivery {
     }
 
     /// Done when the peer has taken too little, though its connection had room.
-    async fn too_slow(&self, activity: &Activity) {
+    async fn too_slow(&self) {
         loop {
-            match self.deadline(activity) {
+            match self.deadline() {
                 None => self.begun.notified().await,
                 Some(deadline) if deadline <= Instant::now() => return,
                 Some(deadline) => sleep_until(deadline).await,
@@ -89,11 +95,15 @@ impl Delivery {
     }
 
     /// Until when the peer is waited for.
-    fn deadline(&self, activity: &Activity) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         let mut state = self.state();
-        // While the socket is full, this may wait for its turn behind others.
-        state.pace.forget(activity.blocked_until());
+        self.forget_blocked(&mut state.pace);
         (state.waiting > 0).then(|| state.pace.wait(Instant::now()))
+    }
+
+    /// While the socket is full, this may wait for its turn behind others.
+    fn forget_blocked(&self, pace: &mut Pace) {
+        pace.forget(self.activity.blocked_until());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,20 +128,20 @@ impl Streams {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let activity = Arc::clone(&self.0);
-        let delivery = Arc::new(Delivery::default());
+        let delivery = Arc::new(Delivery::new(Arc::clone(&activity)));
         tokio::spawn(async move {
             let stream = DELIVERY.scope(Arc::clone(&delivery), stream);
             tokio::select! {
                 biased;
                 () = stream => {}
                 // Dropped, it is reset.
-                () = delivery.too_slow(&activity) => return,
+                () = delivery.too_slow() => return,
             }
             // What is left of its answer is in the hands of the connection, which alone can let go of it.
             tokio::select! {
                 biased;
                 () = poll_fn(|context| delivery.poll_sent(context)) => {}
-                () = delivery.too_slow(&activity) => activity.cut(),
+                () = delivery.too_slow() => activity.cut(),
             }
         });
     }

@@ -37,11 +37,18 @@ impl Pace {
     /// It has moved so much, and nobody waits for it until somebody says so.
     pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
         self.moved = self.moved.saturating_add(bytes);
-        if self.moved >= LEAST {
-            *self = Self::default();
-        } else if let Some(since) = self.since.take() {
+        if let Some(since) = self.since.take() {
             self.waited = self.waited.saturating_add(now.saturating_duration_since(since));
         }
+        // Whoever had no patience left would have said so, unless it was at something else.
+        if self.moved >= LEAST || self.waited >= PATIENCE {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether it was never waited for since it moved enough.
+    const fn is_new(&self) -> bool {
+        self.since.is_none() && self.waited.is_zero()
     }
 }
 
@@ -66,7 +73,7 @@ impl Wait {
     /// The peer has moved so much.
     pub(super) fn moved(&mut self, bytes: usize) {
         // Most are never waited for, and the time is not asked for them.
-        if self.is_on() {
+        if !self.pace.is_new() {
             self.pace.moved(u64::try_from(bytes).unwrap_or(u64::MAX), Instant::now());
         }
     }

@@ -90,8 +90,8 @@ impl Socket {
             Poll::Ready(written) => {
                 if self.wait.is_on() {
                     self.activity.unblock();
-                    self.wait.moved(*written.as_ref().unwrap_or(&0));
                 }
+                self.wait.moved(*written.as_ref().unwrap_or(&0));
                 Poll::Ready(written)
             }
             Poll::Pending => {

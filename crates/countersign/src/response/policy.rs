@@ -15,8 +15,8 @@ pub const RESPONSE_TAG: &str = "countersign-response";
 
 /// What an answer has to prove.
 ///
-/// Covered have to be `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed, the
-/// signature itself; `content-digest` when there is content; and, when present, `content-type`, `content-encoding`,
+/// Covered have to be `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed, both fields of
+/// that signature; `content-digest` when there is content; and, when present, `content-type`, `content-encoding`,
 /// `content-range`, `location`, `retry-after`, `accept-signature` and whatever
 /// [`ResponsePolicy::cover_when_present`] adds. Present have to be `created`, `keyid` and the tag [`RESPONSE_TAG`].
 ///
@@ -111,8 +111,9 @@ impl ResponsePolicy {
         if bound == RequestSignature::Foreign {
             return Err(ResponseRejection::RequestTag);
         }
-        if bound.component().is_some_and(|signature| !components.contains(&signature)) {
-            return Err(Unmet::Component("signature;req").into());
+        let mut uncovered = bound.components().filter(|(one, _)| !components.contains(one));
+        if let Some((_, name)) = uncovered.next() {
+            return Err(Unmet::Component(name).into());
         }
         let uncovered = |field: &&HeaderName| {
             headers.contains_key(*field) && !components.iter().any(|one| one.is_plain_field(field))

@@ -94,12 +94,12 @@ impl ResponseSigner {
         };
         let bound = RequestSignature::of(request, &self.request_tag);
         let bound = bound.unwrap_or(RequestSignature::Foreign);
-        let mut components = Vec::with_capacity(12);
+        let mut components = Vec::with_capacity(14);
         components.push(Component::from(Derived::Status));
         cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
         components.extend(OF_REQUEST.map(|(derived, _)| Component::of_request(derived)));
-        components.extend(bound.component());
-        let mut signature_params = String::with_capacity(384);
+        components.extend(bound.components().map(|(component, _)| component));
+        let mut signature_params = String::with_capacity(416);
         write_components(&mut signature_params, &components);
         signature_params.push_str(";created=");
         signature_params.push_str(&created.to_string());
