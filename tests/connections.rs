@@ -221,26 +221,6 @@ async fn whoever_only_pings_is_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_gone_is_not_served_for_ever_and_one_that_waits_is() {
-    let mut server = Server::start().await;
-    let waits = server.http2(65_535).await;
-    let _response = in_no_time(waits.get("/endless")).await;
-    let mut gone = server.connect().await;
-    in_no_time(async {
-        let hello = [PREFACE, EMPTY_SETTINGS, &headers_frame("/endless", 5)].concat();
-        gone.write_all(&hello).await.unwrap();
-        server.begun.recv().await.unwrap();
-        server.begun.recv().await.unwrap();
-    })
-    .await;
-    let asked = Instant::now();
-    // It reads, and answers nothing.
-    rest(&mut gone).await;
-    assert!(asked.elapsed() <= Duration::from_secs(45), "{:?}", asked.elapsed());
-    assert!(!waits.connection.is_finished());
-}
-
-#[tokio::test(start_paused = true)]
 async fn whoever_reads_slowly_reads_all_and_whoever_stops_reading_does_not() {
     let server = Server::start().await;
     for (pause, whole) in [(9, true), (12, false)] {
