@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use countersign::VerifyingKey;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,
     crypto::{CryptoProvider, aws_lc},
@@ -23,7 +24,7 @@ pub(super) const MOST_BYTES: usize = 128 * 1024;
 ///
 /// Taken are RSA keys of 2048 to 8192 bits (`RS256`, or which of `RS…` and `PS…` their `alg` names), P-256 (`ES256`), P-384
 /// (`ES384`) and Ed25519 (`EdDSA`). Others are left out, as §5 asks, and so are keys that are not for signatures, symmetric
-/// keys, and keys that come with their private half.
+/// keys, weak ones, and keys that come with their private half.
 #[derive(Clone)]
 pub struct TokenKeys(Arc<[Arc<TokenKey>]>);
 
@@ -130,7 +131,10 @@ impl TokenKey {
         let algorithm = algorithm_of(&jwk)?;
         let key = DecodingKey::from_jwk(&jwk).ok()?;
         let sound = match (algorithm, key.kind()) {
-            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(bytes)) => bytes.len() == 32,
+            // Under a weak key anyone can make signatures.
+            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(bytes)) => {
+                <&[u8; 32]>::try_from(&**bytes).is_ok_and(|key| VerifyingKey::ed25519(key).is_ok())
+            }
             (Algorithm::ES256, DecodingKeyKind::SecretOrDer(bytes)) => bytes.len() == 65,
             (Algorithm::ES384, DecodingKeyKind::SecretOrDer(bytes)) => bytes.len() == 97,
             (_, DecodingKeyKind::RsaModulusExponent { n, .. }) => (256..=1024).contains(&n.len()),
@@ -172,12 +176,11 @@ mod tests {
 
     use super::*;
 
+    const ED25519: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
     /// What is made of a JWKS with this key and a good one.
     fn read(jwk: &Value) -> String {
-        let good = json!({
-            "kty": "OKP", "crv": "Ed25519", "kid": "good",
-            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-        });
+        let good = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "good", "x": ED25519 });
         let keys = TokenKeys::from_jwks(&json!({ "keys": [jwk, good] }).to_string());
         format!("{:?}", keys.unwrap())
     }
@@ -198,7 +201,7 @@ mod tests {
             (json!({ "kty": "RSA", "n": digits(342), "e": "AQAB", "kid": "k" }), "RS256"),
             (ec("P-256", 43), "ES256"),
             (ec("P-384", 64), "ES384"),
-            (json!({ "kty": "OKP", "crv": "Ed25519", "x": digits(43), "kid": "k" }), "EdDSA"),
+            (json!({ "kty": "OKP", "crv": "Ed25519", "x": ED25519, "kid": "k" }), "EdDSA"),
         ]
     }
 
@@ -260,6 +263,10 @@ mod tests {
             (&ed25519, "P-256"),
         ] {
             assert_eq!(read(&with(jwk, &json!({ "crv": curve }))), left_out, "{curve}");
+        }
+        // A point of small order, under which anyone can make signatures, and one that is not canonical.
+        for weak in ["A".repeat(43), format!("7v{}38", "_".repeat(39))] {
+            assert_eq!(read(&with(&ed25519, &json!({ "x": weak }))), left_out, "{weak}");
         }
         for entry in [json!(7), json!(null), json!([]), json!({})] {
             assert_eq!(read(&entry), left_out, "{entry}");

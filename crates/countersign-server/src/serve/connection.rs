@@ -32,8 +32,6 @@ use crate::BoxError;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often the peer of an HTTP/2 connection is asked whether it is there, and how long it has to say so.
-const PING: Duration = Duration::from_secs(20);
 /// How much of an HTTP/1.1 or HTTP/2 head is taken; a longer one is answered with 431.
 const HEAD_BYTES: u32 = 32 * 1024;
 /// How many requests one HTTP/2 connection may have open.
@@ -224,8 +222,6 @@ fn builder(streams: Streams) -> auto::Builder<Streams> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING)
         .max_header_list_size(HEAD_BYTES)
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)

@@ -39,15 +39,29 @@ pub(super) struct Socket {
 /// How much the system takes for a peer beyond what is on its way.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const AHEAD: u32 = 64 * 1024;
+/// After how long a silence the peer's system is asked whether it is there, how often then, and how long it has to say so.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const SILENCE: Duration = Duration::from_secs(20);
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const PROBE: Duration = Duration::from_secs(5);
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const GONE: Duration = Duration::from_secs(40);
 
-/// Sets a connection up for answers that its peer may be slow to take.
+/// Sets a connection up for answers that its peer may be slow to take, or is not there to take.
 pub(super) fn set_up(stream: &TcpStream) -> io::Result<()> {
     // An answer in several frames would wait for the peer's acknowledgement of the first.
     stream.set_nodelay(true)?;
     // Otherwise the system takes some MiB, and says that there is room again when a third of that is gone, which looks like a
     // peer that takes nothing.
     #[cfg(any(target_os = "android", target_os = "linux"))]
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(AHEAD)?;
+    {
+        let socket = socket2::SockRef::from(stream);
+        socket.set_tcp_notsent_lowat(AHEAD)?;
+        // A PING frame would be answered behind all of what the peer has not read.
+        let alive = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE);
+        socket.set_tcp_keepalive(&alive)?;
+        socket.set_tcp_user_timeout(Some(GONE))?;
+    }
     Ok(())
 }
 
@@ -165,5 +179,21 @@ impl AsyncWrite for Socket {
 
     fn is_write_vectored(&self) -> bool {
         true
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_finds_out_that_a_peer_is_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        set_up(&stream).unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(GONE));
     }
 }
