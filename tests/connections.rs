@@ -3,12 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    io,
     net::SocketAddr,
     num::NonZeroU32,
-    pin::Pin,
     sync::{Arc, atomic::AtomicUsize},
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,11 +21,11 @@ use h2::{Reason, client::SendRequest};
 use harness::{Raw, Service, TestClock, router, verifier};
 use http_body_util::BodyExt;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpListener, TcpSocket, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -226,7 +223,7 @@ async fn whoever_only_pings_is_idle() {
 #[tokio::test(start_paused = true)]
 async fn whoever_reads_slowly_reads_all_and_whoever_stops_reading_does_not() {
     let server = Server::start().await;
-    for (pause, whole) in [(58, true), (62, false)] {
+    for (pause, whole) in [(9, true), (12, false)] {
         let mut stream = server.connect().await;
         let request = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         in_no_time(async {
@@ -253,7 +250,7 @@ async fn whoever_stops_reading_loses_an_http2_connection() {
         stream.read_exact(&mut [0; 100_000]).await.unwrap();
     })
     .await;
-    sleep(Duration::from_secs(62)).await;
+    sleep(Duration::from_secs(12)).await;
     let received = in_no_time(rest(&mut stream)).await.len();
     assert!(received < LARGE - 100_000, "{received}");
 }
@@ -451,9 +448,7 @@ async fn an_answer_that_an_http2_peer_does_not_take_is_reset_and_others_go_on() 
         let stalled = Instant::now();
         let reset = body.data().await.unwrap().unwrap_err();
         assert_eq!(reset.reason(), Some(Reason::CANCEL), "{reset}");
-        // What it took has earned it time.
-        let most = Duration::from_secs(13) + window * Duration::from_millis(2);
-        assert!(stalled.elapsed() <= most, "{:?}", stalled.elapsed());
+        assert!(stalled.elapsed() <= Duration::from_secs(13), "{:?}", stalled.elapsed());
         assert!(!client.connection.is_finished());
         drop(open);
     }
@@ -485,99 +480,7 @@ async fn whoever_takes_an_answer_byte_by_byte_does_not_get_it() {
             "{received} in {:?}",
             started.elapsed()
         );
-        assert!(whole || started.elapsed() <= Duration::from_secs(34), "{:?}", started.elapsed());
-    }
-}
-
-/// Lets so much be read of a connection at a time, and has it wait then.
-struct Slow {
-    stream: TcpStream,
-    most: usize,
-    pause: Duration,
-    left: usize,
-    pausing: Pin<Box<Sleep>>,
-}
-
-impl AsyncRead for Slow {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.left == 0 {
-            ready!(self.pausing.as_mut().poll(context));
-            self.left = self.most;
-        }
-        let mut bytes = vec![0; buffer.remaining().min(self.left)];
-        let mut some = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut some))?;
-        buffer.put_slice(some.filled());
-        let read = some.filled().len();
-        self.left = self.left.saturating_sub(read);
-        if self.left == 0 {
-            let deadline = Instant::now().checked_add(self.pause).unwrap();
-            self.pausing.as_mut().reset(deadline);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Slow {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_reads_several_answers_slowly_over_one_connection_gets_them() {
-    let server = Server::start().await;
-    // Bytes at a time, seconds between, and the window of an answer.
-    for (most, pause, window) in [(200_000, 8, LARGE), (50_000, 1, LARGE)] {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(1 << 20).unwrap();
-        let stream = socket.connect(server.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let pausing = Box::pin(sleep(Duration::ZERO));
-        let pause = Duration::from_secs(pause);
-        let slow = Slow { stream, most, pause, left: most, pausing };
-        let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(u32::try_from(window).unwrap());
-        builder.initial_connection_window_size(1 << 30);
-        let (client, connection) = builder.handshake(slow).await.unwrap();
-        let client = Http2 { client, connection: tokio::spawn(connection) };
-        let mut reading = tokio::task::JoinSet::new();
-        for _ in 0..6 {
-            let response = client.get("/large").await;
-            reading.spawn(async move {
-                let mut body = response.await?.into_body();
-                let mut length = 0;
-                while let Some(data) = body.data().await.transpose()? {
-                    length += data.len();
-                    body.flow_control().release_capacity(data.len())?;
-                }
-                Ok::<_, h2::Error>(length)
-            });
-        }
-        let started = Instant::now();
-        for answer in reading.join_all().await {
-            let waited = started.elapsed();
-            assert_eq!(
-                answer.unwrap_or_else(|error| panic!("{most}, {window}, {waited:?}: {error}")),
-                LARGE
-            );
-        }
+        assert!(whole || started.elapsed() <= Duration::from_secs(14), "{:?}", started.elapsed());
     }
 }
 

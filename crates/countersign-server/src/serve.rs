@@ -30,10 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// most, and gives the last answers 2 s to arrive. A `TcpListener` is enough of a [`Listener`], which has settings for more.
 ///
 /// Slow clients are not waited for. A connection is closed when its first request head, TLS included, is not there within
-/// 10 s; when it is idle for 10 s in HTTP/1.1, for 30 s in HTTP/2; and when its peer does not take what is there to send:
-/// it has 10 s for that, and 10 s more with every 5,000 bytes that it takes, but never more than a minute. Content that comes
-/// slower than that ends with an error, and an answer in HTTP/2 that is taken slower is reset, while others on its connection go
-/// on. The time in which the service itself is at work is never counted.
+/// 10 s; when it is idle for 10 s in HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes in 10 s of
+/// what is there to send. Content that comes slower than that ends with an error, and an answer in HTTP/2 that is taken slower is
+/// reset, while others on its connection go on. The time in which the service itself is at work is never counted.
 ///
 /// Heads have up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. There are no upgrades, to WebSocket for one.
 ///

@@ -63,7 +63,7 @@ impl Delivery {
         let now = Instant::now();
         state.waiting = state.waiting.saturating_sub(length(bytes));
         self.forget_blocked(&mut state.pace);
-        state.pace.moved(bytes, now);
+        state.pace.moved(length(bytes), now);
         if state.waiting > 0 {
             state.pace.wait(now);
         } else {

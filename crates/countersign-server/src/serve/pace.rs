@@ -7,49 +7,48 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a peer is waited for that has moved nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How much longer it is waited for with every byte that it sends or takes: 10 s with 5,000 bytes.
-const PER_BYTE: Duration = Duration::from_millis(2);
-/// The longest that it is waited for, however much it has moved before.
-const MOST: Duration = Duration::from_secs(60);
+/// How long a peer is waited for until it has moved [`LEAST`] bytes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// What a peer has to send, or to take, in every 10 s in which it is waited for: 500 bytes a second.
+const LEAST: u64 = 5_000;
 
 /// Whether a peer keeps up: with what it sends, or with what it takes. Only the time counts in which it is waited for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pace {
     since: Option<Instant>,
-    left: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { since: None, left: PATIENCE }
-    }
+    waited: Duration,
+    moved: u64,
 }
 
 impl Pace {
     /// It is waited for, until this time at most.
     pub(super) fn wait(&mut self, now: Instant) -> Instant {
         let since = *self.since.get_or_insert(now);
-        since.checked_add(self.left).unwrap_or(since)
+        since.checked_add(PATIENCE.saturating_sub(self.waited)).unwrap_or(since)
     }
 
     /// What was before this time does not count.
     pub(super) fn forget(&mut self, before: Instant) {
         if self.since.is_some_and(|since| since < before) {
-            *self = Self { since: Some(before), left: self.left.max(PATIENCE) };
+            *self = Self { since: Some(before), ..Self::default() };
         }
     }
 
     /// It has moved so much, and nobody waits for it until somebody says so.
-    pub(super) fn moved(&mut self, bytes: usize, now: Instant) {
+    pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
+        self.moved = self.moved.saturating_add(bytes);
         if let Some(since) = self.since.take() {
-            let left = self.left.saturating_sub(now.saturating_duration_since(since));
-            // Whoever had no patience left would have said so, unless it was at something else.
-            self.left = if left.is_zero() { PATIENCE } else { left };
+            self.waited = self.waited.saturating_add(now.saturating_duration_since(since));
         }
-        let earned = PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.left = self.left.saturating_add(earned).min(MOST);
+        // Whoever had no patience left would have said so, unless it was at something else.
+        if self.moved >= LEAST || self.waited >= PATIENCE {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether it was never waited for since it moved enough.
+    const fn is_new(&self) -> bool {
+        self.since.is_none() && self.waited.is_zero()
     }
 }
 
@@ -73,7 +72,10 @@ impl Wait {
 
     /// The peer has moved so much.
     pub(super) fn moved(&mut self, bytes: usize) {
-        self.pace.moved(bytes, Instant::now());
+        // Most are never waited for, and the time is not asked for them.
+        if !self.pace.is_new() {
+            self.pace.moved(u64::try_from(bytes).unwrap_or(u64::MAX), Instant::now());
+        }
     }
 
     /// Whether the peer is waited for.
@@ -82,7 +84,7 @@ impl Wait {
     }
 }
 
-/// A peer that sends or takes less than 500 bytes a second.
+/// A peer that sends or takes less than 5,000 bytes in 10 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooSlow;
 
@@ -105,12 +107,12 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.wait(at(0)), at(10));
         assert_eq!(pace.wait(at(3)), at(10), "it is the same wait");
-        pace.moved(5_000, at(9));
-        assert_eq!(pace.wait(at(9)), at(20), "5,000 bytes are another 10 s");
-        pace.moved(500, at(19));
-        assert_eq!(pace.wait(at(19)), at(21), "and less are less");
-        pace.moved(1 << 30, at(19));
-        assert_eq!(pace.wait(at(19)), at(79), "but nothing is more than a minute");
+        pace.moved(LEAST, at(9));
+        assert_eq!(pace.wait(at(9)), at(19), "all of it is another 10 s");
+        pace.moved(LEAST - 1, at(18));
+        assert_eq!(pace.wait(at(18)), at(19), "a byte too little is none");
+        pace.moved(1, at(18));
+        assert_eq!(pace.wait(at(18)), at(28));
     }
 
     #[test]
@@ -131,7 +133,7 @@ mod tests {
         let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
         let mut pace = Pace::default();
         pace.wait(at(0));
-        pace.moved(0, at(4));
+        pace.moved(1, at(4));
         assert_eq!(pace.wait(at(1_000)), at(1_006));
     }
 }

@@ -12,7 +12,7 @@ use crate::BoxError;
 
 /// The content of a request that [`serve`](crate::serve) has accepted, as it comes.
 ///
-/// It ends with an error when it was waited for for 10 s, and 10 s more with every 5,000 bytes that came, but never more than a minute.
+/// It ends with an error when less than 5,000 bytes come in 10 s in which it is waited for.
 #[derive(Debug)]
 pub struct ServedBody {
     incoming: Incoming,
