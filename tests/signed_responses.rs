@@ -40,12 +40,16 @@ fn signing(ingress: Ingress, clock: &TestClock) -> SignResponses {
 }
 
 async fn start_behind(ingress: Ingress) -> Service {
+    start_with(ingress, |answers| answers).await
+}
+
+async fn start_with(ingress: Ingress, set: impl FnOnce(SignResponses) -> SignResponses) -> Service {
     let (clock, handled) = (TestClock::default(), Arc::default());
     let time = clock.clone();
     let verifier = Verifier::new(ingress.clone(), Service::keys(), Service::nonces())
         .clock(move || time.now())
         .insecure_open_path("/health");
-    let answers = signing(ingress, &clock);
+    let answers = set(signing(ingress, &clock));
     let next = PrivateKey::ed25519(&[NEXT; 32]).verifying_key();
     let app = router(Arc::clone(&handled))
         .route("/answers/{kind}", any(async |Path(kind): Path<String>| of_kind(&kind)))
@@ -226,6 +230,21 @@ async fn an_answer_that_cannot_be_signed_is_replaced_by_one_that_is() {
         .collect();
     let expected = u64::try_from(kinds.len()).unwrap();
     assert_eq!(counted, [DebugValue::Counter(expected)]);
+}
+
+#[tokio::test]
+async fn what_replaces_an_answer_is_signed_whatever_the_limits_of_answers_are() {
+    let no_content = |answers: SignResponses| answers.content_limit(0);
+    let no_time = |answers: SignResponses| answers.content_timeout(Duration::ZERO);
+    for (set, kind) in [(no_content as fn(_) -> _, "full"), (no_time, "endless")] {
+        let service = start_with(origins().into(), set).await;
+        let request = of(kind);
+        let answer = exchange(service.address, &request.bytes()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (500, "misconfigured"), "{kind}");
+        assert_eq!(verify(&request, &answer), Ok(()), "{kind}: {answer:?}");
+        let empty = exchange(service.address, &of("none").bytes()).await;
+        assert_eq!(empty.status, 204, "{empty:?}");
+    }
 }
 
 #[tokio::test]

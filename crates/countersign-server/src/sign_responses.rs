@@ -11,7 +11,7 @@ use countersign::{
     ServerKeys, SignError, Target, Timestamp, VerifyingKey,
 };
 use countersign_store::{ClientAddress, SystemClock};
-use http::{HeaderMap, Method, Request, Response, Uri, Version, request::Parts};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, request::Parts, response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -139,7 +139,7 @@ impl SignResponses {
     where
         C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
     {
-        let (mut head, body) = response.into_parts();
+        let (head, body) = response.into_parts();
         let unsigned = ResponseHead { status: head.status, headers: &head.headers };
         let (body, content) = match unsigned.may_have_content(&asked.method) {
             true => {
@@ -149,26 +149,36 @@ impl SignResponses {
             // It has none whatever it says, and what it says may be of that to another method.
             false => (body, Bytes::new()),
         };
-        let signed = self.signer.sign(&unsigned, &asked.head(), &content, self.now())?;
-        signed.apply(&mut head.headers);
+        let head = self.sign_head(asked, head, &content)?;
         Ok(Response::from_parts(head, body))
     }
 
-    /// The answer in the place of one that cannot be signed.
-    async fn replace<C>(&self, asked: &Asked, reason: Unsignable) -> Response<C>
-    where
-        C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
-    {
+    fn sign_head(
+        &self,
+        asked: &Asked,
+        mut head: response::Parts,
+        content: &[u8],
+    ) -> Result<response::Parts, SignError> {
+        let unsigned = ResponseHead { status: head.status, headers: &head.headers };
+        let signed = self.signer.sign(&unsigned, &asked.head(), content, self.now())?;
+        signed.apply(&mut head.headers);
+        Ok(head)
+    }
+
+    /// The answer in the place of one that cannot be signed. It is ours, so that no limit is asked for it.
+    fn replace<C: From<Bytes>>(&self, asked: &Asked, reason: Unsignable) -> Response<C> {
         telemetry::count_unsignable();
         let unknown = Circumstances::unknown(asked.version);
         let circumstances = Circumstances { content: Content::Absent, ..unknown };
         let reason = Reason::Unsignable(reason).into();
-        let replaced = || answer(&reason, &circumstances, &HeaderMap::new());
-        // It is ours, and nothing in it cannot be signed.
-        match self.sign(asked, replaced()).await {
+        let replaced: Response<Bytes> = answer(&reason, &circumstances, &HeaderMap::new());
+        let (head, content) = replaced.into_parts();
+        // Nothing in it cannot be signed.
+        let head = match self.sign_head(asked, head.clone(), &content) {
             Ok(signed) => signed,
-            Err(_) => replaced(),
-        }
+            Err(_) => head,
+        };
+        Response::from_parts(head, C::from(content))
     }
 }
 
@@ -257,7 +267,7 @@ where
             };
             Ok(match signing.sign(&asked, response).await {
                 Ok(signed) => signed,
-                Err(reason) => signing.replace(&asked, reason).await,
+                Err(reason) => signing.replace(&asked, reason),
             })
         })
     }
