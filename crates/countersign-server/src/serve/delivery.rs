@@ -66,10 +66,8 @@ impl Delivery {
         state.pace.moved(length(bytes), now);
         if state.waiting > 0 {
             state.pace.wait(now);
-        } else {
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
+        } else if let Some(waker) = state.waker.take() {
+            waker.wake();
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a peer is waited for until it has moved [`LEAST`] bytes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What a peer has to send, or to take, in every 10 s in which it is waited for: 500 bytes a second.
 const LEAST: u64 = 5_000;
 
