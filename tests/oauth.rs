@@ -13,8 +13,8 @@ use axum::{
 };
 use countersign::{PrivateKey, Timestamp};
 use countersign_server::{
-    AccessToken, BadJwks, Bearer, FetchError, RemoteTokenKeys, RequireBearer, Route, Routes,
-    Signed, SignedBy, TokenKeys,
+    AccessToken, BadJwks, BadLeeway, Bearer, FetchError, RemoteTokenKeys, RequireBearer, Route,
+    Routes, Signed, SignedBy, TokenKeys,
 };
 use countersign_store::Scope;
 use harness::{
@@ -237,6 +237,17 @@ async fn tokens_with_wrong_claims_are_refused() {
     assert_eq!(refusal(&answer), invalid(other_binding));
 }
 
+#[test]
+fn a_leeway_that_tokens_would_outlive_their_end_by_is_refused() {
+    let with = |leeway| required().leeway(leeway).map(drop);
+    for leeway in [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(60)] {
+        assert_eq!(with(leeway), Ok(()), "{leeway:?}");
+    }
+    for leeway in [Duration::from_millis(1500), Duration::from_secs(61), Duration::MAX] {
+        assert_eq!(with(leeway), Err(BadLeeway), "{leeway:?}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_that_the_issuer_has_not_signed_are_refused() {
     let service = serve(routes(required())).await;
@@ -441,7 +452,7 @@ async fn what_the_service_asks_of_tokens_beside_that_can_be_set() {
     };
     let other_type = || invalid("has another typ than at+jwt");
     let scope = |scope: &str| token(json!({ "scope": scope }));
-    let exact = |required: RequireBearer| required.leeway(Duration::ZERO);
+    let exact = |required: RequireBearer| required.leeway(Duration::ZERO).unwrap();
     let table = [
         ("scope there", required().scope(WRITE), scope("a orders:write"), passes()),
         ("scope not there", required().scope(WRITE), scope("orders:read"), lacks()),

@@ -81,8 +81,8 @@ pub use layer::{VerifierLayer, VerifierService};
 pub use oauth::Bearer;
 #[cfg(feature = "oauth")]
 pub use oauth::{
-    AccessToken, BadJwks, BadJwksUrl, FetchError, IssuerKeys, RemoteTokenKeys, RequireBearer,
-    RequireBearerService, TokenKeys,
+    AccessToken, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys, RemoteTokenKeys,
+    RequireBearer, RequireBearerService, TokenKeys,
 };
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;

@@ -19,6 +19,14 @@ use crate::{Caller, layer::BoxFuture, passed::Passed, reason::Reason, refusal::a
 
 /// The most that a token may have, in bytes.
 const MOST_BYTES: usize = 8 * 1024;
+const MOST_LEEWAY: Duration = Duration::from_secs(60);
+
+/// A leeway that would have tokens outlive what their issuer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the leeway is not whole seconds, or more than 60 s; set the clocks by NTP and allow for less"
+)]
+pub struct BadLeeway;
 
 /// Asks for an access token (RFC 9068) beside the signature, on the routes behind it. Made for `Router::route_layer`; it
 /// works only inside of a [`VerifierLayer`](crate::VerifierLayer).
@@ -105,10 +113,17 @@ impl RequireBearer {
         }
     }
 
-    /// How far the issuer's clock may be from ours, in whole seconds. Default: 10 s.
-    pub fn leeway(mut self, leeway: Duration) -> Self {
+    /// How far the issuer's clock may be from ours. Default: 10 s.
+    ///
+    /// # Errors
+    ///
+    /// [`BadLeeway`] unless it is at most 60 s, in whole seconds: by that time a token is good after its end.
+    pub fn leeway(mut self, leeway: Duration) -> Result<Self, BadLeeway> {
+        if leeway > MOST_LEEWAY || leeway.subsec_nanos() > 0 {
+            return Err(BadLeeway);
+        }
         self.leeway = leeway;
-        self
+        Ok(self)
     }
 
     /// A scope of the token, beside those that are asked for already. Those of the credential are asked for by
