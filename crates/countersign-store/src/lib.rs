@@ -73,7 +73,7 @@ pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 pub use readiness::Readiness;
 #[cfg(feature = "sqlite")]
-pub use registry::{NewCredential, Registry, RegistryError, Revocation};
+pub use registry::{DamagedCredential, NewCredential, Registry, RegistryError, Revocation};
 pub use restrictions::{
     BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
 };
