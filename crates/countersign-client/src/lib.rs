@@ -22,6 +22,7 @@
 //! attempt that it answers, and whole.
 
 mod answers;
+mod authenticity;
 mod client;
 mod clock;
 mod error;
@@ -41,3 +42,7 @@ pub use publishable_client::PublishableClient;
 pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;
 pub use request_builder::RequestBuilder;
+
+// Their types are in what is public here: with these an application needs no dependencies of the same versions.
+pub use http;
+pub use reqwest;
