@@ -1,20 +1,25 @@
-use std::{path::Path, sync::Arc, time::Duration};
+#[cfg(feature = "key-files")]
+use std::path::Path;
+use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "key-files")]
+use countersign::Passphrase;
 use countersign::{
     AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin,
-    Passphrase, PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer,
-    Target, Timestamp,
+    PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer, Target,
+    Timestamp,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
+#[cfg(feature = "key-files")]
+use crate::key_file::read_private_key;
 use crate::{
     Error, RequestBuilder,
     answers::{self, Answers, Sent},
     authenticity::{Authenticity, is_loopback},
     clock::{Clock, Followed, Moment},
     explanation::SignedBase,
-    key_file::read_private_key,
     refusal::{Named, peek},
     reread::Reread,
 };
@@ -58,6 +63,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::KeyFile`], [`Error::KeyFileMode`] if it is open to others, [`Error::Key`].
+    #[cfg(feature = "key-files")]
     pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::new(read_private_key(path.as_ref(), None)?)
     }
@@ -67,6 +73,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::from_key_file`].
+    #[cfg(feature = "key-files")]
     pub fn from_encrypted_key_file(
         path: impl AsRef<Path>,
         passphrase: &Passphrase,

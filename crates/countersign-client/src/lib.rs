@@ -28,6 +28,7 @@ mod clock;
 mod error;
 mod explanation;
 mod http_date;
+#[cfg(feature = "key-files")]
 mod key_file;
 mod publishable_client;
 mod quota_left;

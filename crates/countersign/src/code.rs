@@ -2,7 +2,8 @@ use std::{fmt, str::FromStr};
 
 use http::{HeaderName, StatusCode};
 
-/// Names the [`Code`] of a refusal in its response, whatever the content says.
+/// Names the [`Code`] of a refusal in its response, whatever the content says: an Item of structured fields whose value is a
+/// Token (RFC 9651 §3.3.4).
 pub const REFUSAL: HeaderName = HeaderName::from_static("countersign-refusal");
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.

@@ -6,7 +6,7 @@ mod answers;
 mod clock;
 mod coverage;
 mod forgeries;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "key-files"))]
 mod key_files;
 mod own_client;
 mod redirects;
