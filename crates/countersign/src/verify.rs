@@ -1,9 +1,11 @@
+use http::HeaderName;
+
 use crate::{
     Algorithm, Claim, Component, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature,
     Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
     SignatureInput, Stale, Timestamp, Unmet, Verifies, VerifyingKey,
     policy::{Covered, Judged},
-    signature_base::Repeated,
+    signature_base::Rules,
     signature_input::MAX_SIGNATURE_FIELDS,
 };
 
@@ -45,7 +47,7 @@ impl<'m> Candidate<'m> {
             message,
             input.components()?,
             &input.signature_params()?,
-            Repeated::Joined,
+            Rules::Rfc,
         );
         Ok(Self { input, base: base.map_err(Malformed::Base)?, signature })
     }
@@ -88,6 +90,16 @@ impl<'m> Candidate<'m> {
         let named = self.input.string("alg")?.map(str::parse::<Algorithm>);
         Ok(key.verify_beside(named, self.base.as_bytes(), &self.signature)?)
     }
+
+    /// As [`insecure_verify_without_policy`](Self::insecure_verify_without_policy), whatever `alg` says: for tools that
+    /// tell a wrong `alg` from a signature that does not hold.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::Invalid`], also with an RSA key that does not say which of two algorithms it is for.
+    pub fn insecure_verify_whatever_alg(&self, key: &impl Verifies) -> Result<(), Rejection> {
+        Ok(key.verify_beside(None, self.base.as_bytes(), &self.signature)?)
+    }
 }
 
 /// A signature whose form, coverage and time meet the policy. Nothing is known yet of who made it.
@@ -101,6 +113,7 @@ pub struct Unverified<'m> {
     nonce: Nonce,
     digest: Option<ContentDigest>,
     content: Content,
+    removed: Vec<HeaderName>,
 }
 
 impl<'m> Unverified<'m> {
@@ -135,19 +148,24 @@ impl<'m> Unverified<'m> {
         if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
         }
-        let Judged { created, expires, nonce, digest } = policy.judge(&input, headers, content)?;
+        let Judged { created, expires, nonce, digest, removed } =
+            policy.judge(&input, &request, content)?;
         policy.check_time(created, expires, now)?;
-        input.string("alg")?;
+        // Which algorithm it is the key decides; a name of none is told before any key is looked for.
+        if let Some(Err(_)) = input.string("alg")?.map(str::parse::<Algorithm>) {
+            let foreign = input.string("alg")?.and_then(Algorithm::of_jose);
+            return Err(Malformed::Algorithm(foreign).into());
+        }
         let components = input.components()?;
         let base =
-            SignatureBase::new(&request.into(), components, &signature_params, Repeated::Refused);
+            SignatureBase::new(&request.into(), components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
         let digest = match digest {
             Covered::Yes => ContentDigest::from_headers(headers)?,
             Covered::No => None,
         };
         let candidate = Candidate { input, base, signature };
-        Ok(Some(Self { candidate, created, nonce, digest, content }))
+        Ok(Some(Self { candidate, created, nonce, digest, content, removed }))
     }
 
     /// What the `keyid` names; `None` if its form is no key's, so that none needs to be looked for.
@@ -158,6 +176,15 @@ impl<'m> Unverified<'m> {
     /// The components that are covered, in their order.
     pub fn components(&self) -> &[Component<'m>] {
         self.candidate.components()
+    }
+
+    /// Header fields of this request that its signature leaves out and that change what the request means:
+    /// [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS) of a read, and the fields of
+    /// [`Policy::remove_uncovered`]. A cache or a proxy may have added them.
+    ///
+    /// Remove them from the request before a handler sees it. The server crate does.
+    pub fn fields_to_remove(&self) -> &[HeaderName] {
+        &self.removed
     }
 
     /// The signature base as rebuilt from the request.
