@@ -1,6 +1,10 @@
 use std::{fmt, str::FromStr};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
+
+/// Names the [`Code`] of a refusal in its response, whatever the content says: an Item of structured fields whose value is a
+/// Token (RFC 9651 §3.3.4).
+pub const REFUSAL: HeaderName = HeaderName::from_static("countersign-refusal");
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +78,11 @@ impl Code {
         Self::TokenKeysUnavailable,
         Self::Misconfigured,
     ];
+
+    /// All codes of this version.
+    pub const fn all() -> &'static [Self] {
+        &Self::ALL
+    }
 
     /// The name, such as `signature-replayed`.
     pub const fn as_str(self) -> &'static str {
