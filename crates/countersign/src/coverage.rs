@@ -18,14 +18,22 @@ pub(crate) struct Coverage {
     named: String,
     always: Vec<Derived>,
     when_present: Vec<HeaderName>,
+    /// Of the conditional fields those that are not in the list above.
+    conditional: Vec<HeaderName>,
 }
 
 impl Coverage {
     /// What the default policy asks for, under the tag `countersign`.
     pub(crate) fn new(key: PublishableKey) -> Self {
         let named = named(&key, policy::TAG);
-        let (always, when_present) = (policy::ALWAYS.into(), policy::signed_when_present());
-        Self { key, tag: policy::TAG.into(), named, always, when_present }
+        Self {
+            key,
+            tag: policy::TAG.into(),
+            named,
+            always: policy::ALWAYS.into(),
+            when_present: policy::when_present(),
+            conditional: policy::CONDITIONAL_FIELDS.to_vec(),
+        }
     }
 
     pub(crate) fn set_tag(&mut self, tag: &str) -> Result<(), BadPolicy> {
@@ -47,6 +55,7 @@ impl Coverage {
 
     pub(crate) fn add_when_present(&mut self, fields: impl IntoIterator<Item = HeaderName>) {
         policy::add(&mut self.when_present, fields);
+        self.conditional.retain(|field| !self.when_present.contains(field));
     }
 
     pub(crate) fn asked_beyond<'a>(
@@ -63,7 +72,7 @@ impl Coverage {
         if asked.asks_for_expiry() {
             return Err(Unmeetable::Expires);
         }
-        let fields = self.when_present.iter().map(Component::field);
+        let fields = self.when_present.iter().chain(&self.conditional).map(Component::field);
         let always = self.always.iter().copied().map(Component::from);
         let covered: Vec<_> = always.chain(fields).collect();
         let beyond = asked.components().iter().filter(|component| !covered.contains(component));
@@ -85,6 +94,9 @@ impl Coverage {
         let mut components = Vec::with_capacity(8);
         components.extend(self.always.iter().copied().map(Component::from));
         cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
+        if policy::has_conditions(headers) {
+            cover_present(&mut components, &self.conditional, headers, None)?;
+        }
         for component in more {
             if !components.contains(component) {
                 components.push(component.clone());

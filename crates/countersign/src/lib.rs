@@ -34,6 +34,10 @@
 //! ```
 //!
 //! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for answers, each of which is bound to its request.
+//!
+//! Where the server and client crates do not fit, as in a serverless function: [`Rejection::to_response`] makes the response to
+//! a request that is refused, and [`Signer::sign_request`] signs an [`http::Request`]. Where the key is in a KMS, use
+//! [`RemoteSigner`].
 
 mod accept_signature;
 mod algorithm;
