@@ -232,6 +232,14 @@ impl Reason {
         text.to_owned()
     }
 
+    /// What the caller can do about it.
+    pub(crate) const fn hint(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.hint(),
+            reason => reason.code().hint(),
+        }
+    }
+
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rejected(rejection) => rejection.retry_after(),

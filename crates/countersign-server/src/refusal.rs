@@ -169,7 +169,7 @@ impl Refusal {
             "status": status.as_u16(),
             "code": code.as_str(),
             "detail": reason.detail(),
-            "hint": code.hint(),
+            "hint": reason.hint(),
             "request_id": request_id,
         });
         if let Some(problem) = problem.as_object_mut() {

@@ -73,7 +73,7 @@ pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
     REPR_DIGEST,
 };
-pub use field_type::{FieldType, FieldTypes};
+pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
 #[cfg(feature = "key-files")]
