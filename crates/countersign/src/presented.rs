@@ -158,19 +158,29 @@ impl Presented {
 ///
 /// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, and nobody has shown a key yet.
 fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+    let (mut rest, mut pair_starts) = (text, true);
     std::iter::from_fn(move || {
-        loop {
-            let pair = rest?;
-            let value = value_behind_name(pair.trim_start_matches(' '));
-            let unread = value.unwrap_or(pair);
-            let end = unread.bytes().position(|byte| byte == separator).unwrap_or(unread.len());
-            let (read, behind) = unread.split_at_checked(end)?;
-            rest = behind.get(1..);
-            if value.is_some() {
-                return Some(read.trim_end_matches(' '));
+        for (at, byte) in rest.bytes().enumerate() {
+            if byte == separator {
+                pair_starts = true;
+                continue;
+            }
+            if !pair_starts || byte == b' ' {
+                continue;
+            }
+            pair_starts = false;
+            if !matches!(byte, b'a' | b'%') {
+                continue;
+            }
+            if let Some(value) = value_behind_name(rest.get(at..)?) {
+                let end = value.bytes().position(|byte| byte == separator);
+                let (value, behind) = value.split_at_checked(end.unwrap_or(value.len()))?;
+                rest = behind;
+                return Some(value.trim_end_matches(' '));
             }
         }
+        rest = "";
+        None
     })
 }
 

@@ -132,6 +132,9 @@ fn is_printable(value: &[u8]) -> bool {
     value.iter().fold(true, |so_far, &byte| so_far & matches!(byte, b' '..=b'~' | b'\t'))
 }
 
+/// The label of a member, and its whole text.
+type Cut<'m> = (&'m str, &'m str);
+
 /// What is parsed once, however many components are parts of it.
 struct Parsed<'m> {
     components: &'m [Component<'m>],
@@ -139,7 +142,7 @@ struct Parsed<'m> {
     /// Fields of which members are covered: where they are, and their names.
     dictionaries: Vec<(&'m HeaderMap, &'m str, Members<'m>)>,
     /// The same of fields with signatures, whose members are only cut.
-    signatures: Vec<(&'m HeaderMap, &'m str, Vec<(&'m str, &'m str)>)>,
+    signatures: Vec<(&'m HeaderMap, &'m str, Vec<Cut<'m>>)>,
     /// How many bytes the values of derived components may have together.
     most_derived: usize,
 }
@@ -174,7 +177,7 @@ impl<'m> Parsed<'m> {
     }
 
     /// The members of a field with signatures, if it was cut before.
-    fn signatures(&self, headers: &HeaderMap, name: &str) -> Option<&[(&'m str, &'m str)]> {
+    fn signatures(&self, headers: &HeaderMap, name: &str) -> Option<&[Cut<'m>]> {
         let mut cut = self.signatures.iter();
         let known = cut.find(|(of, known, _)| std::ptr::eq(*of, headers) && *known == name);
         known.map(|(.., members)| &members[..])

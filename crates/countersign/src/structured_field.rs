@@ -1,6 +1,9 @@
 //! Values of structured fields, in the one form that RFC 9651 §4.1 serialises them to.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+};
 
 use sfv::{
     BareItemFromInput, Dictionary, FieldType as _, Item, ItemSerializer, KeyRef, List, Parser,
@@ -106,7 +109,7 @@ impl<'de> ItemVisitor<'de> for ItemWriter<'_> {
         item: BareItemFromInput<'de>,
     ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
         let text: &mut String = ItemSerializer::with_buffer(self.0).bare_item(&item).finish();
-        Ok(ParameterWriter { text, parameters: Vec::new(), places: BTreeMap::new() })
+        Ok(ParameterWriter { text, parameters: Vec::new(), places: HashMap::new() })
     }
 }
 
@@ -126,7 +129,7 @@ impl<'de> InnerListVisitor<'de> for ListWriter<'_> {
     fn finish(self) -> Result<impl ParameterVisitor<'de>, Infallible> {
         self.text.push(')');
         let text = self.text;
-        Ok(ParameterWriter { text, parameters: Vec::new(), places: BTreeMap::new() })
+        Ok(ParameterWriter { text, parameters: Vec::new(), places: HashMap::new() })
     }
 }
 
@@ -136,7 +139,7 @@ struct ParameterWriter<'t, 'de> {
     text: &'t mut String,
     parameters: Vec<(&'de str, Value<'de>)>,
     /// Where each is, once there are too many to look through.
-    places: BTreeMap<&'de str, usize>,
+    places: HashMap<&'de str, usize>,
 }
 
 impl<'de> ParameterWriter<'_, 'de> {
