@@ -67,7 +67,7 @@ mod want_digest;
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use base_difference::BaseDifference;
-pub use code::{Code, UnknownCode};
+pub use code::{Code, REFUSAL, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
