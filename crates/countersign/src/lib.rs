@@ -86,7 +86,9 @@ pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
-pub use policy::{BadPolicy, Content, METHOD_OVERRIDES, Policy};
+pub use policy::{
+    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES,
+};
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use rejection::{Malformed, Rejection, Stale, Unmet};
 pub use response::{
