@@ -84,7 +84,8 @@ mod tests {
             (&["signature-input", "sec-fetch-site"], false),
         ];
         for (fields, page) in cases {
-            let request = fields.iter().fold(Request::builder(), |request, name| request.header(*name, "x"));
+            let request =
+                fields.iter().fold(Request::builder(), |request, name| request.header(*name, "x"));
             let (head, ()) = request.body(()).unwrap().into_parts();
             assert_eq!(can_be_a_page(&head.headers), page, "{fields:?}");
         }

@@ -103,10 +103,13 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> GuardedBody<C> {
         let mut gathered = 0_usize;
         loop {
             self.guard.look();
-            if !self.is_waiting() || gathered > MOST_GATHERED {
+            if !self.is_waiting() {
                 return Poll::Ready(());
             }
             let Rest::Begun { body } = &mut self.rest else { break };
+            if gathered > MOST_GATHERED {
+                return Poll::Ready(());
+            }
             let Poll::Ready(frame) = body.as_mut().poll_frame(context) else {
                 return Poll::Ready(());
             };
@@ -195,8 +198,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
                     ready!(body.poll_frame(context)).map(|frame| frame.map_err(Into::into))
                 }
                 RestProjection::Begun { body } => {
-                    ready!(body.as_mut().poll_frame(context))
-                        .map(|frame| frame.map_err(Into::into))
+                    ready!(body.as_mut().poll_frame(context)).map(|frame| frame.map_err(Into::into))
                 }
             };
             match frame {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{Content, ResponseHead, Target};
+use countersign::{Code, Content, ResponseHead, Target};
 use countersign_store::{Gate, KeyStore, Level};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
@@ -26,7 +26,7 @@ use crate::{
     refusal::{Circumstances, answer, tell_level},
     route::Delivery,
     telemetry::{self, Outcome},
-    verifier::{Admitted, Arrival, Demand},
+    verifier::{Admitted, Arrival, Demand, Hidden},
 };
 
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
@@ -171,11 +171,13 @@ impl Marks {
             Some(streamed) => streamed.settle(response).await,
             None => response.map(GuardedBody::unguarded),
         };
+        // A layer further in refused a key, and nobody is to learn that the verifier knows it.
+        let unaccepted = response.extensions().get() == Some(&Code::KeyUnknown);
         let headers = response.headers_mut();
         if self.kept_private == KeptPrivate::Yes {
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
-        if let Some(level) = &self.level {
+        if let Some(level) = self.level.as_ref().filter(|_| !unaccepted) {
             tell_level(headers, level);
         }
         response
@@ -229,6 +231,7 @@ struct Pass<B> {
     /// The content that was signed, where it was gathered.
     content: Option<Bytes>,
     body: VerifiedBody<B>,
+    hidden: Hidden,
     marks: Marks,
     outcome: Outcome,
 }
@@ -236,7 +239,8 @@ struct Pass<B> {
 impl<B> Pass<B> {
     /// Of a request of whose caller nothing is known.
     fn unknown(body: VerifiedBody<B>, outcome: Outcome) -> Self {
-        Self { caller: None, content: None, body, marks: Marks::default(), outcome }
+        let (hidden, marks) = (Hidden::default(), Marks::default());
+        Self { caller: None, content: None, body, hidden, marks, outcome }
     }
 }
 
@@ -284,10 +288,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 }
             }
         };
-        let Pass { caller, content, body, marks, outcome } = pass;
+        let Pass { caller, content, body, hidden, marks, outcome } = pass;
         passing.end(outcome);
         if rollout == Rollout::Enforce {
             trim(&mut head.headers);
+            for name in &hidden {
+                head.headers.remove(name);
+            }
         }
         let route = demand.label();
         head.extensions.insert(Passed { caller, content, requirements, route, circumstances });
@@ -314,10 +321,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 content: None,
                 // It has no content; what may still come of it, as trailers, is nobody's to read.
                 body: VerifiedBody::whole(Bytes::new()),
+                hidden: Hidden::default(),
                 marks: private(level),
                 outcome: Outcome::Publishable,
             },
-            Admitted::Signed(caller, claimed, level) => {
+            Admitted::Signed(caller, claimed, level, hidden) => {
                 let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(level), Outcome::Signed);
                 let caller = Some(caller);
@@ -331,13 +339,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                         let content = limit.read(body, claimed).await;
                         let content = content.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
-                        Pass { caller, content: Some(content), body, marks, outcome }
+                        Pass { caller, content: Some(content), body, hidden, marks, outcome }
                     }
                     Delivery::Streamed { .. } => {
                         let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
                         let (circumstances, method) = (circumstances.clone(), method.clone());
                         marks.streamed = Some(StreamedMark { verdict, circumstances, method });
-                        Pass { caller, content: None, body, marks, outcome }
+                        Pass { caller, content: None, body, hidden, marks, outcome }
                     }
                 }
             }
@@ -373,15 +381,17 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Ok(Admitted::Publishable(caller, _)) => {
                 let (body, outcome) = (VerifiedBody::unchecked(body), Outcome::Publishable);
                 let (caller, requirements) = observed(caller);
-                (Pass { caller, content: None, body, marks, outcome }, requirements)
+                let hidden = Hidden::default();
+                (Pass { caller, content: None, body, hidden, marks, outcome }, requirements)
             }
-            Ok(Admitted::Signed(caller, claimed, _)) => match demand.delivery {
+            Ok(Admitted::Signed(caller, claimed, _, _)) => match demand.delivery {
                 Delivery::Whole => match self.content_limit_of(demand).read(body, claimed).await {
                     Ok(content) => {
                         let body = VerifiedBody::whole(content.clone());
                         let (caller, requirements) = observed(caller);
                         let (content, outcome) = (Some(content), Outcome::Signed);
-                        (Pass { caller, content, body, marks, outcome }, requirements)
+                        let hidden = Hidden::default();
+                        (Pass { caller, content, body, hidden, marks, outcome }, requirements)
                     }
                     Err(unfit) => {
                         let reason = unfit.reason.clone();

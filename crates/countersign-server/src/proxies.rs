@@ -92,7 +92,9 @@ impl BadForwarded {
             Self::Missing(X_FORWARDED_FOR) | Self::Malformed(X_FORWARDED_FOR) => {
                 "in nginx put `proxy_set_header X-Forwarded-For $remote_addr;` beside `proxy_pass`"
             }
-            Self::Missing(X_FORWARDED_HOST) | Self::Malformed(X_FORWARDED_HOST) | Self::Conflict => {
+            Self::Missing(X_FORWARDED_HOST)
+            | Self::Malformed(X_FORWARDED_HOST)
+            | Self::Conflict => {
                 "in nginx put `proxy_set_header X-Forwarded-Host $host;` beside `proxy_pass`"
             }
             Self::Scheme | Self::Malformed(X_FORWARDED_PROTO) => {

@@ -2,8 +2,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp,
-    WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
 };
 use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};

@@ -8,7 +8,7 @@ use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget
 use http::request::Parts;
 
 pub(crate) use self::{
-    admission::{Admitted, Arrival, Demand},
+    admission::{Admitted, Arrival, Demand, Hidden},
     advice::NO_ADDRESS,
 };
 use crate::{

@@ -283,9 +283,9 @@ impl Policy {
     ) -> impl Iterator<Item = &HeaderName> {
         static CONDITIONAL: [HeaderName; 7] = CONDITIONAL_FIELDS;
         let of_writes = if is_read(method, headers, content) { &[][..] } else { &CONDITIONAL };
-        let of_writes = of_writes.iter().filter(|field| {
-            !self.when_present.contains(field) && !self.removed.contains(field)
-        });
+        let of_writes = of_writes
+            .iter()
+            .filter(|field| !self.when_present.contains(field) && !self.removed.contains(field));
         self.when_present.iter().chain(of_writes)
     }
 

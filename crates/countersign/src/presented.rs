@@ -193,7 +193,10 @@ fn private_key_in(value: &str) -> Option<PublishableKey> {
 
 /// The publishable half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
 fn publishable_half(text: &str) -> Option<PublishableKey> {
-    text.contains("sk_").then(|| text.parse::<PrivateKey>().ok()).flatten().map(|key| key.publishable_key())
+    text.contains("sk_")
+        .then(|| text.parse::<PrivateKey>().ok())
+        .flatten()
+        .map(|key| key.publishable_key())
 }
 
 fn values(text: &str, separator: char) -> impl Iterator<Item = &str> {

@@ -480,7 +480,11 @@ fn a_condition_that_is_added_to_a_read_is_hidden_from_its_handler() {
             let mut covered = read(method.clone());
             covered.headers.insert(field, HeaderValue::from_static("x"));
             covered.sign_with(key()).apply(&mut covered.headers);
-            assert_eq!(removed(&covered, &policy), Ok(vec![]), "{method} {field}: the signer's own");
+            assert_eq!(
+                removed(&covered, &policy),
+                Ok(vec![]),
+                "{method} {field}: the signer's own"
+            );
             let mut added = read(method.clone());
             added.sign_with(key()).apply(&mut added.headers);
             assert_eq!(removed(&added, &policy), Ok(vec![]));

@@ -9,7 +9,7 @@ use countersign_store::{
     RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
-    HeaderMap, HeaderValue, Version,
+    HeaderMap, HeaderName, HeaderValue, Version,
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
@@ -18,11 +18,11 @@ use http_body::Body;
 use super::{Explanation, Nobody, Verifier};
 use crate::{
     Access, Rollout, Route,
-    received::Received,
     caller::{Caller, SignedUse},
     content::ContentLimit,
     layer::Behind,
     reason::{Reason, Refused},
+    received::Received,
     refusal::METHODS,
     route::Delivery,
     telemetry::{self, Passing},
@@ -36,8 +36,11 @@ pub(crate) enum Admitted {
     /// A read by a known publishable key.
     Publishable(Caller, Option<Level>),
     /// A signed request, whose content is still to be compared with its digest.
-    Signed(Caller, Claimed, Option<Level>),
+    Signed(Caller, Claimed, Option<Level>, Hidden),
 }
+
+/// Fields of a signed request that its signature leaves out, and that no handler may take for the signer's.
+pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// What a request has to bring, and how it is treated.
@@ -141,6 +144,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             return Err(Refused { reason, signature_base });
         };
         let authorization = covered_authorization(&unverified, &head.headers);
+        let hidden = Hidden::from(unverified.fields_to_remove());
         let authentic = unverified
             .verify(&credential.key)
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
@@ -160,7 +164,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
-        Ok(Admitted::Signed(caller, claimed, level))
+        Ok(Admitted::Signed(caller, claimed, level, hidden))
     }
 
     async fn admit_unsigned(

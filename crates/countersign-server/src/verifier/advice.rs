@@ -46,8 +46,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 "a publishable key was refused: {cause}"
             ),
             Reason::Forwarded(forwarded) => {
-                tracing::warn!(held_back, "a request from a proxy was refused: {forwarded}; {}",
-                forwarded.cure());
+                tracing::warn!(
+                    held_back,
+                    "a request from a proxy was refused: {forwarded}; {}",
+                    forwarded.cure()
+                );
             }
             Reason::HttpVersion => tracing::warn!(
                 version = ?head.version,

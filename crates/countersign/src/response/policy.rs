@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{OF_REQUEST, RequestSignature, ResponseRejection};
 use crate::{
-    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL, RequestHead,
-    SignatureInput, Timestamp, Unmet,
+    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL,
+    RequestHead, SignatureInput, Timestamp, Unmet,
     component::Form,
     policy::{self, TAG, Window, is_key_id},
 };
