@@ -261,6 +261,7 @@ impl Reason {
             Self::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => {
                 "call the service by the host name that its operator gives for it; the operator finds in its log which names are served"
             }
+            Self::Rejected(rejection) => rejection.hint(),
             reason => reason.code().hint(),
         };
         hint.into()

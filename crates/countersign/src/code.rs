@@ -79,6 +79,11 @@ impl Code {
         Self::Misconfigured,
     ];
 
+    /// All codes of this version.
+    pub const fn all() -> &'static [Self] {
+        &Self::ALL
+    }
+
     /// The name, such as `signature-replayed`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -73,13 +73,15 @@ pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
     REPR_DIGEST,
 };
-pub use field_type::{FieldType, FieldTypes};
+pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
+#[cfg(feature = "key-files")]
+pub use key::{AnyKeyFile, KeyFile, Passphrase};
 pub use key::{
-    AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, BadServerKeys, BadSignature, Brand,
-    KEY_DIRECTORY_PATH, KEY_DIRECTORY_TYPE, KeyError, KeyFile, KeyId, Passphrase, PrivateKey,
-    ProvenKey, PublishableKey, ServerKeys, Signs, Verifies, VerifyingKey,
+    AnyPrivateKey, AnyVerifyingKey, BadServerKeys, BadSignature, Brand, KEY_DIRECTORY_PATH,
+    KEY_DIRECTORY_TYPE, KeyError, KeyId, PrivateKey, ProvenKey, PublishableKey, ServerKeys, Signs,
+    Verifies, VerifyingKey,
 };
 #[cfg(feature = "ecdsa")]
 pub use key::{EcdsaPrivateKey, EcdsaPublicKey};

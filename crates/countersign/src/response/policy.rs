@@ -6,8 +6,7 @@ use super::{OF_REQUEST, RequestSignature, ResponseRejection};
 use crate::{
     ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL,
     RequestHead, SignatureInput, Timestamp, Unmet,
-    component::Form,
-    policy::{self, TAG, Window, is_key_id},
+    policy::{self, SIGNATURES, TAG, Window, check_forms, is_key_id},
 };
 
 /// The tag of signed answers. It is another one than that of requests, so that neither passes for the other.
@@ -86,15 +85,13 @@ impl ResponsePolicy {
         now: Timestamp,
     ) -> Result<Timestamp, ResponseRejection> {
         let components = input.components()?;
-        if input.has_unknown_parameter() {
-            return Err(Malformed::UnknownParameter.into());
+        if let Some(parameter) = input.unknown_parameter() {
+            return Err(Malformed::UnknownParameter(parameter.into()).into());
         }
         if components.iter().any(Component::is_trailer) {
             return Err(Malformed::OutsideTheHead.into());
         }
-        if components.iter().any(|one| matches!(one.form(), Form::Strict | Form::Wrapped)) {
-            return Err(Malformed::Reformed.into());
-        }
+        check_forms(components, &SIGNATURES)?;
         let (created, expires) = (input.created()?, input.expires()?);
         let key_id = input.string("keyid")?;
         if !key_id.is_none_or(is_key_id) {
