@@ -862,6 +862,21 @@ fn signature_fields_above_8_kib_are_refused_unread() {
 }
 
 #[test]
+fn signature_fields_of_8_kib_together_are_read_and_a_byte_more_is_not() {
+    let sized = |size: usize| {
+        let mut request = Request::signed();
+        let (own_input, own) = (request.get("signature-input"), request.get("signature"));
+        let fixed = own_input.len() + own.len() + r#"p=();nonce="", p=:AA==:, "#.len();
+        let nonce = "a".repeat(size - fixed);
+        request.put(&format!(r#"p=();nonce="{nonce}", {own_input}"#), &format!("p=:AA==:, {own}"));
+        assert_eq!(request.get("signature-input").len() + request.get("signature").len(), size);
+        request.check()
+    };
+    assert_eq!(sized(8192), Ok(()));
+    assert_eq!(sized(8193), Err(Code::HeaderTooLarge));
+}
+
+#[test]
 fn a_public_key_is_no_secret() {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let public = key().publishable_key();

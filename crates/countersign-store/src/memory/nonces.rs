@@ -490,6 +490,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_volatile_is_no_ceiling_of_a_durable_guard() {
+        let owner = Owner::random().unwrap();
+        assert!(Volatile.take_over(owner).await.is_err());
+        assert!(Volatile.raise(owner, at(NOW)).await.is_err());
+        assert!(MemoryNonces::durable(Window::default(), Volatile, at(NOW)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn it_says_how_much_it_remembers_and_prints_none_of_it() {
+        let guard = durable(&Arc::default()).await;
+        assert_eq!((guard.remembered(), guard.used_memory()), (0, 0));
+        for nonce in 1..=1000 {
+            assert_eq!(guard.claim(&used(1, NOW, nonce), at(NOW)).await.unwrap(), Claim::Fresh);
+            let used = guard.used_memory();
+            assert!(used > guard.remembered() * 20, "{used} bytes of {nonce} nonces");
+        }
+        assert_eq!(guard.remembered(), 1000);
+        let printed = format!("{guard:?}");
+        assert!(printed.starts_with("MemoryNonces { window: Window"), "{printed}");
+        assert!(printed.ends_with("share: 100000, .. }"), "{printed}");
+    }
+
+    #[tokio::test]
     async fn the_ceiling_is_written_every_few_seconds_and_not_for_every_claim() {
         let ceiling = Arc::default();
         let guard = durable(&ceiling).await;
@@ -681,6 +704,7 @@ mod tests {
             assert_eq!(fill(&guard, NOW + second, NOW + second, 12_346).await, 12_346);
         }
         assert_eq!(guard.remembered(), 81 * 12_346);
+        assert!(guard.used_memory() > 20_000_000, "{}", guard.used_memory());
         // From the first to the last.
         let first = guard.claim(&used(1, NOW, 0), at(NOW + 80)).await.unwrap();
         assert_eq!(first, Claim::Replayed);
