@@ -557,7 +557,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_code_is_told_by_its_status() {
-        let table: [(u16, &[(&str, &str)], &str); 5] = [
+        type Row<'r> = (u16, &'r [(&'r str, &'r str)], &'r str);
+        let table: [Row<'_>; 5] = [
             (401, &[], "is the key registered there, and this machine's clock right?"),
             (401, &[AFTER], "run it again in 10 s"),
             (
