@@ -8,7 +8,7 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Code, KeyError, KeyId, PrivateKey, PublishableKey};
+use crate::{Code, KeyId, PrivateKey, PublishableKey};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
@@ -143,9 +143,9 @@ impl Presented {
         if self.times > MOST_TIMES {
             return Err(BadPresented::Ambiguous);
         }
-        let key = text.parse().map_err(|error| match error {
-            KeyError::WrongKind { .. } => BadPresented::PrivateKey(publishable_half(text)),
-            _ => BadPresented::NotAKey,
+        let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
+            true => BadPresented::PrivateKey(publishable_half(text)),
+            false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
             Some(other) if other != key => Err(BadPresented::Ambiguous),
@@ -332,7 +332,11 @@ mod tests {
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
         let half = crate::PrivateKey::ed25519(&[7; 32]).publishable_key();
         assert_eq!(header(&private), Some(BadPresented::PrivateKey(Some(half))));
-        assert_eq!(header("sk_live_1"), Some(BadPresented::PrivateKey(None)));
+        let mistyped = private.replacen("sk_", "sk_0", 1);
+        assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey(None)));
+        // The keys of other services begin like ours.
+        assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
+        assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
         let query = format!("api_key={}", *private);
         assert_eq!(find(all, &[], &query).err(), Some(BadPresented::PrivateKey(Some(half))));
         assert_eq!(header(""), Some(BadPresented::NotAKey));
