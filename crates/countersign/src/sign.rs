@@ -288,8 +288,47 @@ impl Signer {
         nonce: &Nonce,
     ) -> Result<SignedFields, SignError> {
         request.target.check()?;
+        let content_digest = missing_digest(request.headers, content)?;
+        self.sign_checked(more, request, content_digest, created, nonce)
+    }
+
+    /// As [`Signer::sign`], for content that is not in memory: `content` is its digest, `None` if the request has no
+    /// content. A [`RunningDigest`](crate::RunningDigest) makes it while the content is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::sign`]; also [`SignError::ContentDigest`] if the request has a `Content-Digest` with a digest that
+    /// `content` does not hold.
+    pub fn sign_digested(
+        &self,
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<SignedFields, SignError> {
+        request.target.check()?;
+        let content_digest = match content {
+            None => missing_digest(request.headers, &[])?,
+            Some(digest) if request.headers.contains_key(CONTENT_DIGEST) => {
+                let given = ContentDigest::from_headers(request.headers).ok().flatten();
+                let held = given.is_some_and(|given| digest.holds(&given));
+                held.then_some(None).ok_or(SignError::ContentDigest)?
+            }
+            Some(digest) => Some(digest.to_header().map_err(|_| SignError::ContentDigest)?),
+        };
+        self.sign_checked(&[], request, content_digest, created, nonce)
+    }
+
+    /// Signs a request whose target and `Content-Digest` were looked at.
+    fn sign_checked(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content_digest: Option<HeaderValue>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<SignedFields, SignError> {
         let headers = request.headers;
-        let content_digest = missing_digest(headers, content)?;
         let mut components = Vec::with_capacity(8);
         components.extend(self.always.iter().copied().map(Component::from));
         cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
