@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use axum::body::Bytes;
-use harness::{Answer, Raw, Service, exchange, key};
+use countersign::{Content, Policy, RefusedRequest, Unverified};
+use harness::{Answer, NOW, PARAMS, Raw, Service, exchange, key};
 use http::HeaderValue;
 use serde_json::Value;
 
@@ -46,6 +49,50 @@ async fn a_signature_that_does_not_hold_comes_back_with_the_base_that_was_rebuil
         let answer = send(&telling, &request).await;
         assert!(answer.status >= 400);
         assert_eq!(signature_base(&answer), None, "{answer:?}");
+    }
+}
+
+/// Servers that use the core alone refuse as this one does.
+#[tokio::test]
+async fn the_core_answers_a_rejection_as_the_server_does() {
+    let service = Service::start().await;
+    let table = [
+        Raw::order().signed_as("()"),
+        Raw::order().signed().without("Signature-Input"),
+        Raw::order().signed().add("If-Match", "*"),
+        Raw::order().signed().without("Content-Digest"),
+        Raw::order().signed().change("Signature-Input", |own| own.replace("ed25519", "EdDSA")),
+        Raw::order().signed_by(key(1), NOW.minus(Duration::from_secs(3600))),
+        Raw::order().add("Content-Digest", "md5=:AAAA:").signed_as(&format!(
+            "({}){PARAMS}",
+            r#""@method" "@authority" "@path" "@query" "content-digest" "content-type""#
+        )),
+    ];
+    for request in table {
+        let answer = send(&service, &request).await;
+        let policy = Policy::default();
+        let response = request.with_head(|head, _| {
+            let parsed = Unverified::parse(*head, Content::Present, &policy, NOW);
+            parsed.unwrap_err().to_response(&RefusedRequest {
+                method: head.method,
+                headers: head.headers,
+                content: Content::Present,
+                policy: &policy,
+                now: NOW,
+                request_id: answer.get("x-request-id").unwrap(),
+            })
+        });
+        assert_eq!(response.status().as_u16(), answer.status, "{answer:?}");
+        let [theirs, ours]: [Value; 2] = [answer.body.as_bytes(), response.body()]
+            .map(|problem| serde_json::from_slice(problem).unwrap());
+        assert_eq!(ours, theirs);
+        for (name, value) in response.headers() {
+            assert_eq!(answer.get(name.as_str()), value.to_str().ok(), "{answer:?}");
+        }
+        let framing = ["content-length", "connection", "date"];
+        for (name, _) in answer.headers.iter().filter(|(name, _)| !framing.contains(&&**name)) {
+            assert!(response.headers().contains_key(name), "{name}: {answer:?}");
+        }
     }
 }
 
