@@ -36,8 +36,8 @@ use crate::{
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
 ///
-/// This command's own options come first. From the first argument that is not one of them, all are curl's: a later
-/// --key is curl's own, the key of a TLS client certificate.
+/// This command's own options come first. From the first argument that is not one of them, all are curl's. A --key that
+/// stands there signs all the same, unless --cert does too: then it is curl's own, the key of a TLS client certificate.
 ///
 /// Method, URL, headers and content are read from curl's flags, and exactly these are signed and sent. curl runs with
 /// -q (~/.curlrc is not read, as what it adds would go unsigned), --path-as-is and --globoff. Flags that cannot be
@@ -62,16 +62,20 @@ pub(crate) struct Curl {
 
 impl Curl {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let arguments = Arguments::read(argument_list::conceal(self.arguments))?;
+        let mut arguments = Arguments::read(argument_list::conceal(self.arguments))?;
+        let key = match arguments.take_signing_key()? {
+            Some(key) => self.key.named_later(key)?,
+            None => self.key,
+        };
         // Before any other file is open: a number that nobody gave this process must not be one of these.
-        let key = self.key.read();
+        let private_key = key.read();
         let as_text = "text that begins with @ goes in with --data-raw";
-        let mut files = Files::new(self.key.is_stdin(), as_text);
+        let mut files = Files::new(key.is_stdin(), as_text);
         let planned = arguments.request(&mut |file| files.open(file))?;
-        let key = key?;
+        let private_key = private_key?;
         // What is left of stdin is curl's, for flags like -w @-.
         let stdin = if files.stdin_is_free() { Stdio::inherit() } else { Stdio::null() };
-        let signer = Signer::new(key).tag(&self.tag).map_err(|error| {
+        let signer = Signer::new(private_key).tag(&self.tag).map_err(|error| {
             Failure::local(error, "name the tag that the server's operator gave you")
         })?;
         let request = &planned.request;
@@ -87,7 +91,7 @@ impl Curl {
         let added = signed_fields(signed);
         lines.extend(added.into_iter().map(|(name, value)| HeaderLine::field(name, value)));
         #[cfg(unix)]
-        self.key.descriptors().for_each(child::withhold);
+        key.descriptors().for_each(child::withhold);
         send(&arguments, &planned, &lines, stdin)
     }
 }

@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, header::COOKIE};
 use percent_encoding::percent_decode;
 
-use crate::{Code, KeyError, KeyId, PublishableKey};
+use crate::{Code, KeyId, PrivateKey, PublishableKey};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
@@ -129,9 +129,9 @@ impl Presented {
         if self.times > MOST_TIMES {
             return Err(BadPresented::Ambiguous);
         }
-        let key = text.parse().map_err(|error| match error {
-            KeyError::WrongKind { .. } => BadPresented::PrivateKey,
-            _ => BadPresented::NotAKey,
+        let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
+            true => BadPresented::PrivateKey,
+            false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
             Some(other) if other != key => Err(BadPresented::Ambiguous),
@@ -211,6 +211,11 @@ mod tests {
         let all = KeyLocations::default();
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
         assert_eq!(header(&private), Some(BadPresented::PrivateKey));
+        let mistyped = private.replacen("sk_", "sk_0", 1);
+        assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey));
+        // The keys of other services begin like ours.
+        assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
+        assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
         assert_eq!(header(""), Some(BadPresented::NotAKey));
         assert_eq!(header("pk_1"), Some(BadPresented::NotAKey));
         let query = format!("api_key={two}");

@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     pub(super) saves: bool,
     /// Whether the content of a refusal goes nowhere.
     pub(super) fails: bool,
+    /// The key of `--key`. With a certificate it is curl's own.
+    key: Option<OsString>,
+    certificate: bool,
     /// What curl itself is to see.
     pub(super) passed: Vec<Passed>,
 }
@@ -202,8 +205,28 @@ impl Arguments {
             Role::User => self.user = Some(text(value)?),
             Role::Bearer => self.bearer = Some(text(value)?),
             Role::DumpHeader => self.dump_header = value,
+            Role::Certificate => {
+                self.certificate = true;
+                self.pass(flag, name, value);
+            }
+            // The last one counts, as with curl.
+            Role::Key => self.key = value,
         }
         Ok(())
+    }
+
+    /// The key that signs, if one is named among curl's arguments. A `--key` beside a certificate is curl's own, and left
+    /// to it.
+    pub(super) fn take_signing_key(&mut self) -> Result<Option<String>, Failure> {
+        match self.key.take() {
+            Some(key) if self.certificate => {
+                self.passed.push(Passed { name: "key".to_owned(), value: Some(key) });
+                Ok(None)
+            }
+            key => key
+                .map(|key| key.into_string().map_err(|_| not_text("the value of --key")))
+                .transpose(),
+        }
     }
 
     fn pass(&mut self, flag: &Flag, name: &str, value: Option<OsString>) {

@@ -51,6 +51,10 @@ pub(super) enum Role {
     User,
     Bearer,
     DumpHeader,
+    /// As `Passed`; a key can be its own.
+    Certificate,
+    /// Of a TLS client certificate, or what signs where there is no certificate.
+    Key,
     Refused(Refused),
 }
 
@@ -125,9 +129,9 @@ const fn flag(long: &'static str, short: Option<char>, arity: Arity, role: Role)
 
 use Arity::{Switch, Value};
 use Role::{
-    Bearer, ContinueAt, Data, DumpHeader, EtagCompare, Fail, Field, Form, FormEscape, FormString,
-    Get, Head, Header, Ignored, Method, Output, Passed, ProxyHeader, ProxyTunnel, Range,
-    Refused as No, Upload, Url, UrlQuery, User,
+    Bearer, Certificate, ContinueAt, Data, DumpHeader, EtagCompare, Fail, Field, Form, FormEscape,
+    FormString, Get, Head, Header, Ignored, Key, Method, Output, Passed, ProxyHeader, ProxyTunnel,
+    Range, Refused as No, Upload, Url, UrlQuery, User,
 };
 
 /// curl 7.88's, and those of later versions that are known to be harmless. One that is not here is refused: whether it
@@ -145,7 +149,7 @@ const FLAGS: &[Flag] = &[
     flag("ca-native", None, Switch, Passed),
     flag("cacert", None, Value, Passed),
     flag("capath", None, Value, Passed),
-    flag("cert", Some('E'), Value, Passed),
+    flag("cert", Some('E'), Value, Certificate),
     flag("cert-status", None, Switch, Passed),
     flag("cert-type", None, Value, Passed),
     flag("ciphers", None, Value, Passed),
@@ -239,7 +243,7 @@ const FLAGS: &[Flag] = &[
     flag("keepalive", None, Switch, Passed),
     flag("keepalive-cnt", None, Value, Passed),
     flag("keepalive-time", None, Value, Passed),
-    flag("key", None, Value, Passed),
+    flag("key", None, Value, Key),
     flag("key-type", None, Value, Passed),
     flag("krb", None, Value, No(AUTHENTICATION)),
     flag("libcurl", None, Value, Passed),

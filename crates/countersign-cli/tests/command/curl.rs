@@ -399,3 +399,29 @@ fn no_secret_is_in_the_arguments_of_the_curl_that_runs() {
     let url = r#"url = "http://localhost:1/a\"b?c\\d"#;
     assert_eq!(config, [format!("{url}\""), format!("{url}&t=a+token\"")]);
 }
+
+#[test]
+fn the_key_that_is_named_signs_wherever_it_stands() {
+    let (desk, publishable) = Desk::with_key();
+    let other = desk.run(["keygen", "--out", "other.key"]).done().trim().to_owned();
+    let key_text = desk.read("other.key");
+    let desk = desk.variable("COUNTERSIGN_KEY", &key_text);
+    let server = Server::ok();
+    let url = server.url("/");
+    let named: [(&[&str], &str); 4] = [
+        (&["curl", "-s", "--key", "id.key", &url], &publishable),
+        (&["curl", "-s", &url, "--key", "id.key"], &publishable),
+        (&["curl", "-s", &url], &other),
+        // Beside a certificate it is curl's own, which speaks no TLS here.
+        (&["curl", "-s", "--key", "none.key", "--cert", "none.pem", &url], &other),
+    ];
+    for (arguments, signer) in named {
+        desk.run(arguments).done();
+        let request = server.request();
+        assert!(request.contains(&format!("keyid=\"{signer}\"")), "{arguments:?}: {request}");
+    }
+    desk.run(["curl", "-s", "--key", "none.key", &url]).failed(1, "cannot read none.key", "keygen");
+    let two = ["curl", "--key", "id.key", "-s", "--key", "other.key", &url];
+    desk.run(two).failed(1, "two keys", "--cert");
+    assert!(server.received_nothing());
+}
