@@ -17,8 +17,12 @@ pub(crate) enum Exit {
     Refused = 3,
     /// Limited (429).
     Limited = 4,
+    /// Stopped by SIGHUP.
+    HungUp = 129,
     /// Stopped by SIGINT.
     Interrupted = 130,
+    /// Stopped by SIGQUIT.
+    Quit = 131,
     /// Stopped by SIGTERM.
     Terminated = 143,
 }

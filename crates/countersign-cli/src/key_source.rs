@@ -56,7 +56,7 @@ pub(crate) struct PassphraseSource {
 /// A private key, as the commands that sign take it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PrivateKeyArgs {
-    /// The private key's file; `-` is stdin, fd:N a descriptor, which a curl that is run inherits [default: the text in COUNTERSIGN_KEY]
+    /// The private key's file; `-` is stdin, fd:N a descriptor [default: the text in COUNTERSIGN_KEY]
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
     #[command(flatten)]
@@ -68,6 +68,16 @@ impl PrivateKeyArgs {
     pub(crate) fn is_stdin(&self) -> bool {
         let named = |text: &str| text == "fd:0" || request_body::is_stdin(text);
         self.key.as_deref().is_some_and(named)
+    }
+
+    /// The descriptors that the key and its passphrase are read from, which no other process needs.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        let passphrase = self.passphrase.passphrase_file.as_deref().and_then(Path::to_str);
+        let named = [self.key.as_deref(), passphrase].into_iter().flatten();
+        named.filter_map(|text| {
+            let number = ["fd:", "/dev/fd/", "/proc/self/fd/"];
+            number.into_iter().find_map(|prefix| text.strip_prefix(prefix))?.parse().ok()
+        })
     }
 
     /// The same with a key that was named behind the options of this command.
@@ -262,7 +272,7 @@ impl KeySource {
                 "set COUNTERSIGN_KEY to the text of a key; a file's name is given with --key"
             }
             KeyError::Empty | KeyError::UnknownForm if !matches!(self, Self::File(_)) => {
-                "send the text of a key there, as with `< FILE`; a file's name is given with --key"
+                "send the text of a key there, as with `< FILE`, or name the file itself"
             }
             KeyError::Empty | KeyError::UnknownForm => {
                 "name a file that `countersign keygen`, `openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519` wrote"
@@ -305,7 +315,7 @@ impl KeySource {
         let Some(metadata) = metadata else { return Ok(()) };
         let Some(open_to) = open_to_others(metadata) else { return Ok(()) };
         let file = crate::shell::quote(&self.to_string());
-        let piped = format!("give `-` in place of its name, as in `--key -`, and `< {file}`");
+        let piped = format!("give `-` in place of its name, and `< {file}`");
         // Secrets that Kubernetes and others mount are read-only, also for their owner.
         let hint = match metadata.permissions().readonly() {
             true => format!(
