@@ -169,7 +169,7 @@ impl Code {
             Self::DigestMismatch => "The content is not what was signed",
             Self::DigestUnsupported => "The digest algorithm is not supported",
             Self::KeyRequired => "A publishable key is required",
-            Self::KeyUnknown => "The publishable key is unknown",
+            Self::KeyUnknown => "The publishable key is not accepted",
             Self::KeyRevoked => "The key was revoked",
             Self::KeyExpired => "The key has expired",
             Self::KeyQuarantined => "The key is quarantined",
@@ -209,12 +209,15 @@ impl Code {
             }
             Self::SignatureReplayed => "sign every attempt anew, with a nonce of its own",
             Self::SignatureInvalid => {
-                "check that the key is registered here, and that nothing changes the request on its way"
+                "check that keyid is the publishable key (pk_…) or JWK thumbprint of a key that is registered here, and that nothing changes \
+                 the request on its way"
             }
             Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
             Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",
             Self::KeyRequired => "send the publishable key in X-Api-Key",
-            Self::KeyUnknown => "check the publishable key, and that it is registered here",
+            Self::KeyUnknown => {
+                "check the publishable key, or ask the operator of this service: its log has the reason"
+            }
             Self::KeyRevoked | Self::KeyExpired => "use another key",
             Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
             Self::TokenRequired => {

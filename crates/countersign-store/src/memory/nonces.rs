@@ -358,6 +358,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_replay_is_found_whatever_seconds_between_have_no_nonce_and_come_late() {
+        let guard = durable(&Arc::default()).await;
+        let seconds = [30, 32, 33, 37, 31, 40, 39, 20, 36];
+        for (done, second) in seconds.into_iter().enumerate() {
+            // Enough for each part of the guard.
+            assert_eq!(fill(&guard, NOW - second, NOW, 200).await, 200);
+            for seen in &seconds[..=done] {
+                for nonce in 0..200u64 {
+                    let used = used(1 + nonce.cast_signed() % 4, NOW - seen, nonce);
+                    let claim = guard.claim(&used, at(NOW)).await.unwrap();
+                    assert_eq!(claim, Claim::Replayed, "{seen} after {second}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_nonce_is_forgotten_in_the_second_in_which_it_cannot_be_accepted_any_more() {
+        for (later, remembered) in [(80, 1000), (81, 500)] {
+            let guard = durable(&Arc::default()).await;
+            for now in [NOW, NOW + later] {
+                assert_eq!(fill(&guard, now, now, 500).await, 500);
+            }
+            assert_eq!(guard.remembered(), remembered, "{later}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_forgotten_is_refused_and_not_fresh_again() {
         let guard = durable(&Arc::default()).await;
         let first = used(1, NOW, 1);
@@ -644,6 +672,8 @@ mod tests {
             let last = guard.claim(&used(credential, NOW - 19, nonce), at(NOW)).await.unwrap();
             assert_eq!(last, Claim::Replayed);
         }
+        // A part of the memory is left to the tallies.
+        assert!(guard.used_memory() < memory / 16 * 15 + 6000, "{}", guard.used_memory());
 
         // What is not older than the skew and 8 s is forgotten for nobody.
         let fresh = fill(&guard, NOW - 18, NOW, 20_000).await;
@@ -651,7 +681,9 @@ mod tests {
         // But for what the pieces that shards have begun still hold, which depends on the key.
         assert!(fill(&guard, NOW, NOW, 4000).await < 1000);
         assert_eq!(guard.claim(&used(1, NOW - 18, 0), at(NOW)).await.unwrap(), Claim::Replayed);
-        assert!(guard.used_memory() <= memory);
+        let older = guard.claim(&used(1, NOW - 19, 0), at(NOW)).await.unwrap();
+        assert!(matches!(older, Claim::TooOld { .. }), "{older:?}");
+        assert!(guard.used_memory() < memory / 16 * 15 + 6000, "{}", guard.used_memory());
         // Room comes back when what is there can no longer be accepted, wherever it is.
         let later = NOW + 200;
         assert_eq!(guard.claim(&used(1, later, 1), at(later)).await.unwrap(), Claim::Fresh);
@@ -689,6 +721,27 @@ mod tests {
         for credential in accepted {
             let refused = guard.claim(&used(credential, NOW, 2), at(NOW)).await.unwrap();
             assert!(matches!(refused, Claim::ShareUsedUp { .. }), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_expired_elsewhere_makes_room_for_whoever_comes_first() {
+        let guard = durable(&Arc::default()).await.memory(16 * 400);
+        let full = async |now| {
+            let mut credential = 0;
+            while guard.claim(&used(credential, now, 1), at(now)).await.is_ok() {
+                credential += 1;
+            }
+            credential
+        };
+        let first = full(NOW).await;
+        // Each is in another shard and counted in another tally than most that expired.
+        for minute in 1..30 {
+            let later = NOW + 200 * minute;
+            let credential = 1000 + minute.cast_signed();
+            let claim = guard.claim(&used(credential, later, 1), at(later)).await.unwrap();
+            assert_eq!(claim, Claim::Fresh);
+            assert!(full(later).await >= first / 2);
         }
     }
 
