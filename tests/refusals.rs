@@ -19,8 +19,8 @@ use countersign::{Code, Content, Origins, Policy, RefusedRequest, Unverified};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Verifier};
 use countersign_store::ClientAddress;
 use harness::{
-    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, exchange, exchange_http2, key, router,
-    verifier,
+    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, exchange, exchange_http2, key,
+    router, verifier,
 };
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
