@@ -180,6 +180,19 @@ async fn whoever_does_not_read_a_stream_to_its_end_cannot_say_that_all_is_well()
     assert_eq!(answer(&app, nothing).await, (201, String::new()));
 }
 
+#[tokio::test]
+async fn whoever_does_not_read_a_stream_may_refuse_and_nothing_else() {
+    for (status, expected) in [(204, 500), (302, 500), (399, 500), (400, 400), (503, 503)] {
+        let handler = async move |SignedBy(_): SignedBy| StatusCode::from_u16(status).unwrap();
+        let route = Route::signed(Method::POST, "/v1/orders").streamed(1000);
+        let app = verifier(&TestClock::default(), Service::keys(), Service::nonces())
+            .protect(Routes::new().route(route, handler))
+            .unwrap();
+        let answered = answer(&app, Raw::order().signed().request()).await.0;
+        assert_eq!(answered, expected, "{status}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_goes_quiet_ends() {
     let seen = Seen::default();
