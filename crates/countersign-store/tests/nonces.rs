@@ -307,8 +307,8 @@ async fn a_guard_of_any_window_goes_on_where_one_of_the_same_stopped() {
     }
     guard.stop(&home.file(), NOW).await.unwrap();
     let ceiling = Arc::clone(&home.ceiling);
-    let resumed = MemoryNonces::resume(window, ceiling, &home.file(), NOW).await.unwrap();
-    assert!(goes_on(&resumed, NOW).await);
+    let guard = MemoryNonces::resume(window, ceiling, &home.file(), NOW).await.unwrap();
+    assert!(goes_on(&guard, NOW).await);
 }
 
 #[tokio::test]

@@ -1,7 +1,14 @@
-use http::{HeaderMap, HeaderName, header::COOKIE};
-use percent_encoding::percent_decode;
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, COOKIE},
+};
+use zeroize::Zeroizing;
 
-use crate::{Code, KeyError, KeyId, PublishableKey};
+use crate::{Code, KeyId, PrivateKey, PublishableKey};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
@@ -42,9 +49,10 @@ pub enum BadPresented {
     /// In the place of a publishable key there is something else.
     #[error("what is in the place of a publishable key is none")]
     NotAKey,
-    /// A private key. Whoever logs it must not log what was sent.
-    #[error("a private key was sent in the place of a publishable key")]
-    PrivateKey,
+    /// A private key, in the place of a publishable key or in `Authorization`: the key's publishable half, if the key is
+    /// undamaged. Do not log what was sent.
+    #[error("the request carries a private key, which others can have read on the way")]
+    PrivateKey(Option<PublishableKey>),
     /// Two different keys, one too often, or one in the URL beside a signature.
     #[error(
         "the request carries two different keys, one too often, or one in the URL beside a signature"
@@ -57,7 +65,7 @@ impl BadPresented {
     pub const fn code(self) -> Code {
         match self {
             Self::NotAKey => Code::KeyUnknown,
-            Self::PrivateKey => Code::SignatureRequired,
+            Self::PrivateKey(_) => Code::SignatureRequired,
             Self::Ambiguous => Code::AmbiguousCredential,
         }
     }
@@ -89,12 +97,18 @@ impl KeyLocations {
     ///
     /// # Errors
     ///
-    /// [`BadPresented`].
+    /// [`BadPresented`]. An undamaged private key in `Authorization`, as `Bearer sk_…` or in `Basic`, is one of them,
+    /// though no key is read from there.
     pub fn find(
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Presented, BadPresented> {
+        for value in headers.get_all(AUTHORIZATION) {
+            if let Some(key) = value.to_str().ok().and_then(private_key_in) {
+                return Err(BadPresented::PrivateKey(Some(key)));
+            }
+        }
         let mut presented = Presented::default();
         if self.header == Use::Read {
             for value in headers.get_all(X_API_KEY) {
@@ -103,7 +117,7 @@ impl KeyLocations {
             }
         }
         if self.query == Use::Read {
-            for text in values(query.unwrap_or(""), '&') {
+            for text in values(query.unwrap_or(""), b'&') {
                 presented.add(text)?;
                 presented.in_query = true;
             }
@@ -113,7 +127,7 @@ impl KeyLocations {
                 // What is in other cookies is none of our business.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
                 // A cookie of this name can be of another service of the same site: a key is told by its form.
-                let keys = values(&cookies, ';').filter(|text| text.contains("k_"));
+                let keys = values(&cookies, b';').filter(|text| text.contains("k_"));
                 for text in keys {
                     presented.add(text)?;
                 }
@@ -129,9 +143,9 @@ impl Presented {
         if self.times > MOST_TIMES {
             return Err(BadPresented::Ambiguous);
         }
-        let key = text.parse().map_err(|error| match error {
-            KeyError::WrongKind { .. } => BadPresented::PrivateKey,
-            _ => BadPresented::NotAKey,
+        let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
+            true => BadPresented::PrivateKey(publishable_half(text)),
+            false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
             Some(other) if other != key => Err(BadPresented::Ambiguous),
@@ -155,18 +169,124 @@ impl Presented {
     }
 }
 
-fn values(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let pairs = text.split(separator).filter_map(|pair| pair.trim_matches(' ').split_once('='));
-    // As a handler would read the name: encoded or not.
-    let named = |(name, _): &(&str, &str)| percent_decode(name.as_bytes()).eq(NAME.bytes());
-    pairs.filter(named).map(|(_, value)| value)
+/// How many words of `Authorization` can be a key, and how long one is in base64 with a name beside it.
+const MOST_WORDS: usize = 4;
+const LONGEST_BASIC: usize = 512;
+
+/// The publishable half of a private key in the value of `Authorization`, under any scheme.
+fn private_key_in(value: &str) -> Option<PublishableKey> {
+    let words = || value.split([' ', '\t', ',', '"', '=']).filter(|word| !word.is_empty());
+    let plain = words().take(MOST_WORDS).find_map(publishable_half);
+    plain.or_else(|| {
+        let (scheme, encoded) = value.trim_start().split_once(' ')?;
+        let basic = scheme.eq_ignore_ascii_case("basic") && encoded.len() <= LONGEST_BASIC;
+        let lenient =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
+        let decoded = basic.then(|| engine.decode(encoded.trim()).ok()).flatten()?;
+        let decoded = Zeroizing::new(decoded);
+        // RFC 7617 §2: a user and a password.
+        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(publishable_half)
+    })
+}
+
+/// The publishable half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
+fn publishable_half(text: &str) -> Option<PublishableKey> {
+    text.contains("sk_")
+        .then(|| text.parse::<PrivateKey>().ok())
+        .flatten()
+        .map(|key| key.publishable_key())
+}
+
+/// The values of the pairs that have the name of a key, which may be percent-encoded, as a handler would read it.
+///
+/// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, and nobody has shown a key yet.
+fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        loop {
+            let pair = rest?;
+            let value = value_behind_name(pair.trim_start_matches(' '));
+            let unread = value.unwrap_or(pair);
+            let end = unread.bytes().position(|byte| byte == separator).unwrap_or(unread.len());
+            let (read, behind) = unread.split_at_checked(end)?;
+            rest = behind.get(1..);
+            if value.is_some() {
+                return Some(read.trim_end_matches(' '));
+            }
+        }
+    })
+}
+
+/// What follows the name of a key and an equals sign, if a text starts with them.
+fn value_behind_name(mut text: &str) -> Option<&str> {
+    for expected in NAME.bytes() {
+        let (byte, rest) = match text.as_bytes() {
+            [b'%', high, low, ..] => {
+                let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                let byte = digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?;
+                (u8::try_from(byte).ok()?, text.get(3..)?)
+            }
+            [byte, ..] => (*byte, text.get(1..)?),
+            [] => return None,
+        };
+        if byte != expected {
+            return None;
+        }
+        text = rest;
+    }
+    text.strip_prefix('=')
 }
 
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use percent_encoding::percent_decode;
+    use proptest::prelude::*;
 
     use super::*;
+
+    /// Pair by pair.
+    fn values_plainly(text: &str, separator: char) -> Vec<&str> {
+        let pairs = text.split(separator).filter_map(|pair| pair.trim_matches(' ').split_once('='));
+        let named = |(name, _): &(&str, &str)| percent_decode(name.as_bytes()).eq(NAME.bytes());
+        pairs.filter(named).map(|(_, value)| value).collect()
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("api_key"),
+            Just("api_key="),
+            Just("%61pi_ke%79"),
+            Just("a"),
+            Just("api"),
+            Just("_key"),
+            Just("="),
+            Just("%3D"),
+            Just("%3d"),
+            Just("%6"),
+            Just("%"),
+            Just("%zz"),
+            Just(" "),
+            Just(";"),
+            Just("&"),
+            Just("pk_1"),
+            Just("é"),
+        ];
+        proptest::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn one_pass_finds_what_cutting_into_pairs_finds(text in text()) {
+            for separator in [';', '&'] {
+                let found: Vec<_> = values(&text, separator as u8).collect();
+                prop_assert_eq!(found, values_plainly(&text, separator), "{}", separator);
+            }
+        }
+    }
 
     fn find(
         locations: KeyLocations,
@@ -210,7 +330,15 @@ mod tests {
         let private = crate::PrivateKey::ed25519(&[7; 32]).expose_text();
         let all = KeyLocations::default();
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
-        assert_eq!(header(&private), Some(BadPresented::PrivateKey));
+        let half = crate::PrivateKey::ed25519(&[7; 32]).publishable_key();
+        assert_eq!(header(&private), Some(BadPresented::PrivateKey(Some(half))));
+        let mistyped = private.replacen("sk_", "sk_0", 1);
+        assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey(None)));
+        // The keys of other services begin like ours.
+        assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
+        assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
+        let query = format!("api_key={}", *private);
+        assert_eq!(find(all, &[], &query).err(), Some(BadPresented::PrivateKey(Some(half))));
         assert_eq!(header(""), Some(BadPresented::NotAKey));
         assert_eq!(header("pk_1"), Some(BadPresented::NotAKey));
         let query = format!("api_key={two}");
@@ -220,5 +348,37 @@ mod tests {
         assert_eq!(find(all, &often, "").err(), Some(BadPresented::Ambiguous));
         let both = [("x-api-key", one.as_str()), ("x-api-key", two.as_str())];
         assert_eq!(find(all, &both, "").err(), Some(BadPresented::Ambiguous));
+    }
+
+    #[test]
+    fn a_private_key_in_authorization_is_noticed_and_what_is_none_is_left_alone() {
+        let key = crate::PrivateKey::ed25519(&[7; 32]);
+        let private = key.expose_text();
+        let basic = |text: &str| {
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
+        };
+        let damaged = private.replace("sk_", "sk_1");
+        let found = Some(BadPresented::PrivateKey(Some(key.publishable_key())));
+        let cases = [
+            (format!("Bearer {}", *private), found),
+            (format!("bearer  {}", *private), found),
+            (private.to_string(), found),
+            (format!("ApiKey key=\"{}\"", *private), found),
+            (format!("Bearer acme_{}", *private), found),
+            (basic(&private), found),
+            (basic(&format!("{}:", *private)), found),
+            (basic(&format!("user:{}", *private)), found),
+            (basic(&format!("user:{}", *private)).replace('=', ""), found),
+            (format!("Bearer {damaged}"), None),
+            ("Bearer sk_live_of_another_service".into(), None),
+            (format!("Bearer {}", key.publishable_key()), None),
+            (basic("user:password"), None),
+            ("Basic ?".into(), None),
+            (String::new(), None),
+        ];
+        for (value, expected) in cases {
+            let outcome = find(KeyLocations::default(), &[("authorization", &value)], "");
+            assert_eq!(outcome.err(), expected, "{value}");
+        }
     }
 }
