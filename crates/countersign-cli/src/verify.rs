@@ -71,7 +71,7 @@ pub(crate) struct Verify {
     request: Option<String>,
     /// The scheme that the request came by, which the message does not tell; with --policy none a target in absolute form
     /// does
-    #[arg(long, default_value = "https")]
+    #[arg(long, default_value = "https", value_parser = parse_scheme)]
     scheme: Scheme,
     /// The algorithm, which has to be the key's; an RSA key leaves it open, and some messages do too
     #[arg(long)]
@@ -312,12 +312,12 @@ impl Verify {
             let authentic = unverified.verify(key)?;
             // Only the server remembers nonces; the note on stderr says so.
             let mut check = authentic.redeem(Claim::Fresh)?.read();
-            check.update(&request.body.bytes);
+            check.update(request.bytes());
             acceptable_trailers(&request.body.trailers)?;
             check.finish()?;
             Ok(())
         })();
-        Ok(verdict)
+        Ok(if request.body.unframed { unframed(verdict) } else { verdict })
     }
 
     /// The tag selects; a label that was asked for has to be that signature's.
@@ -394,6 +394,10 @@ impl Judged {
     }
 }
 
+fn parse_scheme(text: &str) -> Result<Scheme, &'static str> {
+    text.parse().map_err(|_| "it is http or https")
+}
+
 /// The content of a file that is read whole, or of stdin for `-`.
 pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
@@ -422,6 +426,23 @@ fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal { code: Code::BadRequest, detail });
     }
     Ok(())
+}
+
+const NO_LENGTH: &str =
+    "the request has neither Content-Length nor Transfer-Encoding, so a server reads no content";
+
+/// The verdict on a request whose content a server takes for the next request.
+fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
+    match verdict {
+        Ok(()) => Err(Refusal {
+            code: Code::BadRequest,
+            detail: format!("{NO_LENGTH}, and takes what follows the head for another request"),
+        }),
+        Err(Refusal { code: code @ Code::DigestMismatch, .. }) => {
+            Err(Refusal { code, detail: format!("{NO_LENGTH}; other content was signed") })
+        }
+        refused => refused,
+    }
 }
 
 /// What a server looks at before anything else.

@@ -6,7 +6,7 @@ use countersign::Code;
 use metrics::SharedString;
 use tracing::{Span, field::Empty};
 
-use crate::{Caller, Rollout};
+use crate::{Caller, Rollout, unaccepted::Cause};
 
 /// What became of a request at a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,11 @@ pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>)
 /// Counts a private key that was sent in the place of a publishable one.
 pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
+}
+
+/// Counts a publishable key that opened nothing, by the reason that its sender is not told.
+pub(crate) fn count_unaccepted(cause: &Cause) {
+    metrics::counter!("countersign_unaccepted_keys_total", "cause" => cause.as_str()).increment(1);
 }
 
 /// Counts content that failed after its handler had begun on it.

@@ -301,13 +301,14 @@ async fn a_guard_of_any_window_goes_on_where_one_of_the_same_stopped() {
     let policy = Policy::default().window(Duration::from_secs(120), Duration::from_secs(10));
     let window = Window::from(&policy.unwrap());
     let home = Home::new();
-    let resume = || MemoryNonces::resume(window, Arc::clone(&home.ceiling), &home.file(), NOW);
     let guard = MemoryNonces::durable(window, Arc::clone(&home.ceiling), NOW).await.unwrap();
     for used in before() {
         assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
     }
     guard.stop(&home.file(), NOW).await.unwrap();
-    assert!(goes_on(&resume().await.unwrap(), NOW).await);
+    let ceiling = Arc::clone(&home.ceiling);
+    let guard = MemoryNonces::resume(window, ceiling, &home.file(), NOW).await.unwrap();
+    assert!(goes_on(&guard, NOW).await);
 }
 
 #[tokio::test]
@@ -432,4 +433,23 @@ async fn asking_a_guard_raises_its_ceiling_no_oftener_than_claims_do() {
     assert_eq!(ceiling(), Some(after(15)));
     guard.ready_at(after(16)).await.unwrap();
     assert_eq!(ceiling(), Some(after(31)));
+}
+
+#[tokio::test]
+async fn of_two_on_one_ceiling_one_is_ready_at_every_second_and_accepts() {
+    let home = Home::new();
+    let old = home.first().await;
+    assert!(accepts(&old, 0, NOW).await);
+    let new = home.resume(&home.file(), after(3)).await;
+    for second in 3..40 {
+        let now = after(second);
+        let mut ready = 0;
+        for (number, guard) in [(1, &old), (2, &new)] {
+            if guard.ready_at(now).await.is_ok_and(|from| from <= now) {
+                assert!(accepts(guard, number, now).await, "{second}");
+                ready += 1;
+            }
+        }
+        assert_eq!(ready, 1, "{second}");
+    }
 }

@@ -169,7 +169,7 @@ impl Code {
             Self::DigestMismatch => "The content is not what was signed",
             Self::DigestUnsupported => "The digest algorithm is not supported",
             Self::KeyRequired => "A publishable key is required",
-            Self::KeyUnknown => "The publishable key is unknown",
+            Self::KeyUnknown => "The publishable key is not accepted",
             Self::KeyRevoked => "The key was revoked",
             Self::KeyExpired => "The key has expired",
             Self::KeyQuarantined => "The key is quarantined",
@@ -215,7 +215,9 @@ impl Code {
             Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
             Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",
             Self::KeyRequired => "send the publishable key in X-Api-Key",
-            Self::KeyUnknown => "check the publishable key, and that it is registered here",
+            Self::KeyUnknown => {
+                "check the publishable key, or ask the operator of this service: its log has the reason"
+            }
             Self::KeyRevoked | Self::KeyExpired => "use another key",
             Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
             Self::TokenRequired => {
@@ -224,7 +226,9 @@ impl Code {
             Self::TokenInvalid => "get a new access token for this service, and sign again",
             Self::TokenForbidden => "get an access token with the scope that is missing",
             Self::AmbiguousCredential => "send one credential",
-            Self::Misdirected => "send the request to the host that it names",
+            Self::Misdirected => {
+                "call the service by the host name that its operator gives for it, or have the operator add this one"
+            }
             Self::BadTarget => {
                 "send a path without dot segments, empty segments and encoded slashes, and no bare ?"
             }

@@ -235,6 +235,11 @@ impl Origins {
         let named = HostPort::parse(host).ok_or(Misdirected::BadHost)?;
         Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
     }
+
+    /// The origins, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Origin> {
+        self.0.iter()
+    }
 }
 
 impl From<Origin> for Origins {

@@ -8,9 +8,9 @@
 )]
 
 use countersign::{
-    Claim, Code, Component, Content, ContentDigest, Derived, Nonce, Origin, Policy, PrivateKey,
-    Rejection, RequestHead, SignError, SignedFields, Signer, Target, Timestamp, Unmeetable,
-    Unverified,
+    Claim, Code, Component, Content, ContentDigest, Derived, DigestAlgorithm, Nonce, Origin,
+    Policy, PrivateKey, Rejection, RequestHead, SignError, SignedFields, Signer, Target, Timestamp,
+    Unmeetable, Unverified,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
@@ -626,6 +626,46 @@ fn a_cookie_that_comes_in_pieces_is_the_one_that_was_signed() {
     assert!(fields.signature.base.as_str().contains("\"cookie\": a=1; b=2\n"));
     fields.apply(&mut crumbs.headers);
     assert_eq!(crumbs.check(), Ok(()));
+}
+
+#[test]
+fn signing_the_digest_of_content_is_signing_the_content() {
+    let (signer, nonce) = (Signer::new(key()), Nonce::from_random([9; 16]));
+    let (sha256, sha512) = (ContentDigest::sha256(BODY), ContentDigest::sha512(BODY));
+    let both = sha256.and(DigestAlgorithm::Sha512, BODY);
+    let other = ContentDigest::sha256(b"other");
+    // The `Content-Digest` that is there, the digest that is given, and whether these agree.
+    let table = [
+        (None, Some(sha256), true),
+        (Some(sha256), Some(sha256), true),
+        (Some(sha512), Some(both), true),
+        (Some(both), Some(both), true),
+        (Some(sha512), Some(sha256), false),
+        (Some(both), Some(sha256), false),
+        (Some(other), Some(sha256), false),
+        (Some(sha256), None, false),
+    ];
+    for (given, digest, agrees) in table {
+        let mut request = Request::unsigned();
+        if let Some(given) = given {
+            request.headers.insert("content-digest", given.to_header().unwrap());
+        }
+        let signed = signer.sign_digested(&request.head(), digest.as_ref(), NOW, &nonce);
+        if !agrees {
+            assert_eq!(signed.unwrap_err(), SignError::ContentDigest, "{given:?} {digest:?}");
+            continue;
+        }
+        let (signed, whole) = (signed.unwrap(), signer.sign(&request.head(), BODY, NOW, &nonce));
+        assert_eq!(signed.signature.base.as_str(), whole.unwrap().signature.base.as_str());
+        signed.apply(&mut request.headers);
+        assert_eq!(request.check(), Ok(()), "{given:?} {digest:?}");
+    }
+    let mut empty = Request::unsigned();
+    empty.body = Vec::new();
+    let signed = signer.sign_digested(&empty.head(), None, NOW, &nonce).unwrap();
+    assert_eq!(signed.content_digest, None);
+    signed.apply(&mut empty.headers);
+    assert_eq!(empty.check(), Ok(()));
 }
 
 #[test]

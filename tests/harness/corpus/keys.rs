@@ -258,7 +258,7 @@ fn publishable() -> Vec<Draft> {
         ),
         read("a publishable key that is not registered", KEYED, || ours(9), "key-unknown"),
         read("what is no publishable key at all", KEYED, || "pk_1".to_owned(), "key-unknown"),
-        read("a publishable key that was revoked", KEYED, || ours(2), "key-revoked"),
-        read("a publishable key that has expired", KEYED, || ours(3), "key-expired"),
+        read("a publishable key that was revoked", KEYED, || ours(2), "key-unknown"),
+        read("a publishable key that has expired", KEYED, || ours(3), "key-unknown"),
     ]
 }

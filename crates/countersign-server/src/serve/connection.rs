@@ -26,7 +26,7 @@ use super::{
     response_body::ResponseBody,
     socket::{self, Socket},
 };
-use crate::BoxError;
+use crate::{BoxError, received::Received};
 
 /// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -143,6 +143,7 @@ where
     let noted = Arc::clone(activity);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(address);
+        request.extensions_mut().insert(Received);
         let open = noted.open();
         let response = service.clone().oneshot(request.map(ServedBody::new));
         async move {

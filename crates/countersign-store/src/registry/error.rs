@@ -1,5 +1,6 @@
 use std::{error::Error, io, path::PathBuf};
 
+use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
 /// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
@@ -9,14 +10,14 @@ pub enum RegistryError {
     /// Not `sqlite:FILE`.
     #[error("the registry's address is not of the form sqlite:FILE")]
     UnsupportedUrl,
-    /// The address ends with `?mode=ro`. SQLite keeps a log beside a registry for those who read it as well, so none is
-    /// opened without writing.
+    /// The address ends with `?mode=ro`. SQLite makes files beside a registry also for a reader, so a registry is never opened
+    /// without writing.
     #[error("a registry cannot be opened with mode=ro")]
     ReadOnlyMode,
     /// The address has a parameter other than `?mode=rw` and `?mode=rwc`.
     #[error("the registry's address has a parameter that is not supported")]
     UnsupportedParameter,
-    /// There is a file whose name ends with the parameters of the address, and it may be the registry.
+    /// A file has the parameters of the address in its name. It may be the registry.
     #[error(
         "a file has the parameters of the registry's address in its name, and may be the registry"
     )]
@@ -30,7 +31,7 @@ pub enum RegistryError {
     /// An SQLite database that is no registry.
     #[error("the file is a database of another program")]
     Foreign,
-    /// Other users can read or write the registry, and HMAC secrets lie in it as they are, or would.
+    /// Other users can read or write the registry, and it holds HMAC secrets or is about to.
     #[error("the registry is readable by other users, and HMAC secrets lie in it as they are")]
     Exposed {
         /// The files that others can open: the registry's own, and those that SQLite keeps beside it.
@@ -73,6 +74,9 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// The key is no secret of its holder: see [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
+    #[error("the key cannot be registered")]
+    Key(#[source] KeyError),
     /// A name, environment or label that is not of the allowed form.
     #[error("{0}")]
     BadName(&'static str),

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{OF_REQUEST, RequestSignature, ResponseRejection};
 use crate::{
-    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, RequestHead,
-    SignatureInput, Timestamp, Unmet,
+    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL,
+    RequestHead, SignatureInput, Timestamp, Unmet,
     policy::{self, SIGNATURES, TAG, Window, check_forms, is_key_id},
 };
 
@@ -16,7 +16,7 @@ pub const RESPONSE_TAG: &str = "countersign-response";
 ///
 /// Covered have to be `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed, both fields of
 /// that signature; `content-digest` when there is content; and, when present, `content-type`, `content-encoding`,
-/// `content-range`, `location`, `retry-after`, `accept-signature` and whatever
+/// `content-range`, `location`, `retry-after`, `accept-signature`, `countersign-refusal` and whatever
 /// [`ResponsePolicy::cover_when_present`] adds. Present have to be `created`, `keyid` and the tag [`RESPONSE_TAG`].
 ///
 /// An answer that is bound to the signature of its request was made after it, whatever any clock says: nobody had that
@@ -38,6 +38,7 @@ pub(super) fn when_present() -> Vec<HeaderName> {
         header::LOCATION,
         header::RETRY_AFTER,
         ACCEPT_SIGNATURE,
+        REFUSAL,
     ]
 }
 
