@@ -71,8 +71,8 @@ fn again(url: &str) -> String {
 fn tell_closed(files: &[PathBuf]) {
     if !files.is_empty() {
         note(one_line(&format!(
-            "warning: other users could read {}, where HMAC secrets lie as they are; closed to them now (mode 600): whoever \
-             has read a secret can sign, so revoke those keys and register new ones",
+            "warning: other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600): a user \
+             who has read a secret can sign, so revoke the HMAC keys and register new ones",
             names(files)
         )));
     }

@@ -482,26 +482,49 @@ fn members_are_covered_of_signatures_and_of_what_the_policy_names_alone() {
     request = request.signed_as(&with(r#""priority";key="a""#));
     let refused = request.check_with(&Policy::default(), NOW);
     assert_eq!(refused, Err(Rejection::Malformed(countersign::Malformed::Member)));
-    let policy = Policy::default().allow_members_of([priority]);
+    let policy = Policy::default().allow_members_of([priority.clone()]);
+    let refused = request.check_with(&policy, NOW).map_err(|rejection| rejection.code());
+    assert_eq!(refused, Err(Code::SignatureMalformed), "more than is read for strangers");
+    let short = HeaderValue::from_str(&"a;b,".repeat(250)[..999]).unwrap();
+    request.headers.insert(&priority, short);
+    request = request.signed_as(&with(r#""priority";key="a""#));
     assert_eq!(request.check_with(&policy, NOW), Ok(()));
     assert_eq!(
         request.clone().signed_as(&with(r#""priority""#)).check(),
         Ok(()),
         "the whole field"
     );
+}
 
-    let other = |request: &mut Request| {
-        let (input, signature) = (request.get("signature-input"), request.get("signature"));
-        request.put(&format!("{input}, proxy=()"), &format!("{signature}, proxy=:AAAA:"));
-    };
+#[test]
+fn another_signature_is_covered_as_it_is_serialised() {
     let both = r#""signature";key="proxy" "signature-input";key="proxy""#;
-    let mut request = Request::unsigned().signed_as(&params());
-    request.put(&format!("sig={}, proxy=()", with(both)), "sig=:AAAA:, proxy=:AAAA:");
-    let base = countersign::Candidate::select(&request.head().into(), Some("sig")).unwrap();
-    let signature = field(&key().sign(base.signature_base().as_bytes()));
-    request.put(&format!("sig={}", with(both)), &signature);
-    other(&mut request);
-    assert_eq!(request.check(), Ok(()), "over another signature");
+    let own = params().replacen(')', &format!(" {both})"), 1);
+    let beside = |input: &str, signature: &str| {
+        let both = |own: &str, digits: &str| {
+            (format!("sig={own}, proxy={input}"), format!("{digits}, proxy={signature}"))
+        };
+        let mut request = Request::unsigned().signed_as(&params());
+        let (inputs, signatures) = both(&own, "sig=:AAAA:");
+        request.put(&inputs, &signatures);
+        // The general reader makes this base.
+        let base = countersign::Candidate::select(&request.head().into(), Some("sig")).unwrap();
+        let signature = field(&key().sign(base.signature_base().as_bytes()));
+        let (inputs, signatures) = both(&own, &signature);
+        request.put(&inputs, &signatures);
+        request.check()
+    };
+    let many = |number: usize| vec!["\"x\""; number].join(" ");
+    for (input, signature) in [
+        ("()", ":AAAA:"),
+        (r#"("@method" "x";key="a");created=1;tag="proxy""#, ":AAAA:"),
+        (r#"( "@method"  "x" );tag="a\"b";x;y=?1;z=?0;d=1.50"#, ":AAAA:;p=1"),
+        (&format!("({})", many(200)), ":AA==:"),
+    ] {
+        assert_eq!(beside(input, signature), Ok(()), "{input}");
+    }
+    let long = format!("({})", many(400));
+    assert_eq!(beside(&long, ":AAAA:"), Err(Code::SignatureMalformed), "more than is read");
 }
 
 #[test]
