@@ -127,12 +127,12 @@ fn messages(source: &str) -> Vec<String> {
             let (text, behind) = here[1..].split_once("\"#").unwrap();
             found.push(text.to_owned());
             behind
-        } else if here.starts_with('"') {
-            let (text, behind) = literal(&here[1..]);
+        } else if let Some(inside) = here.strip_prefix('"') {
+            let (text, behind) = literal(inside);
             found.push(text);
             behind
-        } else if here.starts_with("'\"'") {
-            &here[3..]
+        } else if let Some(behind) = here.strip_prefix("'\"'") {
+            behind
         } else if here.starts_with("'\\") {
             // A character with an escape.
             here.get(2..).and_then(|rest| rest.split_once('\'')).map_or("", |(_, rest)| rest)
@@ -151,7 +151,7 @@ fn literal(source: &str) -> (String, &str) {
     let mut characters = source.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return (text, &source[at + 1..]),
+            '"' => return (text, source.split_at(at).1.strip_prefix('"').unwrap_or_default()),
             '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
             other => text.push(other),
         }

@@ -8,11 +8,10 @@ fn form(request: &str) -> String {
     let (head, content) = request.split_once("\r\n\r\n").unwrap();
     let kind = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-type:"));
     let mut text = format!("{}\r\n\r\n{content}", kind.unwrap());
-    let mut number = 0;
-    while let Some((_, rest)) = text.split_once("boundary=-") {
+    for number in 0.. {
+        let Some((_, rest)) = text.split_once("boundary=-") else { break };
         let boundary: String = rest.chars().take_while(|&c| c != '\r' && c != '\n').collect();
         text = text.replace(&format!("-{boundary}"), &format!("<{number}>"));
-        number += 1;
     }
     text
 }

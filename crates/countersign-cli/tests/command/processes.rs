@@ -60,8 +60,8 @@ fn children(parent: u32) -> Vec<u32> {
 /// The one curl that a `countersign curl` has started.
 fn curl_of(child: &Child) -> u32 {
     let children = children(child.id());
-    assert_eq!(children.len(), 1, "{children:?}");
-    children[0]
+    let &[curl] = children.as_slice() else { panic!("not one child: {children:?}") };
+    curl
 }
 
 fn command_line(process: u32) -> String {
