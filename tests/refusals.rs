@@ -272,6 +272,17 @@ async fn a_request_whose_client_cannot_be_told_is_refused_and_is_not_its_proxys(
 }
 
 #[tokio::test]
+async fn the_log_says_so_when_what_was_sent_looks_like_a_private_key() {
+    let (log, _listening) = Log::listen();
+    let service = Service::start().await;
+    let mistyped = key(1).expose_text().replacen("sk_", "sk_0", 1);
+    let answer = send(&service, &Raw::read().add("X-Api-Key", &mistyped)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+    assert_eq!(log.lines_with("what looks like a private key").len(), 1);
+    assert_eq!(log.lines_with(&mistyped), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn what_only_a_proxys_operator_can_mend_the_log_says_with_the_line_to_change() {
     let (log, _listening) = Log::listen();
     let by_host = behind(Ingress::from(origins()).proxies(proxies())).await;
@@ -360,7 +371,8 @@ async fn a_request_that_a_program_hands_over_has_its_host_in_its_uri() {
 }
 
 #[tokio::test]
-async fn where_an_address_is_missing_the_refusal_says_what_to_add() {
+async fn where_an_address_is_missing_the_refusal_and_the_log_say_what_to_add() {
+    let (log, _listening) = Log::listen();
     let verifier = Verifier::new(
         Ingress::from(origins()).proxies(proxies()),
         Service::keys(),
@@ -370,6 +382,8 @@ async fn where_an_address_is_missing_the_refusal_says_what_to_add() {
     let read = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
     let response = app.oneshot(read.request()).await.unwrap();
     assert_eq!(response.status(), 500);
+    let told = log.lines_with("countersign_store::ClientAddress");
+    assert!(matches!(&told[..], [line] if line.starts_with("ERROR")), "{told:?}");
     let content = response.into_body().collect().await.unwrap().to_bytes();
     let text = String::from_utf8(content.to_vec()).unwrap();
     for part in ["countersign_store::ClientAddress", "extensions", "in a test"] {

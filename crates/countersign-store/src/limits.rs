@@ -235,6 +235,7 @@ mod tests {
         let daily = Quota::new(amount(10_000), day).unwrap();
         let limits = Limits::default().signed([burst, daily]);
         let budget = limits.signed.unwrap();
+        assert_eq!((budget.name(), budget.quotas()), ("signed", &[burst, daily][..]));
         let level = Level::new(&budget, &daily, 9, Duration::from_millis(2001));
         assert_eq!(level.policy(), r#""signed-1";q=10;w=1, "signed-86400";q=10000;w=86400"#);
         assert_eq!(level.to_string(), r#""signed-86400";r=9;t=3"#);

@@ -406,8 +406,12 @@ async fn a_guard_that_ended_or_was_taken_over_is_not_ready() {
     assert!(old.ready_at(after(16)).await.is_err());
     assert!(!accepts(&old, 3, after(16)).await);
     assert_eq!(new.ready_at(after(1)).await.unwrap(), after(16));
+    assert!(new.ready_at(after(16)).await.is_ok());
     new.stop(&home.file(), after(16)).await.unwrap();
-    assert!(new.ready_at(after(16)).await.is_err());
+    // Also below the ceiling that it had raised.
+    for now in [1, 16, 40] {
+        assert!(new.ready_at(after(now)).await.is_err(), "{now}");
+    }
 }
 
 #[tokio::test]

@@ -383,6 +383,8 @@ mod tests {
             ("Bearer sk_live_of_another_service".into(), None),
             (format!("Bearer {}", key.publishable_key()), None),
             (basic("user:password"), None),
+            (basic(&format!("user:{}", *private)).replace("Basic", "Digest"), None),
+            (basic(&format!("{}:{}", "user".repeat(100), *private)), None),
             ("Basic ?".into(), None),
             (String::new(), None),
         ];

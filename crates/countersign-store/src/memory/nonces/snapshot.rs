@@ -378,6 +378,13 @@ mod tests {
         assert_eq!(kind, Some(io::ErrorKind::IsADirectory));
         let written = snapshot(1).write(folder.path(), Owner::random().unwrap());
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        // What cannot be taken away is not one that somebody else took.
+        fs::remove_file(&file).unwrap();
+        let owner = Owner::random().unwrap();
+        snapshot(1).write(&file, owner).unwrap();
+        fs::create_dir(beside(&file, owner, "taken")).unwrap();
+        assert!(Snapshot::take(&file, owner, Window::default(), &Budget::new(0)).is_err());
+        assert!(take(&file).unwrap().is_some());
         // A name without a folder is one in the current folder.
         sync_folder(Path::new("nonces")).unwrap();
     }

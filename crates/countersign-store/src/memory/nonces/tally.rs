@@ -233,6 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_mixed_as_by_the_finalizer_of_murmur_hash_3() {
+        let mixed = [0, 1, 2, -1, 12_345_678_901].map(spread);
+        assert_eq!(
+            mixed,
+            [
+                0,
+                0xb456_bcfc_34c2_cb2c,
+                0x3abf_2a20_6506_83e7,
+                0x64b5_720b_4b82_5f21,
+                0x691c_3590_dd39_6bb5
+            ]
+        );
+    }
+
+    #[test]
     fn the_hash_of_whatever_is_hashed_is_spread() {
         let hash = BuildHasherDefault::<Spread>::default();
         let numbers = (0..6400i64).map(|number| scale(hash.hash_one(number), 64));
