@@ -81,7 +81,7 @@ pub use layer::{VerifierLayer, VerifierService};
 pub use oauth::Bearer;
 #[cfg(feature = "oauth")]
 pub use oauth::{
-    AccessToken, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys, RemoteTokenKeys,
+    AccessToken, BadBearer, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys, RemoteTokenKeys,
     RequireBearer, RequireBearerService, TokenKeys,
 };
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
