@@ -41,6 +41,7 @@ mod access;
 mod body;
 mod caller;
 mod content;
+mod content_memory;
 #[cfg(feature = "cors")]
 mod cors;
 #[cfg(feature = "axum")]
