@@ -9,12 +9,12 @@ use std::{env, num::NonZeroU32, process::ExitCode};
 
 use axum::{Extension, Json, Router, http::StatusCode, routing::get};
 use countersign::Origins;
-use countersign_server::{ForwardedFields, Ingress, Proxies, Publishable, Signed, Verifier, serve};
-use countersign_store::{
-    ClientAddress, Limited, Limits, MemoryNonces, Quota, Registry, Window, system_time,
+use countersign_server::{
+    ForwardedFields, Ingress, Proxies, Publishable, SavedNonces, Signed, Verifier, serve,
 };
+use countersign_store::{ClientAddress, Limited, Limits, Quota, Registry, Window};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::net::TcpListener;
 
 const USAGE: &str = "behind_proxy ADDRESS ORIGIN sqlite:FILE --proxy RANGE [--proxy RANGE]...";
 
@@ -53,16 +53,21 @@ async fn run(
     let ingress = Ingress::forwarded(origins, proxies);
 
     let registry = std::sync::Arc::new(Registry::open_or_create(&db).await?);
-    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     // By the address of the client: all clients of a proxy together would soon use up what one may.
     const READS_OF_ONE: NonZeroU32 = NonZeroU32::new(600).unwrap();
     let limits = Limits::default().unsigned_by_address([Quota::per_minute(READS_OF_ONE)]);
-    let verifier = Verifier::new(ingress, registry, Limited::new(nonces, limits));
+    let gate = Limited::new(nonces.clone(), limits);
+    let verifier = Verifier::new(ingress, registry, gate).public_path("/health");
 
     let listener = TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
-    let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
-    serve(listener, app, async { drop(signal::ctrl_c().await) }).await;
+    let app = Router::new()
+        .route("/v1/orders", get(list).post(add))
+        .route("/health", get(async || "well\n"))
+        .layer(verifier.layer());
+    serve(listener, app, nonces.until_signal()).await?;
     Ok(())
 }
 

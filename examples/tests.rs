@@ -99,6 +99,19 @@ impl Served {
     /// Kills it without warning, and starts it again at the same address.
     fn restart(&mut self) {
         self.running.child.kill().unwrap();
+        self.start_again();
+    }
+
+    /// Sends it a signal, as `TERM`, after which it ends well, and starts it again at the same address.
+    fn restart_by(&mut self, signal: &str) {
+        let process = self.running.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &process]).status();
+        assert!(sent.unwrap().success());
+        assert!(self.running.child.wait().unwrap().success(), "{} at {signal}", self.name);
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
         self.running.child.wait().unwrap();
         let address = self.origin.strip_prefix("http://").unwrap().to_owned();
         (self.running, _) = Self::run(self.name, &address, &self.folder);
@@ -359,6 +372,102 @@ fn a_write_is_not_repeated_after_the_server_was_killed() {
     );
     // What could have been seen is refused too, in one word with when to come back.
     assert_eq!(send(&other), Err(Code::SignatureStale));
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_and_started_again_refuses_only_what_is_repeated() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for server in ["axum_server", "hyper_server"] {
+        let mut served = Served::start(server);
+        let client = countersign_client::Client::from_key_file(served.key()).unwrap();
+        let wire = reqwest::Client::new();
+        let url = served.url();
+        let sign = || client.post(&url).json(&json!({ "item": "book" })).sign().unwrap();
+        let send = |request: &reqwest::Request| {
+            let sent = wire.execute(request.try_clone().unwrap());
+            let response = runtime.block_on(sent).unwrap();
+            let wait = response.headers().get("retry-after").cloned();
+            let answer = runtime.block_on(Refusal::check(response));
+            answer.map(|answer| answer.status().as_u16()).map_err(|it| (it.code, wait.is_some()))
+        };
+        let mut captured = Vec::new();
+        for signal in ["TERM", "INT", "TERM"] {
+            let signed = sign();
+            assert_eq!(send(&signed), Ok(201), "{server} before {signal}");
+            captured.push(signed);
+            served.restart_by(signal);
+            assert_eq!(send(&sign()), Ok(201), "{server} after {signal}");
+            for signed in &captured {
+                assert_eq!(send(signed), Err((Code::SignatureReplayed, false)), "{server}");
+            }
+        }
+        served.restart();
+        assert_eq!(send(&sign()), Err((Code::SignatureStale, true)), "{server} after a kill");
+    }
+}
+
+#[test]
+fn calls_that_are_under_way_at_a_restart_are_answered_or_find_nobody_and_none_is_refused() {
+    let mut served = Served::start("hyper_server");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = countersign_client::Client::from_key_file(served.key()).unwrap();
+    let (outcomes, outcome) = std::sync::mpsc::channel();
+    for _ in 0..4 {
+        let (client, url, outcomes) = (client.clone(), served.url(), outcomes.clone());
+        runtime.spawn(async move {
+            loop {
+                let sent = client.post(&url).json(&json!({ "item": "book" })).send().await;
+                let came = match sent {
+                    Ok(response) => {
+                        let checked = Refusal::check(response).await;
+                        Some(checked.map(|it| it.status().as_u16()).map_err(|it| it.code))
+                    }
+                    // Nobody was there for it.
+                    Err(_) => None,
+                };
+                if outcomes.send(came).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let served_some = || {
+        let mut served = 0;
+        while served < 20 {
+            match outcome.recv().unwrap() {
+                Some(came) => assert_eq!(came, Ok(201)),
+                None => continue,
+            }
+            served += 1;
+        }
+    };
+    for signal in ["TERM", "INT"] {
+        served_some();
+        served.restart_by(signal);
+    }
+    // What was answered before the last start is still in the channel; much more than that comes.
+    outcome.try_iter().flatten().for_each(|came| assert_eq!(came, Ok(201)));
+    served_some();
+}
+
+#[test]
+fn whoever_asks_for_the_health_of_a_server_needs_to_know_nothing() {
+    use std::io::{Read, Write};
+    for server in ["axum_server", "hyper_server"] {
+        let served = Served::start(server);
+        let address = served.origin.strip_prefix("http://").unwrap();
+        for request in [
+            "GET /health HTTP/1.0\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: 10.244.1.7:8080\r\nUser-Agent: kube-probe/1.33\r\nConnection: close\r\n\r\n",
+            "GET /health HTTP/1.1\r\nConnection: close\r\n\r\n",
+        ] {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("well\n"), "{answer}");
+        }
+    }
 }
 
 #[test]

@@ -82,8 +82,8 @@ pub use layer::{VerifierLayer, VerifierService};
 pub use oauth::Bearer;
 #[cfg(feature = "oauth")]
 pub use oauth::{
-    AccessToken, BadBearer, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys, RemoteTokenKeys,
-    RequireBearer, RequireBearerService, TokenKeys,
+    AccessToken, BadBearer, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys,
+    RemoteTokenKeys, RequireBearer, RequireBearerService, TokenKeys,
 };
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
@@ -96,7 +96,7 @@ pub use routes::Routes;
 #[cfg(feature = "tls")]
 pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
-pub use serve::{Listener, ServedBody, serve};
+pub use serve::{Listener, SaveAtSignal, SavedNonces, ServedBody, Stop, serve, until_signal};
 pub use sign_responses::{SignResponses, SignResponsesService};
 pub use verifier::Verifier;
 
