@@ -22,8 +22,7 @@ use countersign::{KEY_DIRECTORY_PATH, Origin, Origins, PrivateKey, ResponseSigne
 use countersign_client::{Client, Error};
 use countersign_server::{Ingress, SignResponses, Signed, Verifier, serve};
 use countersign_store::{
-    Application, Credential, CredentialId, MemoryKeys, MemoryNonces, Restrictions, Scopes,
-    State as Standing, Window, system_time,
+    Application, Credential, CredentialId, MemoryKeys, MemoryNonces, Window, system_time,
 };
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -45,22 +44,11 @@ fn random_key() -> Result<PrivateKey, Failure> {
 fn service(origin: Origin, caller: &PrivateKey) -> Result<Router, Failure> {
     let keys = MemoryKeys::default();
     let now = system_time();
-    keys.insert(Credential {
-        id: CredentialId::new(1),
-        application: Arc::new(Application {
-            name: "shop".into(),
-            environment: "test".into(),
-            created_at: now,
-        }),
-        label: "laptop".into(),
-        state: Standing::Active,
-        key: caller.verifying_key(),
-        created_at: now,
-        expires_at: None,
-        revoked_at: None,
-        scopes: Scopes::default(),
-        restrictions: Restrictions::default(),
-    })?;
+    let shop = Application::new("shop", "test", now);
+    keys.insert(
+        Credential::new(CredentialId::new(1), shop, caller.verifying_key(), now)
+            .with_label("laptop"),
+    )?;
     // The key is as old as this process: there is nothing from before it that could be repeated.
     let started = now.minus(std::time::Duration::from_secs(3600));
     let nonces = MemoryNonces::volatile(Window::default(), started)?;

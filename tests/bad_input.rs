@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
-use countersign_store::{Credential, KeyStore, NonceStore, StoreError};
+use countersign_store::{Credential, KeyStore, NonceStore, StoreError, Unlimited};
 use harness::{Answer, NOW, Raw, Service, exchange, exchange_http2, key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -124,7 +124,8 @@ impl NonceStore for Broken {
 
 #[tokio::test]
 async fn a_store_that_cannot_answer_lets_nothing_through() {
-    let deaf = Service::start_with(Service::keys(), Broken, |verifier| verifier).await;
+    let deaf =
+        Service::start_with(Service::keys(), Unlimited::new(Broken), |verifier| verifier).await;
     let order = Raw::order().signed().bytes();
     let answer = refused(&deaf, "106", &order, 503, "replay-store-unavailable").await;
     assert!(answer.get("retry-after").is_some());

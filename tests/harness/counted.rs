@@ -1,10 +1,16 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
-use countersign_store::{Credential, KeyStore, NonceStore, StoreError};
+use countersign_store::{
+    ClientAddress, Credential, CredentialId, Gate, KeyStore, NoClientAddress, NonceStore, Passage,
+    StoreError, Verdict,
+};
 
 /// A store, and how often it was asked.
 #[derive(Debug)]
@@ -25,6 +31,27 @@ impl<T: NonceStore> NonceStore for Counted<T> {
     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.store.claim(used, now).await
+    }
+}
+
+/// Without limits.
+impl<T: NonceStore> Gate for Counted<T> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        _: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        Ok(Passage::Claimed(self.claim(used, now).await?, None))
+    }
+
+    async fn unsigned(
+        &self,
+        _: CredentialId,
+        _: Option<ClientAddress>,
+        _: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        Ok(Verdict::Within(None))
     }
 }
 

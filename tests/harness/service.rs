@@ -15,7 +15,7 @@ use countersign::{Origins, PrivateKey, Timestamp};
 use countersign_server::{Publishable, Require, Signed, SignedBy, Verifier, serve};
 use countersign_store::{
     Application, ClientAddress, Credential, CredentialId, Gate, KeyStore, MemoryKeys, MemoryNonces,
-    Restrictions, Scopes, State, Window,
+    State, Window,
 };
 use tokio::net::TcpListener;
 
@@ -60,20 +60,11 @@ pub fn key(number: u8) -> PrivateKey {
 
 /// A credential of the application `shop`.
 pub fn credential(number: i64, key: &PrivateKey, state: State) -> Credential {
-    let application =
-        Application { name: "shop".into(), environment: "test".into(), created_at: NOW };
-    Credential {
-        id: CredentialId::new(number),
-        application: Arc::new(application),
-        label: format!("key {number}"),
-        state,
-        key: key.verifying_key(),
-        created_at: NOW,
-        expires_at: (number == 3).then_some(NOW),
-        revoked_at: None,
-        scopes: Scopes::default(),
-        restrictions: Restrictions::default(),
-    }
+    let application = Application::new("shop", "test", NOW);
+    Credential::new(CredentialId::new(number), application, key.verifying_key(), NOW)
+        .with_label(format!("key {number}"))
+        .with_state(state)
+        .with_expires_at((number == 3).then_some(NOW))
 }
 
 /// A service on a free port, until it is dropped.

@@ -94,7 +94,7 @@ impl App {
                 })?;
                 if json {
                     let mut object = object(&application);
-                    let keys: Value = keys.iter().map(|one| credential::object(one)).collect();
+                    let keys: Value = keys.iter().map(credential::listed_object).collect();
                     if let Some(object) = object.as_object_mut() {
                         object.insert("keys".to_owned(), keys);
                     }
@@ -111,6 +111,7 @@ impl App {
                         print(credential::listing(&keys))?;
                     }
                 }
+                credential::tell_damage(&keys);
             }
             Command::Remove { name } => {
                 let now = moment::now();

@@ -2,12 +2,15 @@ use std::sync::Arc;
 
 use countersign::KeyId;
 use countersign_store::{
-    Credential, Enforcement, Restriction, RestrictionKind, Scope, Standing, State,
+    Credential, DamagedCredential, Enforcement, Restriction, RestrictionKind, Scope, Standing,
+    State,
 };
 use serde_json::{Value, json};
 
 use crate::{
+    failure::{one_line, with_reasons},
     moment,
+    output::note,
     table::{columns, facts},
 };
 
@@ -29,6 +32,52 @@ pub(crate) fn object(key: &Credential) -> Value {
     })
 }
 
+/// Keys as a registry lists them: also those whose rows are damaged.
+pub(crate) type Listed = Result<Arc<Credential>, DamagedCredential>;
+
+/// A listed key as JSON has it. Of a damaged one there is what could be read, `null` for the rest, and `damage`, which says
+/// what is wrong with it.
+pub(crate) fn listed_object(key: &Listed) -> Value {
+    let damaged = match key {
+        Ok(key) => return object(key),
+        Err(damaged) => damaged,
+    };
+    let (publishable_key, thumbprint) = match damaged.key {
+        Some(KeyId::Publishable(key)) => (Some(key.to_string()), None),
+        Some(thumbprint @ KeyId::Thumbprint(_)) => (None, Some(thumbprint.to_string())),
+        None => (None, None),
+    };
+    let application = damaged.application.as_deref();
+    json!({
+        "publishable_key": publishable_key,
+        "thumbprint": thumbprint,
+        "alg": null,
+        "application": application.map(|application| &application.name),
+        "environment": application.map(|application| &application.environment),
+        "label": damaged.label,
+        "state": DAMAGED,
+        "damage": with_reasons(damaged),
+        "created_at": null,
+        "expires_at": null,
+        "revoked_at": null,
+        "scopes": null,
+        "restrictions": null,
+    })
+}
+
+/// The state of a key that no server accepts, since its row in the registry is damaged.
+const DAMAGED: &str = "damaged";
+
+/// Says what is wrong with the damaged ones among these.
+pub(crate) fn tell_damage(keys: &[Listed]) {
+    for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
+        note(one_line(&format!(
+            "warning: {}; servers refuse it: restore a backup of the registry",
+            with_reasons(damaged)
+        )));
+    }
+}
+
 fn restriction(restriction: &Restriction) -> Value {
     let enforcement = match restriction.enforcement() {
         Enforcement::Enforce => "enforce",
@@ -42,21 +91,39 @@ fn restriction(restriction: &Restriction) -> Value {
 }
 
 /// Keys as a table.
-pub(crate) fn listing(keys: &[Arc<Credential>]) -> String {
+pub(crate) fn listing(keys: &[Listed]) -> String {
+    let whole = |key: &Credential| {
+        [
+            key.publishable_key().to_string(),
+            key.application.name.clone(),
+            key.label.clone(),
+            state(key).to_owned(),
+            key.expires_at.map_or_else(|| "never".to_owned(), moment::show),
+            or_none(key.scopes.iter().map(Scope::to_string)),
+            or_none(key.restrictions.iter().map(|restriction| {
+                format!("{}{}", restriction.kind(), mark(restriction.enforcement()))
+            })),
+        ]
+    };
+    let damaged = |key: &DamagedCredential| {
+        let unknown = || "?".to_owned();
+        [
+            key.key.map_or_else(unknown, |key| key.to_string()),
+            key.application
+                .as_ref()
+                .map_or_else(unknown, |application| one_line(&application.name)),
+            key.label.as_deref().map_or_else(unknown, one_line),
+            DAMAGED.to_owned(),
+            unknown(),
+            unknown(),
+            unknown(),
+        ]
+    };
     let rows: Vec<_> = keys
         .iter()
-        .map(|key| {
-            [
-                key.publishable_key().to_string(),
-                key.application.name.clone(),
-                key.label.clone(),
-                state(key).to_owned(),
-                key.expires_at.map_or_else(|| "never".to_owned(), moment::show),
-                or_none(key.scopes.iter().map(Scope::to_string)),
-                or_none(key.restrictions.iter().map(|restriction| {
-                    format!("{}{}", restriction.kind(), mark(restriction.enforcement()))
-                })),
-            ]
+        .map(|key| match key {
+            Ok(key) => whole(key),
+            Err(key) => damaged(key),
         })
         .collect();
     let heading = ["KEY", "APPLICATION", "LABEL", "STATE", "EXPIRES", "SCOPES", "RESTRICTIONS"];

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::{restrict::Restrict, restriction_args::RestrictionArgs};
 use crate::{
-    credential::{listing, object, shown},
+    credential::{listed_object, listing, object, shown, tell_damage},
     failure::{Exit, Failure},
     key_source::{self, PassphraseSource},
     moment,
@@ -160,9 +160,10 @@ impl Key {
                     registry.credentials(app.as_deref()).await
                 })?;
                 match json {
-                    true => print_line(keys.iter().map(|key| object(key)).collect::<Value>())?,
+                    true => print_line(keys.iter().map(listed_object).collect::<Value>())?,
                     false => print(listing(&keys))?,
                 }
+                tell_damage(&keys);
                 if keys.is_empty() {
                     note(
                         "no keys; `countersign key add --app NAME --public-key FILE.pub` adds one",

@@ -1,8 +1,11 @@
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use countersign_store::{Registry, RegistryError};
 
 use crate::{
-    failure::{Failure, with_reasons},
+    failure::{Failure, one_line, with_reasons},
+    output::note,
     shell::quote,
 };
 
@@ -43,6 +46,7 @@ impl RegistryArgs {
                 IfMissing::Create => Registry::open_or_create(url).await?,
                 IfMissing::Fail => Registry::open(url).await?,
             };
+            tell_closed(registry.closed_files());
             let answer = question(&registry).await;
             registry.close().await;
             answer
@@ -51,9 +55,26 @@ impl RegistryArgs {
     }
 }
 
+/// Says which files other users could read. Secrets lie in them, and that they are closed now takes nothing back.
+fn tell_closed(files: &[PathBuf]) {
+    if !files.is_empty() {
+        note(one_line(&format!(
+            "warning: other users could read {}, where HMAC secrets lie as they are; closed to them now (mode 600): whoever \
+             has read a secret can sign, so revoke those keys and register new ones",
+            names(files)
+        )));
+    }
+}
+
+/// The names of files as a shell reads them.
+fn names(files: &[PathBuf]) -> String {
+    let names = files.iter().map(|file| quote(&file.display().to_string()));
+    names.collect::<Vec<_>>().join(" ")
+}
+
 pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
-    let file = url.strip_prefix("sqlite:").unwrap_or("");
-    let file = file.strip_prefix("//").unwrap_or(file);
+    let file = Registry::file_of(url).unwrap_or(Path::new("")).display().to_string();
+    let plain = quote(&format!("sqlite:{file}"));
     let hint = match error {
         // Not shown back: an address of another form may hold a password.
         RegistryError::UnsupportedUrl => {
@@ -65,10 +86,26 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
             );
         }
         RegistryError::Missing | RegistryError::Empty => {
-            format!("`countersign app add NAME --db {}` makes one", quote(url))
+            format!("`countersign app add NAME --db {plain}` makes one")
         }
         RegistryError::Foreign => "name another file, or one that is not there yet".into(),
-        RegistryError::Exposed => format!("run `chmod 600 {}`", quote(file)),
+        RegistryError::Exposed { files } => {
+            format!("run `chmod 600 {}` as the owner of these files", names(files))
+        }
+        RegistryError::ReadOnlyMode => {
+            format!("write {plain}; commands that list and show change nothing in it")
+        }
+        RegistryError::UnsupportedParameter => {
+            format!("write {plain}; only ?mode=rwc and ?mode=rw may stand behind the file")
+        }
+        RegistryError::NamedByParameters => {
+            let named = url.strip_prefix("sqlite:").unwrap_or("");
+            let named = quote(named.strip_prefix("//").unwrap_or(named));
+            format!(
+                "stop the servers that use it, then run `mv {named} {}`, or delete it if it is not the registry",
+                quote(&file)
+            )
+        }
         RegistryError::CannotOpen(_) => "name a file in a folder that exists and is yours".into(),
         RegistryError::Locked => {
             "run it again; if it stays so, end the process that holds it".into()

@@ -52,8 +52,8 @@ enum Explanation {
 type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Keys that nobody has: what unknown key ids are verified with, so that the time of a refusal does not tell which
-/// keys exist.
+/// Keys that nobody has: what unknown key ids are verified with, so that a forger pays the same for them. The time of a
+/// refusal can still tell which keys exist, which is no secret.
 struct Nobody {
     ed25519: VerifyingKey,
     hmac: Option<VerifyingKey>,

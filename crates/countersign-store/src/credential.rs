@@ -6,6 +6,7 @@ use crate::{Restrictions, Scopes};
 
 /// A program that calls the API. It owns credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Application {
     /// Its name, which is unique: 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
     pub name: String,
@@ -13,6 +14,17 @@ pub struct Application {
     pub environment: String,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl Application {
+    /// An application with this name and in this environment, which are taken as they are; a `Registry` checks them.
+    pub fn new(
+        name: impl Into<String>,
+        environment: impl Into<String>,
+        created_at: Timestamp,
+    ) -> Self {
+        Self { name: name.into(), environment: environment.into(), created_at }
+    }
 }
 
 /// The number of a credential: its row in the store, never a text from the wire.
@@ -32,7 +44,25 @@ impl CredentialId {
 }
 
 /// One key pair of an application, as a server knows it.
+///
+/// A key store of your own makes one of each row:
+///
+/// ```
+/// use countersign::{PrivateKey, Timestamp};
+/// use countersign_store::{Application, Credential, CredentialId, Standing};
+///
+/// let created_at = Timestamp::from_unix(1_763_900_000);
+/// let shop = Application::new("shop", "live", created_at);
+/// let key = PrivateKey::ed25519(&[7; 32]).verifying_key();
+/// let expires_at = Timestamp::from_unix(1_800_000_000);
+/// let credential = Credential::new(CredentialId::new(1), shop, key, created_at)
+///     .with_label("laptop")
+///     .with_expires_at(Some(expires_at));
+/// assert_eq!(credential.standing(created_at), Standing::Active);
+/// assert_eq!(credential.standing(expires_at), Standing::Expired);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Credential {
     /// Its number.
     pub id: CredentialId,
@@ -57,6 +87,63 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// An active credential without label, expiry, scopes and restrictions.
+    pub fn new(
+        id: CredentialId,
+        application: impl Into<Arc<Application>>,
+        key: VerifyingKey,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            application: application.into(),
+            label: String::new(),
+            state: State::Active,
+            key,
+            created_at,
+            expires_at: None,
+            revoked_at: None,
+            scopes: Scopes::default(),
+            restrictions: Restrictions::default(),
+        }
+    }
+
+    /// What people call it. Default: empty.
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Where it is in its life. Default: [`State::Active`].
+    pub const fn with_state(mut self, state: State) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// From when on it is no longer good. Default: `None`, never.
+    pub const fn with_expires_at(mut self, time: Option<Timestamp>) -> Self {
+        self.expires_at = time;
+        self
+    }
+
+    /// When it was revoked. It is [`State::Revoked`] that makes it so. Default: `None`.
+    pub const fn with_revoked_at(mut self, time: Option<Timestamp>) -> Self {
+        self.revoked_at = time;
+        self
+    }
+
+    /// What it may do, where routes ask for scopes. Default: nothing.
+    pub fn with_scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// Where it may be used from. Default: everywhere.
+    pub fn with_restrictions(mut self, restrictions: Restrictions) -> Self {
+        self.restrictions = restrictions;
+        self
+    }
+
     /// The publishable half.
     pub fn publishable_key(&self) -> PublishableKey {
         self.key.publishable_key()
@@ -142,24 +229,13 @@ mod tests {
     fn standing_follows_from_state_and_time() {
         let now = Timestamp::from_unix(100);
         let standing = |state, expires_at: Option<u64>| {
-            let application = Application {
-                name: "shop".into(),
-                environment: "live".into(),
-                created_at: Timestamp::from_unix(1),
-            };
-            let credential = Credential {
-                id: CredentialId::new(1),
-                application: Arc::new(application),
-                label: String::new(),
-                state,
-                key: PrivateKey::ed25519(&[5; 32]).verifying_key(),
-                created_at: Timestamp::from_unix(1),
-                expires_at: expires_at.map(Timestamp::from_unix),
-                revoked_at: None,
-                scopes: Scopes::default(),
-                restrictions: Restrictions::default(),
-            };
-            credential.standing(now)
+            let created_at = Timestamp::from_unix(1);
+            let application = Application::new("shop", "live", created_at);
+            let key = PrivateKey::ed25519(&[5; 32]).verifying_key();
+            Credential::new(CredentialId::new(1), application, key, created_at)
+                .with_state(state)
+                .with_expires_at(expires_at.map(Timestamp::from_unix))
+                .standing(now)
         };
         let table = [
             (State::Active, None, Standing::Active),

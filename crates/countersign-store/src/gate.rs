@@ -1,12 +1,16 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use countersign::{Claim, NonceUse, Timestamp};
 
-use crate::{ClientAddress, CredentialId, Excess, Level, NonceStore, StoreError, Verdict};
+use crate::{
+    ClientAddress, CredentialId, Excess, Level, NonceStore, Readiness, StoreError, Verdict,
+};
 
 /// What a request whose caller is known still has to pass: its budgets and, if it is signed, the replay guard.
 ///
-/// Every [`NonceStore`] is a gate without limits. [`Limited`](crate::Limited) adds limits that are kept in this process.
+/// The replay guards of this crate are gates without limits, and [`Unlimited`] makes one of any other [`NonceStore`].
+/// [`Limited`](crate::Limited) adds limits that are kept in this process. Verifiers that share an `Arc` of a gate share its
+/// limits and its nonces.
 pub trait Gate: Send + Sync + 'static {
     /// Charges a signed request whose signature holds and, if its budget allows it, claims its nonce: what is over a limit
     /// uses up no nonce.
@@ -49,14 +53,69 @@ pub enum Passage {
 #[error("there is a limit by client address, and the address is not known")]
 pub struct NoClientAddress;
 
-impl<N: NonceStore> Gate for N {
+impl<G: Gate> Gate for Arc<G> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        cost: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        G::signed(self, used, cost, now).await
+    }
+
+    async fn unsigned(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        G::unsigned(self, credential, from, cost).await
+    }
+}
+
+/// A [`NonceStore`] as a [`Gate`] that limits nothing.
+///
+/// ```
+/// use countersign::{Claim, NonceUse, Timestamp};
+/// use countersign_store::{Gate, NonceStore, StoreError, Unlimited};
+///
+/// /// Nonces in a database of your own.
+/// struct Nonces;
+///
+/// impl NonceStore for Nonces {
+///     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
+///         Err(StoreError::new("the database cannot be reached"))
+///     }
+/// }
+///
+/// fn gate() -> impl Gate {
+///     Unlimited::new(Nonces)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited<N>(N);
+
+impl<N> Unlimited<N> {
+    /// No limits in front of this replay guard.
+    pub const fn new(nonces: N) -> Self {
+        Self(nonces)
+    }
+}
+
+impl<N: Readiness> Readiness for Unlimited<N> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.0.ready_at(now).await
+    }
+}
+
+impl<N: NonceStore> Gate for Unlimited<N> {
     async fn signed(
         &self,
         used: &NonceUse,
         _: NonZeroU32,
         now: Timestamp,
     ) -> Result<Passage, StoreError> {
-        Ok(Passage::Claimed(self.claim(used, now).await?, None))
+        Ok(Passage::Claimed(self.0.claim(used, now).await?, None))
     }
 
     async fn unsigned(
@@ -68,3 +127,30 @@ impl<N: NonceStore> Gate for N {
         Ok(Verdict::Within(None))
     }
 }
+
+/// Makes a replay guard of this crate a gate without limits.
+macro_rules! unlimited {
+    ($guard:ty $(, $ceiling:ident)?) => {
+        impl$(<$ceiling: $crate::Ceiling>)? $crate::Gate for $guard {
+            async fn signed(
+                &self,
+                used: &countersign::NonceUse,
+                _: std::num::NonZeroU32,
+                now: countersign::Timestamp,
+            ) -> Result<$crate::Passage, $crate::StoreError> {
+                let claim = $crate::NonceStore::claim(self, used, now).await?;
+                Ok($crate::Passage::Claimed(claim, None))
+            }
+
+            async fn unsigned(
+                &self,
+                _: $crate::CredentialId,
+                _: Option<$crate::ClientAddress>,
+                _: std::num::NonZeroU32,
+            ) -> Result<$crate::Verdict, $crate::NoClientAddress> {
+                Ok($crate::Verdict::Within(None))
+            }
+        }
+    };
+}
+pub(crate) use unlimited;

@@ -32,9 +32,9 @@
 //!
 //! A [`Credential`] has [`Scopes`], which say what it may do, and [`Restrictions`], which say where it may be used from.
 //!
-//! A [`Gate`] is what a request passes whose caller is known: its budgets and the replay guard. Every [`NonceStore`] is one
-//! without limits, and [`Limited`] puts [`Limits`] in front of it. With the feature `redis`, `RedisNonces` and `RedisGate`
-//! are those of several servers.
+//! A [`Gate`] holds the budgets and the replay guard that a request of a known caller has to pass. The replay guards of this
+//! crate are gates without limits, and [`Limited`] puts [`Limits`] in front of one. With the feature `redis`, `RedisNonces`
+//! and `RedisGate` serve several servers. [`Readiness`] says from when on a guard accepts signed requests.
 
 mod client_address;
 mod credential;
@@ -49,6 +49,7 @@ mod nonce_store;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod quota;
+mod readiness;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "sqlite")]
@@ -62,16 +63,17 @@ pub use crate::redis::{BadRedis, Redis, RedisGate, RedisNonces};
 pub use client_address::{ClientAddress, ClientNetwork};
 pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
 pub use error::StoreError;
-pub use gate::{Gate, NoClientAddress, Passage};
+pub use gate::{Gate, NoClientAddress, Passage, Unlimited};
 pub use key_store::KeyStore;
-pub use limits::{Enforcement, Excess, Level, Limits, Verdict};
+pub use limits::{Budget, Enforcement, Excess, Level, Limits, Verdict};
 pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
 pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
 #[cfg(feature = "postgres")]
 pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
+pub use readiness::Readiness;
 #[cfg(feature = "sqlite")]
-pub use registry::{NewCredential, Registry, RegistryError, Revocation};
+pub use registry::{DamagedCredential, NewCredential, Registry, RegistryError, Revocation};
 pub use restrictions::{
     BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
 };

@@ -74,16 +74,32 @@ impl Limits {
     }
 }
 
-/// Quotas that are charged together, and what they are called to clients.
+/// Quotas that are charged together, under the name that clients see: for a [`Gate`](crate::Gate) that counts elsewhere than
+/// in [`MemoryBudget`](crate::MemoryBudget).
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+///
+/// use countersign_store::{Budget, Excess, Level, Quota};
+///
+/// let quota = Quota::per_minute(NonZeroU32::MIN);
+/// let budget = Budget::new("signed", [quota]).unwrap();
+/// let level = Level::new(&budget, &quota, 0, Duration::from_secs(60));
+/// assert_eq!(level.to_string(), r#""signed-60";r=0;t=60"#);
+/// let excess = Excess::new(level, Duration::from_secs(30));
+/// assert_eq!(excess.to_string(), r#""signed-60";r=0;t=30"#);
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     pub(crate) name: &'static str,
     pub(crate) quotas: Vec<Quota>,
     policy: Arc<str>,
 }
 
 impl Budget {
-    pub(crate) fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
+    /// A budget of these quotas, each of which has to allow a charge; `None` without a quota. Its name is what clients see in
+    /// `RateLimit`: letters, digits, `-` and `_`.
+    pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         let quotas: Vec<_> = quotas.into_iter().collect();
         let policies = quotas.iter().map(|quota| {
             let (amount, window) = (quota.amount(), quota.window().as_secs());
@@ -93,9 +109,14 @@ impl Budget {
         if quotas.is_empty() { None } else { Some(Self { name, quotas, policy }) }
     }
 
-    pub(crate) fn level(&self, quota: &Quota, remaining: u32, reset: Duration) -> Level {
-        let window = quota.window().as_secs();
-        Level { budget: self.name, policy: Arc::clone(&self.policy), window, remaining, reset }
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its quotas, of which there is at least one.
+    pub fn quotas(&self) -> &[Quota] {
+        &self.quotas
     }
 }
 
@@ -112,6 +133,13 @@ pub struct Level {
 }
 
 impl Level {
+    /// What is left of a budget by the quota that is nearest to its end: `remaining` now, and all of it again after `reset`
+    /// if nothing is charged until then.
+    pub fn new(budget: &Budget, quota: &Quota, remaining: u32, reset: Duration) -> Self {
+        let (window, policy) = (quota.window().as_secs(), Arc::clone(&budget.policy));
+        Self { budget: budget.name, policy, window, remaining, reset }
+    }
+
     /// What is left of it now.
     pub const fn remaining(&self) -> u32 {
         self.remaining
@@ -181,6 +209,13 @@ pub struct Excess {
     pub retry_after: Duration,
 }
 
+impl Excess {
+    /// A charge that this quota does not allow before `retry_after`.
+    pub const fn new(level: Level, retry_after: Duration) -> Self {
+        Self { level, retry_after }
+    }
+}
+
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.level.write_until(self.retry_after, f)
@@ -200,7 +235,7 @@ mod tests {
         let daily = Quota::new(amount(10_000), day).unwrap();
         let limits = Limits::default().signed([burst, daily]);
         let budget = limits.signed.unwrap();
-        let level = budget.level(&daily, 9, Duration::from_millis(2001));
+        let level = Level::new(&budget, &daily, 9, Duration::from_millis(2001));
         assert_eq!(level.policy(), r#""signed-1";q=10;w=1, "signed-86400";q=10000;w=86400"#);
         assert_eq!(level.to_string(), r#""signed-86400";r=9;t=3"#);
         assert_eq!(level.name(), "signed-86400");

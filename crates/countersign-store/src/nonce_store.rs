@@ -49,18 +49,18 @@ impl From<&Policy> for Window {
 
 impl Window {
     /// The oldest signature accepted.
-    pub(crate) const fn max_age(&self) -> Duration {
+    pub const fn max_age(&self) -> Duration {
         self.max_age
     }
 
     /// The difference of clocks allowed either way.
-    pub(crate) const fn skew(&self) -> Duration {
+    pub const fn skew(&self) -> Duration {
         self.skew
     }
 
-    /// How long after `created` a signature can still pass: `max_age + 2 · skew`, where the second skew is for the
-    /// clocks of servers.
-    pub(crate) const fn lifetime(&self) -> Duration {
+    /// How long after `created` a signature can still pass, and a nonce has to be remembered: `max_age + 2 · skew`, where the
+    /// second skew is for the clocks of servers.
+    pub const fn lifetime(&self) -> Duration {
         self.max_age.saturating_add(self.skew).saturating_add(self.skew)
     }
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgExecutor, PgPool, PgTransaction};
 
 pub use self::not_claimed::NotClaimed;
-use crate::{NonceStore, StoreError, Window};
+use crate::{NonceStore, Readiness, StoreError, Window, gate::unlimited};
 
 /// Used nonces in PostgreSQL: a write and the claim of its nonce are committed together, or not at all.
 ///
@@ -106,6 +106,23 @@ impl NonceStore for PostgresNonces {
             Err(NotClaimed::TooOld { retry_after }) => Ok(Claim::TooOld { retry_after }),
             Err(NotClaimed::Conflict(error) | NotClaimed::Unavailable(error)) => Err(error),
         }
+    }
+}
+
+unlimited!(PostgresNonces);
+
+impl Readiness for PostgresNonces {
+    async fn ready_at(&self, _: Timestamp) -> Result<Timestamp, StoreError> {
+        let failed = "the low-water mark of the used nonces cannot be read";
+        let mark: Option<i64> =
+            sqlx::query_scalar("SELECT last_value FROM countersign.low_water_mark WHERE is_called")
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|error| StoreError::because(failed, error))?;
+        let mark =
+            mark.ok_or(StoreError::new("the low-water mark of the used nonces is not set"))?;
+        let mark = u64::try_from(mark).map_err(|error| StoreError::because(failed, error))?;
+        Ok(Timestamp::from_unix(mark))
     }
 }
 

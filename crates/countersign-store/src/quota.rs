@@ -58,8 +58,8 @@ impl Quota {
         self.window
     }
 
-    /// What may come at once.
-    pub(crate) const fn at_once(&self) -> NonZeroU32 {
+    /// What may come at once, after a pause that was long enough.
+    pub const fn at_once(&self) -> NonZeroU32 {
         self.burst
     }
 

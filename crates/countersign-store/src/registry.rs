@@ -1,4 +1,6 @@
+mod address;
 mod cache;
+mod damaged;
 mod error;
 mod file;
 mod new_credential;
@@ -6,20 +8,25 @@ mod row;
 mod schema;
 mod stored_restrictions;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use countersign::{KeyError, KeyId, PublishableKey, Timestamp};
 use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    FromRow, Row, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
 use self::{
+    address::{Address, IfMissing},
     cache::Cache,
     file::Content,
     row::{ApplicationRow, CredentialRow, seconds},
 };
-pub use self::{error::RegistryError, new_credential::NewCredential};
+pub use self::{damaged::DamagedCredential, error::RegistryError, new_credential::NewCredential};
 use crate::{
     Application, Ceiling, Credential, KeyStore, Owner, Restrictions, Scopes, State, StoreError,
 };
@@ -33,11 +40,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// that have the same file open.
 ///
 /// For Ed25519 the file holds nothing that could sign. With HMAC credentials it holds their secrets as they are, and
-/// whoever reads it can sign for them.
+/// whoever reads it, or the files that SQLite keeps beside it while it is open, can sign for them. So a registry with
+/// secrets is for its owner alone: where other users can read or write one of its files, opening it takes that right from
+/// them, and logs a warning with the names of the files; [`Registry::closed_files`] has them as well.
+///
+/// Its address is `sqlite:FILE`. With `?mode=rwc` behind it, it means the same; with `?mode=rw` the file is never made. Every
+/// other parameter is refused, also `?mode=ro`.
 #[derive(Debug)]
 pub struct Registry {
     file: PathBuf,
     origin: Origin,
+    closed_files: Vec<PathBuf>,
     pool: SqlitePool,
     cache: Cache,
 }
@@ -58,20 +71,24 @@ impl Registry {
     ///
     /// [`RegistryError`]; the file is left as it was.
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
-        let file = file::of_url(url)?;
+        let Address { file, .. } = Address::parse(url)?;
         match Content::of(&file)? {
             Content::Registry => Self::connect(file, Origin::Found).await,
             Content::Empty => Err(RegistryError::Empty),
         }
     }
 
-    /// Opens a registry, `sqlite:FILE`, and makes it if the file is empty or there is none: readable by its owner alone.
+    /// Opens a registry, `sqlite:FILE`, and makes it if the file is empty or there is none: readable by its owner alone. With
+    /// `?mode=rw` behind the file this is [`Registry::open`].
     ///
     /// # Errors
     ///
     /// [`RegistryError`]; an existing file is left as it was.
     pub async fn open_or_create(url: &str) -> Result<Self, RegistryError> {
-        let file = file::of_url(url)?;
+        let Address { file, if_missing } = Address::parse(url)?;
+        if if_missing == IfMissing::Fail {
+            return Self::open(url).await;
+        }
         file::create(&file)?;
         match Content::of(&file)? {
             Content::Registry => Self::connect(file, Origin::Found).await,
@@ -91,12 +108,33 @@ impl Registry {
             .acquire_timeout(PATIENCE.saturating_mul(2))
             .connect_with(options)
             .await?;
-        if let Err(error) = schema::prepare(&pool).await {
-            // What SQLite keeps beside the file goes with the last connection.
-            pool.close().await;
-            return Err(error);
+        let prepared = async {
+            schema::prepare(&pool).await?;
+            close_secrets(&file, &pool).await
+        };
+        match prepared.await {
+            Ok(closed_files) => {
+                Ok(Self { file, origin, closed_files, pool, cache: Cache::default() })
+            }
+            Err(error) => {
+                // What SQLite keeps beside the file goes with the last connection.
+                pool.close().await;
+                Err(error)
+            }
         }
-        Ok(Self { file, origin, pool, cache: Cache::default() })
+    }
+
+    /// The file of an address, for those who speak of it: what lies between `sqlite:` and the parameters.
+    pub fn file_of(url: &str) -> Option<&Path> {
+        let file = url.strip_prefix("sqlite:")?;
+        let file = file.strip_prefix("//").unwrap_or(file);
+        Some(Path::new(file.split_once('?').map_or(file, |(file, _)| file)))
+    }
+
+    /// The files of this registry that other users could read or write until it was opened, and that it was closed for: HMAC
+    /// secrets lie in it. Whoever has read them can sign; register new keys in the place of those.
+    pub fn closed_files(&self) -> &[PathBuf] {
+        &self.closed_files
     }
 
     /// Closes the file, and folds what was written lately into it, so that it can be copied alone.
@@ -206,7 +244,10 @@ impl Registry {
         row::check_label(label)?;
         let key = key.key();
         if key.hmac_secret().is_some() {
-            file::require_private(&self.file)?;
+            let files = file::exposed(&self.file)?;
+            if !files.is_empty() {
+                return Err(RegistryError::Exposed { files });
+            }
         }
         let publishable_key = key.publishable_key();
         let thumbprint =
@@ -242,7 +283,8 @@ impl Registry {
         row.into_credential().map(Arc::new)
     }
 
-    /// The credentials of an application, or of all, the oldest first.
+    /// The credentials of an application, or of all, the oldest first. One whose row is damaged is told as such among the
+    /// others.
     ///
     /// # Errors
     ///
@@ -250,18 +292,29 @@ impl Registry {
     pub async fn credentials(
         &self,
         application: Option<&str>,
-    ) -> Result<Vec<Arc<Credential>>, RegistryError> {
+    ) -> Result<Vec<Result<Arc<Credential>, DamagedCredential>>, RegistryError> {
         if let Some(name) = application {
             self.application(name).await?;
         }
-        let rows: Vec<CredentialRow> = sqlx::query_as(concat!(
+        let rows: Vec<SqliteRow> = sqlx::query(concat!(
             row::select_credential!(),
             " WHERE a.removed_at IS NULL AND (?1 IS NULL OR a.name = ?1) ORDER BY c.id"
         ))
         .bind(application)
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(|row| row.into_credential().map(Arc::new)).collect()
+        let credential = |row: &SqliteRow| {
+            let columns = CredentialRow::from_row(row).map_err(|error| RegistryError::DamagedRow {
+                id: row.try_get("id").unwrap_or_default(),
+                what: "one of its columns",
+                source: Some(error.into()),
+            });
+            columns.and_then(CredentialRow::into_credential).map(Arc::new)
+        };
+        let listed = rows
+            .iter()
+            .map(|row| credential(row).map_err(|error| DamagedCredential::of(row, error)));
+        Ok(listed.collect())
     }
 
     /// One credential, past every cache.
@@ -374,6 +427,29 @@ impl Registry {
         };
         Ok(sqlx::query_as(query).bind(id.to_string()).fetch_optional(&self.pool).await?)
     }
+}
+
+/// Closes the files of a registry in which secrets lie, and answers which were open.
+async fn close_secrets(file: &Path, pool: &SqlitePool) -> Result<Vec<PathBuf>, RegistryError> {
+    // Looking at the files first: a registry that nobody else can open need not be searched.
+    if file::exposed(file)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let has_secrets: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM credential WHERE hmac_secret IS NOT NULL)",
+    )
+    .fetch_one(pool)
+    .await?;
+    if !has_secrets {
+        return Ok(Vec::new());
+    }
+    let closed = file::close(file)?;
+    tracing::warn!(
+        files = ?closed,
+        "other users could read the registry, in which HMAC secrets lie as they are; its files are closed to them now: \
+         whoever has read them can sign, so register new keys in the place of the HMAC ones"
+    );
+    Ok(closed)
 }
 
 /// What a revocation found.

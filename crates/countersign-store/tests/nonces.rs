@@ -14,7 +14,10 @@ use std::{
 };
 
 use countersign::{Claim, Nonce, NonceUse, Policy, Timestamp};
-use countersign_store::{Ceiling, MemoryNonces, NonceStore, Owner, StoreError, Volatile, Window};
+use countersign_store::{
+    Ceiling, Limited, Limits, MemoryNonces, NonceStore, Owner, Readiness, StoreError, Volatile,
+    Window,
+};
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
@@ -332,4 +335,87 @@ async fn the_file_is_its_owners_alone() {
 #[tokio::test]
 async fn a_volatile_ceiling_is_not_taken_for_one_that_was_never_raised() {
     assert!(MemoryNonces::durable(Window::default(), Volatile, NOW).await.is_err());
+}
+
+fn after(seconds: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+/// Whether a request that is signed now is accepted now.
+async fn accepts(guard: &impl NonceStore, nonce: u8, now: Timestamp) -> bool {
+    let used = NonceUse::new(1, now, Nonce::from_random([nonce; 16]));
+    matches!(guard.claim(&used, now).await, Ok(Claim::Fresh))
+}
+
+#[tokio::test]
+async fn a_guard_is_ready_from_the_second_on_whose_signatures_it_accepts() {
+    let home = Home::new();
+    let first = home.first().await;
+    assert!(first.ready_at(NOW).await.unwrap() <= NOW);
+    assert!(accepts(&first, 1, NOW).await);
+    drop(first);
+    // After a crash, and without a ceiling.
+    let crashed = home.first().await;
+    let volatile = MemoryNonces::volatile(Window::default(), NOW).unwrap();
+    for (ready_at, last, next) in [
+        (
+            crashed.ready_at(NOW).await.unwrap(),
+            accepts(&crashed, 2, after(15)).await,
+            accepts(&crashed, 3, after(16)).await,
+        ),
+        (
+            volatile.ready_at(NOW).await.unwrap(),
+            accepts(&volatile, 2, after(10)).await,
+            accepts(&volatile, 3, after(11)).await,
+        ),
+    ] {
+        assert_eq!((last, next), (false, true));
+        assert!(ready_at == after(16) || ready_at == after(11), "{ready_at}");
+    }
+    assert_eq!(volatile.ready_at(NOW).await.unwrap(), after(11));
+    assert_eq!(crashed.ready_at(after(100)).await.unwrap(), after(16));
+    // Behind an `Arc` and behind limits it is the same.
+    let limited = Arc::new(Limited::new(Arc::new(volatile), Limits::default()));
+    assert_eq!(limited.ready_at(NOW).await.unwrap(), after(11));
+}
+
+#[tokio::test]
+async fn a_guard_that_ended_or_was_taken_over_is_not_ready() {
+    let home = Home::new();
+    let old = home.first().await;
+    assert!(accepts(&old, 1, NOW).await);
+    let new = home.resume(&home.file(), NOW).await;
+    // What is below its ceiling it still accepts.
+    assert!(old.ready_at(after(15)).await.is_ok());
+    assert!(accepts(&old, 2, after(15)).await);
+    assert!(old.ready_at(after(16)).await.is_err());
+    assert!(!accepts(&old, 3, after(16)).await);
+    assert_eq!(new.ready_at(after(1)).await.unwrap(), after(16));
+    new.stop(&home.file(), after(16)).await.unwrap();
+    assert!(new.ready_at(after(16)).await.is_err());
+}
+
+#[tokio::test]
+async fn of_two_that_hand_over_the_second_is_ready_when_the_first_has_stopped() {
+    let home = Home::new();
+    let old = home.first().await;
+    assert!(accepts(&old, 1, NOW).await);
+    old.stop(&home.file(), NOW).await.unwrap();
+    let new = home.resume(&home.file(), NOW).await;
+    assert!(new.ready_at(NOW).await.unwrap() <= NOW);
+    assert!(!accepts(&new, 1, NOW).await);
+    assert!(accepts(&new, 2, NOW).await);
+}
+
+#[tokio::test]
+async fn asking_a_guard_raises_its_ceiling_no_oftener_than_claims_do() {
+    let home = Home::new();
+    let guard = home.first().await;
+    let ceiling = || home.ceiling.ceiling.lock().unwrap().1;
+    guard.ready_at(NOW).await.unwrap();
+    assert_eq!(ceiling(), Some(after(15)));
+    guard.ready_at(after(15)).await.unwrap();
+    assert_eq!(ceiling(), Some(after(15)));
+    guard.ready_at(after(16)).await.unwrap();
+    assert_eq!(ceiling(), Some(after(31)));
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use countersign::{Claim, Code, Nonce, NonceUse, Timestamp};
-use countersign_store::{NonceStore, NotClaimed, PostgresNonces, StoreError, Window};
+use countersign_store::{NonceStore, NotClaimed, PostgresNonces, Readiness, StoreError, Window};
 use harness::Postgres;
 use proptest::prelude::*;
 use sqlx::{
@@ -678,4 +678,17 @@ fn whatever_the_clocks_do_no_claim_is_committed_twice() {
             }
         });
     });
+}
+
+#[tokio::test]
+async fn nonces_in_a_database_are_ready_when_its_mark_is_passed() {
+    let bank = Bank::open().await;
+    assert_eq!(bank.nonces.ready_at(at(NOW)).await.unwrap(), at(NOW - 3600 + 11));
+    sqlx::query("DROP SCHEMA countersign CASCADE").execute(&bank.pool).await.unwrap();
+    assert!(bank.nonces.ready_at(at(NOW)).await.is_err());
+    PostgresNonces::prepare(bank.pool.clone(), Window::default(), at(NOW)).await.unwrap();
+    assert_eq!(bank.nonces.ready_at(at(NOW)).await.unwrap(), at(NOW + 11));
+    for (created, is_fresh) in [(NOW + 10, false), (NOW + 11, true)] {
+        assert_eq!(bank.pay(LEVELS[0], &used(1, created, 1)).await.is_ok(), is_fresh);
+    }
 }

@@ -51,6 +51,19 @@ impl Folder {
         sqlx::query_scalar(question).fetch_one(&mut connection).await.unwrap()
     }
 
+    async fn ask_row(&self, question: &'static str) -> (String, String) {
+        let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
+        sqlx::query_as(question).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// Writes columns of a credential past the checks.
+    async fn set(&self, credential: i64, columns: &str) {
+        let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
+        let set = format!("UPDATE credential SET {columns} WHERE id = {credential}");
+        sqlx::query(sqlx::AssertSqlSafe(set)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     async fn raw(&self, statement: &'static str) {
         let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
         sqlx::query(statement).execute(&mut connection).await.unwrap();
@@ -124,7 +137,7 @@ async fn a_file_that_others_can_read_gets_no_secret() {
     };
     for (seed, mode) in [(2, 0o640), (3, 0o604), (4, 0o644), (5, 0o620)] {
         fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(add(&hmac).await, Err(RegistryError::Exposed)), "{mode:o}");
+        assert!(matches!(add(&hmac).await, Err(RegistryError::Exposed { .. })), "{mode:o}");
         add(&key(seed)).await.unwrap();
     }
     fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -575,5 +588,209 @@ async fn a_file_or_folder_that_is_not_there_is_named() {
     for url in urls {
         let refused = Registry::open_or_create(url).await;
         assert!(matches!(refused, Err(RegistryError::UnsupportedUrl)), "{url}");
+    }
+}
+
+#[cfg(unix)]
+mod secrets {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    impl Folder {
+        /// The files of the registry that are there, with their modes.
+        fn modes(&self) -> BTreeMap<String, u32> {
+            let files = fs::read_dir(self.0.path()).unwrap().map(Result::unwrap);
+            let mode = |file: &fs::DirEntry| file.metadata().unwrap().permissions().mode() & 0o777;
+            files.map(|file| (file.file_name().into_string().unwrap(), mode(&file))).collect()
+        }
+
+        fn set_mode(&self, suffix: &str, mode: u32) {
+            let mut file = self.file().into_os_string();
+            file.push(suffix);
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
+    /// With a secret whose bytes are easily found, which lies in the log as long as the registry is open.
+    async fn with_secret(folder: &Folder) -> Registry {
+        let registry = with_key(folder, &key(1)).await;
+        let hmac = PrivateKey::hmac_sha256([1; 16], &[0xAB; 32]).unwrap();
+        let proven = ProvenKey::from(&hmac);
+        registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
+        registry
+    }
+
+    fn holds_secret(file: PathBuf) -> bool {
+        fs::read(file).unwrap().windows(32).any(|bytes| bytes == [0xAB; 32])
+    }
+
+    #[tokio::test]
+    async fn files_that_were_left_open_beside_a_registry_with_secrets_are_closed() {
+        let folder = Folder::new();
+        let server = with_secret(&folder).await;
+        assert!(holds_secret(folder.0.path().join("registry.sqlite-wal")));
+        // One after the other, as `chmod 600` on the registry alone leaves them, and all at once.
+        for open in [&["-wal"][..], &["-shm"], &[""], &["", "-wal", "-shm"]] {
+            for mode in [0o644, 0o640, 0o606, 0o666] {
+                open.iter().for_each(|suffix| folder.set_mode(suffix, mode));
+                let other = Registry::open(&folder.url()).await.unwrap();
+                let modes = folder.modes();
+                assert!(modes.values().all(|&mode| mode == 0o600), "{open:?} {modes:?}");
+                assert_eq!(modes.len(), 3, "{modes:?}");
+                let name = |suffix| folder.0.path().join(format!("registry.sqlite{suffix}"));
+                let expected: Vec<_> = open.iter().copied().map(name).collect();
+                assert_eq!(other.closed_files(), expected);
+                other.close().await;
+            }
+        }
+        // Both go on with it.
+        server.add_application("other", "live", NOW).await.unwrap();
+        let again = Registry::open_or_create(&folder.url()).await.unwrap();
+        assert_eq!(again.closed_files(), &[] as &[PathBuf]);
+        assert_eq!(again.applications().await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_others_can_read_is_closed_as_well() {
+        let folder = Folder::new();
+        let registry = with_secret(&folder).await;
+        registry.close().await;
+        // Not a hot one: SQLite leaves it alone, as it does a file that is not its own.
+        fs::write(folder.0.path().join("registry.sqlite-journal"), []).unwrap();
+        folder.set_mode("-journal", 0o644);
+        let registry = Registry::open(&folder.url()).await.unwrap();
+        let modes = folder.modes();
+        assert!(modes.values().all(|&mode| mode == 0o600), "{modes:?}");
+        drop(registry);
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_registry_closes_what_lies_beside_the_registry() {
+        let folder = Folder::new();
+        let server = with_secret(&folder).await;
+        let links = TempDir::new().unwrap();
+        let link = links.path().join("link.db");
+        std::os::unix::fs::symlink(folder.file(), &link).unwrap();
+        ["", "-wal", "-shm"].iter().for_each(|suffix| folder.set_mode(suffix, 0o644));
+        let other = Registry::open(&format!("sqlite:{}", link.display())).await.unwrap();
+        assert_eq!(other.closed_files().len(), 3);
+        assert!(folder.modes().values().all(|&mode| mode == 0o600));
+        drop((server, other));
+    }
+
+    #[tokio::test]
+    async fn a_registry_without_secrets_may_be_open_and_gets_none_until_all_its_files_are_closed() {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        ["", "-wal", "-shm"].iter().for_each(|suffix| folder.set_mode(suffix, 0o644));
+        let other = Registry::open(&folder.url()).await.unwrap();
+        assert_eq!(other.closed_files(), &[] as &[PathBuf]);
+        assert!(folder.modes().values().all(|&mode| mode == 0o644));
+        let hmac = PrivateKey::hmac_sha256([1; 16], &[0xAB; 32]).unwrap();
+        let proven = ProvenKey::from(&hmac);
+        for suffix in ["", "-wal", "-shm"] {
+            let new = NewCredential::new("shop", "", &proven);
+            let refused = registry.add_credential(new, NOW).await;
+            let Err(RegistryError::Exposed { files }) = refused else { panic!("{refused:?}") };
+            assert!(files[0].ends_with(format!("registry.sqlite{suffix}")), "{files:?}");
+            folder.set_mode(suffix, 0o600);
+        }
+        assert!(!holds_secret(folder.0.path().join("registry.sqlite-wal")));
+        registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_sqlite_makes_later_has_the_mode_of_the_registry() {
+        for mode in [0o600, 0o640] {
+            let folder = Folder::new();
+            let registry = with_key(&folder, &key(1)).await;
+            registry.close().await;
+            folder.set_mode("", mode);
+            let registry = Registry::open(&folder.url()).await.unwrap();
+            registry.add_application("other", "live", NOW).await.unwrap();
+            let modes = folder.modes();
+            assert_eq!(modes.len(), 3);
+            assert!(modes.values().all(|&is| is == mode), "{mode:o} {modes:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_an_address_are_heeded_or_refused_and_make_no_file() {
+    let folder = Folder::new();
+    let with = |parameters: &str| format!("{}?{parameters}", folder.url());
+    for refused in [
+        Registry::open_or_create(&with("mode=rw")).await,
+        Registry::open_or_create(&with("mode=ro")).await,
+        Registry::open_or_create(&with("cache=shared")).await,
+        Registry::open(&with("mode=rwc")).await,
+    ] {
+        assert!(refused.is_err());
+        assert_eq!(folder.content(), BTreeMap::new());
+    }
+    let made = Registry::open_or_create(&with("mode=rwc")).await.unwrap();
+    made.add_application("shop", "live", NOW).await.unwrap();
+    made.close().await;
+    assert_eq!(folder.content().into_keys().collect::<Vec<_>>(), [folder.file()]);
+    let before = folder.content();
+    for ro in
+        [Registry::open(&with("mode=ro")).await, Registry::open_or_create(&with("mode=ro")).await]
+    {
+        assert!(matches!(ro, Err(RegistryError::ReadOnlyMode)), "{ro:?}");
+    }
+    assert_eq!(folder.content(), before);
+    for url in [folder.url(), with("mode=rw"), with("mode=rwc")] {
+        for registry in [Registry::open(&url).await, Registry::open_or_create(&url).await] {
+            assert_eq!(registry.unwrap().applications().await.unwrap().len(), 1, "{url}");
+        }
+    }
+    // A registry that was made under a name with parameters is not taken for one that is not there.
+    fs::rename(folder.file(), folder.0.path().join("registry.sqlite?mode=rwc")).unwrap();
+    let refused = Registry::open_or_create(&with("mode=rwc")).await;
+    assert!(matches!(refused, Err(RegistryError::NamedByParameters)), "{refused:?}");
+    assert!(!folder.file().exists());
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    for seed in [2, 3] {
+        let proven = ProvenKey::from(&key(seed));
+        let new = NewCredential::new("shop", "other", &proven);
+        registry.add_credential(new, NOW).await.unwrap();
+    }
+    let thumbprint = KeyId::Thumbprint(key(2).verifying_key().thumbprint().unwrap());
+    let damages = [
+        ("scopes = 'a,b'", "its scopes", Some(id(&key(2))), Some("other")),
+        ("restrictions = '{}'", "its restrictions", Some(id(&key(2))), Some("other")),
+        ("publishable_key = 'pk_damaged'", "its key", Some(thumbprint), Some("other")),
+        ("publishable_key = 'x', thumbprint = 'y'", "its key", None, Some("other")),
+        ("label = CAST(x'FF' AS TEXT)", "one of its columns", Some(id(&key(2))), None),
+    ];
+    let whole =
+        folder.ask_row("SELECT publishable_key, thumbprint FROM credential WHERE id = 2").await;
+    for (damage, what, key_id, label) in damages {
+        folder.set(2, damage).await;
+        for application in [None, Some("shop")] {
+            let listed = registry.credentials(application).await.unwrap();
+            let [first, damaged, third] = listed.as_slice() else { panic!("{listed:?}") };
+            assert_eq!(first.as_ref().unwrap().publishable_key(), key(1).publishable_key());
+            assert_eq!(third.as_ref().unwrap().publishable_key(), key(3).publishable_key());
+            let damaged = damaged.as_ref().unwrap_err();
+            let said = matches!(&damaged.error, RegistryError::DamagedRow { id: 2, what: said, .. } if *said == what);
+            assert!(said, "{damage}: {damaged}");
+            assert_eq!((damaged.id.get(), damaged.key), (2, key_id), "{damage}");
+            assert_eq!(damaged.label.as_deref(), label, "{damage}");
+            assert_eq!(damaged.application.as_ref().unwrap().name, "shop");
+        }
+        let mend = format!(
+            "publishable_key = '{}', thumbprint = '{}', scopes = '', label = 'other',
+             restrictions = '{{\"version\":1,\"restrictions\":[]}}'",
+            whole.0, whole.1
+        );
+        folder.set(2, &mend).await;
+        assert!(registry.credentials(None).await.unwrap().iter().all(Result::is_ok));
     }
 }

@@ -243,9 +243,12 @@ fn a_weak_key_that_was_put_there_past_the_checks_is_named_as_damage_and_can_be_r
         let force = format!("UPDATE credential SET publishable_key = '{weak}'");
         drop(sqlite(&desk, "registry.db", AssertSqlSafe(force)));
         let damage = format!("credential 1 is damaged: its key: the public key is weak: {reason}");
-        for shown in [vec!["key", "list"], vec!["key", "show", &weak], vec!["app", "show", "shop"]]
-        {
-            desk.run(shown).failed(1, &damage, "restore a backup");
+        desk.run(["key", "show", &weak]).failed(1, &damage, "restore a backup");
+        for list in [&["key", "list"] as &[_], &["app", "show", "shop"]] {
+            let listed = desk.run(list);
+            assert!(listed.stderr.contains(&format!("warning: {damage}; ")), "{listed:?}");
+            let listed = listed.done();
+            assert!(listed.contains(&weak) && listed.contains("damaged"), "{listed}");
         }
         desk.run(["key", "revoke", &weak]).failed(1, &damage, "holds all the same");
         let mend = format!("UPDATE credential SET publishable_key = '{key}'");
@@ -310,4 +313,144 @@ fn a_key_is_found_by_a_thumbprint_that_begins_with_a_hyphen() {
     let shown = desk.run(["key", "show", &thumbprint, "--json"]).done();
     assert_eq!(json(&shown)["thumbprint"], thumbprint);
     desk.run(["key", "revoke", &thumbprint]).done();
+}
+
+#[test]
+fn a_damaged_key_is_listed_as_damaged_among_the_others() {
+    let desk = Desk::with_registry();
+    let (damaged, whole) = (add(&desk, "laptop"), add(&desk, "phone"));
+    let damage = "UPDATE credential SET scopes = 'a,b' WHERE id = 1";
+    drop(sqlite(&desk, "registry.db", damage));
+    for list in
+        [&["key", "list"] as &[_], &["key", "list", "--app", "shop"], &["app", "show", "shop"]]
+    {
+        let listed = desk.run(list);
+        let warning = "warning: credential 1 is damaged: its scopes; servers refuse it: ";
+        assert!(listed.stderr.starts_with(warning), "{listed:?}");
+        let listed = listed.done();
+        let row = |key: &str| listed.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+        let (damaged, whole) = (row(&damaged), row(&whole));
+        assert!(damaged.ends_with("shop         laptop  damaged  ?        ?       ?"), "{damaged}");
+        assert!(whole.ends_with("shop         phone   active   never    none    none"), "{whole}");
+    }
+    let keys = json(&desk.run(["key", "list", "--json"]).done());
+    let shown = json(&desk.run(["app", "show", "shop", "--json"]).done());
+    assert_eq!(shown["keys"], keys);
+    let members = |key: &serde_json::Value| {
+        let mut members: Vec<_> = key.as_object().unwrap().keys().cloned().collect();
+        members.retain(|member| member != "damage");
+        members
+    };
+    assert_eq!(members(&keys[0]), members(&keys[1]));
+    assert_eq!(keys[0]["publishable_key"], damaged);
+    assert_eq!((&keys[0]["state"], &keys[0]["label"]), (&"damaged".into(), &"laptop".into()));
+    assert_eq!(keys[0]["damage"], "credential 1 is damaged: its scopes");
+    assert_eq!((&keys[1]["publishable_key"], &keys[1]["state"]), (&whole.into(), &"active".into()));
+    assert!(keys[1].get("damage").is_none());
+    // What is in a row that no check has seen does not change the terminal.
+    let damage = "UPDATE credential SET label = 'x' || char(27) || '[31m' WHERE id = 1";
+    drop(sqlite(&desk, "registry.db", damage));
+    let listed = desk.run(["key", "list"]).done();
+    assert!(listed.contains(r"x\u{1b}[31m"), "{listed}");
+}
+
+#[test]
+fn a_registry_with_secrets_that_others_can_read_is_closed_with_a_warning() {
+    let desk = Desk::with_registry();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]).done();
+    // As a server that runs holds it.
+    let server = sqlite(&desk, "registry.db", "UPDATE application SET environment = 'test'");
+    desk.set_mode("registry.db-wal", 0o644);
+    let listed = desk.run(["app", "list"]);
+    let warning = "warning: other users could read ";
+    assert!(listed.stderr.starts_with(warning), "{listed:?}");
+    assert!(listed.stderr.contains("/registry.db-wal, where HMAC secrets lie"), "{listed:?}");
+    assert!(listed.done().contains("shop"));
+    assert_eq!(desk.mode("registry.db-wal"), 0o600);
+    assert_eq!(desk.run(["app", "list"]).stderr, "");
+    drop(server);
+}
+
+#[test]
+fn a_registry_with_secrets_that_is_not_ours_to_close_is_refused() {
+    let desk = Desk::with_registry();
+    if !fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+        return; // Only root can be somebody else.
+    }
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]).done();
+    fs::copy(env!("CARGO_BIN_EXE_countersign"), desk.path("countersign")).unwrap();
+    desk.set_mode("registry.db", 0o666);
+    desk.set_mode(".", 0o777);
+    let program = desk.path("countersign");
+    let mut command = desk.command(program.to_str().unwrap());
+    let output = command.uid(65534).args(["app", "list"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &[][..]), "{stderr}");
+    assert!(
+        stderr.contains("HMAC secrets lie in it as they are\nhint: run `chmod 600 "),
+        "{stderr}"
+    );
+    assert_eq!(desk.mode("registry.db"), 0o666);
+    // What the hint says helps its owner.
+    desk.set_mode("registry.db", 0o600);
+    assert_eq!(desk.run(["app", "list"]).stderr, "");
+}
+
+#[test]
+fn the_umask_opens_no_file_of_a_registry() {
+    let desk = Desk::with_registry();
+    let program = env!("CARGO_BIN_EXE_countersign");
+    let masked = |arguments: &str| {
+        let mut command = desk.command("sh");
+        command.args(["-c", &format!("umask 000; exec {program} {arguments}")]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments}: {output:?}");
+    };
+    masked("app add other --db sqlite:open.db");
+    masked("keygen --alg hmac-sha256 --out secret.key");
+    masked("key add --app other --hmac-key secret.key --db sqlite:open.db");
+    let _server = sqlite(&desk, "open.db", "UPDATE application SET environment = 'test'");
+    masked("key list --db sqlite:open.db");
+    for file in ["open.db", "open.db-wal", "open.db-shm", "secret.key"] {
+        assert_eq!(desk.mode(file), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn the_parameters_of_an_address_name_no_other_registry() {
+    let desk = Desk::with_registry();
+    let list = |url: &str| desk.run(["app", "list", "--db", url]);
+    for url in ["sqlite:registry.db?mode=rwc", "sqlite:registry.db?mode=rw"] {
+        assert!(list(url).done().contains("shop"), "{url}");
+        desk.run(["app", "add", &format!("x{}", url.len()), "--db", url]).done();
+    }
+    let before = desk.run(["app", "list"]).done();
+    assert_eq!(before.lines().count(), 4, "{before}");
+    for command in [&["app", "list"] as &[_], &["app", "add", "more"]] {
+        let with = |url| desk.run(command.iter().chain(&["--db", url]));
+        with("sqlite:registry.db?mode=ro").failed(1, "mode=ro", "write sqlite:registry.db; ");
+        with("sqlite:none.db?mode=ro").failed(1, "none.db: ", "write sqlite:none.db; ");
+        let refused = with("sqlite:registry.db?key=hunter2");
+        assert!(!refused.stderr.contains("hunter2"));
+        refused.failed(1, "a parameter that is not supported", "write sqlite:registry.db; ");
+        with("sqlite:none.db?mode=rw").failed(
+            1,
+            "no registry file",
+            "`countersign app add NAME --db sqlite:none.db` makes one",
+        );
+    }
+    assert_eq!(desk.run(["app", "list"]).done(), before);
+    let files = fs::read_dir(desk.path(".")).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["registry.db"]);
+    // A registry that was made under such a name is found by the hint.
+    fs::rename(desk.path("registry.db"), desk.path("registry.db?mode=rwc")).unwrap();
+    list("sqlite:registry.db?mode=rwc").failed(
+        1,
+        "in its name",
+        "mv 'registry.db?mode=rwc' registry.db",
+    );
+    fs::rename(desk.path("registry.db?mode=rwc"), desk.path("registry.db")).unwrap();
+    assert_eq!(list("sqlite:registry.db?mode=rwc").done(), before);
 }

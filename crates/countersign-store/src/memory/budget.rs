@@ -8,9 +8,8 @@ use std::{
 };
 
 use crate::{
-    Excess, Level, Quota, Verdict,
+    Budget, Excess, Level, Quota, Verdict,
     gcra::{Charged, Gcra},
-    limits::Budget,
 };
 
 const SHARDS: usize = 64;
@@ -189,13 +188,13 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
                 Charged::Fits { left, .. } => {
                     let less = |level: &Level| left.remaining < level.remaining();
                     if least.as_ref().is_none_or(less) {
-                        least = Some(self.budget.level(quota, left.remaining, left.reset));
+                        least = Some(Level::new(&self.budget, quota, left.remaining, left.reset));
                     }
                 }
                 Charged::TooMuch { retry_after, left } => {
                     let later = |excess: &Excess| retry_after > excess.retry_after;
                     if longest.as_ref().is_none_or(later) {
-                        let level = self.budget.level(quota, left.remaining, left.reset);
+                        let level = Level::new(&self.budget, quota, left.remaining, left.reset);
                         longest = Some(Excess { level, retry_after });
                     }
                 }

@@ -77,23 +77,13 @@ mod tests {
     use countersign::PrivateKey;
 
     use super::*;
-    use crate::{Application, CredentialId, Restrictions, Scopes, State};
+    use crate::{Application, CredentialId, State};
 
     fn credential(number: i64, seed: u8, state: State) -> Credential {
-        let (name, environment) = ("shop".into(), "live".into());
         let created_at = Timestamp::from_unix(1);
-        Credential {
-            id: CredentialId::new(number),
-            application: Arc::new(Application { name, environment, created_at }),
-            label: String::new(),
-            state,
-            key: PrivateKey::ed25519(&[seed; 32]).verifying_key(),
-            created_at,
-            expires_at: None,
-            revoked_at: None,
-            scopes: Scopes::default(),
-            restrictions: Restrictions::default(),
-        }
+        let application = Application::new("shop", "live", created_at);
+        let key = PrivateKey::ed25519(&[seed; 32]).verifying_key();
+        Credential::new(CredentialId::new(number), application, key, created_at).with_state(state)
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use countersign::{Claim, NonceUse, Timestamp};
 use super::MemoryBudget;
 use crate::{
     ClientAddress, ClientNetwork, CredentialId, Enforcement, Gate, Limits, NoClientAddress,
-    NonceStore, Passage, StoreError, Verdict,
+    NonceStore, Passage, Readiness, StoreError, Verdict,
 };
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
@@ -117,6 +117,12 @@ impl<N: NonceStore> Gate for Limited<N> {
     ) -> Result<Verdict, NoClientAddress> {
         let verdict = self.unsigned.charge(credential, from, cost)?;
         Ok(self.enforcement.apply(verdict))
+    }
+}
+
+impl<N: Readiness> Readiness for Limited<N> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.nonces.ready_at(now).await
     }
 }
 

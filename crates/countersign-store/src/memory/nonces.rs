@@ -25,7 +25,10 @@ use self::{
     record::{MEMORY, Record, Unable},
     snapshot::Snapshot,
 };
-use crate::{Ceiling, NonceStore, Owner, StoreError, Window, fingerprint_key::FingerprintKey};
+use crate::{
+    Ceiling, NonceStore, Owner, Readiness, StoreError, Window, fingerprint_key::FingerprintKey,
+    gate::unlimited,
+};
 
 /// The replay guard of one process.
 ///
@@ -242,6 +245,18 @@ impl<C: Ceiling> NonceStore for MemoryNonces<C> {
     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
         self.reach.ensure(used.created(), now).await?;
         Ok(self.record.claim(used, now)?)
+    }
+}
+
+unlimited!(MemoryNonces<C>, C);
+
+/// With a durable ceiling, this raises it when `now` has passed it, as a claim would: a guard whose ceiling another one has
+/// taken over, or whose disk is full, is found out without a request.
+impl<C: Ceiling> Readiness for MemoryNonces<C> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let low_water = self.record.low_water()?;
+        self.reach.ensure(now, now).await?;
+        Ok(low_water)
     }
 }
 

@@ -19,8 +19,8 @@ use super::{
     terms::{Charge, Over, Rate, Tab},
 };
 use crate::{
-    ClientAddress, ClientNetwork, CredentialId, Enforcement, Excess, Gate, Limited, Limits,
-    NoClientAddress, Passage, Quota, StoreError, Verdict, Window, limits::Budget,
+    Budget, ClientAddress, ClientNetwork, CredentialId, Enforcement, Excess, Gate, Level, Limited,
+    Limits, NoClientAddress, Passage, Quota, Readiness, StoreError, Verdict, Window,
 };
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
@@ -183,7 +183,7 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
     fn read(&self, charge: Charge) -> Verdict {
         let Charge { quota, remaining, reset, retry_after } = charge;
         let quota = self.budget.quotas.get(quota).or_else(|| self.budget.quotas.first());
-        let level = quota.map(|quota| self.budget.level(quota, remaining, reset));
+        let level = quota.map(|quota| Level::new(&self.budget, quota, remaining, reset));
         match (level, retry_after) {
             (Some(level), Some(retry_after)) => Verdict::Exceeded(Excess { level, retry_after }),
             (level, _) => Verdict::Within(level),
@@ -235,6 +235,13 @@ impl Gate for RedisGate {
                 self.share.unsigned(credential, from, cost).await
             }
         }
+    }
+}
+
+/// One round trip. Where Redis has lost its mark, this makes a new one, as a claim would.
+impl Readiness for RedisGate {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        Ok(self.guard.ready_at(now).await?)
     }
 }
 

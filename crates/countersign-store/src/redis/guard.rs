@@ -178,6 +178,13 @@ impl Guard {
         Ok(reply)
     }
 
+    /// The first second that is accepted: the mark, which is made or raised where it was lost.
+    pub(super) async fn ready_at(self: &Arc<Self>, now: Timestamp) -> Result<Timestamp, Failure> {
+        self.clock.set(now);
+        self.recover(When::IfLost, now, after(self.redis.patience())).await?;
+        Ok(Timestamp::from_unix(self.seen.load(Ordering::Acquire)))
+    }
+
     /// Charges tabs one after the other until one does not fit; answers for those that were asked. It does not wait for a
     /// connection.
     pub(super) async fn charge(self: &Arc<Self>, tabs: &[Tab<'_>]) -> Result<Vec<Charge>, Failure> {

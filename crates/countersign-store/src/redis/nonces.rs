@@ -3,7 +3,7 @@ use std::sync::Arc;
 use countersign::{Claim, NonceUse, Timestamp};
 
 use super::{Redis, guard::Guard};
-use crate::{NonceStore, StoreError, Window};
+use crate::{NonceStore, Readiness, StoreError, Window, gate::unlimited};
 
 /// The replay guard of several servers, in a Redis or Valkey that they share.
 ///
@@ -37,5 +37,14 @@ impl NonceStore for RedisNonces {
         let answer = self.0.claim(used, None, now).await?;
         // Without limits there is always a claim.
         answer.claim.ok_or(StoreError::new("Redis limited what has no limit"))
+    }
+}
+
+unlimited!(RedisNonces);
+
+/// One round trip. Where Redis has lost its mark, this makes a new one, as a claim would.
+impl Readiness for RedisNonces {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        Ok(self.0.ready_at(now).await?)
     }
 }

@@ -1,4 +1,4 @@
-use std::{error::Error, io};
+use std::{error::Error, io, path::PathBuf};
 
 use sqlx::migrate::MigrateError;
 
@@ -9,6 +9,18 @@ pub enum RegistryError {
     /// Not `sqlite:FILE`.
     #[error("the registry's address is not of the form sqlite:FILE")]
     UnsupportedUrl,
+    /// The address ends with `?mode=ro`. SQLite keeps a log beside a registry for those who read it as well, so none is
+    /// opened without writing.
+    #[error("a registry cannot be opened with mode=ro")]
+    ReadOnlyMode,
+    /// The address has a parameter other than `?mode=rw` and `?mode=rwc`.
+    #[error("the registry's address has a parameter that is not supported")]
+    UnsupportedParameter,
+    /// There is a file whose name ends with the parameters of the address, and it may be the registry.
+    #[error(
+        "a file has the parameters of the registry's address in its name, and may be the registry"
+    )]
+    NamedByParameters,
     /// There is no such file.
     #[error("there is no registry file")]
     Missing,
@@ -18,9 +30,12 @@ pub enum RegistryError {
     /// An SQLite database that is no registry.
     #[error("the file is a database of another program")]
     Foreign,
-    /// Others can read the file, and the secret that it would hold.
-    #[error("the registry file is readable by other users, and would hold an HMAC secret as it is")]
-    Exposed,
+    /// Other users can read or write the registry, and HMAC secrets lie in it as they are, or would.
+    #[error("the registry is readable by other users, and HMAC secrets lie in it as they are")]
+    Exposed {
+        /// The files that others can open: the registry's own, and those that SQLite keeps beside it.
+        files: Vec<PathBuf>,
+    },
     /// The file cannot be opened or made: a folder that is not there, or no permission.
     #[error("the registry file cannot be opened")]
     CannotOpen(#[source] io::Error),

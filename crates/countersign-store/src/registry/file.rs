@@ -1,5 +1,5 @@
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
@@ -80,22 +80,20 @@ impl Header {
 
 /// Whether there is a log beside the file, in which there may be more than in the file.
 fn has_log(file: &Path) -> bool {
-    ["-wal", "-journal"].iter().any(|suffix| {
-        let mut log = file.as_os_str().to_owned();
-        log.push(suffix);
-        !matches!(Path::new(&log).try_exists(), Ok(false))
-    })
+    [WAL, JOURNAL]
+        .iter()
+        .any(|suffix| !matches!(beside(file, suffix).and_then(|log| log.try_exists()), Ok(false)))
 }
 
-/// The file of `sqlite:FILE`.
-pub(super) fn of_url(url: &str) -> Result<PathBuf, RegistryError> {
-    let file = url.strip_prefix("sqlite:").ok_or(RegistryError::UnsupportedUrl)?;
-    match file.strip_prefix("//").unwrap_or(file) {
-        "" | ":memory:" => Err(RegistryError::UnsupportedUrl),
-        // SQLite takes such a name for a URI, and another file than the one that is checked here.
-        file if file.starts_with("file:") => Err(RegistryError::UnsupportedUrl),
-        file => Ok(file.into()),
-    }
+const WAL: &str = "-wal";
+const SHM: &str = "-shm";
+const JOURNAL: &str = "-journal";
+
+/// A file that SQLite keeps beside a database: beside the file itself, where `file` is a link to it.
+fn beside(file: &Path, suffix: &str) -> io::Result<PathBuf> {
+    let mut name = fs::canonicalize(file)?.into_os_string();
+    name.push(suffix);
+    Ok(name.into())
 }
 
 /// Makes the file if there is none: readable by its owner alone.
@@ -110,16 +108,70 @@ pub(super) fn create(file: &Path) -> Result<(), RegistryError> {
     }
 }
 
-/// Refuses a file that others can read or write, as far as the system tells.
-pub(super) fn require_private(file: &Path) -> Result<(), RegistryError> {
-    let mode = mode(file).map_err(RegistryError::CannotOpen)?;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(RegistryError::Exposed) }
+/// The files of a registry that others can read or write, as far as the system tells: the registry's own, and those that
+/// SQLite keeps beside it while it is open.
+pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
+    let mut exposed = Vec::new();
+    if mode(file).map_err(RegistryError::CannotOpen)? & OTHERS != 0 {
+        exposed.push(file.to_owned());
+    }
+    for suffix in [WAL, SHM, JOURNAL] {
+        let beside = beside(file, suffix).map_err(RegistryError::CannotOpen)?;
+        match mode(&beside) {
+            Ok(mode) if mode & OTHERS != 0 => exposed.push(beside),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(RegistryError::CannotOpen(error));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(exposed)
+}
+
+/// Takes from others the right to open the files of a registry, and answers which of them they could open.
+///
+/// The registry's own comes first: whatever SQLite makes beside it from then on has its mode.
+pub(super) fn close(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
+    let mut closed = Vec::new();
+    // What was made beside it in the meantime is found the second time.
+    for _ in 0..2 {
+        for exposed in exposed(file)? {
+            if close_one(&exposed).is_ok() && !closed.contains(&exposed) {
+                closed.push(exposed);
+            }
+        }
+    }
+    let files = exposed(file)?;
+    if files.is_empty() { Ok(closed) } else { Err(RegistryError::Exposed { files }) }
+}
+
+/// The rights of the group and of everyone.
+const OTHERS: u32 = 0o077;
+
+#[cfg(unix)]
+fn close_one(file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = match fs::metadata(file) {
+        // SQLite has taken it away.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?.permissions(),
+    };
+    permissions.set_mode(permissions.mode() & !OTHERS);
+    match fs::set_permissions(file, permissions) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        set => set,
+    }
+}
+
+#[cfg(not(unix))]
+fn close_one(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
 fn mode(file: &Path) -> io::Result<u32> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::metadata(file)?.permissions().mode())
+    Ok(fs::metadata(file)?.permissions().mode())
 }
 
 #[cfg(not(unix))]

@@ -9,7 +9,7 @@ use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
 macro_rules! select_credential {
     () => {
         "SELECT c.id, c.publishable_key, c.hmac_secret, c.label, c.state, c.created_at,
-                c.expires_at, c.revoked_at, c.scopes, c.restrictions, a.name, a.environment, a.created_at AS added_at
+                c.expires_at, c.revoked_at, c.scopes, c.restrictions, c.thumbprint, a.name, a.environment, a.created_at AS added_at
          FROM credential c JOIN application a ON a.id = c.application_id"
     };
 }
@@ -96,7 +96,7 @@ pub(super) fn seconds(time: Timestamp) -> i64 {
     i64::try_from(time.unix()).unwrap_or(i64::MAX)
 }
 
-fn time(seconds: i64) -> Timestamp {
+pub(super) fn time(seconds: i64) -> Timestamp {
     Timestamp::from_unix(u64::try_from(seconds).unwrap_or(0))
 }
 

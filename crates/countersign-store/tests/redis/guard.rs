@@ -1,4 +1,5 @@
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -7,7 +8,9 @@ use std::{
 };
 
 use countersign::{Claim, NonceUse, Policy, Timestamp};
-use countersign_store::{NonceStore, Redis, RedisNonces, Window, system_time};
+use countersign_store::{
+    Limits, NonceStore, Readiness, Redis, RedisGate, RedisNonces, Window, system_time,
+};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -556,4 +559,34 @@ async fn a_claim_is_one_round_trip_whatever_else_is_looked_at() {
         claim_many(&guard, 100).await;
         assert_eq!(proxy.trips() - before, 100);
     }
+}
+
+#[tokio::test]
+async fn a_guard_in_redis_is_ready_when_its_mark_is_passed_and_redis_answers() {
+    let mut server = RedisServer::start();
+    let redis = at(&server).timeout(Duration::from_secs(5));
+    let before = system_time();
+    let new = guard(redis.clone()).await;
+    let (limits, servers) = (Limits::default(), NonZeroU32::MIN);
+    let gate = async || {
+        let window = Window::default();
+        RedisGate::connect(redis.clone(), window, limits.clone(), servers, system_time())
+            .await
+            .unwrap()
+    };
+    // The skew, and twice the error of clocks that is allowed by default.
+    let ready_at = new.ready_at(system_time()).await.unwrap();
+    assert!(ready_at >= before.plus(Duration::from_secs(21)), "{before} {ready_at}");
+    assert_eq!(gate().await.ready_at(system_time()).await.unwrap(), ready_at);
+    assert!(is_too_old(claim_new(&new).await));
+    drop(new);
+    server.settle("default");
+    let (settled, gate) = (guard(redis.clone()).await, gate().await);
+    for ready_at in [settled.ready_at(system_time()).await, gate.ready_at(system_time()).await] {
+        assert!(ready_at.unwrap() <= system_time());
+    }
+    assert_eq!(claim_new(&settled).await.unwrap(), Claim::Fresh);
+    server.kill();
+    assert!(settled.ready_at(system_time()).await.is_err());
+    assert!(gate.ready_at(system_time()).await.is_err());
 }

@@ -111,6 +111,16 @@ impl Record {
         shards.fold(0, usize::saturating_add)
     }
 
+    /// The first second that is accepted in all of its parts.
+    pub(super) fn low_water(&self) -> Result<Timestamp, Unable> {
+        let marks = self.shards.iter().map(|shard| {
+            let shard = lock(&shard.0);
+            if shard.is_closed() { Err(Unable::Ended) } else { Ok(shard.low_water()) }
+        });
+        let highest = marks.reduce(|one, other| Ok(one?.max(other?)));
+        highest.unwrap_or(Err(Unable::Ended)).map(Timestamp::from_unix)
+    }
+
     /// Takes away all it has. Nothing is accepted from here on, and what was accepted before is in what is taken.
     pub(super) fn close(&self) -> (Vec<Shard>, Vec<Tally>) {
         // All shards before the first tally: what was accepted was counted by then.

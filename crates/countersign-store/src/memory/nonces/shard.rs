@@ -90,6 +90,11 @@ impl Shard {
         self.low_water
     }
 
+    /// Whether what it had was taken away.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     pub(super) fn buckets(&self) -> &VecDeque<Bucket> {
         &self.buckets
     }

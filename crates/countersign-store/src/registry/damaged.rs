@@ -1,0 +1,59 @@
+use std::{error::Error, fmt, sync::Arc};
+
+use countersign::{KeyId, PublishableKey};
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{RegistryError, row::time};
+use crate::{Application, CredentialId};
+
+/// A credential whose row in the registry is damaged: no server accepts it. What can still be read of it is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DamagedCredential {
+    /// Its number.
+    pub id: CredentialId,
+    /// Its publishable key or, where that is damaged, its JWK thumbprint: either revokes it.
+    pub key: Option<KeyId>,
+    /// The application that it belongs to.
+    pub application: Option<Arc<Application>>,
+    /// What people call it: whatever is in the row, which no check has seen.
+    pub label: Option<String>,
+    /// [`RegistryError::DamagedRow`], which says what is wrong with it.
+    pub error: RegistryError,
+}
+
+impl fmt::Display for DamagedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for DamagedCredential {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl DamagedCredential {
+    pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Self {
+        let text = |column| row.try_get::<String, _>(column).ok();
+        let number = |column| row.try_get::<i64, _>(column).ok();
+        // A key that is weak can be read, and names its row.
+        let publishable = || text("publishable_key")?.parse::<PublishableKey>().ok();
+        let thumbprint = || match text("thumbprint")?.parse().ok()? {
+            thumbprint @ KeyId::Thumbprint(_) => Some(thumbprint),
+            KeyId::Publishable(_) => None,
+        };
+        let application = || {
+            let added_at = time(number("added_at")?);
+            Some(Arc::new(Application::new(text("name")?, text("environment")?, added_at)))
+        };
+        Self {
+            id: CredentialId::new(number("id").unwrap_or_default()),
+            key: publishable().map(KeyId::Publishable).or_else(thumbprint),
+            application: application(),
+            label: text("label"),
+            error,
+        }
+    }
+}
