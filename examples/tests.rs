@@ -471,6 +471,30 @@ fn whoever_asks_for_the_health_of_a_server_needs_to_know_nothing() {
 }
 
 #[test]
+fn a_readiness_probe_is_told_whether_the_guard_accepts_what_is_signed_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let start = || {
+        let mut command = example("behind_proxy");
+        command.args(["127.0.0.1:0", "https://api.example.com", &db, "--proxy", "10.0.0.7/32"]);
+        let mut running = Running::start(command);
+        let origin = running.line("http://");
+        (running, origin)
+    };
+    let status = |url: String| {
+        let mut curl = Command::new("curl");
+        let output = curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", &url]).output();
+        text(&output.unwrap().stdout)
+    };
+    // The first makes its registry. The second finds one, and no word of what was accepted with it.
+    for ready in ["200", "503"] {
+        let (_killed, origin) = start();
+        assert_eq!(status(format!("{origin}/ready")), ready);
+        assert_eq!(status(format!("{origin}/health")), "200");
+    }
+}
+
+#[test]
 fn an_upload_counts_only_when_all_of_it_is_what_was_signed() {
     let output = example("streaming_upload").output().unwrap();
     let stdout = text(&output.stdout);

@@ -2,13 +2,17 @@ use std::{
     fmt,
     future::{Ready, ready},
     io,
+    num::NonZeroU32,
     path::Path,
     pin::Pin,
     sync::Arc,
 };
 
 use countersign::{Claim, NonceUse, Timestamp};
-use countersign_store::{Ceiling, MemoryNonces, NonceStore, StoreError, Window, system_time};
+use countersign_store::{
+    Ceiling, ClientAddress, CredentialId, Gate, MemoryNonces, NoClientAddress, NonceStore, Passage,
+    Readiness, StoreError, Verdict, Window, system_time,
+};
 use tokio::sync::watch;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -193,6 +197,32 @@ impl<C> fmt::Debug for SavedNonces<C> {
 impl<C: Ceiling> NonceStore for SavedNonces<C> {
     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
         self.nonces.claim(used, now).await
+    }
+}
+
+impl<C: Ceiling> Gate for SavedNonces<C> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        cost: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        self.nonces.signed(used, cost, now).await
+    }
+
+    async fn unsigned(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        self.nonces.unsigned(credential, from, cost).await
+    }
+}
+
+impl<C: Ceiling> Readiness for SavedNonces<C> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.nonces.ready_at(now).await
     }
 }
 
