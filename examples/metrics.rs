@@ -2,8 +2,8 @@
 //! Prometheus reads it, and told in the spans of the log.
 //!
 //! ```console
-//! $ cargo run --example metrics
-//! $ cargo run --example metrics -- --serve
+//! $ cargo run --features metrics --example metrics
+//! $ cargo run --features metrics --example metrics -- --serve
 //! ```
 //!
 //! With `--serve` it stays up, and prints where the API and its metrics are.

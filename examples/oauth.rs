@@ -2,7 +2,7 @@
 //! for. The token is covered by the signature, and bound to the key that makes it.
 //!
 //! ```console
-//! $ cargo run --example oauth
+//! $ cargo run --features oauth --example oauth
 //! ```
 //!
 //! The issuer of the tokens, which would be an OAuth server, is in this process too. Its public keys come over a socket.

@@ -1,7 +1,7 @@
 //! Signs a write, and says why if it is refused.
 //!
 //! ```console
-//! $ cargo run --example reqwest_client -- shop.key http://127.0.0.1:8080/v1/orders
+//! $ cargo run --features client --example reqwest_client -- shop.key http://127.0.0.1:8080/v1/orders
 //! ```
 
 use std::{env, process::ExitCode};

@@ -2,8 +2,8 @@
 //! limits are for both together.
 //!
 //! ```console
-//! $ cargo run --example several_servers
-//! $ cargo run --example several_servers -- redis://127.0.0.1:6379
+//! $ cargo run --features redis --example several_servers
+//! $ cargo run --features redis --example several_servers -- redis://127.0.0.1:6379
 //! ```
 //!
 //! Without a URL it starts a `redis-server` of its own, and shows what becomes of requests when that is stopped.

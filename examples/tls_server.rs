@@ -3,7 +3,7 @@
 //! ```console
 //! $ openssl req -x509 -nodes -days 30 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=localhost \
 //!     -addext subjectAltName=DNS:localhost -out localhost.pem -keyout localhost.key
-//! $ cargo run --example tls_server -- 127.0.0.1:8443 sqlite:countersign.db localhost.pem localhost.key
+//! $ cargo run --features tls --example tls_server -- 127.0.0.1:8443 sqlite:countersign.db localhost.pem localhost.key
 //! ```
 //!
 //! With a key that is registered: `countersign curl --key shop.key --cacert localhost.pem https://localhost:8443/v1/orders`.

@@ -1,18 +1,23 @@
-use std::{path::Path, sync::Arc, time::Duration};
+#[cfg(feature = "key-files")]
+use std::path::Path;
+use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "key-files")]
+use countersign::Passphrase;
 use countersign::{
-    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, Nonce, Origin, Passphrase, PrivateKey,
+    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, Nonce, Origin, PrivateKey,
     PublishableKey, RequestHead, Scheme, ServerKeys, Signer, Target, Timestamp,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
+#[cfg(feature = "key-files")]
+use crate::key_file::read_private_key;
 use crate::{
     Error, RequestBuilder,
     answers::{self, Answers, Sent},
     clock::{Clock, Followed, Moment},
     explanation::SignedBase,
-    key_file::read_private_key,
     refusal::peek,
     reread::Reread,
 };
@@ -40,6 +45,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::KeyFile`], [`Error::KeyFileMode`] if it is open to others, [`Error::Key`].
+    #[cfg(feature = "key-files")]
     pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::new(read_private_key(path.as_ref(), None)?)
     }
@@ -49,6 +55,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::from_key_file`].
+    #[cfg(feature = "key-files")]
     pub fn from_encrypted_key_file(
         path: impl AsRef<Path>,
         passphrase: &Passphrase,

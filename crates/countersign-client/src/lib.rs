@@ -24,6 +24,7 @@ mod client;
 mod clock;
 mod error;
 mod explanation;
+#[cfg(feature = "key-files")]
 mod key_file;
 mod publishable_client;
 mod refusal;

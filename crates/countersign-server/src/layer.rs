@@ -208,7 +208,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         let now = self.now();
         let arrival = Arrival::of(&body);
-        let circumstances = self.circumstances(head.version, arrival.content, now);
+        let circumstances = self.circumstances(&head, arrival.content, now);
         let whence = self.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.demand(&head, target, arrival.content, behind);

@@ -6,7 +6,7 @@ use countersign::{
     WantDigest,
 };
 use countersign_store::Level;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::reason::{Reason, Refused};
@@ -77,6 +77,7 @@ impl fmt::Debug for Hook {
 /// What an answer to a refused request depends on besides the reason.
 #[derive(Clone, Debug)]
 pub(crate) struct Circumstances {
+    pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) content: Content,
     pub(crate) now: Timestamp,
@@ -88,8 +89,8 @@ pub(crate) struct Circumstances {
 impl Circumstances {
     /// Where no verifier has looked at the request, as on a route that is not behind one.
     pub(crate) const fn unknown(version: Version) -> Self {
-        let now = Timestamp::from_unix(0);
-        Self { version, content: Content::Present, now, policy: None, hook: None }
+        let (method, now) = (Method::GET, Timestamp::from_unix(0));
+        Self { method, version, content: Content::Present, now, policy: None, hook: None }
     }
 }
 
@@ -202,7 +203,8 @@ fn tell_what_to_do(
         let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
         headers.insert(header::WWW_AUTHENTICATE, challenge);
         let policy = circumstances.policy.as_deref();
-        let wanted = policy.map(|policy| policy.accept_signature(asked, circumstances.content));
+        let Circumstances { method, content, .. } = circumstances;
+        let wanted = policy.map(|policy| policy.accept_signature(method, asked, *content));
         let wanted = wanted.and_then(|wanted| wanted.to_header().ok());
         headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
     }

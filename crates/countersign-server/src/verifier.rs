@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::{Content, KeyLocations, Policy, PrivateKey, Timestamp, VerifyingKey};
 use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget, SystemClock};
-use http::{Version, request::Parts};
+use http::request::Parts;
 
 pub(crate) use self::admission::{Admitted, Arrival, Demand};
 use crate::{
@@ -256,12 +256,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
     pub(crate) fn circumstances(
         &self,
-        version: Version,
+        head: &Parts,
         content: Content,
         now: Timestamp,
     ) -> Circumstances {
+        let (method, version) = (head.method.clone(), head.version);
         let (policy, hook) = (Some(Arc::clone(&self.policy)), self.hook.clone());
-        Circumstances { version, content, now, policy, hook }
+        Circumstances { method, version, content, now, policy, hook }
     }
 }
 

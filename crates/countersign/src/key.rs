@@ -1,3 +1,4 @@
+#[cfg(feature = "key-files")]
 mod any_file;
 mod any_private;
 mod any_verifying;
@@ -5,11 +6,14 @@ mod base58;
 #[cfg(feature = "ecdsa")]
 mod ecdsa;
 mod error;
+#[cfg(feature = "key-files")]
 mod file;
 mod hmac;
 mod id;
 mod jwk;
+#[cfg(feature = "key-files")]
 mod openssh;
+#[cfg(feature = "key-files")]
 mod pem;
 mod private;
 mod proven;
@@ -20,12 +24,14 @@ mod server_keys;
 mod text;
 mod verifying;
 
+#[cfg(feature = "key-files")]
 pub use any_file::AnyKeyFile;
 pub use any_private::{AnyPrivateKey, Signs};
 pub use any_verifying::{AnyVerifyingKey, Verifies};
 #[cfg(feature = "ecdsa")]
 pub use ecdsa::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use error::KeyError;
+#[cfg(feature = "key-files")]
 pub use file::{KeyFile, Passphrase};
 pub use id::KeyId;
 pub use private::PrivateKey;

@@ -76,17 +76,21 @@ pub use digest::{
 pub use field_type::{FieldType, FieldTypes};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
+#[cfg(feature = "key-files")]
+pub use key::{AnyKeyFile, KeyFile, Passphrase};
 pub use key::{
-    AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, BadServerKeys, BadSignature, Brand,
-    KEY_DIRECTORY_PATH, KEY_DIRECTORY_TYPE, KeyError, KeyFile, KeyId, Passphrase, PrivateKey,
-    ProvenKey, PublishableKey, ServerKeys, Signs, Verifies, VerifyingKey,
+    AnyPrivateKey, AnyVerifyingKey, BadServerKeys, BadSignature, Brand, KEY_DIRECTORY_PATH,
+    KEY_DIRECTORY_TYPE, KeyError, KeyId, PrivateKey, ProvenKey, PublishableKey, ServerKeys, Signs,
+    Verifies, VerifyingKey,
 };
 #[cfg(feature = "ecdsa")]
 pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
-pub use policy::{BadPolicy, Content, METHOD_OVERRIDES, Policy};
+pub use policy::{
+    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES,
+};
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use rejection::{Malformed, Rejection, Stale, Unmet};
 pub use response::{

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
-    AcceptSignature, Component, Derived, Malformed, Nonce, Stale, Timestamp, Unmet,
+    AcceptSignature, Component, Derived, Malformed, Nonce, RequestHead, Stale, Timestamp, Unmet,
     byte_set::ByteSet, component::Form, digest::CONTENT_DIGEST, message::BoundTo,
     signature_input::SignatureInput,
 };
@@ -11,13 +11,18 @@ use crate::{
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
 ///
 /// Covered have to be `@method`, `@authority`, `@path` and `@query`; `content-digest` when there is content; and, when
-/// present, `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method,
-/// and whatever [`Policy::cover_when_present`] adds. Present have to be `created`, `nonce`, `keyid` and the `tag`.
+/// present, `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method
+/// ([`METHOD_OVERRIDES`]) or a target ([`TARGET_OVERRIDES`]), and whatever [`Policy::cover_when_present`] adds. A write
+/// also has to cover [`CONDITIONAL_FIELDS`] when present; a read that does not cover them loses them
+/// ([`Unverified::fields_to_remove`](crate::Unverified::fields_to_remove)). Present have to be `created`, `nonce`,
+/// `keyid` and the `tag`.
 #[derive(Clone, Debug)]
 pub struct Policy {
     window: Window,
     tag: Box<str>,
     when_present: Vec<HeaderName>,
+    /// Fields that are hidden from handlers where they are not covered.
+    removed: Vec<HeaderName>,
     unsigned_content: UnsignedContent,
 }
 
@@ -109,8 +114,30 @@ pub const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-method-override"),
 ];
 
+/// Fields by which some servers and frameworks take a request for one of another target.
+///
+/// A signed request has to cover them, whatever its method. Where a proxy of your own adds one, remove it there, or name it
+/// to [`Policy::remove_uncovered`].
+pub const TARGET_OVERRIDES: [HeaderName; 2] =
+    [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
+
+/// Fields that make a request conditional (RFC 9110 §13.1) or one for a part of a resource (§14.2, §14.4).
+///
+/// Added to a signed write, they change what it does: with `If-None-Match: *` it does nothing. So a write has to cover
+/// them. Caches and proxies add them to reads of their own accord, so a read need not cover them: a server hides uncovered
+/// ones from the handler.
+pub const CONDITIONAL_FIELDS: [HeaderName; 7] = [
+    header::IF_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_RANGE,
+    header::RANGE,
+    header::CONTENT_RANGE,
+];
+
 /// Fields that change what a request means, so that an uncovered one could be added on the way.
-pub(crate) fn when_present() -> Vec<HeaderName> {
+fn when_present() -> Vec<HeaderName> {
     let fields = [
         CONTENT_DIGEST,
         header::CONTENT_TYPE,
@@ -118,7 +145,19 @@ pub(crate) fn when_present() -> Vec<HeaderName> {
         header::AUTHORIZATION,
         HeaderName::from_static("idempotency-key"),
     ];
-    fields.into_iter().chain(METHOD_OVERRIDES).collect()
+    fields.into_iter().chain(METHOD_OVERRIDES).chain(TARGET_OVERRIDES).collect()
+}
+
+/// Fields that a signer covers when they are present.
+pub(crate) fn signed_when_present() -> Vec<HeaderName> {
+    when_present().into_iter().chain(CONDITIONAL_FIELDS).collect()
+}
+
+/// Whether a request reads and changes nothing, as far as its head says.
+fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && content == Content::Absent
+        && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
 
 /// Adds fields, each once.
@@ -141,6 +180,7 @@ impl Default for Policy {
             window: Window::default(),
             tag: TAG.into(),
             when_present: when_present(),
+            removed: Vec::new(),
             unsigned_content: UnsignedContent::Refused,
         }
     }
@@ -168,9 +208,26 @@ impl Policy {
         Ok(self)
     }
 
-    /// Adds fields that have to be covered when a request has them.
+    /// Adds fields that have to be covered when a request has them, whatever its method.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        add(&mut self.when_present, fields);
+        for field in fields {
+            self.removed.retain(|other| *other != field);
+            add(&mut self.when_present, [field]);
+        }
+        self
+    }
+
+    /// Hides these fields from handlers where a signature does not cover them, instead of refusing the request. For fields
+    /// that a proxy of your own adds, and that a handler must not take for the caller's. A field that the policy needs by
+    /// itself, `content-digest`, stays one that has to be covered.
+    ///
+    /// Without the server crate you remove them yourself:
+    /// [`Unverified::fields_to_remove`](crate::Unverified::fields_to_remove).
+    pub fn remove_uncovered(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        for field in fields.into_iter().filter(|field| *field != CONTENT_DIGEST) {
+            self.when_present.retain(|other| *other != field);
+            add(&mut self.removed, [field]);
+        }
         self
     }
 
@@ -196,11 +253,17 @@ impl Policy {
         &self.tag
     }
 
-    /// What a request with these header fields has to cover, in the order in which it is asked for.
-    pub fn required(&self, headers: &HeaderMap, content: Content) -> Vec<Component<'_>> {
+    /// What a request of this method with these header fields has to cover, in the order in which it is asked for.
+    pub fn required(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        content: Content,
+    ) -> Vec<Component<'_>> {
         let mut components: Vec<_> = ALWAYS.map(Component::from).into();
-        let fields = self.when_present.iter().filter(|field| headers.contains_key(*field));
-        components.extend(fields.map(Component::field));
+        let fields = self.has_to_be_covered(method, headers, content);
+        let present = fields.filter(|field| headers.contains_key(*field));
+        components.extend(present.map(Component::field));
         let digest = Component::CONTENT_DIGEST;
         let wanted = content == Content::Present
             && self.unsigned_content == UnsignedContent::Refused
@@ -211,19 +274,47 @@ impl Policy {
         components
     }
 
-    /// What to ask for in an `Accept-Signature` field (RFC 9421 §5.1) of the answer to a request with these header
-    /// fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
-    pub fn accept_signature(&self, headers: &HeaderMap, content: Content) -> AcceptSignature<'_> {
-        AcceptSignature::of_policy(self.required(headers, content), &self.tag)
+    /// The fields that a request of this kind has to cover if it has them.
+    fn has_to_be_covered(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        content: Content,
+    ) -> impl Iterator<Item = &HeaderName> {
+        static CONDITIONAL: [HeaderName; 7] = CONDITIONAL_FIELDS;
+        let of_writes = if is_read(method, headers, content) { &[][..] } else { &CONDITIONAL };
+        let of_writes = of_writes.iter().filter(|field| {
+            !self.when_present.contains(field) && !self.removed.contains(field)
+        });
+        self.when_present.iter().chain(of_writes)
+    }
+
+    /// The fields that a handler must not see if they are not covered. The request has passed, so that it is a read or
+    /// covers [`CONDITIONAL_FIELDS`].
+    fn hidden_from_handlers(&self) -> impl Iterator<Item = &HeaderName> {
+        static CONDITIONAL: [HeaderName; 7] = CONDITIONAL_FIELDS;
+        self.removed.iter().chain(&CONDITIONAL)
+    }
+
+    /// What to ask for in an `Accept-Signature` field (RFC 9421 §5.1) of the response to a request of this method with
+    /// these header fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
+    pub fn accept_signature(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        content: Content,
+    ) -> AcceptSignature<'_> {
+        AcceptSignature::of_policy(self.required(method, headers, content), &self.tag)
     }
 
     /// Coverage and parameters.
     pub(crate) fn judge(
         &self,
         input: &SignatureInput<'_>,
-        headers: &HeaderMap,
+        request: &RequestHead<'_>,
         content: Content,
     ) -> Result<Judged, crate::Rejection> {
+        let headers = request.headers;
         let components = input.components()?;
         if input.has_unknown_parameter() {
             return Err(Malformed::UnknownParameter.into());
@@ -252,10 +343,12 @@ impl Policy {
         if content == Content::Present && !digest && !unsigned {
             return Err(Unmet::ContentDigest.into());
         }
-        let uncovered = |field: &&HeaderName| !covers(field) && headers.contains_key(*field);
-        if let Some(field) = self.when_present.iter().find(uncovered) {
+        let uncovered = |field: &&HeaderName| headers.contains_key(*field) && !covers(field);
+        let mut needed = self.has_to_be_covered(request.method, headers, content);
+        if let Some(field) = needed.find(uncovered) {
             return Err(Unmet::PresentField(field.to_string()).into());
         }
+        let removed = self.hidden_from_handlers().filter(uncovered).cloned().collect();
         // A second reading of a field beside the plain one says nothing more, and could say something else.
         if components.iter().any(|one| matches!(one.form(), Form::Strict | Form::Wrapped)) {
             return Err(Malformed::Reformed.into());
@@ -269,7 +362,7 @@ impl Policy {
             return Err(Malformed::ExpiresBeforeCreated.into());
         }
         let digest = if digest { Covered::Yes } else { Covered::No };
-        Ok(Judged { created, expires, nonce, digest })
+        Ok(Judged { created, expires, nonce, digest, removed })
     }
 
     /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
@@ -295,6 +388,8 @@ pub(crate) struct Judged {
     pub(crate) nonce: Nonce,
     /// Whether a digest of the content is covered.
     pub(crate) digest: Covered,
+    /// Fields that are present and uncovered, and that a handler must not see.
+    pub(crate) removed: Vec<HeaderName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,8 +450,9 @@ mod tests {
         headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
         let always = r#"sig=("@method" "@authority" "@path" "@query" "content-type""#;
         let policy = Policy::default().cover_when_present([header::CONTENT_TYPE, header::RANGE]);
-        let asked =
-            |policy: &Policy, content| policy.accept_signature(&headers, content).to_string();
+        let asked = |policy: &Policy, content| {
+            policy.accept_signature(&Method::GET, &headers, content).to_string()
+        };
         let end = r#");created;tag="countersign""#;
         assert_eq!(asked(&policy, Content::Absent), format!("{always}{end}"));
         let present = asked(&policy, Content::Present);

@@ -169,8 +169,8 @@ fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
 /// Signs requests the way [`Policy::default`](crate::Policy) wants them.
 ///
 /// Covered are `@method`, `@authority`, `@path`, `@query`, `content-digest` when there is content, and when present
-/// `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method, and
-/// whatever [`Signer::cover_when_present`] adds.
+/// `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method or a target,
+/// [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS), and whatever [`Signer::cover_when_present`] adds.
 #[derive(Debug)]
 pub struct Signer {
     key: PrivateKey,
@@ -184,7 +184,7 @@ impl Signer {
     /// A signer with this key, under the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
         let named = named(&key, policy::TAG);
-        Self { key, tag: policy::TAG.into(), named, when_present: policy::when_present() }
+        Self { key, tag: policy::TAG.into(), named, when_present: policy::signed_when_present() }
     }
 
     /// The tag that the server selects its signatures by. Default: `countersign`.

@@ -1,3 +1,5 @@
+use http::HeaderName;
+
 use crate::{
     Algorithm, Claim, Component, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature,
     Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
@@ -101,6 +103,7 @@ pub struct Unverified<'m> {
     nonce: Nonce,
     digest: Option<ContentDigest>,
     content: Content,
+    removed: Vec<HeaderName>,
 }
 
 impl<'m> Unverified<'m> {
@@ -135,7 +138,8 @@ impl<'m> Unverified<'m> {
         if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
         }
-        let Judged { created, expires, nonce, digest } = policy.judge(&input, headers, content)?;
+        let Judged { created, expires, nonce, digest, removed } =
+            policy.judge(&input, &request, content)?;
         policy.check_time(created, expires, now)?;
         input.string("alg")?;
         let components = input.components()?;
@@ -147,7 +151,7 @@ impl<'m> Unverified<'m> {
             Covered::No => None,
         };
         let candidate = Candidate { input, base, signature };
-        Ok(Some(Self { candidate, created, nonce, digest, content }))
+        Ok(Some(Self { candidate, created, nonce, digest, content, removed }))
     }
 
     /// What the `keyid` names; `None` if its form is no key's, so that none needs to be looked for.
@@ -158,6 +162,15 @@ impl<'m> Unverified<'m> {
     /// The components that are covered, in their order.
     pub fn components(&self) -> &[Component<'m>] {
         self.candidate.components()
+    }
+
+    /// Header fields of this request that its signature leaves out and that change what the request means:
+    /// [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS) of a read, and the fields of
+    /// [`Policy::remove_uncovered`]. A cache or a proxy may have added them.
+    ///
+    /// Remove them from the request before a handler sees it. The server crate does.
+    pub fn fields_to_remove(&self) -> &[HeaderName] {
+        &self.removed
     }
 
     /// The signature base as rebuilt from the request.

@@ -1,5 +1,6 @@
 //! Key files as openssl, ssh-keygen and others write them. Those in `keys/` are for tests alone.
 
+#![cfg(feature = "key-files")]
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,

@@ -429,6 +429,17 @@ fn fields_that_change_a_request_cannot_be_added_or_repeated() {
         ("content-encoding", Code::SignaturePolicy),
         ("idempotency-key", Code::SignaturePolicy),
         ("x-http-method-override", Code::SignaturePolicy),
+        ("x-http-method", Code::SignaturePolicy),
+        ("x-method-override", Code::SignaturePolicy),
+        ("x-original-url", Code::SignaturePolicy),
+        ("x-rewrite-url", Code::SignaturePolicy),
+        ("if-match", Code::SignaturePolicy),
+        ("if-unmodified-since", Code::SignaturePolicy),
+        ("if-none-match", Code::SignaturePolicy),
+        ("if-modified-since", Code::SignaturePolicy),
+        ("if-range", Code::SignaturePolicy),
+        ("range", Code::SignaturePolicy),
+        ("content-range", Code::SignaturePolicy),
         ("content-type", Code::SignatureMalformed),
         ("content-digest", Code::SignatureMalformed),
     ];
@@ -444,6 +455,98 @@ fn fields_that_change_a_request_cannot_be_added_or_repeated() {
     assert_eq!(request.check_with(&Policy::default(), NOW), Ok(()));
     let refused = request.check_with(&policy, NOW).unwrap_err();
     assert_eq!(refused.code(), Code::SignaturePolicy);
+}
+
+/// A read without content, and what of its fields a handler must not see.
+fn removed(request: &Request, policy: &Policy) -> Result<Vec<String>, Code> {
+    let unverified = Unverified::parse(request.head(), Content::Absent, policy, NOW);
+    let unverified = unverified.map_err(|rejection| rejection.code())?.unwrap();
+    Ok(unverified.fields_to_remove().iter().map(ToString::to_string).collect())
+}
+
+fn read(method: Method) -> Request {
+    let mut read = Request::unsigned();
+    (read.method, read.body) = (method, Vec::new());
+    read.headers.clear();
+    read
+}
+
+#[test]
+fn a_condition_that_is_added_to_a_read_is_hidden_from_its_handler() {
+    let policy = Policy::default();
+    let conditions = countersign::CONDITIONAL_FIELDS;
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        for field in &conditions {
+            let mut covered = read(method.clone());
+            covered.headers.insert(field, HeaderValue::from_static("x"));
+            covered.sign_with(key()).apply(&mut covered.headers);
+            assert_eq!(removed(&covered, &policy), Ok(vec![]), "{method} {field}: the signer's own");
+            let mut added = read(method.clone());
+            added.sign_with(key()).apply(&mut added.headers);
+            assert_eq!(removed(&added, &policy), Ok(vec![]));
+            added.headers.insert(field, HeaderValue::from_static("x"));
+            assert_eq!(removed(&added, &policy), Ok(vec![field.to_string()]), "{method} {field}");
+            let strict = policy.clone().cover_when_present([field.clone()]);
+            assert_eq!(removed(&added, &strict), Err(Code::SignaturePolicy), "{method} {field}");
+            assert_eq!(removed(&covered, &strict), Ok(vec![]), "{method} {field}");
+        }
+    }
+}
+
+#[test]
+fn a_condition_that_is_added_to_what_may_be_a_write_is_refused() {
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        let mut write = read(method.clone());
+        write.sign_with(key()).apply(&mut write.headers);
+        assert_eq!(removed(&write, &Policy::default()), Ok(vec![]), "{method}");
+        write.headers.insert("if-none-match", HeaderValue::from_static("*"));
+        assert_eq!(removed(&write, &Policy::default()), Err(Code::SignaturePolicy), "{method}");
+    }
+    let mut overridden = read(Method::GET);
+    overridden.headers.insert("x-http-method-override", HeaderValue::from_static("DELETE"));
+    overridden.sign_with(key()).apply(&mut overridden.headers);
+    assert_eq!(removed(&overridden, &Policy::default()), Ok(vec![]));
+    overridden.headers.insert("if-match", HeaderValue::from_static("*"));
+    assert_eq!(removed(&overridden, &Policy::default()), Err(Code::SignaturePolicy));
+}
+
+#[test]
+fn another_target_cannot_be_added_to_any_method_unless_the_policy_hides_it() {
+    for field in countersign::TARGET_OVERRIDES {
+        let hiding = Policy::default().remove_uncovered([field.clone()]);
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            let mut request = read(method.clone());
+            request.sign_with(key()).apply(&mut request.headers);
+            request.headers.insert(&field, HeaderValue::from_static("/admin"));
+            let refused = removed(&request, &Policy::default());
+            assert_eq!(refused, Err(Code::SignaturePolicy), "{method} {field}");
+            assert_eq!(removed(&request, &hiding), Ok(vec![field.to_string()]), "{method} {field}");
+            let again = hiding.clone().cover_when_present([field.clone()]);
+            assert_eq!(removed(&request, &again), Err(Code::SignaturePolicy), "{method} {field}");
+            let mut covered = read(method.clone());
+            covered.headers.insert(&field, HeaderValue::from_static("/admin"));
+            covered.sign_with(key()).apply(&mut covered.headers);
+            for policy in [&Policy::default(), &hiding] {
+                assert_eq!(removed(&covered, policy), Ok(vec![]), "{method} {field}");
+            }
+        }
+    }
+    let hiding = Policy::default().remove_uncovered([countersign::CONTENT_DIGEST]);
+    let mut request = Request::unsigned().signed_as(&params());
+    request.resign(&params().replace("\"content-digest\" ", ""));
+    assert!(request.check_with(&hiding, NOW).is_err(), "a digest is never given up so");
+}
+
+#[test]
+fn accept_signature_lists_conditions_for_writes_alone() {
+    let mut request = Request::unsigned();
+    request.headers.insert("if-match", HeaderValue::from_static("*"));
+    let asked = |method| {
+        let policy = Policy::default();
+        policy.accept_signature(method, &request.headers, Content::Absent).to_string()
+    };
+    assert!(asked(&Method::PUT).contains("\"if-match\""));
+    assert!(!asked(&Method::GET).contains("\"if-match\""));
 }
 
 #[test]
@@ -582,7 +685,7 @@ fn what_a_policy_asks_for_is_what_a_signer_then_covers() {
     };
     let plain = sign(&request, &[]).unwrap();
     assert!(plain.check_with(&policy, NOW).is_err());
-    let asked = policy.accept_signature(&request.headers, Content::Present);
+    let asked = policy.accept_signature(&request.method, &request.headers, Content::Present);
     let more = signer.asked_beyond(&asked).unwrap();
     assert_eq!(more, ["x-tenant".parse().unwrap()]);
     assert_eq!(sign(&request, &more).unwrap().check_with(&policy, NOW), Ok(()));
@@ -592,7 +695,7 @@ fn what_a_policy_asks_for_is_what_a_signer_then_covers() {
     assert!(matches!(sign(&request, &more), Err(SignError::Base(_))), "it is not there");
     assert!(sign(&request, &[r#""@method";req"#.parse().unwrap()]).is_err());
     let other = Policy::default().tag("other").unwrap();
-    let asked = other.accept_signature(&request.headers, Content::Present);
+    let asked = other.accept_signature(&request.method, &request.headers, Content::Present);
     assert_eq!(signer.asked_beyond(&asked), Err(Unmeetable::Tag));
 }
 

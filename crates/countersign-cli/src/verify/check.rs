@@ -227,7 +227,7 @@ impl Verify {
                 return Ok(());
             }
         };
-        for component in policy.required(head.headers, request.content()) {
+        for component in policy.required(head.method, head.headers, request.content()) {
             let covered = if components.contains(&component) { Ok("yes") } else { Err("missing") };
             checks.add(format!("covers {component}"), covered);
         }
@@ -346,7 +346,8 @@ fn is_asked_for(
     request: &Received<'_>,
     component: &Component<'_>,
 ) -> bool {
-    policy.required(request.head.headers, request.content()).contains(component)
+    let head = request.head;
+    policy.required(head.method, head.headers, request.content()).contains(component)
 }
 
 fn skip_time(checks: &mut Checks, signature: &LabelledSignature<'_>, now: Timestamp) {

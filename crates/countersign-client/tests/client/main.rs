@@ -5,7 +5,7 @@
 mod answers;
 mod clock;
 mod coverage;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "key-files"))]
 mod key_files;
 mod redirects;
 mod refusals;

@@ -1,9 +1,13 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
+#[cfg(feature = "key-files")]
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, PrivateKey, PublishableKey, VerifyingKey, file::Reads};
+use super::{KeyError, PrivateKey, VerifyingKey};
+#[cfg(feature = "key-files")]
+use super::{KeyFile, PublishableKey, file::Reads};
+#[cfg(feature = "key-files")]
 use crate::Algorithm;
 
 /// A JSON Web Key (RFC 7517) with the members that are read here. A member that occurs twice is an error; others are
@@ -13,6 +17,7 @@ pub(super) struct Jwk {
     pub(super) kty: String,
     pub(super) crv: Option<String>,
     pub(super) alg: Option<String>,
+    #[cfg(feature = "key-files")]
     kid: Option<String>,
     #[serde(rename = "use")]
     usage: Option<String>,
@@ -42,10 +47,14 @@ impl Jwk {
     }
 }
 
+#[cfg(feature = "key-files")]
 pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
     let jwk: Jwk = serde_json::from_str(text).map_err(|_| KeyError::Damaged("it is no JWK"))?;
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-        ("OKP", Some("Ed25519")) => ed25519(&jwk).map(T::from),
+        ("OKP", Some("Ed25519")) => match ed25519(&jwk)? {
+            (_, Some(private)) => Ok(KeyFile::Private(private).into()),
+            (public, None) => Ok(KeyFile::Public(public).into()),
+        },
         ("OKP", Some("X25519")) => T::wrong_kind("an X25519 key"),
         ("OKP", _) => T::wrong_kind("an Edwards-curve key that is not Ed25519"),
         ("oct", _) => hmac(&jwk).map(|key| KeyFile::Private(key).into()),
@@ -55,22 +64,23 @@ pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
 }
 
-/// RFC 8037 §2.
-pub(super) fn ed25519(jwk: &Jwk) -> Result<KeyFile, KeyError> {
+/// The public key, and the private one of a JWK that has it (RFC 8037 §2).
+pub(super) fn ed25519(jwk: &Jwk) -> Result<(VerifyingKey, Option<PrivateKey>), KeyError> {
     if !matches!(jwk.alg.as_deref(), None | Some("EdDSA" | "Ed25519")) {
         return Err(KeyError::Damaged("its alg is not that of an Ed25519 key"));
     }
     let x = jwk.x.as_deref().ok_or(KeyError::Damaged("its member x is missing"))?;
     let x = VerifyingKey::ed25519(&*bytes(x)?)?;
-    let Some(d) = &jwk.d else { return Ok(KeyFile::Public(x)) };
+    let Some(d) = &jwk.d else { return Ok((x, None)) };
     let key = PrivateKey::ed25519(&*bytes(d)?);
     if key.publishable_key() != x.publishable_key() {
         return Err(KeyError::Mismatched);
     }
-    Ok(KeyFile::Private(key))
+    Ok((x, Some(key)))
 }
 
 /// RFC 7518 §6.4. The identifier is the one that `kid` names; a secret from elsewhere gets one that is derived from it.
+#[cfg(feature = "key-files")]
 fn hmac(jwk: &Jwk) -> Result<PrivateKey, KeyError> {
     if !matches!(jwk.alg.as_deref(), None | Some("HS256")) {
         return Err(KeyError::Damaged("its alg is not HS256"));
@@ -86,6 +96,7 @@ fn hmac(jwk: &Jwk) -> Result<PrivateKey, KeyError> {
     PrivateKey::hmac_sha256(id.ok_or(KeyError::Damaged("its kid is no identifier"))?, &secret)
 }
 
+#[cfg(feature = "key-files")]
 fn derived_id(secret: &[u8]) -> Option<[u8; 16]> {
     let mut hash = Sha256::new_with_prefix(b"countersign hmac-sha256 key id\0");
     hash.update(secret);

@@ -3,7 +3,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    KeyError, KeyFile, KeyId, VerifyingKey,
+    KeyError, KeyId, VerifyingKey,
     jwk::{self, Jwk},
 };
 
@@ -82,7 +82,7 @@ impl ServerKeys {
         }
         let ours = set.keys.iter().filter(|jwk| jwk.is_ed25519() && jwk.is_for_signatures());
         let keys: Result<Vec<_>, _> =
-            ours.map(|jwk| jwk::ed25519(jwk).and_then(KeyFile::into_verifying_key)).collect();
+            ours.map(|jwk| jwk::ed25519(jwk).map(|(public, _)| public)).collect();
         Self::new(keys?)
     }
 
