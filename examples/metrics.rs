@@ -84,7 +84,7 @@ async fn run(stay: bool) -> Result<(), Box<dyn Error>> {
     client.post(refunds.as_str()).send().await?;
 
     for line in plain.get(&metrics).send().await?.text().await?.lines() {
-        if line.starts_with("countersign_requests_total") {
+        if line.contains("countersign_requests_total") {
             println!("{line}");
         }
     }

@@ -98,6 +98,7 @@ pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
 pub use serve::{Listener, SaveAtSignal, SavedNonces, ServedBody, Stop, serve, until_signal};
 pub use sign_responses::{SignResponses, SignResponsesService};
+pub use telemetry::describe_metrics;
 pub use verifier::Verifier;
 
 /// Any error: that of a body, which is its maker's.

@@ -13,6 +13,7 @@ use crate::{
     content_memory::ContentMemory,
     failure_limit::FailureLimit,
     refusal::{Circumstances, Hook},
+    telemetry,
 };
 
 /// Decides what a request may do: finds its key, checks it, looks at restrictions and scopes, passes the gate (budget and
@@ -247,6 +248,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
     /// under a shortened URI, must not get around it.
     pub fn layer(self) -> VerifierLayer<K, G> {
+        telemetry::describe_metrics();
         VerifierLayer::new(Arc::new(self))
     }
 
