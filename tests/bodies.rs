@@ -172,6 +172,8 @@ async fn whoever_does_not_read_a_stream_to_its_end_cannot_say_that_all_is_well()
     assert_eq!(answer(&app, order("/ignored")).await, misconfigured);
     assert_eq!(answer(&app, order("/refused")).await, (409, String::new()));
     assert_eq!(answer(&app, order("/echo")).await, (200, String::new()));
+    let forged = order("/echo").map(|_| pieces(b"a piece. another piece. the last two", 7));
+    assert_eq!(answer(&app, forged).await, (400, "digest-mismatch".into()));
     let nothing = Raw::read().target("/nothing").signed().request();
     assert_eq!(answer(&app, nothing).await, (201, String::new()));
 }
@@ -226,6 +228,197 @@ async fn the_time_that_a_handler_takes_over_a_piece_does_not_count() {
     let request = Raw::order().body(b"aaa").signed().request();
     let request = request.map(|_| Body::new(StreamBody::new(Box::pin(stream))));
     assert_eq!(answer(&app, request).await, (201, String::new()));
+}
+
+const CONTENT: &[u8] = b"a piece. another piece. the last one";
+const FORGED: &[u8] = b"a piece. another piece. the last two";
+/// How much is sent before the response has to begin.
+const FIRST: usize = 20;
+
+/// Handlers that answer before they have read the content to its end.
+fn early() -> Router {
+    let read_on = |mut body: Body| {
+        tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+    };
+    let task = |status: StatusCode, content: Vec<u8>| {
+        async move |Signed(_, body): Signed<Body>| {
+            read_on(body);
+            (status, content)
+        }
+    };
+    let streamed = |path: &str| Route::signed(Method::POST, path).streamed(1000);
+    let routes = Routes::new()
+        .route(streamed("/task"), task(StatusCode::ACCEPTED, b"accepted".to_vec()))
+        .route(streamed("/large"), task(StatusCode::OK, vec![b'a'; 1 << 20]))
+        .route(streamed("/empty"), task(StatusCode::NO_CONTENT, Vec::new()))
+        .route(streamed("/refused"), task(StatusCode::CONFLICT, b"refused".to_vec()))
+        .route(streamed("/dropped"), async |Signed(_, body): Signed<Body>| {
+            tokio::spawn(async move { drop(body) });
+            (StatusCode::ACCEPTED, "accepted")
+        })
+        .route(streamed("/echo"), async |Signed(_, body): Signed<Body>| body)
+        .route(streamed("/endless"), async move |Signed(_, body): Signed<Body>| {
+            read_on(body);
+            let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'a'; 4096])));
+            let pieces = std::iter::repeat_with(piece).take(100);
+            Body::new(StreamBody::new(futures_util::stream::iter(pieces)))
+        })
+        .route(streamed("/trailers"), async move |Signed(_, body): Signed<Body>| {
+            let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+            let trailers = http::HeaderMap::from_iter([(
+                http::header::ETAG,
+                http::HeaderValue::from_static("1"),
+            )]);
+            // Its trailers are there before the content is.
+            tokio::spawn(async move {
+                drop(begun.await);
+                read_on(body);
+            });
+            let frames = [
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))),
+                Ok(Frame::trailers(trailers)),
+            ];
+            let mut begin = Some(begin);
+            let first = futures_util::stream::once(async move {
+                tokio::task::yield_now().await;
+                drop(begin.take());
+                Ok(Frame::data(Bytes::from_static(b"b")))
+            });
+            let all = futures_util::StreamExt::chain(first, futures_util::stream::iter(frames));
+            Body::new(StreamBody::new(Box::pin(all)))
+        });
+    verifier(&TestClock::default(), Service::keys(), Service::nonces()).protect(routes).unwrap()
+}
+
+async fn early_service() -> Service {
+    Service::serve(TestClock::default(), early(), Arc::default()).await
+}
+
+/// What comes of a request over HTTP/1.1, of which the rest is sent when the response has begun, if that is waited for.
+async fn over_http1(service: &Service, path: &str, content: &[u8], wait: bool) -> String {
+    let request = Raw::order().target(path).body(CONTENT).signed().add("Connection", "close");
+    let bytes = request.body(content).bytes();
+    let (first, rest) = bytes.split_at(bytes.len() - CONTENT.len() + FIRST);
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(first).await.unwrap();
+    let mut answer = Vec::new();
+    while wait && !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    stream.write_all(rest).await.unwrap();
+    // The connection of a response that is broken off may be reset.
+    drop(stream.read_to_end(&mut answer).await);
+    String::from_utf8(answer).unwrap()
+}
+
+/// The same over HTTP/2: the status, and the content or why there is no end to it.
+async fn over_http2(
+    service: &Service,
+    path: &str,
+    content: &'static [u8],
+    wait: bool,
+) -> (u16, Result<String, h2::Reason>) {
+    let socket = TcpStream::connect(service.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let signed = Raw::order().target(path).body(CONTENT).signed();
+    let mut request = http::Request::post(format!("https://api.example.com{path}"));
+    for (name, value) in signed.headers.iter().filter(|(name, _)| name != "Host") {
+        request = request.header(name, value.as_slice());
+    }
+    let mut client = client.ready().await.unwrap();
+    let (response, mut sending) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    let (first, rest) = content.split_at(FIRST);
+    sending.send_data(Bytes::from_static(first), false).unwrap();
+    let mut rest = Some(rest);
+    let mut send_rest =
+        || rest.take().map(|rest| sending.send_data(Bytes::from_static(rest), true));
+    if !wait {
+        send_rest();
+    }
+    let response = response.await.unwrap();
+    send_rest();
+    let (status, mut body) = (response.status().as_u16(), response.into_body());
+    let mut text = Vec::new();
+    while let Some(piece) = body.data().await {
+        match piece {
+            Ok(piece) => {
+                body.flow_control().release_capacity(piece.len()).unwrap();
+                text.extend(piece);
+            }
+            Err(error) => return (status, Err(error.reason().unwrap())),
+        }
+    }
+    if let Err(error) = body.trailers().await {
+        return (status, Err(error.reason().unwrap()));
+    }
+    (status, Ok(String::from_utf8(text).unwrap()))
+}
+
+#[tokio::test]
+async fn a_response_that_is_there_before_its_content_was_read_waits_for_the_verdict() {
+    let service = early_service().await;
+    for (path, status, content) in [
+        ("/task", 202, "accepted"),
+        ("/large", 200, "aaaa"),
+        ("/empty", 204, ""),
+        ("/refused", 409, "refused"),
+    ] {
+        let well = over_http1(&service, path, CONTENT, false).await;
+        assert!(well.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {well:.200}");
+        assert!(well.contains(content), "{path}: {well:.200}");
+        let (told, text) = over_http2(&service, path, CONTENT, false).await;
+        assert_eq!((told, text.unwrap().contains(content)), (status, true), "{path}");
+    }
+    for path in ["/task", "/large", "/empty"] {
+        let forged = over_http1(&service, path, FORGED, false).await;
+        assert!(forged.starts_with("HTTP/1.1 400 "), "{path}: {forged:.200}");
+        assert!(forged.contains("\"code\":\"digest-mismatch\""), "{path}: {forged:.200}");
+        let (status, text) = over_http2(&service, path, FORGED, false).await;
+        assert_eq!((status, text.unwrap().contains("digest-mismatch")), (400, true), "{path}");
+    }
+    for content in [CONTENT, FORGED] {
+        let unread = over_http1(&service, "/dropped", content, false).await;
+        assert!(unread.starts_with("HTTP/1.1 500 "), "{unread}");
+        assert_eq!(over_http2(&service, "/dropped", content, false).await.0, 500);
+        // A refusal promises nothing, and has nothing to wait for.
+        let refused = over_http1(&service, "/refused", content, true).await;
+        assert!(refused.starts_with("HTTP/1.1 409 "), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_depends_on_its_content_has_no_end_unless_that_is_what_was_signed() {
+    let service = early_service().await;
+    let well = over_http1(&service, "/echo", CONTENT, true).await;
+    assert!(well.starts_with("HTTP/1.1 200 ") && well.ends_with("\r\n0\r\n\r\n"), "{well}");
+    let head = well.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+    assert!(
+        !head.contains("content-length"),
+        "whoever counts must not think that all is there: {head}"
+    );
+    let forged = over_http1(&service, "/echo", FORGED, true).await;
+    assert!(forged.starts_with("HTTP/1.1 200 "), "it had begun: {forged}");
+    assert!(!forged.ends_with("0\r\n\r\n") && !forged.contains("last two"), "{forged}");
+    let text = String::from_utf8(CONTENT.to_vec()).unwrap();
+    assert_eq!(over_http2(&service, "/echo", CONTENT, true).await, (200, Ok(text)));
+    let broken = (200, Err(h2::Reason::INTERNAL_ERROR));
+    assert_eq!(over_http2(&service, "/echo", FORGED, true).await, broken);
+}
+
+#[tokio::test]
+async fn a_long_response_begins_at_once_and_ends_with_the_verdict() {
+    let service = early_service().await;
+    for path in ["/endless", "/trailers"] {
+        let well = over_http1(&service, path, CONTENT, true).await;
+        assert!(well.starts_with("HTTP/1.1 200 ") && well.ends_with("0\r\n\r\n"), "{well:.200}");
+        assert_eq!(over_http2(&service, path, CONTENT, true).await.1.err(), None, "{path}");
+        let forged = over_http1(&service, path, FORGED, true).await;
+        assert!(forged.starts_with("HTTP/1.1 200 "), "{forged:.200}");
+        assert!(!forged.ends_with("0\r\n\r\n"), "{path}");
+        let broken = (200, Err(h2::Reason::INTERNAL_ERROR));
+        assert_eq!(over_http2(&service, path, FORGED, true).await, broken, "{path}");
+    }
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {

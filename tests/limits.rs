@@ -301,7 +301,7 @@ async fn an_address_that_failed_too_often_is_not_even_read() {
     let policy = member("failures-60", [("q", 3), ("w", 60)]);
     assert_eq!(members(&answer, "ratelimit-policy"), [policy]);
     // Whoever is behind the same address has to wait, and no other one.
-    for request in [order(1), read(1), Raw::read(), Raw::order().signed_as("(\"@method\")")] {
+    for request in [order(1), read(1), Raw::order().signed_as("(\"@method\")")] {
         assert_eq!(told(&service, &request).await, limit());
     }
     assert_eq!(asked.load(Ordering::SeqCst), 3);
@@ -366,7 +366,7 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
     let two_keys = read(1).target(&format!("/v1/orders?api_key={}", ours(5)));
     let private = key(1).expose_text().to_string();
     let bare = Raw::order().signed_as(&format!("(\"@method\"){PARAMS}"));
-    let cases: [(Raw, u16, &str, bool); 25] = [
+    let cases: [(Raw, u16, &str, bool); 27] = [
         (forged(1), 401, "signature-invalid", true),
         (order(9), 401, "signature-invalid", true),
         (order(1).without("Signature"), 400, "signature-malformed", true),
@@ -376,21 +376,30 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         (read(9), 401, "key-unknown", true),
         (Raw::read().add("X-Api-Key", "guess"), 401, "key-unknown", true),
         (two_keys, 400, "ambiguous-credential", true),
+        // It holds, and is good for nothing.
+        (order(2), 401, "key-revoked", true),
+        (order(3), 401, "key-expired", true),
+        (replayed, 401, "signature-replayed", true),
+        // No key is told from another by what they are charged.
+        (read(2), 401, "key-unknown", true),
+        (read(3), 401, "key-unknown", true),
         // An honest client learns from these, and does better next time.
         (Raw::read(), 401, "key-required", false),
         (Raw::order(), 401, "signature-required", false),
-        (Raw::read().add("X-Api-Key", private), 401, "signature-required", false),
+        (Raw::read().add("X-Api-Key", &private), 401, "signature-required", false),
+        (
+            Raw::read().add("Authorization", format!("Bearer {private}")),
+            401,
+            "signature-required",
+            false,
+        ),
         (bare, 401, "signature-policy", false),
         (Raw::order().signed_by(key(1), old), 401, "signature-stale", false),
         (digest("md5"), 400, "digest-unsupported", false),
         (order(1).set("Content-Length", "200"), 413, "content-too-large", false),
         // A signature that holds makes its caller known.
-        (order(2), 401, "key-revoked", false),
-        (order(3), 401, "key-expired", false),
         (order(4), 401, "key-quarantined", false),
-        (replayed, 401, "signature-replayed", false),
         (order(1).body(b"{\"item\":\"bo0k\"}"), 400, "digest-mismatch", false),
-        (read(2), 401, "key-revoked", false),
         // What is refused before failures are looked at costs no more than to look.
         (Raw::read().set("Host", "other.example.com"), 421, "misdirected", false),
         (Raw::read().target("/a//b"), 400, "bad-target", false),
@@ -415,8 +424,98 @@ async fn an_open_path_stays_open_to_an_address_that_failed() {
     assert_eq!(send(&service, &forged(1)).await.status, 401);
     assert_eq!(told(&service, &read(1)).await, limit());
     assert_eq!(told(&service, &health).await, done(200));
-    // But not to signatures, which would have to be verified.
-    assert_eq!(told(&service, &health.signed_by(key(9), NOW)).await, limit());
+    // But not to signatures, which would have to be verified, or only to be read.
+    assert_eq!(told(&service, &health.clone().signed_by(key(9), NOW)).await, limit());
+    assert_eq!(told(&service, &health.add("Signature", "?")).await, limit());
+}
+
+#[tokio::test]
+async fn failures_of_signed_calls_on_an_open_path_count() {
+    let service = failing_with(Service::keys(), Quota::per_minute(number(2)), |verifier| {
+        verifier.insecure_open_path("/health")
+    })
+    .await;
+    let health = Raw::read().target("/health");
+    for _ in 0..2 {
+        let forged = health.clone().forged(&key(1));
+        assert_eq!(told(&service, &forged).await, (401, "signature-invalid".into()));
+    }
+    assert_eq!(told(&service, &health.clone().signed()).await, limit());
+    assert_eq!(told(&service, &order(1)).await, limit());
+    assert_eq!(told(&service, &health).await, done(200));
+}
+
+#[tokio::test]
+async fn signed_requests_of_a_dead_key_are_charged_to_its_address_and_to_its_reads() {
+    // By address, as failures.
+    let service = failing(Quota::per_minute(number(2))).await;
+    for _ in 0..2 {
+        assert_eq!(told(&service, &order(2)).await, (401, "key-revoked".into()));
+    }
+    assert_eq!(told(&service, &order(2)).await, limit());
+    assert_eq!(told(&service, &order(1).add("Test-From", "192.0.2.7")).await, done(201));
+    // By credential and by address, as reads.
+    let limits = Limits::default().signed(per_minute(9)).unsigned(per_minute(3));
+    let (service, asked) = limited(limits).await;
+    for (request, code) in [(2, "key-revoked"), (3, "key-expired"), (4, "key-quarantined")] {
+        for _ in 0..3 {
+            assert_eq!(told(&service, &order(request)).await, (401, code.into()));
+        }
+        let answer = send(&service, &order(request)).await;
+        assert_eq!((answer.status, answer.code()), limit(), "{code}");
+        assert_eq!(members(&answer, "ratelimit"), [member("unsigned-60", [("r", 0), ("t", 20)])]);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "no nonce was claimed");
+    assert_eq!(told(&service, &order(1)).await, done(201));
+    let limits = Limits::default().unsigned_by_address(per_minute(3));
+    let (service, _) = limited(limits).await;
+    for _ in 0..3 {
+        assert_eq!(told(&service, &order(2)).await, (401, "key-revoked".into()));
+    }
+    assert_eq!(told(&service, &order(2)).await, limit());
+    let elsewhere = order(2).add("Test-From", "192.0.2.7");
+    assert_eq!(told(&service, &elsewhere).await, (401, "key-revoked".into()));
+}
+
+#[tokio::test]
+async fn a_captured_request_uses_up_nothing_that_its_signer_has() {
+    let limits = Limits::default().signed(per_minute(2)).unsigned(per_minute(2));
+    let (service, _) = limited(limits).await;
+    let captured = order(1);
+    assert_eq!(told(&service, &captured).await, done(201));
+    for _ in 0..100 {
+        assert_eq!(told(&service, &captured).await, (401, "signature-replayed".into()));
+    }
+    assert_eq!(told(&service, &order(1)).await, done(201));
+    assert_eq!(told(&service, &order(1)).await, limit());
+    assert_eq!(told(&service, &read(1)).await, done(200));
+}
+
+#[tokio::test]
+async fn a_page_that_has_its_visitors_fail_shuts_out_their_browsers_at_most() {
+    let page = |request: Raw| request.add("Origin", "https://evil.example");
+    let in_url = Raw::read().target(&format!("/v1/orders?api_key={}", ours(9)));
+    // What a page can have a browser send: by an image or a link, and by a script.
+    for failing_request in [in_url, page(read(9)), page(forged(1))] {
+        let service = failing(Quota::per_minute(number(2))).await;
+        for _ in 0..2 {
+            assert_eq!(send(&service, &failing_request).await.status, 401);
+        }
+        assert_eq!(told(&service, &failing_request).await, limit());
+        assert_eq!(told(&service, &page(read(1))).await, limit());
+        // Programs at the same address go on, and have all of their failures left.
+        assert_eq!(told(&service, &read(1)).await, done(200));
+        assert_eq!(told(&service, &order(1)).await, done(201));
+        for _ in 0..2 {
+            assert_eq!(send(&service, &forged(1)).await.status, 401);
+        }
+        assert_eq!(told(&service, &forged(1)).await, limit());
+    }
+    // What programs fail at does not shut out browsers.
+    let service = failing(Quota::per_minute(number(1))).await;
+    assert_eq!(send(&service, &forged(1)).await.status, 401);
+    assert_eq!(told(&service, &order(1)).await, limit());
+    assert_eq!(told(&service, &page(read(1))).await, done(200));
 }
 
 #[tokio::test]

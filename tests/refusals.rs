@@ -2,10 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use axum::body::Bytes;
-use harness::{Answer, Raw, Service, exchange, key};
-use http::HeaderValue;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    routing::{any, get},
+};
+use countersign::{Code, Origins};
+use countersign_server::{ForwardedFields, Ingress, Proxies, Verifier};
+use countersign_store::ClientAddress;
+use harness::{
+    Answer, Http2, Log, Raw, Service, TestClock, exchange, exchange_http2, key, router, verifier,
+};
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
+use tower::ServiceExt as _;
 
 async fn send(service: &Service, request: &Raw) -> Answer {
     exchange(service.address, &request.bytes()).await
@@ -74,9 +90,332 @@ async fn an_operator_changes_what_a_refusal_says_and_not_that_it_is_one() {
         let answer = send(&service, &request).await;
         assert_eq!((answer.status, answer.body.as_str()), (401, expected));
         assert_eq!(answer.get("x-region"), Some("north"));
+        assert_eq!(answer.get("countersign-refusal"), Some("signature-required"));
         assert_eq!(answer.get("cache-control"), Some("no-store"));
         assert!(answer.get("accept-signature").is_some());
     }
     assert_eq!(send(&service, &Raw::order()).await.get("connection"), Some("close"));
     assert_eq!(service.handled(), before);
+}
+
+#[tokio::test]
+async fn every_refusal_is_known_by_a_field_that_nobody_can_take_out() {
+    let taking_out = Service::start_with(Service::keys(), Service::nonces(), |verifier| {
+        verifier.on_refusal(|mut refusal| {
+            refusal.headers = HeaderMap::new();
+            refusal.headers.insert("countersign-refusal", HeaderValue::from_static("well"));
+            refusal.content = Bytes::from_static(b"<p>no</p>");
+            refusal
+        })
+    })
+    .await;
+    let plain = Service::start().await;
+    let publishable = key(1).publishable_key().to_string();
+    let read = Raw::read().add("X-Api-Key", publishable);
+    for (request, code) in [
+        (Raw::order(), "signature-required"),
+        (Raw::order().signed().body(b"changed"), "digest-mismatch"),
+        (Raw::read().target("/a//b"), "bad-target"),
+        (Raw::read().set("Host", "other.example"), "misdirected"),
+        // By a layer and by an extractor further in.
+        (read.clone().target("/v1/raised"), "signature-required"),
+        (read.clone().target("/v1/secret"), "signature-required"),
+    ] {
+        let answer = send(&plain, &request).await;
+        assert_eq!(answer.get("countersign-refusal"), Some(code));
+        assert_eq!(answer.code(), code);
+        let answer = send(&taking_out, &request).await;
+        assert_eq!(answer.get("countersign-refusal"), Some(code));
+        assert_eq!(code.parse::<Code>().unwrap().status(), answer.status);
+    }
+    for service in [&plain, &taking_out] {
+        assert_eq!(send(service, &read).await.get("countersign-refusal"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_private_key_that_was_sent_is_counted_and_its_revocation_asked_for_wherever_it_was() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let (log, _listening) = Log::listen();
+    let service = Service::start().await;
+    let private = key(1).expose_text();
+    let revoke = format!("countersign key revoke {}", key(1).publishable_key());
+    let encoded =
+        |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let requests = [
+        Raw::read().add("X-Api-Key", &*private),
+        Raw::read().target(&format!("/v1/orders?api_key={}", *private)),
+        Raw::read().add("Cookie", format!("api_key={}", *private)),
+        Raw::read().add("Authorization", format!("Bearer {}", *private)),
+        Raw::read().add("Authorization", format!("Basic {}", encoded(&format!("{}:", *private)))),
+        Raw::order().add("Authorization", format!("Bearer {}", *private)),
+        Raw::order().add("Authorization", format!("Bearer {}", *private)).signed(),
+    ];
+    for request in &requests {
+        let answer = send(&service, request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+        assert!(answer.body.contains("carries a private key"), "{answer:?}");
+        assert!(answer.body.contains(&revoke), "{answer:?}");
+        assert!(!answer.body.contains("sk_"), "{answer:?}");
+    }
+    assert_eq!(service.handled(), 0);
+    let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
+    let counted: Vec<_> = counted
+        .filter(|(key, ..)| key.key().name() == "countersign_private_keys_sent_total")
+        .map(|(.., value)| value)
+        .collect();
+    let sent = u64::try_from(requests.len()).unwrap();
+    assert_eq!(counted, [metrics_util::debugging::DebugValue::Counter(sent)]);
+    let lines = log.lines_with("a private key was sent");
+    assert_eq!(lines.len(), 1, "a stranger cannot fill the log: {lines:?}");
+    assert!(lines.iter().all(|line| line.contains(&revoke) && !line.contains("sk_")), "{lines:?}");
+    let other = Raw::read().add("Authorization", "Bearer sk_live_of_another_service");
+    assert_eq!(send(&service, &other).await.code(), "key-required");
+}
+
+/// What is served, and how often a handler ran.
+async fn behind(ingress: Ingress) -> Service {
+    let (clock, handled) = (TestClock::default(), Arc::<AtomicUsize>::default());
+    let time = clock.clone();
+    let verifier = Verifier::new(ingress, Service::keys(), Service::nonces())
+        .clock(move || time.now())
+        .insecure_open_path("/open");
+    let client = any(async |request: http::Request<Body>| {
+        let client = request.extensions().get::<ClientAddress>();
+        client.map_or_else(|| "nobody".to_owned(), ToString::to_string)
+    });
+    let app = router(Arc::clone(&handled)).route("/open", client).layer(verifier.layer());
+    Service::serve(clock, app, handled).await
+}
+
+fn origins() -> Origins {
+    Origins::from("https://api.example.com".parse::<countersign::Origin>().unwrap())
+}
+
+fn proxies() -> Proxies {
+    Proxies::new(["127.0.0.1/32".parse().unwrap()], ForwardedFields::XForwarded).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_whose_client_cannot_be_told_is_refused_and_is_not_its_proxys() {
+    let service = behind(Ingress::from(origins()).proxies(proxies())).await;
+    let publishable = key(1).publishable_key().to_string();
+    for unknown in [None, Some("unknown"), Some("192.0.2.1, _hidden")] {
+        let from = |request: Raw| match unknown {
+            Some(text) => request.add("X-Forwarded-For", text),
+            None => request,
+        };
+        for request in [
+            Raw::read().add("X-Api-Key", &publishable),
+            Raw::order().signed(),
+            Raw::read().target("/open").signed(),
+        ] {
+            let answer = send(&service, &from(request)).await;
+            assert_eq!((answer.status, answer.code().as_str()), (400, "bad-request"));
+            assert!(answer.body.contains("X-Forwarded-For"), "{answer:?}");
+        }
+        assert_eq!(send(&service, &from(Raw::read().target("/open"))).await.body, "nobody");
+    }
+    let known = Raw::read().target("/open").add("X-Forwarded-For", "192.0.2.1");
+    assert_eq!(send(&service, &known).await.body, "192.0.2.1");
+    assert_eq!(service.handled(), 0);
+}
+
+#[tokio::test]
+async fn what_only_a_proxys_operator_can_mend_the_log_says_with_the_line_to_change() {
+    let (log, _listening) = Log::listen();
+    let by_host = behind(Ingress::from(origins()).proxies(proxies())).await;
+    let forwarded = behind(Ingress::forwarded(origins(), proxies())).await;
+    assert_eq!(
+        log.lines_with("https://api.example.com").len(),
+        2,
+        "what is served is said at the start"
+    );
+    let publishable = key(1).publishable_key().to_string();
+    let read = || Raw::read().add("X-Api-Key", &publishable).add("X-Forwarded-For", "192.0.2.1");
+    let hosted = || read().set("Host", "backend").add("X-Forwarded-Host", "api.example.com");
+    let mut old = read();
+    old.version = "HTTP/1.0";
+    let cases = [
+        (&by_host, old, 505, "`proxy_http_version 1.1;`"),
+        (
+            &by_host,
+            read().without("X-Forwarded-For"),
+            400,
+            "`proxy_set_header X-Forwarded-For $remote_addr;`",
+        ),
+        (
+            &forwarded,
+            hosted().add("X-Forwarded-Proto", "http"),
+            421,
+            "`proxy_set_header X-Forwarded-Proto $scheme;`",
+        ),
+        (&by_host, read().set("Host", "localhost:8080"), 421, "localhost:8080"),
+    ];
+    for (service, request, status, line) in cases {
+        for _ in 0..30 {
+            let answer = send(service, &request).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            let problem: Value = serde_json::from_str(&answer.body).unwrap();
+            let hint = problem["hint"].as_str().unwrap();
+            assert!(hint.contains("operator"), "it sends nobody in a circle: {hint}");
+            assert!(!answer.body.contains("https://api.example.com"), "{answer:?}");
+        }
+        let lines = log.lines_with(line);
+        assert_eq!(lines.len(), 1, "{line}: {lines:?}");
+    }
+    let lines = log.lines_with("localhost:8080");
+    assert!(lines.iter().all(|line| line.contains("https://api.example.com")), "{lines:?}");
+    // Another kind of the same trouble, at a server that has said nothing for a while.
+    let forwarded = behind(Ingress::forwarded(origins(), proxies())).await;
+    assert_eq!(send(&forwarded, &read().set("Host", "backend")).await.status, 400);
+    assert_eq!(log.lines_with("`proxy_set_header X-Forwarded-Host $host;`").len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_a_program_hands_over_has_its_host_in_its_uri() {
+    let app = || {
+        let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+        router(Arc::default()).layer(verifier.layer())
+    };
+    let handed_over = |uri: &str, host: Option<&str>| {
+        let signed = Raw::order().signed();
+        let request = match host {
+            Some(host) => signed.set("Host", host),
+            None => signed.without("Host"),
+        };
+        let mut request = request.request();
+        *request.uri_mut() = uri.parse().unwrap();
+        request
+    };
+    let target = "/v1/orders?expand=customer";
+    let ours = format!("https://api.example.com{target}");
+    for (request, status) in [
+        (handed_over(&ours, None), 201),
+        (handed_over(&ours, Some("api.example.com")), 201),
+        (handed_over(target, Some("api.example.com")), 201),
+        (handed_over(&ours, Some("b.example.com")), 400),
+        (handed_over(&format!("https://b.example.com{target}"), None), 401),
+        (handed_over(&format!("https://other.example{target}"), None), 421),
+        (handed_over(target, None), 400),
+    ] {
+        let shown = format!("{request:?}");
+        assert_eq!(app().oneshot(request).await.unwrap().status(), status, "{shown}");
+    }
+    // A message over a connection needs a Host whatever its request line says (RFC 9112 §3.2).
+    let service = Service::start().await;
+    let mut bare = Raw::order().signed().without("Host");
+    bare.target = ours;
+    assert_eq!(send(&service, &bare).await.status, 400);
+}
+
+#[tokio::test]
+async fn where_an_address_is_missing_the_refusal_says_what_to_add() {
+    let verifier = Verifier::new(
+        Ingress::from(origins()).proxies(proxies()),
+        Service::keys(),
+        Service::nonces(),
+    );
+    let app = router(Arc::default()).layer(verifier.layer());
+    let read = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
+    let response = app.oneshot(read.request()).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let content = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(content.to_vec()).unwrap();
+    for part in ["countersign_store::ClientAddress", "extensions", "in a test"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_inside_a_nested_router_goes_by_the_whole_path() {
+    let (clock, handled) = (TestClock::default(), Arc::<AtomicUsize>::default());
+    let verifier = verifier(&clock, Service::keys(), Service::nonces());
+    let app = Router::new().nest("/api", router(Arc::clone(&handled)).layer(verifier.layer()));
+    let service = Service::serve(clock, app, handled).await;
+    let order = |target: &str| Raw::order().target(target);
+    assert_eq!(send(&service, &order("/api/v1/orders").signed()).await.status, 201);
+    let shortened = order("/v1/orders").signed().target("/api/v1/orders");
+    assert_eq!(send(&service, &shortened).await.code(), "signature-invalid");
+    assert_eq!(service.handled(), 1);
+}
+
+#[tokio::test]
+async fn trailers_of_a_publishable_read_reach_no_handler() {
+    let (clock, handled) = (TestClock::default(), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&handled);
+    let read = get(async move |mut body: Body| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        match body.frame().await {
+            None => "nothing",
+            Some(_) => "something",
+        }
+    });
+    let verifier = verifier(&clock, Service::keys(), Service::nonces());
+    let app = Router::new().route("/v1/orders", read).layer(verifier.layer());
+    let service = Service::serve(clock, app, handled).await;
+    let read = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
+    let mut with_trailers: Http2 = read.add("Content-Length", "0").http2();
+    with_trailers.trailers.push(("x-role".into(), "admin".into()));
+    let answer = exchange_http2(service.address, &with_trailers).await.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "nothing"));
+    assert_eq!(service.handled(), 1);
+}
+
+/// What of a request a handler sees.
+async fn seen(app: &Router, request: Raw) -> (u16, HeaderMap) {
+    let response = app.clone().oneshot(request.request()).await.unwrap();
+    (response.status().as_u16(), response.headers().clone())
+}
+
+#[tokio::test]
+async fn a_condition_or_range_that_the_signer_left_out_reaches_no_handler() {
+    const FIELDS: [(header::HeaderName, &str); 7] = [
+        (header::IF_MATCH, "\"a\""),
+        (header::IF_NONE_MATCH, "*"),
+        (header::IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (header::IF_UNMODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (header::IF_RANGE, "\"a\""),
+        (header::RANGE, "bytes=0-1"),
+        (header::CONTENT_RANGE, "bytes 0-1/9"),
+    ];
+    let app = |change: fn(Verifier<_, _>) -> Verifier<_, _>| {
+        let mirror = any(async |headers: HeaderMap| {
+            let seen = FIELDS.into_iter().filter(|(name, _)| headers.contains_key(name));
+            seen.map(|(name, value)| (name, HeaderValue::from_static(value))).collect::<HeaderMap>()
+        });
+        let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+        Router::new().route("/v1/orders", mirror).layer(change(verifier).layer())
+    };
+    let enforced = app(|verifier| verifier);
+    let publishable = key(1).publishable_key().to_string();
+    for (name, value) in FIELDS {
+        for method in ["GET", "HEAD"] {
+            let read = || Raw::read().method(method);
+            let (status, headers) =
+                seen(&enforced, read().signed().add(name.as_str(), value)).await;
+            assert_eq!((status, headers.contains_key(&name)), (200, false), "{name}");
+            let (status, headers) =
+                seen(&enforced, read().add(name.as_str(), value).signed()).await;
+            assert_eq!((status, headers.contains_key(&name)), (200, true), "{name} is covered");
+            // Nobody signed it, so that it says whatever came.
+            let unsigned = read().add("X-Api-Key", &publishable).add(name.as_str(), value);
+            let (status, headers) = seen(&enforced, unsigned).await;
+            assert_eq!((status, headers.contains_key(&name)), (200, true), "{name}, unsigned");
+        }
+        let (status, _) =
+            seen(&enforced, Raw::order().target("/v1/orders").signed().add(name.as_str(), value))
+                .await;
+        assert_eq!(status, 401, "{name} in a write");
+        let covered = Raw::order().target("/v1/orders").add(name.as_str(), value).signed();
+        let (status, headers) = seen(&enforced, covered).await;
+        assert_eq!((status, headers.contains_key(&name)), (200, true), "{name} in a write");
+        // Where nothing is refused nothing is taken out.
+        for lenient in [app(Verifier::insecure_observe), app(Verifier::insecure_off)] {
+            let (status, headers) =
+                seen(&lenient, Raw::read().signed().add(name.as_str(), value)).await;
+            assert_eq!((status, headers.contains_key(&name)), (200, true), "{name}, not enforced");
+        }
+    }
 }

@@ -11,7 +11,15 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::Version, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::{StatusCode, Version},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use countersign::{PrivateKey, Timestamp};
+use countersign_client::Client;
 use countersign_server::{BadTls, Listener, Tls, serve};
 use tempfile::TempDir;
 use tokio::{
@@ -121,6 +129,50 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     tls.reload().unwrap();
     assert!(curl(address, &renewed, &[]).await.is_ok());
     assert_eq!(curl(address, &old, &[]).await, Err(UNKNOWN));
+}
+
+/// Refuses what is signed by a clock that is not eight minutes behind, and tells that time; `/old` has moved.
+async fn behind(request: Request) -> Response {
+    let input = request.headers()["signature-input"].to_str().unwrap();
+    let refused = r#"{"code":"signature-stale"}"#;
+    let problem = [("content-type", "application/problem+json"), ("date", BEHIND_DATE)];
+    match (input.contains(&format!(";created={BEHIND};")), request.uri().path()) {
+        (false, _) => (StatusCode::UNAUTHORIZED, problem, refused).into_response(),
+        (true, "/old") => (StatusCode::FOUND, [("location", "/new")]).into_response(),
+        (true, _) => StatusCode::CREATED.into_response(),
+    }
+}
+
+const BEHIND: u64 = 1_763_899_520;
+const BEHIND_DATE: &str = "Sun, 23 Nov 2025 12:05:20 GMT";
+
+#[tokio::test]
+async fn a_client_heeds_what_is_answered_over_tls_and_not_over_plain_http() {
+    const HOST: &str = "api.example.com";
+    let files = Files::new();
+    let names = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext"];
+    let name = format!("subjectAltName=DNS:{HOST}");
+    let request = ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=api"];
+    let output = ["-out", "api.pem", "-keyout", "api.key"];
+    files.openssl(&[&request[..], &names, &[&name], &output, &ECDSA].concat());
+    let tls = Tls::from_files(files.path("api.pem"), files.path("api.key")).unwrap();
+    let certificate = fs::read(files.path("api.pem")).unwrap();
+    let certificate = reqwest::Certificate::from_pem(&certificate).unwrap();
+    for (scheme, tls, status) in [("https", Some(tls), 201), ("http", None, 401)] {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::from(socket);
+        let listener = if let Some(tls) = tls { listener.tls(tls) } else { listener };
+        let app = Router::new().fallback(behind);
+        tokio::spawn(serve(listener, app, std::future::pending()));
+        let http = reqwest::Client::builder().resolve(HOST, address).no_proxy();
+        let http = http.tls_certs_only([certificate.clone()]);
+        let client = Client::new(PrivateKey::ed25519(&[7; 32])).unwrap().http(http).unwrap();
+        let client = client.clock(|| Timestamp::from_unix(BEHIND + 480));
+        let url = format!("{scheme}://{HOST}:{}/old", address.port());
+        let response = client.get(url).send().await.unwrap();
+        assert_eq!(response.status(), status, "{scheme}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod counted;
 mod frames;
 mod issuer;
 mod latin1;
+mod log;
 mod nginx;
 mod order_log;
 #[cfg(unix)]
@@ -30,6 +31,7 @@ pub use counted::Counted;
 pub use frames::{End, Http2, exchange_http2};
 pub use issuer::{ISSUER, IssuerKey, JwksServer, claims, claims_with, thumbprint, token_of};
 pub use latin1::Bytes;
+pub use log::Log;
 pub use nginx::Nginx;
 pub use order_log::{order_log, order_verifier};
 #[cfg(unix)]

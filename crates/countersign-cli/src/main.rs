@@ -5,6 +5,7 @@ mod credential;
 mod curl;
 mod explain;
 mod failure;
+mod field_type_arg;
 mod header_line;
 mod key;
 mod key_source;

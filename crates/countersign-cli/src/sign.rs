@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Component, ContentDigest, Nonce, PrivateKey, SignError, SignatureInput, SignatureParams,
-    Signer, Timestamp,
+    Component, ContentDigest, FieldType, FieldTypes, Message, Nonce, PrivateKey, SignError,
+    SignatureInput, SignatureParams, Signer, Timestamp,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     curl::random_nonce,
     failure::{Exit, Failure},
+    field_type_arg,
     header_line::HeaderLine,
     key_source::{self, PrivateKeyArgs},
     moment,
@@ -46,6 +47,9 @@ pub(crate) struct Sign {
     /// When it is signed, in seconds since 1970 [default: now]
     #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
     created: Option<Timestamp>,
+    /// When it stops being good, in seconds since 1970 [default: never by itself]
+    #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
+    expires: Option<Timestamp>,
     /// What makes it good for one request [default: random]
     #[arg(long, value_name = "N")]
     nonce: Option<String>,
@@ -58,6 +62,9 @@ pub(crate) struct Sign {
     /// The tag that the server selects its signatures by
     #[arg(long, default_value = "countersign")]
     tag: String,
+    /// How a field of the service's own is structured, for components with `sf` and `key`
+    #[arg(long = "field-type", value_name = "NAME=item|list|dictionary", value_parser = field_type_arg::parse)]
+    field_types: Vec<(&'static str, FieldType)>,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -157,6 +164,12 @@ impl Sign {
         let key = self.key.read_any()?;
         let key_id = self.keyid.unwrap_or_else(|| key_source::name(&key.verifying_key()));
         let created = self.created.unwrap_or_else(moment::now);
+        if self.expires.is_some_and(|expires| expires <= created) {
+            return Err(Failure::local(
+                "--expires is not later than the time of signing",
+                "give a later time, in seconds since 1970",
+            ));
+        }
         let nonce = match self.nonce {
             Some(nonce) => nonce,
             None => random_nonce()?.to_string(),
@@ -183,14 +196,15 @@ impl Sign {
             label: &self.label,
             components,
             created: Some(created),
-            expires: None,
+            expires: self.expires,
             nonce: Some(&nonce),
             key_id: Some(&key_id),
             algorithm: Some(key.algorithm()),
             tag: Some(&self.tag),
         };
-        let head = request.head(&headers);
-        let signature = countersign::sign(&head.into(), &key, &params);
+        let field_types = FieldTypes::with(&self.field_types);
+        let message = Message::from(request.head(&headers)).with_field_types(field_types);
+        let signature = countersign::sign(&message, &key, &params);
         let signature = signature.map_err(|error| cannot_sign(&error))?;
         let base = signature.base.as_str().to_owned();
         let added = added_fields(content_digest, signature);

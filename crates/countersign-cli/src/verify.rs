@@ -8,9 +8,9 @@ use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, KeyLocations, Malformed,
-    Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase, SignatureInput,
-    Timestamp, Unverified, VerifyingKey,
+    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyLocations,
+    Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase,
+    SignatureInput, Timestamp, Unverified, VerifyingKey,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
+    field_type_arg,
     key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
     moment,
     output::{note, print_line},
@@ -68,12 +69,16 @@ pub(crate) struct Verify {
     /// content; `-` is stdin
     #[arg(long, value_name = "FILE")]
     request: Option<String>,
-    /// The scheme that the request came by, which the message does not tell
+    /// The scheme that the request came by, which the message does not tell; with --policy none a target in absolute form
+    /// does
     #[arg(long, default_value = "https")]
     scheme: Scheme,
     /// The algorithm, which has to be the key's; an RSA key leaves it open, and some messages do too
     #[arg(long)]
     alg: Option<Algorithm>,
+    /// How a field of the service's own is structured, for components with `sf` and `key`
+    #[arg(long = "field-type", value_name = "NAME=item|list|dictionary", value_parser = field_type_arg::parse)]
+    field_types: Vec<(&'static str, FieldType)>,
     /// Print a JSON object
     #[arg(long)]
     json: bool,

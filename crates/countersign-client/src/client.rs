@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 #[cfg(feature = "key-files")]
 use countersign::Passphrase;
 use countersign::{
-    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, Nonce, Origin, PrivateKey,
-    PublishableKey, RequestHead, Scheme, ServerKeys, Signer, Target, Timestamp,
+    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin,
+    PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer, Target,
+    Timestamp,
 };
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
 #[cfg(feature = "key-files")]
@@ -16,9 +17,10 @@ use crate::key_file::read_private_key;
 use crate::{
     Error, RequestBuilder,
     answers::{self, Answers, Sent},
+    authenticity::{Authenticity, is_loopback},
     clock::{Clock, Followed, Moment},
     explanation::SignedBase,
-    refusal::peek,
+    refusal::{Named, peek},
     reread::Reread,
 };
 
@@ -37,6 +39,22 @@ pub struct Client {
     headers: HeaderMap,
     answers: Option<Answers>,
     answer_limit: usize,
+    plain_http: PlainHttp,
+    redirected_writes: RedirectedWrites,
+}
+
+/// Whether responses over plain HTTP count as the server's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PlainHttp {
+    Unauthenticated,
+    Trusted,
+}
+
+/// What becomes of a write whose response is a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RedirectedWrites {
+    Returned,
+    Followed,
 }
 
 impl Client {
@@ -85,6 +103,8 @@ impl Client {
             headers: HeaderMap::new(),
             answers: None,
             answer_limit: answers::MOST,
+            plain_http: PlainHttp::Unauthenticated,
+            redirected_writes: RedirectedWrites::Returned,
         };
         client.http(with_timeouts())
     }
@@ -98,6 +118,40 @@ impl Client {
     pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, Error> {
         self.http = builder.redirect(redirect::Policy::none()).build()?;
         Ok(self)
+    }
+
+    /// Sends with this client, which the application already has. Following the clock, redirects and
+    /// [`Client::verify_responses`] work as with a client of our own.
+    ///
+    /// Build it with `redirect(Policy::none())`: a redirect that it follows by itself carries the signature along, unsigned
+    /// for where it leads, and ends in [`Error::FollowedRedirect`]. It must have no default headers and no cookie store,
+    /// whose fields are added behind the signature. Its time-outs are its own. [`Client::http`] takes a builder and
+    /// sees to the redirects itself.
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.http = client;
+        self
+    }
+
+    /// Also follows a redirect of a write: 307 and 308, to the same origin, with the same method and content. Default: the
+    /// redirect is the caller's to see.
+    ///
+    /// A write is a request of any method but GET and HEAD, with content, or with a field that overrides the method. Whoever
+    /// can make the server answer with a `Location` of theirs then has the client sign this write for any path of the origin.
+    pub const fn insecure_follow_redirected_writes(mut self) -> Self {
+        self.redirected_writes = RedirectedWrites::Followed;
+        self
+    }
+
+    /// Takes responses over plain HTTP for the server's own, as those over TLS. For a network that nobody else can write to,
+    /// such as one between sidecar proxies that speak TLS.
+    ///
+    /// Without it such a response is the caller's, and nothing more is signed because of it, unless it came from this machine
+    /// or [`Client::verify_responses`] found it genuine: no redirect is followed, no clock, and no `Accept-Signature`. With
+    /// it, whoever can write into the connection can have the client sign a request twice, sign reads of other paths of
+    /// the origin, and sign up to 15 minutes ahead of time, which can be kept until then.
+    pub const fn insecure_trust_plain_http(mut self) -> Self {
+        self.plain_http = PlainHttp::Trusted;
+        self
     }
 
     /// Headers of every request that does not have them itself. Those that have to be covered are.
@@ -140,8 +194,7 @@ impl Client {
     /// verified; as [`RequestBuilder::send`].
     pub async fn server_keys(&self, url: impl IntoUrl) -> Result<ServerKeys, Error> {
         let mut url = url.into_url()?;
-        let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if self.answers.is_none() && url.scheme() != "https" && !here {
+        if self.answers.is_none() && url.scheme() != "https" && !is_loopback(&url) {
             return Err(Error::PlainDirectory);
         }
         url.set_path(KEY_DIRECTORY_PATH);
@@ -193,55 +246,120 @@ impl Client {
         RequestBuilder::new(self.clone(), self.http.request(method, url))
     }
 
-    /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
-    pub(crate) fn sign(&self, request: Request) -> Result<Attempt, Error> {
-        self.sign_covering(&[], request)
+    /// Signs a request that is sent by somebody else: once, and soon.
+    ///
+    /// It gets the default headers, a nonce of its own and the time at its origin. Nothing may change behind this.
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestBuilder::sign`].
+    pub fn sign(&self, request: Request) -> Result<Request, Error> {
+        Ok(self.attempt(request)?.request)
     }
 
-    /// As [`Client::sign`], and covers `more` beside all that is covered anyway.
-    fn sign_covering(
+    /// As [`Client::sign`], for the request of any other HTTP library. Its URI is absolute, as in
+    /// `https://api.example.com/v1/orders`; a `Host` field has to name the same host.
+    ///
+    /// ```
+    /// # use countersign_client::{Client, http};
+    /// # fn run(client: &Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = http::Request::post("https://api.example.com/v1/orders").body("{}")?;
+    /// let request = client.sign_http(request)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestBuilder::sign`].
+    pub fn sign_http<B: AsRef<[u8]>>(
+        &self,
+        mut request: http::Request<B>,
+    ) -> Result<http::Request<B>, Error> {
+        let uri = request.uri().clone();
+        let scheme: Scheme = uri.scheme_str().unwrap_or_default().parse()?;
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let origin = Origin::new(scheme, authority)?;
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let same = |host: &HeaderValue| {
+            host.to_str().is_ok_and(|host| Origin::new(scheme, host).as_ref() == Ok(&origin))
+        };
+        if !hosts.all(same) {
+            return Err(Error::HostHeader);
+        }
+        self.add_default_headers(request.headers_mut());
+        let (method, headers) = (request.method(), request.headers());
+        let target = Target::origin_form(&uri);
+        let head = RequestHead { method, target, origin: &origin, headers };
+        let (fields, _) = self.sign_head(&[], &head, request.body().as_ref())?;
+        fields.apply(request.headers_mut());
+        Ok(request)
+    }
+
+    /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
+    pub(crate) fn attempt(&self, request: Request) -> Result<Attempt, Error> {
+        self.attempt_covering(&[], request)
+    }
+
+    /// As [`Client::attempt`], and covers `more` beside all that is covered anyway.
+    fn attempt_covering(
         &self,
         more: &[Component<'_>],
         mut request: Request,
     ) -> Result<Attempt, Error> {
-        for name in self.headers.keys() {
-            if !request.headers().contains_key(name) {
-                for value in self.headers.get_all(name) {
-                    request.headers_mut().append(name, value.clone());
-                }
-            }
-        }
+        self.add_default_headers(request.headers_mut());
         if request.headers().contains_key(header::HOST) {
             return Err(Error::HostHeader);
-        }
-        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        if let Some(field) = framing.into_iter().find(|name| request.headers().contains_key(name)) {
-            return Err(Error::FramingHeader { field });
         }
         let content = match request.body() {
             Some(body) => body.as_bytes().ok_or(Error::StreamingBody)?,
             None => &[],
         };
         let (origin, uri) = (origin(request.url())?, target(request.url())?);
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(Error::Random)?;
         let head = RequestHead {
             method: request.method(),
             target: Target::origin_form(&uri),
             origin: &origin,
             headers: request.headers(),
         };
-        let (nonce, signed) = (Nonce::from_random(random), self.clock.now(&origin));
-        let fields = self.signer.sign_covering(more, &head, content, signed.time, &nonce)?;
+        let (fields, signed) = self.sign_head(more, &head, content)?;
         let base = SignedBase::new(fields.signature.base.clone(), request.headers());
         fields.apply(request.headers_mut());
         Ok(Attempt { request, origin, signed, base })
     }
 
+    fn add_default_headers(&self, headers: &mut HeaderMap) {
+        for name in self.headers.keys() {
+            if !headers.contains_key(name) {
+                for value in self.headers.get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+    }
+
+    /// Signs with a nonce of its own, at the time of the origin as far as that is known.
+    fn sign_head(
+        &self,
+        more: &[Component<'_>],
+        head: &RequestHead<'_>,
+        content: &[u8],
+    ) -> Result<(SignedFields, Moment), Error> {
+        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        if let Some(field) = framing.into_iter().find(|name| head.headers.contains_key(name)) {
+            return Err(Error::FramingHeader { field });
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(Error::Random)?;
+        let (nonce, signed) = (Nonce::from_random(random), self.clock.now(head.origin));
+        let fields = self.signer.sign_covering(more, head, content, signed.time, &nonce)?;
+        Ok((fields, signed))
+    }
+
     /// Sends a request, every attempt signed anew.
     pub(crate) async fn execute(&self, mut request: Request) -> Result<Response, Error> {
         let again = |request: &Request| request.try_clone().ok_or(Error::StreamingBody);
-        let mut attempt = self.sign(again(&request)?)?;
+        let mut attempt = self.attempt(again(&request)?)?;
         let mut redirects = 0;
         let mut corrected = Followed::No;
         let mut more = Vec::new();
@@ -249,8 +367,13 @@ impl Client {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
             let (mut response, answered) = self.exchange(signed_request, &origin).await?;
             response.extensions_mut().insert(base);
+            if self.authenticity(&response) == Authenticity::Unauthenticated {
+                return Ok(response);
+            }
+            let named = Named::of(response.headers());
+            let is_refusal = response.status() == StatusCode::UNAUTHORIZED || named.is_some();
             let can_do_more = corrected == Followed::No || more.is_empty();
-            if response.status() == StatusCode::UNAUTHORIZED && can_do_more {
+            if is_refusal && can_do_more {
                 let refusal;
                 (refusal, response) = peek(response).await;
                 let other = match refusal.map(|refusal| refusal.code) {
@@ -270,7 +393,7 @@ impl Client {
                     _ => false,
                 };
                 if other {
-                    attempt = match self.sign_covering(&more, again(&request)?) {
+                    attempt = match self.attempt_covering(&more, again(&request)?) {
                         Ok(attempt) => attempt,
                         // What is to be covered is not in the request: the caller sees the refusal.
                         Err(Error::Sign(_)) => return Ok(response),
@@ -279,13 +402,14 @@ impl Client {
                     continue;
                 }
             }
-            let Some(url) = next_url(&request, &response).filter(|_| redirects < MOST_REDIRECTS)
-            else {
+            // A service can let its refusals redirect people, as to a page where they log in.
+            if named.is_some() || redirects >= MOST_REDIRECTS {
                 return Ok(response);
-            };
+            }
+            let Some(url) = self.next_url(&request, &response) else { return Ok(response) };
             let mut next = again(&request)?;
             *next.url_mut() = url;
-            attempt = match self.sign_covering(&more, again(&next)?) {
+            attempt = match self.attempt_covering(&more, again(&next)?) {
                 Ok(attempt) => attempt,
                 // Where it leads no signed request can go. That is for the caller to see, as with other such redirects.
                 Err(Error::Sign(_) | Error::Url(_) | Error::Target(_)) => return Ok(response),
@@ -296,6 +420,38 @@ impl Client {
         }
     }
 
+    /// Whether a response is the server's own.
+    fn authenticity(&self, response: &Response) -> Authenticity {
+        match self.answers.is_some() || self.plain_http == PlainHttp::Trusted {
+            // Where responses are verified, no other gets here.
+            true => Authenticity::Authenticated,
+            false => Authenticity::of_connection(response.url(), response.remote_addr()),
+        }
+    }
+
+    /// Where a redirect leads that can be followed: to the same origin, with the same method and content.
+    fn next_url(&self, request: &Request, response: &Response) -> Option<Url> {
+        let read = !self.is_write(request);
+        match response.status() {
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+                if read || self.redirected_writes == RedirectedWrites::Followed => {}
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER if read => {}
+            _ => return None,
+        }
+        let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+        let url = request.url().join(location).ok()?;
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        (anonymous && url.origin() == request.url().origin()).then_some(url)
+    }
+
+    /// Whether a request may change something: also one that some frameworks take for another method.
+    fn is_write(&self, request: &Request) -> bool {
+        let read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let has = |name| request.headers().contains_key(name) || self.headers.contains_key(name);
+        let bytes = request.body().map(|body| body.as_bytes().map_or(usize::MAX, <[u8]>::len));
+        !read || bytes.is_some_and(|length| length > 0) || METHOD_OVERRIDES.iter().any(has)
+    }
+
     /// Sends one attempt. Where answers are verified, gives an answer to it that is, and when that was signed.
     async fn exchange(
         &self,
@@ -303,13 +459,28 @@ impl Client {
         origin: &Origin,
     ) -> Result<(Response, Option<Timestamp>), Error> {
         let Some(answers) = &self.answers else {
-            return Ok((self.http.execute(attempt).await?, None));
+            return Ok((self.send(attempt).await?, None));
         };
         let sent = Sent::new(&attempt, target(attempt.url())?, origin.clone());
-        let response = self.http.execute(attempt).await?;
+        let response = self.send(attempt).await?;
         let now = self.clock.now(origin).time;
         let verified = answers.verify(&sent, response, self.answer_limit, now).await;
         verified.map(|(response, created)| (response, Some(created)))
+    }
+
+    /// Sends one attempt where it was signed for, and nowhere else.
+    async fn send(&self, attempt: Request) -> Result<Response, Error> {
+        let without_fragment = |url: &Url| {
+            let mut url = url.clone();
+            url.set_fragment(None);
+            url
+        };
+        let sent = without_fragment(attempt.url());
+        let response = self.http.execute(attempt).await?;
+        match without_fragment(response.url()) == sent {
+            true => Ok(response),
+            false => Err(Error::FollowedRedirect),
+        }
     }
 
     /// What a server asks to be covered beside what is covered anyway, under our tag and of our key.
@@ -331,20 +502,6 @@ pub(crate) struct Attempt {
 /// What a request may take, unless its caller says otherwise.
 pub(crate) fn with_timeouts() -> reqwest::ClientBuilder {
     reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT)
-}
-
-/// Where a redirect leads that can be followed: to the same origin, with the same method and content.
-fn next_url(request: &Request, response: &Response) -> Option<Url> {
-    let read = matches!(*request.method(), Method::GET | Method::HEAD);
-    match response.status() {
-        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {}
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER if read => {}
-        _ => return None,
-    }
-    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
-    let url = request.url().join(location).ok()?;
-    let anonymous = url.username().is_empty() && url.password().is_none();
-    (anonymous && url.origin() == request.url().origin()).then_some(url)
 }
 
 /// The origin as the `Host` field will name it.

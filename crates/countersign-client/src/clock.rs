@@ -7,7 +7,8 @@ use std::{
 
 use countersign::{Origin, Timestamp};
 use http::{HeaderMap, header::DATE};
-use time::{PrimitiveDateTime, macros::format_description};
+
+use crate::http_date;
 
 /// How far a server's clock is followed. What is further off is not a clock that drifted.
 const MOST: i64 = 15 * 60;
@@ -57,8 +58,11 @@ impl Clock {
         Moment { time: Timestamp::from_unix(time), offset }
     }
 
-    /// Follows the clock of an origin that refused as stale what was signed at `signed`: the time of the answer's own
+    /// Follows the clock of an origin that refused as stale what was signed at `signed`: the time of the response's own
     /// signature if that was verified, or else its `Date`.
+    ///
+    /// Only an authenticated response is followed. A signature that was made ahead of time can be kept until its time comes,
+    /// so a forged `Date` would make every request that follows good for minutes longer than the server's window.
     pub(crate) fn follow(
         &self,
         origin: &Origin,
@@ -67,7 +71,8 @@ impl Clock {
         signed: Moment,
     ) -> Followed {
         let answered = answered.map(|time| i64::try_from(time.unix()).unwrap_or(i64::MAX));
-        let Some(server) = answered.or_else(|| server_time(headers)) else { return Followed::No };
+        let date = || headers.get(DATE).and_then(http_date::parse);
+        let Some(server) = answered.or_else(date) else { return Followed::No };
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
         let since = local.saturating_sub(signed.local()).max(0);
@@ -91,14 +96,6 @@ impl Clock {
 pub(crate) enum Followed {
     Yes,
     No,
-}
-
-fn server_time(headers: &HeaderMap) -> Option<i64> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let date = headers.get(DATE)?.to_str().ok()?;
-    Some(PrimitiveDateTime::parse(date, &format).ok()?.assume_utc().unix_timestamp())
 }
 
 impl fmt::Debug for Clock {

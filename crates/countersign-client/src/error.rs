@@ -55,6 +55,12 @@ pub enum Error {
     /// The system has no randomness for a nonce.
     #[error("the system has no randomness for a nonce")]
     Random(#[source] getrandom::Error),
+    /// The client given to [`Client::http_client`](crate::Client::http_client) followed a redirect by itself. What came of
+    /// the request is not known: where the redirect leads got the signature of another request.
+    #[error(
+        "the HTTP client followed a redirect by itself; build it with `redirect(Policy::none())`"
+    )]
+    FollowedRedirect,
     /// The answer is not one that the server made to this request, or nobody can tell. The request may have been carried
     /// out.
     #[error("the answer, {status}, is not one that the server made to this request")]

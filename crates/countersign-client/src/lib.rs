@@ -13,20 +13,25 @@
 //! ```
 //!
 //! Signing is the last step before a request is sent: nothing changes it afterwards. Every attempt is signed anew, with
-//! its own nonce and time. A redirect is followed only where the signature would still be for the same origin and the
-//! same method, and then signed anew as well.
+//! its own nonce and time. A redirect is followed only within the same origin and only for a read, and signed anew as well.
+//!
+//! A response that anyone on the way could have written makes the client sign nothing more: redirects, the time of the
+//! server and what it wants covered are heeded over TLS, from this machine, and in responses that were verified.
 //!
 //! Where a server signs its answers, [`Client::verify_responses`] takes no others: each is then the server's own, to the very
 //! attempt that it answers, and whole.
 
 mod answers;
+mod authenticity;
 mod client;
 mod clock;
 mod error;
 mod explanation;
+mod http_date;
 #[cfg(feature = "key-files")]
 mod key_file;
 mod publishable_client;
+mod quota_left;
 mod refusal;
 mod request_builder;
 mod reread;
@@ -35,5 +40,10 @@ pub use client::Client;
 pub use error::Error;
 pub use explanation::{DifferentComponent, Explanation};
 pub use publishable_client::PublishableClient;
+pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;
 pub use request_builder::RequestBuilder;
+
+// Their types are in what is public here: with these an application needs no dependencies of the same versions.
+pub use http;
+pub use reqwest;

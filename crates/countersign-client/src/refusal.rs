@@ -1,32 +1,50 @@
-use countersign::Code;
-use http::{HeaderValue, header};
+use std::time::Duration;
+
+use countersign::{Code, REFUSAL};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
-    Explanation,
+    Explanation, QuotaLeft,
     explanation::SignedBase,
+    http_date,
     reread::{Reread, take_apart},
 };
 
 /// How much of an answer is read in search of problem details, which may hold a signature base.
 const MOST: usize = 64 * 1024;
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A refusal by a Countersign server: its problem details (RFC 9457).
+/// A refusal by a Countersign server.
+///
+/// It is known by its field `Countersign-Refusal`, whatever status and content the service gives its refusals
+/// (`Verifier::on_refusal`); without that field by problem details (RFC 9457) with a known code and a status from 400 on, as
+/// servers of before send them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {}; {}{}", printable(detail), printable(hint), explained(explanation.as_ref()))]
 #[non_exhaustive]
 pub struct Refusal {
+    /// The status of the response.
+    pub status: StatusCode,
     /// Why, as a stable code.
     pub code: Code,
-    /// What is wrong with this request.
+    /// What is wrong with this request. Where the response has no problem details, what the code means.
     pub detail: String,
-    /// What can be done about it.
+    /// What can be done about it. Where the response has no problem details, what the code advises.
     pub hint: String,
-    /// What the server's log calls this request.
+    /// What the server's log calls this request; empty if the response does not tell it.
     pub request_id: String,
+    /// How long to wait before signing and sending again, from `Retry-After`. `None` if waiting does not help.
+    pub retry_after: Option<Duration>,
+    /// The names of the quotas that were exceeded, in a refusal as `rate-limited`.
+    pub violated_policies: Vec<String>,
+    /// What is left of the quota that is nearest to its end, if the response tells it.
+    pub quota_left: Option<QuotaLeft>,
     /// What the server saw otherwise than it was signed, if it is in explain mode and the response is from
     /// [`RequestBuilder::send`](crate::RequestBuilder::send).
     pub explanation: Option<Explanation>,
+    /// All fields of the response, for what the others do not have: `Accept-Signature`, `WWW-Authenticate`, `Allow`.
+    pub headers: HeaderMap,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +56,8 @@ struct Problem {
     hint: String,
     #[serde(default)]
     request_id: String,
+    #[serde(default, rename = "violated-policies")]
+    violated_policies: Vec<String>,
     signature_base: Option<String>,
 }
 
@@ -54,35 +74,111 @@ impl Refusal {
         }
     }
 
-    fn parse(body: &[u8], signed: Option<&SignedBase>) -> Option<Self> {
-        let problem = serde_json::from_slice(body).ok()?;
-        let Problem { code, detail, hint, request_id, signature_base } = problem;
-        let explanation = signed.zip(signature_base).map(|(signed, seen)| signed.explain(&seen));
-        Some(Self { code: code.parse().ok()?, detail, hint, request_id, explanation })
+    /// The refusal that the head of a response names by its field `Countersign-Refusal`, with nothing read of the content:
+    /// for services that give their refusals content of their own.
+    pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        match Named::of(headers) {
+            Some(Named::Known(code)) => Some(Self::new(status, headers, code)),
+            Some(Named::Unknown) | None => None,
+        }
     }
+
+    fn new(status: StatusCode, headers: &HeaderMap, code: Code) -> Self {
+        let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+        Self {
+            status,
+            code,
+            detail: code.title().to_owned(),
+            hint: code.hint().to_owned(),
+            request_id: request_id.unwrap_or_default().to_owned(),
+            retry_after: retry_after(headers),
+            violated_policies: Vec::new(),
+            quota_left: QuotaLeft::of(headers),
+            explanation: None,
+            headers: headers.clone(),
+        }
+    }
+
+    /// The same with what its problem details say.
+    fn detailed(self, problem: Problem, signed: Option<&SignedBase>) -> Self {
+        let Problem { detail, hint, request_id, violated_policies, signature_base, .. } = problem;
+        let explanation = signed.zip(signature_base).map(|(signed, seen)| signed.explain(&seen));
+        let request_id = if request_id.is_empty() { self.request_id } else { request_id };
+        Self { detail, hint, request_id, violated_policies, explanation, ..self }
+    }
+}
+
+/// What a response says in the field `Countersign-Refusal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Known(Code),
+    /// A code of a later version.
+    Unknown,
+}
+
+impl Named {
+    /// `None` for a response that does not have the field on one line, as a Token (RFC 9651 §3.3.4).
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(REFUSAL).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+        // Parameters may come to say more.
+        let token = line.to_str().ok()?.split(';').next()?.trim_matches(' ');
+        let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'*';
+        let later = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
+        let is_token = token.bytes().next().is_some_and(first) && token.bytes().all(later);
+        is_token.then(|| token.parse().map_or(Self::Unknown, Self::Known))
+    }
+}
+
+/// RFC 9110 §10.2.3. A date counts from that of the response, so that no clock here has to be right.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?;
+    let text = value.to_str().ok()?;
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(Duration::from_secs);
+    }
+    let wait =
+        http_date::parse(value)?.checked_sub(http_date::parse(headers.get(header::DATE)?)?)?;
+    u64::try_from(wait).ok().map(Duration::from_secs)
 }
 
 fn explained(explanation: Option<&Explanation>) -> String {
     explanation.map_or_else(String::new, |explanation| format!("; {explanation}"))
 }
 
-/// A server's text as one plain line of a terminal.
+/// A server's text as one plain line of a terminal, which nothing in it steers or turns around.
 fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).collect()
+    let steers = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().filter(|&character| !steers(character)).collect()
 }
 
 /// Looks for a refusal, and gives the response back whole.
 pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwest::Response) {
     let status = response.status();
+    let named = Named::of(response.headers());
     let failed = status.is_client_error() || status.is_server_error();
-    if !failed || !response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem) {
-        return (None, response);
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem);
+    let of_head = Refusal::of_head(status, response.headers());
+    if !is_problem || named == Some(Named::Unknown) || (named.is_none() && !failed) {
+        return (of_head, response);
     }
     let (head, body) = take_apart(response);
     let body = Reread::begin(body, MOST).await;
-    let refusal =
-        body.content().and_then(|content| Refusal::parse(&content, head.extensions.get()));
-    (refusal, http::Response::from_parts(head, reqwest::Body::wrap(body)).into())
+    let refusal = body.content().and_then(|content| {
+        let problem: Problem = serde_json::from_slice(&content).ok()?;
+        let code = problem.code.parse().ok()?;
+        // Content with another code than the field's is of somebody else.
+        let refusal = match &of_head {
+            Some(refusal) => Some(refusal.clone()).filter(|refusal| refusal.code == code)?,
+            None => Refusal::new(status, &head.headers, code),
+        };
+        Some(refusal.detailed(problem, head.extensions.get()))
+    });
+    let response = http::Response::from_parts(head, reqwest::Body::wrap(body)).into();
+    (refusal.or(of_head), response)
 }
 
 fn is_problem(content_type: &HeaderValue) -> bool {
@@ -90,4 +186,64 @@ fn is_problem(content_type: &HeaderValue) -> bool {
     let text = content_type.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/problem+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_field_names_one_code() {
+        let stale = Some(Named::Known(Code::SignatureStale));
+        let table: [(&[&str], Option<Named>); 13] = [
+            (&["signature-stale"], stale),
+            (&["signature-stale;since=5"], stale),
+            (&["signature-stale ; since=\"a;b\""], stale),
+            (&["unheard-of"], Some(Named::Unknown)),
+            (&["Signature-Stale"], Some(Named::Unknown)),
+            (&["\"signature-stale\""], None),
+            (&["signature-stale, signature-invalid"], None),
+            (&["signature-stale", "signature-stale"], None),
+            (&["signature stale"], None),
+            (&["?1"], None),
+            (&["5"], None),
+            (&[""], None),
+            (&[], None),
+        ];
+        for (lines, expected) in table {
+            let fields: Vec<_> = lines.iter().map(|&line| (REFUSAL, line)).collect();
+            assert_eq!(Named::of(&headers(&fields)), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn how_long_to_wait_is_read_in_both_its_forms() {
+        let date = "Sun, 23 Nov 2025 12:13:20 GMT";
+        let table = [
+            ("10", Some(10)),
+            ("0", Some(0)),
+            ("Sun, 23 Nov 2025 12:14:20 GMT", Some(60)),
+            ("Sun, 23 Nov 2025 12:13:19 GMT", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("", None),
+            ("99999999999999999999999", None),
+            ("soon", None),
+        ];
+        for (value, seconds) in table {
+            let headers = headers(&[(header::RETRY_AFTER, value), (header::DATE, date)]);
+            assert_eq!(retry_after(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+        let undated = headers(&[(header::RETRY_AFTER, date)]);
+        assert_eq!(retry_after(&undated), None);
+    }
 }

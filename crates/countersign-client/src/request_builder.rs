@@ -73,7 +73,11 @@ impl RequestBuilder {
     ///
     /// A refusal as `signature-stale` is answered once by following the clock of its origin, up to 15 minutes, and signing
     /// again: such a request was not executed. One that was on its way for as long as the clock is off may have been, by
-    /// somebody who delivered it twice, and is not sent again.
+    /// somebody who delivered it twice, and is not sent again. One as `signature-policy` or `signature-required` is
+    /// answered once by covering more. A redirect is followed within the origin, if the request is a read.
+    ///
+    /// All of this only if the response is the server's own: over TLS, from this machine, or verified
+    /// ([`Client::verify_responses`]). Any other is given to the caller as it came.
     ///
     /// # Errors
     ///
@@ -88,6 +92,6 @@ impl RequestBuilder {
     ///
     /// [`Error`].
     pub fn sign(self) -> Result<reqwest::Request, Error> {
-        Ok(self.client.sign(self.inner.build()?)?.request)
+        Ok(self.client.attempt(self.inner.build()?)?.request)
     }
 }

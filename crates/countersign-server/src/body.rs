@@ -1,7 +1,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -9,11 +8,15 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use countersign::{Claimed, Code, ContentCheck};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
 
 use crate::{
     BoxError,
     content::{ContentLimit, Rest, Unfit, has_signature_fields, why_broken},
+    guarded_body::Verdict,
     reason::Reason,
 };
 
@@ -39,11 +42,13 @@ enum Kind<B> {
 }
 
 /// Why a streamed body does not end well. What was read of it before does not count.
+///
+/// A response ends with it as well, where the handler began to answer before the content had failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentError(Reason);
 
 impl ContentError {
-    /// The code of the refusal that the caller gets, whatever the handler answers.
+    /// The code of the refusal, which the caller gets in place of the handler's response unless that has begun.
     pub const fn code(&self) -> Code {
         self.0.code()
     }
@@ -57,19 +62,9 @@ impl fmt::Display for ContentError {
 
 impl std::error::Error for ContentError {}
 
-/// What became of a streamed body, for whoever answers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Failure(Arc<OnceLock<Reason>>);
-
-impl Failure {
-    /// Why nothing that was made of the content counts; `None` if it was what was signed, or is still being read.
-    pub(crate) fn get(&self) -> Option<&Reason> {
-        self.0.get()
-    }
-
-    fn set(&self, reason: Reason) {
-        // A body ends once.
-        drop(self.0.set(reason));
+impl From<Reason> for ContentError {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
     }
 }
 
@@ -87,8 +82,13 @@ impl<B> VerifiedBody<B> {
         Self(Kind::Resumed { read: Some(read), rest: Some(rest) })
     }
 
-    pub(crate) fn streamed(body: B, claimed: Claimed, limit: ContentLimit) -> (Self, Failure) {
-        let failure = Failure::default();
+    /// A body that is compared as it comes, and what becomes of it.
+    pub(crate) fn streamed(
+        body: B,
+        claimed: Claimed,
+        limit: ContentLimit,
+    ) -> (Self, oneshot::Receiver<Verdict>) {
+        let (verdict, told) = oneshot::channel();
         let streamed = Streamed {
             body,
             check: Some(claimed.read()),
@@ -98,9 +98,9 @@ impl<B> VerifiedBody<B> {
             pause: limit.time,
             pausing: Box::pin(tokio::time::sleep(limit.time)),
             waiting: false,
-            failure: failure.clone(),
+            verdict: Some(verdict),
         };
-        (Self(Kind::Streamed(Box::new(streamed))), failure)
+        (Self(Kind::Streamed(Box::new(streamed))), told)
     }
 }
 
@@ -120,15 +120,21 @@ struct Streamed<B> {
     pausing: Pin<Box<Sleep>>,
     /// Whether this was asked for a piece, and nothing had come.
     waiting: bool,
-    failure: Failure,
+    /// Until it is told.
+    verdict: Option<oneshot::Sender<Verdict>>,
+}
+
+impl<B> Streamed<B> {
+    fn tell(&mut self, verdict: Verdict) {
+        // Nobody waits where the response is gone already.
+        drop(self.verdict.take().map(|told| told.send(verdict)));
+    }
 }
 
 /// Content that says itself where it ends, as `multipart` does, can seem whole to who does not look for the end of the body.
 impl<B> Drop for Streamed<B> {
     fn drop(&mut self) {
-        if self.check.is_some() {
-            self.failure.set(Reason::ContentUnread);
-        }
+        self.tell(Err(Reason::ContentUnread));
     }
 }
 
@@ -150,7 +156,10 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
                 let finished = self.check.take().map(ContentCheck::finish);
                 match finished {
                     Some(Err(rejection)) => return self.fail(rejection.into()),
-                    Some(Ok(_)) | None => break,
+                    Some(Ok(_)) | None => {
+                        self.tell(Ok(()));
+                        break;
+                    }
                 }
             };
             let frame = match frame {
@@ -186,7 +195,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
 
     fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
         (self.check, self.held) = (None, None);
-        self.failure.set(reason.clone());
+        self.tell(Err(reason.clone()));
         Poll::Ready(Some(Err(ContentError(reason))))
     }
 }

@@ -30,6 +30,7 @@ pub fn cors(origins: AllowOrigin) -> CorsLayer {
     let told = [
         "accept-signature",
         "content-digest",
+        "countersign-refusal",
         "ratelimit",
         "ratelimit-policy",
         "retry-after",

@@ -69,6 +69,11 @@ impl Ingress {
         self
     }
 
+    /// The origins, for the log.
+    pub(crate) fn served(&self) -> String {
+        self.origins.iter().map(Origin::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// The address of the client, where it is proxies that tell it.
     pub(crate) fn client_address(
         &self,

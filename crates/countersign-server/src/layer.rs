@@ -5,25 +5,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{Content, Target};
+use countersign::{Code, Content, ResponseHead, Target};
 use countersign_store::{Gate, KeyStore, Level};
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL, request::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response,
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
+    request::Parts,
 };
 use http_body::Body;
+use tokio::sync::oneshot;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::{
-    BoxError, Caller, Rollout, VerifiedBody, Verifier,
-    body::Failure,
+    BoxError, Caller, GuardedBody, Rollout, VerifiedBody, Verifier,
+    guarded_body::Verdict,
     passed::{Passed, Requirements},
     reason::{Reason, Refused},
     refusal::{Circumstances, answer, tell_level},
     route::Delivery,
     telemetry::{self, Outcome},
-    verifier::{Admitted, Arrival, Demand},
+    verifier::{Admitted, Arrival, Demand, Hidden},
 };
 
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].
@@ -107,11 +110,11 @@ where
     K: KeyStore,
     G: Gate,
     B: Body<Data: Send, Error: Into<BoxError>> + Unpin + Send + 'static,
-    C: From<Bytes> + Send,
+    C: Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
-    type Response = Response<C>;
+    type Response = Response<GuardedBody<C>>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -124,7 +127,10 @@ where
         let (verifier, behind) = (Arc::clone(&self.verifier), self.behind.clone());
         let handled = async move {
             match verifier.check(request, &behind).await {
-                Ok((request, marks)) => Ok(marks.put_on(service.call(request).await?)),
+                Ok((request, marks)) => {
+                    let response = service.call(request).await?;
+                    Ok(marks.put_on(response).await)
+                }
                 Err(refused) => Ok(refused),
             }
         };
@@ -137,8 +143,15 @@ where
 struct Marks {
     kept_private: KeptPrivate,
     level: Option<Level>,
-    /// Of content that the handler reads itself, and what a refusal of it depends on.
-    streamed: Option<(Failure, Circumstances)>,
+    streamed: Option<StreamedMark>,
+}
+
+/// Content that the handler reads itself.
+struct StreamedMark {
+    verdict: oneshot::Receiver<Verdict>,
+    /// What a refusal of it depends on.
+    circumstances: Circumstances,
+    method: Method,
 }
 
 /// Whether caches may keep an answer of which the handler does not say so.
@@ -150,27 +163,65 @@ enum KeptPrivate {
 }
 
 impl Marks {
-    fn put_on<C: From<Bytes>>(&self, mut response: Response<C>) -> Response<C> {
-        if let Some((failure, circumstances)) = &self.streamed {
-            let refused = failure.get().filter(|reason| match reason {
-                // It may refuse without reading on.
-                Reason::ContentUnread => response.status() < StatusCode::BAD_REQUEST,
-                // Whatever the handler made of it: what it has read is not what was signed.
-                _ => true,
-            });
-            if let Some(reason) = refused {
-                telemetry::count_failed_stream(reason.code());
-                response = answer(&reason.clone().into(), circumstances, &HeaderMap::new());
-            }
-        }
+    async fn put_on<C>(self, response: Response<C>) -> Response<GuardedBody<C>>
+    where
+        C: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let mut response = match self.streamed {
+            Some(streamed) => streamed.settle(response).await,
+            None => response.map(GuardedBody::unguarded),
+        };
+        // A layer further in refused a key, and nobody is to learn that the verifier knows it.
+        let unaccepted = response.extensions().get() == Some(&Code::KeyUnknown);
         let headers = response.headers_mut();
         if self.kept_private == KeptPrivate::Yes {
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
-        if let Some(level) = &self.level {
+        if let Some(level) = self.level.as_ref().filter(|_| !unaccepted) {
             tell_level(headers, level);
         }
         response
+    }
+}
+
+impl StreamedMark {
+    /// The handler's response if the content was what was signed, or else a refusal; where the response has to begin before
+    /// that is known, a body that ends with an error unless it was.
+    async fn settle<C>(self, response: Response<C>) -> Response<GuardedBody<C>>
+    where
+        C: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let Self { verdict, circumstances, method } = self;
+        let (mut head, body) = response.into_parts();
+        // A handler that refuses has promised nothing, and may do so without reading on.
+        let refuses = head.status.is_client_error() || head.status.is_server_error();
+        let told = ResponseHead { status: head.status, headers: &head.headers };
+        let mut body = match told.may_have_content(&method) {
+            true => GuardedBody::guarded(body, verdict),
+            false => {
+                drop(body);
+                GuardedBody::without_content(verdict)
+            }
+        };
+        if !refuses {
+            std::future::poll_fn(|context| body.poll_gathered(context)).await;
+        }
+        let failure = body.failure().filter(|&reason| match reason {
+            Reason::ContentUnread => !refuses,
+            // Whatever the handler made of it: what it has read is not what was signed.
+            _ => true,
+        });
+        if let Some(reason) = failure {
+            telemetry::count_failed_stream(reason.code());
+            return answer(&reason.clone().into(), &circumstances, &HeaderMap::new());
+        }
+        if refuses {
+            body.release();
+        } else if body.is_waiting() {
+            // Whoever counts bytes must not take the response for whole before its end.
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        Response::from_parts(head, body)
     }
 }
 
@@ -180,6 +231,7 @@ struct Pass<B> {
     /// The content that was signed, where it was gathered.
     content: Option<Bytes>,
     body: VerifiedBody<B>,
+    hidden: Hidden,
     marks: Marks,
     outcome: Outcome,
 }
@@ -187,7 +239,8 @@ struct Pass<B> {
 impl<B> Pass<B> {
     /// Of a request of whose caller nothing is known.
     fn unknown(body: VerifiedBody<B>, outcome: Outcome) -> Self {
-        Self { caller: None, content: None, body, marks: Marks::default(), outcome }
+        let (hidden, marks) = (Hidden::default(), Marks::default());
+        Self { caller: None, content: None, body, hidden, marks, outcome }
     }
 }
 
@@ -196,10 +249,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         &self,
         request: Request<B>,
         behind: &Behind,
-    ) -> Result<(Request<VerifiedBody<B>>, Marks), Response<C>>
+    ) -> Result<(Request<VerifiedBody<B>>, Marks), Response<GuardedBody<C>>>
     where
         B: Body<Error: Into<BoxError>> + Unpin + Send,
-        C: From<Bytes>,
     {
         let (mut head, body) = request.into_parts();
         if self.is_public(&head) {
@@ -225,7 +277,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Rollout::Enforce => {
                 let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
                 let passed = match admitted {
-                    Ok(admitted) => self.receive(admitted, &demand, body, &circumstances).await,
+                    Ok(admitted) => {
+                        self.receive(admitted, &demand, body, &head.method, &circumstances).await
+                    }
                     Err(refused) => Err(refused),
                 };
                 match passed {
@@ -238,10 +292,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 }
             }
         };
-        let Pass { caller, content, body, marks, outcome } = pass;
+        let Pass { caller, content, body, hidden, marks, outcome } = pass;
         passing.end(outcome);
         if rollout == Rollout::Enforce {
             trim(&mut head.headers);
+            for name in &hidden {
+                head.headers.remove(name);
+            }
         }
         let route = demand.label();
         head.extensions.insert(Passed { caller, content, requirements, route, circumstances });
@@ -254,6 +311,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         admitted: Admitted,
         demand: &Demand<'_>,
         body: B,
+        method: &Method,
         circumstances: &Circumstances,
     ) -> Result<Pass<B>, Refused>
     where
@@ -267,10 +325,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 content: None,
                 // It has no content; what may still come of it, as trailers, is nobody's to read.
                 body: VerifiedBody::whole(Bytes::new()),
+                hidden: Hidden::default(),
                 marks: private(level),
                 outcome: Outcome::Publishable,
             },
-            Admitted::Signed(caller, claimed, level) => {
+            Admitted::Signed(caller, claimed, level, hidden) => {
                 let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(level), Outcome::Signed);
                 let caller = Some(caller);
@@ -284,12 +343,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                         let content = self.gather(demand, body, claimed).await;
                         let content = content.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
-                        Pass { caller, content: Some(content), body, marks, outcome }
+                        Pass { caller, content: Some(content), body, hidden, marks, outcome }
                     }
                     Delivery::Streamed { .. } => {
-                        let (body, failure) = VerifiedBody::streamed(body, claimed, limit);
-                        marks.streamed = Some((failure, circumstances.clone()));
-                        Pass { caller, content: None, body, marks, outcome }
+                        let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
+                        let (circumstances, method) = (circumstances.clone(), method.clone());
+                        marks.streamed = Some(StreamedMark { verdict, circumstances, method });
+                        Pass { caller, content: None, body, hidden, marks, outcome }
                     }
                 }
             }
@@ -310,7 +370,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let refused = |reason: &Reason, body| {
             self.charge_failure(head, reason);
             let code = reason.code();
-            tracing::info!(%code, detail = reason.detail(), "would be refused");
+            tracing::info!(%code, detail = reason.for_log(), "would be refused");
             (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
         };
         let observed =
@@ -325,15 +385,17 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Ok(Admitted::Publishable(caller, _)) => {
                 let (body, outcome) = (VerifiedBody::unchecked(body), Outcome::Publishable);
                 let (caller, requirements) = observed(caller);
-                (Pass { caller, content: None, body, marks, outcome }, requirements)
+                let hidden = Hidden::default();
+                (Pass { caller, content: None, body, hidden, marks, outcome }, requirements)
             }
-            Ok(Admitted::Signed(caller, claimed, _)) => match demand.delivery {
+            Ok(Admitted::Signed(caller, claimed, _, _)) => match demand.delivery {
                 Delivery::Whole => match self.gather(demand, body, claimed).await {
                     Ok(content) => {
                         let body = VerifiedBody::whole(content.clone());
                         let (caller, requirements) = observed(caller);
                         let (content, outcome) = (Some(content), Outcome::Signed);
-                        (Pass { caller, content, body, marks, outcome }, requirements)
+                        let hidden = Hidden::default();
+                        (Pass { caller, content, body, hidden, marks, outcome }, requirements)
                     }
                     Err(unfit) => {
                         let reason = unfit.reason.clone();

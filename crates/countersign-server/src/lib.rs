@@ -47,14 +47,17 @@ mod cors;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure_limit;
+mod guarded_body;
 mod ingress;
 mod key_directory;
 mod layer;
+mod log_pace;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod passed;
 mod proxies;
 mod reason;
+mod received;
 mod refusal;
 mod require;
 mod rollout;
@@ -66,6 +69,7 @@ mod routes;
 mod serve;
 mod sign_responses;
 mod telemetry;
+mod unaccepted;
 mod verifier;
 
 pub use access::Access;
@@ -75,6 +79,7 @@ pub use caller::{Caller, Proof, SignedCaller};
 pub use cors::cors;
 #[cfg(feature = "axum")]
 pub use extract::{Publishable, Signed, SignedBy};
+pub use guarded_body::GuardedBody;
 pub use ingress::Ingress;
 pub use key_directory::KeyDirectory;
 pub use layer::{VerifierLayer, VerifierService};

@@ -65,7 +65,7 @@ impl Passed {
             Requirements::Ignored => Ok(reason),
             Requirements::Observed(_) => {
                 count(Rollout::Observe);
-                tracing::info!(code = %reason.code(), detail = reason.detail(), "would be refused");
+                tracing::info!(code = %reason.code(), detail = reason.for_log(), "would be refused");
                 Ok(reason)
             }
             Requirements::Enforced => {

@@ -70,9 +70,9 @@ pub(crate) enum BadForwarded {
     Malformed(&'static str),
     #[error("the proxies in front of this server name two different hosts")]
     Conflict,
-    #[error("this server does not answer for the host that its proxy names")]
+    #[error("this server does not answer for the host that the proxy in front of it names")]
     NotOurs,
-    #[error("this server does not answer for the scheme that its proxy names")]
+    #[error("this server does not answer for the scheme that the proxy in front of it names")]
     Scheme,
 }
 
@@ -81,6 +81,33 @@ impl BadForwarded {
         match self {
             Self::NotOurs | Self::Scheme => Code::Misdirected,
             Self::Missing(_) | Self::Malformed(_) | Self::Conflict => Code::BadRequest,
+        }
+    }
+}
+
+impl BadForwarded {
+    /// What the operator can change: for nginx the very line.
+    pub(crate) fn cure(self) -> &'static str {
+        match self {
+            Self::Missing(X_FORWARDED_FOR) | Self::Malformed(X_FORWARDED_FOR) => {
+                "in nginx put `proxy_set_header X-Forwarded-For $remote_addr;` beside `proxy_pass`"
+            }
+            Self::Missing(X_FORWARDED_HOST)
+            | Self::Malformed(X_FORWARDED_HOST)
+            | Self::Conflict => {
+                "in nginx put `proxy_set_header X-Forwarded-Host $host;` beside `proxy_pass`"
+            }
+            Self::Scheme | Self::Malformed(X_FORWARDED_PROTO) => {
+                "in nginx put `proxy_set_header X-Forwarded-Proto $scheme;` beside `proxy_pass`, or `https` in place of `$scheme` \
+                 if another proxy before it ends TLS"
+            }
+            Self::Missing(_) | Self::Malformed(_) => {
+                "in nginx put `proxy_set_header Forwarded \"for=$remote_addr;host=$host;proto=$scheme\";` beside `proxy_pass`; an IPv6 \
+                 address needs brackets and quotation marks there"
+            }
+            Self::NotOurs => {
+                "add the origin to `Origins::new`, or have the proxy answer for no other name: in nginx by `server_name`"
+            }
         }
     }
 }

@@ -1,12 +1,15 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use countersign::{BadDigest, BadPresented, Code, Rejection};
+use countersign::{BadDigest, BadPresented, Code, Misdirected, Rejection};
 use countersign_store::{Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
 #[cfg(feature = "oauth")]
 use crate::oauth::BadToken;
-use crate::{content_memory::Full, proxies::BadForwarded, sign_responses::Unsignable};
+use crate::{
+    content_memory::Full, proxies::BadForwarded, sign_responses::Unsignable, unaccepted::Unaccepted,
+    verifier::NO_ADDRESS,
+};
 
 /// Why a request does not reach its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,8 @@ pub(crate) enum Reason {
     Upgrade,
     SignatureRequired,
     KeyRequired,
-    UnknownPublishable,
+    /// A publishable key that opens nothing here. Its sender is not told why.
+    Unaccepted(Unaccepted),
     Presented(BadPresented),
     Revoked,
     Expired,
@@ -130,7 +134,7 @@ impl Reason {
             Self::SignatureRequired => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
-            Self::UnknownPublishable => Code::KeyUnknown,
+            Self::Unaccepted(_) => Code::KeyUnknown,
             Self::Revoked => Code::KeyRevoked,
             Self::Expired => Code::KeyExpired,
             Self::Quarantined => Code::KeyQuarantined,
@@ -159,28 +163,32 @@ impl Reason {
 
     /// What is forged, guessed or malformed is its caller's failure: a client that works never sends it.
     ///
+    /// So is a signature of a dead key, or one that was used before: it holds, and is good for nothing. All reasons for which a
+    /// publishable key opens nothing count alike, or the limit would tell them apart.
+    ///
     /// Nobody is to blame where an honest client is told how to do better (what to sign or to cover, what time it is), where
-    /// the signature held, and where it is our own trouble. What is refused before failures are looked at costs no more than
-    /// looking at them.
+    /// the credential may do other things, and where it is our own trouble. What is refused before failures are looked at costs
+    /// no more than looking at them.
     pub(crate) const fn blame(&self) -> Blame {
         match self {
             Self::Rejected(rejection) => match rejection {
                 Rejection::Malformed(_)
                 | Rejection::Digest(BadDigest::Malformed)
-                | Rejection::Invalid => Blame::Caller,
+                | Rejection::Invalid
+                | Rejection::Replayed => Blame::Caller,
                 // Of what a later version adds nobody is blamed before somebody thought about it.
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
-            | Self::UnknownPublishable => Blame::Caller,
+            | Self::Unaccepted(_)
+            | Self::Revoked
+            | Self::Expired => Blame::Caller,
             Self::Presented(_)
             | Self::Forwarded(_)
             | Self::Method
             | Self::HttpVersion
             | Self::SignatureRequired
             | Self::KeyRequired
-            | Self::Revoked
-            | Self::Expired
             | Self::Quarantined
             | Self::Restricted(_)
             | Self::MissingScope(_)
@@ -248,7 +256,9 @@ impl Reason {
             Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
-            Self::UnknownPublishable => "the publishable key is not known here",
+            Self::Unaccepted(_) => {
+                "the publishable key is not known here, or may not be used for this request"
+            }
             Self::Revoked => "the key was revoked",
             Self::Expired => "the key has expired",
             Self::Quarantined => "the key is quarantined: it reads, and does not write",
@@ -267,12 +277,46 @@ impl Reason {
             }
             Self::RegistryUnavailable => "the key registry cannot be asked",
             Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
-            Self::NoClientAddress => "what is asked depends on an address, and none is known",
+            Self::NoClientAddress => NO_ADDRESS,
             Self::NoLayer => "this route is not behind the verifier",
             #[cfg(all(feature = "oauth", feature = "axum"))]
             Self::NoTokenLayer => "this route is not behind the layer that looks at access tokens",
         };
         text.to_owned()
+    }
+
+    /// What the caller can do about it.
+    pub(crate) fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
+            Self::Presented(BadPresented::PrivateKey(key)) => {
+                let key = key.map_or_else(|| "pk_…".to_owned(), |key| key.to_string());
+                return format!(
+                    "have this key revoked, by `countersign key revoke {key}` where it is registered; then sign requests with a new key, and \
+                     never send the key itself"
+                )
+                .into();
+            }
+            Self::Forwarded(_) => {
+                "nothing in your request is wrong: ask the operator of this service to look into its log, which says what its proxy has to send"
+            }
+            Self::HttpVersion => {
+                "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
+            }
+            Self::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => {
+                "call the service by the host name that its operator gives for it; the operator finds in its log which names are served"
+            }
+            Self::Rejected(rejection) => rejection.hint(),
+            reason => reason.code().hint(),
+        };
+        hint.into()
+    }
+
+    /// What the operator's log says. It can name facts about a key, which [`detail`](Self::detail) never does.
+    pub(crate) fn for_log(&self) -> String {
+        match self {
+            Self::Unaccepted(Unaccepted { cause, .. }) => cause.to_string(),
+            reason => reason.detail(),
+        }
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

@@ -2,14 +2,16 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, BadPresented, Code, Content, Policy, Timestamp, WANT_CONTENT_DIGEST,
-    WantDigest,
+    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
 };
 use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
-use crate::reason::{Reason, Refused};
+use crate::{
+    reason::{Reason, Refused},
+    telemetry,
+};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -112,6 +114,8 @@ pub(crate) fn answer<B: From<Bytes>>(
     *response.status_mut() = status;
     response.extensions_mut().insert(code);
     let mut headers = refusal.headers;
+    // A client knows a refusal by it, also where the content is the operator's own.
+    headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // Content that nobody reads must not be taken for the next request.
     let unread = circumstances.content == Content::Present
@@ -130,14 +134,6 @@ pub(crate) fn answer<B: From<Bytes>>(
 fn tell(reason: &Reason, refusal: &Refusal) {
     let Refusal { code, request_id, .. } = refusal;
     match reason {
-        Reason::Presented(BadPresented::PrivateKey) => {
-            tracing::debug!(request_id, "a private key was sent in the place of a publishable one");
-        }
-        Reason::NoClientAddress => tracing::error!(
-            request_id,
-            "a limit by client address or a list of proxies is set and no address is known; serve with `countersign_server::serve`, or add a layer \
-             around the verifier that puts a `countersign_store::ClientAddress` into the request's extensions"
-        ),
         Reason::ContentUnread => tracing::error!(
             request_id,
             "a handler of a streamed route answered well and had not read the content to its end; read it until there is no more, or \
@@ -154,7 +150,20 @@ fn tell(reason: &Reason, refusal: &Refusal) {
             request_id,
             "a handler takes `Bearer` and its route has no `RequireBearer`; add it with `route_layer`"
         ),
-        _ => tracing::debug!(%code, request_id, detail = reason.detail(), "refused"),
+        _ => tracing::debug!(%code, request_id, detail = reason.for_log(), "refused"),
+    }
+}
+
+/// Says of a response that had begun why it was broken off.
+pub(crate) fn tell_broken_off(reason: &Reason) {
+    let code = reason.code();
+    telemetry::count_failed_stream(code);
+    match reason {
+        Reason::ContentUnread => tracing::error!(
+            "a handler of a streamed route answered well and had not read the content to its end, so its response was broken off; \
+             read it until there is no more, or declare the route without `streamed`"
+        ),
+        _ => tracing::debug!(%code, detail = reason.detail(), "a response was broken off"),
     }
 }
 
@@ -169,7 +178,7 @@ impl Refusal {
             "status": status.as_u16(),
             "code": code.as_str(),
             "detail": reason.detail(),
-            "hint": code.hint(),
+            "hint": reason.hint(),
             "request_id": request_id,
         });
         if let Some(problem) = problem.as_object_mut() {

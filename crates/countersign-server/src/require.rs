@@ -7,7 +7,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Access, Caller, Proof, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer,
+    Access, Caller, Proof,
+    layer::BoxFuture,
+    passed::Passed,
+    reason::Reason,
+    refusal::answer,
+    telemetry,
+    unaccepted::{Cause, Unaccepted},
 };
 
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
@@ -53,9 +59,15 @@ impl Require {
             }
             (_, Some(caller)) => caller,
         };
-        match caller.credential().scopes.missing(&self.scopes) {
-            Some(scope) => Err(Reason::MissingScope(scope.clone())),
-            None => Ok(()),
+        let Some(scope) = caller.credential().scopes.missing(&self.scopes) else { return Ok(()) };
+        match caller.proof() {
+            Proof::Signed => Err(Reason::MissingScope(scope.clone())),
+            Proof::Publishable => {
+                let cause = Cause::MissingScope(scope.clone());
+                telemetry::count_unaccepted(&cause);
+                let credential = Some(caller.credential().id);
+                Err(Reason::Unaccepted(Unaccepted { cause, credential }))
+            }
         }
     }
 }

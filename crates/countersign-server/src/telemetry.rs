@@ -6,7 +6,7 @@ use countersign::Code;
 use metrics::{SharedString, Unit};
 use tracing::{Span, field::Empty};
 
-use crate::{Caller, Rollout};
+use crate::{Caller, Rollout, unaccepted::Cause};
 
 /// Describes all metrics of this crate and of `countersign-store` to the recorder that is installed, for instance as `# HELP`
 /// lines of Prometheus.
@@ -25,7 +25,7 @@ pub fn describe_metrics() {
     }
 }
 
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     (
         "countersign_requests_total",
         "Requests by what became of them at the verifier: passed, or the code of the refusal",
@@ -45,6 +45,10 @@ const COUNTERS: [(&str, &str); 7] = [
     (
         "countersign_private_keys_sent_total",
         "Private keys that were sent in the place of publishable ones: revoke them",
+    ),
+    (
+        "countersign_unaccepted_keys_total",
+        "Publishable keys that opened nothing, by the reason that the caller is not told",
     ),
     ("countersign_jwks_fetches_total", "Attempts to fetch the keys of an issuer of access tokens"),
     (
@@ -122,6 +126,11 @@ pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>)
 /// Counts a private key that was sent in the place of a publishable one.
 pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
+}
+
+/// Counts a publishable key that opened nothing, by the reason that its sender is not told.
+pub(crate) fn count_unaccepted(cause: &Cause) {
+    metrics::counter!("countersign_unaccepted_keys_total", "cause" => cause.as_str()).increment(1);
 }
 
 /// Counts content that failed after its handler had begun on it.

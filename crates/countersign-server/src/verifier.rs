@@ -1,4 +1,5 @@
 mod admission;
+mod advice;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -6,12 +7,16 @@ use countersign::{Content, KeyLocations, Policy, PrivateKey, Timestamp, Verifyin
 use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget, SystemClock};
 use http::request::Parts;
 
-pub(crate) use self::admission::{Admitted, Arrival, Demand};
+pub(crate) use self::{
+    admission::{Admitted, Arrival, Demand, Hidden},
+    advice::NO_ADDRESS,
+};
 use crate::{
     Ingress, Refusal, Rollout, RouteTable, VerifierLayer,
     content::ContentLimit,
     content_memory::ContentMemory,
     failure_limit::FailureLimit,
+    log_pace::LogPace,
     refusal::{Circumstances, Hook},
     telemetry,
 };
@@ -37,6 +42,7 @@ pub struct Verifier<K, G> {
     public_paths: Vec<String>,
     cost: Cost,
     failures: FailureLimit,
+    log_pace: LogPace,
     explanation: Explanation,
     hook: Option<Hook>,
     nobody: Nobody,
@@ -85,6 +91,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             public_paths: Vec::new(),
             cost: Arc::new(|_| NonZeroU32::MIN),
             failures: FailureLimit::default(),
+            log_pace: LogPace::default(),
             explanation: Explanation::default(),
             hook: None,
             nobody,
@@ -226,8 +233,15 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// itself. From an address that has used that up nothing is read any more, honest requests included, until some of it
     /// is refilled. Default: `None`, no limit.
     ///
-    /// What counts: signatures that do not hold, unknown keys, malformed signature fields or `Content-Digest`, and two
-    /// different keys in one request, or one in the URL beside a signature. What does not: a missing signature or key, one that covers too little, a clock that is wrong, and whatever is refused after a signature held.
+    /// These refusals count: a signature that does not hold, that was used before, or whose key is revoked or expired; a
+    /// publishable key that opens nothing, for whichever reason; malformed signature fields or `Content-Digest`; two different
+    /// keys in one request, or a key in the URL beside a signature. These do not: a missing signature or key, a signature
+    /// that covers too little or is outside its time, and what a credential may not do.
+    ///
+    /// The browsers at an address have this budget a second time, for themselves: a request with `Origin`, and one without
+    /// signature and `X-Api-Key`, is theirs. Any page can have its visitors' browsers send such requests and fail on purpose;
+    /// it can so shut out the browsers at an address for a while, and no other program there. A program that adds `Origin`
+    /// can fail twice as often, and no more.
     ///
     /// The address is a [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions, where [`serve`](crate::serve) puts that of the
     /// socket's peer. Behind a proxy that is the proxy, and this limit one for all its clients together, unless
@@ -249,6 +263,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// under a shortened URI, must not get around it.
     pub fn layer(self) -> VerifierLayer<K, G> {
         telemetry::describe_metrics();
+        self.announce();
         VerifierLayer::new(Arc::new(self))
     }
 

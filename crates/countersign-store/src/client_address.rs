@@ -14,13 +14,14 @@ impl ClientAddress {
 
     /// The network that limits count it under.
     pub const fn network(self) -> ClientNetwork {
-        ClientNetwork(match self.0 {
+        let network = match self.0 {
             IpAddr::V6(address) => {
                 const NETWORK: u128 = u128::MAX << 64;
                 IpAddr::V6(std::net::Ipv6Addr::from_bits(address.to_bits() & NETWORK))
             }
             v4 => v4,
-        })
+        };
+        ClientNetwork { network, senders: Senders::All }
     }
 }
 
@@ -39,13 +40,34 @@ impl fmt::Display for ClientAddress {
 /// A client, as far as limits tell clients apart: an IPv4 address, or the network of 64 bits that an IPv6 address is in,
 /// since whoever has one of its addresses has them all. Made by [`ClientAddress::network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientNetwork(IpAddr);
+pub struct ClientNetwork {
+    network: IpAddr,
+    senders: Senders,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Senders {
+    All,
+    Browsers,
+}
+
+impl ClientNetwork {
+    /// The browsers of this client, as a client of their own: any page that they visit can have them send requests, so what
+    /// they send must not use up what the other programs of the client have.
+    pub const fn browsers(self) -> Self {
+        Self { senders: Senders::Browsers, ..self }
+    }
+}
 
 impl fmt::Display for ClientNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => address.fmt(f),
-            IpAddr::V6(network) => write!(f, "{network}/64"),
+        match self.network {
+            IpAddr::V4(address) => address.fmt(f)?,
+            IpAddr::V6(network) => write!(f, "{network}/64")?,
+        }
+        match self.senders {
+            Senders::All => Ok(()),
+            Senders::Browsers => f.write_str(" (browsers)"),
         }
     }
 }
@@ -83,6 +105,9 @@ mod tests {
             assert_eq!(address.ip().to_string(), exact);
             assert_eq!(address.to_string(), exact);
             assert_eq!(address.network().to_string(), network);
+            let browsers = address.network().browsers();
+            assert_eq!(browsers.to_string(), format!("{network} (browsers)"));
+            assert_ne!(browsers, address.network());
         }
     }
 }

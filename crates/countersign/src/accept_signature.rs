@@ -8,7 +8,7 @@ use crate::{
     component::write_string,
     dictionary::{self, Lines},
     parameter::Value,
-    signature_base::Repeated,
+    signature_base::Rules,
     signature_input::{MAX_LABELS, MAX_SIGNATURE_FIELDS, write_components},
 };
 
@@ -114,7 +114,7 @@ impl<'a> AcceptSignature<'a> {
         expires: Option<Timestamp>,
     ) -> Result<SignatureParams<'_>, Unmeetable> {
         self.suits(key)?;
-        SignatureBase::new(message, &self.components, "", Repeated::Joined)?;
+        SignatureBase::new(message, &self.components, "", Rules::Rfc)?;
         let expires = match self.expires {
             Asked::Yes => Some(expires.ok_or(Unmeetable::Expires)?),
             Asked::No => None,
@@ -168,8 +168,8 @@ impl AcceptSignature<'static> {
     fn parse_member(raw: &str) -> Result<Self, Malformed> {
         let input = SignatureInput::parse_member(raw)?;
         let components = input.components()?.iter().cloned().map(Component::into_owned).collect();
-        if input.has_unknown_parameter() {
-            return Err(Malformed::UnknownParameter);
+        if let Some(parameter) = input.unknown_parameter() {
+            return Err(Malformed::UnknownParameter(parameter.into()));
         }
         let text = |key| -> Result<Option<Cow<'static, str>>, Malformed> {
             Ok(input.string(key)?.map(|text| Cow::Owned(text.to_owned())))
@@ -269,7 +269,7 @@ mod tests {
             (r#"sig=("@foo")"#, BadComponent::UnknownDerived.into()),
             (r#"sig=("x" "x")"#, Malformed::DuplicateComponent),
             ("sig=();created;created", Malformed::DuplicateParameter),
-            ("sig=();other", Malformed::UnknownParameter),
+            ("sig=();other", Malformed::UnknownParameter("other".into())),
             ("sig=();created=1763900000", parameter("created")),
             ("sig=();created=?0", parameter("created")),
             (r#"sig=();expires="1""#, parameter("expires")),

@@ -47,6 +47,22 @@ impl Algorithm {
     }
 }
 
+impl Algorithm {
+    /// What JOSE (RFC 7518, RFC 8037) calls by this name, in whatever case: `EdDSA`, `HS256`.
+    pub(crate) fn of_jose(name: &str) -> Option<Self> {
+        let names = [
+            ("EdDSA", Self::Ed25519),
+            ("HS256", Self::HmacSha256),
+            ("ES256", Self::EcdsaP256Sha256),
+            ("ES384", Self::EcdsaP384Sha384),
+            ("PS512", Self::RsaPssSha512),
+            ("RS256", Self::RsaV15Sha256),
+        ];
+        let named = names.into_iter().find(|(jose, _)| jose.eq_ignore_ascii_case(name));
+        named.map(|(_, algorithm)| algorithm)
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

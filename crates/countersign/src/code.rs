@@ -1,6 +1,10 @@
 use std::{fmt, str::FromStr};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
+
+/// Names the [`Code`] of a refusal in its response, whatever the content says: an Item of structured fields whose value is a
+/// Token (RFC 9651 §3.3.4).
+pub const REFUSAL: HeaderName = HeaderName::from_static("countersign-refusal");
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +82,11 @@ impl Code {
         Self::TokenKeysUnavailable,
         Self::Misconfigured,
     ];
+
+    /// All codes of this version.
+    pub const fn all() -> &'static [Self] {
+        &Self::ALL
+    }
 
     /// The name, such as `signature-replayed`.
     pub const fn as_str(self) -> &'static str {
@@ -168,7 +177,7 @@ impl Code {
             Self::DigestMismatch => "The content is not what was signed",
             Self::DigestUnsupported => "The digest algorithm is not supported",
             Self::KeyRequired => "A publishable key is required",
-            Self::KeyUnknown => "The publishable key is unknown",
+            Self::KeyUnknown => "The publishable key is not accepted",
             Self::KeyRevoked => "The key was revoked",
             Self::KeyExpired => "The key has expired",
             Self::KeyQuarantined => "The key is quarantined",
@@ -215,7 +224,9 @@ impl Code {
             Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
             Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",
             Self::KeyRequired => "send the publishable key in X-Api-Key",
-            Self::KeyUnknown => "check the publishable key, and that it is registered here",
+            Self::KeyUnknown => {
+                "check the publishable key, or ask the operator of this service: its log has the reason"
+            }
             Self::KeyRevoked | Self::KeyExpired => "use another key",
             Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
             Self::TokenRequired => {

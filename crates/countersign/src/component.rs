@@ -285,6 +285,11 @@ impl<'a> Component<'a> {
             && matches!(&self.name, Name::Field(own) if own == name)
     }
 
+    /// Whether this is of the field of this name, of whatever message, in whatever form.
+    pub(crate) fn is_of_field(&self, field: &HeaderName) -> bool {
+        matches!(&self.name, Name::Field(name) if name == field.as_str())
+    }
+
     pub(crate) fn is_plain_field(&self, field: &HeaderName) -> bool {
         self.parameters.is_empty()
             && matches!(&self.name, Name::Field(name) if name == field.as_str())

@@ -67,13 +67,13 @@ mod want_digest;
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use base_difference::BaseDifference;
-pub use code::{Code, UnknownCode};
+pub use code::{Code, REFUSAL, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
     REPR_DIGEST,
 };
-pub use field_type::{FieldType, FieldTypes};
+pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
 #[cfg(feature = "key-files")]

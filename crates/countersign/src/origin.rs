@@ -69,7 +69,7 @@ impl Origin {
     /// [`BadOrigin::Authority`]. An empty host would make a signature good at every server.
     pub fn new(scheme: Scheme, authority: &str) -> Result<Self, BadOrigin> {
         let HostPort { host, port } = HostPort::parse(authority).ok_or(BadOrigin::Authority)?;
-        let mut authority = host.to_ascii_lowercase();
+        let mut authority = host.to_string();
         if let Some(port) = port.filter(|&port| port != scheme.default_port()) {
             authority.push_str(&format!(":{port}"));
         }
@@ -89,7 +89,7 @@ impl Origin {
     /// What a `Host` field can call it: `https://a.test` is `a.test` and `a.test:443`, as is `http://a.test:443`.
     fn names(&self) -> [String; 2] {
         let named = HostPort::parse(&self.authority);
-        let host = named.map_or("", |named| named.host);
+        let host = named.map_or_else(String::new, |named| named.host.to_string());
         let port = named.and_then(|named| named.port).unwrap_or(self.scheme.default_port());
         [self.authority.to_string(), format!("{host}:{port}")]
     }
@@ -97,7 +97,15 @@ impl Origin {
     fn is_meant_by(&self, named: HostPort<'_>) -> bool {
         let Some(own) = HostPort::parse(&self.authority) else { return false };
         let port = named.port.filter(|&port| port != self.scheme.default_port());
-        own.host.eq_ignore_ascii_case(named.host) && own.port == port
+        own.host == named.host && own.port == port
+    }
+
+    /// Whether a request that names this scheme can be for this origin. `http` can also be that of the connection from a
+    /// proxy that ended TLS (RFC 9110 §7.4 lets it pass from `https` to `http`, and not the other way).
+    fn is_under(&self, scheme: Option<&str>) -> bool {
+        scheme.is_none_or(|named| {
+            named.eq_ignore_ascii_case(self.scheme.as_str()) || named.eq_ignore_ascii_case("http")
+        })
     }
 }
 
@@ -153,6 +161,9 @@ pub enum Misdirected {
     /// A proper host, but none of ours.
     #[error("this server does not answer for the host that the request names")]
     NotOurs,
+    /// The request line or `:scheme` names another scheme than the origin's (RFC 9110 §7.4).
+    #[error("this server does not answer for the scheme that the request names")]
+    OtherScheme,
 }
 
 impl Origins {
@@ -177,7 +188,9 @@ impl Origins {
         }
     }
 
-    /// The origin that a request means: the request line or `:authority`, and the `Host` field, which must agree.
+    /// The origin that a request means: the request line or `:authority`, and the `Host` field, which must agree. A scheme
+    /// in the request line or in `:scheme` has to be the origin's; `http` passes for an `https` origin, since a proxy may
+    /// have ended TLS.
     ///
     /// # Errors
     ///
@@ -189,6 +202,10 @@ impl Origins {
             return Err(Misdirected::TwoHosts);
         }
         let host = host.map(|host| host.to_str().map_err(|_| Misdirected::BadHost)).transpose()?;
+        let scheme = uri.scheme_str();
+        if scheme.is_some_and(|scheme| scheme.to_ascii_lowercase().parse::<Scheme>().is_err()) {
+            return Err(Misdirected::OtherScheme);
+        }
         let line = uri.authority().map(|authority| authority.as_str());
         let found = match (line, host) {
             (None, None) => return Err(Misdirected::NoHost),
@@ -196,7 +213,7 @@ impl Origins {
             (Some(line), Some(host)) => {
                 let (by_line, by_host) = (self.find(line)?, self.find(host)?);
                 let same = match (by_line, by_host) {
-                    (None, None) => line.eq_ignore_ascii_case(host),
+                    (None, None) => HostPort::parse(line) == HostPort::parse(host),
                     (by_line, by_host) => by_line == by_host,
                 };
                 if !same {
@@ -205,7 +222,8 @@ impl Origins {
                 by_line
             }
         };
-        found.ok_or(Misdirected::NotOurs)
+        let origin = found.ok_or(Misdirected::NotOurs)?;
+        if origin.is_under(scheme) { Ok(origin) } else { Err(Misdirected::OtherScheme) }
     }
 
     /// The origin that a host with an optional port names, wherever in a request it stands.
@@ -217,6 +235,11 @@ impl Origins {
         let named = HostPort::parse(host).ok_or(Misdirected::BadHost)?;
         Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
     }
+
+    /// The origins, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Origin> {
+        self.0.iter()
+    }
 }
 
 impl From<Origin> for Origins {
@@ -225,10 +248,40 @@ impl From<Origin> for Origins {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct HostPort<'t> {
-    host: &'t str,
+    host: Host<'t>,
     port: Option<u16>,
+}
+
+/// A name, or an IPv6 address, which has many spellings.
+#[derive(Clone, Copy)]
+enum Host<'t> {
+    /// Also an IPv4 address.
+    Name(&'t str),
+    Ipv6(Ipv6Addr),
+}
+
+impl PartialEq for Host<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(one), Self::Name(other)) => one.eq_ignore_ascii_case(other),
+            (Self::Ipv6(one), Self::Ipv6(other)) => one == other,
+            (Self::Name(_), Self::Ipv6(_)) | (Self::Ipv6(_), Self::Name(_)) => false,
+        }
+    }
+}
+
+impl Eq for Host<'_> {}
+
+impl fmt::Display for Host<'_> {
+    /// In lower case; an IPv6 address as RFC 5952 has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(&name.to_ascii_lowercase()),
+            Self::Ipv6(address) => write!(f, "[{address}]"),
+        }
+    }
 }
 
 impl<'t> HostPort<'t> {
@@ -237,18 +290,19 @@ impl<'t> HostPort<'t> {
     fn parse(text: &'t str) -> Option<Self> {
         let (host, port) = if text.starts_with('[') {
             let (address, rest) = text.strip_prefix('[')?.split_once(']')?;
-            address.parse::<Ipv6Addr>().ok()?;
-            let host = text.strip_suffix(rest)?;
+            let host = Host::Ipv6(address.parse().ok()?);
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
         } else {
             match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
+                Some((host, port)) => (Host::Name(host), Some(port)),
+                None => (Host::Name(text), None),
             }
         };
         let registered =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        if !host.starts_with('[') && (host.is_empty() || !host.bytes().all(registered)) {
+        if let Host::Name(name) = host
+            && (name.is_empty() || !name.bytes().all(registered))
+        {
             return None;
         }
         let digits = |port: &&str| port.bytes().all(|byte| byte.is_ascii_digit());
@@ -267,7 +321,12 @@ mod tests {
     use super::*;
 
     fn resolve(uri: &'static str, hosts: &[&'static str]) -> Result<String, Misdirected> {
-        let ours = ["https://example.com", "http://local.test:8080", "https://[::1]"];
+        let ours = [
+            "https://example.com",
+            "http://local.test:8080",
+            "https://[0::0:1]",
+            "https://[::ffff:7F00:1]",
+        ];
         let origins = Origins::new(ours.map(|origin| origin.parse().unwrap())).unwrap();
         let mut headers = HeaderMap::new();
         for host in hosts {
@@ -285,7 +344,14 @@ mod tests {
             ("/", "example.com:443", ours),
             ("https://example.com/", "example.com", ours),
             ("https://example.com:443/", "EXAMPLE.COM", ours),
-            ("ftp://example.com/", "example.com", ours), // the scheme is ours to know, not theirs to say
+            ("http://example.com/", "example.com", ours), // a proxy may have ended TLS
+            ("HTTPS://example.com/", "example.com", ours),
+            ("http://local.test:8080/", "local.test:8080", "http://local.test:8080"),
+            ("/", "[0:0:0:0:0:0:0:1]", "https://[::1]"),
+            ("/", "[0::0001]:443", "https://[::1]"),
+            ("https://[0:0::1]/", "[::1]", "https://[::1]"),
+            ("/", "[::FFFF:127.0.0.1]", "https://[::ffff:127.0.0.1]"),
+            ("/", "[::ffff:7f00:1]", "https://[::ffff:127.0.0.1]"),
             ("/", "local.test:8080", "http://local.test:8080"),
             ("/", "[::1]", "https://[::1]"),
             ("/", "[::1]:443", "https://[::1]"),
@@ -298,8 +364,8 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused_for_what_it_is() {
-        use Misdirected::{BadHost, Conflict, NoHost, NotOurs, TwoHosts};
-        let refused: [(&str, &[&str], Misdirected); 21] = [
+        use Misdirected::{BadHost, Conflict, NoHost, NotOurs, OtherScheme, TwoHosts};
+        let refused: [(&str, &[&str], Misdirected); 27] = [
             ("/", &[], NoHost),
             ("/", &["example.com", "example.com"], TwoHosts),
             ("/", &["example.com", "evil.test"], TwoHosts),
@@ -318,6 +384,12 @@ mod tests {
             ("https://evil.test/", &["example.com"], Conflict),
             ("https://example.com/", &["evil.test"], Conflict),
             ("https://one.test/", &["two.test"], Conflict),
+            ("ftp://example.com/", &["example.com"], OtherScheme),
+            ("ftp://local.test:8080/", &["local.test:8080"], OtherScheme),
+            ("https://local.test:8080/", &["local.test:8080"], OtherScheme),
+            ("https://local.test:8080/", &[], OtherScheme),
+            ("/", &["[::2]"], NotOurs),
+            ("https://[::2]/", &["[::1]"], Conflict),
             ("/", &["example.com:80"], NotOurs),
             ("/", &["example.com."], NotOurs),
             ("/", &["local.test"], NotOurs),
@@ -334,6 +406,8 @@ mod tests {
         assert_eq!(Origins::new(twice).unwrap_err(), BadOrigins::Ambiguous("a.test".into()));
         let alike = ["https://a.test", "http://a.test:443"].map(|origin| origin.parse().unwrap());
         assert_eq!(Origins::new(alike).unwrap_err(), BadOrigins::Ambiguous("a.test:443".into()));
+        let spelled = ["https://[::1]", "https://[0:0::1]"].map(|origin| origin.parse().unwrap());
+        assert_eq!(Origins::new(spelled).unwrap_err(), BadOrigins::Ambiguous("[::1]".into()));
         let apart = ["https://a.test", "http://a.test:8080", "https://a.test:8443"];
         assert!(Origins::new(apart.map(|origin| origin.parse().unwrap())).is_ok());
     }

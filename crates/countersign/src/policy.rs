@@ -4,8 +4,11 @@ use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
     AcceptSignature, Component, Derived, Malformed, Nonce, RequestHead, Stale, Timestamp, Unmet,
-    byte_set::ByteSet, component::Form, digest::CONTENT_DIGEST, message::BoundTo,
-    signature_input::SignatureInput,
+    byte_set::ByteSet,
+    component::Form,
+    digest::CONTENT_DIGEST,
+    message::BoundTo,
+    signature_input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput},
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -20,9 +23,12 @@ use crate::{
 pub struct Policy {
     window: Window,
     tag: Box<str>,
+    always: Vec<Derived>,
     when_present: Vec<HeaderName>,
     /// Fields that are hidden from handlers where they are not covered.
     removed: Vec<HeaderName>,
+    /// Fields of which members may be covered by themselves.
+    members: Vec<HeaderName>,
     unsigned_content: UnsignedContent,
 }
 
@@ -51,6 +57,9 @@ pub enum BadPolicy {
     /// Not a structured-field String, or empty.
     #[error("a tag is printable ASCII and not empty")]
     Tag,
+    /// `@query-param`, of which each has a name, or `@status`, which no request has.
+    #[error("{} cannot be asked of every request", .0.as_str())]
+    Component(Derived),
 }
 
 /// The time in which a signature is acceptable.
@@ -160,6 +169,44 @@ fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
         && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
 
+/// Fields of which a signature may cover members by themselves: those of other signatures.
+pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
+
+/// Refuses components that are another reading of a field: with `sf` or `bs`, and with `key` unless it is of one of these.
+pub(crate) fn check_forms(
+    components: &[Component<'_>],
+    members_of: &[HeaderName],
+) -> Result<(), Malformed> {
+    for component in components {
+        match component.form() {
+            Form::AsSent => {}
+            // A second reading of a field beside the plain one says nothing more, and could say something else.
+            Form::Strict | Form::Wrapped => return Err(Malformed::Reformed),
+            // It is parsed before the key is looked up, so its size is a stranger's to choose.
+            Form::Member(_) if !members_of.iter().any(|field| component.is_of_field(field)) => {
+                return Err(Malformed::Member);
+            }
+            Form::Member(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Adds derived components that every request can have, each once.
+pub(crate) fn add_derived(
+    list: &mut Vec<Derived>,
+    components: impl IntoIterator<Item = Derived>,
+) -> Result<(), BadPolicy> {
+    for derived in components {
+        match derived {
+            Derived::QueryParam | Derived::Status => return Err(BadPolicy::Component(derived)),
+            _ if list.contains(&derived) => {}
+            _ => list.push(derived),
+        }
+    }
+    Ok(())
+}
+
 /// Adds fields, each once.
 pub(crate) fn add(list: &mut Vec<HeaderName>, fields: impl IntoIterator<Item = HeaderName>) {
     for field in fields {
@@ -179,8 +226,10 @@ impl Default for Policy {
         Self {
             window: Window::default(),
             tag: TAG.into(),
+            always: ALWAYS.into(),
             when_present: when_present(),
             removed: Vec::new(),
+            members: SIGNATURES.to_vec(),
             unsigned_content: UnsignedContent::Refused,
         }
     }
@@ -208,6 +257,23 @@ impl Policy {
         Ok(self)
     }
 
+    /// Adds derived components that every signature has to cover, beside `@method`, `@authority`, `@path` and `@query`:
+    /// [`Derived::Scheme`] or [`Derived::TargetUri`] where a signature for `http` must not be good at the `https` origin of
+    /// the same host and port. The scheme is that of your [`Origin`](crate::Origin). `Accept-Signature` asks for them, so
+    /// that this project's client covers them at its second attempt; [`Signer::cover_always`](crate::Signer::cover_always)
+    /// has it cover them at the first.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Component`].
+    pub fn cover_always(
+        mut self,
+        components: impl IntoIterator<Item = Derived>,
+    ) -> Result<Self, BadPolicy> {
+        add_derived(&mut self.always, components)?;
+        Ok(self)
+    }
+
     /// Adds fields that have to be covered when a request has them, whatever its method.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         for field in fields {
@@ -228,6 +294,15 @@ impl Policy {
             self.when_present.retain(|other| *other != field);
             add(&mut self.removed, [field]);
         }
+        self
+    }
+
+    /// Lets a signature cover members of these Dictionary fields by themselves (`key`, RFC 9421 §2.1.2), beside all that it
+    /// has to cover. Default: `Signature` and `Signature-Input`, for a signature over another signature.
+    ///
+    /// Such a field is parsed before the key is looked up, so that strangers can have it parsed.
+    pub fn allow_members_of(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        add(&mut self.members, fields);
         self
     }
 
@@ -260,7 +335,7 @@ impl Policy {
         headers: &HeaderMap,
         content: Content,
     ) -> Vec<Component<'_>> {
-        let mut components: Vec<_> = ALWAYS.map(Component::from).into();
+        let mut components: Vec<_> = self.always.iter().copied().map(Component::from).collect();
         let fields = self.has_to_be_covered(method, headers, content);
         let present = fields.filter(|field| headers.contains_key(*field));
         components.extend(present.map(Component::field));
@@ -283,9 +358,9 @@ impl Policy {
     ) -> impl Iterator<Item = &HeaderName> {
         static CONDITIONAL: [HeaderName; 7] = CONDITIONAL_FIELDS;
         let of_writes = if is_read(method, headers, content) { &[][..] } else { &CONDITIONAL };
-        let of_writes = of_writes.iter().filter(|field| {
-            !self.when_present.contains(field) && !self.removed.contains(field)
-        });
+        let of_writes = of_writes
+            .iter()
+            .filter(|field| !self.when_present.contains(field) && !self.removed.contains(field));
         self.when_present.iter().chain(of_writes)
     }
 
@@ -316,8 +391,8 @@ impl Policy {
     ) -> Result<Judged, crate::Rejection> {
         let headers = request.headers;
         let components = input.components()?;
-        if input.has_unknown_parameter() {
-            return Err(Malformed::UnknownParameter.into());
+        if let Some(parameter) = input.unknown_parameter() {
+            return Err(Malformed::UnknownParameter(parameter.into()).into());
         }
         let outside =
             |one: &Component<'_>| one.bound_to() == BoundTo::ItsRequest || one.is_trailer();
@@ -335,7 +410,7 @@ impl Policy {
         }
         let misses =
             |derived: &Derived| !components.iter().any(|one| one.is_plain_derived(*derived));
-        if let Some(derived) = ALWAYS.into_iter().find(misses) {
+        if let Some(derived) = self.always.iter().copied().find(misses) {
             return Err(Unmet::Component(derived.as_str()).into());
         }
         let digest = covers(&CONTENT_DIGEST) && headers.contains_key(CONTENT_DIGEST);
@@ -349,10 +424,7 @@ impl Policy {
             return Err(Unmet::PresentField(field.to_string()).into());
         }
         let removed = self.hidden_from_handlers().filter(uncovered).cloned().collect();
-        // A second reading of a field beside the plain one says nothing more, and could say something else.
-        if components.iter().any(|one| matches!(one.form(), Form::Strict | Form::Wrapped)) {
-            return Err(Malformed::Reformed.into());
-        }
+        check_forms(components, &self.members)?;
         let created = created.ok_or(Unmet::Parameter("created"))?;
         let nonce = nonce.ok_or(Unmet::Parameter("nonce"))?;
         if key_id.is_none() {

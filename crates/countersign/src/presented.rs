@@ -1,7 +1,15 @@
-use http::{HeaderMap, HeaderName, header::COOKIE};
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, COOKIE},
+};
 use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
 
-use crate::{Code, KeyError, KeyId, PublishableKey};
+use crate::{Code, KeyError, KeyId, PrivateKey, PublishableKey};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
@@ -42,9 +50,10 @@ pub enum BadPresented {
     /// In the place of a publishable key there is something else.
     #[error("what is in the place of a publishable key is none")]
     NotAKey,
-    /// A private key. Whoever logs it must not log what was sent.
-    #[error("a private key was sent in the place of a publishable key")]
-    PrivateKey,
+    /// A private key, in the place of a publishable key or in `Authorization`: the key's publishable half, if the key is
+    /// undamaged. Do not log what was sent.
+    #[error("the request carries a private key, which others can have read on the way")]
+    PrivateKey(Option<PublishableKey>),
     /// Two different keys, one too often, or one in the URL beside a signature.
     #[error(
         "the request carries two different keys, one too often, or one in the URL beside a signature"
@@ -57,7 +66,7 @@ impl BadPresented {
     pub const fn code(self) -> Code {
         match self {
             Self::NotAKey => Code::KeyUnknown,
-            Self::PrivateKey => Code::SignatureRequired,
+            Self::PrivateKey(_) => Code::SignatureRequired,
             Self::Ambiguous => Code::AmbiguousCredential,
         }
     }
@@ -89,12 +98,18 @@ impl KeyLocations {
     ///
     /// # Errors
     ///
-    /// [`BadPresented`].
+    /// [`BadPresented`]. An undamaged private key in `Authorization`, as `Bearer sk_…` or in `Basic`, is one of them,
+    /// though no key is read from there.
     pub fn find(
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Presented, BadPresented> {
+        for value in headers.get_all(AUTHORIZATION) {
+            if let Some(key) = value.to_str().ok().and_then(private_key_in) {
+                return Err(BadPresented::PrivateKey(Some(key)));
+            }
+        }
         let mut presented = Presented::default();
         if self.header == Use::Read {
             for value in headers.get_all(X_API_KEY) {
@@ -130,7 +145,7 @@ impl Presented {
             return Err(BadPresented::Ambiguous);
         }
         let key = text.parse().map_err(|error| match error {
-            KeyError::WrongKind { .. } => BadPresented::PrivateKey,
+            KeyError::WrongKind { .. } => BadPresented::PrivateKey(publishable_half(text)),
             _ => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
@@ -153,6 +168,35 @@ impl Presented {
         let same = self.key.is_none_or(|shown| signing.is_some_and(|id| id.names(&shown)));
         if same && !self.in_query { Ok(()) } else { Err(BadPresented::Ambiguous) }
     }
+}
+
+/// How many words of `Authorization` can be a key, and how long one is in base64 with a name beside it.
+const MOST_WORDS: usize = 4;
+const LONGEST_BASIC: usize = 512;
+
+/// The publishable half of a private key in the value of `Authorization`, under any scheme.
+fn private_key_in(value: &str) -> Option<PublishableKey> {
+    let words = || value.split([' ', '\t', ',', '"', '=']).filter(|word| !word.is_empty());
+    let plain = words().take(MOST_WORDS).find_map(publishable_half);
+    plain.or_else(|| {
+        let (scheme, encoded) = value.trim_start().split_once(' ')?;
+        let basic = scheme.eq_ignore_ascii_case("basic") && encoded.len() <= LONGEST_BASIC;
+        let lenient =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
+        let decoded = basic.then(|| engine.decode(encoded.trim()).ok()).flatten()?;
+        let decoded = Zeroizing::new(decoded);
+        // RFC 7617 §2: a user and a password.
+        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(publishable_half)
+    })
+}
+
+/// The publishable half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
+fn publishable_half(text: &str) -> Option<PublishableKey> {
+    text.contains("sk_")
+        .then(|| text.parse::<PrivateKey>().ok())
+        .flatten()
+        .map(|key| key.publishable_key())
 }
 
 fn values(text: &str, separator: char) -> impl Iterator<Item = &str> {
@@ -210,7 +254,11 @@ mod tests {
         let private = crate::PrivateKey::ed25519(&[7; 32]).expose_text();
         let all = KeyLocations::default();
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
-        assert_eq!(header(&private), Some(BadPresented::PrivateKey));
+        let half = crate::PrivateKey::ed25519(&[7; 32]).publishable_key();
+        assert_eq!(header(&private), Some(BadPresented::PrivateKey(Some(half))));
+        assert_eq!(header("sk_live_1"), Some(BadPresented::PrivateKey(None)));
+        let query = format!("api_key={}", *private);
+        assert_eq!(find(all, &[], &query).err(), Some(BadPresented::PrivateKey(Some(half))));
         assert_eq!(header(""), Some(BadPresented::NotAKey));
         assert_eq!(header("pk_1"), Some(BadPresented::NotAKey));
         let query = format!("api_key={two}");
@@ -220,5 +268,37 @@ mod tests {
         assert_eq!(find(all, &often, "").err(), Some(BadPresented::Ambiguous));
         let both = [("x-api-key", one.as_str()), ("x-api-key", two.as_str())];
         assert_eq!(find(all, &both, "").err(), Some(BadPresented::Ambiguous));
+    }
+
+    #[test]
+    fn a_private_key_in_authorization_is_noticed_and_what_is_none_is_left_alone() {
+        let key = crate::PrivateKey::ed25519(&[7; 32]);
+        let private = key.expose_text();
+        let basic = |text: &str| {
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
+        };
+        let damaged = private.replace("sk_", "sk_1");
+        let found = Some(BadPresented::PrivateKey(Some(key.publishable_key())));
+        let cases = [
+            (format!("Bearer {}", *private), found),
+            (format!("bearer  {}", *private), found),
+            (private.to_string(), found),
+            (format!("ApiKey key=\"{}\"", *private), found),
+            (format!("Bearer acme_{}", *private), found),
+            (basic(&private), found),
+            (basic(&format!("{}:", *private)), found),
+            (basic(&format!("user:{}", *private)), found),
+            (basic(&format!("user:{}", *private)).replace('=', ""), found),
+            (format!("Bearer {damaged}"), None),
+            ("Bearer sk_live_of_another_service".into(), None),
+            (format!("Bearer {}", key.publishable_key()), None),
+            (basic("user:password"), None),
+            ("Basic ?".into(), None),
+            (String::new(), None),
+        ];
+        for (value, expected) in cases {
+            let outcome = find(KeyLocations::default(), &[("authorization", &value)], "");
+            assert_eq!(outcome.err(), expected, "{value}");
+        }
     }
 }

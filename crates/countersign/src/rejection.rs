@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::{
-    BadBase, BadDigest, BadSignature, BadTarget, Code, DigestMismatch, Misdirected, Timestamp,
-    component::BadComponent,
+    Algorithm, BadBase, BadDigest, BadSignature, BadTarget, Code, DigestMismatch, Misdirected,
+    Timestamp, component::BadComponent,
 };
 
 /// Why a request was refused. Its message is for the caller too: it tells the form of what they sent, and nothing about
@@ -39,7 +39,7 @@ impl Rejection {
     /// The code it is answered with.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Misdirected(Misdirected::NotOurs) => Code::Misdirected,
+            Self::Misdirected(Misdirected::NotOurs | Misdirected::OtherScheme) => Code::Misdirected,
             Self::Misdirected(_) => Code::BadRequest,
             Self::Target(BadTarget::TooLong) => Code::UriTooLong,
             Self::Target(_) => Code::BadTarget,
@@ -54,6 +54,22 @@ impl Rejection {
             Self::Replayed => Code::SignatureReplayed,
             Self::ShareUsedUp { .. } => Code::RateLimited,
             Self::DigestMismatch => Code::DigestMismatch,
+        }
+    }
+
+    /// What the caller can do about it: the hint of its code, or a closer one. RFC 9421 allows some of what a policy
+    /// refuses, and then the RFC alone is no help.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Malformed(malformed) => malformed.hint(),
+            Self::Digest(BadDigest::Malformed) => {
+                "send Content-Digest as RFC 9530 has it, like sha-256=:BASE64:, with the digest in base64 between colons; hex and the \
+                 older form of the Digest field are not read"
+            }
+            Self::Policy(Unmet::ContentDigest) => {
+                "send Content-Digest (RFC 9530), like sha-256=:BASE64:, and cover it; the older Digest field does not count"
+            }
+            _ => self.code().hint(),
         }
     }
 
@@ -89,7 +105,7 @@ pub enum Malformed {
     NotADictionary,
     #[error("a signature label or digest algorithm occurs twice")]
     DuplicateKey,
-    #[error("they are longer than what they could have to say")]
+    #[error("they are longer than 8 KiB together")]
     TooLong,
     #[error("there are more than 8 signature labels")]
     TooManyMembers,
@@ -109,10 +125,12 @@ pub enum Malformed {
     DuplicateParameter,
     #[error("there are more than 32 signature parameters")]
     TooManyParameters,
-    #[error("a signature parameter is unknown")]
-    UnknownParameter,
+    #[error("the signature parameter {0} is none of created, expires, nonce, alg, keyid and tag")]
+    UnknownParameter(Box<str>),
     #[error("the signature parameter {0} has the wrong type")]
     ParameterType(&'static str),
+    #[error("the signature parameter alg is no algorithm of RFC 9421 section 3.3{}", meant(*.0))]
+    Algorithm(Option<Algorithm>),
     #[error("the signature parameter nonce is not 16 to 64 characters of base64 or base64url")]
     Nonce,
     #[error("the signature parameter keyid is not 8 to 96 characters of A-Z a-z 0-9 _ -")]
@@ -129,8 +147,61 @@ pub enum Malformed {
     OutsideTheHead,
     #[error("a covered component has the parameter sf or bs, which no service here asks for")]
     Reformed,
+    #[error(
+        "a covered component is a member (key) of a field other than Signature and Signature-Input, which this service does not read"
+    )]
+    Member,
     #[error("the signature base cannot be made")]
     Base(#[from] BadBase),
+}
+
+impl Malformed {
+    const fn hint(&self) -> &'static str {
+        match self {
+            Self::KeyId => {
+                "name the key as this service does: by its publishable key (pk_…) or its JWK thumbprint; RFC 9421 leaves the form of a keyid \
+                 to the service"
+            }
+            Self::UnknownParameter(_) => {
+                "leave the parameter out; this service takes none beyond those of RFC 9421 section 2.3"
+            }
+            Self::Nonce => {
+                "send a nonce of 16 to 64 characters of base64 or base64url, as 16 random bytes give; RFC 9421 leaves its form to the service"
+            }
+            Self::Algorithm(_) => {
+                "name the algorithm as RFC 9421 does: ed25519 or hmac-sha256; or leave alg out, since the key decides"
+            }
+            Self::Reformed | Self::Member => {
+                "cover the field as it is, without sf, bs and key; RFC 9421 allows them and this service does not read them"
+            }
+            Self::OutsideTheHead => {
+                "cover header fields of the request itself, without req and tr; RFC 9421 allows them and this service does not read them"
+            }
+            Self::TooManyComponents | Self::TooManyParameters | Self::TooManyMembers => {
+                "sign less: RFC 9421 sets no such limit, and this service does"
+            }
+            Self::SeveralSignatures => {
+                "sign once under this service's tag; signatures for others have tags of their own"
+            }
+            Self::NotCanonical => {
+                "write the signature fields as RFC 9651 section 4.1 serialises them: one space between components, none around ; and ="
+            }
+            Self::ExpiresBeforeCreated => "send expires later than created, or leave it out",
+            Self::Base(BadBase::Repeated(_)) => "send the field on one line, or do not cover it",
+            Self::Base(BadBase::Repetitive(_)) => {
+                "cover the target once: @path and @query, and @target-uri where it is asked for"
+            }
+            Self::TooLong => Code::HeaderTooLarge.hint(),
+            _ => Code::SignatureMalformed.hint(),
+        }
+    }
+}
+
+/// What a foreign name of an algorithm stands for.
+fn meant(algorithm: Option<Algorithm>) -> String {
+    algorithm.map_or_else(String::new, |algorithm| {
+        format!("; it is the name that JOSE has for {algorithm}")
+    })
 }
 
 /// What the policy asks for and the signature does not have.

@@ -1,16 +1,16 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use sfv::{KeyRef, StringRef};
 
 use crate::{
-    AcceptSignature, Algorithm, BadBase, BadPolicy, Component, ContentDigest, Message, Nonce,
-    PrivateKey, RequestHead, SignatureBase, SignatureInput, Signs, Timestamp, Unmeetable,
+    AcceptSignature, Algorithm, BadBase, BadPolicy, Component, ContentDigest, Derived, Message,
+    Nonce, PrivateKey, RequestHead, SignatureBase, SignatureInput, Signs, Timestamp, Unmeetable,
     digest::CONTENT_DIGEST,
     parameter::{Value, write_parameter},
     policy,
-    signature_base::Repeated,
+    signature_base::Rules,
     signature_input::{SIGNATURE, SIGNATURE_INPUT, write_components},
 };
 
@@ -98,7 +98,7 @@ pub fn sign(
     refuse_label(message.headers(), label)?;
     let signature_params = signature_params(params)?;
     let components = &params.components;
-    sign_base(message, key, label, components, &signature_params, Repeated::Joined)
+    sign_base(message, key, label, components, &signature_params, Rules::Rfc)
 }
 
 pub(crate) fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
@@ -115,9 +115,9 @@ pub(crate) fn sign_base(
     label: &KeyRef,
     components: &[Component<'_>],
     signature_params: &str,
-    repeated: Repeated,
+    rules: Rules,
 ) -> Result<SignatureFields, SignError> {
-    let base = SignatureBase::new(message, components, signature_params, repeated)?;
+    let base = SignatureBase::new(message, components, signature_params, rules)?;
     let signature = key.sign_base(base.as_bytes());
     let label = label.as_str();
     let mut input = String::with_capacity(signature_params.len().saturating_add(16));
@@ -177,6 +177,7 @@ pub struct Signer {
     tag: Box<str>,
     /// The end of the signature parameters, from the quote behind the nonce on: it is the same for all requests.
     named: String,
+    always: Vec<Derived>,
     when_present: Vec<HeaderName>,
 }
 
@@ -184,7 +185,8 @@ impl Signer {
     /// A signer with this key, under the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
         let named = named(&key, policy::TAG);
-        Self { key, tag: policy::TAG.into(), named, when_present: policy::signed_when_present() }
+        let (always, when_present) = (policy::ALWAYS.into(), policy::signed_when_present());
+        Self { key, tag: policy::TAG.into(), named, always, when_present }
     }
 
     /// The tag that the server selects its signatures by. Default: `countersign`.
@@ -195,6 +197,20 @@ impl Signer {
     pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
         self.named = named(&self.key, policy::check_tag(tag)?);
         self.tag = tag.into();
+        Ok(self)
+    }
+
+    /// Adds derived components to cover in every request, as [`Policy::cover_always`](crate::Policy::cover_always) asks
+    /// for: [`Derived::Scheme`], [`Derived::TargetUri`].
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Component`].
+    pub fn cover_always(
+        mut self,
+        components: impl IntoIterator<Item = Derived>,
+    ) -> Result<Self, BadPolicy> {
+        policy::add_derived(&mut self.always, components)?;
         Ok(self)
     }
 
@@ -235,8 +251,8 @@ impl Signer {
             return Err(Unmeetable::Expires);
         }
         let fields = self.when_present.iter().map(Component::field);
-        let covered: Vec<_> =
-            policy::ALWAYS.into_iter().map(Component::from).chain(fields).collect();
+        let always = self.always.iter().copied().map(Component::from);
+        let covered: Vec<_> = always.chain(fields).collect();
         let beyond = asked.components().iter().filter(|component| !covered.contains(component));
         Ok(beyond.cloned().collect())
     }
@@ -275,7 +291,7 @@ impl Signer {
         let headers = request.headers;
         let content_digest = missing_digest(headers, content)?;
         let mut components = Vec::with_capacity(8);
-        components.extend(policy::ALWAYS.map(Component::from));
+        components.extend(self.always.iter().copied().map(Component::from));
         cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
         for component in more {
             if !components.contains(component) {
@@ -293,9 +309,9 @@ impl Signer {
         let label = KeyRef::constant("sig");
         refuse_label(headers, label)?;
         // What is on several lines is refused by servers, also where it is covered because they asked.
-        let repeated = Repeated::Refused;
+        let rules = Rules::Policy;
         let signature =
-            sign_base(&message, &self.key, label, &components, &signature_params, repeated)?;
+            sign_base(&message, &self.key, label, &components, &signature_params, rules)?;
         Ok(SignedFields { content_digest, signature })
     }
 }
@@ -354,7 +370,7 @@ pub(crate) fn cover_present<'a>(
         if lines.next().is_none() && !made {
             continue;
         }
-        if lines.next().is_some() {
+        if lines.next().is_some() && *field != COOKIE {
             return Err(SignError::RepeatedField(field.clone()));
         }
         components.push(Component::field(field));

@@ -1,7 +1,5 @@
-use std::collections::BTreeSet;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::HeaderMap;
+use http::{HeaderMap, header::COOKIE};
 
 use crate::{
     BaseDifference, Component, Message,
@@ -37,6 +35,10 @@ pub enum BadBase {
     /// A field on several lines, which may be joined otherwise on their way (RFC 9421 §7.5.7). Only a policy refuses it.
     #[error("the covered field {0} occurs more than once")]
     Repeated(String),
+    /// Components that say the target again and again. Only a policy refuses it: whoever signs needs no more than `@path`,
+    /// `@query` and `@target-uri`, and every repetition is work for the verifier before it knows the key.
+    #[error("the covered components have the target more than twice over; {0} is one too many")]
+    Repetitive(String),
     /// `sf` or `key` on a field that is not known to be structured so, or is malformed (RFC 9421 §2.1.1, §2.1.2).
     #[error(
         "the covered component {0} is of a field that is not known to be structured so, or is malformed"
@@ -44,12 +46,18 @@ pub enum BadBase {
     NotStructured(String),
 }
 
-/// What becomes of a covered field that is on several lines.
+/// Which signature bases are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeated {
-    Joined,
-    Refused,
+pub(crate) enum Rules {
+    /// All that RFC 9421 allows.
+    Rfc,
+    /// Those that a policy takes: a covered field is on one line, and the target is not said again and again.
+    Policy,
 }
+
+/// How much of a base may be made of the target beside twice its length. It leaves room for the other derived components,
+/// and for each way to cover a short target.
+const FREE: usize = 4 * 1024;
 
 impl SignatureBase {
     /// The base of `components` of `message`, closed by `signature_params`, the serialised value of
@@ -62,18 +70,26 @@ impl SignatureBase {
         message: &Message<'_>,
         components: &[Component<'_>],
         signature_params: &str,
-        repeated: Repeated,
+        rules: Rules,
     ) -> Result<Self, BadBase> {
         let mut base = String::with_capacity(768);
         let mut parsed = Parsed::new(message, components);
+        let mut derived = 0usize;
         for component in components {
             component.write(&mut base);
             base.push_str(": ");
             let from = base.len();
-            write_value(&mut base, message, &mut parsed, component, repeated)?;
+            write_value(&mut base, message, &mut parsed, component, rules)?;
             // Identifiers are printable by their type; a value is whatever the peer sent.
-            if !is_printable(base.as_bytes().get(from..).unwrap_or_default()) {
+            let value = base.as_bytes().get(from..).unwrap_or_default();
+            if !is_printable(value) {
                 return Err(BadBase::Unprintable(component.to_string()));
+            }
+            if matches!(component.name(), Name::Derived(_)) {
+                derived = derived.saturating_add(value.len());
+                if rules == Rules::Policy && derived > parsed.most_derived {
+                    return Err(BadBase::Repetitive(component.to_string()));
+                }
             }
             base.push('\n');
         }
@@ -109,7 +125,9 @@ struct Parsed<'m> {
     components: &'m [Component<'m>],
     query_params: QueryParams<'m>,
     /// Fields of which members are covered: where they are, and their names.
-    dictionaries: Vec<(&'m HeaderMap, &'m str, Members)>,
+    dictionaries: Vec<(&'m HeaderMap, &'m str, Members<'m>)>,
+    /// How many bytes the values of derived components may have together.
+    most_derived: usize,
 }
 
 impl<'m> Parsed<'m> {
@@ -118,22 +136,26 @@ impl<'m> Parsed<'m> {
             Head::Request(request) => Some(request),
             Head::Response(_) => message.request,
         };
-        let query = request.and_then(|request| request.target.query());
+        let target = request.map(|request| request.target);
+        let query = target.and_then(|target| target.query());
+        let length = target.map_or(0, |target| target.path().len());
+        let length = length.saturating_add(query.map_or(0, str::len));
+        let most_derived = length.saturating_mul(2).saturating_add(FREE);
         let names = components.iter().filter_map(Component::query_param_name);
         let query_params = QueryParams::find(query.unwrap_or(""), names);
-        Self { components, query_params, dictionaries: Vec::new() }
+        Self { components, query_params, dictionaries: Vec::new(), most_derived }
     }
 
     /// The members of a field, if it was read before.
-    fn members(&self, headers: &HeaderMap, name: &str) -> Option<&Members> {
+    fn members(&self, headers: &HeaderMap, name: &str) -> Option<&Members<'m>> {
         let mut read = self.dictionaries.iter();
         let known = read.find(|(of, known, _)| std::ptr::eq(*of, headers) && *known == name);
         known.map(|(.., members)| members)
     }
 
     /// The keys of all members of a field of this name that are covered.
-    fn keys(&self, name: &str) -> BTreeSet<&'m str> {
-        self.components.iter().filter_map(|component| component.key_of(name)).collect()
+    fn keys(&self, name: &str) -> impl Iterator<Item = &'m str> {
+        self.components.iter().filter_map(move |component| component.key_of(name))
     }
 }
 
@@ -142,7 +164,7 @@ fn write_value<'m>(
     message: &Message<'m>,
     parsed: &mut Parsed<'m>,
     component: &'m Component<'m>,
-    repeated: Repeated,
+    rules: Rules,
 ) -> Result<(), BadBase> {
     let bound = component.bound_to();
     let not_applicable = || BadBase::NotApplicable(component.to_string());
@@ -176,7 +198,7 @@ fn write_value<'m>(
                 }
             };
             let headers = headers.ok_or_else(|| BadBase::Absent(component.to_string()))?;
-            write_field(base, headers, name, message, parsed, component, repeated)
+            write_field(base, headers, name, message, parsed, component, rules)
         }
     }
 }
@@ -189,11 +211,11 @@ fn write_field<'m>(
     message: &Message<'_>,
     parsed: &mut Parsed<'m>,
     component: &Component<'_>,
-    repeated: Repeated,
+    rules: Rules,
 ) -> Result<(), BadBase> {
     let form = component.form();
     match form {
-        Form::AsSent => return write_lines(base, headers, name, component, repeated),
+        Form::AsSent => return write_lines(base, headers, name, component, rules),
         Form::Wrapped => return write_wrapped(base, headers, name, component),
         Form::Strict | Form::Member(_) => {}
     }
@@ -202,24 +224,22 @@ fn write_field<'m>(
     let text = || {
         let mut lines = String::new();
         // Several signatures are members of one Dictionary, on as many lines as there are signers.
-        write_lines(&mut lines, headers, name, component, Repeated::Joined).map(|()| lines)
+        write_lines(&mut lines, headers, name, component, Rules::Rfc).map(|()| lines)
     };
-    let value = match (form, parsed.members(headers, name)) {
-        (Form::Member(key), Some(members)) => members.value(key),
-        (Form::Member(key), None) => {
-            let members = Members::read(&text()?, field_type, &parsed.keys(name));
-            members.and_then(|members| {
-                let value = members.value(key);
-                parsed.dictionaries.push((headers, name, members));
-                value
-            })
-        }
-        _ => structured_field::strict(&text()?, field_type),
-    };
-    base.push_str(&value.map_err(|reason| match reason {
+    let refused = |reason| match reason {
         NoValue::Absent => BadBase::Absent(component.to_string()),
         NoValue::Malformed => not_structured(),
-    })?);
+    };
+    let Form::Member(key) = form else {
+        base.push_str(&structured_field::strict(&text()?, field_type).map_err(refused)?);
+        return Ok(());
+    };
+    if parsed.members(headers, name).is_none() {
+        let members = Members::read(&text()?, field_type, parsed.keys(name)).map_err(refused)?;
+        parsed.dictionaries.push((headers, name, members));
+    }
+    let members = parsed.members(headers, name).ok_or_else(not_structured)?;
+    base.push_str(members.value(key).map_err(refused)?);
     Ok(())
 }
 
@@ -229,7 +249,7 @@ fn write_lines(
     headers: &HeaderMap,
     name: &str,
     component: &Component<'_>,
-    repeated: Repeated,
+    rules: Rules,
 ) -> Result<(), BadBase> {
     let mut lines = headers.get_all(name).iter();
     let mut line = lines.next().ok_or_else(|| BadBase::Absent(component.to_string()))?;
@@ -241,7 +261,12 @@ fn write_lines(
             Some(next) => line = next,
             None => return Ok(()),
         }
-        if repeated == Repeated::Refused {
+        // RFC 9113 §8.2.3: HTTP/2 sends a cookie string in pieces, which are one again before anybody reads them.
+        if name == COOKIE.as_str() {
+            base.push_str("; ");
+            continue;
+        }
+        if rules == Rules::Policy {
             return Err(BadBase::Repeated(component.to_string()));
         }
         base.push_str(", ");

@@ -20,6 +20,8 @@ pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 pub(crate) const MAX_LABELS: usize = 8;
 pub(crate) const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
 pub(crate) const MAX_COMPONENTS: usize = 32;
+/// How much of the name of an unknown parameter is told.
+const MAX_NAMED: usize = 32;
 
 /// One member of `Signature-Input` (RFC 9421 §4.1): what a signature covers, and its parameters.
 ///
@@ -223,9 +225,11 @@ impl<'m> SignatureInput<'m> {
         self.raw.strip_prefix(self.label)?.strip_prefix('=')
     }
 
-    pub(crate) fn has_unknown_parameter(&self) -> bool {
+    /// The first parameter that is none of RFC 9421 §2.3: the start of its name, which is lower case by its grammar.
+    pub(crate) fn unknown_parameter(&self) -> Option<&'m str> {
         let known = ["created", "expires", "nonce", "alg", "keyid", "tag"];
-        self.parameters.iter().any(|(key, _)| !known.contains(key))
+        let (key, _) = self.parameters.iter().find(|(key, _)| !known.contains(key))?;
+        Some(key.get(..MAX_NAMED).unwrap_or(key))
     }
 
     fn timestamp(&self, key: &'static str) -> Result<Option<Timestamp>, Malformed> {

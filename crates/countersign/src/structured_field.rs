@@ -1,13 +1,16 @@
 //! Values of structured fields, in the one form that RFC 9651 §4.1 serialises them to.
 
-use std::{collections::BTreeSet, convert::Infallible};
+use std::{collections::BTreeMap, convert::Infallible};
 
 use sfv::{
-    Dictionary, FieldType as _, Item, KeyRef, List, ListSerializer, Parser,
-    visitor::{DictionaryVisitor, EntryVisitor},
+    BareItemFromInput, Dictionary, FieldType as _, Item, ItemSerializer, KeyRef, List, Parser,
+    visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor},
 };
 
-use crate::FieldType;
+use crate::{
+    FieldType,
+    parameter::{Value, write_parameter},
+};
 
 /// Why a field has no such value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,52 +35,152 @@ pub(crate) fn strict(value: &str, field_type: FieldType) -> Result<String, NoVal
     text.map_err(|_| NoValue::Malformed)
 }
 
-/// The members that are asked for of a Dictionary, which may have thousands.
-pub(crate) struct Members(Dictionary);
+/// The members that are asked for of a Dictionary, each as RFC 9651 §4.1 serialises it.
+///
+/// A Dictionary may have thousands of members, and the same one thousands of times. Each is written down while it is read,
+/// over what an earlier one of its name left, so that every byte of the field costs about the same.
+pub(crate) struct Members<'k>(BTreeMap<&'k str, Option<String>>);
 
-impl Members {
+impl<'k> Members<'k> {
     /// Reads a whole field, and keeps the members with these keys.
     pub(crate) fn read(
         value: &str,
         field_type: FieldType,
-        keys: &BTreeSet<&str>,
+        keys: impl Iterator<Item = &'k str>,
     ) -> Result<Self, NoValue> {
         match field_type {
             FieldType::Dictionary => {}
             FieldType::Item | FieldType::List => return Err(NoValue::Malformed),
         }
-        let asked = Asked { keys, members: Dictionary::new() };
-        let members = Parser::new(value).parse_dictionary_with_visitor(asked);
-        members.map(Self).map_err(|_| NoValue::Malformed)
+        let asked = Self(keys.map(|key| (key, None)).collect());
+        Parser::new(value).parse_dictionary_with_visitor(asked).map_err(|_| NoValue::Malformed)
     }
 
     /// The value of one of them.
-    pub(crate) fn value(&self, key: &str) -> Result<String, NoValue> {
-        // A list of one is written as that one alone.
-        let mut list = ListSerializer::new();
-        list.members(self.0.get(key));
-        list.finish().ok_or(NoValue::Absent)
+    pub(crate) fn value(&self, key: &str) -> Result<&str, NoValue> {
+        self.0.get(key).and_then(Option::as_deref).ok_or(NoValue::Absent)
     }
 }
 
-struct Asked<'k> {
-    keys: &'k BTreeSet<&'k str>,
-    members: Dictionary,
-}
-
-impl<'de> DictionaryVisitor<'de> for Asked<'_> {
-    type Out = Dictionary;
+impl<'de> DictionaryVisitor<'de> for Members<'_> {
+    type Out = Self;
     type Error = Infallible;
 
     fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
-        match self.keys.contains(key.as_str()) {
-            true => DictionaryVisitor::entry(&mut self.members, key).map(Some),
-            false => Ok(None),
-        }
+        let member = self.0.get_mut(key.as_str()).map(Option::get_or_insert_default);
+        Ok(member.map(|text| {
+            text.clear();
+            MemberWriter(text)
+        }))
     }
 
-    fn finish(self) -> Result<Dictionary, Infallible> {
-        Ok(self.members)
+    fn finish(self) -> Result<Self, Infallible> {
+        Ok(self)
+    }
+}
+
+/// Writes a member: an Item or an Inner List.
+struct MemberWriter<'t>(&'t mut String);
+
+impl<'de> EntryVisitor<'de> for MemberWriter<'_> {
+    type Error = Infallible;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        Ok(ItemWriter(self.0))
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
+        self.0.push('(');
+        Ok(ListWriter { text: self.0, separator: "" })
+    }
+}
+
+struct ItemWriter<'t>(&'t mut String);
+
+impl<'de> ItemVisitor<'de> for ItemWriter<'_> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        let text: &mut String = ItemSerializer::with_buffer(self.0).bare_item(&item).finish();
+        Ok(ParameterWriter { text, parameters: Vec::new(), places: BTreeMap::new() })
+    }
+}
+
+struct ListWriter<'t> {
+    text: &'t mut String,
+    separator: &'static str,
+}
+
+impl<'de> InnerListVisitor<'de> for ListWriter<'_> {
+    type Error = Infallible;
+
+    fn item(&mut self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        self.text.push_str(std::mem::replace(&mut self.separator, " "));
+        Ok(ItemWriter(self.text))
+    }
+
+    fn finish(self) -> Result<impl ParameterVisitor<'de>, Infallible> {
+        self.text.push(')');
+        let text = self.text;
+        Ok(ParameterWriter { text, parameters: Vec::new(), places: BTreeMap::new() })
+    }
+}
+
+/// Writes the parameters of an Item or an Inner List: of a name that repeats the last value, in the place of the first
+/// (RFC 9651 §4.2.3.2).
+struct ParameterWriter<'t, 'de> {
+    text: &'t mut String,
+    parameters: Vec<(&'de str, Value<'de>)>,
+    /// Where each is, once there are too many to look through.
+    places: BTreeMap<&'de str, usize>,
+}
+
+impl<'de> ParameterWriter<'_, 'de> {
+    const FEW: usize = 8;
+
+    fn place(&mut self, key: &str) -> Option<usize> {
+        if self.parameters.len() <= Self::FEW {
+            return self.parameters.iter().position(|(other, _)| *other == key);
+        }
+        if self.places.is_empty() {
+            let keys = self.parameters.iter().map(|(key, _)| *key);
+            self.places = keys.enumerate().map(|(at, key)| (key, at)).collect();
+        }
+        self.places.get(key).copied()
+    }
+}
+
+impl<'de> ParameterVisitor<'de> for ParameterWriter<'_, 'de> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn parameter(
+        &mut self,
+        key: &'de KeyRef,
+        value: BareItemFromInput<'de>,
+    ) -> Result<(), Infallible> {
+        let (key, value) = (key.as_str(), Value::from(value));
+        let place = self.place(key).and_then(|at| self.parameters.get_mut(at));
+        if let Some((_, earlier)) = place {
+            *earlier = value;
+            return Ok(());
+        }
+        if !self.places.is_empty() {
+            self.places.insert(key, self.parameters.len());
+        }
+        self.parameters.push((key, value));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        for (key, value) in &self.parameters {
+            write_parameter(self.text, key, value);
+        }
+        Ok(())
     }
 }
 
@@ -99,6 +202,12 @@ mod tests {
             Just("=\"a, b\""),
             Just(";p=1"),
             Just(";p"),
+            Just(";q=\"r\""),
+            Just(";r;s;t;u;v;w;x;y;z;p"),
+            Just("=:AAE=:"),
+            Just("=@1"),
+            Just("=*/:t"),
+            Just("=%\"%c3%a9\""),
             Just("="),
             Just(" "),
             Just(", "),
@@ -113,14 +222,15 @@ mod tests {
 
         #[test]
         fn a_member_is_that_of_the_whole_dictionary(field in text()) {
-            let keys = BTreeSet::from(["a", "b", "", "A"]);
-            let ours = Members::read(&field, FieldType::Dictionary, &keys);
+            let keys = ["a", "b", "", "A"];
+            let ours = Members::read(&field, FieldType::Dictionary, keys.into_iter());
             let whole = Parser::new(&field).parse::<Dictionary>();
             prop_assert_eq!(ours.is_ok(), whole.is_ok());
             if let (Ok(ours), Ok(mut whole)) = (ours, whole) {
                 for key in keys {
                     let member = whole.swap_remove(key).and_then(|member| vec![member].serialize());
-                    prop_assert_eq!(ours.value(key), member.ok_or(NoValue::Absent));
+                    let ours = ours.value(key).map(str::to_owned);
+                    prop_assert_eq!(ours, member.ok_or(NoValue::Absent));
                 }
             }
         }
@@ -129,8 +239,24 @@ mod tests {
     #[test]
     fn only_a_dictionary_has_members() {
         for field_type in [FieldType::Item, FieldType::List] {
-            let members = Members::read("a", field_type, &BTreeSet::from(["a"]));
+            let members = Members::read("a", field_type, ["a"].into_iter());
             assert_eq!(members.err(), Some(NoValue::Malformed));
+        }
+    }
+
+    #[test]
+    fn of_what_repeats_the_last_counts_in_the_place_of_the_first() {
+        let many: String = (0..2_000).map(|at| format!(";p{at}={at}")).collect();
+        let again: String = (0..2_000).map(|at| format!(";p{at}")).collect();
+        let table = [
+            ("a;x;y;x=1, b, a=2;y;z;y=?0".to_owned(), "2;y=?0;z".to_owned()),
+            ("a=(1 2);x, a=(t;q;r;q=1 s);x;x".into(), "(t;q=1;r s);x".into()),
+            (format!("a{many}{again}"), format!("?1{again}")),
+            (format!("a{many}{many}"), format!("?1{many}")),
+        ];
+        for (field, expected) in table {
+            let members = Members::read(&field, FieldType::Dictionary, ["a"].into_iter()).unwrap();
+            assert_eq!(members.value("a"), Ok(expected.as_str()), "{field:.60}");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
     SignatureInput, Stale, Timestamp, Unmet, Verifies, VerifyingKey,
     policy::{Covered, Judged},
-    signature_base::Repeated,
+    signature_base::Rules,
     signature_input::MAX_SIGNATURE_FIELDS,
 };
 
@@ -47,7 +47,7 @@ impl<'m> Candidate<'m> {
             message,
             input.components()?,
             &input.signature_params()?,
-            Repeated::Joined,
+            Rules::Rfc,
         );
         Ok(Self { input, base: base.map_err(Malformed::Base)?, signature })
     }
@@ -89,6 +89,16 @@ impl<'m> Candidate<'m> {
     pub fn insecure_verify_without_policy(&self, key: &impl Verifies) -> Result<(), Rejection> {
         let named = self.input.string("alg")?.map(str::parse::<Algorithm>);
         Ok(key.verify_beside(named, self.base.as_bytes(), &self.signature)?)
+    }
+
+    /// As [`insecure_verify_without_policy`](Self::insecure_verify_without_policy), whatever `alg` says: for tools that
+    /// tell a wrong `alg` from a signature that does not hold.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::Invalid`], also with an RSA key that does not say which of two algorithms it is for.
+    pub fn insecure_verify_whatever_alg(&self, key: &impl Verifies) -> Result<(), Rejection> {
+        Ok(key.verify_beside(None, self.base.as_bytes(), &self.signature)?)
     }
 }
 
@@ -141,10 +151,14 @@ impl<'m> Unverified<'m> {
         let Judged { created, expires, nonce, digest, removed } =
             policy.judge(&input, &request, content)?;
         policy.check_time(created, expires, now)?;
-        input.string("alg")?;
+        // Which algorithm it is the key decides; a name of none is told before any key is looked for.
+        if let Some(Err(_)) = input.string("alg")?.map(str::parse::<Algorithm>) {
+            let foreign = input.string("alg")?.and_then(Algorithm::of_jose);
+            return Err(Malformed::Algorithm(foreign).into());
+        }
         let components = input.components()?;
         let base =
-            SignatureBase::new(&request.into(), components, &signature_params, Repeated::Refused);
+            SignatureBase::new(&request.into(), components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
         let digest = match digest {
             Covered::Yes => ContentDigest::from_headers(headers)?,

@@ -8,8 +8,9 @@
 )]
 
 use countersign::{
-    Claim, Code, Component, Content, ContentDigest, Nonce, Origin, Policy, PrivateKey, Rejection,
-    RequestHead, SignError, SignedFields, Signer, Target, Timestamp, Unmeetable, Unverified,
+    Claim, Code, Component, Content, ContentDigest, Derived, Nonce, Origin, Policy, PrivateKey,
+    Rejection, RequestHead, SignError, SignedFields, Signer, Target, Timestamp, Unmeetable,
+    Unverified,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
@@ -347,9 +348,21 @@ fn form_is_strict_even_where_the_signature_would_hold() {
         ("10 KB keyid", parameter("pk_12345", &"a".repeat(10_000)), Code::HeaderTooLarge),
         ("long keyid", parameter("pk_12345", &"a".repeat(97)), SignatureMalformed),
         ("other alg", parameter("\"ed25519\"", "\"hmac-sha256\""), SignatureInvalid),
-        ("alg in another case", parameter("\"ed25519\"", "\"ED25519\""), SignatureInvalid),
-        ("alg none", parameter("\"ed25519\"", "\"none\""), SignatureInvalid),
+        ("alg in another case", parameter("\"ed25519\"", "\"ED25519\""), SignatureMalformed),
+        ("alg none", parameter("\"ed25519\"", "\"none\""), SignatureMalformed),
+        ("alg of JOSE", parameter("\"ed25519\"", "\"EdDSA\""), SignatureMalformed),
         ("alg as token", parameter("\"ed25519\"", "ed25519"), SignatureMalformed),
+        ("alg as a number", parameter("\"ed25519\"", "1"), SignatureMalformed),
+        ("alg as bytes", parameter("\"ed25519\"", ":ZWQyNTUxOQ==:"), SignatureMalformed),
+        ("alg as a flag", parameter("=\"ed25519\"", ""), SignatureMalformed),
+        ("content-type;sf beside it", with(r#""content-type";sf"#), SignatureMalformed),
+        ("content-type;bs beside it", with(r#""content-type";bs"#), SignatureMalformed),
+        ("content-digest;sf beside it", with(r#""content-digest";sf"#), SignatureMalformed),
+        (
+            "content-digest;key beside it",
+            with(r#""content-digest";key="sha-256""#),
+            SignatureMalformed,
+        ),
         ("item", r#""@method";created=1763900000"#.to_owned(), SignatureMalformed),
         ("trailing comma", format!("{},", params()), SignatureMalformed),
         ("other label unpaired", format!("{}, other=()", params()), SignatureMalformed),
@@ -457,6 +470,221 @@ fn fields_that_change_a_request_cannot_be_added_or_repeated() {
     assert_eq!(refused.code(), Code::SignaturePolicy);
 }
 
+#[test]
+fn members_are_covered_of_signatures_and_of_what_the_policy_names_alone() {
+    let priority = HeaderName::from_static("priority");
+    let mut request = Request::unsigned();
+    // Read member by member, each repetition of each is looked at anew.
+    request
+        .headers
+        .insert(&priority, HeaderValue::from_str(&"a;b,".repeat(1_000)[..3_999]).unwrap());
+    let with = |more: &str| params().replacen(')', &format!(" {more})"), 1);
+    request = request.signed_as(&with(r#""priority";key="a""#));
+    let refused = request.check_with(&Policy::default(), NOW);
+    assert_eq!(refused, Err(Rejection::Malformed(countersign::Malformed::Member)));
+    let policy = Policy::default().allow_members_of([priority]);
+    assert_eq!(request.check_with(&policy, NOW), Ok(()));
+    assert_eq!(
+        request.clone().signed_as(&with(r#""priority""#)).check(),
+        Ok(()),
+        "the whole field"
+    );
+
+    let other = |request: &mut Request| {
+        let (input, signature) = (request.get("signature-input"), request.get("signature"));
+        request.put(&format!("{input}, proxy=()"), &format!("{signature}, proxy=:AAAA:"));
+    };
+    let both = r#""signature";key="proxy" "signature-input";key="proxy""#;
+    let mut request = Request::unsigned().signed_as(&params());
+    request.put(&format!("sig={}, proxy=()", with(both)), "sig=:AAAA:, proxy=:AAAA:");
+    let base = countersign::Candidate::select(&request.head().into(), Some("sig")).unwrap();
+    let signature = field(&key().sign(base.signature_base().as_bytes()));
+    request.put(&format!("sig={}", with(both)), &signature);
+    other(&mut request);
+    assert_eq!(request.check(), Ok(()), "over another signature");
+}
+
+#[test]
+fn a_target_that_is_covered_over_and_over_is_refused_and_one_that_is_covered_twice_is_not() {
+    let with = |more: &str| params().replacen("\"@method\"", &format!("\"@method\" {more}"), 1);
+    let to = |length: usize, filler: &str| {
+        let mut request = Request::unsigned();
+        request.uri = format!("/?z={}", filler.repeat(length)).parse().unwrap();
+        request
+    };
+    let all = r#""@target-uri" "@request-target" "@query-param";name="z""#;
+    let long = to(7_800, "!").signed_as(&with(all));
+    assert_eq!(long.check(), Err(Code::SignatureMalformed), "six times over");
+    let base = countersign::Candidate::select(&long.head().into(), None).unwrap();
+    assert!(base.signature_base().as_bytes().len() > 6 * 7_800, "RFC 9421 allows it");
+    let twice = to(7_800, "!").signed_as(&with("\"@target-uri\""));
+    assert_eq!(twice.check(), Ok(()));
+    assert_eq!(to(1_000, "a").signed_as(&with(all)).check(), Ok(()), "every way, and not long");
+    let mut field = Request::unsigned();
+    let value = HeaderValue::from_str(&"a".repeat(24 * 1024)).unwrap();
+    field.headers.insert("x-large", value);
+    assert_eq!(field.signed_as(&with("\"x-large\"")).check(), Ok(()), "a large field");
+    // A signer refuses what a server would.
+    let (signer, nonce) = (Signer::new(key()), Nonce::from_random([9; 16]));
+    let more: Vec<Component<'_>> = ["@target-uri", "@request-target", r#""@query-param";name="z""#]
+        .map(|id| id.parse().unwrap())
+        .into();
+    let request = to(7_800, "!");
+    let refused = signer.sign_covering(&more, &request.head(), BODY, NOW, &nonce);
+    assert!(matches!(refused, Err(SignError::Base(countersign::BadBase::Repetitive(_)))));
+    assert!(signer.sign_covering(&more[..1], &request.head(), BODY, NOW, &nonce).is_ok());
+}
+
+#[test]
+fn a_signature_for_http_is_no_good_at_https_where_the_scheme_is_asked_for() {
+    let moved = |mut request: Request| {
+        request.origin = "https://api.example.com:8000".parse().unwrap();
+        request
+    };
+    let mut plain = Request::unsigned();
+    plain.origin = "http://api.example.com:8000".parse().unwrap();
+    let sign = |signer: &Signer| {
+        let mut signed = plain.clone();
+        let nonce = Nonce::from_random([9; 16]);
+        signer.sign(&plain.head(), BODY, NOW, &nonce).unwrap().apply(&mut signed.headers);
+        signed
+    };
+    let default = sign(&Signer::new(key()));
+    assert_eq!(default.check(), Ok(()));
+    assert_eq!(moved(default.clone()).check(), Ok(()), "by default the scheme is not covered");
+    for derived in [Derived::Scheme, Derived::TargetUri] {
+        let policy = Policy::default().cover_always([derived, Derived::Path]).unwrap();
+        let refused = default.check_with(&policy, NOW).map_err(|rejection| rejection.code());
+        assert_eq!(refused, Err(Code::SignaturePolicy), "{derived:?}");
+        let signed = sign(&Signer::new(key()).cover_always([derived]).unwrap());
+        assert_eq!(signed.check_with(&policy, NOW), Ok(()));
+        let refused = moved(signed).check_with(&policy, NOW);
+        assert_eq!(refused, Err(Rejection::Invalid), "{derived:?}");
+        // A signer that was not set up for it is told, and heeds it.
+        let asked = policy.accept_signature(&plain.method, &plain.headers, Content::Present);
+        let more = Signer::new(key()).asked_beyond(&asked).unwrap();
+        assert_eq!(more, [Component::from(derived)]);
+        let known = Signer::new(key()).cover_always([derived]).unwrap();
+        assert_eq!(known.asked_beyond(&asked), Ok(vec![]));
+    }
+    for derived in [Derived::QueryParam, Derived::Status] {
+        assert!(Policy::default().cover_always([derived]).is_err(), "{derived:?}");
+        assert!(Signer::new(key()).cover_always([derived]).is_err(), "{derived:?}");
+    }
+}
+
+#[test]
+fn a_cookie_that_comes_in_pieces_is_the_one_that_was_signed() {
+    let with = params().replacen(')', " \"cookie\")", 1);
+    let mut whole = Request::unsigned();
+    whole.headers.insert("cookie", HeaderValue::from_static("a=1; b=2; c"));
+    let whole = whole.signed_as(&with);
+    let pieces = |pieces: &[&'static str]| {
+        let mut request = whole.clone();
+        request.headers.remove("cookie");
+        for piece in pieces {
+            request.headers.append("cookie", HeaderValue::from_static(piece));
+        }
+        request.check()
+    };
+    assert_eq!(pieces(&["a=1; b=2; c"]), Ok(()));
+    assert_eq!(pieces(&["a=1", "b=2", "c"]), Ok(()));
+    assert_eq!(pieces(&["a=1; b=2", "c"]), Ok(()));
+    for other in
+        [&["b=2", "a=1", "c"][..], &["a=1", "b=2"], &["a=1", "b=2", "c", "d"], &["a=1, b=2; c"]]
+    {
+        assert_eq!(pieces(other), Err(Code::SignatureInvalid), "{other:?}");
+    }
+    let signer = Signer::new(key()).cover_when_present([http::header::COOKIE]);
+    let mut crumbs = Request::unsigned();
+    crumbs.headers.append("cookie", HeaderValue::from_static("a=1"));
+    crumbs.headers.append("cookie", HeaderValue::from_static("b=2"));
+    let fields = signer.sign(&crumbs.head(), BODY, NOW, &Nonce::from_random([9; 16])).unwrap();
+    assert!(fields.signature.base.as_str().contains("\"cookie\": a=1; b=2\n"));
+    fields.apply(&mut crumbs.headers);
+    assert_eq!(crumbs.check(), Ok(()));
+}
+
+#[test]
+fn what_the_rfc_allows_and_the_policy_does_not_is_said_in_so_many_words() {
+    let parameter = |from: &str, to: &str| {
+        let request = Request::unsigned().signed_as(&params().replacen(from, to, 1));
+        request.check_with(&Policy::default(), NOW).unwrap_err()
+    };
+    let told = |rejection: &Rejection| {
+        let mut text = rejection.to_string();
+        let mut source = std::error::Error::source(rejection);
+        while let Some(error) = source {
+            text.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        text
+    };
+    let long = format!("x{}", "y".repeat(200));
+    let table = [
+        (parameter("\"ed25519\"", "\"EdDSA\""), "JOSE has for ed25519", "name the algorithm"),
+        (parameter("\"ed25519\"", "\"hs256\""), "JOSE has for hmac-sha256", "name the algorithm"),
+        (parameter("\"ed25519\"", "\"none\""), "no algorithm of RFC 9421", "name the algorithm"),
+        (parameter("pk_12345", "my key"), "keyid", "publishable key"),
+        (
+            parameter(";created", ";iss=1;created"),
+            "parameter iss is none of",
+            "leave the parameter out",
+        ),
+        (
+            parameter(";created", &format!(";{long}=1;created")),
+            &long[..32],
+            "leave the parameter out",
+        ),
+        (
+            parameter("CQkJCQkJCQkJCQkJCQkJCQ", &"n".repeat(65)),
+            "nonce is not 16 to 64",
+            "16 random bytes",
+        ),
+    ];
+    for (rejection, detail, hint) in table {
+        let (text, told) = (told(&rejection), rejection.hint());
+        assert!(text.contains(detail), "{text}");
+        assert!(told.contains(hint), "{text}: {told}");
+        assert!(!text.contains(&long[..33]), "no more of a name than is needed: {text}");
+    }
+    let digest = |value: &str| {
+        let mut request = Request::unsigned();
+        request.headers.insert("content-digest", value.parse().unwrap());
+        request.signed_as(&params()).check_with(&Policy::default(), NOW).unwrap_err()
+    };
+    let hex = "5f8f04f6a3a892aaabbddb6cf273894493773960d4a325b105fee46eef4304f1";
+    for wrong in
+        [format!("sha-256={hex}"), format!("sha-256=\"{hex}\""), "SHA-256=X48E9qOo=".into()]
+    {
+        let rejection = digest(&wrong);
+        assert_eq!(rejection.code(), Code::SignatureMalformed, "{wrong}");
+        assert!(rejection.hint().contains("RFC 9530"), "{wrong}");
+    }
+    let mut older = Request::unsigned().signed_as(&params());
+    older.headers.remove("content-digest");
+    older.headers.insert("digest", HeaderValue::from_static("SHA-256=X48E9qOo="));
+    let rejection = older.check_with(&Policy::default(), NOW).unwrap_err();
+    assert!(rejection.hint().contains("older Digest field"));
+}
+
+#[test]
+fn a_wrong_alg_is_told_from_a_signature_that_does_not_hold() {
+    let renamed = params().replacen("\"ed25519\"", "\"EdDSA\"", 1);
+    let request = Request::unsigned().signed_as(&renamed);
+    let verifying_key = key().verifying_key();
+    let candidate = |request: &Request| {
+        let base = countersign::Candidate::select(&request.head().into(), None).unwrap();
+        let verdict = base.insecure_verify_without_policy(&verifying_key).is_ok();
+        (verdict, base.insecure_verify_whatever_alg(&verifying_key).is_ok())
+    };
+    assert_eq!(candidate(&request), (false, true));
+    assert_eq!(candidate(&Request::unsigned().signed_as(&params())), (true, true));
+    let mut forged = request.clone();
+    forged.uri = Uri::from_static("/other");
+    assert_eq!(candidate(&forged), (false, false));
+}
+
 /// A read without content, and what of its fields a handler must not see.
 fn removed(request: &Request, policy: &Policy) -> Result<Vec<String>, Code> {
     let unverified = Unverified::parse(request.head(), Content::Absent, policy, NOW);
@@ -480,7 +708,11 @@ fn a_condition_that_is_added_to_a_read_is_hidden_from_its_handler() {
             let mut covered = read(method.clone());
             covered.headers.insert(field, HeaderValue::from_static("x"));
             covered.sign_with(key()).apply(&mut covered.headers);
-            assert_eq!(removed(&covered, &policy), Ok(vec![]), "{method} {field}: the signer's own");
+            assert_eq!(
+                removed(&covered, &policy),
+                Ok(vec![]),
+                "{method} {field}: the signer's own"
+            );
             let mut added = read(method.clone());
             added.sign_with(key()).apply(&mut added.headers);
             assert_eq!(removed(&added, &policy), Ok(vec![]));
@@ -649,6 +881,89 @@ fn a_public_key_is_no_secret() {
             assert_eq!(request.check(), Err(Code::SignatureInvalid), "{alg}");
         }
     }
+}
+
+/// Numbers below the order of Ed25519's base point, little-endian.
+mod scalar {
+    /// 2^252 + 27742317777372353535851937790883648493 (RFC 8032 §5.1).
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
+        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+
+    fn reduced(mut number: [u8; 32]) -> [u8; 32] {
+        let mut rest = number;
+        let mut borrow = 0;
+        for (digit, order) in rest.iter_mut().zip(ORDER) {
+            let (less, one) = digit.overflowing_sub(order);
+            let (less, two) = less.overflowing_sub(borrow);
+            (*digit, borrow) = (less, u8::from(one || two));
+        }
+        if borrow == 0 {
+            number = rest;
+        }
+        number
+    }
+
+    fn sum(one: [u8; 32], other: [u8; 32]) -> [u8; 32] {
+        let (mut sum, mut carry) = ([0; 32], 0);
+        for (digit, (one, other)) in sum.iter_mut().zip(one.into_iter().zip(other)) {
+            let whole = u16::from(one) + u16::from(other) + carry;
+            (*digit, carry) = ((whole & 0xff) as u8, whole >> 8);
+        }
+        reduced(sum)
+    }
+
+    /// `number` times `factor`, bit by bit.
+    pub(super) fn product(number: &[u8], factor: &[u8]) -> [u8; 32] {
+        let bits = |bytes: &[u8]| -> Vec<bool> {
+            let bits = bytes
+                .iter()
+                .rev()
+                .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
+            bits.collect()
+        };
+        let mut one = [0; 32];
+        one[0] = 1;
+        let times = |factor: &[u8], number: [u8; 32]| {
+            bits(factor).into_iter().fold([0; 32], |so_far, bit| {
+                let doubled = sum(so_far, so_far);
+                if bit { sum(doubled, number) } else { doubled }
+            })
+        };
+        times(factor, times(number, one))
+    }
+}
+
+/// The holder of a key can make a signature whose R is the neutral element, which then says nothing: S is what the key and
+/// the message give. Plain verification accepts it, the strict one does not (RFC 9421 §3.3.6 leaves that open).
+#[test]
+fn an_r_of_small_order_is_refused_although_the_equation_holds() {
+    use ed25519_dalek::{Signature, Verifier};
+    use sha2::{Digest, Sha512};
+    let seed = [5; 32];
+    let public = key().publishable_key();
+    let request = Request::signed();
+    let base = countersign::Candidate::select(&request.head().into(), None).unwrap();
+    let base = base.signature_base().as_bytes();
+    let mut secret: [u8; 64] = Sha512::digest(seed).into();
+    secret[0] &= 248;
+    secret[31] = secret[31] & 127 | 64;
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    let challenge =
+        Sha512::new().chain_update(neutral).chain_update(public.as_bytes()).chain_update(base);
+    let s = scalar::product(&challenge.finalize(), &secret[..32]);
+    let signature = [neutral, s].concat();
+    let plain =
+        ed25519_dalek::VerifyingKey::from_bytes(public.as_bytes().try_into().unwrap()).unwrap();
+    let parsed = Signature::from_slice(&signature).unwrap();
+    assert!(plain.verify(base, &parsed).is_ok(), "the equation holds");
+    assert!(plain.verify_strict(base, &parsed).is_err());
+    assert_eq!(key().verifying_key().verify(base, &signature), Err(countersign::BadSignature));
+    let mut forged = request.clone();
+    forged.headers.insert("signature", field(&signature).parse().unwrap());
+    assert_eq!(forged.check(), Err(Code::SignatureInvalid));
 }
 
 #[test]

@@ -207,10 +207,24 @@ fn other_hosts() -> Vec<Draft> {
             |s| order_http2(s, |h| h.set(":scheme", "http")),
             accepted(201),
         ),
-        extra(
+        row(
+            113,
             "the scheme ftp",
             ORDER,
             |s| order_http2(s, |h| h.set(":scheme", "ftp")),
+            misdirected(),
+        ),
+        row(
+            113,
+            "a whole URI as the target, under ftp",
+            ORDER,
+            |s| http1(absolute(s, "ftp://api.example.com")),
+            misdirected(),
+        ),
+        extra(
+            "a whole URI as the target, under http, as behind a proxy that ended TLS",
+            ORDER,
+            |s| http1(absolute(s, "http://api.example.com")),
             accepted(201),
         ),
     ]

@@ -5,7 +5,7 @@ use countersign::PrivateKey;
 
 use super::{
     Expect, Group,
-    made::{self, Draft, Signing, extra, invalid, refused, row},
+    made::{self, Draft, Signing, extra, invalid, malformed, refused, row},
     valid::{HMAC, KEYED, ORDER, READ, SECRET, keyed, ours},
 };
 use crate::{Raw, key};
@@ -121,6 +121,9 @@ fn algorithms() -> Vec<Draft> {
     let alg = |name, alg: &'static str| {
         row(64, name, ORDER, move |s| s.replaced("alg=\"ed25519\"", alg), invalid())
     };
+    let unknown = |name, alg: &'static str| {
+        row(114, name, ORDER, move |s| s.replaced("alg=\"ed25519\"", alg), malformed())
+    };
     // Whoever takes the public key for a secret accepts what anybody can sign.
     let confused = |name, alg: &'static str| {
         let request = move |s: &Signing| {
@@ -135,8 +138,10 @@ fn algorithms() -> Vec<Draft> {
     };
     vec![
         alg("alg of another kind", "alg=\"hmac-sha256\""),
-        alg("alg in upper case", "alg=\"ED25519\""),
-        alg("alg \"none\"", "alg=\"none\""),
+        unknown("alg in upper case", "alg=\"ED25519\""),
+        unknown("alg \"none\"", "alg=\"none\""),
+        unknown("alg \"EdDSA\", as JOSE has it", "alg=\"EdDSA\""),
+        unknown("alg that is no String", "alg=ed25519"),
         row(
             64,
             "alg of another kind with an HMAC key",
@@ -253,7 +258,7 @@ fn publishable() -> Vec<Draft> {
         ),
         read("a publishable key that is not registered", KEYED, || ours(9), "key-unknown"),
         read("what is no publishable key at all", KEYED, || "pk_1".to_owned(), "key-unknown"),
-        read("a publishable key that was revoked", KEYED, || ours(2), "key-revoked"),
-        read("a publishable key that has expired", KEYED, || ours(3), "key-expired"),
+        read("a publishable key that was revoked", KEYED, || ours(2), "key-unknown"),
+        read("a publishable key that has expired", KEYED, || ours(3), "key-unknown"),
     ]
 }

@@ -25,6 +25,10 @@ fn coverage() -> Vec<Draft> {
             refused(401, "signature-required"),
         )
     };
+    let added = |number, name: &'static str, value: &'static str| {
+        let case = format!("{name} is not covered");
+        row(number, &case, ORDER, move |s| s.order().add(name, value), policy())
+    };
     let digest = "\"content-digest\"";
     vec![
         row(
@@ -71,6 +75,38 @@ fn coverage() -> Vec<Draft> {
         overridden("X-HTTP-Method-Override"),
         overridden("X-HTTP-Method"),
         overridden("X-Method-Override"),
+        added(33, "X-HTTP-Method", "DELETE"),
+        added(33, "X-Method-Override", "DELETE"),
+        added(109, "If-Match", "\"1\""),
+        added(109, "If-Unmodified-Since", "Sun, 23 Nov 2025 12:13:20 GMT"),
+        added(109, "If-None-Match", "*"),
+        added(109, "If-Modified-Since", "Sun, 23 Nov 2025 12:13:20 GMT"),
+        added(109, "If-Range", "\"1\""),
+        added(109, "Range", "bytes=0-0"),
+        added(109, "Content-Range", "bytes 0-0/15"),
+        row(
+            109,
+            "If-None-Match that was signed",
+            ORDER,
+            |s| s.sign(Raw::order().add("If-None-Match", "*")),
+            accepted(201),
+        ),
+        row(
+            109,
+            "If-None-Match on a read, not covered",
+            READ,
+            |s| s.read().add("If-None-Match", "*"),
+            accepted(200),
+        ),
+        added(110, "X-Original-URL", "/admin"),
+        added(110, "X-Rewrite-URL", "/admin"),
+        row(
+            110,
+            "X-Original-URL on a read, not covered",
+            READ,
+            |s| s.read().add("X-Original-URL", "/admin"),
+            policy(),
+        ),
         row(
             34,
             "Idempotency-Key is not covered",

@@ -199,6 +199,53 @@ fn components() -> Vec<Draft> {
             malformed(),
         ),
         row(
+            111,
+            "a member of Priority, which is a thousand times there",
+            ORDER,
+            |s| {
+                let order = Raw::order().add("Priority", vec!["a;b"; 1_000].join(","));
+                let own = "\"content-type\"";
+                s.replaced_in(order, own, "\"content-type\" \"priority\";key=\"a\"")
+            },
+            malformed(),
+        ),
+        row(
+            111,
+            "Content-Type once more, as a structured field (sf)",
+            ORDER,
+            |s| s.replaced("\"content-type\"", "\"content-type\" \"content-type\";sf"),
+            malformed(),
+        ),
+        row(
+            111,
+            "Content-Type once more, as bytes (bs)",
+            ORDER,
+            |s| s.replaced("\"content-type\"", "\"content-type\" \"content-type\";bs"),
+            malformed(),
+        ),
+        row(
+            112,
+            "a long query, covered six times over",
+            ORDER,
+            |s| {
+                let order = Raw::order().target(&format!("/v1/orders?z={}", "!".repeat(7_800)));
+                let more =
+                    "\"@query\" \"@target-uri\" \"@request-target\" \"@query-param\";name=\"z\"";
+                s.replaced_in(order, "\"@query\"", more)
+            },
+            malformed(),
+        ),
+        row(
+            112,
+            "a long query, covered twice",
+            ORDER,
+            |s| {
+                let order = Raw::order().target(&format!("/v1/orders?z={}", "!".repeat(7_800)));
+                s.replaced_in(order, "\"@query\"", "\"@query\" \"@target-uri\"")
+            },
+            accepted(201),
+        ),
+        row(
             31,
             "an unknown derived component",
             ORDER,

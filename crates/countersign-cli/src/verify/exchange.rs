@@ -1,8 +1,11 @@
-use countersign::{Content, Message, Origin, Origins, RequestHead, ResponseHead, Scheme, Target};
+use countersign::{
+    Content, FieldType, FieldTypes, Message, Origin, Origins, RequestHead, ResponseHead, Scheme,
+    Target,
+};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use super::{
-    Verify,
+    PolicyName, Verify,
     message_file::{Body, MessageFile, Start},
     read_file,
 };
@@ -14,6 +17,7 @@ const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for 
 pub(super) struct Exchange {
     message: Named,
     answered: Option<Named>,
+    field_types: Vec<(&'static str, FieldType)>,
 }
 
 struct Named {
@@ -38,9 +42,12 @@ pub(super) struct Received<'e> {
 
 impl Exchange {
     pub(super) fn read(arguments: &Verify) -> Result<Self, Failure> {
-        let (name, scheme) = (&arguments.message, arguments.scheme);
+        let name = &arguments.message;
+        let scheme = (arguments.scheme, arguments.policy);
+        let field_types = arguments.field_types.clone();
         let Some(file) = &arguments.request else {
-            return Ok(Self { message: Named::read(name, scheme, None)?, answered: None });
+            let message = Named::read(name, scheme, None)?;
+            return Ok(Self { message, answered: None, field_types });
         };
         if is_stdin(file) && is_stdin(name) {
             return Err(Failure::local(
@@ -62,12 +69,13 @@ impl Exchange {
                 "leave --request out",
             ));
         }
-        Ok(Self { message, answered: Some(answered) })
+        Ok(Self { message, answered: Some(answered), field_types })
     }
 
     /// The message; a response with the request that it answers.
     pub(super) fn message(&self) -> Message<'_> {
         let message = self.message.message();
+        let message = message.with_field_types(FieldTypes::with(&self.field_types));
         match self.answered.as_ref().and_then(Named::request) {
             Some(request) => {
                 message.answering(request.head).with_request_trailers(&request.body.trailers)
@@ -87,9 +95,16 @@ impl Exchange {
 }
 
 impl Named {
-    fn read(name: &str, scheme: Scheme, answered: Option<&Method>) -> Result<Self, Failure> {
+    fn read(
+        name: &str,
+        (scheme, policy): (Scheme, PolicyName),
+        answered: Option<&Method>,
+    ) -> Result<Self, Failure> {
         let file = MessageFile::parse(&read_file(name, MESSAGE_HINT)?, answered)?;
-        let origin = file.origin(scheme);
+        let origin = match policy {
+            PolicyName::Default => file.origin(scheme),
+            PolicyName::None => file.target_origin().unwrap_or_else(|| file.origin(scheme)),
+        };
         let start = match file.start {
             Start::Request { method, uri, version } => {
                 Sent::Request { method, uri, version, origin: origin? }

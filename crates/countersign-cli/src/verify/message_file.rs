@@ -74,7 +74,16 @@ impl MessageFile {
         Ok(Self { start, headers, body })
     }
 
-    /// The origin that a request names, by its target or its `Host`.
+    /// The origin in a target in absolute form, which takes the place of what `Host` says (RFC 9112 §3.2.2).
+    pub(super) fn target_origin(&self) -> Option<Result<Origin, Failure>> {
+        let Start::Request { uri, .. } = &self.start else { return None };
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let scheme = scheme.to_ascii_lowercase().parse::<Scheme>();
+        let origin = scheme.and_then(|scheme| Origin::new(scheme, authority.as_str()));
+        Some(origin.map_err(|error| unreadable(&format!("its target names no origin: {error}"))))
+    }
+
+    /// The origin that a request names, by its `Host` or, without one, its target.
     pub(super) fn origin(&self, scheme: Scheme) -> Result<Origin, Failure> {
         let host = self.headers.get(header::HOST).map(HeaderValue::to_str);
         let named = match (&self.start, host) {

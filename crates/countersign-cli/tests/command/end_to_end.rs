@@ -105,7 +105,7 @@ fn from_a_new_key_to_its_revocation() {
     let revoked = write(&[]);
     assert_eq!(revoked.code, 3, "{revoked:?}");
     assert!(revoked.stdout.contains("key-revoked"), "{revoked:?}");
-    assert!(read().contains("key-revoked"));
+    assert!(read().contains("key-unknown"), "who does not sign is not told more");
 }
 
 #[test]

@@ -13,9 +13,9 @@ use countersign_client::{Client, Error, Refusal};
 
 use crate::server::{NOW, Received, Server, client, key};
 
-const SERVER: u8 = 21;
+pub(crate) const SERVER: u8 = 21;
 
-fn keys(seed: u8) -> ServerKeys {
+pub(crate) fn keys(seed: u8) -> ServerKeys {
     ServerKeys::new([PrivateKey::ed25519(&[seed; 32]).verifying_key()]).unwrap()
 }
 
@@ -25,25 +25,25 @@ fn verifying() -> Client {
 
 /// An answer that can be changed after it was signed.
 #[derive(Clone)]
-struct Made {
+pub(crate) struct Made {
     status: StatusCode,
     headers: HeaderMap,
     content: Vec<u8>,
 }
 
 impl Made {
-    fn new(status: StatusCode, content: &str) -> Self {
+    pub(crate) fn new(status: StatusCode, content: &str) -> Self {
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let headers = HeaderMap::from_iter((!content.is_empty()).then_some(json));
         Self { status, headers, content: content.into() }
     }
 
-    fn set(mut self, name: header::HeaderName, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: header::HeaderName, value: &str) -> Self {
         self.headers.insert(name, value.parse().unwrap());
         self
     }
 
-    fn signed_at(self, request: &Received, created: Timestamp) -> Self {
+    pub(crate) fn signed_at(self, request: &Received, created: Timestamp) -> Self {
         let signer = ResponseSigner::new(PrivateKey::ed25519(&[SERVER; 32])).unwrap();
         self.signed_by(&signer, request, created)
     }
@@ -67,7 +67,7 @@ impl Made {
         self
     }
 
-    fn signed(self, request: &Received) -> Self {
+    pub(crate) fn signed(self, request: &Received) -> Self {
         self.signed_at(request, NOW)
     }
 }
@@ -228,6 +228,7 @@ async fn every_hop_of_a_redirect_is_verified_by_itself() {
         made.signed(request).into_response()
     })
     .await;
+    let verifying = || verifying().insecure_follow_redirected_writes();
     let moved = verifying().post(server.url("/old")).body("{}").send().await.unwrap();
     assert_eq!(moved.status(), StatusCode::CREATED);
     let received = server.received().len();

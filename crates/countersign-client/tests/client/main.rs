@@ -5,8 +5,10 @@
 mod answers;
 mod clock;
 mod coverage;
+mod forgeries;
 #[cfg(all(unix, feature = "key-files"))]
 mod key_files;
+mod own_client;
 mod redirects;
 mod refusals;
 mod server;

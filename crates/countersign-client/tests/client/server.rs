@@ -22,6 +22,7 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::{net::TcpListener, sync::Barrier};
 
+const FAR: &str = "api.example.com";
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
 pub(crate) fn key() -> PrivateKey {
@@ -104,6 +105,16 @@ impl Server {
 
     pub(crate) fn url(&self, target: &str) -> String {
         format!("http://{}{target}", self.address)
+    }
+
+    /// The same under a name that is not this machine's, where anyone on the way could answer.
+    pub(crate) fn far_url(&self, target: &str) -> String {
+        format!("http://{FAR}:{}{target}", self.address.port())
+    }
+
+    /// A client that finds the server at [`Server::far_url`].
+    pub(crate) fn far_client(&self) -> Client {
+        client().http(reqwest::Client::builder().resolve(FAR, self.address)).unwrap()
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {

@@ -27,7 +27,7 @@ use super::{
     socket::{self, Socket},
     unserved,
 };
-use crate::BoxError;
+use crate::{BoxError, received::Received};
 
 /// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -146,6 +146,7 @@ where
     let noted = Arc::clone(activity);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(address);
+        request.extensions_mut().insert(Received);
         let open = noted.open();
         let (method, version) = (request.method().clone(), request.version());
         let response = match unserved::refuse(&mut request, HEAD_BYTES) {

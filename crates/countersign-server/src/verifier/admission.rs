@@ -6,11 +6,11 @@ use countersign::{
     RequestHead, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{
-    ClientAddress, Credential, Gate, Half, KeyStore, Level, NoClientAddress, Passage, Standing,
-    StoreError, Verdict,
+    ClientAddress, Credential, Gate, Half, KeyStore, Level, NoClientAddress, Passage,
+    RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
-    HeaderMap, HeaderValue, Method, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
@@ -23,9 +23,11 @@ use crate::{
     content::{ContentLimit, Unfit},
     layer::{Behind, original_uri},
     reason::{Reason, Refused},
+    received::Received,
     refusal::METHODS,
     route::Delivery,
     telemetry::{self, Passing},
+    unaccepted::{Cause, Unaccepted},
 };
 
 /// What a request may do, from its head alone, and what is left of the budget that it was charged to.
@@ -35,8 +37,11 @@ pub(crate) enum Admitted {
     /// A read by a known publishable key.
     Publishable(Caller, Option<Level>),
     /// A signed request, whose content is still to be compared with its digest.
-    Signed(Caller, Claimed, Option<Level>),
+    Signed(Caller, Claimed, Option<Level>, Hidden),
 }
+
+/// Fields of a signed request that its signature leaves out, and that no handler may take for the signer's.
+pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// What a request has to bring, and how it is treated.
@@ -84,8 +89,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         target.check().map_err(Rejection::from)?;
         if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
-            // RFC 9112 §3.2, also where the request line names a host.
-            return Err(Rejection::from(Misdirected::NoHost).into());
+            // RFC 9112 §3.2, also where the request line names a host. A request that was no HTTP/1.1 message, as one that a test or
+            // a serverless runtime hands over, has its host in the URI alone.
+            if head.extensions.get::<Received>().is_some() || head.uri.authority().is_none() {
+                return Err(Rejection::from(Misdirected::NoHost).into());
+            }
         }
         let origin = self.ingress.origin(whence.peer, &head.uri, &head.headers)?;
         let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
@@ -95,7 +103,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
         if !(open && unsigned) {
             whence.client?;
-            self.failures.check(client_address(head))?;
+            self.failures.check(head)?;
         }
         let unverified = Unverified::parse(request, content, &self.policy, now)?;
         if unverified.is_none() && open {
@@ -126,7 +134,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
             None => None,
         };
-        self.failures.check_again(client_address(head))?;
+        self.failures.check_again(head)?;
         let signature_base = match self.explanation {
             Explanation::Given => Some(unverified.signature_base().as_str().into()),
             Explanation::Withheld => None,
@@ -137,6 +145,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             return Err(Refused { reason, signature_base });
         };
         let authorization = covered_authorization(&unverified, &head.headers);
+        let hidden = Hidden::from(unverified.fields_to_remove());
         let authentic = unverified
             .verify(&credential.key)
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
@@ -145,24 +154,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        match credential.standing(now) {
-            Standing::Active => {}
-            Standing::Quarantined => {
-                if Access::by_default(head, content) == Access::Signed {
-                    return Err(Reason::Quarantined.into());
-                }
-            }
-            Standing::Expired => return Err(Reason::Expired.into()),
-            Standing::Revoked => return Err(Reason::Revoked.into()),
+        let allowed = check_standing(credential, head, content, now)
+            .and_then(|()| Ok(check_authority(credential, Half::Private, head, demand)?));
+        if let Err(reason) = allowed {
+            return Err(self.charge_forbidden(head, credential, reason).await.into());
         }
-        check_authority(credential, Half::Private, head, demand)?;
         let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
         let (claim, level) = match passage.map_err(replay_store_unavailable)? {
             Passage::Claimed(claim, level) => (claim, level),
             Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
-        Ok(Admitted::Signed(caller, claimed, level))
+        Ok(Admitted::Signed(caller, claimed, level, hidden))
     }
 
     async fn admit_unsigned(
@@ -178,17 +181,24 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         let key = presented.key().ok_or(Reason::KeyRequired)?;
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
-        self.failures.check_again(client_address(head))?;
-        let credential = found.map_err(registry_unavailable)?.ok_or(Reason::UnknownPublishable)?;
+        self.failures.check_again(head)?;
+        let unaccepted = |cause, credential| Reason::Unaccepted(Unaccepted { cause, credential });
+        let credential = found.map_err(registry_unavailable)?;
+        let credential = credential.ok_or_else(|| unaccepted(Cause::Unknown, None))?;
         let caller = Caller::publishable(credential);
         telemetry::name(&caller);
         let credential = caller.credential();
-        match credential.standing(now) {
-            Standing::Active | Standing::Quarantined => {}
-            Standing::Expired => return Err(Reason::Expired),
-            Standing::Revoked => return Err(Reason::Revoked),
+        let refused = match credential.standing(now) {
+            Standing::Active | Standing::Quarantined => {
+                check_authority(credential, Half::Publishable, head, demand).err().map(Cause::from)
+            }
+            Standing::Expired => Some(Cause::Expired),
+            Standing::Revoked => Some(Cause::Revoked),
+        };
+        if let Some(cause) = refused {
+            // No budget of the credential is charged, or what is left of it would tell that the key exists.
+            return Err(unaccepted(cause, Some(credential.id)));
         }
-        check_authority(credential, Half::Publishable, head, demand)?;
         let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
         match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
             Verdict::Within(level) => Ok(Admitted::Publishable(caller, level)),
@@ -215,13 +225,34 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Whence { peer, client }
     }
 
-    /// Charges a refusal to where it came from, if its caller is to blame. A private key that was sent is counted, since
-    /// whoever reads the logs on its way has it now.
-    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
-        if matches!(reason, Reason::Presented(BadPresented::PrivateKey)) {
-            telemetry::count_private_key();
+    /// Charges a request whose signature holds and that is refused before its nonce is claimed: to its address, and to the
+    /// budget that its credential has for unsigned reads.
+    ///
+    /// Not to the budget of signed calls, which nobody but the signer may use up: whoever captured this request can repeat it.
+    async fn charge_forbidden(
+        &self,
+        head: &Parts,
+        credential: &Credential,
+        reason: Reason,
+    ) -> Reason {
+        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        match charged.await {
+            Ok(Verdict::Within(_)) => reason,
+            Ok(Verdict::Exceeded(excess)) => Reason::RateLimited(excess),
+            Err(NoClientAddress) => Reason::NoClientAddress,
         }
-        self.failures.charge(client_address(head), reason);
+    }
+
+    /// Charges a refusal to where it came from, if its caller is to blame, and counts what only the operator can mend. A
+    /// private key that was sent is counted, since whoever reads the logs on its way has it now.
+    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
+        match reason {
+            Reason::Presented(BadPresented::PrivateKey(_)) => telemetry::count_private_key(),
+            Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
+            _ => {}
+        }
+        self.failures.charge(head, reason);
+        self.advise(head, reason);
     }
 
     /// Whether a request is for a path that stands outside this verifier.
@@ -287,19 +318,61 @@ fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Op
     Some(value)
 }
 
+/// Whether a credential that signed may do anything of this kind.
+fn check_standing(
+    credential: &Credential,
+    head: &Parts,
+    content: Content,
+    now: Timestamp,
+) -> Result<(), Reason> {
+    match credential.standing(now) {
+        Standing::Active => Ok(()),
+        Standing::Quarantined => match Access::by_default(head, content) {
+            Access::Signed => Err(Reason::Quarantined),
+            Access::Publishable | Access::Open => Ok(()),
+        },
+        Standing::Expired => Err(Reason::Expired),
+        Standing::Revoked => Err(Reason::Revoked),
+    }
+}
+
 /// What a credential may do, and from where.
 fn check_authority(
     credential: &Credential,
     half: Half,
     head: &Parts,
     demand: &Demand<'_>,
-) -> Result<(), Reason> {
+) -> Result<(), Forbidden> {
     let from = client_address(head).map(|address| address.ip());
-    credential.restrictions.check(half, from, &head.headers).map_err(Reason::Restricted)?;
+    credential.restrictions.check(half, from, &head.headers).map_err(Forbidden::Restricted)?;
     let asked = demand.route.map(Route::scopes);
     match asked.and_then(|asked| credential.scopes.missing(asked)) {
-        Some(scope) => Err(Reason::MissingScope(scope.clone())),
+        Some(scope) => Err(Forbidden::MissingScope(scope.clone())),
         None => Ok(()),
+    }
+}
+
+/// Why a credential may not do this, or not from there.
+enum Forbidden {
+    Restricted(RestrictionKind),
+    MissingScope(Scope),
+}
+
+impl From<Forbidden> for Reason {
+    fn from(forbidden: Forbidden) -> Self {
+        match forbidden {
+            Forbidden::Restricted(kind) => Self::Restricted(kind),
+            Forbidden::MissingScope(scope) => Self::MissingScope(scope),
+        }
+    }
+}
+
+impl From<Forbidden> for Cause {
+    fn from(forbidden: Forbidden) -> Self {
+        match forbidden {
+            Forbidden::Restricted(kind) => Self::Restricted(kind),
+            Forbidden::MissingScope(scope) => Self::MissingScope(scope),
+        }
     }
 }
 

@@ -4,10 +4,9 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{OF_REQUEST, RequestSignature, ResponseRejection};
 use crate::{
-    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, RequestHead,
-    SignatureInput, Timestamp, Unmet,
-    component::Form,
-    policy::{self, TAG, Window, is_key_id},
+    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL,
+    RequestHead, SignatureInput, Timestamp, Unmet,
+    policy::{self, SIGNATURES, TAG, Window, check_forms, is_key_id},
 };
 
 /// The tag of signed answers. It is another one than that of requests, so that neither passes for the other.
@@ -17,7 +16,7 @@ pub const RESPONSE_TAG: &str = "countersign-response";
 ///
 /// Covered have to be `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed, both fields of
 /// that signature; `content-digest` when there is content; and, when present, `content-type`, `content-encoding`,
-/// `content-range`, `location`, `retry-after`, `accept-signature` and whatever
+/// `content-range`, `location`, `retry-after`, `accept-signature`, `countersign-refusal` and whatever
 /// [`ResponsePolicy::cover_when_present`] adds. Present have to be `created`, `keyid` and the tag [`RESPONSE_TAG`].
 ///
 /// An answer that is bound to the signature of its request was made after it, whatever any clock says: nobody had that
@@ -39,6 +38,7 @@ pub(super) fn when_present() -> Vec<HeaderName> {
         header::LOCATION,
         header::RETRY_AFTER,
         ACCEPT_SIGNATURE,
+        REFUSAL,
     ]
 }
 
@@ -85,15 +85,13 @@ impl ResponsePolicy {
         now: Timestamp,
     ) -> Result<Timestamp, ResponseRejection> {
         let components = input.components()?;
-        if input.has_unknown_parameter() {
-            return Err(Malformed::UnknownParameter.into());
+        if let Some(parameter) = input.unknown_parameter() {
+            return Err(Malformed::UnknownParameter(parameter.into()).into());
         }
         if components.iter().any(Component::is_trailer) {
             return Err(Malformed::OutsideTheHead.into());
         }
-        if components.iter().any(|one| matches!(one.form(), Form::Strict | Form::Wrapped)) {
-            return Err(Malformed::Reformed.into());
-        }
+        check_forms(components, &SIGNATURES)?;
         let (created, expires) = (input.created()?, input.expires()?);
         let key_id = input.string("keyid")?;
         if !key_id.is_none_or(is_key_id) {

@@ -10,7 +10,7 @@ use crate::{
     SignedFields, Timestamp, VerifyingKey,
     policy::{TAG, add, check_tag},
     sign::{cover_present, missing_digest, refuse_label, sign, sign_base},
-    signature_base::Repeated,
+    signature_base::Rules,
     signature_input::write_components,
 };
 
@@ -107,9 +107,9 @@ impl ResponseSigner {
         let message = Message::from(*response)
             .answering(*request)
             .with_content_digest(content_digest.as_ref());
-        let repeated = Repeated::Refused;
+        let rules = Rules::Policy;
         let signature =
-            sign_base(&message, &self.key, label, &components, &signature_params, repeated)?;
+            sign_base(&message, &self.key, label, &components, &signature_params, rules)?;
         Ok(SignedFields { content_digest, signature })
     }
 

@@ -2,7 +2,7 @@ use super::{RESPONSE_TAG, ResponsePolicy, ResponseRejection};
 use crate::{
     Candidate, Content, ContentCheck, ContentDigest, KeyId, LabelledSignature, Malformed, Message,
     RequestHead, ResponseHead, ServerKeys, SignatureBase, SignatureInput, Timestamp, Unmet,
-    signature_base::Repeated,
+    signature_base::Rules,
     signature_input::MAX_SIGNATURE_FIELDS,
     verify::{Tagged, select_by_tag},
 };
@@ -45,7 +45,7 @@ impl<'m> UnverifiedResponse<'m> {
         input.string("nonce")?;
         let message = Message::from(response).answering(request);
         let components = input.components()?;
-        let base = SignatureBase::new(&message, components, &signature_params, Repeated::Refused);
+        let base = SignatureBase::new(&message, components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
         // By the policy it is covered where it is present.
         let digest = match response.may_have_content(request.method) {

@@ -1,0 +1,85 @@
+//! What the log tells the operator about requests that only the operator can help.
+
+use countersign::{BadPresented, Misdirected, Rejection};
+use countersign_store::{Gate, KeyStore};
+use http::{header::HOST, request::Parts};
+
+use super::Verifier;
+use crate::{reason::Reason, unaccepted::Unaccepted};
+
+/// How much of a stranger's text a line of the log has.
+const LONGEST_HOST: usize = 100;
+
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
+    /// Says in the log which origins are served.
+    pub(super) fn announce(&self) {
+        tracing::info!(
+            origins = self.ingress.served(),
+            "requests for these origins are verified; a request for another host is refused with 421"
+        );
+    }
+
+    /// Says in the log what can be changed, if that is the operator's to do. Each kind of advice is given once in 10 s at most.
+    pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
+        let kind = match reason {
+            Reason::Presented(BadPresented::PrivateKey(_)) => "private key",
+            Reason::Unaccepted(Unaccepted { cause, credential: Some(_) }) => cause.as_str(),
+            Reason::Forwarded(_) => "forwarded",
+            Reason::HttpVersion => "version",
+            Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
+            Reason::NoClientAddress => "address",
+            _ => return,
+        };
+        let Some(held_back) = self.log_pace.due(kind) else { return };
+        match reason {
+            Reason::Presented(BadPresented::PrivateKey(Some(key))) => tracing::warn!(
+                held_back,
+                "a private key was sent in a request, so others may have it: run `countersign key revoke {key}`"
+            ),
+            Reason::Presented(BadPresented::PrivateKey(None)) => {
+                tracing::warn!(held_back, "what looks like a private key was sent in a request");
+            }
+            Reason::Unaccepted(Unaccepted { cause, credential: Some(id) }) => tracing::info!(
+                credential_id = id.get(),
+                cause = cause.as_str(),
+                held_back,
+                "a publishable key was refused: {cause}"
+            ),
+            Reason::Forwarded(forwarded) => {
+                tracing::warn!(
+                    held_back,
+                    "a request from a proxy was refused: {forwarded}; {}",
+                    forwarded.cure()
+                );
+            }
+            Reason::HttpVersion => tracing::warn!(
+                version = ?head.version,
+                held_back,
+                "a request was refused for its HTTP version; if a proxy in front sent it, as nginx does by default, put \
+                 `proxy_http_version 1.1;` beside its `proxy_pass`"
+            ),
+            Reason::NoClientAddress => tracing::error!(held_back, "{}", NO_ADDRESS),
+            _ => tracing::warn!(
+                host = host(head),
+                origins = self.ingress.served(),
+                held_back,
+                "a request for another host was refused; if clients or a proxy call this server by that name, add the origin to \
+                 `Origins::new`, or have nginx pass the client's name on with `proxy_set_header Host $host;`"
+            ),
+        }
+    }
+}
+
+/// What to add where no address is known.
+pub(crate) const NO_ADDRESS: &str = "a limit by client address or a list of proxies is set, and no address is known: serve with \
+     `countersign_server::serve`; with another server add a layer around the verifier that puts the peer's address as a \
+     `countersign_store::ClientAddress` into the request's extensions; in a test put one there by hand";
+
+/// The host that a request names.
+fn host(head: &Parts) -> String {
+    let named = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let named = named.or_else(|| head.headers.get(HOST).map(|host| host.as_bytes()));
+    let named = named.unwrap_or_default();
+    let shown = named.get(..LONGEST_HOST).unwrap_or(named);
+    shown.escape_ascii().to_string()
+}
