@@ -7,10 +7,10 @@ use axum::{
     routing::{any, get},
 };
 use bytes::Bytes;
-use countersign::Origins;
+use countersign::{Origins, ResponseSigner};
 use countersign_server::{
-    Caller, ForwardedFields, Ingress, Proxies, Routes, ServedBody, SignedBy, SignedCaller,
-    Verifier, serve,
+    Caller, ForwardedFields, Ingress, Proxies, Require, Routes, ServedBody, SignResponses,
+    SignedBy, SignedCaller, Verifier, serve,
 };
 use harness::{
     Answer, Http2, Outcome, Raw, Service, TestClock, exchange, exchange_http2, key, verifier,
@@ -18,8 +18,15 @@ use harness::{
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use tokio::net::TcpListener;
-use tower::{Layer, service_fn};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{
+    compression::CompressionLayer, decompression::RequestDecompressionLayer,
+    limit::RequestBodyLimitLayer,
+};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -212,6 +219,9 @@ async fn upgrades_and_tunnels_are_refused_by_name() {
         let answer = exchange(address, &upgrade("/plain", protocols, connection)).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "plain"), "{protocols}");
     }
+    let order = Raw::order().add("Connection", "Upgrade").add("Upgrade", "websocket");
+    let answer = exchange(address, &order.bytes()).await;
+    assert_eq!(answer.status, 200, "a WebSocket begins with GET: {answer:?}");
     let tunnel = exchange(address, b"CONNECT example.com:80 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((tunnel.status, tunnel.code().as_str()), (501, "upgrade-unsupported"));
 
@@ -268,4 +278,74 @@ async fn a_head_that_is_too_large_is_refused_as_everything_is() {
     // Behind that hyper says by itself what it can say.
     let bare = send(service.address, &Raw::read().add("X-Large", "a".repeat(70_000))).await;
     assert_eq!((bare.status, bare.body.as_str()), (431, ""));
+}
+
+#[tokio::test]
+async fn layers_that_change_the_type_of_a_body_stand_inside_and_outside_of_all_of_ours() {
+    /// Answers with as much as was sent.
+    async fn echo<B: Body<Data = Bytes>>(request: Request<B>) -> Result<Reply, Infallible> {
+        let content = request.into_body().collect().await;
+        let content = content.map_or(Bytes::from("broken"), |content| content.to_bytes());
+        Ok(Response::new(Full::from(content)))
+    }
+    let key = countersign::PrivateKey::ed25519(&[8; 32]);
+    let origins = Origins::new(["https://api.example.com".parse().unwrap()]).unwrap();
+    let signing = SignResponses::new(origins, ResponseSigner::new(key).unwrap());
+    let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let service = ServiceBuilder::new()
+        .layer(RequestBodyLimitLayer::new(1 << 20))
+        .layer(signing)
+        .layer(CompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1 << 19))
+        .layer(verifier.layer())
+        .layer(CompressionLayer::new())
+        .layer(Require::signed())
+        .layer(RequestDecompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1 << 18))
+        .service_fn(echo);
+    let app = service.map_err(|error: Infallible| -> std::io::Error { match error {} });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, app, std::future::pending()));
+
+    let content = "a book, ".repeat(100);
+    let encoded = {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(content.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let plain = send(address, &Raw::order().body(content.as_bytes()).signed()).await;
+    assert_eq!((plain.status, plain.body.as_str()), (200, content.as_str()));
+    assert!(plain.get("signature").is_some(), "{plain:?}");
+    let order = Raw::order().add("Content-Encoding", "gzip").body(&encoded).signed();
+    let decoded = send(address, &order).await;
+    assert_eq!((decoded.status, decoded.body.as_str()), (200, content.as_str()));
+    let changed = send(address, &Raw::order().signed().body(content.as_bytes())).await;
+    assert_eq!((changed.status, changed.code().as_str()), (400, "digest-mismatch"));
+    // What comes back is encoded for whoever takes it so.
+    let wanting = Raw::order().body(content.as_bytes()).add("Accept-Encoding", "gzip").signed();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(&wanting.add("Connection", "close").bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{head}");
+    assert!(answer.len() < 1_500, "{head}");
+}
+
+#[tokio::test]
+async fn a_router_takes_layers_that_change_the_type_of_a_body_around_the_verifier() {
+    let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let layers = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1 << 20))
+        .layer(verifier.layer())
+        .layer(CompressionLayer::new())
+        .layer(RequestDecompressionLayer::new());
+    let orders = get(async || "orders").route_layer(Require::publishable());
+    let address = served(Router::new().route("/v1/orders", orders).layer(layers)).await;
+    let shown = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
+    assert_eq!(send(address, &shown).await.body, "orders");
+    assert_eq!(send(address, &Raw::read()).await.code(), "key-required");
 }

@@ -7,8 +7,8 @@ use http::StatusCode;
 #[cfg(feature = "oauth")]
 use crate::oauth::BadToken;
 use crate::{
-    content_memory::Full, proxies::BadForwarded, sign_responses::Unsignable, unaccepted::Unaccepted,
-    verifier::NO_ADDRESS,
+    content_memory::Full, proxies::BadForwarded, sign_responses::Unsignable,
+    unaccepted::Unaccepted, verifier::NO_ADDRESS,
 };
 
 /// Why a request does not reach its handler.

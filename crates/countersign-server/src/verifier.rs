@@ -261,6 +261,30 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
     /// under a shortened URI, must not get around it.
+    ///
+    /// Layers inside and outside may change the type of a body, as those of `tower-http` for compression and limits do. What changes
+    /// the content of requests, such as decompression, belongs inside: a digest is one of the content as it came.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use tower::ServiceBuilder;
+    /// # use countersign::Origins;
+    /// # use countersign_server::Verifier;
+    /// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+    /// # use tower::layer::util::Identity as CompressionLayer;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let now = countersign::Timestamp::from_unix(1_763_900_000);
+    /// # let (keys, nonces) = (MemoryKeys::default(), MemoryNonces::volatile(Window::default(), now)?);
+    /// # let origins = Origins::new(["https://api.example.com".parse()?])?;
+    /// let verifier = Verifier::new(origins, keys, nonces);
+    /// let layers = ServiceBuilder::new()
+    ///     .layer(CompressionLayer::new()) // outside: compresses refusals, too
+    ///     .layer(verifier.layer());
+    /// let app: Router = Router::new().route("/v1/orders", get(async || "none")).layer(layers);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn layer(self) -> VerifierLayer<K, G> {
         telemetry::describe_metrics();
         self.announce();

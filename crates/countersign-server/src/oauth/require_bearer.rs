@@ -4,7 +4,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use countersign::{Rejection, Unmet};
 use countersign_store::{Scope, Scopes};
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
@@ -15,7 +14,9 @@ use tower_service::Service;
 use super::{
     AccessToken, BadToken, RemoteTokenKeys, TokenKeys, access_token::Binding, token_keys::TokenKey,
 };
-use crate::{Caller, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer};
+use crate::{
+    Caller, GuardedBody, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer,
+};
 
 /// The most that a token may have, in bytes.
 const MOST_BYTES: usize = 8 * 1024;
@@ -270,11 +271,10 @@ where
     S: Service<Request<B>, Response = Response<C>> + Clone + Send + 'static,
     S::Future: Send,
     B: Send + 'static,
-    C: From<Bytes>,
 {
-    type Response = Response<C>;
+    type Response = Response<GuardedBody<C>>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -307,7 +307,7 @@ where
                 Checked::Excused(_) => request.extensions_mut().remove(),
             };
             request.extensions_mut().insert(checked);
-            service.call(request).await
+            Ok(service.call(request).await?.map(GuardedBody::unguarded))
         })
     }
 }

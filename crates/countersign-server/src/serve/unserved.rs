@@ -58,6 +58,7 @@ fn asks_for_websocket<B>(request: &Request<B>) -> bool {
         return true;
     }
     request.version() == Version::HTTP_11
+        && *request.method() == Method::GET
         && lists(request.headers(), &header::CONNECTION, "upgrade")
         && lists(request.headers(), &header::UPGRADE, "websocket")
 }
