@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -12,11 +15,12 @@ use axum::{
     body::{Body, Bytes},
     routing::{any, get},
 };
-use countersign::{Code, Origins};
+use countersign::{Code, Content, Origins, Policy, RefusedRequest, Unverified};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Verifier};
 use countersign_store::ClientAddress;
 use harness::{
-    Answer, Http2, Log, Raw, Service, TestClock, exchange, exchange_http2, key, router, verifier,
+    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, exchange, exchange_http2, key,
+    router, verifier,
 };
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
@@ -62,6 +66,50 @@ async fn a_signature_that_does_not_hold_comes_back_with_the_base_that_was_rebuil
         let answer = send(&telling, &request).await;
         assert!(answer.status >= 400);
         assert_eq!(signature_base(&answer), None, "{answer:?}");
+    }
+}
+
+/// Servers that use the core alone refuse as this one does.
+#[tokio::test]
+async fn the_core_answers_a_rejection_as_the_server_does() {
+    let service = Service::start().await;
+    let table = [
+        Raw::order().signed_as("()"),
+        Raw::order().signed().without("Signature-Input"),
+        Raw::order().signed().add("If-Match", "*"),
+        Raw::order().signed().without("Content-Digest"),
+        Raw::order().signed().change("Signature-Input", |own| own.replace("ed25519", "EdDSA")),
+        Raw::order().signed_by(key(1), NOW.minus(Duration::from_secs(3600))),
+        Raw::order().add("Content-Digest", "md5=:AAAA:").signed_as(&format!(
+            "({}){PARAMS}",
+            r#""@method" "@authority" "@path" "@query" "content-digest" "content-type""#
+        )),
+    ];
+    for request in table {
+        let answer = send(&service, &request).await;
+        let policy = Policy::default();
+        let response = request.with_head(|head, _| {
+            let parsed = Unverified::parse(*head, Content::Present, &policy, NOW);
+            parsed.unwrap_err().to_response(&RefusedRequest {
+                method: head.method,
+                headers: head.headers,
+                content: Content::Present,
+                policy: &policy,
+                now: NOW,
+                request_id: answer.get("x-request-id").unwrap(),
+            })
+        });
+        assert_eq!(response.status().as_u16(), answer.status, "{answer:?}");
+        let [theirs, ours]: [Value; 2] = [answer.body.as_bytes(), response.body()]
+            .map(|problem| serde_json::from_slice(problem).unwrap());
+        assert_eq!(ours, theirs);
+        for (name, value) in response.headers() {
+            assert_eq!(answer.get(name.as_str()), value.to_str().ok(), "{answer:?}");
+        }
+        let framing = ["content-length", "connection", "date"];
+        for (name, _) in answer.headers.iter().filter(|(name, _)| !framing.contains(&&**name)) {
+            assert!(response.headers().contains_key(name), "{name}: {answer:?}");
+        }
     }
 }
 

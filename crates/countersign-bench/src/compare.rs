@@ -122,10 +122,13 @@ fn digesting(rounds: usize, figures: &mut Vec<Figure>) {
 }
 
 fn refusing(rounds: usize, figures: &mut Vec<Figure>) {
-    let policy = Policy::default();
     let key = ed25519().verifying_key();
     let mut worst: Option<Figure> = None;
-    for (what, hostile) in hostile::requests() {
+    let by_default = hostile::requests().into_iter();
+    let by_default = by_default.map(|(what, hostile)| (what, hostile, Policy::default()));
+    let of_members = hostile::of_members().into_iter();
+    let of_members = of_members.map(|(what, hostile)| (what, hostile, hostile::reading_members()));
+    for (what, hostile, policy) in by_default.chain(of_members) {
         // Beside an honest request of as many bytes, since whatever is larger takes longer to hash.
         let honest = Order::as_large_as(&hostile);
         let refused = || hostile.verify(&policy, &key).map(drop);

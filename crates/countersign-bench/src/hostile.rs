@@ -1,11 +1,30 @@
 //! Requests that are refused, made to cost as much as they can.
 
-use countersign::{Nonce, SignatureParams};
+use countersign::{Nonce, Policy, SignatureParams};
 use http::{HeaderName, HeaderValue};
 
 use crate::order::{NOW, Order, ed25519};
 
-/// Each with what it is.
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
+
+/// A policy by which members of `Priority` are read, which the default one refuses.
+pub(crate) fn reading_members() -> Policy {
+    Policy::default().allow_members_of([PRIORITY])
+}
+
+/// Each with what it is, for a policy that reads members.
+pub(crate) fn of_members() -> Vec<(&'static str, Order)> {
+    vec![
+        ("members of a dictionary", dictionary_members()),
+        ("a member that repeats", repeating("a,", 1)),
+        ("a member that repeats, with a parameter", repeating("a;b,", 1)),
+        ("a member that repeats, with parameters that repeat", repeating("a;b;c;b;c;b,", 1)),
+        ("a member with many parameters", one_member()),
+        ("a member that repeats, on several lines", repeating("a;b,", 8)),
+    ]
+}
+
+/// Each with what it is, for the default policy.
 pub(crate) fn requests() -> Vec<(&'static str, Order)> {
     let mut forged = Order::signed(ed25519());
     let digits = "A".repeat(86);
@@ -19,7 +38,10 @@ pub(crate) fn requests() -> Vec<(&'static str, Order)> {
         ("query parameters that are encoded", query_params("%7a")),
         ("query parameters that repeat and are encoded", query_params("%7a%30")),
         ("a query that is covered six times over", query_six_times()),
-        ("members of a dictionary", dictionary_members()),
+        ("a query that is covered twice over", query_twice()),
+        ("a member of a dictionary that is none of a signature", repeating("a;b,", 1)),
+        ("a member of another signature", another_signature()),
+        ("a large field", large_field()),
         ("7 other signatures", many_labels()),
         ("many parameters", with_input(&(0..2000).map(|at| format!(";p{at}")).collect::<String>())),
         ("one long string", with_input(&format!(";keyid=\"{}\"", "\\\\".repeat(3900)))),
@@ -120,6 +142,55 @@ fn query_six_times() -> Order {
     let mut components = fixed();
     components.extend(["@target-uri", "@request-target"].map(|name| name.parse().unwrap()));
     components.push(countersign::Component::query_param("z"));
+    sign(order, components)
+}
+
+/// As long a target as can be covered twice.
+fn query_twice() -> Order {
+    let mut order = unsigned();
+    order.uri = format!("/?z={}", "!".repeat(7800)).parse().unwrap();
+    let mut components = fixed();
+    components.push("@target-uri".parse().unwrap());
+    sign(order, components)
+}
+
+/// One member that is covered, and that a field has again and again.
+fn repeating(member: &str, lines: usize) -> Order {
+    let mut order = unsigned();
+    let line = member.repeat(3200 / member.len());
+    for _ in 0..lines {
+        order.headers.append(PRIORITY, text(line.trim_end_matches(',')));
+    }
+    let mut components = fixed();
+    components.push("\"priority\";key=\"a\"".parse().unwrap());
+    sign(order, components)
+}
+
+fn one_member() -> Order {
+    let mut order = unsigned();
+    let parameters: String = (0..600).map(|at| format!(";p{at}")).collect();
+    order.headers.insert(PRIORITY, text(&format!("a{parameters}")));
+    let mut components = fixed();
+    components.push("\"priority\";key=\"a\"".parse().unwrap());
+    sign(order, components)
+}
+
+/// As many components as fit, in a signature that another one covers.
+fn another_signature() -> Order {
+    let mut order = unsigned();
+    let components = "\"x\" ".repeat(1700);
+    order.headers.insert("signature-input", text(&format!("other=({})", components.trim_end())));
+    order.headers.insert("signature", text("other=:AAAA:"));
+    let mut components = fixed();
+    components.push("\"signature-input\";key=\"other\"".parse().unwrap());
+    sign(order, components)
+}
+
+fn large_field() -> Order {
+    let mut order = unsigned();
+    order.headers.insert("idempotency-key", text(&"v".repeat(24 * 1024)));
+    let mut components = fixed();
+    components.push("idempotency-key".parse().unwrap());
     sign(order, components)
 }
 

@@ -3,6 +3,7 @@
 //! ```console
 //! $ cargo run --release -p countersign-bench -- compare
 //! $ cargo run --release -p countersign-bench -- compare --json
+//! $ cargo run --release -p countersign-bench -- hostile
 //! $ cargo run --release -p countersign-bench -- claims
 //! $ cargo run --release -p countersign-bench -- limits
 //! $ cargo run --release -p countersign-bench -- redis
@@ -33,6 +34,7 @@ mod process;
 mod ratio;
 mod redis;
 mod throughput;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,16 @@ enum Command {
         /// How many rounds the median is of
         #[arg(long, default_value_t = 300)]
         rounds: usize,
+    },
+    /// Sends requests that are made to be dear to refuse, and prints what they cost a server and how many bytes they are; exits
+    /// with 1 if one costs too much
+    Hostile {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many requests of each kind are sent over each protocol
+        #[arg(long, default_value_t = 1000)]
+        requests: usize,
     },
     /// Prints how many checks of a limit are made in a second
     Limits {
@@ -122,6 +134,7 @@ enum Command {
 fn main() -> ExitCode {
     let all_met = match Cli::parse().command {
         Command::Compare { json, rounds } => tell(&compare::figures(rounds.max(1)), json),
+        Command::Hostile { json, requests } => tell(&wire::figures(requests.max(1)), json),
         Command::Claims { json, live } => tell(&claims::figures(live.max(1000)), json),
         Command::Layer { json, rounds } => tell(&layer::figures(rounds.max(1)), json),
         Command::Throughput { json, rounds, requests } => {

@@ -33,14 +33,14 @@ pub(crate) fn object(key: &Credential) -> Value {
 }
 
 /// Keys as a registry lists them: also those whose rows are damaged.
-pub(crate) type Listed = Result<Arc<Credential>, DamagedCredential>;
+pub(crate) type Listed = Result<Arc<Credential>, Box<DamagedCredential>>;
 
 /// A listed key as JSON has it. Of a damaged one there is what could be read, `null` for the rest, and `damage`, which says
 /// what is wrong with it.
 pub(crate) fn listed_object(key: &Listed) -> Value {
     let damaged = match key {
         Ok(key) => return object(key),
-        Err(damaged) => damaged,
+        Err(damaged) => &**damaged,
     };
     let (publishable_key, thumbprint) = match damaged.key {
         Some(KeyId::Publishable(key)) => (Some(key.to_string()), None),
@@ -73,7 +73,7 @@ pub(crate) fn tell_damage(keys: &[Listed]) {
     for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
         note(one_line(&format!(
             "warning: {}; servers refuse it: restore a backup of the registry",
-            with_reasons(damaged)
+            with_reasons(&**damaged)
         )));
     }
 }

@@ -43,7 +43,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     override_usage = "countersign curl --key FILE [--tag TAG] [curl's own arguments]",
-    after_help = "Exit codes, by the server's status: 0 below 400 · 3 for 401 and 403 · 4 for 429 · 2 for every other from 400 on, \
+    after_help = "Exit codes, by the server's status: 0 below 400, unless Countersign-Refusal says that it is a refusal · 3 for 401 and 403 · 4 for 429 · 2 for every other from 400 on, \
 so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 130 or 143 when it was stopped by SIGINT or SIGTERM."
 )]
 pub(crate) struct Curl {

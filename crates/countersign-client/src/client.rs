@@ -110,7 +110,8 @@ impl Client {
     }
 
     /// Sends with a client of other time-outs, proxies or certificates. Its redirect policy is replaced, and it must
-    /// have no default headers: they are added behind the signature. [`Client::default_headers`] has signed ones.
+    /// have no default headers and no cookie store: their fields are added behind the signature. [`Client::default_headers`] has
+    /// signed ones. Responses over `https` count as the server's own, so do not have it accept invalid certificates.
     ///
     /// # Errors
     ///
@@ -200,7 +201,12 @@ impl Client {
         url.set_path(KEY_DIRECTORY_PATH);
         url.set_query(None);
         url.set_fragment(None);
-        let response = self.get(url).send().await?.error_for_status()?;
+        let response = self.get(url).send().await?;
+        // A proxy that the environment names answers for this machine as well.
+        if self.authenticity(&response) == Authenticity::Unauthenticated {
+            return Err(Error::PlainDirectory);
+        }
+        let response = response.error_for_status()?;
         let (_, body) = http::Response::from(response).into_parts();
         let json = Reread::begin(body, DIRECTORY_BYTES).await.content().unwrap_or_default();
         Ok(ServerKeys::from_jwks(&json)?)

@@ -18,6 +18,20 @@
 //! A response that anyone on the way could have written makes the client sign nothing more: redirects, the time of the
 //! server and what it wants covered are heeded over TLS, from this machine, and in responses that were verified.
 //!
+//! With a [`reqwest::Client`] that the application already has, [`Client::http_client`] does all of this. Another sender
+//! takes what [`Client::sign`] and [`Client::sign_http`] have signed, and sends it once, and soon:
+//!
+//! ```
+//! # fn sign(client: &countersign_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use countersign_client::http::Request;
+//!
+//! let request = Request::post("https://api.example.com/v1/orders").body(r#"{"item":"book"}"#)?;
+//! let signed = client.sign_http(request)?;
+//! assert!(signed.headers().contains_key("signature"));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Where a server signs its answers, [`Client::verify_responses`] takes no others: each is then the server's own, to the very
 //! attempt that it answers, and whole.
 

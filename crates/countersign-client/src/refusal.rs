@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use countersign::{Code, REFUSAL};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -20,7 +20,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// It is known by its field `Countersign-Refusal`, whatever status and content the service gives its refusals
 /// (`Verifier::on_refusal`); without that field by problem details (RFC 9457) with a known code and a status from 400 on, as
 /// servers of before send them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {}; {}{}", printable(detail), printable(hint), explained(explanation.as_ref()))]
 #[non_exhaustive]
 pub struct Refusal {
@@ -140,6 +140,24 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let wait =
         http_date::parse(value)?.checked_sub(http_date::parse(headers.get(header::DATE)?)?)?;
     u64::try_from(wait).ok().map(Duration::from_secs)
+}
+
+/// Without the values of fields: a refusal ends up in logs, and cookies do not belong there.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("status", &self.status)
+            .field("code", &self.code)
+            .field("detail", &self.detail)
+            .field("hint", &self.hint)
+            .field("request_id", &self.request_id)
+            .field("retry_after", &self.retry_after)
+            .field("violated_policies", &self.violated_policies)
+            .field("quota_left", &self.quota_left)
+            .field("explanation", &self.explanation)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 fn explained(explanation: Option<&Explanation>) -> String {

@@ -64,7 +64,8 @@ impl RequestBuilder {
         self.map(|inner| inner.bearer_auth(token))
     }
 
-    /// How long the whole request may take.
+    /// How long each attempt may take, until all of its response is there. A second signature and a redirect are attempts of
+    /// their own: there are at most eight.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.map(|inner| inner.timeout(timeout))
     }

@@ -60,6 +60,14 @@ impl Caller {
         Passed::caller_of(request.extensions(), request.version(), request.headers())
     }
 
+    /// A caller that no verifier has seen, for handlers that a test calls as functions: one who signed, if there is a
+    /// `nonce_use`, and else one who showed a publishable key.
+    #[cfg(feature = "test-util")]
+    pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: Option<NonceUse>) -> Self {
+        let signed = nonce_use.map(|nonce_use| SignedUse { nonce_use, authorization: None });
+        Self { credential: credential.into(), signed }
+    }
+
     /// The application that the credential belongs to.
     pub fn application(&self) -> &Application {
         &self.credential.application
@@ -93,6 +101,12 @@ pub struct SignedCaller {
 }
 
 impl SignedCaller {
+    /// A caller that no verifier has seen, for handlers that a test calls as functions.
+    #[cfg(feature = "test-util")]
+    pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: NonceUse) -> Self {
+        Self { credential: credential.into(), nonce_use }
+    }
+
     /// The caller of a signed request, whose content is what was signed, as far as layers behind the verifier left it so.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! Verifies signed requests before a handler runs.
 //!
-//! ```no_run
+//! ```
+//! use std::{path::Path, sync::Arc};
+//!
 //! use axum::{Json, Router, routing::get};
-//! use countersign::{Origins, PrivateKey, Timestamp};
+//! use countersign::Origins;
 //! use countersign_server::{Publishable, Signed, Verifier, serve};
-//! use countersign_store::{MemoryKeys, MemoryNonces, Window};
+//! use countersign_store::{MemoryNonces, Registry, Window, system_time};
 //! use serde_json::Value;
+//! use tokio::net::TcpListener;
 //!
 //! /// Runs for whoever shows a publishable key.
 //! async fn list(Publishable(caller): Publishable) -> String {
@@ -17,23 +20,68 @@
 //!     format!("{} ordered {order}", caller.application().name)
 //! }
 //!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! # let now = Timestamp::from_unix(1_763_900_000);
-//! let keys = MemoryKeys::default(); // a service has a registry of them: `countersign_store::Registry`
-//! let nonces = MemoryNonces::volatile(Window::default(), now)?;
-//! let origins = Origins::new(["https://api.example.com".parse()?])?;
-//! let app = Router::new()
-//!     .route("/v1/orders", get(list).post(add))
-//!     .layer(Verifier::new(origins, keys, nonces).layer());
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! serve(listener, app, std::future::pending()).await;
-//! # Ok(())
+//! /// Serves until `stop`. The registry has the keys; what the replay guard remembers lies in `saved` between a stop and the
+//! /// next start, so that a restart refuses nobody.
+//! async fn run(
+//!     listener: TcpListener,
+//!     db: &str, // as sqlite:countersign.db
+//!     saved: &Path,
+//!     stop: impl Future<Output = ()>,
+//! ) -> Result<(), Box<dyn std::error::Error>> {
+//!     let registry = Arc::new(Registry::open_or_create(db).await?);
+//!     let window = Window::default();
+//!     let nonces = MemoryNonces::resume(window, Arc::clone(&registry), saved, system_time()).await?;
+//!     let nonces = Arc::new(nonces);
+//!     let origins = Origins::new(["https://api.example.com".parse()?])?;
+//!     let app = Router::new()
+//!         .route("/v1/orders", get(list).post(add))
+//!         .layer(Verifier::new(origins, registry, Arc::clone(&nonces)).layer());
+//!     serve(listener, app, stop).await;
+//!     nonces.stop(saved, system_time()).await?;
+//!     Ok(())
+//! }
+//! # use std::{io::{Read as _, Write as _}, net::TcpStream};
+//! # use countersign::{PrivateKey, ProvenKey};
+//! # use countersign_store::NewCredential;
+//! # /// Signs an order and sends it, and reads the status line of the response.
+//! # fn order(address: std::net::SocketAddr, key: PrivateKey) -> String {
+//! #     let order = http::Request::post("/v1/orders").header("content-type", "application/json").body("7");
+//! #     let (head, _) = countersign_test::signed_by(key, order.unwrap(), system_time()).into_parts();
+//! #     let fields = head.headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+//! #     let head = format!("POST /v1/orders HTTP/1.1\r\n{}content-length: 1\r\n", fields.collect::<String>());
+//! #     let mut stream = TcpStream::connect(address).unwrap();
+//! #     stream.write_all(format!("{head}connection: close\r\n\r\n7").as_bytes()).unwrap();
+//! #     let mut response = String::new();
+//! #     stream.read_to_string(&mut response).unwrap();
+//! #     response.lines().next().unwrap().to_owned()
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! #     let folder = tempfile::tempdir().unwrap();
+//! #     let (db, saved) = (format!("sqlite:{}", folder.path().join("r.db").display()), folder.path().join("nonces"));
+//! #     // The first start makes the registry, and the second finds what the first one saved: neither refuses anybody.
+//! #     for seed in [1, 2] {
+//! #         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+//! #         let address = listener.local_addr().unwrap();
+//! #         let key = PrivateKey::ed25519(&[seed; 32]);
+//! #         let stop = async {
+//! #             let registry = Registry::open(&db).await.unwrap();
+//! #             let (proven, now) = (ProvenKey::from_proof(&ProvenKey::proof(&key).unwrap()).unwrap(), system_time());
+//! #             drop(registry.add_application("shop", "test", now).await);
+//! #             registry.add_credential(NewCredential::new("shop", "laptop", &proven), now).await.unwrap();
+//! #             let status = tokio::task::spawn_blocking(move || order(address, key)).await.unwrap();
+//! #             assert_eq!(status, "HTTP/1.1 200 OK");
+//! #         };
+//! #         run(listener, &db, &saved, stop).await.unwrap();
+//! #     }
 //! # }
 //! ```
 //!
 //! The verifier stands outside all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable
 //! key, and everything else a signature, whatever the routes inside say. [`Routes`] declare more, or less under a name that
 //! says so; [`Require`] and the extractors raise it, and nothing inside can lower it.
+//!
+//! Tests of such a service need no socket and no wait: the crate `countersign-test` has a key, stores and signed requests.
 //!
 //! [`SignResponses`] signs what is answered, refusals included, each answer bound to its request.
 

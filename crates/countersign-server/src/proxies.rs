@@ -1,3 +1,5 @@
+// Its place is named, so that a fuzz target can include this file, none of which is public.
+#[path = "proxies/element.rs"]
 mod element;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -292,7 +292,7 @@ impl Registry {
     pub async fn credentials(
         &self,
         application: Option<&str>,
-    ) -> Result<Vec<Result<Arc<Credential>, DamagedCredential>>, RegistryError> {
+    ) -> Result<Vec<Result<Arc<Credential>, Box<DamagedCredential>>>, RegistryError> {
         if let Some(name) = application {
             self.application(name).await?;
         }

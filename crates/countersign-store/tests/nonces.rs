@@ -297,6 +297,20 @@ async fn a_snapshot_of_another_window_is_a_crash() {
 }
 
 #[tokio::test]
+async fn a_guard_of_any_window_goes_on_where_one_of_the_same_stopped() {
+    let policy = Policy::default().window(Duration::from_secs(120), Duration::from_secs(10));
+    let window = Window::from(&policy.unwrap());
+    let home = Home::new();
+    let resume = || MemoryNonces::resume(window, Arc::clone(&home.ceiling), &home.file(), NOW);
+    let guard = MemoryNonces::durable(window, Arc::clone(&home.ceiling), NOW).await.unwrap();
+    for used in before() {
+        assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
+    }
+    guard.stop(&home.file(), NOW).await.unwrap();
+    assert!(goes_on(&resume().await.unwrap(), NOW).await);
+}
+
+#[tokio::test]
 async fn a_file_of_something_else_is_left_alone() {
     let home = Home::new();
     fs::write(home.file(), "somebody's work").unwrap();

@@ -3,8 +3,8 @@ use std::{borrow::Cow, fmt};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    Algorithm, BadBase, Component, KeyId, Malformed, Message, PrivateKey, SignatureBase,
-    SignatureInput, SignatureParams, Timestamp,
+    Algorithm, BadBase, Component, KeyId, Malformed, Message, PrivateKey, PublishableKey,
+    SignatureBase, SignatureInput, SignatureParams, Timestamp,
     component::write_string,
     dictionary::{self, Lines},
     parameter::Value,
@@ -113,7 +113,7 @@ impl<'a> AcceptSignature<'a> {
         created: Timestamp,
         expires: Option<Timestamp>,
     ) -> Result<SignatureParams<'_>, Unmeetable> {
-        self.suits(key)?;
+        self.suits(&key.publishable_key())?;
         SignatureBase::new(message, &self.components, "", Rules::Rfc)?;
         let expires = match self.expires {
             Asked::Yes => Some(expires.ok_or(Unmeetable::Expires)?),
@@ -132,14 +132,12 @@ impl<'a> AcceptSignature<'a> {
     }
 
     /// Whether this key can make it.
-    pub(crate) fn suits(&self, key: &PrivateKey) -> Result<(), Unmeetable> {
+    pub(crate) fn suits(&self, key: &PublishableKey) -> Result<(), Unmeetable> {
         let is_ours = |name: &str| name.parse::<Algorithm>() == Ok(key.algorithm());
         if !self.algorithm.as_deref().is_none_or(is_ours) {
             return Err(Unmeetable::Algorithm);
         }
-        let names_it = |text: &str| {
-            text.parse::<KeyId>().is_ok_and(|key_id| key_id.names(&key.publishable_key()))
-        };
+        let names_it = |text: &str| text.parse::<KeyId>().is_ok_and(|key_id| key_id.names(key));
         if self.key_id.as_deref().is_none_or(names_it) { Ok(()) } else { Err(Unmeetable::KeyId) }
     }
 

@@ -219,7 +219,8 @@ impl Code {
             }
             Self::SignatureReplayed => "sign every attempt anew, with a nonce of its own",
             Self::SignatureInvalid => {
-                "check that the key is registered here, and that nothing changes the request on its way"
+                "check that keyid is the publishable key (pk_…) or JWK thumbprint of a key that is registered here, and that nothing changes \
+                 the request on its way"
             }
             Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
             Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",

@@ -346,6 +346,9 @@ mod tests {
         }
         assert_eq!(ContentDigest::sha256(CONTENT).and(Sha256, CONTENT).to_string(), SHA256);
         assert!("md5".parse::<DigestAlgorithm>().is_err());
+        for algorithm in [Sha256, Sha512] {
+            assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+        }
     }
 
     #[test]
@@ -363,6 +366,34 @@ mod tests {
         {
             assert_eq!(check(field), Err(DigestMismatch), "{field}");
         }
+    }
+
+    #[test]
+    fn a_digest_in_another_form_than_the_usual_counts_as_well() {
+        let digest = ContentDigest::sha256(CONTENT);
+        for field in [format!("{SHA256};p"), format!(" {SHA256}"), format!("{SHA256} , {MD5};p=1")]
+        {
+            assert_eq!(read(std::slice::from_ref(&field)), Ok(Some(digest)), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_2_kib_is_read_and_a_longer_one_is_not() {
+        let field = |key: usize| {
+            let rest = 2048 - SHA256.len() - ", k=::".len();
+            let (digits, left) = (rest / 4 * 4, rest % 4);
+            format!("{SHA256}, k{}=:{}:", "k".repeat(left + key), "A".repeat(digits))
+        };
+        assert_eq!((field(0).len(), field(1).len()), (2048, 2049));
+        assert_eq!(read(&[field(0)]), Ok(Some(ContentDigest::sha256(CONTENT))));
+        assert_eq!(read(&[field(1)]), Err(BadDigest::Malformed));
+    }
+
+    #[test]
+    fn a_running_comparison_prints_what_it_expects() {
+        let expected = ContentDigest::sha256(CONTENT);
+        let printed = format!("{:?}", expected.check());
+        assert_eq!(printed, format!("DigestCheck {{ expected: {expected:?}, .. }}"));
     }
 
     #[test]

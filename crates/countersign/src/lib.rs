@@ -34,6 +34,10 @@
 //! ```
 //!
 //! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for answers, each of which is bound to its request.
+//!
+//! Where the server and client crates do not fit, as in a serverless function: [`Rejection::to_response`] makes the response to
+//! a request that is refused, and [`Signer::sign_request`] signs an [`http::Request`]. Where the key is in a KMS, use
+//! [`RemoteSigner`].
 
 mod accept_signature;
 mod algorithm;
@@ -42,6 +46,7 @@ mod byte_set;
 mod canonical;
 mod code;
 mod component;
+mod coverage;
 mod dictionary;
 mod digest;
 mod field_type;
@@ -51,9 +56,12 @@ mod nonce;
 mod origin;
 mod parameter;
 mod policy;
+mod prepared_signature;
 mod presented;
 mod query_params;
+mod refused_request;
 mod rejection;
+mod remote_signer;
 mod response;
 mod sign;
 mod signature_base;
@@ -91,8 +99,11 @@ pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
 pub use policy::{
     BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES,
 };
+pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
+pub use refused_request::RefusedRequest;
 pub use rejection::{Malformed, Rejection, Stale, Unmet};
+pub use remote_signer::{PreparedRequest, RemoteSigner};
 pub use response::{
     AuthenticResponse, IntactResponse, RESPONSE_TAG, ResponseContentCheck, ResponsePolicy,
     ResponseRejection, ResponseSigner, UnverifiedResponse,

@@ -124,6 +124,7 @@ mod tests {
             let nonce = Nonce::from_random(bytes);
             assert_eq!(nonce.as_str().len(), 22);
             assert_eq!(nonce.as_str().parse(), Ok(nonce));
+            assert_eq!(format!("{nonce} {nonce:?}"), format!("{0} Nonce({0})", nonce.as_str()));
         }
     }
 

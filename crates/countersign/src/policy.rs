@@ -25,6 +25,8 @@ pub struct Policy {
     tag: Box<str>,
     always: Vec<Derived>,
     when_present: Vec<HeaderName>,
+    /// Of the conditional fields those that are in neither of the other lists.
+    conditional: Vec<HeaderName>,
     /// Fields that are hidden from handlers where they are not covered.
     removed: Vec<HeaderName>,
     /// Fields of which members may be covered by themselves.
@@ -146,7 +148,7 @@ pub const CONDITIONAL_FIELDS: [HeaderName; 7] = [
 ];
 
 /// Fields that change what a request means, so that an uncovered one could be added on the way.
-fn when_present() -> Vec<HeaderName> {
+pub(crate) fn when_present() -> Vec<HeaderName> {
     let fields = [
         CONTENT_DIGEST,
         header::CONTENT_TYPE,
@@ -157,9 +159,10 @@ fn when_present() -> Vec<HeaderName> {
     fields.into_iter().chain(METHOD_OVERRIDES).chain(TARGET_OVERRIDES).collect()
 }
 
-/// Fields that a signer covers when they are present.
-pub(crate) fn signed_when_present() -> Vec<HeaderName> {
-    when_present().into_iter().chain(CONDITIONAL_FIELDS).collect()
+/// Whether some field may be one of [`CONDITIONAL_FIELDS`]: one look at each costs less than to look all of them up.
+pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
+    let may_be = |name: &str| name.starts_with("if-") || name.ends_with("range");
+    headers.keys().any(|name| may_be(name.as_str()))
 }
 
 /// Whether a request reads and changes nothing, as far as its head says.
@@ -228,6 +231,7 @@ impl Default for Policy {
             tag: TAG.into(),
             always: ALWAYS.into(),
             when_present: when_present(),
+            conditional: CONDITIONAL_FIELDS.to_vec(),
             removed: Vec::new(),
             members: SIGNATURES.to_vec(),
             unsigned_content: UnsignedContent::Refused,
@@ -278,6 +282,7 @@ impl Policy {
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         for field in fields {
             self.removed.retain(|other| *other != field);
+            self.conditional.retain(|other| *other != field);
             add(&mut self.when_present, [field]);
         }
         self
@@ -292,6 +297,7 @@ impl Policy {
     pub fn remove_uncovered(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         for field in fields.into_iter().filter(|field| *field != CONTENT_DIGEST) {
             self.when_present.retain(|other| *other != field);
+            self.conditional.retain(|other| *other != field);
             add(&mut self.removed, [field]);
         }
         self
@@ -356,19 +362,18 @@ impl Policy {
         headers: &HeaderMap,
         content: Content,
     ) -> impl Iterator<Item = &HeaderName> {
-        static CONDITIONAL: [HeaderName; 7] = CONDITIONAL_FIELDS;
-        let of_writes = if is_read(method, headers, content) { &[][..] } else { &CONDITIONAL };
-        let of_writes = of_writes
-            .iter()
-            .filter(|field| !self.when_present.contains(field) && !self.removed.contains(field));
+        let of_writes = match has_conditions(headers) && !is_read(method, headers, content) {
+            true => &self.conditional[..],
+            false => &[],
+        };
         self.when_present.iter().chain(of_writes)
     }
 
     /// The fields that a handler must not see if they are not covered. The request has passed, so that it is a read or
-    /// covers [`CONDITIONAL_FIELDS`].
-    fn hidden_from_handlers(&self) -> impl Iterator<Item = &HeaderName> {
-        static CONDITIONAL: [HeaderName; 7] = CONDITIONAL_FIELDS;
-        self.removed.iter().chain(&CONDITIONAL)
+    /// covers its conditions.
+    fn hidden_from_handlers(&self, headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+        let of_reads = if has_conditions(headers) { &self.conditional[..] } else { &[] };
+        self.removed.iter().chain(of_reads)
     }
 
     /// What to ask for in an `Accept-Signature` field (RFC 9421 §5.1) of the response to a request of this method with
@@ -423,7 +428,7 @@ impl Policy {
         if let Some(field) = needed.find(uncovered) {
             return Err(Unmet::PresentField(field.to_string()).into());
         }
-        let removed = self.hidden_from_handlers().filter(uncovered).cloned().collect();
+        let removed = self.hidden_from_handlers(headers).filter(uncovered).cloned().collect();
         check_forms(components, &self.members)?;
         let created = created.ok_or(Unmet::Parameter("created"))?;
         let nonce = nonce.ok_or(Unmet::Parameter("nonce"))?;
@@ -531,6 +536,19 @@ mod tests {
         assert_eq!(present, format!(r#"{always} "content-digest"{end}"#));
         let lax = policy.insecure_allow_unsigned_content();
         assert_eq!(asked(&lax, Content::Present), format!("{always}{end}"));
+    }
+
+    #[test]
+    fn every_condition_is_seen_and_hardly_anything_else() {
+        let has = |name: HeaderName| {
+            has_conditions(&HeaderMap::from_iter([(name, http::HeaderValue::from_static("x"))]))
+        };
+        for field in CONDITIONAL_FIELDS {
+            assert!(has(field.clone()), "{field}");
+        }
+        for field in [header::HOST, header::ACCEPT, header::IF_RANGE, header::ACCEPT_RANGES] {
+            assert_eq!(has(field.clone()), field == header::IF_RANGE, "{field}");
+        }
     }
 
     #[test]

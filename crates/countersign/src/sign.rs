@@ -1,15 +1,18 @@
 use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{COOKIE, HOST},
+};
 use sfv::{KeyRef, StringRef};
 
 use crate::{
     AcceptSignature, Algorithm, BadBase, BadPolicy, Component, ContentDigest, Derived, Message,
-    Nonce, PrivateKey, RequestHead, SignatureBase, SignatureInput, Signs, Timestamp, Unmeetable,
+    Nonce, Origin, PreparedSignature, PrivateKey, RequestHead, SignatureBase, SignatureInput,
+    Signs, Target, Timestamp, Unmeetable,
+    coverage::Coverage,
     digest::CONTENT_DIGEST,
     parameter::{Value, write_parameter},
-    policy,
     signature_base::Rules,
     signature_input::{SIGNATURE, SIGNATURE_INPUT, write_components},
 };
@@ -60,6 +63,12 @@ pub enum SignError {
     /// A field that has to be covered occurs twice, which servers refuse.
     #[error("the field {0} occurs more than once and has to be covered")]
     RepeatedField(HeaderName),
+    /// The request's URI names no origin that it could be for, or `Host` names another.
+    #[error("the request's URI has no http or https origin, or its Host names another")]
+    Origin,
+    /// A signature that was made elsewhere, and does not hold.
+    #[error("the signature does not hold with the key that it should be of")]
+    Signature,
     /// The target is one that servers refuse.
     #[error("{0}")]
     Target(#[from] crate::BadTarget),
@@ -98,7 +107,7 @@ pub fn sign(
     refuse_label(message.headers(), label)?;
     let signature_params = signature_params(params)?;
     let components = &params.components;
-    sign_base(message, key, label, components, &signature_params, Rules::Rfc)
+    sign_base(message, key, label, components, signature_params, Rules::Rfc)
 }
 
 pub(crate) fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
@@ -114,28 +123,15 @@ pub(crate) fn sign_base(
     key: &impl Signs,
     label: &KeyRef,
     components: &[Component<'_>],
-    signature_params: &str,
+    signature_params: String,
     rules: Rules,
 ) -> Result<SignatureFields, SignError> {
-    let base = SignatureBase::new(message, components, signature_params, rules)?;
-    let signature = key.sign_base(base.as_bytes());
-    let label = label.as_str();
-    let mut input = String::with_capacity(signature_params.len().saturating_add(16));
-    input.push_str(label);
-    input.push('=');
-    input.push_str(signature_params);
-    let mut member = String::with_capacity(128);
-    member.push_str(label);
-    member.push_str("=:");
-    STANDARD.encode_string(signature, &mut member);
-    member.push(':');
-    let field = |text: String| {
-        HeaderValue::try_from(text).map_err(|_| SignError::Parameter("signature parameters"))
-    };
-    Ok(SignatureFields { input: field(input)?, signature: field(member)?, base })
+    let prepared = PreparedSignature::new(message, label, components, signature_params, rules)?;
+    let signature = key.sign_base(prepared.signature_base().as_bytes());
+    prepared.attach(&signature)
 }
 
-fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
+pub(crate) fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
     for (at, component) in params.components.iter().enumerate() {
         if params.components.iter().skip(at.saturating_add(1)).any(|other| other == component) {
             return Err(SignError::DuplicateComponent);
@@ -174,19 +170,14 @@ fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
 #[derive(Debug)]
 pub struct Signer {
     key: PrivateKey,
-    tag: Box<str>,
-    /// The end of the signature parameters, from the quote behind the nonce on: it is the same for all requests.
-    named: String,
-    always: Vec<Derived>,
-    when_present: Vec<HeaderName>,
+    coverage: Coverage,
 }
 
 impl Signer {
     /// A signer with this key, under the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
-        let named = named(&key, policy::TAG);
-        let (always, when_present) = (policy::ALWAYS.into(), policy::signed_when_present());
-        Self { key, tag: policy::TAG.into(), named, always, when_present }
+        let coverage = Coverage::new(key.publishable_key());
+        Self { key, coverage }
     }
 
     /// The tag that the server selects its signatures by. Default: `countersign`.
@@ -195,8 +186,7 @@ impl Signer {
     ///
     /// [`BadPolicy::Tag`].
     pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
-        self.named = named(&self.key, policy::check_tag(tag)?);
-        self.tag = tag.into();
+        self.coverage.set_tag(tag)?;
         Ok(self)
     }
 
@@ -210,19 +200,19 @@ impl Signer {
         mut self,
         components: impl IntoIterator<Item = Derived>,
     ) -> Result<Self, BadPolicy> {
-        policy::add_derived(&mut self.always, components)?;
+        self.coverage.add_always(components)?;
         Ok(self)
     }
 
     /// Adds fields to cover when a request has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        policy::add(&mut self.when_present, fields);
+        self.coverage.add_when_present(fields);
         self
     }
 
     /// The tag of its signatures.
     pub const fn selected_tag(&self) -> &str {
-        &self.tag
+        self.coverage.tag()
     }
 
     /// The publishable half of the key that signs.
@@ -240,21 +230,7 @@ impl Signer {
         &self,
         asked: &AcceptSignature<'a>,
     ) -> Result<Vec<Component<'a>>, Unmeetable> {
-        asked.suits(&self.key)?;
-        if asked.tag() != Some(&*self.tag) {
-            return Err(Unmeetable::Tag);
-        }
-        if asked.nonce().is_some() {
-            return Err(Unmeetable::Nonce);
-        }
-        if asked.asks_for_expiry() {
-            return Err(Unmeetable::Expires);
-        }
-        let fields = self.when_present.iter().map(Component::field);
-        let always = self.always.iter().copied().map(Component::from);
-        let covered: Vec<_> = always.chain(fields).collect();
-        let beyond = asked.components().iter().filter(|component| !covered.contains(component));
-        Ok(beyond.cloned().collect())
+        self.coverage.asked_beyond(asked)
     }
 
     /// Signs `request` with this content. [`SignedFields::apply`] adds what came of it.
@@ -287,39 +263,60 @@ impl Signer {
         created: Timestamp,
         nonce: &Nonce,
     ) -> Result<SignedFields, SignError> {
-        request.target.check()?;
-        let headers = request.headers;
-        let content_digest = missing_digest(headers, content)?;
-        let mut components = Vec::with_capacity(8);
-        components.extend(self.always.iter().copied().map(Component::from));
-        cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
-        for component in more {
-            if !components.contains(component) {
-                components.push(component.clone());
-            }
-        }
-        let mut signature_params = String::with_capacity(320);
-        write_components(&mut signature_params, &components);
-        signature_params.push_str(";created=");
-        signature_params.push_str(&created.to_string());
-        signature_params.push_str(";nonce=\"");
-        signature_params.push_str(nonce.as_str());
-        signature_params.push_str(&self.named);
-        let message = Message::from(*request).with_content_digest(content_digest.as_ref());
-        let label = KeyRef::constant("sig");
-        refuse_label(headers, label)?;
-        // What is on several lines is refused by servers, also where it is covered because they asked.
-        let rules = Rules::Policy;
-        let signature =
-            sign_base(&message, &self.key, label, &components, &signature_params, rules)?;
-        Ok(SignedFields { content_digest, signature })
+        let (content_digest, prepared) =
+            self.coverage.prepare(more, request, content, created, nonce)?;
+        let signature = self.key.sign(prepared.signature_base().as_bytes());
+        Ok(SignedFields { content_digest, signature: prepared.attach(&signature)? })
     }
-}
 
-fn named(key: &PrivateKey, tag: &str) -> String {
-    let (key_id, algorithm) = (key.publishable_key(), key.algorithm());
-    let tag = tag.replace('\\', "\\\\").replace('"', "\\\"");
-    format!(r#"";keyid="{key_id}";alg="{algorithm}";tag="{tag}""#)
+    /// Signs an [`http::Request`] and adds the fields to it. Its URI is the whole one, as `https://api.example.com/v1/orders`.
+    ///
+    /// The request is then ready for any client that sends its path and query as they are, its `Host` as the URI's
+    /// authority, and its body as it is.
+    ///
+    /// ```
+    /// # use countersign::{Nonce, PrivateKey, Signer, Timestamp};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let signer = Signer::new(PrivateKey::ed25519(&[7; 32]));
+    /// # let (now, random) = (Timestamp::from_unix(1_763_900_000), [9; 16]);
+    /// let mut request = http::Request::post("https://api.example.com/v1/orders").body("{}")?;
+    /// signer.sign_request(&mut request, now, &Nonce::from_random(random))?;
+    /// assert!(request.headers().contains_key("signature"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::sign`]; [`SignError::Origin`] if the URI has no `http` or `https` origin, or a `Host` field names another.
+    pub fn sign_request<B: AsRef<[u8]>>(
+        &self,
+        request: &mut http::Request<B>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<(), SignError> {
+        let uri = request.uri();
+        let scheme = uri.scheme_str().and_then(|scheme| scheme.parse().ok());
+        let origin = scheme.zip(uri.authority());
+        let origin = origin.and_then(|(scheme, named)| Origin::new(scheme, named.as_str()).ok());
+        let origin = origin.ok_or(SignError::Origin)?;
+        let elsewhere = |host: &HeaderValue| {
+            let host = host.to_str().ok().and_then(|host| Origin::new(origin.scheme(), host).ok());
+            host.as_ref() != Some(&origin)
+        };
+        if request.headers().get_all(HOST).iter().any(elsewhere) {
+            return Err(SignError::Origin);
+        }
+        let head = RequestHead {
+            method: request.method(),
+            target: Target::origin_form(uri),
+            origin: &origin,
+            headers: request.headers(),
+        };
+        let fields = self.sign(&head, request.body().as_ref(), created, nonce)?;
+        fields.apply(request.headers_mut());
+        Ok(())
+    }
 }
 
 /// What signing a request or an answer adds to its head.

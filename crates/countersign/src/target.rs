@@ -164,6 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn a_target_of_8_kib_passes_and_a_longer_one_does_not() {
+        let target =
+            |path: usize, query: usize| format!("/{}?{}", "p".repeat(path - 1), "q".repeat(query));
+        for (path, query, expected) in [
+            (8191, 1, Ok(())),
+            (1, 8191, Ok(())),
+            (4096, 4096, Ok(())),
+            (8192, 1, Err(BadTarget::TooLong)),
+            (1, 8192, Err(BadTarget::TooLong)),
+            (4097, 4096, Err(BadTarget::TooLong)),
+        ] {
+            assert_eq!(check(target(path, query).as_bytes()), expected, "{path} {query}");
+        }
+        assert_eq!(check(format!("/{}", "p".repeat(8191)).as_bytes()), Ok(()));
+    }
+
+    #[test]
     fn what_programs_read_differently_is_refused() {
         use BadTarget::{
             BadPercent, DotSegment, EmptyQuery, EmptySegment, NoPath, NotAscii, Separator, TooLong,

@@ -56,4 +56,14 @@ mod tests {
         assert_eq!(Timestamp::from_unix(5).since(late), None);
         assert_eq!(late.since(late), Some(Duration::ZERO));
     }
+
+    #[test]
+    fn it_counts_whole_seconds() {
+        let time = Timestamp::from_unix(100);
+        assert_eq!(time.unix(), 100);
+        assert_eq!(time.to_string(), "100");
+        assert_eq!(time.plus(Duration::from_millis(2_999)).unix(), 102);
+        assert_eq!(time.minus(Duration::from_millis(2_999)).unix(), 98);
+        assert_eq!(time.since(Timestamp::from_unix(58)), Some(Duration::from_secs(42)));
+    }
 }

@@ -685,6 +685,62 @@ fn a_wrong_alg_is_told_from_a_signature_that_does_not_hold() {
     assert_eq!(candidate(&forged), (false, false));
 }
 
+#[test]
+fn an_http_request_is_signed_as_it_is() {
+    let (signer, nonce) = (Signer::new(key()), Nonce::from_random([9; 16]));
+    let build = |uri: &str, host: Option<&str>| {
+        let mut request = http::Request::post(uri).header("content-type", "application/json");
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        request.body(BODY.to_vec()).unwrap()
+    };
+    let uri = "https://api.example.com/v1/orders?expand=customer";
+    for host in [None, Some("api.example.com"), Some("API.example.com:443")] {
+        let mut request = build(uri, host);
+        signer.sign_request(&mut request, NOW, &nonce).unwrap();
+        let (head, body) = request.into_parts();
+        let received = Request { headers: head.headers, body, ..Request::unsigned() };
+        assert_eq!(received.check(), Ok(()), "{host:?}");
+    }
+    for (uri, host) in [
+        ("/v1/orders", Some("api.example.com")),
+        ("ftp://api.example.com/", None),
+        (uri, Some("b.example.com")),
+        (uri, Some("")),
+    ] {
+        let mut request = build(uri, host);
+        let refused = signer.sign_request(&mut request, NOW, &nonce);
+        assert_eq!(refused, Err(SignError::Origin), "{uri} {host:?}");
+        assert!(!request.headers().contains_key("signature"), "{uri}");
+    }
+}
+
+#[test]
+fn a_key_that_is_elsewhere_signs_what_a_signer_does() {
+    use countersign::{PublishableKey, RemoteSigner};
+    let nonce = Nonce::from_random([9; 16]);
+    let unsigned = Request::unsigned();
+    let hmac = || PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    for (here, there) in [(key(), key()), (hmac(), hmac())] {
+        let local = Signer::new(here).sign(&unsigned.head(), BODY, NOW, &nonce).unwrap();
+        let remote = RemoteSigner::new(there.publishable_key()).unwrap();
+        let prepared = remote.prepare(&unsigned.head(), BODY, NOW, &nonce).unwrap();
+        let signature = there.sign(prepared.signature_base().as_bytes());
+        let fields = prepared.attach(&signature).unwrap();
+        assert_eq!(fields.content_digest, local.content_digest);
+        assert_eq!(fields.signature.input, local.signature.input);
+        assert_eq!(fields.signature.signature, local.signature.signature);
+    }
+    let remote = RemoteSigner::new(key().publishable_key()).unwrap();
+    let other = PrivateKey::ed25519(&[6; 32]);
+    for signature in [other.sign(b"x"), key().sign(b"another base"), vec![0; 64], vec![]] {
+        let prepared = remote.prepare(&unsigned.head(), BODY, NOW, &nonce).unwrap();
+        assert_eq!(prepared.attach(&signature).map(drop), Err(SignError::Signature));
+    }
+    assert!(RemoteSigner::new(PublishableKey::ed25519([0; 32])).is_err(), "of small order");
+}
+
 /// A read without content, and what of its fields a handler must not see.
 fn removed(request: &Request, policy: &Policy) -> Result<Vec<String>, Code> {
     let unverified = Unverified::parse(request.head(), Content::Absent, policy, NOW);
@@ -859,6 +915,21 @@ fn signature_fields_above_8_kib_are_refused_unread() {
     let filler = format!("x=\"{}\"", "a".repeat(8 * 1024));
     request.headers.append("signature-input", filler.parse().unwrap());
     assert_eq!(request.check(), Err(Code::HeaderTooLarge));
+}
+
+#[test]
+fn signature_fields_of_8_kib_together_are_read_and_a_byte_more_is_not() {
+    let sized = |size: usize| {
+        let mut request = Request::signed();
+        let (own_input, own) = (request.get("signature-input"), request.get("signature"));
+        let fixed = own_input.len() + own.len() + r#"p=();nonce="", p=:AA==:, "#.len();
+        let nonce = "a".repeat(size - fixed);
+        request.put(&format!(r#"p=();nonce="{nonce}", {own_input}"#), &format!("p=:AA==:, {own}"));
+        assert_eq!(request.get("signature-input").len() + request.get("signature").len(), size);
+        request.check()
+    };
+    assert_eq!(sized(8192), Ok(()));
+    assert_eq!(sized(8193), Err(Code::HeaderTooLarge));
 }
 
 #[test]

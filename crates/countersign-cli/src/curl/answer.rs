@@ -1,12 +1,19 @@
 use std::process::ExitStatus;
 
-use http::{HeaderMap, StatusCode, header};
+use countersign::{AcceptSignature, Code, REFUSAL, Timestamp};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use time::{PrimitiveDateTime, macros::format_description};
 
 use super::arguments::Arguments;
 use crate::{
     failure::{Exit, Failure},
     header_line::HeaderLine,
+    moment,
 };
+
+/// How far clocks may be apart, in seconds, before it is they that are wrong: the skew that servers allow by default.
+const SKEW: u64 = 10;
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The head of the answer that counts: after those of proxies, and after `100 Continue`.
 #[derive(Debug)]
@@ -66,38 +73,248 @@ impl Answer {
 
     /// Why it is not what was asked for, if it is not.
     pub(super) fn refusal(&self, content: Content) -> Option<Failure> {
-        let status = self.status;
-        let said = matches!(content, Content::Printed | Content::Saved);
-        let problem = said
-            && self.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-                value.as_bytes().to_ascii_lowercase().starts_with(b"application/problem+json")
-            });
-        let (exit, hint) = match status.as_u16() {
-            ..=399 => return None,
-            401 if problem => (
-                Exit::Refused,
-                "`code` and `detail` in the answer say why; is the key registered there, and this clock right?".to_owned(),
-            ),
-            401 => (
-                Exit::Refused,
-                "is the key registered there, and this machine's clock right?".to_owned(),
-            ),
-            403 => (Exit::Refused, "this key may not do that; ask the service's operator".to_owned()),
-            429 => (Exit::Limited, self.when_to_come_back()),
-            501 => (Exit::Server, "the server does not know this method; use another".to_owned()),
-            505 => (
-                Exit::Server,
-                "the server wants another version of HTTP; leave out --http1.0 and the like".to_owned(),
-            ),
-            500.. => (Exit::Server, "run it again later; every run signs anew".to_owned()),
-            _ => (Exit::Server, where_it_says_why(content).to_owned()),
+        self.refusal_at(content, moment::now())
+    }
+
+    fn refusal_at(&self, content: Content, now: Timestamp) -> Option<Failure> {
+        let code = self.code();
+        let status = match code {
+            // A service can let its refusals redirect people. It is refused all the same.
+            Some(code) if self.status.as_u16() < 400 => code.status(),
+            _ => self.status,
         };
-        Some(Failure::new(exit, format!("the server answered {status}"), hint))
+        let exit = match status.as_u16() {
+            ..=399 => return None,
+            401 | 403 => Exit::Refused,
+            429 => Exit::Limited,
+            _ => Exit::Server,
+        };
+        let answered = self.status;
+        let (error, hint) = match code {
+            Some(code) => (
+                format!("the server answered {answered}: {code}"),
+                self.advice_on(code, now) + &self.where_detail_is(content),
+            ),
+            None => (format!("the server answered {answered}"), self.advice_on_status(content)),
+        };
+        Some(Failure::new(exit, error, hint))
+    }
+
+    /// The code of a refusal by a Countersign server.
+    fn code(&self) -> Option<Code> {
+        let mut lines = self.headers.get_all(REFUSAL).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+        line.to_str().ok()?.split(';').next()?.trim_matches(' ').parse().ok()
+    }
+
+    /// What to do about a refusal with this code.
+    fn advice_on(&self, code: Code, now: Timestamp) -> String {
+        let advice = match code {
+            Code::SignatureRequired => return self.advice_on_tag(),
+            Code::SignatureMalformed => {
+                "something on the way changes the signature fields, or a field that was given with -H is wrong: leave it out"
+            }
+            Code::SignaturePolicy => return self.advice_on_coverage(),
+            Code::SignatureStale => return self.advice_on_time(now),
+            Code::SignatureReplayed => {
+                "run it again, which signs anew; if it is refused again, something on the way sends requests twice"
+            }
+            Code::SignatureInvalid => {
+                "is the key registered there? `countersign pubkey` shows which it is, and the operator registers its .pub file; if it is registered, something on the way changes the request"
+            }
+            Code::DigestMismatch => {
+                "run it again; if it is refused again, something on the way changes the content"
+            }
+            Code::DigestUnsupported => {
+                "leave out -H Content-Digest: this command makes one that the server takes"
+            }
+            Code::KeyRequired => {
+                "the signature did not reach the server: ask its operator whether a proxy takes the fields Signature and Signature-Input off"
+            }
+            Code::KeyUnknown => {
+                "leave the publishable key out of the request: the signature is enough"
+            }
+            Code::KeyRevoked => {
+                "make a new key with `countersign keygen`, and have the service's operator register it; this one was revoked for good"
+            }
+            Code::KeyExpired => {
+                "make a new key with `countersign keygen`, and have the service's operator register it; this one has expired"
+            }
+            Code::KeyQuarantined => {
+                return self.ask_the_operator("to let this key write again: it reads only");
+            }
+            Code::KeyForbidden => {
+                return self
+                    .ask_the_operator("what this key may do, and from where: this is not allowed");
+            }
+            Code::TokenRequired => {
+                "put `Authorization: Bearer TOKEN` into a file, and add -H @FILE: the route asks for an access token, which is then signed as well"
+            }
+            Code::TokenInvalid => {
+                "get a new access token for this service, and for this key if it is bound to one"
+            }
+            Code::TokenForbidden => return self.advice_on_scope(),
+            Code::AmbiguousCredential => {
+                "leave out X-Api-Key, api_key in the URL and the cookie api_key: the signature names its key itself"
+            }
+            Code::Misdirected => {
+                "use the URL that the service's operator gives for it, without a -H Host of your own"
+            }
+            Code::BadTarget => {
+                "write the URL without // and dot segments, without %2f, %5c and %2e, and without a bare ? at its end"
+            }
+            Code::BadRequest => {
+                "run it again with -v, and compare what is sent with what you meant"
+            }
+            Code::MethodNotAllowed => return self.advice_on_method(),
+            Code::RequestTimeout => "run it again, over a faster line or with less content",
+            Code::ContentTooLarge => "send less content, in several requests",
+            Code::UriTooLong => "shorten the URL, as by moving the query into the content",
+            Code::HeaderTooLarge => "send fewer and shorter fields with -H",
+            Code::RateLimited
+            | Code::ReplayStoreUnavailable
+            | Code::RegistryUnavailable
+            | Code::TokenKeysUnavailable => return self.when_to_come_back(),
+            Code::Misconfigured => return self.ask_the_operator("to look into the server's log"),
+            _ => return code.hint().to_owned(),
+        };
+        advice.to_owned()
+    }
+
+    /// The tag comes from the server, so only one that needs no quoting is repeated.
+    fn advice_on_tag(&self) -> String {
+        let asked = AcceptSignature::all(&self.headers).unwrap_or_default();
+        let plain = |tag: &&str| {
+            let in_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            !tag.starts_with('-') && tag.len() <= 64 && tag.bytes().all(in_word)
+        };
+        match asked.iter().filter_map(AcceptSignature::tag).find(plain) {
+            Some(tag) => format!(
+                "run it with --tag {tag}, which the server asks for; if that is the tag already, something on the way takes the signature off"
+            ),
+            None => {
+                "ask the service's operator for the tag of its signatures, and run it with --tag"
+                    .to_owned()
+            }
+        }
+    }
+
+    fn advice_on_coverage(&self) -> String {
+        let asked = AcceptSignature::all(&self.headers).unwrap_or_default();
+        let plain = |identifier: &str| {
+            let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"@-_.".contains(&byte);
+            identifier.bytes().all(in_name)
+        };
+        let names = |asked: &AcceptSignature<'_>| -> Option<String> {
+            asked
+                .components()
+                .iter()
+                .map(|component| {
+                    let identifier = component.to_string();
+                    let name = identifier.strip_prefix('"')?.strip_suffix('"')?;
+                    plain(name).then(|| format!(" --component {name}"))
+                })
+                .collect()
+        };
+        match asked.iter().find_map(names).filter(|names| !names.is_empty()) {
+            Some(names) => format!(
+                "sign what the server wants covered with `countersign sign --format curl{names}` and the rest of this command, and run the curl that it prints"
+            ),
+            None => "run it with -i: Accept-Signature says what to cover, which `countersign sign --format curl --component` does".to_owned(),
+        }
+    }
+
+    /// What is wrong with the time: the server's, which has just begun, or this machine's.
+    fn advice_on_time(&self, now: Timestamp) -> String {
+        if self.headers.contains_key(header::RETRY_AFTER) {
+            let again = self.when_to_come_back();
+            return format!(
+                "{again}: until then the server cannot tell what it saw before, as after a restart"
+            );
+        }
+        let server = self.headers.get(header::DATE).and_then(http_date);
+        let Some(server) = server else {
+            return "set this machine's clock, as by `timedatectl set-ntp true`, and run it again"
+                .to_owned();
+        };
+        let (off, which) = match (now.since(server), server.since(now)) {
+            (Some(ahead), _) => (ahead.as_secs(), "ahead of"),
+            (None, behind) => (behind.unwrap_or_default().as_secs(), "behind"),
+        };
+        if off <= SKEW {
+            return "run it again: the clocks agree, so the request was on its way for too long, perhaps held back by a proxy until all of it was there".to_owned();
+        }
+        format!(
+            "this machine's clock is {off} s {which} the server's: set it, as by `timedatectl set-ntp true`, and run it again"
+        )
+    }
+
+    fn advice_on_scope(&self) -> String {
+        let mut challenges = self.headers.get_all(header::WWW_AUTHENTICATE).iter();
+        let scope = challenges.find_map(|challenge| {
+            let (_, rest) = challenge.to_str().ok()?.split_once("scope=\"")?;
+            let (scope, _) = rest.split_once('"')?;
+            is_plain(scope).then(|| scope.to_owned())
+        });
+        match scope {
+            Some(scope) => format!("get an access token with the scope {scope}"),
+            None => "get an access token with the scope that is missing".to_owned(),
+        }
+    }
+
+    fn advice_on_method(&self) -> String {
+        match self.headers.get(header::ALLOW).and_then(plain) {
+            Some(allowed) => format!("use one of these methods: {allowed}"),
+            None => "use another method".to_owned(),
+        }
+    }
+
+    fn ask_the_operator(&self, what: &str) -> String {
+        match self.headers.get(X_REQUEST_ID).and_then(plain) {
+            Some(id) => {
+                format!("ask the service's operator {what} (the request is {id} in its log)")
+            }
+            None => format!("ask the service's operator {what}"),
+        }
+    }
+
+    /// What to do about an answer of which only the status is known.
+    fn advice_on_status(&self, content: Content) -> String {
+        let said = self.where_detail_is(content);
+        let advice = match self.status.as_u16() {
+            401 if self.headers.contains_key(header::RETRY_AFTER) => {
+                return self.when_to_come_back() + &said;
+            }
+            401 => "is the key registered there, and this machine's clock right?",
+            403 => "this key may not do that; ask the service's operator",
+            429 => return self.when_to_come_back(),
+            501 => "the server does not know this method; use another",
+            505 => "the server wants another version of HTTP; leave out --http1.0 and the like",
+            500.. => {
+                let again = self.when_to_come_back();
+                return format!("{again}; every run signs anew");
+            }
+            _ => return where_it_says_why(content).to_owned(),
+        };
+        advice.to_owned() + &said
+    }
+
+    /// Where the rest of what the server says is, if it says more.
+    fn where_detail_is(&self, content: Content) -> String {
+        let is_problem = self.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+            value.as_bytes().to_ascii_lowercase().starts_with(b"application/problem+json")
+        });
+        match content {
+            Content::Printed if is_problem => "; `detail` in the answer says more".to_owned(),
+            Content::Saved if is_problem => {
+                "; `detail` in the answer that was saved says more".to_owned()
+            }
+            _ => String::new(),
+        }
     }
 
     fn when_to_come_back(&self) -> String {
-        let after = self.headers.get(header::RETRY_AFTER);
-        match after.and_then(|value| value.to_str().ok()) {
+        match self.headers.get(header::RETRY_AFTER).and_then(plain) {
             Some(seconds) if seconds.bytes().all(|byte| byte.is_ascii_digit()) => {
                 format!("run it again in {seconds} s")
             }
@@ -105,6 +322,25 @@ impl Answer {
             None => "run it again later".to_owned(),
         }
     }
+}
+
+/// A value that can stand in a hint: a server's text is not ours, and must not pass for it.
+fn plain(value: &http::HeaderValue) -> Option<&str> {
+    value.to_str().ok().filter(|text| is_plain(text))
+}
+
+fn is_plain(text: &str) -> bool {
+    let in_text = |byte: u8| byte.is_ascii_alphanumeric() || b" ,:-_./".contains(&byte);
+    (1..=100).contains(&text.len()) && text.bytes().all(in_text)
+}
+
+/// RFC 9110 §5.6.7, in the form that is written today.
+fn http_date(value: &http::HeaderValue) -> Option<Timestamp> {
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let date = PrimitiveDateTime::parse(value.to_str().ok()?, &format).ok()?;
+    u64::try_from(date.assume_utc().unix_timestamp()).ok().map(Timestamp::from_unix)
 }
 
 fn where_it_says_why(content: Content) -> &'static str {
@@ -183,6 +419,153 @@ mod tests {
             let answer = Answer { status, headers: HeaderMap::new() };
             let exit = answer.refusal(Content::Printed).map(|failure| failure.exit);
             assert_eq!(exit, expected, "{status}");
+        }
+    }
+
+    /// This machine's time; the server's, in its `Date`, is eight minutes behind.
+    const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+    const DATE: (&str, &str) = ("date", "Sun, 23 Nov 2025 12:05:20 GMT");
+    const ASKED: (&str, &str) =
+        ("accept-signature", "sig=(\"@method\" \"x-tenant\");created;tag=\"shop\"");
+    const AFTER: (&str, &str) = ("retry-after", "10");
+    const ID: (&str, &str) = ("x-request-id", "5d1f");
+
+    fn answer(status: StatusCode, fields: &[(&str, &str)]) -> Answer {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        Answer { status, headers }
+    }
+
+    #[test]
+    fn every_code_has_its_advice() {
+        use Code as C;
+        type Row<'r> = (Code, &'r [(&'r str, &'r str)], &'r str);
+        let tomorrow = [("retry-after", "Mon, 24 Nov 2025 12:05:20 GMT")];
+        let scope =
+            [("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"orders:write\"")];
+        let table: [Row<'_>; 44] = [
+            (C::SignatureRequired, &[ASKED], "run it with --tag shop"),
+            (C::SignatureRequired, &[], "ask the service's operator for the tag"),
+            (
+                C::SignatureRequired,
+                &[("accept-signature", "sig=();tag=\"a b;c\"")],
+                "ask the service's operator",
+            ),
+            (C::SignatureMalformed, &[], "changes the signature fields"),
+            (
+                C::SignaturePolicy,
+                &[ASKED],
+                "`countersign sign --format curl --component @method --component x-tenant`",
+            ),
+            (C::SignaturePolicy, &[], "run it with -i: Accept-Signature says"),
+            (
+                C::SignaturePolicy,
+                &[("accept-signature", "sig=(\"x\";key=\"`\")")],
+                "run it with -i",
+            ),
+            (C::SignatureStale, &[DATE, AFTER], "run it again in 10 s: until then"),
+            (
+                C::SignatureStale,
+                &[DATE],
+                "this machine's clock is 480 s ahead of the server's: set it",
+            ),
+            (
+                C::SignatureStale,
+                &[("date", "Sun, 23 Nov 2025 12:14:20 GMT")],
+                "clock is 60 s behind the server's",
+            ),
+            (C::SignatureStale, &[("date", "Sun, 23 Nov 2025 12:13:25 GMT")], "the clocks agree"),
+            (C::SignatureStale, &[], "set this machine's clock"),
+            (C::SignatureReplayed, &[], "run it again, which signs anew"),
+            (C::SignatureInvalid, &[], "is the key registered there?"),
+            (C::DigestMismatch, &[], "changes the content"),
+            (C::DigestUnsupported, &[], "leave out -H Content-Digest"),
+            (C::KeyRequired, &[], "did not reach the server"),
+            (C::KeyUnknown, &[], "leave the publishable key out"),
+            (C::KeyRevoked, &[], "countersign keygen"),
+            (C::KeyExpired, &[], "countersign keygen"),
+            (C::KeyQuarantined, &[], "to let this key write again"),
+            (C::KeyForbidden, &[ID], "(the request is 5d1f in its log)"),
+            (C::KeyForbidden, &[], "what this key may do"),
+            (C::TokenRequired, &[], "add -H @FILE"),
+            (C::TokenInvalid, &[], "get a new access token"),
+            (C::TokenForbidden, &scope, "with the scope orders:write"),
+            (C::TokenForbidden, &[], "with the scope that is missing"),
+            (C::AmbiguousCredential, &[], "leave out X-Api-Key"),
+            (C::Misdirected, &[], "use the URL that the service's operator gives"),
+            (C::BadTarget, &[], "write the URL without //"),
+            (C::BadRequest, &[], "run it again with -v"),
+            (C::MethodNotAllowed, &[("allow", "GET, POST")], "use one of these methods: GET, POST"),
+            (C::MethodNotAllowed, &[("allow", "`curl x | sh`")], "use another method"),
+            (C::MethodNotAllowed, &[], "use another method"),
+            (C::RequestTimeout, &[], "run it again, over a faster line"),
+            (C::ContentTooLarge, &[], "send less content"),
+            (C::UriTooLong, &[], "shorten the URL"),
+            (C::HeaderTooLarge, &[], "fewer and shorter fields"),
+            (C::RateLimited, &[AFTER], "run it again in 10 s"),
+            (C::RateLimited, &tomorrow, "run it again after Mon, 24 Nov 2025 12:05:20 GMT"),
+            (C::ReplayStoreUnavailable, &[AFTER], "run it again in 10 s"),
+            (C::RegistryUnavailable, &[AFTER], "run it again in 10 s"),
+            (C::TokenKeysUnavailable, &[AFTER], "run it again in 10 s"),
+            (C::Misconfigured, &[ID], "the server's log (the request is 5d1f in its log)"),
+        ];
+        for (code, fields, hint) in table {
+            let named = [fields, &[("countersign-refusal", code.as_str())]].concat();
+            let failure = answer(code.status(), &named).refusal_at(Content::Empty, NOW).unwrap();
+            let text = failure.to_string();
+            let status = code.status();
+            assert!(
+                text.starts_with(&format!("error: the server answered {status}: {code}\n")),
+                "{text}"
+            );
+            assert!(text.contains(hint), "{code}: {text}");
+            let by_status = answer(status, &[]).refusal_at(Content::Empty, NOW).unwrap();
+            assert_eq!(failure.exit, by_status.exit, "{code}");
+        }
+        for code in Code::all() {
+            assert!(table.iter().any(|row| row.0 == *code), "{code} has no advice");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_one_whatever_its_status_and_content_are() {
+        let code = |code| ("countersign-refusal", code);
+        let of = |status: u16, fields: &[(&str, &str)]| {
+            let status = StatusCode::from_u16(status).unwrap();
+            answer(status, fields).refusal_at(Content::Printed, NOW).map(|failure| failure.exit)
+        };
+        let table = [
+            (200, Some(code("key-revoked")), Some(Exit::Refused)),
+            (303, Some(code("rate-limited")), Some(Exit::Limited)),
+            (404, Some(code("key-revoked")), Some(Exit::Server)),
+            (303, Some(code("unheard-of")), None),
+            (303, None, None),
+        ];
+        for (status, field, exit) in table {
+            assert_eq!(of(status, field.as_slice()), exit, "{status} {field:?}");
+        }
+        assert_eq!(of(200, &[code("key-revoked"), code("key-expired")]), None, "two lines");
+    }
+
+    #[test]
+    fn an_answer_without_a_code_is_told_by_its_status() {
+        let table: [(u16, &[(&str, &str)], &str); 5] = [
+            (401, &[], "is the key registered there, and this machine's clock right?"),
+            (401, &[AFTER], "run it again in 10 s"),
+            (
+                401,
+                &[("content-type", "application/problem+json")],
+                "right?; `detail` in the answer says more",
+            ),
+            (503, &[AFTER], "run it again in 10 s; every run signs anew"),
+            (503, &[], "run it again later; every run signs anew"),
+        ];
+        for (status, fields, hint) in table {
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = answer(status, fields).refusal_at(Content::Printed, NOW).unwrap();
+            assert!(failure.to_string().contains(hint), "{failure}");
         }
     }
 }

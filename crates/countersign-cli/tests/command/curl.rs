@@ -219,6 +219,45 @@ fn the_exit_code_tells_a_script_what_came_of_it() {
 }
 
 #[test]
+fn a_refusal_is_told_by_its_code_and_says_when_to_come_back() {
+    let (desk, _) = Desk::with_key();
+    let table = [
+        ("401 Unauthorized", "signature-stale\nRetry-After: 10", 3, "run it again in 10 s"),
+        ("401 Unauthorized", "signature-stale\nDate: Sun, 23 Nov 2025 12:05:20 GMT", 3, "ahead of"),
+        ("401 Unauthorized", "key-revoked", 3, "countersign keygen"),
+        ("303 See Other", "key-revoked\nLocation: /login", 3, "countersign keygen"),
+        ("404 Not Found", "key-forbidden\nX-Request-Id: r7", 2, "the request is r7"),
+        ("503 Service Unavailable", "registry-unavailable\nRetry-After: 5", 2, "in 5 s"),
+    ];
+    for (status, refusal, code, hint) in table {
+        let head = format!("HTTP/1.1 {status}\nContent-Length: 0\nConnection: close\n");
+        let server = Server::start(&format!("{head}Countersign-Refusal: {refusal}\n\n"));
+        let error = format!("{status}: {}", refusal.split('\n').next().unwrap());
+        curl(&desk, &["-d", "x", &server.url("/")]).failed(code, &error, hint);
+    }
+}
+
+#[test]
+fn whoever_signs_what_the_hint_says_has_covered_what_the_server_wants() {
+    let (desk, publishable) = Desk::with_key();
+    let asked = "sig=(\"@method\" \"@authority\" \"@path\" \"@query\" \"content-digest\" \"x-tenant\");created;tag=\"countersign\"";
+    let head = "HTTP/1.1 401 Unauthorized\nContent-Length: 0\nConnection: close\nCountersign-Refusal: signature-policy";
+    let server = Server::start(&format!("{head}\nAccept-Signature: {asked}\n\n"));
+    let url = server.url("/v1/orders");
+    let order = ["--key", "id.key", "-H", "X-Tenant: t1", "-d", "x", &url];
+    let refused = desk.run([&["curl"], &order[..]].concat());
+    let said = refused.stderr.split('`').nth(1).unwrap().to_owned();
+    let said: Vec<_> = said.split(' ').skip(1).collect();
+    drop(server.request());
+    let printed = desk.run([&said[..], &order].concat()).done();
+    desk.command("sh").args(["-c", &printed]).output().unwrap();
+    let request = server.request();
+    assert!(request.contains("\"x-tenant\");created="), "{request}");
+    let verify = ["verify", "--scheme", "http", "--key", &publishable, "-"];
+    desk.run_with(verify, request.as_bytes()).done();
+}
+
+#[test]
 fn a_hint_sends_nobody_to_an_answer_that_is_not_there() {
     let (desk, _) = Desk::with_key();
     let server = Server::start("HTTP/1.1 404 Not Found\nConnection: close\n\nwhy");

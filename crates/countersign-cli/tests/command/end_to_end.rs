@@ -109,6 +109,25 @@ fn from_a_new_key_to_its_revocation() {
 }
 
 #[test]
+fn a_server_that_was_restarted_says_when_to_come_back() {
+    let (desk, first) = desk_with_server();
+    desk.run(["keygen", "--out", "id.key"]).done();
+    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
+    let write =
+        |server: &Server| desk.run(["curl", "--key", "id.key", "-s", "-d", "{}", &server.url]);
+    // A first refusal or not, it makes the guard write its ceiling.
+    write(&first);
+    drop(first);
+    let restarted = Server::start(&desk);
+    let refused = write(&restarted);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stdout.contains("signature-stale"), "{refused:?}");
+    let hint = refused.stderr.split("hint: run it again in ").nth(1).unwrap();
+    let seconds: u64 = hint.split(' ').next().unwrap().parse().unwrap();
+    assert!((1..=16).contains(&seconds), "{refused:?}");
+}
+
+#[test]
 fn a_request_in_chunks_is_judged_as_the_server_judges_it() {
     let (desk, server) = desk_with_server();
     let key = desk.run(["keygen", "--out", "id.key"]).done().trim().to_owned();

@@ -1,3 +1,4 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{
     Component, Derived, KeyFile, Message, Origin, PrivateKey, RequestHead, ResponseHead,
     SignatureParams, Target, sign,
@@ -95,6 +96,30 @@ fn without_a_policy_the_signature_is_explained_alone() {
     let told: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(checks(&told, "failed"), ["digest of the content"]);
     assert_eq!(checks(&told, "skipped"), ["time", "replay"]);
+}
+
+#[test]
+fn a_wrong_alg_is_told_from_a_signature_that_does_not_hold() {
+    let (desk, publishable) = Desk::with_key();
+    let renamed = desk.signed_order("http").replacen("\"ed25519\"", "\"EdDSA\"", 1);
+    let explain = |message: &str| {
+        let arguments = ["explain", "--json", "--key", &publishable, "-"];
+        let outcome = desk.run_with(arguments, message.as_bytes());
+        assert_eq!(outcome.code, 3, "{outcome:?}");
+        serde_json::from_str::<Value>(&outcome.stdout).unwrap()
+    };
+    let told = explain(&renamed);
+    assert_eq!(checks(&told, "failed"), ["form", "algorithm", "signature"], "over another base");
+    let key = KeyFile::parse(desk.read("id.key").as_bytes(), None).unwrap();
+    let key: PrivateKey = key.into_private().unwrap();
+    let signature = key.sign(told["signature_base"].as_str().unwrap().as_bytes());
+    let (before, rest) = renamed.split_once("Signature: sig=:").unwrap();
+    let (_, after) = rest.split_once(":\r\n").unwrap();
+    let digits = STANDARD.encode(signature);
+    let told = explain(&format!("{before}Signature: sig=:{digits}:\r\n{after}"));
+    assert_eq!(told["code"], "signature-malformed");
+    assert!(told["detail"].as_str().unwrap().contains("JOSE has for ed25519"), "{told}");
+    assert_eq!(checks(&told, "failed"), ["form", "algorithm"], "the signature holds");
 }
 
 #[test]

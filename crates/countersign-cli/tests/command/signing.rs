@@ -30,6 +30,94 @@ fn what_was_signed_verifies_and_what_was_changed_does_not() {
 }
 
 #[test]
+fn fields_of_a_service_are_structured_as_its_users_say() {
+    let (desk, publishable) = Desk::with_key();
+    let url = "https://api.example.com/a";
+    let own = ["--field-type", "x-limits=dictionary", "--field-type", "X-Kind=item"];
+    let fields = ["-H", "X-Limits: a=1,  b=2;c", "-H", "X-Kind: 1.50"];
+    let covered = ["--component", r#""x-limits";key="b""#, "--component", "x-kind;sf"];
+    let fixed = ["sign", "--key", "id.key", "--format", "http"];
+    let sign = |own: &[&str]| {
+        desk.run(fixed.iter().chain(&fields).chain(&covered).chain(own).chain(&[url]))
+    };
+    sign(&[]).failed(1, "not known to be structured", "--component in --help");
+    sign(&["--field-type", "x-limits=list", "--field-type", "x-kind=item"])
+        .failed(1, "x-limits", "--help");
+    let message = sign(&own).done();
+    for command in ["verify", "explain"] {
+        let verify = |own: &[&str]| {
+            let fixed = [command, "--policy", "none", "--key", &publishable];
+            desk.run_with(fixed.iter().chain(own).chain(&["-"]), message.as_bytes())
+        };
+        assert!(verify(&own).done().contains("verified: signed by"));
+        let outcome = verify(&[]);
+        assert_eq!(outcome.code, 3, "{outcome:?}");
+        assert!(outcome.stdout.contains("not known to be structured"), "{outcome:?}");
+    }
+    for wrong in ["x-limits", "x-limits=map", "x limits=item"] {
+        let outcome = sign(&["--field-type", wrong]);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stderr.contains("--field-type"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_signature_expires_when_it_is_told_to() {
+    let (desk, publishable) = Desk::with_key();
+    let sign = |expires: &str| {
+        let fixed = ["sign", "--key", "id.key", "--created", "1763900000", "--format", "http"];
+        desk.run(fixed.iter().chain(&["--expires", expires, "https://api.example.com/a"]))
+    };
+    let message = sign("1763900030").done();
+    assert!(message.contains(";created=1763900000;expires=1763900030;"), "{message}");
+    let at = |now: &str| {
+        let verify = ["verify", "--key", &publishable, "--at", now, "-"];
+        desk.run_with(verify, message.as_bytes())
+    };
+    at("1763900030").done();
+    let late = at("1763900031");
+    assert_eq!(late.code, 3);
+    assert!(late.stdout.starts_with("not verified: signature-stale"), "{late:?}");
+    sign("1763900000").failed(1, "--expires is not later", "a later time");
+}
+
+#[test]
+fn a_target_in_absolute_form_says_where_a_request_goes() {
+    let (desk, publishable) = Desk::with_key();
+    let covered = ["@scheme", "@authority", "@target-uri"];
+    let covered = covered.iter().flat_map(|one| ["--component", one]);
+    let fixed = ["sign", "--key", "id.key", "--format", "http"];
+    let url = ["http://b.example.com:8080/a"];
+    let message = desk.run(fixed.into_iter().chain(covered).chain(url)).done();
+    assert!(message.starts_with("GET /a HTTP/1.1\r\nHost: b.example.com:8080\r\n"), "{message}");
+    let verify = |policy: &str, target: &str, host: &str| {
+        let host = message.replacen("Host: b.example.com:8080", &format!("Host: {host}"), 1);
+        let message = host.replacen("GET /a", &format!("GET {target}"), 1);
+        let verify = ["verify", "--policy", policy, "--key", &publishable, "-"];
+        desk.run_with(verify, message.as_bytes())
+    };
+    let own = "http://b.example.com:8080/a";
+    verify("none", own, "b.example.com:8080").done();
+    verify("none", own, "other.example").done();
+    assert_eq!(verify("none", "/a", "b.example.com:8080").code, 3, "the scheme is https by itself");
+    assert_eq!(verify("none", "https://b.example.com:8080/a", "b.example.com:8080").code, 3);
+    verify("none", "ftp://b.example.com:8080/a", "b.example.com:8080").failed(
+        1,
+        "its target names no origin",
+        "HTTP/1.1",
+    );
+    for (target, host, code) in [
+        (own, "other.example", "bad-request"),
+        ("ftp://b.example.com:8080/a", "b.example.com:8080", "misdirected"),
+        (own, "b.example.com:8080", "signature-policy"),
+    ] {
+        let outcome = verify("default", target, host);
+        let said = format!("not verified: {code}");
+        assert!(outcome.stdout.starts_with(&said), "{target} {host}: {outcome:?}");
+    }
+}
+
+#[test]
 fn what_a_server_refuses_before_the_signature_is_not_verified() {
     let (desk, publishable) = Desk::with_key();
     let other = Desk::with_key().1;

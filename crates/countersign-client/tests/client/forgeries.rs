@@ -30,8 +30,10 @@ async fn send(client: &Client, method: Method, url: &str) -> StatusCode {
     request.send().await.unwrap().status()
 }
 
+type Forged = (&'static str, fn() -> Response);
+
 /// Each answer by which a forger wants more signed.
-fn forged() -> [(&'static str, fn() -> Response); 8] {
+fn forged() -> [Forged; 8] {
     [
         ("301", || redirect(StatusCode::MOVED_PERMANENTLY, "/admin")),
         ("302", || redirect(StatusCode::FOUND, "/admin")),

@@ -113,12 +113,16 @@ async fn a_refusal_that_redirects_people_is_not_followed() {
     let server = Server::start(|_, _| {
         let mut page = own("key-revoked", StatusCode::SEE_OTHER, "text/html", "");
         page.headers_mut().insert(header::LOCATION, "/login".parse().unwrap());
+        page.headers_mut().insert(header::SET_COOKIE, "session=1234".parse().unwrap());
         page
     })
     .await;
     let response = client().get(server.url("/")).send().await.unwrap();
     assert_eq!(server.received().len(), 1);
-    assert_eq!(Refusal::check(response).await.unwrap_err().code, Code::KeyRevoked);
+    let refusal = Refusal::check(response).await.unwrap_err();
+    assert_eq!(refusal.code, Code::KeyRevoked);
+    let printed = format!("{refusal:?}");
+    assert!(printed.contains("set-cookie") && !printed.contains("1234"), "{printed}");
 }
 
 #[tokio::test]

@@ -330,6 +330,36 @@ mod tests {
     }
 
     #[test]
+    fn the_level_is_that_of_the_quota_with_least_left_and_of_equal_ones_the_first() {
+        let (second, minute) = (Quota::per_second, Quota::per_minute);
+        let table = [
+            ([second(number(9)), minute(number(3))], "test-60"),
+            ([minute(number(3)), second(number(9))], "test-60"),
+            ([second(number(3)), minute(number(9))], "test-1"),
+            ([second(number(3)), minute(number(3))], "test-1"),
+            ([minute(number(3)), second(number(3))], "test-60"),
+        ];
+        for (quotas, expected) in table {
+            let (budget, _) = budget(&quotas);
+            let Verdict::Within(Some(level)) = budget.charge(1, number(1)) else { panic!() };
+            assert_eq!((level.name().as_str(), level.remaining()), (expected, 2), "{quotas:?}");
+        }
+    }
+
+    #[test]
+    fn of_quotas_that_refuse_equally_long_the_first_is_told() {
+        let (second, minute) = (Quota::per_second(number(1)), Quota::per_minute(number(60)));
+        let minute = minute.burst(number(1));
+        for (quotas, expected) in [([second, minute], "test-1"), ([minute, second], "test-60")] {
+            let (budget, _) = budget(&quotas);
+            assert!(passes(&budget.charge(1, number(1))));
+            let Verdict::Exceeded(excess) = budget.charge(1, number(1)) else { panic!() };
+            assert_eq!(excess.retry_after, Duration::from_secs(1));
+            assert_eq!(excess.level.name(), expected, "{quotas:?}");
+        }
+    }
+
+    #[test]
     fn looking_charges_nothing_and_says_what_charging_would() {
         let (budget, _) = budget(&[Quota::per_second(number(1))]);
         for _ in 0..5 {
@@ -378,6 +408,43 @@ mod tests {
         assert!((20_000..20_100).all(|newcomer| !passes(&budget.look(newcomer))));
         time.fetch_add(2_000, Ordering::SeqCst);
         assert!((20_000..20_100).all(|newcomer| passes(&budget.look(newcomer))));
+    }
+
+    #[test]
+    fn a_place_is_free_when_all_is_refilled_and_looked_for_once_a_second() {
+        let (budget, time) = budget(&[Quota::per_second(number(1))]);
+        let budget = budget.capacity(SHARDS);
+        let shard_of = |subject: u32| {
+            let shard = budget.hasher.hash_one(subject) % 64;
+            &budget.shards[usize::try_from(shard).unwrap()]
+        };
+        let alike = (1..).filter(|&other| std::ptr::eq(shard_of(other), shard_of(0)));
+        let newcomers: Vec<_> = alike.take(3).collect();
+        let charge_at = |subject, at| {
+            time.store(at, Ordering::SeqCst);
+            drop(budget.charge(subject, number(1)));
+            shard_of(0).lock().unwrap().subjects.contains_key(&subject)
+        };
+        assert!(charge_at(0, 5_000));
+        assert!(!charge_at(newcomers[0], 5_001), "the place is taken");
+        assert!(!charge_at(newcomers[1], 6_000), "it was looked for a moment ago");
+        assert!(charge_at(newcomers[1], 6_001));
+        assert!(charge_at(newcomers[2], 7_001), "to the instant at which all is refilled");
+    }
+
+    #[test]
+    fn a_million_subjects_are_counted_by_default() {
+        let (budget, _) = budget(&[Quota::per_second(number(1))]);
+        assert_eq!(budget.room * SHARDS, 1_000_000);
+    }
+
+    #[test]
+    fn it_prints_its_quotas_and_none_of_its_subjects() {
+        let (budget, _) = budget(&[Quota::per_second(number(1))]);
+        drop(budget.charge(4_711, number(1)));
+        let printed = format!("{budget:?}");
+        assert!(printed.starts_with("MemoryBudget { budget: "), "{printed}");
+        assert!(!printed.contains("4711"), "{printed}");
     }
 
     #[test]

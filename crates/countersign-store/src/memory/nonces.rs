@@ -358,6 +358,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_replay_is_found_whatever_seconds_between_have_no_nonce_and_come_late() {
+        let guard = durable(&Arc::default()).await;
+        let seconds = [30, 32, 33, 37, 31, 40, 39, 20, 36];
+        for (done, second) in seconds.into_iter().enumerate() {
+            // Enough for each part of the guard.
+            assert_eq!(fill(&guard, NOW - second, NOW, 200).await, 200);
+            for seen in &seconds[..=done] {
+                for nonce in 0..200u64 {
+                    let used = used(1 + nonce.cast_signed() % 4, NOW - seen, nonce);
+                    let claim = guard.claim(&used, at(NOW)).await.unwrap();
+                    assert_eq!(claim, Claim::Replayed, "{seen} after {second}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_nonce_is_forgotten_in_the_second_in_which_it_cannot_be_accepted_any_more() {
+        for (later, remembered) in [(80, 1000), (81, 500)] {
+            let guard = durable(&Arc::default()).await;
+            for now in [NOW, NOW + later] {
+                assert_eq!(fill(&guard, now, now, 500).await, 500);
+            }
+            assert_eq!(guard.remembered(), remembered, "{later}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_forgotten_is_refused_and_not_fresh_again() {
         let guard = durable(&Arc::default()).await;
         let first = used(1, NOW, 1);
@@ -487,6 +515,29 @@ mod tests {
         let refused = guard.claim(&used(1, NOW + 10, 1), at(NOW)).await.unwrap();
         assert_eq!(refused, Claim::TooOld { retry_after: Duration::from_secs(11) });
         assert_eq!(guard.claim(&used(1, NOW + 11, 1), at(NOW + 11)).await.unwrap(), Claim::Fresh);
+    }
+
+    #[tokio::test]
+    async fn what_is_volatile_is_no_ceiling_of_a_durable_guard() {
+        let owner = Owner::random().unwrap();
+        assert!(Volatile.take_over(owner).await.is_err());
+        assert!(Volatile.raise(owner, at(NOW)).await.is_err());
+        assert!(MemoryNonces::durable(Window::default(), Volatile, at(NOW)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn it_says_how_much_it_remembers_and_prints_none_of_it() {
+        let guard = durable(&Arc::default()).await;
+        assert_eq!((guard.remembered(), guard.used_memory()), (0, 0));
+        for nonce in 1..=1000 {
+            assert_eq!(guard.claim(&used(1, NOW, nonce), at(NOW)).await.unwrap(), Claim::Fresh);
+            let used = guard.used_memory();
+            assert!(used > guard.remembered() * 20, "{used} bytes of {nonce} nonces");
+        }
+        assert_eq!(guard.remembered(), 1000);
+        let printed = format!("{guard:?}");
+        assert!(printed.starts_with("MemoryNonces { window: Window"), "{printed}");
+        assert!(printed.ends_with("share: 100000, .. }"), "{printed}");
     }
 
     #[tokio::test]
@@ -621,6 +672,8 @@ mod tests {
             let last = guard.claim(&used(credential, NOW - 19, nonce), at(NOW)).await.unwrap();
             assert_eq!(last, Claim::Replayed);
         }
+        // A part of the memory is left to the tallies.
+        assert!(guard.used_memory() < memory / 16 * 15 + 6000, "{}", guard.used_memory());
 
         // What is not older than the skew and 8 s is forgotten for nobody.
         let fresh = fill(&guard, NOW - 18, NOW, 20_000).await;
@@ -628,7 +681,9 @@ mod tests {
         // But for what the pieces that shards have begun still hold, which depends on the key.
         assert!(fill(&guard, NOW, NOW, 4000).await < 1000);
         assert_eq!(guard.claim(&used(1, NOW - 18, 0), at(NOW)).await.unwrap(), Claim::Replayed);
-        assert!(guard.used_memory() <= memory);
+        let older = guard.claim(&used(1, NOW - 19, 0), at(NOW)).await.unwrap();
+        assert!(matches!(older, Claim::TooOld { .. }), "{older:?}");
+        assert!(guard.used_memory() < memory / 16 * 15 + 6000, "{}", guard.used_memory());
         // Room comes back when what is there can no longer be accepted, wherever it is.
         let later = NOW + 200;
         assert_eq!(guard.claim(&used(1, later, 1), at(later)).await.unwrap(), Claim::Fresh);
@@ -670,6 +725,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_expired_elsewhere_makes_room_for_whoever_comes_first() {
+        let guard = durable(&Arc::default()).await.memory(16 * 400);
+        let full = async |now| {
+            let mut credential = 0;
+            while guard.claim(&used(credential, now, 1), at(now)).await.is_ok() {
+                credential += 1;
+            }
+            credential
+        };
+        let first = full(NOW).await;
+        // Each is in another shard and counted in another tally than most that expired.
+        for minute in 1..30 {
+            let later = NOW + 200 * minute;
+            let credential = 1000 + minute.cast_signed();
+            let claim = guard.claim(&used(credential, later, 1), at(later)).await.unwrap();
+            assert_eq!(claim, Claim::Fresh);
+            assert!(full(later).await >= first / 2);
+        }
+    }
+
+    #[tokio::test]
     async fn a_million_nonces_fit_by_default_and_few_take_little() {
         let guard = durable(&Arc::default()).await;
         for second in 0..81 {
@@ -681,6 +757,7 @@ mod tests {
             assert_eq!(fill(&guard, NOW + second, NOW + second, 12_346).await, 12_346);
         }
         assert_eq!(guard.remembered(), 81 * 12_346);
+        assert!(guard.used_memory() > 20_000_000, "{}", guard.used_memory());
         // From the first to the last.
         let first = guard.claim(&used(1, NOW, 0), at(NOW + 80)).await.unwrap();
         assert_eq!(first, Claim::Replayed);

@@ -35,7 +35,7 @@ impl Error for DamagedCredential {
 }
 
 impl DamagedCredential {
-    pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Self {
+    pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
         let text = |column| row.try_get::<String, _>(column).ok();
         let number = |column| row.try_get::<i64, _>(column).ok();
         // A key that is weak can be read, and names its row.
@@ -48,12 +48,12 @@ impl DamagedCredential {
             let added_at = time(number("added_at")?);
             Some(Arc::new(Application::new(text("name")?, text("environment")?, added_at)))
         };
-        Self {
+        Box::new(Self {
             id: CredentialId::new(number("id").unwrap_or_default()),
             key: publishable().map(KeyId::Publishable).or_else(thumbprint),
             application: application(),
             label: text("label"),
             error,
-        }
+        })
     }
 }

@@ -109,7 +109,7 @@ impl ResponseSigner {
             .with_content_digest(content_digest.as_ref());
         let rules = Rules::Policy;
         let signature =
-            sign_base(&message, &self.key, label, &components, &signature_params, rules)?;
+            sign_base(&message, &self.key, label, &components, signature_params, rules)?;
         Ok(SignedFields { content_digest, signature })
     }
 

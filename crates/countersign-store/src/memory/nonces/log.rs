@@ -39,6 +39,7 @@ impl Log {
         self.next_capacity().saturating_mul(size_of::<u128>()).saturating_add(OVERHEAD)
     }
 
+    /// Adds a chunk, unless the last one has room.
     pub(super) fn add_chunk(&mut self) {
         if self.chunks.last().is_none_or(|last| last.len() == last.capacity()) {
             if self.chunks.is_empty() {
@@ -68,7 +69,6 @@ impl Log {
 #[inline]
 fn first_of(chunk: usize) -> usize {
     match chunk {
-        0 => 0,
         1..=5 => FEWEST << chunk.saturating_sub(1),
         _ => MOST.saturating_mul(chunk.saturating_sub(5)),
     }

@@ -100,9 +100,7 @@ impl Set {
             }
             self.indexes.push(Index::new(growth.slots, self.entries.len()));
         }
-        if growth.chunk > 0 {
-            self.entries.add_chunk();
-        }
+        self.entries.add_chunk();
         match &mut self.grant {
             Some(all) => all.join(grant),
             none => *none = Some(grant),
@@ -316,6 +314,21 @@ mod tests {
             let each = set.bytes() as f64 / entries as f64;
             assert!(each <= most, "{entries}: {each}");
         }
+    }
+
+    #[test]
+    fn a_set_that_outgrows_what_was_expected_grows_by_a_quarter_a_half_and_then_doubles() {
+        let budget = Budget::new(usize::MAX);
+        let sizes = |expected, entries| {
+            let set = set(expected, entries, &budget);
+            set.indexes.iter().map(|index| index.slots.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(1000, 1000), [1280]);
+        assert_eq!(sizes(1000, 4000), [1280, 320, 800, 2400]);
+        // Small ones quadruple first, up to and from 256 slots.
+        assert_eq!(sizes(0, 1000), [8, 24, 96, 384, 512, 1024]);
+        assert_eq!(sizes(205, 1000), [256, 768, 512]);
+        assert_eq!(sizes(210, 290), [272, 68]);
     }
 
     #[test]

@@ -291,3 +291,96 @@ impl Room<'_> {
         if bucket.fingerprints.insert(fingerprint) { Ok(()) } else { Err(NoRoom::Full) }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
+mod tests {
+    use super::*;
+    use crate::memory::nonces::{fingerprint::Fingerprint, record::bucket};
+
+    fn shard() -> Shard {
+        Shard::new(0, bucket(crate::Window::default()))
+    }
+
+    fn fingerprint(number: u64) -> Fingerprint {
+        let hash = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Fingerprint::from((u128::from(hash) << 64) | u128::from(number))
+    }
+
+    fn put(
+        shard: &mut Shard,
+        (number, created): (u64, u64),
+        budget: &Arc<Budget>,
+        narrowest: u64,
+    ) -> Result<(), NoRoom> {
+        let fingerprint = fingerprint(number);
+        let LookUp::Unknown(vacancy) = shard.look_up(&fingerprint, created) else { panic!() };
+        vacancy.make_room(budget, narrowest)?.fill()
+    }
+
+    /// A limit of which a shard that has so much has so much left.
+    fn limit(has: usize, left: usize) -> usize {
+        let quota = |limit: usize| (limit - limit / OF_TALLIES) / SHARDS;
+        let near = (has + left) * SHARDS;
+        (near..).find(|&limit| quota(limit) == has + left).unwrap()
+    }
+
+    #[test]
+    fn a_new_bucket_has_room_for_as_many_as_the_fullest_of_its_neighbours() {
+        let budget = Budget::new(usize::MAX);
+        let mut shard = shard();
+        for number in 0..500 {
+            put(&mut shard, (number, 100), &budget, 0).unwrap();
+        }
+        for number in 0..10 {
+            put(&mut shard, (number, 99), &budget, 0).unwrap();
+        }
+        let cost = |expected| Set::default().lacks(expected).unwrap().bytes();
+        for (created, expected) in [(104, 500), (96, 500), (109, 1), (105, 1), (95, 10)] {
+            put(&mut shard, (1, created), &budget, 0).unwrap();
+            let bucket = shard.buckets.iter().find(|bucket| bucket.number == created).unwrap();
+            assert_eq!(bucket.fingerprints.bytes(), cost(expected), "{created}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_the_memory_holds_an_index_that_is_smaller_than_it_would_be() {
+        let budget = Budget::new(usize::MAX);
+        let mut shard = shard();
+        let (mut number, mut small) = (0, None);
+        while small.is_none() {
+            put(&mut shard, (number, 100), &budget, 0).unwrap();
+            number += 1;
+            let growth = shard.buckets[0].fingerprints.lacks(0);
+            small = growth.and_then(|growth| {
+                let fits = |left: usize, part| growth.within(left, part).is_some();
+                (0..4096).find(|&left| !fits(left, 4) && fits(left, usize::MAX))
+            });
+        }
+        let (had, left) = (shard.len(), small.unwrap());
+        budget.set_limit(limit(shard.bytes(), left - 1));
+        assert_eq!(put(&mut shard, (number, 100), &budget, 0), Err(NoRoom::Full));
+        budget.set_limit(limit(shard.bytes(), left));
+        assert_eq!(put(&mut shard, (number, 100), &budget, 0), Ok(()));
+        assert_eq!(shard.len(), had + 1);
+        assert!(shard.bytes() <= (budget.limit() - budget.limit() / OF_TALLIES) / SHARDS);
+    }
+
+    #[test]
+    fn what_would_be_forgotten_for_its_own_room_is_refused() {
+        let mut shard = shard();
+        let budget = Budget::new(limit(0, 4096));
+        let fill = |shard: &mut Shard, created, narrowest| {
+            let mut numbers = 0..1000;
+            numbers.find_map(|number| put(shard, (number, created), &budget, narrowest).err())
+        };
+        // Its end is the first second that is not forgotten for anyone.
+        assert_eq!(fill(&mut shard, 100, 100), Some(NoRoom::Full));
+        assert_eq!(shard.low_water(), 0);
+        assert_eq!(put(&mut shard, (1000, 100), &budget, 101), Err(NoRoom::TooOld(101)));
+        assert_eq!((shard.len(), shard.low_water()), (0, 101));
+        assert_eq!(fill(&mut shard, 101, 101), Some(NoRoom::Full));
+        assert_eq!(put(&mut shard, (1000, 102), &budget, 102), Ok(()));
+        assert_eq!((shard.len(), shard.low_water()), (1, 102));
+    }
+}

@@ -321,6 +321,87 @@ mod tests {
     }
 
     #[test]
+    fn what_no_guard_writes_is_nothing_also_with_its_checksum() {
+        let set = || {
+            let fingerprints = [1, 2, 3].map(Fingerprint::from);
+            Set::remembered(fingerprints.into_iter(), &Budget::new(0))
+        };
+        let shard = |numbers: &[u64]| {
+            let buckets = numbers.iter().map(|&number| Bucket { number, fingerprints: set() });
+            Shard::remembered(0, bucket(Window::default()), buckets.collect())
+        };
+        let tally = |numbers: &[u64]| {
+            let span = |&number| Span::remembered(number, [(1, 2)].into_iter(), &Budget::new(0));
+            Tally::remembered(super::span(Window::default()), numbers.iter().map(span).collect())
+        };
+        let with = |change: &dyn Fn(&mut Snapshot)| {
+            let mut snapshot = snapshot(3);
+            change(&mut snapshot);
+            read(&snapshot.to_bytes()).is_some()
+        };
+        for (numbers, is_sound) in
+            [(&[5, 6][..], true), (&[5], true), (&[], true), (&[5, 5], false), (&[6, 5], false)]
+        {
+            assert_eq!(with(&|it| it.shards[7] = shard(numbers)), is_sound, "{numbers:?}");
+            assert_eq!(with(&|it| it.tallies[7] = tally(numbers)), is_sound, "{numbers:?}");
+        }
+        assert!(!with(&|it| drop(it.shards.pop())));
+        assert!(!with(&|it| it.shards.push(shard(&[]))));
+        assert!(!with(&|it| drop(it.tallies.pop())));
+        assert!(!with(&|it| it.tallies.push(tally(&[]))));
+        let mut longer = snapshot(3).to_bytes();
+        longer.truncate(longer.len() - 16);
+        longer.push(0);
+        longer.extend(checksum(&longer));
+        assert!(read(&longer).is_none());
+    }
+
+    fn take(file: &Path) -> io::Result<Option<Snapshot>> {
+        let owner = Owner::random().unwrap();
+        Snapshot::take(file, owner, Window::default(), &Budget::new(0))
+    }
+
+    #[test]
+    fn only_a_file_that_is_not_there_is_none_and_what_is_no_snapshot_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nonces");
+        assert!(take(&file).unwrap().is_none());
+        for other in ["", "short", "somebody's work, longer than what a snapshot begins with"] {
+            fs::write(&file, other).unwrap();
+            let kind = take(&file).err().map(|error| error.kind());
+            assert_eq!(kind, Some(io::ErrorKind::InvalidData), "{other}");
+            let written = snapshot(1).write(&file, Owner::random().unwrap());
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::InvalidData, "{other}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), other);
+        }
+        let kind = take(folder.path()).err().map(|error| error.kind());
+        assert_eq!(kind, Some(io::ErrorKind::IsADirectory));
+        let written = snapshot(1).write(folder.path(), Owner::random().unwrap());
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        // A name without a folder is one in the current folder.
+        sync_folder(Path::new("nonces")).unwrap();
+    }
+
+    #[test]
+    fn of_several_who_take_a_file_at_once_one_has_it_and_the_others_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nonces");
+        for _ in 0..50 {
+            snapshot(1).write(&file, Owner::random().unwrap()).unwrap();
+            let start = std::sync::Barrier::new(4);
+            let taken = std::thread::scope(|scope| {
+                let taker = || {
+                    start.wait();
+                    take(&file).unwrap().is_some()
+                };
+                let takers = [(); 4].map(|()| scope.spawn(taker));
+                takers.map(|taker| taker.join().unwrap())
+            });
+            assert_eq!(taken.iter().filter(|&&has| has).count(), 1);
+        }
+    }
+
+    #[test]
     fn a_length_that_lies_allocates_nothing() {
         let bytes = snapshot(1).to_bytes();
         // The checksum is made anew: it is no defence against whoever writes the file on purpose.

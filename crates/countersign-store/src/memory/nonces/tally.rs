@@ -204,3 +204,83 @@ pub(super) fn until_forgotten(end: u64, now: u64, window: Window) -> Duration {
     let forgotten = end.saturating_add(window.lifetime().as_secs());
     Duration::from_secs(forgotten.saturating_sub(now).max(1))
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
+mod tests {
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+    use crate::memory::nonces::record::{TALLIES, span};
+
+    fn tally() -> Tally {
+        Tally::new(span(Window::default()))
+    }
+
+    /// Whether so many of 6,400 numbers are in each of 64 parts as if they were drawn.
+    fn are_spread(parts: impl Iterator<Item = usize>) -> bool {
+        let mut counts = [0; 64];
+        parts.for_each(|part| counts[part] += 1);
+        counts.iter().all(|count| (50..150).contains(count))
+    }
+
+    #[test]
+    fn credentials_are_spread_over_all_tallies_however_they_are_numbered() {
+        for step in [1, 2, 64, 1000, 1 << 16, 1 << 32, 1 << 40, -1] {
+            let numbers = (0..6400i64).map(|number| number.wrapping_mul(step));
+            assert!(are_spread(numbers.map(|number| Tally::of(number, TALLIES))), "{step}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_whatever_is_hashed_is_spread() {
+        let hash = BuildHasherDefault::<Spread>::default();
+        let numbers = (0..6400i64).map(|number| scale(hash.hash_one(number), 64));
+        assert!(are_spread(numbers));
+        let texts = (0..6400).map(|number| scale(hash.hash_one(format!("{number}")), 64));
+        assert!(are_spread(texts));
+    }
+
+    #[test]
+    fn a_credential_has_its_share_back_when_its_own_first_span_is_forgotten() {
+        let budget = Budget::new(usize::MAX);
+        let mut tally = tally();
+        for (credential, created) in [(1, 0), (1, 40), (2, 40), (2, 20)] {
+            assert!(tally.add(credential, created, &budget));
+        }
+        assert_eq!(tally.spans().iter().map(Span::number).collect::<Vec<_>>(), [0, 1, 2]);
+        let forgets = [1, 2, 3].map(|credential| tally.forgets(credential));
+        assert_eq!(forgets, [Some(16), Some(32), None]);
+    }
+
+    #[test]
+    fn nothing_is_counted_before_there_is_memory_for_it() {
+        let budget = Budget::new(0);
+        let mut tally = tally();
+        for credential in 0..1000 {
+            let used = budget.used();
+            budget.set_limit(used);
+            let is_full = !tally.add(credential, 0, &budget);
+            budget.set_limit(usize::MAX);
+            assert!(!is_full || tally.add(credential, 0, &budget));
+            let map = &tally.spans()[0].by_credential;
+            assert_eq!(is_full, budget.used() > used, "{credential}");
+            assert!(budget.used() >= map.capacity() * 17, "{credential}");
+            // Who is counted already needs no more.
+            budget.set_limit(budget.used());
+            assert!(tally.add(credential, 0, &budget));
+        }
+        assert_eq!(tally.all, 2000);
+    }
+
+    #[test]
+    fn what_a_map_costs_is_neither_understated_nor_doubled() {
+        let fixed = size_of::<Span>() + 48;
+        for credentials in 1..5000 {
+            let map = HashMap::<i64, usize>::with_capacity(credentials);
+            let slots = (map.capacity() + 1).next_power_of_two() * 17;
+            let cost = bytes_of(credentials);
+            assert!((slots..=2 * slots).contains(&(cost - fixed)), "{credentials}: {cost}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::{num::NonZeroU32, sync::Arc};
+
+use countersign::{Claim, KeyId, NonceUse, Timestamp};
+use countersign_store::{
+    Ceiling, ClientAddress, Credential, CredentialId, Gate, KeyStore, NoClientAddress, NonceStore,
+    Owner, Passage, Readiness, StoreError, Verdict,
+};
+
+/// A store that cannot answer: requests that need it get 503. As a gate it lets unsigned reads through, for which no gate
+/// has an answer of this kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FailingStore;
+
+fn failure() -> StoreError {
+    StoreError::new("the store fails, as the test wants it")
+}
+
+impl KeyStore for FailingStore {
+    async fn find(&self, _: &KeyId, _: Timestamp) -> Result<Option<Arc<Credential>>, StoreError> {
+        Err(failure())
+    }
+}
+
+impl NonceStore for FailingStore {
+    async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+        Err(failure())
+    }
+}
+
+impl Gate for FailingStore {
+    async fn signed(
+        &self,
+        _: &NonceUse,
+        _: NonZeroU32,
+        _: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        Err(failure())
+    }
+
+    async fn unsigned(
+        &self,
+        _: CredentialId,
+        _: Option<ClientAddress>,
+        _: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        Ok(Verdict::Within(None))
+    }
+}
+
+impl Readiness for FailingStore {
+    async fn ready_at(&self, _: Timestamp) -> Result<Timestamp, StoreError> {
+        Err(failure())
+    }
+}
+
+impl Ceiling for FailingStore {
+    async fn take_over(&self, _: Owner) -> Result<Option<Timestamp>, StoreError> {
+        Err(failure())
+    }
+
+    async fn raise(&self, _: Owner, _: Timestamp) -> Result<(), StoreError> {
+        Err(failure())
+    }
+}

@@ -1,0 +1,127 @@
+use http::{HeaderName, HeaderValue};
+use sfv::KeyRef;
+
+use crate::{
+    AcceptSignature, BadPolicy, Component, Derived, Message, Nonce, PreparedSignature,
+    PublishableKey, RequestHead, SignError, Timestamp, Unmeetable, policy,
+    sign::{cover_present, missing_digest, refuse_label},
+    signature_base::Rules,
+    signature_input::write_components,
+};
+
+/// What a signer covers in requests and says of its key.
+#[derive(Debug)]
+pub(crate) struct Coverage {
+    key: PublishableKey,
+    tag: Box<str>,
+    /// The end of the signature parameters, from the quote behind the nonce on: it is the same for all requests.
+    named: String,
+    always: Vec<Derived>,
+    when_present: Vec<HeaderName>,
+    /// Of the conditional fields those that are not in the list above.
+    conditional: Vec<HeaderName>,
+}
+
+impl Coverage {
+    /// What the default policy asks for, under the tag `countersign`.
+    pub(crate) fn new(key: PublishableKey) -> Self {
+        let named = named(&key, policy::TAG);
+        Self {
+            key,
+            tag: policy::TAG.into(),
+            named,
+            always: policy::ALWAYS.into(),
+            when_present: policy::when_present(),
+            conditional: policy::CONDITIONAL_FIELDS.to_vec(),
+        }
+    }
+
+    pub(crate) fn set_tag(&mut self, tag: &str) -> Result<(), BadPolicy> {
+        self.named = named(&self.key, policy::check_tag(tag)?);
+        self.tag = tag.into();
+        Ok(())
+    }
+
+    pub(crate) const fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    pub(crate) fn add_always(
+        &mut self,
+        components: impl IntoIterator<Item = Derived>,
+    ) -> Result<(), BadPolicy> {
+        policy::add_derived(&mut self.always, components)
+    }
+
+    pub(crate) fn add_when_present(&mut self, fields: impl IntoIterator<Item = HeaderName>) {
+        policy::add(&mut self.when_present, fields);
+        self.conditional.retain(|field| !self.when_present.contains(field));
+    }
+
+    pub(crate) fn asked_beyond<'a>(
+        &self,
+        asked: &AcceptSignature<'a>,
+    ) -> Result<Vec<Component<'a>>, Unmeetable> {
+        asked.suits(&self.key)?;
+        if asked.tag() != Some(&*self.tag) {
+            return Err(Unmeetable::Tag);
+        }
+        if asked.nonce().is_some() {
+            return Err(Unmeetable::Nonce);
+        }
+        if asked.asks_for_expiry() {
+            return Err(Unmeetable::Expires);
+        }
+        let fields = self.when_present.iter().chain(&self.conditional).map(Component::field);
+        let always = self.always.iter().copied().map(Component::from);
+        let covered: Vec<_> = always.chain(fields).collect();
+        let beyond = asked.components().iter().filter(|component| !covered.contains(component));
+        Ok(beyond.cloned().collect())
+    }
+
+    /// Everything but the signature itself: with the `Content-Digest` to add.
+    pub(crate) fn prepare(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content: &[u8],
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<(Option<HeaderValue>, PreparedSignature), SignError> {
+        request.target.check()?;
+        let headers = request.headers;
+        let content_digest = missing_digest(headers, content)?;
+        let mut components = Vec::with_capacity(8);
+        components.extend(self.always.iter().copied().map(Component::from));
+        cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;
+        if policy::has_conditions(headers) {
+            cover_present(&mut components, &self.conditional, headers, None)?;
+        }
+        for component in more {
+            if !components.contains(component) {
+                components.push(component.clone());
+            }
+        }
+        let mut signature_params = String::with_capacity(320);
+        write_components(&mut signature_params, &components);
+        signature_params.push_str(";created=");
+        signature_params.push_str(&created.to_string());
+        signature_params.push_str(";nonce=\"");
+        signature_params.push_str(nonce.as_str());
+        signature_params.push_str(&self.named);
+        let message = Message::from(*request).with_content_digest(content_digest.as_ref());
+        let label = KeyRef::constant("sig");
+        refuse_label(headers, label)?;
+        // What is on several lines is refused by servers, also where it is covered because they asked.
+        let rules = Rules::Policy;
+        let prepared =
+            PreparedSignature::new(&message, label, &components, signature_params, rules)?;
+        Ok((content_digest, prepared))
+    }
+}
+
+fn named(key: &PublishableKey, tag: &str) -> String {
+    let algorithm = key.algorithm();
+    let tag = tag.replace('\\', "\\\\").replace('"', "\\\"");
+    format!(r#"";keyid="{key}";alg="{algorithm}";tag="{tag}""#)
+}

@@ -1,0 +1,221 @@
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde_json::json;
+
+use crate::{
+    ACCEPT_SIGNATURE, Code, Content, Policy, Rejection, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the response to a refused request depends on beside its reason.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedRequest<'m> {
+    /// The request's method.
+    pub method: &'m Method,
+    /// The request's header fields.
+    pub headers: &'m HeaderMap,
+    /// Whether it has content.
+    pub content: Content,
+    /// What a signature has to prove, for `Accept-Signature`.
+    pub policy: &'m Policy,
+    /// The time by which the request was judged, for `Date`.
+    pub now: Timestamp,
+    /// A name for this refusal, to find it in your log: printable ASCII.
+    pub request_id: &'m str,
+}
+
+impl Rejection {
+    /// The response to a request that was rejected, for servers that use this crate alone (serverless functions, other
+    /// frameworks): problem details (RFC 9457) as JSON, and the fields that say what to do. The server crate answers with
+    /// the same.
+    ///
+    /// Its content is whole; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
+    /// request's content.
+    ///
+    /// ```
+    /// # use countersign::{Content, Policy, RefusedRequest, Rejection, Timestamp};
+    /// # use http::{HeaderMap, Method};
+    /// # let (method, headers, policy) = (Method::POST, HeaderMap::new(), Policy::default());
+    /// # let now = Timestamp::from_unix(1_763_900_000);
+    /// # let rejection = Rejection::Required;
+    /// let response = rejection.to_response(&RefusedRequest {
+    ///     method: &method,
+    ///     headers: &headers,
+    ///     content: Content::Absent,
+    ///     policy: &policy,
+    ///     now,
+    ///     request_id: "5d1f0c7e8a9b3c24",
+    /// });
+    /// assert_eq!(response.status(), 401);
+    /// assert!(response.headers().contains_key("accept-signature"));
+    /// ```
+    pub fn to_response(&self, request: &RefusedRequest<'_>) -> Response<Vec<u8>> {
+        let code = self.code();
+        let status = code.status();
+        let problem = json!({
+            "type": format!("urn:countersign:problem:{code}"),
+            "title": code.title(),
+            "status": status.as_u16(),
+            "code": code.as_str(),
+            "detail": detail(self),
+            "hint": self.hint(),
+            "request_id": request.request_id,
+        });
+        let mut response = Response::new(problem.to_string().into_bytes());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(request_id) = HeaderValue::try_from(request.request_id) {
+            headers.insert(X_REQUEST_ID, request_id);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+            let RefusedRequest { method, headers: asked, content, policy, .. } = request;
+            let wanted = policy.accept_signature(method, asked, *content).to_header().ok();
+            headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
+        }
+        match code {
+            Code::SignatureStale => {
+                headers.extend(http_date(request.now).map(|date| (header::DATE, date)));
+            }
+            Code::DigestUnsupported => {
+                let wanted = WantDigest::accepted().to_header().ok();
+                headers.extend(wanted.map(|wanted| (WANT_CONTENT_DIGEST, wanted)));
+            }
+            _ => {}
+        }
+        if let Some(wait) = self.retry_after() {
+            // Rounded up: who waits less comes too early.
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}
+
+/// The whole chain of reasons, since a problem has no `source()`.
+fn detail(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// RFC 9110 §5.6.7, of years that it can write.
+fn http_date(at: Timestamp) -> Option<HeaderValue> {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, second) = (at.unix() / 86_400, at.unix() % 86_400);
+    let weekday = DAYS.get(usize::try_from(days % 7).ok()?)?;
+    let (mut year, mut day) = (1970u64, days);
+    while let Some(rest) = day.checked_sub(length_of_year(year)).filter(|_| year <= 9999) {
+        (year, day) = (year.checked_add(1)?, rest);
+    }
+    if year > 9999 {
+        return None;
+    }
+    let february = length_of_year(year).checked_sub(337)?;
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut months = MONTHS.iter().zip(lengths);
+    let (month, _) = months.find(|(_, length)| match day.checked_sub(*length) {
+        Some(rest) => {
+            day = rest;
+            false
+        }
+        None => true,
+    })?;
+    let day = day.checked_add(1)?;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let text = format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT");
+    HeaderValue::try_from(text).ok()
+}
+
+const fn length_of_year(year: u64) -> u64 {
+    if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
+        366
+    } else {
+        365
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{BadDigest, Malformed, Misdirected, Stale};
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let table = [
+            (0, Some("Thu, 01 Jan 1970 00:00:00 GMT")),
+            (951_782_399, Some("Mon, 28 Feb 2000 23:59:59 GMT")),
+            (951_782_400, Some("Tue, 29 Feb 2000 00:00:00 GMT")),
+            (1_763_900_000, Some("Sun, 23 Nov 2025 12:13:20 GMT")),
+            (4_107_542_399, Some("Sun, 28 Feb 2100 23:59:59 GMT")),
+            (4_107_542_400, Some("Mon, 01 Mar 2100 00:00:00 GMT")),
+            (253_402_300_799, Some("Fri, 31 Dec 9999 23:59:59 GMT")),
+            (253_402_300_800, None),
+            (u64::MAX, None),
+        ];
+        for (seconds, expected) in table {
+            let date = http_date(Timestamp::from_unix(seconds));
+            assert_eq!(date.as_ref().map(|date| date.to_str().unwrap()), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_response_says_what_is_wrong_and_what_to_do() {
+        let (method, policy, now) =
+            (Method::GET, Policy::default(), Timestamp::from_unix(1_763_900_000));
+        let asked = HeaderMap::new();
+        let respond = |rejection: Rejection| {
+            rejection.to_response(&RefusedRequest {
+                method: &method,
+                headers: &asked,
+                content: Content::Absent,
+                policy: &policy,
+                now,
+                request_id: "5d1f0c7e8a9b3c24",
+            })
+        };
+        let retry_after = Duration::from_millis(1_500);
+        let table = [
+            (Rejection::Required, 401, &["www-authenticate", "accept-signature"][..]),
+            (Rejection::Invalid, 401, &["www-authenticate", "accept-signature"]),
+            (
+                Stale::BelowMark { retry_after }.into(),
+                401,
+                &["www-authenticate", "accept-signature", "date", "retry-after"],
+            ),
+            (Rejection::ShareUsedUp { retry_after }, 429, &["retry-after"]),
+            (BadDigest::Unsupported.into(), 400, &["want-content-digest"]),
+            (Malformed::Nonce.into(), 400, &[]),
+            (Misdirected::NotOurs.into(), 421, &[]),
+        ];
+        for (rejection, status, names) in table {
+            let response = respond(rejection.clone());
+            assert_eq!(response.status().as_u16(), status, "{rejection}");
+            let fixed = ["content-type", "cache-control", "x-request-id"];
+            let mut expected: Vec<_> = fixed.iter().chain(names).copied().collect();
+            let mut found: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
+            expected.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{rejection}");
+            let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(problem["code"], rejection.code().as_str());
+            assert_eq!(problem["hint"], rejection.hint());
+            assert!(problem["detail"].as_str().unwrap().starts_with(&rejection.to_string()));
+        }
+        let response = respond(Rejection::ShareUsedUp { retry_after });
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+}

@@ -1,0 +1,158 @@
+use http::{HeaderName, HeaderValue};
+
+use crate::{
+    AcceptSignature, Algorithm, BadPolicy, Component, Derived, KeyError, Nonce, PreparedSignature,
+    PublishableKey, RequestHead, SignError, SignatureBase, SignedFields, Timestamp, Unmeetable,
+    VerifyingKey, coverage::Coverage,
+};
+
+/// Signs requests as [`Signer`](crate::Signer) does, with a key that is elsewhere: in a KMS, an HSM, or an agent.
+///
+/// You get the bytes to sign, have them signed in whatever way that takes, and attach the signature.
+///
+/// ```
+/// # use countersign::{Nonce, Origin, PrivateKey, RemoteSigner, RequestHead, Target, Timestamp};
+/// # use http::{HeaderMap, Method, Uri};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (uri, origin) = (Uri::from_static("/v1/orders"), "https://api.example.com".parse::<Origin>()?);
+/// # let (method, target) = (Method::POST, Target::origin_form(&uri));
+/// # let mut headers = HeaderMap::new();
+/// # let kms = PrivateKey::ed25519(&[7; 32]);
+/// # let (publishable_key, now, random) = (kms.publishable_key(), Timestamp::from_unix(1_763_900_000), [9; 16]);
+/// let signer = RemoteSigner::new(publishable_key)?; // of the public key that the KMS shows
+/// let head = RequestHead { method: &method, target, origin: &origin, headers: &headers };
+/// let prepared = signer.prepare(&head, b"{}", now, &Nonce::from_random(random))?;
+/// let signature = kms.sign(prepared.signature_base().as_bytes()); // raw Ed25519, 64 bytes
+/// prepared.attach(&signature)?.apply(&mut headers);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RemoteSigner {
+    coverage: Coverage,
+    /// Of an HMAC secret nothing is known here that could verify.
+    verifying_key: Option<VerifyingKey>,
+}
+
+impl RemoteSigner {
+    /// A signer for the private half of this key, under the tag `countersign`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] for a public key that no server would register.
+    pub fn new(key: PublishableKey) -> Result<Self, KeyError> {
+        let verifying_key = match key.algorithm() {
+            Algorithm::HmacSha256 => None,
+            _ => Some(key.to_verifying_key()?),
+        };
+        Ok(Self { coverage: Coverage::new(key), verifying_key })
+    }
+
+    /// As [`Signer::tag`](crate::Signer::tag).
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Tag`].
+    pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
+        self.coverage.set_tag(tag)?;
+        Ok(self)
+    }
+
+    /// As [`Signer::cover_always`](crate::Signer::cover_always).
+    ///
+    /// # Errors
+    ///
+    /// [`BadPolicy::Component`].
+    pub fn cover_always(
+        mut self,
+        components: impl IntoIterator<Item = Derived>,
+    ) -> Result<Self, BadPolicy> {
+        self.coverage.add_always(components)?;
+        Ok(self)
+    }
+
+    /// Adds fields to cover when a request has them.
+    pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.coverage.add_when_present(fields);
+        self
+    }
+
+    /// As [`Signer::asked_beyond`](crate::Signer::asked_beyond), for [`RemoteSigner::prepare_covering`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unmeetable`].
+    pub fn asked_beyond<'a>(
+        &self,
+        asked: &AcceptSignature<'a>,
+    ) -> Result<Vec<Component<'a>>, Unmeetable> {
+        self.coverage.asked_beyond(asked)
+    }
+
+    /// Everything but the signature. Every attempt needs a `nonce` of its own, from [`Nonce::from_random`].
+    ///
+    /// The server's window counts from `created`: 60 s by default, the time that the key takes to sign included.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn prepare(
+        &self,
+        request: &RequestHead<'_>,
+        content: &[u8],
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<PreparedRequest<'_>, SignError> {
+        self.prepare_covering(&[], request, content, created, nonce)
+    }
+
+    /// As [`RemoteSigner::prepare`], and covers `more` beside all that is covered anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn prepare_covering(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content: &[u8],
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<PreparedRequest<'_>, SignError> {
+        let (content_digest, prepared) =
+            self.coverage.prepare(more, request, content, created, nonce)?;
+        Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
+    }
+}
+
+/// A request whose signature still has to be made.
+#[derive(Debug)]
+#[must_use = "nothing is signed before the signature is attached"]
+pub struct PreparedRequest<'s> {
+    content_digest: Option<HeaderValue>,
+    prepared: PreparedSignature,
+    verifying_key: Option<&'s VerifyingKey>,
+}
+
+impl PreparedRequest<'_> {
+    /// The bytes to sign.
+    pub const fn signature_base(&self) -> &SignatureBase {
+        self.prepared.signature_base()
+    }
+
+    /// The fields to add to the request, with this signature of [`signature_base`](Self::signature_base): the 64 bytes of
+    /// Ed25519, or the 32 of HMAC-SHA256.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Signature`] if an Ed25519 signature does not hold, as one of another key or of a hash of the bytes. Of
+    /// an HMAC only the server can tell.
+    pub fn attach(self, signature: &[u8]) -> Result<SignedFields, SignError> {
+        let Self { content_digest, prepared, verifying_key } = self;
+        if let Some(key) = verifying_key {
+            let held = key.verify(prepared.signature_base().as_bytes(), signature);
+            held.map_err(|_| SignError::Signature)?;
+        }
+        Ok(SignedFields { content_digest, signature: prepared.attach(signature)? })
+    }
+}
