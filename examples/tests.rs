@@ -597,6 +597,56 @@ fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
 }
 
 #[test]
+fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
+    let readme = include_str!("../README.md");
+    let (_, section) = readme.split_once("\n## In your project\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+
+    let used = include_str!("axum_server.rs").lines().filter_map(|line| line.strip_prefix("use "));
+    for used in used.filter_map(|line| line.split_once("::")).map(|(name, _)| name) {
+        let dependency = format!("\n{} = ", used.replace('_', "-"));
+        let underscored = format!("\n{used} = ");
+        let named = [dependency, underscored].iter().any(|line| section.contains(line.as_str()));
+        assert!(named || used == "std", "{used}");
+    }
+
+    let workspace = include_str!("../Cargo.toml");
+    let (features, versions) = section.split_once("| crate | version |").unwrap();
+    let mut rows = 0;
+    for row in versions.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let &[name, version, _] = cells.as_slice() else { continue };
+        if name == "---" {
+            continue;
+        }
+        let line = workspace.lines().find(|line| line.starts_with(&format!("{name} = ")));
+        let (_, ours) = line.unwrap().split_once('"').unwrap();
+        let (ours, _) = ours.split_once('"').unwrap();
+        assert!(ours == version || ours.starts_with(&format!("{version}.")), "{name} {ours}");
+        rows += 1;
+    }
+    assert_eq!(rows, 7);
+
+    for (name, manifest) in [
+        ("countersign", include_str!("../crates/countersign/Cargo.toml")),
+        ("countersign-server", include_str!("../crates/countersign-server/Cargo.toml")),
+        ("countersign-store", include_str!("../crates/countersign-store/Cargo.toml")),
+        ("countersign-client", include_str!("../crates/countersign-client/Cargo.toml")),
+    ] {
+        let row = features.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let (_, listed) = manifest.split_once("\n[features]\n").unwrap();
+        let listed = listed.split("\n[").next().unwrap();
+        let default = listed.lines().find(|line| line.starts_with("default = ")).unwrap_or("");
+        for line in listed.lines().filter(|line| !line.starts_with(['#', '"', ']', ' '])) {
+            let Some((feature, _)) = line.split_once(" = [") else { continue };
+            let bold = default.contains(&format!("\"{feature}\""));
+            let shown = if bold { format!("**`{feature}`**") } else { format!("`{feature}`") };
+            assert!(feature == "default" || row.contains(&shown), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn the_readme_shows_the_examples_as_they_are() {
     let readme = include_str!("../README.md");
     let server = include_str!("axum_server.rs");
