@@ -14,19 +14,21 @@ use std::{
 
 use axum::{Json, Router, body::Body, extract::DefaultBodyLimit, routing::post};
 use bytes::Bytes;
-use countersign::ContentDigest;
-use countersign_server::{ContentError, Require, Route, Routes, Signed, SignedBy};
+use countersign::{ContentDigest, Origins, ResponseSigner};
+use countersign_server::{
+    ContentError, Require, Route, Routes, SignResponses, Signed, SignedBy, VerifiedBody,
+};
 use flate2::{Compression, write::GzEncoder};
 use harness::{Answer, Raw, Service, TestClock, exchange, verifier};
 use http::{Method, StatusCode};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tower::ServiceExt;
+use tower::{Layer as _, ServiceExt};
 use tower_http::decompression::RequestDecompressionLayer;
 
 /// What a streaming handler saw, with the code of the error that it ended with.
@@ -176,6 +178,19 @@ async fn whoever_does_not_read_a_stream_to_its_end_cannot_say_that_all_is_well()
     assert_eq!(answer(&app, forged).await, (400, "digest-mismatch".into()));
     let nothing = Raw::read().target("/nothing").signed().request();
     assert_eq!(answer(&app, nothing).await, (201, String::new()));
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_a_stream_may_refuse_and_nothing_else() {
+    for (status, expected) in [(204, 500), (302, 500), (399, 500), (400, 400), (503, 503)] {
+        let handler = async move |SignedBy(_): SignedBy| StatusCode::from_u16(status).unwrap();
+        let route = Route::signed(Method::POST, "/v1/orders").streamed(1000);
+        let app = verifier(&TestClock::default(), Service::keys(), Service::nonces())
+            .protect(Routes::new().route(route, handler))
+            .unwrap();
+        let answered = answer(&app, Raw::order().signed().request()).await.0;
+        assert_eq!(answered, expected, "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,6 +419,43 @@ async fn a_response_that_depends_on_its_content_has_no_end_unless_that_is_what_w
     assert_eq!(over_http2(&service, "/echo", CONTENT, true).await, (200, Ok(text)));
     let broken = (200, Err(h2::Reason::INTERNAL_ERROR));
     assert_eq!(over_http2(&service, "/echo", FORGED, true).await, broken);
+}
+
+#[tokio::test]
+async fn where_responses_are_signed_every_one_of_them_waits_for_the_verdict() {
+    let origins = Origins::from("https://api.example.com".parse::<countersign::Origin>().unwrap());
+    let signer = ResponseSigner::new(harness::key(7)).unwrap();
+    let app = early().layer(SignResponses::new(origins, signer));
+    let service = Service::serve(TestClock::default(), app, Arc::default()).await;
+    for path in ["/task", "/echo", "/endless", "/trailers"] {
+        let forged = over_http1(&service, path, FORGED, false).await;
+        assert!(forged.starts_with("HTTP/1.1 400 "), "{path}: {forged:.200}");
+        for part in ["\"code\":\"digest-mismatch\"", "\r\nsignature-input: "] {
+            assert!(forged.contains(part), "{path}: {forged}");
+        }
+    }
+    let well = over_http1(&service, "/echo", CONTENT, false).await;
+    assert!(well.starts_with("HTTP/1.1 200 ") && well.contains("the last one"), "{well}");
+}
+
+#[tokio::test]
+async fn a_service_inside_can_have_a_body_that_no_refusal_could_be_made_into() {
+    type Own = UnsyncBoxBody<Bytes, std::io::Error>;
+    let own = tower::service_fn(async |request: http::Request<VerifiedBody<Body>>| {
+        let body = request.into_body().map_err(std::io::Error::other);
+        Ok::<http::Response<Own>, Infallible>(http::Response::new(body.boxed_unsync()))
+    });
+    let app = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let app = app.layer().layer(own);
+    for (request, status, text) in [
+        (Raw::order().signed(), 200, "{\"item\":\"book\"}"),
+        (Raw::order(), 401, "signature-required"),
+    ] {
+        let response = app.clone().oneshot(request.request()).await.unwrap();
+        assert_eq!(response.status(), status);
+        let content = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&content).contains(text), "{content:?}");
+    }
 }
 
 #[tokio::test]

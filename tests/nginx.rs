@@ -22,7 +22,7 @@ use axum::{
 use countersign::{Nonce, Origins};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Publishable, Verifier, serve};
 use countersign_store::{ClientAddress, Limited, Limits, MemoryBudget, Quota};
-use harness::{Answer, NOW, Nginx, Raw, Service, TestClock, exchange, key};
+use harness::{Answer, Log, NOW, Nginx, Raw, Service, TestClock, exchange, key};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -620,4 +620,27 @@ async fn a_cache_with_a_naive_key_gives_nobody_the_answer_of_another() {
     let public = || Raw::read().target("/public");
     assert_eq!(ask(public()).await, (200, None, miss()));
     assert_eq!(ask(public()).await, (200, None, "HIT".to_owned()));
+}
+
+#[tokio::test]
+async fn a_line_that_is_missing_is_the_one_that_the_log_says_to_add() {
+    for (line, status) in [
+        ("proxy_http_version 1.1;", 505),
+        ("proxy_set_header X-Forwarded-For $remote_addr;", 400),
+        ("proxy_set_header Host $host;", 421),
+    ] {
+        let (log, _listening) = Log::listen();
+        let server = Server::start().await;
+        let nginx = Nginx::start_with(server.address, |documented| {
+            assert!(documented.contains(line), "{line}");
+            documented.replace(line, "")
+        });
+        let read = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
+        for _ in 0..20 {
+            let answer = send(nginx.address, &read).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            assert!(answer.body.contains("operator"), "{answer:?}");
+        }
+        assert_eq!(log.lines_with(line).len(), 1, "{line}");
+    }
 }

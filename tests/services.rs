@@ -1,6 +1,15 @@
 //! Services that know nothing of axum: who calls them, and what they answer to whom they do not know well enough.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+};
 
 use axum::{
     Router,
@@ -348,4 +357,53 @@ async fn a_router_takes_layers_that_change_the_type_of_a_body_around_the_verifie
     let shown = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
     assert_eq!(send(address, &shown).await.body, "orders");
     assert_eq!(send(address, &Raw::read()).await.code(), "key-required");
+}
+
+/// A service that is busy, ready or broken, as its number says.
+#[derive(Clone)]
+struct Told(Arc<AtomicU8>);
+
+impl<B> tower::Service<Request<B>> for Told {
+    type Response = Reply;
+    type Error = &'static str;
+    type Future = Ready<Result<Reply, &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => Poll::Pending,
+            1 => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Err("broken")),
+        }
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        ready(Ok(Response::default()))
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_is_ready_when_the_service_behind_it_is() {
+    let told = Told(Arc::default());
+    let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let mut service = verifier.layer().layer(told.clone());
+    for (number, expected) in
+        [(0, Poll::Pending), (1, Poll::Ready(Ok(()))), (2, Poll::Ready(Err("broken")))]
+    {
+        told.0.store(number, Ordering::SeqCst);
+        let asked = |context: &mut Context<'_>| {
+            Poll::Ready(tower::Service::<Request<Full<Bytes>>>::poll_ready(&mut service, context))
+        };
+        assert_eq!(poll_fn(asked).await, expected);
+    }
+}
+
+#[test]
+fn a_verifier_prints_its_settings_and_none_of_its_keys() {
+    let layer = verifier(&TestClock::default(), Service::keys(), Service::nonces()).layer();
+    let printed = format!("{layer:?}");
+    assert!(printed.starts_with("VerifierLayer(Verifier { ingress: "), "{printed}");
+    assert!(printed.contains("policy: Policy {"), "{printed}");
+    assert!(!printed.contains("pk_"), "{printed}");
+    let service = layer.layer(Told(Arc::default()));
+    assert_eq!(format!("{service:?}"), "VerifierService { .. }");
 }

@@ -75,13 +75,19 @@ impl Order {
 }
 
 /// Runs it, and has the input counted as a fault if it takes far longer than any should: the work on some bytes is
-/// linear, and sanitizers slow it down.
-pub fn in_time<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let outcome = work();
-    let took = started.elapsed();
+/// linear, and sanitizers slow it down. Where it took too long it is run again, since a busy machine slows down any run.
+pub fn in_time<T>(bytes: usize, work: impl Fn() -> T) -> T {
     let allowed =
         Duration::from_millis(50).saturating_add(Duration::from_micros(100) * bytes as u32 / 8);
-    assert!(took < allowed, "{took:?} for {bytes} bytes");
-    outcome
+    let mut tried = 0;
+    loop {
+        let started = Instant::now();
+        let outcome = work();
+        let took = started.elapsed();
+        if took < allowed {
+            return outcome;
+        }
+        tried += 1;
+        assert!(tried < 5, "{took:?} for {bytes} bytes");
+    }
 }

@@ -1,25 +1,28 @@
 mod answer;
+mod argument_list;
 mod arguments;
 mod child;
 mod flag;
+mod form;
+mod private_file;
 
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{IsTerminal, Write, stderr, stdout},
+    io::{self, IsTerminal, Write, stderr, stdout},
     path::Path,
     process::Stdio,
 };
 
 use clap::Args;
-use countersign::{Nonce, Signer};
+use countersign::{Nonce, Scheme, Signer};
 use http::Method;
-use tempfile::NamedTempFile;
 
 use self::{
     answer::{Answer, Content},
-    arguments::{Arguments, Planned},
+    arguments::{Arguments, Passed, Planned},
     child::Ended,
+    private_file::PrivateFile,
 };
 use crate::{
     failure::{Exit, Failure},
@@ -28,23 +31,23 @@ use crate::{
     moment,
     output::{note, print},
     request::{cannot_sign, signed_fields},
-    request_body::Files,
+    request_body::{Body, Files, cannot_keep},
 };
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
 ///
-/// This command's own options come first. From the first argument that is not one of them, all are curl's: a later
-/// --key is curl's own, the key of a TLS client certificate.
+/// This command's own options come first. From the first argument that is not one of them, all are curl's. A --key that
+/// stands there signs all the same, unless --cert does too: then it is curl's own, the key of a TLS client certificate.
 ///
 /// Method, URL, headers and content are read from curl's flags, and exactly these are signed and sent. curl runs with
 /// -q (~/.curlrc is not read, as what it adds would go unsigned), --path-as-is and --globoff. Flags that cannot be
-/// signed are refused: forms, redirects, config files, retries, several URLs, authentication by handshake, and flags
+/// signed are refused: redirects, config files, retries, several URLs, authentication by handshake, and flags
 /// that are not known.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "countersign curl --key FILE [--tag TAG] [curl's own arguments]",
     after_help = "Exit codes, by the server's status: 0 below 400, unless Countersign-Refusal says that it is a refusal · 3 for 401 and 403 · 4 for 429 · 2 for every other from 400 on, \
-so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 130 or 143 when it was stopped by SIGINT or SIGTERM."
+so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 129, 130, 131 or 143 when it was stopped by SIGHUP, SIGINT, SIGQUIT or SIGTERM."
 )]
 pub(crate) struct Curl {
     #[command(flatten)]
@@ -59,32 +62,52 @@ pub(crate) struct Curl {
 
 impl Curl {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let arguments = Arguments::read(self.arguments)?;
+        let mut arguments = Arguments::read(argument_list::conceal(self.arguments))?;
+        let key = match arguments.take_signing_key()? {
+            Some(key) => self.key.named_later(key)?,
+            None => self.key,
+        };
+        // Before any other file is open: a number that nobody gave this process must not be one of these.
+        let private_key = key.read();
         let as_text = "text that begins with @ goes in with --data-raw";
-        let mut files = Files::new(self.key.is_stdin(), as_text);
+        let mut files = Files::new(key.is_stdin(), as_text);
         let planned = arguments.request(&mut |file| files.open(file))?;
+        let private_key = private_key?;
         // What is left of stdin is curl's, for flags like -w @-.
         let stdin = if files.stdin_is_free() { Stdio::inherit() } else { Stdio::null() };
-        let signer = Signer::new(self.key.read()?).tag(&self.tag).map_err(|error| {
+        let signer = Signer::new(private_key).tag(&self.tag).map_err(|error| {
             Failure::local(error, "name the tag that the server's operator gave you")
         })?;
         let request = &planned.request;
         let headers = request.headers();
         let head = request.head(&headers);
         let nonce = random_nonce()?;
-        let signed = signer.sign(&head, request.content(), moment::now(), &nonce);
+        let content = request.digest(&headers)?;
+        let signed = signer.sign_digested(&head, content.as_ref(), moment::now(), &nonce);
         let signed = signed.map_err(|error| cannot_sign(&error))?;
 
         let mut lines = vec![HeaderLine::field("Host", authority_value(&planned)?)];
         lines.extend(request.lines.iter().cloned());
         let added = signed_fields(signed);
         lines.extend(added.into_iter().map(|(name, value)| HeaderLine::field(name, value)));
+        #[cfg(unix)]
+        key.descriptors().for_each(child::withhold);
         send(&arguments, &planned, &lines, stdin)
     }
 }
 
+/// Whether curl has a flag of this long name.
+#[cfg(test)]
+pub(crate) fn knows_flag(name: &str) -> bool {
+    flag::by_long_name(name).is_some()
+}
+
 /// 16 random bytes as a nonce.
 pub(crate) fn random_nonce() -> Result<Nonce, Failure> {
+    random_bytes().map(Nonce::from_random)
+}
+
+fn random_bytes() -> Result<[u8; 16], Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
         Failure::local(
@@ -92,7 +115,7 @@ pub(crate) fn random_nonce() -> Result<Nonce, Failure> {
             "try again; early in a machine's start this can take a moment",
         )
     })?;
-    Ok(Nonce::from_random(bytes))
+    Ok(bytes)
 }
 
 /// `Host` is always sent as it was signed: curl rewrites some hosts, as `0x7f.1` to `127.0.0.1`.
@@ -102,12 +125,12 @@ fn authority_value(planned: &Planned) -> Result<http::HeaderValue, Failure> {
     })
 }
 
-/// Files that curl reads or writes and nobody else. They are gone when this is.
+/// Files that curl reads or writes and nobody else.
 struct PrivateFiles {
-    config: NamedTempFile,
-    headers: NamedTempFile,
-    content: Option<NamedTempFile>,
-    answer_head: NamedTempFile,
+    config: PrivateFile,
+    headers: PrivateFile,
+    content: Option<PrivateFile>,
+    answer_head: PrivateFile,
 }
 
 fn send(
@@ -130,7 +153,7 @@ fn send(
         Ended::ByItself(status) => status,
         Ended::Stopped(exit) => return Ok(exit),
     };
-    let head = std::fs::read(files.answer_head.path()).unwrap_or_default();
+    let head = files.answer_head.content().unwrap_or_default();
     if let (Some(mut dump), Some(file)) = (dump, &arguments.dump_header) {
         let sent = "the request was sent; name another file with -D";
         dump.write_all(&head).map_err(|error| cannot_dump(file, &error, sent))?;
@@ -145,14 +168,20 @@ fn send(
             if content == Content::Printed && stdout().is_terminal() && stderr().is_terminal() {
                 note("");
             }
-            Err(refusal)
+            let changed = planned.request.body.as_ref().and_then(Body::changed);
+            Err(match changed {
+                Some(file) => refusal.with_hint(format!(
+                    "`{file}` changed after it was signed; run this again when nothing writes to it"
+                )),
+                None => refusal,
+            })
         }
         None if status.success() => Ok(Exit::Done),
         None => Err(answer::curl_failure(status)),
     }
 }
 
-/// The command that sends a request as it was signed. What may be a secret goes by private files and not by argv.
+/// The command that sends a request as it was signed. Other users see the names of its switches, and no values.
 fn prepare(
     arguments: &Arguments,
     planned: &Planned,
@@ -165,59 +194,139 @@ fn prepare(
         headers.extend(line.for_curl());
         headers.push(b'\n');
     }
-    let url = format!("{}{}", planned.connect_to, request.uri);
-    let files = PrivateFiles {
-        config: private_file(config_line("url", &url).as_bytes())?,
-        headers: private_file(&headers)?,
-        content: request.body.as_deref().map(private_file).transpose()?,
-        answer_head: private_file(b"")?,
-    };
+    let way = Way::of(arguments, planned);
+    let mut url = format!("{}{}", planned.connect_to, request.uri);
+    if way == Way::UploadToTarget {
+        url.push_str("content");
+    }
+    let (config, empty_first, empty_last) = config(&arguments.passed, &url);
+    let files = private_files(&config, &headers, request.body.as_ref());
+    let files = files.map_err(|error| cannot_keep(&error))?;
     let mut command = child::curl(stdin);
-    command.args(["-q", "--path-as-is", "--globoff"]).args(&arguments.passed);
+    command.args(["-q", "--path-as-is", "--globoff"]).args(empty_first);
     if arguments.dump_header.as_deref() == Some(OsStr::new("-")) && !arguments.saves {
         command.arg("--include");
     }
     match (&request.method, planned.head, &request.body) {
         (&Method::HEAD, _, _) => drop(command.arg("--head")),
         (method, true, _) => drop(command.args(["--head", "--request", method.as_str()])),
-        (&Method::GET, _, None) | (&Method::POST, _, Some(_)) => {}
+        (&Method::GET, _, None) => {}
+        (&Method::POST, _, Some(_)) if way == Way::Data => {}
+        (&Method::PUT, _, Some(_)) if way != Way::Data => {}
         (method, ..) => drop(command.args(["--request", method.as_str()])),
     }
     // Not by stdin, which another flag could read first: `-w @-`.
     if let Some(content) = &files.content {
-        command.arg("--data-binary").arg(from_file(content));
+        match way {
+            Way::Data => command.arg("--data-binary").arg(from_file(content)),
+            _ => command.arg("--upload-file").arg(content.path()),
+        };
+    }
+    if way == Way::UploadToTarget {
+        command.arg("--request-target").arg(request.uri.path());
     }
     command.arg("--header").arg(from_file(&files.headers));
     command.arg("--dump-header").arg(files.answer_head.path());
     command.arg("--config").arg(files.config.path());
-    for secret in [KEY_VARIABLE, PASSPHRASE_VARIABLE, "COUNTERSIGN_DB"] {
+    command.args(empty_last);
+    for secret in [KEY_VARIABLE, PASSPHRASE_VARIABLE, "COUNTERSIGN_DB", argument_list::VARIABLE] {
         command.env_remove(secret);
     }
     Ok((command, files))
 }
 
-/// A line of a config file (curl(1), "--config").
-fn config_line(name: &str, value: &str) -> String {
-    format!("{name} = \"{}\"\n", value.replace('\\', r"\\").replace('"', r#"\""#))
+/// How content goes to curl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By `--data-binary`, for which curl reads all of it into memory.
+    Data,
+    /// By `--upload-file`, from which curl reads while it sends.
+    Upload,
+    /// As `Upload`, to a URL that ends in a slash, where curl would add the file's name.
+    UploadToTarget,
 }
 
-fn from_file(file: &NamedTempFile) -> OsString {
+impl Way {
+    /// curl asks for `100 Continue` before data of more than 1 MiB, and before uploads of any size.
+    const MOST_DATA: u64 = 1024 * 1024;
+
+    fn of(arguments: &Arguments, planned: &Planned) -> Self {
+        let (uri, length) = (&planned.request.uri, planned.request.body.as_ref().map(Body::length));
+        if length.is_none_or(|length| length <= Self::MOST_DATA) {
+            return Self::Data;
+        }
+        if uri.query().is_some() || !uri.path().ends_with('/') {
+            return Self::Upload;
+        }
+        // A proxy of plain http is told the URL in the place of the target.
+        let proxies = ["http_proxy", "all_proxy", "ALL_PROXY"];
+        let by_variable = proxies.into_iter().any(|name| std::env::var_os(name).is_some());
+        let by_flag = arguments.passed.iter().any(|flag| flag.name.contains("proxy"));
+        match planned.connect_to.scheme() {
+            Scheme::Http if by_variable || by_flag => Self::Data,
+            _ => Self::UploadToTarget,
+        }
+    }
+}
+
+fn private_files(config: &[u8], headers: &[u8], body: Option<&Body>) -> io::Result<PrivateFiles> {
+    let content = body.map(|body| match body.file() {
+        Some(file) => PrivateFile::lend(file),
+        None => PrivateFile::new(body.in_memory()),
+    });
+    Ok(PrivateFiles {
+        config: PrivateFile::new(config)?,
+        headers: PrivateFile::new(headers)?,
+        content: content.transpose()?,
+        answer_head: PrivateFile::new(b"")?,
+    })
+}
+
+/// The config file, and the flags with an empty value, which no config file can hold: those that a later flag of the same
+/// name overrides, and the others.
+fn config(passed: &[Passed], url: &str) -> (Vec<u8>, Vec<OsString>, Vec<OsString>) {
+    let mut config = Vec::new();
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    for (at, Passed { name, value }) in passed.iter().enumerate() {
+        match value {
+            Some(value) if value.is_empty() => {
+                let mut later = passed.iter().skip(at.saturating_add(1));
+                let overridden = later.any(|flag| flag.name == *name);
+                let arguments = if overridden { &mut first } else { &mut last };
+                arguments.extend([OsString::from(format!("--{name}")), OsString::new()]);
+            }
+            value => config.extend(config_line(name, value.as_deref())),
+        }
+    }
+    config.extend(config_line("url", Some(OsStr::new(url))));
+    (config, first, last)
+}
+
+/// A line of a config file (curl(1), "--config").
+fn config_line(name: &str, value: Option<&OsStr>) -> Vec<u8> {
+    let mut line = name.as_bytes().to_vec();
+    if let Some(value) = value {
+        line.extend_from_slice(b" = \"");
+        for &byte in value.as_encoded_bytes() {
+            match byte {
+                b'\\' | b'"' => line.extend([b'\\', byte]),
+                b'\n' => line.extend(b"\\n"),
+                b'\r' => line.extend(b"\\r"),
+                byte => line.push(byte),
+            }
+        }
+        line.push(b'"');
+    }
+    line.push(b'\n');
+    line
+}
+
+fn from_file(file: &PrivateFile) -> OsString {
     let mut from_file = OsString::from("@");
     from_file.push(file.path());
     from_file
 }
 
-fn private_file(content: &[u8]) -> Result<NamedTempFile, Failure> {
-    let file = tempfile::Builder::new().prefix("countersign-").tempfile();
-    let written = file.and_then(|mut file| file.write_all(content).map(|()| file));
-    written.map_err(|error| {
-        Failure::local(
-            format!("cannot write a temporary file: {error}"),
-            "set TMPDIR to a directory with room in it",
-        )
-    })
-}
-
-fn cannot_dump(file: &OsStr, error: &std::io::Error, hint: &str) -> Failure {
+fn cannot_dump(file: &OsStr, error: &io::Error, hint: &str) -> Failure {
     Failure::local(format!("cannot write {}: {error}", Path::new(file).display()), hint)
 }

@@ -1,5 +1,7 @@
 use std::{fmt, process::ExitCode};
 
+use countersign::PrivateKey;
+
 use crate::key_source::KEY_VARIABLE;
 
 /// What the exit code tells a script.
@@ -15,8 +17,12 @@ pub(crate) enum Exit {
     Refused = 3,
     /// Limited (429).
     Limited = 4,
+    /// Stopped by SIGHUP.
+    HungUp = 129,
     /// Stopped by SIGINT.
     Interrupted = 130,
+    /// Stopped by SIGQUIT.
+    Quit = 131,
     /// Stopped by SIGTERM.
     Terminated = 143,
 }
@@ -44,7 +50,7 @@ impl Failure {
     pub(crate) fn new(exit: Exit, error: impl fmt::Display, hint: impl fmt::Display) -> Self {
         let (error, hint) = (error.to_string(), hint.to_string());
         // What is said goes to logs too. Here all of it passes, also what clap says of an argument in the wrong place.
-        if [&error, &hint].into_iter().any(|text| holds_private_key(text)) {
+        if [&error, &hint].into_iter().any(|text| PrivateKey::is_shown_in(text)) {
             return Self::private_key_shown();
         }
         Self { exit, error: one_line(&error), hint: one_line(&hint) }
@@ -63,18 +69,6 @@ impl Failure {
             hint: format!("put it into a file of mode 600 and name that, or set {KEY_VARIABLE}"),
         }
     }
-}
-
-/// Whether a private key is somewhere in this text: PEM, a JWK with its private member, or `sk_…`.
-fn holds_private_key(text: &str) -> bool {
-    // A key with a mistyped character is still most of a key, so more than base58 counts.
-    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
-    let line = text.split("sk_").skip(1).any(|rest| digits(rest) >= 20);
-    // Within a quoted text its quotation marks are escaped.
-    let plain = text.replace('\\', "");
-    let member = |name| plain.split(name).skip(1).any(|rest| rest.trim_start().starts_with(':'));
-    let jwk = member("\"kty\"") && (member("\"d\"") || member("\"k\""));
-    line || jwk || text.contains("PRIVATE KEY")
 }
 
 impl fmt::Display for Failure {
@@ -151,6 +145,8 @@ mod tests {
         let texts = [
             "sk_prod.pem",
             "task_list_of_a_long_name",
+            "cannot read task_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A.json",
+            "cannot read SHOP PRIVATE KEY.pem",
             r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#,
             r#"{"d":1,"k":2}"#,
             "pk_aLhd8PnViAj7oDVRpxVBGduMEKpwmQdSqQo5pxfec5RqGGYoUY",

@@ -278,10 +278,8 @@ impl Add {
             }
             Err(error) => return Err(source.unusable(&error, "a public key")),
         };
-        let proof =
-            std::str::from_utf8(&content).ok().map(|text| ProvenKey::from_proof(text.trim()));
-        match proof {
-            Some(Ok(proven)) => Ok(proven),
+        match ProvenKey::from_file(&content) {
+            Ok(proven) => Ok(proven),
             // A proof that is there and wrong was refused above; what is left is a key without one.
             _ if self.insecure_unproven => Ok(ProvenKey::insecure_without_proof(key)),
             _ => Err(source.unusable(&KeyError::Unproven("missing"), "a public key")),

@@ -56,7 +56,7 @@ pub(crate) struct PassphraseSource {
 /// A private key, as the commands that sign take it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PrivateKeyArgs {
-    /// The private key's file; `-` is stdin, fd:N a descriptor, which a curl that is run inherits [default: the text in COUNTERSIGN_KEY]
+    /// The private key's file; `-` is stdin, fd:N a descriptor [default: the text in COUNTERSIGN_KEY]
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
     #[command(flatten)]
@@ -68,6 +68,28 @@ impl PrivateKeyArgs {
     pub(crate) fn is_stdin(&self) -> bool {
         let named = |text: &str| text == "fd:0" || request_body::is_stdin(text);
         self.key.as_deref().is_some_and(named)
+    }
+
+    /// The descriptors that the key and its passphrase are read from, which no other process needs.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        let passphrase = self.passphrase.passphrase_file.as_deref().and_then(Path::to_str);
+        let named = [self.key.as_deref(), passphrase].into_iter().flatten();
+        named.filter_map(|text| {
+            let number = ["fd:", "/dev/fd/", "/proc/self/fd/"];
+            number.into_iter().find_map(|prefix| text.strip_prefix(prefix))?.parse().ok()
+        })
+    }
+
+    /// The same with a key that was named behind the options of this command.
+    pub(crate) fn named_later(mut self, key: String) -> Result<Self, Failure> {
+        if self.key.is_some() {
+            return Err(Failure::local(
+                "two keys are named with --key, and one signs",
+                "leave one out; a --key of curl's own, for a TLS client certificate, goes with --cert",
+            ));
+        }
+        self.key = Some(key);
+        Ok(self)
     }
 
     /// Reads the private key of a credential.
@@ -88,7 +110,7 @@ impl PrivateKeyArgs {
             None if std::env::var_os(KEY_VARIABLE).is_some() => Ok(KeySource::Environment),
             None => Err(Failure::local(
                 "no key is given",
-                format!("add --key FILE before everything else, or set {KEY_VARIABLE}"),
+                format!("add --key FILE, or set {KEY_VARIABLE}"),
             )),
         }
     }
@@ -123,17 +145,9 @@ enum Keys {
     Any,
 }
 
-/// Whether this is a key rather than a file's name, in whatever state: a key that was cut short is still a secret.
+/// Whether this is a key rather than a file's name. A JWK is one in whatever state.
 fn is_key_text(text: &str) -> bool {
-    let word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let digits = text.strip_prefix("sk_").or_else(|| {
-        let (brand, digits) = text.split_once("_sk_")?;
-        word(brand).then_some(digits)
-    });
-    text.contains(['\n', '\r'])
-        || text.contains("-----BEGIN")
-        || text.starts_with('{')
-        || digits.is_some_and(word)
+    PrivateKey::is_shown_in(text) || (text.starts_with('{') && text.contains(['"', ':']))
 }
 
 impl KeySource {
@@ -239,7 +253,9 @@ impl KeySource {
             std::io::ErrorKind::NotFound => {
                 "name a key file that exists; `countersign keygen` makes one"
             }
-            std::io::ErrorKind::PermissionDenied => "run this as the user who owns the key file",
+            std::io::ErrorKind::PermissionDenied => {
+                "run this as the user who owns the key file; where a group may read it, add this user to that group"
+            }
             _ => "name a key file, `-` for stdin, or fd:N",
         };
         Failure::local(format!("cannot read {self}: {error}"), hint)
@@ -256,7 +272,7 @@ impl KeySource {
                 "set COUNTERSIGN_KEY to the text of a key; a file's name is given with --key"
             }
             KeyError::Empty | KeyError::UnknownForm if !matches!(self, Self::File(_)) => {
-                "send the text of a key there, as with `< FILE`; a file's name is given with --key"
+                "send the text of a key there, as with `< FILE`, or name the file itself"
             }
             KeyError::Empty | KeyError::UnknownForm => {
                 "name a file that `countersign keygen`, `openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519` wrote"
@@ -271,17 +287,23 @@ impl KeySource {
                 "name an Ed25519 key or an HMAC secret; `countersign keygen` makes either"
             }
             KeyError::WrongPassphrase => "check the passphrase",
+            KeyError::Several => "keep the one that is meant in a file of its own",
+            KeyError::TooCostly => {
+                "the key is good; where it can be opened, encrypt it with less work: `ssh-keygen -p -a 16 -f FILE`, or `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`"
+            }
             KeyError::UnreadCipher(_) => {
                 "encrypt it with AES: `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`, or `ssh-keygen -p -f FILE`"
             }
             KeyError::Encrypted => {
                 "set COUNTERSIGN_PASSPHRASE, or name a file with --passphrase-file"
             }
-            KeyError::SecretLength(_) => {
+            KeyError::SecretLength(_) | KeyError::Guessable => {
                 "make a secret with `countersign keygen --alg hmac-sha256`"
             }
             KeyError::Unproven(_) => "make it again with `countersign pubkey --prove KEYFILE`",
-            KeyError::Mismatched | KeyError::Weak(_) => "make a new key with `countersign keygen`",
+            KeyError::Mismatched | KeyError::Weak(_) | KeyError::Published(_) => {
+                "make a new key with `countersign keygen`"
+            }
             _ => {
                 "copy it again from where it was made, or make a new key with `countersign keygen`"
             }
@@ -289,26 +311,37 @@ impl KeySource {
         Failure::local(format!("cannot use {self} as {wanted}: {}", with_reasons(error)), hint)
     }
 
-    #[cfg(unix)]
     fn require_private(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.map_or(0o600, |metadata| metadata.permissions().mode());
-        let open_to = match mode {
-            mode if mode & 0o044 != 0 => "readable",
-            mode if mode & 0o022 != 0 => "writable",
-            mode if mode & 0o011 != 0 => "executable",
-            _ => return Ok(()),
+        let Some(metadata) = metadata else { return Ok(()) };
+        let Some(open_to) = open_to_others(metadata) else { return Ok(()) };
+        let file = crate::shell::quote(&self.to_string());
+        let piped = format!("give `-` in place of its name, and `< {file}`");
+        // Secrets that Kubernetes and others mount are read-only, also for their owner.
+        let hint = match metadata.permissions().readonly() {
+            true => format!(
+                "{piped}; where it is not mounted read-only, `chmod 600 {file}` does as well"
+            ),
+            false => format!("run `chmod 600 {file}`; if it is mounted read-only, {piped}"),
         };
-        Err(Failure::local(
-            format!("{self} is {open_to} by other users"),
-            format!("run `chmod 600 {}`", crate::shell::quote(&self.to_string())),
-        ))
+        Err(Failure::local(format!("{self} is {open_to} by other users"), hint))
     }
+}
 
-    #[cfg(not(unix))]
-    fn require_private(&self, _: Option<&Metadata>) -> Result<(), Failure> {
-        Ok(())
+/// What others than its owner can do with a file.
+#[cfg(unix)]
+fn open_to_others(metadata: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::PermissionsExt;
+    match metadata.permissions().mode() {
+        mode if mode & 0o044 != 0 => Some("readable"),
+        mode if mode & 0o022 != 0 => Some("writable"),
+        mode if mode & 0o011 != 0 => Some("executable"),
+        _ => None,
     }
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Metadata) -> Option<&'static str> {
+    None
 }
 
 impl std::fmt::Display for KeySource {
@@ -350,13 +383,27 @@ impl PassphraseSource {
 }
 
 fn from_file(file: &Path) -> Result<Passphrase, Failure> {
-    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
-        // Its name is not shown: it may be the passphrase itself.
+    // Its name is not shown: it may be the passphrase itself.
+    let unreadable = |error: &dyn std::fmt::Display| {
         Failure::local(
             format!("cannot read the file that --passphrase-file names: {error}"),
             "name a text file whose first line is the passphrase",
         )
-    })?;
+    };
+    let mut opened = File::open(file).map_err(|error| unreadable(&error))?;
+    let metadata = opened.metadata().map_err(|error| unreadable(&error))?;
+    if metadata.is_file()
+        && let Some(open_to) = open_to_others(&metadata)
+    {
+        return Err(Failure::local(
+            format!("the file that --passphrase-file names is {open_to} by other users"),
+            format!(
+                "run `chmod 600` on it; if it is mounted read-only, set {PASSPHRASE_VARIABLE}=\"$(cat FILE)\""
+            ),
+        ));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    opened.read_to_string(&mut text).map_err(|error| unreadable(&error))?;
     Ok(passphrase(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
 }
 

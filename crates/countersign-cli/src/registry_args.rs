@@ -125,6 +125,10 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
             "application" => "`countersign app list` shows those there are".into(),
             _ => "`countersign key list` shows those there are".into(),
         },
+        RegistryError::Key(_) => {
+            "make one of its holder's own with `countersign keygen`; nobody else can sign with that"
+                .into()
+        }
         RegistryError::Exists("this key") => {
             "a key is registered once, for ever; make another with `countersign keygen`".into()
         }
@@ -145,6 +149,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::NotFound(_)
         | RegistryError::Exists(_)
         | RegistryError::InUse
+        | RegistryError::Key(_)
         | RegistryError::BadName(_) => String::new(),
         _ => format!("{file}: "),
     };

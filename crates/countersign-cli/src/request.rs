@@ -1,16 +1,20 @@
-use countersign::{Origin, RequestHead, Scheme, SignError, SignatureFields, SignedFields, Target};
+use countersign::{
+    BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, Scheme, SignError,
+    SignatureFields, SignedFields, Target,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
     failure::{Failure, with_reasons},
     header_line::HeaderLine,
+    request_body::{Body, percent_encoded},
 };
 
 /// What is longer is refused by servers, and with many digits more is no URI for the libraries here.
 const MAX_TARGET: usize = 8 * 1024;
 
 /// A request that is about to be signed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) origin: Origin,
@@ -18,7 +22,7 @@ pub(crate) struct Request {
     pub(crate) uri: Uri,
     /// All but `Host`.
     pub(crate) lines: Vec<HeaderLine>,
-    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) body: Option<Body>,
 }
 
 /// A URL cut into what is signed.
@@ -42,7 +46,8 @@ impl Url {
         }
         // A password with a slash in it ends up in what looks like a path.
         let shown = if text.contains('@') { "this".to_owned() } else { format!("`{text}`") };
-        let wrong = |hint| Failure::local(format!("{shown} is not a URL that can be signed"), hint);
+        let wrong =
+            |hint: &str| Failure::local(format!("{shown} is not a URL that can be signed"), hint);
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| wrong("write it in full, like https://api.example.com/v1/orders"))?;
@@ -53,8 +58,10 @@ impl Url {
         let rest = rest.split('#').next().unwrap_or(rest);
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        let origin = Origin::new(scheme, authority)
-            .map_err(|_| wrong("its host is a name or an address, with a port if need be"))?;
+        let origin = Origin::new(scheme, authority).map_err(|_| match ascii_host(authority) {
+            Some(ascii) => wrong(&format!("write its host in ASCII: {ascii}")),
+            None => wrong("its host is a name or an address, with a port if need be"),
+        })?;
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self { origin, path_and_query: format!("{slash}{path}") })
     }
@@ -77,7 +84,7 @@ impl Request {
         method: &str,
         url: Url,
         lines: Vec<HeaderLine>,
-        body: Option<Vec<u8>>,
+        body: Option<Body>,
     ) -> Result<Self, Failure> {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| {
             Failure::local(format!("`{method}` is no method"), "a method is a word like POST")
@@ -89,6 +96,7 @@ impl Request {
                 "send less in the query, or send it as content",
             ));
         }
+        check_characters(&path_and_query)?;
         let uri: Uri = path_and_query.parse().map_err(|_| {
             Failure::local(
                 "the URL has a character that a URL cannot have",
@@ -149,9 +157,78 @@ impl Request {
         }
     }
 
-    pub(crate) fn content(&self) -> &[u8] {
-        self.body.as_deref().unwrap_or_default()
+    /// The digest to sign, which a `Content-Digest` among these headers may have by another algorithm; `None` if there is
+    /// no content.
+    pub(crate) fn digest(&self, headers: &HeaderMap) -> Result<Option<ContentDigest>, Failure> {
+        let Some(body) = self.body.as_ref().filter(|body| body.length() > 0) else {
+            return Ok(None);
+        };
+        match headers.contains_key(CONTENT_DIGEST) {
+            true => self.check_digest(headers).map(Some),
+            false => Ok(Some(*body.digest())),
+        }
     }
+
+    /// The digest in the `Content-Digest` among these headers, which has to be the content's.
+    pub(crate) fn check_digest(&self, headers: &HeaderMap) -> Result<ContentDigest, Failure> {
+        let wrong = || cannot_sign(&SignError::ContentDigest);
+        let given = ContentDigest::from_headers(headers).ok().flatten().ok_or_else(wrong)?;
+        let matches = match &self.body {
+            Some(body) => body.matches(given)?,
+            None => given.check().finish().is_ok(),
+        };
+        if matches { Ok(given) } else { Err(wrong()) }
+    }
+
+    /// The SHA-256 digest of the content, also of none.
+    pub(crate) fn made_digest(&self) -> ContentDigest {
+        self.body.as_ref().map_or_else(|| ContentDigest::sha256(&[]), |body| *body.digest())
+    }
+}
+
+/// An authority with a name of other letters (RFC 5890) as it is sent: `bücher.example` is `xn--bcher-kva.example`.
+fn ascii_host(authority: &str) -> Option<String> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, format!(":{port}")),
+        None => (authority, String::new()),
+    };
+    let ascii = idna::domain_to_ascii(host).ok().filter(|_| !host.is_ascii())?;
+    Origin::new(Scheme::Https, &ascii).ok().map(|_| format!("{ascii}{port}"))
+}
+
+/// Refuses characters that have to be percent-encoded, and says how that is written.
+fn check_characters(path_and_query: &str) -> Result<(), Failure> {
+    for (at, character) in path_and_query.char_indices() {
+        let digits = at
+            .checked_add(1)
+            .and_then(|from| path_and_query.as_bytes().get(from..from.checked_add(2)?));
+        let encoded = || percent_encoded(character.to_string().as_bytes());
+        match character {
+            '%' if !digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) => {
+                return Err(Failure::local(
+                    "the URL has a % without two hexadecimal digits behind it",
+                    "write a percent sign as %25",
+                ));
+            }
+            '%' | '!'..='~' => {}
+            ' ' => {
+                return Err(Failure::local("the URL has a space", "write it as %20"));
+            }
+            _ if character.is_ascii() => {
+                return Err(Failure::local(
+                    "the URL has a control character",
+                    format!("leave it out, or write it as {}", encoded()),
+                ));
+            }
+            _ => {
+                return Err(Failure::local(
+                    format!("the URL has the character `{character}`, which is not ASCII"),
+                    format!("write it as {}", encoded()),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The fields that signing adds, in the order in which they are sent.
@@ -172,16 +249,16 @@ pub(crate) fn signed_fields(signed: SignedFields) -> Vec<(&'static str, HeaderVa
 /// Why a request could not be signed, and what to do about it.
 pub(crate) fn cannot_sign(error: &SignError) -> Failure {
     let hint = match error {
+        SignError::Target(BadTarget::EmptyQuery) => "leave out the ?, which has no query behind it",
+        SignError::Target(BadTarget::EmptySegment) => {
+            "write one slash where several follow each other"
+        }
         SignError::Target(_) => {
             "servers refuse such a target, as programs read it differently; change the URL"
         }
         SignError::ContentDigest => "leave the Content-Digest header out; it is made for you",
         SignError::RepeatedField(_) => "give that header once",
-        SignError::DuplicateComponent => "give each --component once",
-        SignError::Parameter(_) => {
-            "labels are lower-case words; parameters are printable ASCII; see --help"
-        }
-        SignError::Base(_) => "see which headers the request has, and --component in --help",
+        SignError::Base(_) => "change that header, or leave it out",
         _ => "see --help",
     };
     Failure::local(with_reasons(error), hint)
@@ -236,6 +313,31 @@ mod tests {
             let mut url = Url::parse(text).unwrap();
             url.push_query("x=1");
             assert_eq!(url.path_and_query, expected);
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_written_otherwise_is_told_with_its_spelling() {
+        let table = [
+            ("https://example.com/100%", "write a percent sign as %25"),
+            ("https://example.com/?q=5%&x", "write a percent sign as %25"),
+            ("https://example.com/%zz", "write a percent sign as %25"),
+            ("https://example.com/ü", "write it as %C3%BC"),
+            ("https://example.com/?q=😀", "write it as %F0%9F%98%80"),
+            ("https://example.com/a b", "write it as %20"),
+            ("https://example.com/a\tb", "leave it out, or write it as %09"),
+            ("https://bücher.example/a", "write its host in ASCII: xn--bcher-kva.example"),
+            ("https://BÜCHER.example:8443", "write its host in ASCII: xn--bcher-kva.example:8443"),
+            ("https://bü_cher .example/a", "its host is a name or an address"),
+        ];
+        for (text, hint) in table {
+            let request =
+                Url::parse(text).and_then(|url| Request::new("GET", url, Vec::new(), None));
+            let failure = request.unwrap_err().to_string();
+            assert!(failure.contains(&format!("hint: {hint}")), "{text}: {failure}");
+        }
+        for text in ["https://example.com/%25?q=%C3%BC", "https://xn--bcher-kva.example/"] {
+            Request::new("GET", Url::parse(text).unwrap(), Vec::new(), None).unwrap();
         }
     }
 

@@ -1,4 +1,11 @@
-use std::io::Read;
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read, Seek, Write},
+    time::SystemTime,
+};
+
+use countersign::{ContentDigest, DigestAlgorithm, RunningDigest};
+use tempfile::SpooledTempFile;
 
 use crate::failure::Failure;
 
@@ -24,55 +31,312 @@ pub(crate) enum DataKind {
     Json,
 }
 
-/// Where the files of `@FILE` come from.
-pub(crate) type Open<'f> = &'f mut dyn FnMut(&str) -> Result<Vec<u8>, Failure>;
+/// Opens the file of an `@FILE`.
+pub(crate) type Open<'f> = &'f mut dyn FnMut(&str) -> Result<Input, Failure>;
+
+/// Takes the next bytes of the content.
+pub(crate) type Push<'p> = &'p mut dyn FnMut(&[u8]) -> Result<(), Failure>;
+
+/// A file that an argument names, open for reading.
+pub(crate) struct Input {
+    name: String,
+    source: Source,
+    /// What to do if it cannot be read.
+    hint: String,
+}
+
+enum Source {
+    File(File),
+    Stream(Box<dyn Read>),
+}
+
+impl Input {
+    /// Hands over all of it, in pieces.
+    pub(crate) fn read(mut self, push: Push<'_>) -> Result<(), Failure> {
+        let reader: &mut dyn Read = match &mut self.source {
+            Source::File(file) => file,
+            Source::Stream(stream) => stream,
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let piece = match reader.read(&mut buffer) {
+                Ok(length) => buffer.get(..length).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(cannot_read(&self.name, &error, &self.hint)),
+            };
+            if piece.is_empty() {
+                return Ok(());
+            }
+            push(piece)?;
+        }
+    }
+
+    /// All of it as text.
+    pub(crate) fn text(self) -> Result<String, Failure> {
+        let name = self.name.clone();
+        let mut bytes = Vec::new();
+        self.read(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        String::from_utf8(bytes).map_err(|_| {
+            Failure::local(
+                format!("`{name}` is not UTF-8 text"),
+                "name a text file, or send the content as it is with --data-binary @FILE",
+            )
+        })
+    }
+}
 
 impl Data {
-    fn bytes(&self, open: Open<'_>) -> Result<Vec<u8>, Failure> {
+    fn push(&self, open: Open<'_>, push: Push<'_>) -> Result<(), Failure> {
         let file = self.text.strip_prefix('@');
         match (self.kind, file) {
             (DataKind::Text, Some(file)) => {
                 // As curl does, which drops NUL bytes with the line breaks.
                 let kept = |byte: &u8| !matches!(byte, b'\r' | b'\n' | b'\0');
-                Ok(open(file)?.into_iter().filter(kept).collect())
+                open(file)?.read(&mut |piece| {
+                    let piece: Vec<u8> = piece.iter().copied().filter(kept).collect();
+                    push(&piece)
+                })
             }
-            (DataKind::Binary | DataKind::Json, Some(file)) => open(file),
-            (DataKind::UrlEncode, _) => url_encoded(&self.text, open).map(String::into_bytes),
+            (DataKind::Binary | DataKind::Json, Some(file)) => open(file)?.read(push),
+            (DataKind::UrlEncode, _) => push_url_encoded(&self.text, open, push),
             (DataKind::Text | DataKind::Binary | DataKind::Json | DataKind::Raw, _) => {
-                Ok(self.text.clone().into_bytes())
+                push(self.text.as_bytes())
             }
+        }
+    }
+
+    /// The file whose bytes are this piece as they are.
+    fn file(&self) -> Option<&str> {
+        match self.kind {
+            DataKind::Binary | DataKind::Json => self.text.strip_prefix('@'),
+            DataKind::Text | DataKind::Raw | DataKind::UrlEncode => None,
         }
     }
 }
 
 /// The pieces as one, the way curl joins them.
-pub(crate) fn join(pieces: &[Data], open: Open<'_>) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
+pub(crate) fn join(pieces: &[Data], open: Open<'_>, push: Push<'_>) -> Result<(), Failure> {
     for (at, piece) in pieces.iter().enumerate() {
         if at > 0 && piece.kind != DataKind::Json {
-            content.push(b'&');
+            push(b"&")?;
         }
-        content.append(&mut piece.bytes(open)?);
+        piece.push(&mut *open, &mut *push)?;
     }
-    Ok(content)
+    Ok(())
 }
 
 /// curl's rule for `--data-urlencode`: an `=` before any `@` decides.
-pub(crate) fn url_encoded(text: &str, open: Open<'_>) -> Result<String, Failure> {
-    let (name, content) = if let Some((name, content)) = text.split_once('=') {
-        (name, content.as_bytes().to_vec())
+fn push_url_encoded(text: &str, open: Open<'_>, push: Push<'_>) -> Result<(), Failure> {
+    let (name, content, file) = if let Some((name, content)) = text.split_once('=') {
+        (name, content, None)
     } else if let Some((name, file)) = text.split_once('@') {
-        (name, open(file)?)
+        (name, "", Some(file))
     } else {
-        ("", text.as_bytes().to_vec())
+        ("", text, None)
     };
-    let mut encoded = String::new();
     if !name.is_empty() {
-        encoded.push_str(name);
-        encoded.push('=');
+        push(format!("{name}=").as_bytes())?;
     }
-    encoded.push_str(&percent_encoded(&content).replace("%20", "+"));
-    Ok(encoded)
+    let mut encode = |piece: &[u8]| push(percent_encoded(piece).replace("%20", "+").as_bytes());
+    match file {
+        Some(file) => open(file)?.read(&mut encode),
+        None => encode(content.as_bytes()),
+    }
+}
+
+/// As [`DataKind::UrlEncode`], as text.
+pub(crate) fn url_encoded(text: &str, open: Open<'_>) -> Result<String, Failure> {
+    let mut encoded = Vec::new();
+    push_url_encoded(text, open, &mut |piece| {
+        encoded.extend_from_slice(piece);
+        Ok(())
+    })?;
+    String::from_utf8(encoded)
+        .map_err(|_| Failure::local("the query is not UTF-8 text", "check it"))
+}
+
+/// The content of a request: read once for its digest, and kept for whoever sends it.
+///
+/// A file is not copied, and stays where it is. Other content is kept in memory up to 1 MiB, and from there on in a file
+/// that has no name.
+#[derive(Debug)]
+pub(crate) struct Body {
+    kept: Kept,
+    length: u64,
+    digest: ContentDigest,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Memory(Vec<u8>),
+    Unnamed(File),
+    Named { name: String, file: File, stamp: Stamp },
+}
+
+/// Which bytes are in a file, as far as the file system tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl From<Metadata> for Stamp {
+    fn from(metadata: Metadata) -> Self {
+        Self { length: metadata.len(), modified: metadata.modified().ok() }
+    }
+}
+
+impl Body {
+    /// The content of curl's data flags.
+    pub(crate) fn of_data(pieces: &[Data], open: Open<'_>) -> Result<Self, Failure> {
+        if let [piece] = pieces
+            && let Some(file) = piece.file()
+        {
+            return Self::of_file(open(file)?);
+        }
+        Self::made(&mut |push| join(pieces, &mut *open, push))
+    }
+
+    /// The content of a file.
+    pub(crate) fn of_file(input: Input) -> Result<Self, Failure> {
+        let Input { name, source, hint } = input;
+        let read = |error: io::Error| cannot_read(&name, &error, &hint);
+        let file = match source {
+            Source::File(file) => file,
+            source @ Source::Stream(_) => {
+                let mut input = Some(Input { name, source, hint });
+                return Self::made(&mut |push| input.take().map_or(Ok(()), |one| one.read(push)));
+            }
+        };
+        let metadata = file.metadata().map_err(read)?;
+        let (is_file, stamp) = (metadata.is_file(), Stamp::from(metadata));
+        // A device, or a file of the system's whose length is not known before it is read.
+        if !is_file || stamp.length == 0 {
+            let mut input = Some(Input { name, source: Source::File(file), hint });
+            return Self::made(&mut |push| input.take().map_or(Ok(()), |one| one.read(push)));
+        }
+        let mut digest = RunningDigest::new([DigestAlgorithm::Sha256]);
+        let mut length: u64 = 0;
+        let source = Source::File(file.try_clone().map_err(read)?);
+        let input = Input { name: name.clone(), source, hint: hint.clone() };
+        input.read(&mut |piece| {
+            digest.update(piece);
+            length = length.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            Ok(())
+        })?;
+        if length != stamp.length || stamp != Stamp::from(file.metadata().map_err(read)?) {
+            return Err(Failure::local(
+                format!("`{name}` changed while it was read"),
+                "run this again when nothing writes to the file",
+            ));
+        }
+        Ok(Self { kept: Kept::Named { name, file, stamp }, length, digest: digest.finish() })
+    }
+
+    /// Content that `make` writes.
+    pub(crate) fn made(
+        make: &mut dyn FnMut(Push<'_>) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let mut spool = SpooledTempFile::new(MOST_IN_MEMORY);
+        let mut digest = RunningDigest::new([DigestAlgorithm::Sha256]);
+        let mut length: u64 = 0;
+        make(&mut |piece| {
+            digest.update(piece);
+            length = length.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            spool.write_all(piece).map_err(|error| cannot_keep(&error))
+        })?;
+        let kept = match spool.into_inner() {
+            tempfile::SpooledData::InMemory(bytes) => Kept::Memory(bytes.into_inner()),
+            tempfile::SpooledData::OnDisk(file) => Kept::Unnamed(file),
+        };
+        Ok(Self { kept, length, digest: digest.finish() })
+    }
+
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Its SHA-256 digest.
+    pub(crate) const fn digest(&self) -> &ContentDigest {
+        &self.digest
+    }
+
+    /// Whether it is the content that these digests are of.
+    pub(crate) fn matches(&self, digest: ContentDigest) -> Result<bool, Failure> {
+        let mut check = digest.check();
+        self.read(&mut |piece| {
+            check.update(piece);
+            Ok(())
+        })?;
+        Ok(check.finish().is_ok())
+    }
+
+    /// Hands over all of it, in pieces.
+    pub(crate) fn read(&self, push: Push<'_>) -> Result<(), Failure> {
+        let (name, file) = match &self.kept {
+            Kept::Memory(bytes) => return push(bytes),
+            Kept::Unnamed(file) => ("the content", file),
+            Kept::Named { name, file, .. } => (name.as_str(), file),
+        };
+        let hint = "run this again when nothing writes to the file";
+        let reader = file.try_clone().and_then(|mut file| file.rewind().map(|()| file));
+        let source = Source::File(reader.map_err(|error| cannot_read(name, &error, hint))?);
+        Input { name: name.to_owned(), source, hint: hint.to_owned() }.read(push)
+    }
+
+    /// All of it in memory.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        self.read(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// What of it is in memory: all, or nothing.
+    pub(crate) fn in_memory(&self) -> &[u8] {
+        match &self.kept {
+            Kept::Memory(bytes) => bytes,
+            Kept::Unnamed(_) | Kept::Named { .. } => &[],
+        }
+    }
+
+    /// The file that it is in, if it is in one.
+    pub(crate) const fn file(&self) -> Option<&File> {
+        match &self.kept {
+            Kept::Memory(_) => None,
+            Kept::Unnamed(file) | Kept::Named { file, .. } => Some(file),
+        }
+    }
+
+    /// The name of the user's file, if that is no longer what its digest is of.
+    pub(crate) fn changed(&self) -> Option<&str> {
+        match &self.kept {
+            Kept::Named { name, file, stamp } => {
+                let now = file.metadata().map(Stamp::from);
+                (now.ok() != Some(*stamp)).then_some(name)
+            }
+            Kept::Memory(_) | Kept::Unnamed(_) => None,
+        }
+    }
+}
+
+/// Content that was made is kept in memory up to this many bytes.
+const MOST_IN_MEMORY: usize = 1024 * 1024;
+
+pub(crate) fn cannot_keep(error: &io::Error) -> Failure {
+    Failure::local(
+        format!("cannot write a temporary file: {error}"),
+        "set TMPDIR to a directory with room in it",
+    )
+}
+
+fn cannot_read(name: &str, error: &io::Error, hint: &str) -> Failure {
+    Failure::local(format!("cannot read `{name}`: {error}"), hint)
 }
 
 /// Everything but RFC 3986's unreserved characters.
@@ -108,8 +372,8 @@ impl Files {
         Self { stdin: if key_is_stdin { Stdin::IsTheKey } else { Stdin::Free }, as_text }
     }
 
-    /// Reads a file, or stdin for `-`.
-    pub(crate) fn open(&mut self, file: &str) -> Result<Vec<u8>, Failure> {
+    /// Opens a file, or stdin for `-`.
+    pub(crate) fn open(&mut self, file: &str) -> Result<Input, Failure> {
         if is_stdin(file) {
             if self.stdin == Stdin::IsTheKey {
                 return Err(Failure::local(
@@ -119,18 +383,14 @@ impl Files {
             }
             self.stdin = Stdin::Read;
         }
-        let mut content = Vec::new();
-        let read = match file {
-            "-" => std::io::stdin().lock().read_to_end(&mut content).map(|_| ()),
-            file => std::fs::read(file).map(|bytes| content = bytes),
+        let hint = format!("name a file that exists and is yours to read; {}", self.as_text);
+        let source = match file {
+            "-" => Source::Stream(Box::new(io::stdin().lock())),
+            file => {
+                Source::File(File::open(file).map_err(|error| cannot_read(file, &error, &hint))?)
+            }
         };
-        match read {
-            Ok(()) => Ok(content),
-            Err(error) => Err(Failure::local(
-                format!("cannot read `{file}`: {error}"),
-                format!("name a file that exists and is yours to read; {}", self.as_text),
-            )),
-        }
+        Ok(Input { name: file.to_owned(), source, hint })
     }
 
     pub(crate) fn stdin_is_free(&self) -> bool {
@@ -151,11 +411,21 @@ mod tests {
         let pieces: Vec<Data> =
             pieces.iter().map(|&(kind, text)| Data { kind, text: text.to_owned() }).collect();
         let mut open = |file: &str| match file {
-            "lines" => Ok(b"a b\r\nc\n\0d\n".to_vec()),
+            "lines" => Ok(Input {
+                name: file.to_owned(),
+                source: Source::Stream(Box::new(&b"a b\r\nc\n\0d\n"[..])),
+                hint: String::new(),
+            }),
             _ => Err(Failure::local("no such file", "")),
         };
-        let content = join(&pieces, &mut open);
-        content.map_or_else(|_| "(refused)".into(), |content| String::from_utf8(content).unwrap())
+        match Body::of_data(&pieces, &mut open) {
+            Ok(body) => {
+                let bytes = body.bytes().unwrap();
+                assert_eq!(body.digest, ContentDigest::sha256(&bytes));
+                String::from_utf8(bytes).unwrap()
+            }
+            Err(_) => "(refused)".into(),
+        }
     }
 
     #[test]

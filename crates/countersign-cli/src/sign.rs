@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Component, ContentDigest, FieldType, FieldTypes, Message, Nonce, PrivateKey, SignError,
-    SignatureInput, SignatureParams, Signer, Timestamp,
+    Component, FieldType, FieldTypes, Message, Nonce, PrivateKey, SignError, SignatureInput,
+    SignatureParams, Signer, Timestamp,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::{
     moment,
     output::{print, print_line},
     request::{Request, Url, added_fields, cannot_sign},
-    request_body::{self, Data, DataKind, Files},
+    request_body::{self, Body, Data, DataKind, Files},
     shell::quote,
 };
 
@@ -75,6 +75,9 @@ pub(crate) struct Sign {
     url: String,
 }
 
+/// As many bytes as Linux takes in one argument.
+const LARGEST_ARGUMENT: u64 = 128 * 1024 - 1;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// The header fields to add
@@ -108,7 +111,18 @@ impl Sign {
                     print_line(format_args!("{name}: {}", text(value)))?;
                 }
             }
-            Format::Http => print(http(&signed)?)?,
+            Format::Http => {
+                print(http_head(&signed)?)?;
+                if let Some(body) = &signed.request.body {
+                    body.read(&mut |piece| print(piece))?;
+                    if let Some(file) = body.changed() {
+                        return Err(Failure::local(
+                            format!("`{file}` changed while it was signed and printed"),
+                            "run this again when nothing writes to the file",
+                        ));
+                    }
+                }
+            }
             Format::Curl => print_line(curl(&signed, data_file)?)?,
             Format::Json => {
                 let added = signed.added.iter();
@@ -155,7 +169,7 @@ impl Sign {
         };
         let mut files =
             Files::new(self.key.is_stdin(), "text that begins with @ goes in by stdin, with -d @-");
-        let body = data.map(|data| request_body::join(&[data], &mut |file| files.open(file)));
+        let body = data.map(|data| Body::of_data(&[data], &mut |file| files.open(file)));
         let body = body.transpose()?;
         let default_method = if body.is_some() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(default_method);
@@ -182,12 +196,15 @@ impl Sign {
             let digest = countersign::CONTENT_DIGEST;
             let covered = components.iter().any(|one| one.is_plain(digest.as_str()));
             let given = headers.contains_key(&digest);
-            if covered && given && !is_digest_of(&headers, request.content()) {
-                return Err(cannot_sign(&SignError::ContentDigest));
-            }
-            let made = covered && !given;
-            let digest = made.then(|| ContentDigest::sha256(request.content()).to_header().ok());
-            (components, digest.flatten())
+            let made = match covered {
+                true if given => {
+                    request.check_digest(&headers)?;
+                    None
+                }
+                true => request.made_digest().to_header().ok(),
+                false => None,
+            };
+            (components, made)
         };
         if let Some(digest) = &content_digest {
             headers.insert(countersign::CONTENT_DIGEST, digest.clone());
@@ -205,21 +222,22 @@ impl Sign {
         let field_types = FieldTypes::with(&self.field_types);
         let message = Message::from(request.head(&headers)).with_field_types(field_types);
         let signature = countersign::sign(&message, &key, &params);
-        let signature = signature.map_err(|error| cannot_sign(&error))?;
+        let signature = signature.map_err(|error| match error {
+            SignError::DuplicateComponent => {
+                cannot_sign(&error).with_hint("give each --component once")
+            }
+            SignError::Parameter(_) => cannot_sign(&error).with_hint(
+                "labels are lower-case words; parameters are printable ASCII; see --help",
+            ),
+            SignError::Base(_) => cannot_sign(&error)
+                .with_hint("see which headers the request has, and --component in --help"),
+            _ => cannot_sign(&error),
+        })?;
         let base = signature.base.as_str().to_owned();
         let added = added_fields(content_digest, signature);
         let url = format!("{connect_to}{}", request.uri);
         Ok(Signed { request, url, added, base, key_id })
     }
-}
-
-fn is_digest_of(headers: &HeaderMap, content: &[u8]) -> bool {
-    let digest = ContentDigest::from_headers(headers).ok().flatten();
-    digest.is_some_and(|digest| {
-        let mut check = digest.check();
-        check.update(content);
-        check.finish().is_ok()
-    })
 }
 
 type Coverage = (Vec<Component<'static>>, Option<HeaderValue>);
@@ -236,7 +254,8 @@ fn default_coverage(
         .map_err(|error| Failure::local(error, "leave --nonce out: a random one is made"))?;
     // The key is of no consequence: label and keyid are the user's, so this signature is not the one that is printed.
     let signer = Signer::new(PrivateKey::ed25519(&[0; 32]));
-    let signed = signer.sign(&request.head(headers), request.content(), created, &nonce);
+    let content = request.digest(headers)?;
+    let signed = signer.sign_digested(&request.head(headers), content.as_ref(), created, &nonce);
     let signed = signed.map_err(|error| cannot_sign(&error))?;
     let content_digest = signed.content_digest.clone();
     let mut fields = HeaderMap::new();
@@ -265,8 +284,8 @@ fn text(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or_default()
 }
 
-/// The request as HTTP/1.1 sends it.
-fn http(signed: &Signed) -> Result<Vec<u8>, Failure> {
+/// The head of the request as HTTP/1.1 sends it.
+fn http_head(signed: &Signed) -> Result<Vec<u8>, Failure> {
     let request = &signed.request;
     if request.lines.iter().any(|line| line.is(&header::TRANSFER_ENCODING)) {
         return Err(Failure::local(
@@ -293,10 +312,10 @@ fn http(signed: &Signed) -> Result<Vec<u8>, Failure> {
     // Servers expect content of these methods, so that its absence is said (RFC 9110 §8.6).
     let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     if request.body.is_some() || expected {
-        push("Content-Length", request.content().len().to_string().as_bytes());
+        let length = request.body.as_ref().map_or(0, Body::length);
+        push("Content-Length", length.to_string().as_bytes());
     }
     message.extend_from_slice(b"\r\n");
-    message.extend_from_slice(request.content());
     Ok(message)
 }
 
@@ -321,7 +340,8 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
     }
     match (&request.method, &request.body) {
         (&Method::HEAD, _) => words.push("--head".to_owned()),
-        (&Method::GET, None) | (&Method::POST, Some(_)) => {}
+        (&Method::GET, None) => {}
+        (&Method::POST, Some(body)) if file.is_none() || body.length() <= LARGEST_ARGUMENT => {}
         (method, _) => words.extend(["-X".to_owned(), quote(method.as_str())]),
     }
     let host = HeaderLine::field("Host", text_value(request.origin.authority()));
@@ -341,12 +361,23 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
     }
     match (&request.body, file) {
         (None, _) => {}
-        (Some(_), Some(file)) => {
+        (Some(body), Some(file)) => {
             let file = file.to_str().ok_or_else(|| not_text("the file's name"))?;
-            words.extend(["--data-binary".to_owned(), quote(&format!("@{file}"))]);
+            // curl reads a whole file into memory for --data-binary; -T would add its name to a URL that ends in a slash.
+            if body.length() > LARGEST_ARGUMENT && !signed.url.ends_with('/') {
+                words.extend(["-T".to_owned(), quote(file)]);
+            } else {
+                words.extend(["--data-binary".to_owned(), quote(&format!("@{file}"))]);
+            }
+        }
+        (Some(body), None) if body.length() > LARGEST_ARGUMENT => {
+            return Err(Failure::local(
+                "the content is larger than an argument of a command can be",
+                "give content with --data-binary @FILE, or use --format http",
+            ));
         }
         (Some(body), None) => {
-            let body = String::from_utf8(body.clone()).ok().filter(|body| !body.contains('\0'));
+            let body = String::from_utf8(body.bytes()?).ok().filter(|body| !body.contains('\0'));
             let body = body.ok_or_else(|| not_text("the content"))?;
             words.extend(["--data-raw".to_owned(), quote(&body)]);
         }

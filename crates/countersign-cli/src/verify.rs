@@ -312,12 +312,12 @@ impl Verify {
             let authentic = unverified.verify(key)?;
             // Only the server remembers nonces; the note on stderr says so.
             let mut check = authentic.redeem(Claim::Fresh)?.read();
-            check.update(&request.body.bytes);
+            check.update(request.bytes());
             acceptable_trailers(&request.body.trailers)?;
             check.finish()?;
             Ok(())
         })();
-        Ok(verdict)
+        Ok(if request.body.unframed { unframed(verdict) } else { verdict })
     }
 
     /// The tag selects; a label that was asked for has to be that signature's.
@@ -422,6 +422,23 @@ fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal { code: Code::BadRequest, detail });
     }
     Ok(())
+}
+
+const NO_LENGTH: &str =
+    "the request has neither Content-Length nor Transfer-Encoding, so a server reads no content";
+
+/// The verdict on a request whose content a server takes for the next request.
+fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
+    match verdict {
+        Ok(()) => Err(Refusal {
+            code: Code::BadRequest,
+            detail: format!("{NO_LENGTH}, and takes what follows the head for another request"),
+        }),
+        Err(Refusal { code: code @ Code::DigestMismatch, .. }) => {
+            Err(Refusal { code, detail: format!("{NO_LENGTH}; other content was signed") })
+        }
+        refused => refused,
+    }
 }
 
 /// What a server looks at before anything else.

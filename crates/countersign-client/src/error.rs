@@ -16,7 +16,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Others than its owner can read or change the key file.
-    #[error("the key file {} is open to other users; run `chmod 600` on it", path.display())]
+    #[error("the key file {} is open to other users; run `chmod 600` on it, or read a mounted secret with `KeyFile::parse` and give it to `Client::new`", path.display())]
     KeyFileMode {
         /// The file.
         path: PathBuf,

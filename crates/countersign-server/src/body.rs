@@ -48,6 +48,10 @@ enum Kind<B> {
 pub struct ContentError(Reason);
 
 impl ContentError {
+    pub(crate) const fn reason(&self) -> &Reason {
+        &self.0
+    }
+
     /// The code of the refusal, which the caller gets in place of the handler's response unless that has begun.
     pub const fn code(&self) -> Code {
         self.0.code()

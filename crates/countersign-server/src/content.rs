@@ -9,7 +9,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::{
-    BoxError,
+    BoxError, ContentError,
     content_memory::{ContentMemory, Share},
     reason::Reason,
 };
@@ -117,7 +117,7 @@ pub(crate) const fn why_broken(_: &(dyn std::error::Error + 'static)) -> Reason 
 }
 
 /// Why the content of an answer cannot be gathered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Ungathered {
     #[error("it has more than {limit} bytes")]
     TooLarge { limit: u64 },
@@ -125,25 +125,42 @@ pub(crate) enum Ungathered {
     Timeout,
     #[error("it broke off")]
     Broken,
+    /// What it depends on is not what was signed.
+    #[error("{}", .0.detail())]
+    Refused(Box<Reason>),
     #[error("it has trailers, which no signature covers")]
     Trailers,
 }
 
+impl Ungathered {
+    fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let refused = causes.find_map(|cause| cause.downcast_ref::<ContentError>());
+        refused.map_or(Self::Broken, |refused| Self::Refused(Box::new(refused.reason().clone())))
+    }
+}
+
 impl ContentLimit {
     /// The content of an answer.
-    pub(crate) async fn gather<B: Body + Unpin>(&self, body: B) -> Result<Bytes, Ungathered> {
+    pub(crate) async fn gather<B>(&self, body: B) -> Result<Bytes, Ungathered>
+    where
+        B: Body<Error: Into<BoxError>> + Unpin,
+    {
         let gathered = tokio::time::timeout(self.time, self.gather_to_end(body)).await;
         gathered.unwrap_or(Err(Ungathered::Timeout))
     }
 
-    async fn gather_to_end<B: Body + Unpin>(&self, mut body: B) -> Result<Bytes, Ungathered> {
+    async fn gather_to_end<B>(&self, mut body: B) -> Result<Bytes, Ungathered>
+    where
+        B: Body<Error: Into<BoxError>> + Unpin,
+    {
         let too_large = Ungathered::TooLarge { limit: self.bytes };
         if body.size_hint().lower() > self.bytes {
             return Err(too_large);
         }
         let mut content = Gathered::default();
         while let Some(frame) = body.frame().await {
-            match frame.map_err(|_| Ungathered::Broken)?.into_data() {
+            match frame.map_err(|error| Ungathered::broken(&*error.into()))?.into_data() {
                 Ok(mut data) => content.add(data.copy_to_bytes(data.remaining())),
                 Err(frame) if frame.trailers_ref().is_none_or(HeaderMap::is_empty) => {}
                 Err(_) => return Err(Ungathered::Trailers),

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 
 use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
-use http::{HeaderMap, header::ORIGIN, request::Parts};
+use http::{HeaderMap, request::Parts};
 
 use crate::reason::{Blame, Reason};
 
@@ -57,12 +57,14 @@ fn sender(head: &Parts) -> Option<ClientNetwork> {
 
 /// Whether a page of any site could have had its visitor's browser send this.
 ///
-/// A browser puts `Origin` into every request that a script of another site could add fields to, and no script can take it out
-/// (Fetch, "CORS protocol"). Without `Origin` there is only what a page needs no script for, such as an image or a link,
-/// which has no field of a page's choice.
+/// A browser puts `Origin` into every request that a script of another site could add fields to, and over TLS `Sec-Fetch-Site`
+/// into every request; no script can take them out (Fetch, "Forbidden request-header"). Without them there is only what a
+/// page needs no script for, such as an image or a link, which has no field of a page's choice.
 fn can_be_a_page(headers: &HeaderMap) -> bool {
+    let has = |name: &&str| headers.contains_key(*name);
+    let by_a_browser = ["origin", "sec-fetch-site"];
     let chosen = ["x-api-key", "signature", "signature-input"];
-    headers.contains_key(ORIGIN) || !chosen.iter().any(|name| headers.contains_key(*name))
+    by_a_browser.iter().any(has) || !chosen.iter().any(has)
 }
 
 #[cfg(test)]
@@ -80,8 +82,8 @@ mod tests {
             (&["origin", "x-api-key"], true),
             (&["origin", "signature", "signature-input"], true),
             (&["x-api-key"], false),
-            (&["signature"], false),
-            (&["signature-input", "sec-fetch-site"], false),
+            (&["signature", "user-agent", "referer"], false),
+            (&["signature-input", "sec-fetch-site"], true),
         ];
         for (fields, page) in cases {
             let request =

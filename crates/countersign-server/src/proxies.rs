@@ -452,6 +452,7 @@ mod tests {
             "for=192.0.2.1;for=192.0.2.2",
             "for=192.0.2.1;For=192.0.2.1",
             "for=192.0.2.1;host=a;host=b",
+            "for=192.0.2.1;by=a;by=b",
             "for=192.0.2.1; proto=https",
             "for = 192.0.2.1",
             "for=192.0.2.1;host=a:80",

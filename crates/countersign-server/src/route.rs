@@ -63,10 +63,27 @@ impl Route {
 
     /// Hands signed content to the handler as it comes, up to so many bytes, in place of gathering it first.
     ///
-    /// The handler starts on content that nobody has checked to its end. The last piece is handed out only if all of it is
-    /// what was signed; otherwise the body ends with a [`ContentError`](crate::ContentError), and whatever the handler
-    /// answers then, the caller gets a refusal. So nothing that a handler did counts before the body has ended well. A handler
-    /// that answers with success, and has dropped the body before that, is answered with 500 in its place.
+    /// The handler starts on content that nobody has verified to its end. Two things hold, wherever the handler moves the body:
+    ///
+    /// - The last piece is handed out only if all of the content is what was signed. Otherwise the body ends with a
+    ///   [`ContentError`](crate::ContentError). So let nothing count that was done before the body has ended well.
+    /// - The caller gets no complete response with success unless the content was what was signed, and was read to its end.
+    ///
+    /// | the handler's response | what the caller gets if the content is forged or broken |
+    /// | --- | --- |
+    /// | made after the content was read | a refusal in its place |
+    /// | complete before that, as where a task goes on reading | a refusal in its place: the response waits until the content is read |
+    /// | still being made, as one that echoes the content | a refusal if that is known before its first piece is sent; or else a response without an end: in HTTP/1.1 the connection is closed within a chunk, in HTTP/2 the stream is reset |
+    /// | a status of 400 and above | a refusal if that is known by then, or else the handler's response |
+    ///
+    /// For content that is not read to its end the same holds, with 500 as the refusal: a response with success whose body was
+    /// dropped, by the handler or by a task, is the service's mistake. A body that is kept and never read holds its response back for as long
+    /// as the connection lasts. A response of which more than 64 KiB come in several pieces counts as one that is still being
+    /// made. It has no `Content-Length`, so that its end is told from a break.
+    ///
+    /// Behind [`SignResponses`](crate::SignResponses) every response is whole before it begins, so that it is always the refusal.
+    ///
+    /// A refusal cannot undo what the handler did: write to a place from which nothing is read until the body has ended well.
     pub fn streamed(mut self, limit: u64) -> Self {
         self.delivery = Delivery::Streamed { limit };
         self

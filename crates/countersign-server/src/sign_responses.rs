@@ -171,11 +171,17 @@ impl SignResponses {
 
     /// The answer in the place of one that cannot be signed. It is ours, so that no limit is asked for it.
     fn replace<C: From<Bytes>>(&self, asked: &Asked, reason: Unsignable) -> Response<C> {
-        telemetry::count_unsignable();
+        let reason = match reason {
+            // The verifier told what it is.
+            Unsignable::Content(Ungathered::Refused(reason)) => *reason,
+            reason => {
+                telemetry::count_unsignable();
+                Reason::Unsignable(reason)
+            }
+        };
         let unknown = Circumstances::unknown(asked.version);
         let circumstances = Circumstances { content: Content::Absent, ..unknown };
-        let reason = Reason::Unsignable(reason).into();
-        let replaced: Response<Bytes> = answer(&reason, &circumstances, &HeaderMap::new());
+        let replaced: Response<Bytes> = answer(&reason.into(), &circumstances, &HeaderMap::new());
         let (head, content) = replaced.into_parts();
         // Nothing in it cannot be signed.
         let head = match self.sign_head(asked, head.clone(), &content) {

@@ -177,7 +177,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Changes refusals before they are sent: their headers and their content, never their status. Default: none does.
+    /// Changes refusals before they are sent: their header fields and their content. The status stays, and so does
+    /// `Countersign-Refusal`, by which clients know a refusal and its code. Default: refusals are sent as they are.
     pub fn on_refusal(
         mut self,
         change: impl Fn(Refusal) -> Refusal + Send + Sync + 'static,
@@ -238,10 +239,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// keys in one request, or a key in the URL beside a signature. These do not: a missing signature or key, a signature
     /// that covers too little or is outside its time, and what a credential may not do.
     ///
-    /// The browsers at an address have this budget a second time, for themselves: a request with `Origin`, and one without
-    /// signature and `X-Api-Key`, is theirs. Any page can have its visitors' browsers send such requests and fail on purpose;
+    /// The browsers at an address have this budget a second time, for themselves: a request with `Origin` or
+    /// `Sec-Fetch-Site`, and one without signature and `X-Api-Key`, is theirs. Any page can have its visitors' browsers send such requests and fail on purpose;
     /// it can so shut out the browsers at an address for a while, and no other program there. A program that adds `Origin`
-    /// can fail twice as often, and no more.
+    /// to every second request can fail twice as often, and no more.
     ///
     /// The address is a [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions, where [`serve`](crate::serve) puts that of the
     /// socket's peer. Behind a proxy that is the proxy, and this limit one for all its clients together, unless

@@ -233,6 +233,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError::Exists`] if any application ever had this key, [`RegistryError::NotFound`] for the application,
+    /// [`RegistryError::Key`] for a key that others can sign with: a published test key, or an HMAC secret that can be guessed;
     /// [`RegistryError::BadName`] for the label, [`RegistryError::Exposed`] for an HMAC secret in a file that others can
     /// read, or the database's.
     pub async fn add_credential(
@@ -243,6 +244,7 @@ impl Registry {
         let NewCredential { application, label, key, expires_at, scopes, restrictions } = new;
         row::check_label(label)?;
         let key = key.key();
+        key.require_secret().map_err(RegistryError::Key)?;
         if key.hmac_secret().is_some() {
             let files = file::exposed(&self.file)?;
             if !files.is_empty() {

@@ -301,13 +301,14 @@ async fn a_guard_of_any_window_goes_on_where_one_of_the_same_stopped() {
     let policy = Policy::default().window(Duration::from_secs(120), Duration::from_secs(10));
     let window = Window::from(&policy.unwrap());
     let home = Home::new();
-    let resume = || MemoryNonces::resume(window, Arc::clone(&home.ceiling), &home.file(), NOW);
     let guard = MemoryNonces::durable(window, Arc::clone(&home.ceiling), NOW).await.unwrap();
     for used in before() {
         assert_eq!(guard.claim(&used, NOW).await.unwrap(), Claim::Fresh);
     }
     guard.stop(&home.file(), NOW).await.unwrap();
-    assert!(goes_on(&resume().await.unwrap(), NOW).await);
+    let ceiling = Arc::clone(&home.ceiling);
+    let guard = MemoryNonces::resume(window, ceiling, &home.file(), NOW).await.unwrap();
+    assert!(goes_on(&guard, NOW).await);
 }
 
 #[tokio::test]

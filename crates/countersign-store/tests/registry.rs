@@ -89,10 +89,36 @@ async fn with_key(folder: &Folder, key: &PrivateKey) -> Registry {
     registry
 }
 
+/// An HMAC secret of random bytes.
+const SECRET: &[u8; 32] =
+    b"\x9a\x1c\x54\xf0\xbe\x7d\x28\x63\xe0\x7f\x1b\x93\xc5\xd8\xa6\x4e\xe2\x71\x0c\x9f\x5b\x38\x46\xad\xf1\x9e\x27\xc0\x8b\x5d\x6a\x34";
+
+#[tokio::test]
+async fn a_key_that_others_can_sign_with_is_not_registered() {
+    let folder = Folder::new();
+    let registry = folder.registry().await;
+    registry.add_application("shop", "live", NOW).await.unwrap();
+    let seed = *b"\x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\xac\x03\x1c\xae\x7f\x60";
+    let published = PrivateKey::ed25519(&seed); // RFC 8032 §7.1
+    let guessable =
+        PrivateKey::hmac_sha256([1; 16], b"correct horse battery staple correct").unwrap();
+    for (key, why) in [(&published, "RFC 8032"), (&guessable, "can be guessed")] {
+        let proven = ProvenKey::from(key);
+        let new = NewCredential::new("shop", "", &proven);
+        let refused = registry.add_credential(new, NOW).await.unwrap_err();
+        let RegistryError::Key(error) = refused else { panic!("{refused:?}") };
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(registry.find(&id(key), NOW).await.unwrap().is_none());
+    }
+    let own = PrivateKey::hmac_sha256([1; 16], SECRET).unwrap();
+    let proven = ProvenKey::from(&own);
+    registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_registered_is_found_also_after_reopening() {
     let folder = Folder::new();
-    let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let hmac = PrivateKey::hmac_sha256([1; 16], SECRET).unwrap();
     let registry = with_key(&folder, &key(1)).await;
     let proven = ProvenKey::from(&hmac);
     let expired = NewCredential::new("shop", "", &proven).expires_at(Some(NOW));
@@ -131,7 +157,7 @@ async fn a_file_that_others_can_read_gets_no_secret() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     let registry = with_key(&folder, &key(1)).await;
-    let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let hmac = PrivateKey::hmac_sha256([1; 16], SECRET).unwrap();
     let add = async |key: &PrivateKey| {
         registry.add_credential(NewCredential::new("shop", "", &ProvenKey::from(key)), NOW).await
     };
@@ -195,10 +221,9 @@ async fn names_are_unique_and_of_one_form() {
             registry.add_credential(NewCredential::new("shop", &label, &proven), NOW).await;
         assert!(matches!(refused, Err(RegistryError::BadName(_))), "{label:?}");
     }
-    for (seed, label) in
-        ["", "Łódź – 東京 (α)", "\u{200a}\u{2010}", &"é".repeat(64)].iter().enumerate()
-    {
-        let proven = ProvenKey::from(&key(u8::try_from(seed).unwrap()));
+    let labels = ["", "Łódź – 東京 (α)", "\u{200a}\u{2010}", &"é".repeat(64)];
+    for (seed, label) in (11..).zip(labels) {
+        let proven = ProvenKey::from(&key(seed));
         registry.add_credential(NewCredential::new("shop", label, &proven), NOW).await.unwrap();
     }
 }
@@ -252,7 +277,7 @@ async fn a_revocation_is_effective_at_once_here_and_within_five_seconds_elsewher
 #[tokio::test]
 async fn a_revocation_is_effective_although_its_row_is_damaged() {
     let folder = Folder::new();
-    let hmac = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let hmac = PrivateKey::hmac_sha256([1; 16], SECRET).unwrap();
     let registry = with_key(&folder, &hmac).await;
     assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_some());
     folder.raw("UPDATE credential SET hmac_secret = x'00'").await;
@@ -615,14 +640,14 @@ mod secrets {
     /// With a secret whose bytes are easily found, which lies in the log as long as the registry is open.
     async fn with_secret(folder: &Folder) -> Registry {
         let registry = with_key(folder, &key(1)).await;
-        let hmac = PrivateKey::hmac_sha256([1; 16], &[0xAB; 32]).unwrap();
+        let hmac = PrivateKey::hmac_sha256([1; 16], SECRET).unwrap();
         let proven = ProvenKey::from(&hmac);
         registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
         registry
     }
 
     fn holds_secret(file: PathBuf) -> bool {
-        fs::read(file).unwrap().windows(32).any(|bytes| bytes == [0xAB; 32])
+        fs::read(file).unwrap().windows(32).any(|bytes| bytes == SECRET)
     }
 
     #[tokio::test]
@@ -687,7 +712,7 @@ mod secrets {
         let other = Registry::open(&folder.url()).await.unwrap();
         assert_eq!(other.closed_files(), &[] as &[PathBuf]);
         assert!(folder.modes().values().all(|&mode| mode == 0o644));
-        let hmac = PrivateKey::hmac_sha256([1; 16], &[0xAB; 32]).unwrap();
+        let hmac = PrivateKey::hmac_sha256([1; 16], SECRET).unwrap();
         let proven = ProvenKey::from(&hmac);
         for suffix in ["", "-wal", "-shm"] {
             let new = NewCredential::new("shop", "", &proven);

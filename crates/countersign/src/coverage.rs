@@ -2,8 +2,8 @@ use http::{HeaderName, HeaderValue};
 use sfv::KeyRef;
 
 use crate::{
-    AcceptSignature, BadPolicy, Component, Derived, Message, Nonce, PreparedSignature,
-    PublishableKey, RequestHead, SignError, Timestamp, Unmeetable, policy,
+    AcceptSignature, BadPolicy, CONTENT_DIGEST, Component, ContentDigest, Derived, Message, Nonce,
+    PreparedSignature, PublishableKey, RequestHead, SignError, Timestamp, Unmeetable, policy,
     sign::{cover_present, missing_digest, refuse_label},
     signature_base::Rules,
     signature_input::write_components,
@@ -89,8 +89,41 @@ impl Coverage {
         nonce: &Nonce,
     ) -> Result<(Option<HeaderValue>, PreparedSignature), SignError> {
         request.target.check()?;
+        let content_digest = missing_digest(request.headers, content)?;
+        self.prepare_checked(more, request, content_digest, created, nonce)
+    }
+
+    /// As [`Coverage::prepare`], of content with this digest, or of none.
+    pub(crate) fn prepare_digested(
+        &self,
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<(Option<HeaderValue>, PreparedSignature), SignError> {
+        request.target.check()?;
+        let content_digest = match content {
+            None => missing_digest(request.headers, &[])?,
+            Some(digest) if request.headers.contains_key(CONTENT_DIGEST) => {
+                let given = ContentDigest::from_headers(request.headers).ok().flatten();
+                let held = given.is_some_and(|given| digest.holds(&given));
+                held.then_some(None).ok_or(SignError::ContentDigest)?
+            }
+            Some(digest) => Some(digest.to_header().map_err(|_| SignError::ContentDigest)?),
+        };
+        self.prepare_checked(&[], request, content_digest, created, nonce)
+    }
+
+    /// Prepares a request whose target and `Content-Digest` were looked at.
+    fn prepare_checked(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content_digest: Option<HeaderValue>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<(Option<HeaderValue>, PreparedSignature), SignError> {
         let headers = request.headers;
-        let content_digest = missing_digest(headers, content)?;
         let mut components = Vec::with_capacity(8);
         components.extend(self.always.iter().copied().map(Component::from));
         cover_present(&mut components, &self.when_present, headers, content_digest.as_ref())?;

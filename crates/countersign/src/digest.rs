@@ -209,13 +209,74 @@ impl ContentDigest {
         text
     }
 
+    /// Whether each digest of `given` is here too, and is the same.
+    pub(crate) fn holds(&self, given: &Self) -> bool {
+        given.sha256.is_none_or(|digest| self.sha256 == Some(digest))
+            && given.sha512.is_none_or(|digest| self.sha512 == Some(digest))
+    }
+
     /// Starts comparing content, which may come in pieces, with these digests.
     pub fn check(self) -> DigestCheck {
+        let sha256 = self.sha256.map(|_| DigestAlgorithm::Sha256);
+        let sha512 = self.sha512.map(|_| DigestAlgorithm::Sha512);
         DigestCheck {
-            sha256: self.sha256.map(|_| Sha256::new()),
-            sha512: self.sha512.map(|_| Sha512::new()),
+            running: RunningDigest::new(sha256.into_iter().chain(sha512)),
             expected: self,
         }
+    }
+}
+
+/// A digest of content that comes in pieces, by one algorithm or several.
+///
+/// ```
+/// use countersign::{ContentDigest, DigestAlgorithm, RunningDigest};
+///
+/// let mut running = RunningDigest::new([DigestAlgorithm::Sha256]);
+/// running.update(b"a large ");
+/// running.update(b"file");
+/// assert_eq!(running.finish(), ContentDigest::sha256(b"a large file"));
+/// ```
+#[derive(Clone)]
+pub struct RunningDigest {
+    sha256: Option<Sha256>,
+    sha512: Option<Sha512>,
+}
+
+impl RunningDigest {
+    /// Starts with no content.
+    pub fn new(algorithms: impl IntoIterator<Item = DigestAlgorithm>) -> Self {
+        let mut running = Self { sha256: None, sha512: None };
+        for algorithm in algorithms {
+            match algorithm {
+                DigestAlgorithm::Sha256 => running.sha256 = Some(Sha256::new()),
+                DigestAlgorithm::Sha512 => running.sha512 = Some(Sha512::new()),
+            }
+        }
+        running
+    }
+
+    /// Takes the next piece of the content.
+    pub fn update(&mut self, piece: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(piece);
+        }
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(piece);
+        }
+    }
+
+    /// The digest of the whole content.
+    pub fn finish(self) -> ContentDigest {
+        ContentDigest {
+            sha256: self.sha256.map(|sha256| sha256.finalize().into()),
+            sha512: self.sha512.map(|sha512| sha512.finalize().into()),
+        }
+    }
+}
+
+impl fmt::Debug for RunningDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningDigest").finish_non_exhaustive()
     }
 }
 
@@ -229,20 +290,14 @@ impl fmt::Display for ContentDigest {
 #[derive(Clone)]
 #[must_use = "content that is not compared to its end is not checked"]
 pub struct DigestCheck {
-    sha256: Option<Sha256>,
-    sha512: Option<Sha512>,
+    running: RunningDigest,
     expected: ContentDigest,
 }
 
 impl DigestCheck {
     /// Takes the next piece of the content.
     pub fn update(&mut self, piece: &[u8]) {
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(piece);
-        }
-        if let Some(sha512) = &mut self.sha512 {
-            sha512.update(piece);
-        }
+        self.running.update(piece);
     }
 
     /// Compares, at the content's end. Every digest that was sent has to match.
@@ -251,10 +306,7 @@ impl DigestCheck {
     ///
     /// [`DigestMismatch`].
     pub fn finish(self) -> Result<(), DigestMismatch> {
-        let found = ContentDigest {
-            sha256: self.sha256.map(|sha256| sha256.finalize().into()),
-            sha512: self.sha512.map(|sha512| sha512.finalize().into()),
-        };
+        let found = self.running.finish();
         // Both sides are the peer's to know, so the time this takes tells nothing.
         if found == self.expected { Ok(()) } else { Err(DigestMismatch) }
     }

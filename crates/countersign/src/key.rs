@@ -8,9 +8,13 @@ mod ecdsa;
 mod error;
 #[cfg(feature = "key-files")]
 mod file;
+mod guessable;
 mod hmac;
 mod id;
 mod jwk;
+#[cfg(feature = "key-files")]
+mod key_text;
+mod leak;
 #[cfg(feature = "key-files")]
 mod openssh;
 #[cfg(feature = "key-files")]
@@ -18,6 +22,7 @@ mod pem;
 mod private;
 mod proven;
 mod publishable;
+mod published;
 #[cfg(feature = "rsa")]
 mod rsa;
 mod server_keys;

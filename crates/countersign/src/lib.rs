@@ -79,7 +79,7 @@ pub use code::{Code, REFUSAL, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
     BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
-    REPR_DIGEST,
+    REPR_DIGEST, RunningDigest,
 };
 pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]

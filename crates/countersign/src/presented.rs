@@ -6,10 +6,9 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, COOKIE},
 };
-use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
-use crate::{Code, KeyError, KeyId, PrivateKey, PublishableKey};
+use crate::{Code, KeyId, PrivateKey, PublishableKey};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
@@ -118,7 +117,7 @@ impl KeyLocations {
             }
         }
         if self.query == Use::Read {
-            for text in values(query.unwrap_or(""), '&') {
+            for text in values(query.unwrap_or(""), b'&') {
                 presented.add(text)?;
                 presented.in_query = true;
             }
@@ -128,7 +127,7 @@ impl KeyLocations {
                 // What is in other cookies is none of our business.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
                 // A cookie of this name can be of another service of the same site: a key is told by its form.
-                let keys = values(&cookies, ';').filter(|text| text.contains("k_"));
+                let keys = values(&cookies, b';').filter(|text| text.contains("k_"));
                 for text in keys {
                     presented.add(text)?;
                 }
@@ -144,9 +143,9 @@ impl Presented {
         if self.times > MOST_TIMES {
             return Err(BadPresented::Ambiguous);
         }
-        let key = text.parse().map_err(|error| match error {
-            KeyError::WrongKind { .. } => BadPresented::PrivateKey(publishable_half(text)),
-            _ => BadPresented::NotAKey,
+        let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
+            true => BadPresented::PrivateKey(publishable_half(text)),
+            false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
             Some(other) if other != key => Err(BadPresented::Ambiguous),
@@ -199,18 +198,95 @@ fn publishable_half(text: &str) -> Option<PublishableKey> {
         .map(|key| key.publishable_key())
 }
 
-fn values(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let pairs = text.split(separator).filter_map(|pair| pair.trim_matches(' ').split_once('='));
-    // As a handler would read the name: encoded or not.
-    let named = |(name, _): &(&str, &str)| percent_decode(name.as_bytes()).eq(NAME.bytes());
-    pairs.filter(named).map(|(_, value)| value)
+/// The values of the pairs that have the name of a key, which may be percent-encoded, as a handler would read it.
+///
+/// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, and nobody has shown a key yet.
+fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        loop {
+            let pair = rest?;
+            let value = value_behind_name(pair.trim_start_matches(' '));
+            let unread = value.unwrap_or(pair);
+            let end = unread.bytes().position(|byte| byte == separator).unwrap_or(unread.len());
+            let (read, behind) = unread.split_at_checked(end)?;
+            rest = behind.get(1..);
+            if value.is_some() {
+                return Some(read.trim_end_matches(' '));
+            }
+        }
+    })
+}
+
+/// What follows the name of a key and an equals sign, if a text starts with them.
+fn value_behind_name(mut text: &str) -> Option<&str> {
+    for expected in NAME.bytes() {
+        let (byte, rest) = match text.as_bytes() {
+            [b'%', high, low, ..] => {
+                let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                let byte = digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?;
+                (u8::try_from(byte).ok()?, text.get(3..)?)
+            }
+            [byte, ..] => (*byte, text.get(1..)?),
+            [] => return None,
+        };
+        if byte != expected {
+            return None;
+        }
+        text = rest;
+    }
+    text.strip_prefix('=')
 }
 
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use percent_encoding::percent_decode;
+    use proptest::prelude::*;
 
     use super::*;
+
+    /// Pair by pair.
+    fn values_plainly(text: &str, separator: char) -> Vec<&str> {
+        let pairs = text.split(separator).filter_map(|pair| pair.trim_matches(' ').split_once('='));
+        let named = |(name, _): &(&str, &str)| percent_decode(name.as_bytes()).eq(NAME.bytes());
+        pairs.filter(named).map(|(_, value)| value).collect()
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("api_key"),
+            Just("api_key="),
+            Just("%61pi_ke%79"),
+            Just("a"),
+            Just("api"),
+            Just("_key"),
+            Just("="),
+            Just("%3D"),
+            Just("%3d"),
+            Just("%6"),
+            Just("%"),
+            Just("%zz"),
+            Just(" "),
+            Just(";"),
+            Just("&"),
+            Just("pk_1"),
+            Just("é"),
+        ];
+        proptest::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn one_pass_finds_what_cutting_into_pairs_finds(text in text()) {
+            for separator in [';', '&'] {
+                let found: Vec<_> = values(&text, separator as u8).collect();
+                prop_assert_eq!(found, values_plainly(&text, separator), "{}", separator);
+            }
+        }
+    }
 
     fn find(
         locations: KeyLocations,
@@ -256,7 +332,11 @@ mod tests {
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
         let half = crate::PrivateKey::ed25519(&[7; 32]).publishable_key();
         assert_eq!(header(&private), Some(BadPresented::PrivateKey(Some(half))));
-        assert_eq!(header("sk_live_1"), Some(BadPresented::PrivateKey(None)));
+        let mistyped = private.replacen("sk_", "sk_0", 1);
+        assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey(None)));
+        // The keys of other services begin like ours.
+        assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
+        assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
         let query = format!("api_key={}", *private);
         assert_eq!(find(all, &[], &query).err(), Some(BadPresented::PrivateKey(Some(half))));
         assert_eq!(header(""), Some(BadPresented::NotAKey));

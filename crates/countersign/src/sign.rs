@@ -269,6 +269,26 @@ impl Signer {
         Ok(SignedFields { content_digest, signature: prepared.attach(&signature)? })
     }
 
+    /// As [`Signer::sign`], for content that is not in memory: `content` is its digest, `None` if the request has no
+    /// content. A [`RunningDigest`](crate::RunningDigest) makes it while the content is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::sign`]; also [`SignError::ContentDigest`] if the request has a `Content-Digest` with a digest that
+    /// `content` does not hold.
+    pub fn sign_digested(
+        &self,
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<SignedFields, SignError> {
+        let (content_digest, prepared) =
+            self.coverage.prepare_digested(request, content, created, nonce)?;
+        let signature = self.key.sign(prepared.signature_base().as_bytes());
+        Ok(SignedFields { content_digest, signature: prepared.attach(&signature)? })
+    }
+
     /// Signs an [`http::Request`] and adds the fields to it. Its URI is the whole one, as `https://api.example.com/v1/orders`.
     ///
     /// The request is then ready for any client that sends its path and query as they are, its `Host` as the URI's

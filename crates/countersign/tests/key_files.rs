@@ -35,6 +35,11 @@ const RFC_JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"test-key-ed25519",
 const RFC_SECRET: &str = r#"{"kty":"oct","alg":"HS256",
     "k":"uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ"}"#;
 
+/// What Python's `hashlib.scrypt` makes of that secret.
+const DERIVED: [u8; 16] = [
+    0xb4, 0x7e, 0x26, 0xa7, 0xe5, 0xb0, 0x36, 0x44, 0xca, 0x07, 0x76, 0x30, 0xbd, 0xa1, 0xc0, 0x9f,
+];
+
 fn read(text: &str) -> Result<KeyFile, KeyError> {
     KeyFile::parse(text.as_bytes(), None)
 }
@@ -56,6 +61,9 @@ fn one_key_is_the_same_in_every_form() {
         publishable.to_string(),
         ProvenKey::proof(&key).unwrap(),
         RFC_JWK.replace("\"d\"", "\"ignored\""),
+        format!("{RFC_PEM}more"),
+        RFC_JWK.replace("JrQLj5P_", "JrQLj5P/"),
+        RFC_JWK.replace("0bs\"", "0bs=\""),
     ];
     for form in forms {
         assert_eq!(read(&form).unwrap().publishable_key(), publishable, "{form}");
@@ -135,7 +143,7 @@ fn scrypt(n: &[u8], r: &[u8], p: &[u8]) -> String {
 #[test]
 fn absurd_parameters_of_an_encryption_are_refused_and_neither_panic_nor_take_long() {
     let invalid = KeyError::Damaged("the parameters of its encryption are invalid");
-    let costly = KeyError::Damaged("opening it would take too much time or memory");
+    let costly = KeyError::TooCostly;
     let wrong = KeyError::WrongPassphrase;
     let cases = [
         (file!("encrypted_scrypt_n0.pem").1.to_owned(), &invalid),
@@ -163,6 +171,8 @@ fn an_hmac_secret_is_named_by_its_kid_or_by_itself() {
     let secret = private(RFC_SECRET);
     assert_eq!(secret.algorithm(), Algorithm::HmacSha256);
     assert_eq!(secret.publishable_key(), private(RFC_SECRET).publishable_key());
+    // Both sides derive the same, also in other languages: scrypt with N = 2^15, r = 8, p = 3 under a fixed salt.
+    assert_eq!(secret.publishable_key().as_bytes(), DERIVED);
     let own = PrivateKey::hmac_sha256([7; 16], &[8; 32]).unwrap().publishable_key();
     let named = RFC_SECRET.replace("\"HS256\"", &format!("\"HS256\",\"kid\":\"{own}\""));
     assert_eq!(private(&named).publishable_key(), own);
@@ -170,6 +180,24 @@ fn an_hmac_secret_is_named_by_its_kid_or_by_itself() {
     assert_eq!(name, own);
     let unnamed = KeyFile::Named(name).into_verifying_key();
     assert!(matches!(unnamed, Err(KeyError::WrongKind { .. })));
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_is_refused_in_every_form() {
+    let jwk = |secret: &[u8]| {
+        format!(r#"{{"kty":"oct","k":"{}"}}"#, STANDARD.encode(secret).trim_end_matches('='))
+    };
+    let line = |secret: &[u8]| PrivateKey::hmac_sha256([7; 16], secret).unwrap().expose_text();
+    let weak: [&[u8]; 3] = [&[7; 32], b"correct horse battery staple correct", &[0; 64]];
+    for secret in weak {
+        for form in [jwk(secret), line(secret).to_string()] {
+            assert_eq!(read(&form).unwrap_err(), KeyError::Guessable, "{form}");
+        }
+    }
+    let strong = STANDARD.decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YU=").unwrap();
+    for form in [jwk(&strong), line(&strong).to_string()] {
+        assert!(read(&form).is_ok(), "{form}");
+    }
 }
 
 #[test]
@@ -226,9 +254,6 @@ fn damaged_files_are_refused() {
         RFC_PEM.replace("BEGIN PRIVATE", "BEGIN PUBLIC"),
         RFC_PEM.replace("9qfSnF", "9qfSn"),
         twice,
-        format!("{RFC_PEM}more"),
-        RFC_JWK.replace("JrQLj5P_", "JrQLj5P/"),
-        RFC_JWK.replace("0bs\"", "0bs=\""),
         RFC_JWK.replace("\"kid\"", "\"x\""),
         RFC_JWK.replace("\"kid\":\"test-key-ed25519\"", "\"alg\":\"RS256\""),
         RFC_SECRET.replace("HS256", "HS512"),

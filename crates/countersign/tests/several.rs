@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use countersign::{
-    Candidate, Claim, Code, Component, Content, Message, Nonce, Origin, Policy, PrivateKey,
-    Rejection, RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput,
-    SignatureParams, Signer, Target, Timestamp, Unverified, sign,
+    BadComponent, Candidate, Claim, Code, Component, Content, Malformed, Message, Nonce, Origin,
+    Policy, PrivateKey, Rejection, RequestHead, ResponseHead, SignError, SignatureFields,
+    SignatureInput, SignatureParams, Signer, Target, Timestamp, Unverified, sign,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
@@ -271,4 +271,70 @@ fn a_response_that_is_bound_to_a_request_fails_for_another() {
     let mut same = request;
     same.headers.insert("user-agent", HeaderValue::from_static("another"));
     assert!(holds(StatusCode::CREATED, Some(&same)), "that is not bound");
+}
+
+#[test]
+fn a_candidate_tells_what_the_message_says_of_its_signature() {
+    let mut request = Request::signed();
+    let message = request.head().into();
+    let candidate = Candidate::select(&message, None).unwrap();
+    assert_eq!(candidate.label(), "sig");
+    assert_eq!(candidate.algorithm(), Some("ed25519"));
+    assert_eq!(candidate.key_id(), Some(client().publishable_key().to_string().as_str()));
+    let (content, policy) = (Content::Present, Policy::default());
+    let unverified = Unverified::parse(request.head(), content, &policy, NOW).unwrap().unwrap();
+    assert_eq!(unverified.signature_base(), candidate.signature_base());
+    for components in [candidate.components(), unverified.components()] {
+        let covered = components.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let expected = r#""@method" "@authority" "@path" "@query" "content-digest" "content-type""#;
+        assert_eq!(covered, expected);
+    }
+    request.headers.insert("signature-input", HeaderValue::from_static(r#"mine=("@method")"#));
+    request.headers.insert("signature", HeaderValue::from_static("mine=:AAAA:;p"));
+    let message = request.head().into();
+    let candidate = Candidate::select(&message, None).unwrap();
+    assert_eq!(candidate.label(), "mine");
+    assert_eq!((candidate.algorithm(), candidate.key_id()), (None, None));
+}
+
+#[test]
+fn a_tag_that_has_to_be_escaped_is_as_good_as_any() {
+    let tag = r#"my "own" \ tag"#;
+    let mut request = Request::signed();
+    request.headers.remove("signature");
+    request.headers.remove("signature-input");
+    let nonce = Nonce::from_random([9; 16]);
+    let signer = Signer::new(client()).tag(tag).unwrap();
+    signer.sign(&request.head(), BODY, NOW, &nonce).unwrap().apply(&mut request.headers);
+    let policy = Policy::default().tag(tag).unwrap();
+    let check = |request: &Request| {
+        let unverified = Unverified::parse(request.head(), Content::Present, &policy, NOW);
+        let unverified = unverified.map_err(|rejection| rejection.code())?.unwrap();
+        let authentic = unverified.verify(&client().verifying_key());
+        authentic.map(drop).map_err(|rejection| rejection.code())
+    };
+    assert_eq!(check(&request), Ok(()));
+    let text = request.headers["signature-input"].to_str().unwrap();
+    assert!(text.ends_with(r#";tag="my \"own\" \\ tag""#), "{text}");
+    for other in [text.replace(";tag", "; tag"), text.replace(" \"@path", "  \"@path")] {
+        let mut request = request.clone();
+        request.headers.insert("signature-input", other.parse().unwrap());
+        assert_eq!(check(&request), Err(Code::SignatureMalformed), "{other}");
+    }
+}
+
+#[test]
+fn a_name_that_is_escaped_is_a_string_and_no_name() {
+    let problem = |components: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("signature-input", format!("sig=({components})").parse().unwrap());
+        headers.insert("signature", HeaderValue::from_static("sig=:AAAA:"));
+        SignatureInput::all(&headers).unwrap()[0].input.components().map(drop).unwrap_err()
+    };
+    let of = |problem| Malformed::Component(problem);
+    assert_eq!(problem(r#""a\"b""#), of(BadComponent::FieldName));
+    assert_eq!(problem(r#""@\\""#), of(BadComponent::UnknownDerived));
+    for other in ["method", "1", ":AA==:", "?1"] {
+        assert_eq!(problem(other), of(BadComponent::NotAString), "{other}");
+    }
 }

@@ -176,6 +176,9 @@ impl Answer {
             | Code::RegistryUnavailable
             | Code::TokenKeysUnavailable => return self.when_to_come_back(),
             Code::Misconfigured => return self.ask_the_operator("to look into the server's log"),
+            _ if self.headers.contains_key(header::RETRY_AFTER) => {
+                return self.when_to_come_back();
+            }
             _ => return code.hint().to_owned(),
         };
         advice.to_owned()
@@ -524,8 +527,11 @@ mod tests {
             let by_status = answer(status, &[]).refusal_at(Content::Empty, NOW).unwrap();
             assert_eq!(failure.exit, by_status.exit, "{code}");
         }
+        // The server's own hint serves these, and Retry-After.
+        let general = ["upgrade-unsupported", "overloaded"];
         for code in Code::all() {
-            assert!(table.iter().any(|row| row.0 == *code), "{code} has no advice");
+            let special = table.iter().any(|row| row.0 == *code);
+            assert!(special || general.contains(&code.as_str()), "{code} has no advice");
         }
     }
 
@@ -551,7 +557,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_code_is_told_by_its_status() {
-        let table: [(u16, &[(&str, &str)], &str); 5] = [
+        type Row<'r> = (u16, &'r [(&'r str, &'r str)], &'r str);
+        let table: [Row<'_>; 5] = [
             (401, &[], "is the key registered there, and this machine's clock right?"),
             (401, &[AFTER], "run it again in 10 s"),
             (

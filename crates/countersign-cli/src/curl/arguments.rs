@@ -4,12 +4,16 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign::{Origin, Scheme};
 use http::{HeaderValue, header};
 
-use super::flag::{self, Arity, Flag, Role};
+use super::{
+    flag::{self, Arity, Flag, Role},
+    form::{self, Form},
+    random_bytes,
+};
 use crate::{
     failure::Failure,
     header_line::HeaderLine,
     request::{Request, Url},
-    request_body::{self, Data, DataKind, Open},
+    request_body::{self, Body, Data, DataKind, Open},
 };
 
 /// What curl's arguments ask for.
@@ -18,6 +22,8 @@ pub(super) struct Arguments {
     method: Option<String>,
     headers: Vec<String>,
     data: Vec<Data>,
+    form: Vec<form::Field>,
+    form_escape: bool,
     url_query: Vec<String>,
     get: bool,
     head: bool,
@@ -25,7 +31,9 @@ pub(super) struct Arguments {
     url: Option<String>,
     user: Option<String>,
     bearer: Option<String>,
-    without_body: Option<&'static str>,
+    /// `-r` or `-C`, and the range that it asks for.
+    range: Option<(&'static str, String)>,
+    etag_file: Option<String>,
     proxy_header: bool,
     proxy_tunnel: bool,
     /// Where the answer's head is to be written.
@@ -34,8 +42,19 @@ pub(super) struct Arguments {
     pub(super) saves: bool,
     /// Whether the content of a refusal goes nowhere.
     pub(super) fails: bool,
+    /// The key of `--key`. With a certificate it is curl's own.
+    key: Option<OsString>,
+    certificate: bool,
     /// What curl itself is to see.
-    pub(super) passed: Vec<OsString>,
+    pub(super) passed: Vec<Passed>,
+}
+
+/// A flag that goes to curl.
+#[derive(Debug)]
+pub(super) struct Passed {
+    /// Its long name, without dashes.
+    pub(super) name: String,
+    pub(super) value: Option<OsString>,
 }
 
 /// A request, and what only curl has to know.
@@ -120,31 +139,51 @@ impl Arguments {
                     refused.instead,
                 ));
             }
-            Role::Passed => self.pass(name, value),
+            Role::Passed => self.pass(flag, name, value),
             Role::Output => {
                 self.saves |= value.as_deref() != Some(OsStr::new("-"));
-                self.pass(name, value);
+                self.pass(flag, name, value);
             }
             Role::Fail => {
                 self.fails = true;
-                self.pass(name, value);
+                self.pass(flag, name, value);
             }
-            Role::Field => self.pass_field(name, value)?,
-            Role::WithoutBody => {
-                self.without_body = Some(flag.long);
-                self.pass_field(name, value)?;
+            Role::Field => self.pass_field(flag, name, value)?,
+            Role::Range => {
+                refuse_line_break(name, value.as_deref())?;
+                self.range = Some((flag.long, text(value)?));
             }
+            Role::ContinueAt => {
+                let offset = text(value)?;
+                if offset.is_empty() || !offset.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(Failure::local(
+                        format!(
+                            "{name} {offset} cannot be signed: curl looks up the offset while sending"
+                        ),
+                        format!("give the number of bytes that are there: {name} 1024"),
+                    ));
+                }
+                self.range = Some((flag.long, format!("{offset}-")));
+                self.pass(flag, name, Some(offset.into()));
+            }
+            Role::EtagCompare => self.etag_file = Some(text(value)?),
             Role::ProxyHeader => {
                 self.proxy_header = true;
-                self.pass_field(name, value)?;
+                self.pass_field(flag, name, value)?;
             }
             Role::ProxyTunnel => {
                 self.proxy_tunnel = true;
-                self.pass(name, value);
+                self.pass(flag, name, value);
             }
             Role::Method => self.method = Some(text(value)?),
             Role::Header => self.headers.push(text(value)?),
             Role::Data(kind) => self.data.push(Data { kind, text: text(value)? }),
+            Role::Form | Role::FormString => self.form.push(form::Field {
+                flag: name.to_owned(),
+                text: text(value)?,
+                literal: flag.role == Role::FormString,
+            }),
+            Role::FormEscape => self.form_escape = true,
             Role::Get => self.get = true,
             Role::Head => self.head = true,
             Role::Upload => {
@@ -166,26 +205,44 @@ impl Arguments {
             Role::User => self.user = Some(text(value)?),
             Role::Bearer => self.bearer = Some(text(value)?),
             Role::DumpHeader => self.dump_header = value,
+            Role::Certificate => {
+                self.certificate = true;
+                self.pass(flag, name, value);
+            }
+            // The last one counts, as with curl.
+            Role::Key => self.key = value,
         }
         Ok(())
     }
 
-    fn pass(&mut self, name: &str, value: Option<OsString>) {
-        self.passed.push(name.into());
-        self.passed.extend(value);
+    /// The key that signs, if one is named among curl's arguments. A `--key` beside a certificate is curl's own, and left
+    /// to it.
+    pub(super) fn take_signing_key(&mut self) -> Result<Option<String>, Failure> {
+        match self.key.take() {
+            Some(key) if self.certificate => {
+                self.passed.push(Passed { name: "key".to_owned(), value: Some(key) });
+                Ok(None)
+            }
+            key => key
+                .map(|key| key.into_string().map_err(|_| not_text("the value of --key")))
+                .transpose(),
+        }
     }
 
-    fn pass_field(&mut self, name: &str, value: Option<OsString>) -> Result<(), Failure> {
-        let bytes = value.as_deref().unwrap_or_default().as_encoded_bytes();
-        if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
-            return Err(Failure::local(
-                format!(
-                    "the value of {name} has a line break, which would begin a header that is not signed"
-                ),
-                "give headers with -H",
-            ));
-        }
-        self.pass(name, value);
+    fn pass(&mut self, flag: &Flag, name: &str, value: Option<OsString>) {
+        // `--no-…` is not the flag's own name.
+        let long = name.strip_prefix("--").unwrap_or(flag.long);
+        self.passed.push(Passed { name: long.to_owned(), value });
+    }
+
+    fn pass_field(
+        &mut self,
+        flag: &Flag,
+        name: &str,
+        value: Option<OsString>,
+    ) -> Result<(), Failure> {
+        refuse_line_break(name, value.as_deref())?;
+        self.pass(flag, name, value);
         Ok(())
     }
 
@@ -208,27 +265,36 @@ impl Arguments {
                 "add -p, so that they go to the proxy alone, or give them with -H",
             ));
         }
-        let lines = self.header_lines(open)?;
-        let has_data = !self.data.is_empty();
-        let data = has_data.then(|| request_body::join(&self.data, open)).transpose()?;
-        let (default_method, body) = match (data, &self.upload, self.get, self.head) {
-            (Some(data), None, true, head) => {
+        let mut lines = self.header_lines(&mut *open)?;
+        let (has_data, has_form) = (!self.data.is_empty(), !self.form.is_empty());
+        let (default_method, body) = match (has_data, has_form, &self.upload, self.get, self.head) {
+            (true, false, None, true, head) => {
+                let mut data = Vec::new();
+                request_body::join(&self.data, &mut *open, &mut |piece| {
+                    data.extend_from_slice(piece);
+                    Ok(())
+                })?;
                 let data = String::from_utf8(data).map_err(|_| not_text("the data for -G"))?;
                 if !data.is_empty() {
                     url.push_query(&data);
                 }
                 (if head { "HEAD" } else { "GET" }, None)
             }
-            (None, None, _, true) => ("HEAD", None),
-            (None, None, _, false) => ("GET", None),
-            (Some(data), None, false, false) => ("POST", Some(data)),
-            (None, Some(file), false, false) => {
+            (false, false, None, _, true) => ("HEAD", None),
+            (false, false, None, _, false) => ("GET", None),
+            (true, false, None, false, false) => {
+                ("POST", Some(Body::of_data(&self.data, &mut *open)?))
+            }
+            (false, true, None, false, false) => {
+                ("POST", Some(self.form_body(&mut lines, &mut *open)?))
+            }
+            (false, false, Some(file), false, false) => {
                 push_file_name(&mut url, file);
-                ("PUT", Some(open(file)?))
+                ("PUT", Some(Body::of_file(open(file)?)?))
             }
             _ => {
                 return Err(Failure::local(
-                    "-d, -T, -G and -I ask for different requests",
+                    "-d, -F, -T, -G and -I ask for different requests",
                     "give one of them; -d may go with -G",
                 ));
             }
@@ -236,7 +302,7 @@ impl Arguments {
         for piece in &self.url_query {
             let encoded = match piece.strip_prefix('+') {
                 Some(piece) => piece.to_owned(),
-                None => request_body::url_encoded(piece, open)?,
+                None => request_body::url_encoded(piece, &mut *open)?,
             };
             url.push_query(&encoded);
         }
@@ -249,7 +315,7 @@ impl Arguments {
                     "leave out the content, or use another method",
                 ));
             }
-            if let Some(flag) = self.without_body {
+            if let Some((flag, _)) = self.range {
                 return Err(Failure::local(
                     format!(
                         "--{flag} cannot be signed with content: curl would send a part of it, or add a header"
@@ -258,7 +324,8 @@ impl Arguments {
                 ));
             }
         }
-        let lines = self.with_defaults(lines, body.is_some())?;
+        let etag = self.etag_file.as_deref().map(etag).transpose()?;
+        let lines = self.with_defaults(lines, body.is_some(), etag)?;
         let connect_to = url.origin.clone();
         let request = Request::new(method, url, lines, body)?;
         Ok(Planned { request, connect_to, head })
@@ -274,7 +341,7 @@ impl Arguments {
                 lines.push(parse(text)?);
                 continue;
             };
-            let content = String::from_utf8(open(file)?).map_err(|_| not_text(file))?;
+            let content = open(file)?.text()?;
             for line in content.lines().filter(|line| !line.trim().is_empty()) {
                 // What is in a file may be a secret, so it is not shown.
                 lines.push(HeaderLine::parse(line).map_err(|_| {
@@ -285,11 +352,31 @@ impl Arguments {
         Ok(lines)
     }
 
+    /// The content of a form; its boundary goes into the `Content-Type`.
+    fn form_body(&self, lines: &mut Vec<HeaderLine>, open: Open<'_>) -> Result<Body, Failure> {
+        let form = Form::parse(&self.form, self.form_escape)?;
+        let kind = match lines.iter().position(|line| line.is(&header::CONTENT_TYPE)) {
+            None => "multipart/form-data".to_owned(),
+            Some(at) => form_type(&lines.remove(at))?,
+        };
+        if lines.iter().any(|line| line.is(&header::CONTENT_TYPE)) {
+            return Err(wrong_form_type());
+        }
+        let boundary = boundary()?;
+        let kind = HeaderValue::try_from(format!("{kind}; boundary={boundary}"));
+        let kind = kind.map_err(|_| wrong_form_type())?;
+        let body =
+            Body::made(&mut |push| form.write(&boundary, &mut self::boundary, &mut *open, push))?;
+        lines.push(HeaderLine::field("Content-Type", kind));
+        Ok(body)
+    }
+
     /// Adds the fields that curl would add, so that they are signed.
     fn with_defaults(
         &self,
         mut lines: Vec<HeaderLine>,
         has_body: bool,
+        etag: Option<HeaderValue>,
     ) -> Result<Vec<HeaderLine>, Failure> {
         let has = |lines: &[HeaderLine], name| lines.iter().any(|line| line.is(name));
         let json = self.data.iter().any(|data| data.kind == DataKind::Json);
@@ -305,6 +392,25 @@ impl Arguments {
                 // Content goes to curl as data, which has a type; an upload has none.
                 Some(_) => HeaderLine::Removed(header::CONTENT_TYPE),
             });
+        }
+        if let Some((flag, range)) = &self.range
+            && !has(&lines, &header::RANGE)
+        {
+            let range = HeaderValue::try_from(format!("bytes={range}"));
+            lines.push(HeaderLine::field(
+                "Range",
+                range.map_err(|_| {
+                    Failure::local(
+                        format!("the value of --{flag} is no range"),
+                        "write it like 0-499",
+                    )
+                })?,
+            ));
+        }
+        if let Some(etag) = etag
+            && !has(&lines, &header::IF_NONE_MATCH)
+        {
+            lines.push(HeaderLine::field("If-None-Match", etag));
         }
         if let Some(authorization) = self.authorization()?
             && !has(&lines, &header::AUTHORIZATION)
@@ -338,6 +444,65 @@ impl Arguments {
             Failure::local("the bearer token has a character that no header has", "check the token")
         })
     }
+}
+
+fn refuse_line_break(name: &str, value: Option<&OsStr>) -> Result<(), Failure> {
+    let bytes = value.unwrap_or_default().as_encoded_bytes();
+    if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
+        return Err(Failure::local(
+            format!(
+                "the value of {name} has a line break, which would begin a header that is not signed"
+            ),
+            "give headers with -H",
+        ));
+    }
+    Ok(())
+}
+
+/// The entity tag that `--etag-save` wrote; as with curl the empty one if there is none yet.
+fn etag(file: &str) -> Result<HeaderValue, Failure> {
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|error| {
+            Failure::local(
+                format!("cannot read `{file}`: {error}"),
+                "name the file that --etag-save wrote, with --etag-compare",
+            )
+        })?,
+    };
+    let etag = if text.trim().is_empty() { "\"\"" } else { text.trim() };
+    HeaderValue::try_from(etag).map_err(|_| {
+        Failure::local(
+            format!("`{file}` holds no entity tag"),
+            "name the file that --etag-save wrote, with --etag-compare",
+        )
+    })
+}
+
+/// A boundary like curl's, which nobody can have put into the content.
+fn boundary() -> Result<String, Failure> {
+    let random: [u8; 16] = random_bytes()?;
+    let digits = random.iter().map(|byte| format!("{byte:02x}"));
+    Ok(format!("{:-<24}{}", "", digits.collect::<String>()))
+}
+
+/// The type that a header gives a form, to which the boundary is added.
+fn form_type(line: &HeaderLine) -> Result<String, Failure> {
+    let HeaderLine::Field { value, .. } = line else { return Err(wrong_form_type()) };
+    let kind = value.to_str().map_err(|_| wrong_form_type())?;
+    let lower = kind.to_ascii_lowercase();
+    let essence = lower.split(';').next().unwrap_or_default().trim();
+    if essence != "multipart/form-data" || lower.contains("boundary") {
+        return Err(wrong_form_type());
+    }
+    Ok(kind.to_owned())
+}
+
+fn wrong_form_type() -> Failure {
+    Failure::local(
+        "a form has the Content-Type multipart/form-data, with a boundary that is made for it",
+        "leave out -H 'Content-Type: …'",
+    )
 }
 
 /// An upload to a URL that ends in a slash is named after the file.

@@ -68,6 +68,19 @@ fn cannot_start(error: &io::Error) -> Failure {
     Failure::local(format!("cannot start: {error}"), "close other programs and try again")
 }
 
+/// Keeps a descriptor that this process was started with, such as that of a key, from the curl that it starts.
+#[cfg(unix)]
+pub(super) fn withhold(descriptor: i32) {
+    // Not stdin, stdout and stderr, which curl gets as they are meant for it.
+    if descriptor <= 2 {
+        return;
+    }
+    let open = std::fs::read_dir("/dev/fd").into_iter().flatten().flatten();
+    let open = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let others: Vec<i32> = open.filter(|&other| other != descriptor).collect();
+    close_fds::set_fds_cloexec(descriptor, &others);
+}
+
 /// A signal for all processes of a terminal can end curl before it is seen here.
 fn ended_by(status: ExitStatus) -> Ended {
     #[cfg(unix)]
@@ -75,7 +88,9 @@ fn ended_by(status: ExitStatus) -> Ended {
     #[cfg(not(unix))]
     let signal: Option<i32> = None;
     match signal {
+        Some(1) => Ended::Stopped(Exit::HungUp),
         Some(2) => Ended::Stopped(Exit::Interrupted),
+        Some(3) => Ended::Stopped(Exit::Quit),
         Some(15) => Ended::Stopped(Exit::Terminated),
         _ => Ended::ByItself(status),
     }
@@ -92,23 +107,65 @@ mod stop {
 
     use crate::failure::Exit;
 
-    /// What asks this command to stop. Not SIGHUP: `nohup` has it ignored, and listening would undo that.
-    pub(super) struct Stop {
-        interrupt: Signal,
-        terminate: Signal,
-    }
+    /// The signals that ask this command to stop.
+    pub(super) struct Stop(Vec<(Signal, Exit)>);
 
     impl Stop {
         pub(super) fn listen() -> io::Result<Self> {
-            let interrupt = signal(SignalKind::interrupt())?;
-            Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+            let signals = [
+                (SignalKind::hangup(), Exit::HungUp),
+                (SignalKind::interrupt(), Exit::Interrupted),
+                (SignalKind::quit(), Exit::Quit),
+                (SignalKind::terminate(), Exit::Terminated),
+            ];
+            // `nohup` has SIGHUP ignored, and a shell SIGINT and SIGQUIT in the background: listening would undo that.
+            let ignored = ignored();
+            let asking = signals.into_iter().filter(|(kind, _)| !is_in(ignored, *kind));
+            let listen = |(kind, exit)| signal(kind).map(|signal| (signal, exit));
+            asking.map(listen).collect::<io::Result<_>>().map(Self)
         }
 
         pub(super) fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<Exit> {
-            if self.interrupt.poll_recv(context).is_ready() {
-                return Poll::Ready(Exit::Interrupted);
+            for (signal, exit) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return Poll::Ready(*exit);
+                }
             }
-            self.terminate.poll_recv(context).map(|_| Exit::Terminated)
+            Poll::Pending
+        }
+    }
+
+    /// The signals that this process ignores, one bit each (proc(5), "SigIgn"). Where that is not told, SIGHUP counts as
+    /// ignored, so that `nohup` works.
+    fn ignored() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(1)
+    }
+
+    fn is_in(mask: u64, kind: SignalKind) -> bool {
+        let bit = u32::try_from(kind.as_raw_value()).ok().and_then(|number| number.checked_sub(1));
+        bit.and_then(|bit| mask.checked_shr(bit)).is_some_and(|rest| rest & 1 == 1)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_signal_is_ignored_if_its_bit_is_set() {
+            let table = [
+                (0, SignalKind::hangup(), false),
+                (1, SignalKind::hangup(), true),
+                (2, SignalKind::hangup(), false),
+                (6, SignalKind::interrupt(), true),
+                (6, SignalKind::quit(), true),
+                (6, SignalKind::terminate(), false),
+                (0x4000, SignalKind::terminate(), true),
+            ];
+            for (mask, kind, expected) in table {
+                assert_eq!(is_in(mask, kind), expected, "{mask:x} {kind:?}");
+            }
         }
     }
 }

@@ -23,8 +23,12 @@ pub(super) enum Role {
     Ignored,
     /// As `Passed`; the answer's content does not go to stdout.
     Output,
-    /// As `Passed`, for requests without a body.
-    WithoutBody,
+    /// Asks for a part, of requests without content.
+    Range,
+    /// As `Range`, and curl adds the part to a file.
+    ContinueAt,
+    /// Becomes a signed `If-None-Match`.
+    EtagCompare,
     /// As `Passed`; the value becomes a part of the request.
     Field,
     /// As `Passed`, where the fields go to the proxy alone.
@@ -36,6 +40,9 @@ pub(super) enum Role {
     Method,
     Header,
     Data(DataKind),
+    Form,
+    FormString,
+    FormEscape,
     Get,
     Head,
     Upload,
@@ -44,6 +51,10 @@ pub(super) enum Role {
     User,
     Bearer,
     DumpHeader,
+    /// As `Passed`; a key can be its own.
+    Certificate,
+    /// Of a TLS client certificate, or what signs where there is no certificate.
+    Key,
     Refused(Refused),
 }
 
@@ -54,10 +65,6 @@ pub(super) struct Refused {
     pub(super) instead: &'static str,
 }
 
-const FORM: Refused = Refused {
-    why: "curl chooses the boundary of a form while sending, so its bytes cannot be signed before",
-    instead: "write the multipart body to a file and send it with --data-binary @FILE and its Content-Type",
-};
 const REDIRECT: Refused = Refused {
     why: "a redirect would carry the signature to another place",
     instead: "leave it out, and sign a second request for the new place",
@@ -81,6 +88,10 @@ const NETRC: Refused = Refused {
 const TARGET: Refused = Refused {
     why: "the target that is signed comes from the URL",
     instead: "write the target into the URL; it is sent as it is written",
+};
+const TIME: Refused = Refused {
+    why: "curl makes the date of the header while sending",
+    instead: "give the header itself, as in -H 'If-Modified-Since: Wed, 09 Nov 2022 07:28:00 GMT'",
 };
 const RETRY: Refused = Refused {
     why: "each attempt would repeat the nonce, and the server would refuse it as a replay",
@@ -118,8 +129,9 @@ const fn flag(long: &'static str, short: Option<char>, arity: Arity, role: Role)
 
 use Arity::{Switch, Value};
 use Role::{
-    Bearer, Data, DumpHeader, Fail, Field, Get, Head, Header, Ignored, Method, Output, Passed,
-    ProxyHeader, ProxyTunnel, Refused as No, Upload, Url, UrlQuery, User, WithoutBody,
+    Bearer, Certificate, ContinueAt, Data, DumpHeader, EtagCompare, Fail, Field, Form, FormEscape,
+    FormString, Get, Head, Header, Ignored, Key, Method, Output, Passed, ProxyHeader, ProxyTunnel,
+    Range, Refused as No, Upload, Url, UrlQuery, User,
 };
 
 /// curl 7.88's, and those of later versions that are known to be harmless. One that is not here is refused: whether it
@@ -137,7 +149,7 @@ const FLAGS: &[Flag] = &[
     flag("ca-native", None, Switch, Passed),
     flag("cacert", None, Value, Passed),
     flag("capath", None, Value, Passed),
-    flag("cert", Some('E'), Value, Passed),
+    flag("cert", Some('E'), Value, Certificate),
     flag("cert-status", None, Switch, Passed),
     flag("cert-type", None, Value, Passed),
     flag("ciphers", None, Value, Passed),
@@ -147,7 +159,7 @@ const FLAGS: &[Flag] = &[
     flag("config", Some('K'), Value, No(CONFIG)),
     flag("connect-timeout", None, Value, Passed),
     flag("connect-to", None, Value, Passed),
-    flag("continue-at", Some('C'), Value, WithoutBody),
+    flag("continue-at", Some('C'), Value, ContinueAt),
     flag("cookie", Some('b'), Value, Field),
     flag("cookie-jar", Some('c'), Value, Passed),
     flag("create-dirs", None, Switch, Passed),
@@ -178,7 +190,7 @@ const FLAGS: &[Flag] = &[
     flag("ech", None, Value, Passed),
     flag("egd-file", None, Value, Passed),
     flag("engine", None, Value, Passed),
-    flag("etag-compare", None, Value, Passed),
+    flag("etag-compare", None, Value, EtagCompare),
     flag("etag-save", None, Value, Passed),
     flag("expect100-timeout", None, Value, Passed),
     flag("fail", Some('f'), Switch, Fail),
@@ -186,9 +198,9 @@ const FLAGS: &[Flag] = &[
     flag("fail-with-body", None, Switch, Passed),
     flag("false-start", None, Switch, Passed),
     flag("follow", None, Switch, No(REDIRECT)),
-    flag("form", Some('F'), Value, No(FORM)),
-    flag("form-escape", None, Switch, No(FORM)),
-    flag("form-string", None, Value, No(FORM)),
+    flag("form", Some('F'), Value, Form),
+    flag("form-escape", None, Switch, FormEscape),
+    flag("form-string", None, Value, FormString),
     flag("ftp-account", None, Value, Passed),
     flag("ftp-alternative-to-user", None, Value, Passed),
     flag("ftp-create-dirs", None, Switch, Passed),
@@ -231,7 +243,7 @@ const FLAGS: &[Flag] = &[
     flag("keepalive", None, Switch, Passed),
     flag("keepalive-cnt", None, Value, Passed),
     flag("keepalive-time", None, Value, Passed),
-    flag("key", None, Value, Passed),
+    flag("key", None, Value, Key),
     flag("key-type", None, Value, Passed),
     flag("krb", None, Value, No(AUTHENTICATION)),
     flag("libcurl", None, Value, Passed),
@@ -315,7 +327,7 @@ const FLAGS: &[Flag] = &[
     flag("pubkey", None, Value, Passed),
     flag("quote", Some('Q'), Value, Passed),
     flag("random-file", None, Value, Passed),
-    flag("range", Some('r'), Value, WithoutBody),
+    flag("range", Some('r'), Value, Range),
     flag("rate", None, Value, Passed),
     flag("raw", None, Switch, Passed),
     flag("referer", Some('e'), Value, Field),
@@ -366,7 +378,7 @@ const FLAGS: &[Flag] = &[
     flag("telnet-option", Some('t'), Value, Passed),
     flag("tftp-blksize", None, Value, Passed),
     flag("tftp-no-options", None, Switch, Passed),
-    flag("time-cond", Some('z'), Value, Passed),
+    flag("time-cond", Some('z'), Value, No(TIME)),
     flag("tls-earlydata", None, Switch, Passed),
     flag("tls-max", None, Value, Passed),
     flag("tls13-ciphers", None, Value, Passed),

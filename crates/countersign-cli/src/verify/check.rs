@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
 use super::{
-    Judged, NO_SIGNATURE, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
+    Judged, NO_LENGTH, NO_SIGNATURE, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
     covered_digest::CoveredDigest, exchange::Received,
 };
 use crate::{
@@ -147,7 +147,11 @@ impl Verify {
         if let (PolicyName::Default, Some(request)) = (self.policy, &request) {
             check_trailers(&mut checks, &request.body.trailers);
         }
-        check_digest(&mut checks, judged, &message, signature);
+        let content = match (self.policy, &request) {
+            (PolicyName::Default, Some(request)) => request.bytes(),
+            _ => &judged.exchange.body().bytes,
+        };
+        check_digest(&mut checks, judged, content, &message, signature);
         match self.policy {
             PolicyName::Default => checks.skip("replay", "only the server can tell"),
             PolicyName::None => checks.skip("replay", "not asked for by --policy none"),
@@ -336,6 +340,9 @@ fn check_target(checks: &mut Checks, request: &Received<'_>) -> Result<(), Failu
         None => head.target.path().to_owned(),
     };
     checks.add("target", head.target.check().map(|()| target).map_err(Rejection::from));
+    if request.body.unframed {
+        checks.add("length", Err::<&str, _>(NO_LENGTH));
+    }
     let origins = request.origins()?;
     let origin = origins.resolve(request.uri, head.headers).map_err(Rejection::from);
     checks.add("origin", origin);
@@ -375,6 +382,7 @@ fn show_time(created: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> 
 fn check_digest(
     checks: &mut Checks,
     judged: &Judged,
+    content: &[u8],
     message: &Message<'_>,
     signature: &LabelledSignature<'_>,
 ) {
@@ -390,7 +398,7 @@ fn check_digest(
             other => format!("digest of the content, {other}"),
         };
         let found = match one.digest() {
-            Ok(Some(digest)) => compare(&digest, &body.bytes),
+            Ok(Some(digest)) => compare(&digest, content),
             Ok(None) => Err("Content-Digest is not there".to_owned()),
             Err(bad) => Err(Rejection::from(bad).text()),
         };

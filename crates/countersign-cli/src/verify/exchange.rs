@@ -137,8 +137,14 @@ impl Named {
 }
 
 impl Received<'_> {
+    /// Whether a server reads content: none, if nothing tells its length.
     pub(super) const fn content(&self) -> Content {
-        self.body.content
+        if self.body.unframed { Content::Absent } else { self.body.content }
+    }
+
+    /// The content that a server reads.
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.body.unframed { &[] } else { &self.body.bytes }
     }
 
     /// The origin that it names, as all that its server answers for.

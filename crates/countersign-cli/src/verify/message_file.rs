@@ -32,6 +32,8 @@ pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
     /// The trailer fields, which only chunks can have.
     pub(super) trailers: HeaderMap,
+    /// Whether it is of a request that tells no length, so that a server takes it for the next request (RFC 9112 §6.3).
+    pub(super) unframed: bool,
 }
 
 impl MessageFile {
@@ -69,7 +71,10 @@ impl MessageFile {
             check_coding(&headers, start.version())?;
             Body::chunked(rest, end)?
         } else {
-            Body::of_length(&headers, rest)?
+            let is_request = matches!(start, Start::Request { .. });
+            let unframed = is_request && !headers.contains_key(header::CONTENT_LENGTH);
+            let body = Body::of_length(&headers, rest)?;
+            Body { unframed: unframed && !body.bytes.is_empty(), ..body }
         };
         Ok(Self { start, headers, body })
     }
@@ -175,14 +180,14 @@ impl Body {
             _ => None,
         };
         let trailers = trailers.ok_or_else(|| unreadable("a trailer is malformed"))?;
-        Ok(Self { content: Content::Present, bytes: chunked.content, trailers })
+        Ok(Self { content: Content::Present, bytes: chunked.content, trailers, unframed: false })
     }
 }
 
 impl From<&[u8]> for Body {
     fn from(bytes: &[u8]) -> Self {
         let content = if bytes.is_empty() { Content::Absent } else { Content::Present };
-        Self { content, bytes: bytes.to_vec(), trailers: HeaderMap::new() }
+        Self { content, bytes: bytes.to_vec(), trailers: HeaderMap::new(), unframed: false }
     }
 }
 

@@ -183,3 +183,41 @@ fn a_request_in_chunks_is_judged_as_the_server_judges_it() {
         }
     }
 }
+
+#[test]
+fn a_request_that_tells_no_length_is_judged_as_the_server_judges_it() {
+    let (desk, server) = desk_with_server();
+    let key = desk.run(["keygen", "--out", "id.key"]).done().trim().to_owned();
+    desk.run(["key", "add", "--app", "shop", "--public-key", "id.key.pub"]).done();
+    let signed = |more: &[&str]| {
+        let fixed = ["sign", "--key", "id.key", "-H", "Connection: close", "--format", "http"];
+        let message = desk.run(fixed.iter().chain(more).chain(&[server.url.as_str()])).done();
+        let length = message.lines().find(|line| line.starts_with("Content-Length")).unwrap();
+        message.replace(&format!("{length}\r\n"), "")
+    };
+    let content = ["-H", "Content-Type: application/json", "-d", r#"{"item":"book"}"#];
+    let not_covered = ["@method", "@authority", "@path", "@query", "content-type"];
+    let not_covered = not_covered.iter().flat_map(|id| ["--component", id]);
+    let not_covered: Vec<_> = content.into_iter().chain(not_covered).collect();
+    let digest = "digest-mismatch: the request has neither Content-Length nor Transfer-Encoding";
+    let next = "bad-request: the request has neither Content-Length nor Transfer-Encoding, so a server reads no content, and takes";
+    for (arguments, code, verdict) in
+        [(&content[..], "digest-mismatch", digest), (&not_covered, "", next)]
+    {
+        let message = signed(arguments);
+        if !code.is_empty() {
+            assert_eq!(server.send(&message), (400, code.to_owned()), "{message}");
+        }
+        for command in ["verify", "explain"] {
+            let arguments = [command, "--scheme", "http", "--key", &key, "-"];
+            let outcome = desk.run_with(arguments, message.as_bytes());
+            let expected = format!("not verified: {verdict}");
+            assert!(outcome.stdout.contains(&expected), "{message}: {outcome:?}");
+            let told = outcome.stdout.contains("FAIL  length");
+            assert_eq!((outcome.code, told), (3, command == "explain"), "{outcome:?}");
+        }
+        // The signature alone is over the content that is there.
+        let arguments = ["verify", "--policy", "none", "--key", &key, "-"];
+        desk.run_with(arguments, message.as_bytes()).done();
+    }
+}

@@ -134,7 +134,7 @@ fn the_first_line_that_differs_is_named() {
     let base = told["signature_base"].as_str().unwrap();
     let message = format!(
         "POST /v1/orders?expand=customer HTTP/1.1\r\nHost: api.example.com\r\n\
-         Content-Type: application/json\r\n{}\r\n{{\"item\":\"book\"}}",
+         Content-Type: application/json\r\nContent-Length: 15\r\n{}\r\n{{\"item\":\"book\"}}",
         fields.concat()
     );
     desk.write("message", message.replace("application/json", "text/plain"), 0o644);

@@ -208,3 +208,102 @@ fn wrong_usage_is_two_lines_as_well() {
     assert!(desk.run(["--help"]).done().contains("Exit codes"));
     assert!(desk.run(["--version"]).done().starts_with("countersign "));
 }
+
+#[test]
+fn a_file_that_is_not_there_is_told_as_such_whatever_its_name_resembles() {
+    let (desk, _) = Desk::with_key();
+    let url = "https://example.com/";
+    let names = [
+        "task_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A.json",
+        "sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A.json",
+        "SHOP PRIVATE KEY.pem",
+    ];
+    for name in names {
+        let named = format!("cannot read {name}");
+        desk.run(["sign", "--key", name, url]).failed(1, &named, "keygen");
+        desk.run(["curl", "--key", name, url]).failed(1, &named, "keygen");
+        desk.run(["pubkey", name]).failed(1, &named, "keygen");
+        let content = format!("@{name}");
+        desk.run(["sign", "--key", "id.key", "-d", &content, url]).failed(1, name, "");
+    }
+}
+
+#[test]
+fn a_mounted_secret_is_used_as_the_hint_says() {
+    let (desk, publishable) = Desk::with_key();
+    let key = desk.read("id.key");
+    let url = "https://example.com/";
+    for mode in [0o440, 0o444, 0o640] {
+        desk.write("mounted.key", &key, 0o600);
+        desk.set_mode("mounted.key", mode);
+        for told in ["as in `--key -`", "`< mounted.key`", "`chmod 600 mounted.key`"] {
+            desk.run(["sign", "--key", "mounted.key", url]).failed(1, "readable by other", told);
+        }
+    }
+    let signed = desk.run_with(["sign", "--key", "-", url], key.as_bytes()).done();
+    assert!(signed.contains(&publishable), "{signed}");
+}
+
+#[test]
+fn a_passphrase_file_that_others_can_read_is_refused_and_the_hint_works() {
+    let (desk, publishable) = Desk::with_key();
+    let mut openssl = desk.command("openssl");
+    openssl.args(["pkey", "-in", "id.key", "-aes256", "-passout", "pass:open sesame"]);
+    let encrypted = openssl.output().unwrap().stdout;
+    desk.write("encrypted.key", encrypted, 0o600);
+    let open = |desk: &Desk| desk.run(["pubkey", "encrypted.key", "--passphrase-file", "words"]);
+    desk.write("words", "open sesame\n", 0o600);
+    assert!(open(&desk).done().contains(&publishable));
+    for mode in [0o440, 0o644, 0o620] {
+        desk.set_mode("words", mode);
+        let refused = open(&desk);
+        assert!(!refused.stderr.contains("words"), "{refused:?}");
+        refused.failed(1, "the file that --passphrase-file names is", "chmod 600");
+        open(&desk).failed(1, "by other users", "COUNTERSIGN_PASSPHRASE=");
+    }
+    let desk = desk.variable("COUNTERSIGN_PASSPHRASE", "open sesame");
+    assert!(desk.run(["pubkey", "encrypted.key"]).done().contains(&publishable));
+}
+
+#[test]
+fn a_key_that_came_through_a_variable_or_an_editor_signs() {
+    let (desk, publishable) = Desk::with_key();
+    let key = desk.read("id.key");
+    let url = "https://example.com/";
+    let utf16: Vec<u8> =
+        format!("\u{feff}{key}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    desk.write("utf16.key", utf16, 0o600);
+    assert!(desk.run(["sign", "--key", "utf16.key", url]).done().contains(&publishable));
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
+    desk.write("noted.key", desk.read("secret.key") + "# of Ada's laptop\n", 0o600);
+    assert!(desk.run(["sign", "--key", "noted.key", url]).done().contains("hmac-sha256"));
+    desk.write("two.key", format!("{key}{key}"), 0o600);
+    desk.run(["sign", "--key", "two.key", url]).failed(1, "more than one key", "of its own");
+    let mut keygen = desk.command("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-Z", "3des-cbc", "-N", "open sesame", "-f", "des.key"]);
+    assert!(keygen.status().unwrap().success());
+    desk.run(["sign", "--key", "des.key", url]).failed(1, "triple DES", "ssh-keygen -p -f");
+    let changes = [key.replace('\n', " "), key.replace('\n', "\\n"), format!("\"{key}\"")];
+    let mut desk = desk;
+    for changed in changes {
+        desk = desk.variable("COUNTERSIGN_KEY", &changed);
+        assert!(desk.run(["sign", url]).done().contains(&publishable), "{changed}");
+    }
+}
+
+#[test]
+fn the_test_keys_of_a_standard_are_not_registered() {
+    let desk = Desk::with_registry();
+    // RFC 9421 appendix B.1.4 and B.1.5.
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n";
+    let jwk = r#"{"kty":"oct","k":"uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ"}"#;
+    desk.write("rfc.key", pem, 0o600);
+    desk.write("rfc.jwk", jwk, 0o600);
+    let proof = desk.run(["pubkey", "--prove", "rfc.key"]).done();
+    desk.write("rfc.key.pub", proof, 0o644);
+    for file in [["--public-key", "rfc.key.pub"], ["--hmac-key", "rfc.jwk"]] {
+        let add = [["key", "add", "--app", "shop"].as_slice(), &file].concat();
+        desk.run(&add).failed(1, "known from RFC 9421", "countersign keygen");
+    }
+    assert!(!desk.run(["key", "list"]).done().contains("pk_"));
+}

@@ -1,5 +1,6 @@
 use std::{error::Error, io, path::PathBuf};
 
+use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
 /// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
@@ -73,6 +74,9 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// The key is no secret of its holder: see [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
+    #[error("the key cannot be registered")]
+    Key(#[source] KeyError),
     /// A name, environment or label that is not of the allowed form.
     #[error("{0}")]
     BadName(&'static str),

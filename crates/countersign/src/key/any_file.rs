@@ -119,18 +119,18 @@ impl Reads for AnyKeyFile {
     }
 
     #[cfg(feature = "ecdsa")]
-    fn sec1(_: &'static str, text: &str) -> Result<Self, KeyError> {
-        EcdsaPrivateKey::from_sec1(pem::der(text)?.as_bytes()).map(Self::private)
+    fn sec1(_: &'static str, body: &str) -> Result<Self, KeyError> {
+        EcdsaPrivateKey::from_sec1(&pem::der(body)?).map(Self::private)
     }
 
     #[cfg(feature = "rsa")]
-    fn pkcs1_public(_: &'static str, text: &str) -> Result<Self, KeyError> {
-        RsaPublicKey::from_pkcs1(pem::der(text)?.as_bytes()).map(Self::public)
+    fn pkcs1_public(_: &'static str, body: &str) -> Result<Self, KeyError> {
+        RsaPublicKey::from_pkcs1(&pem::der(body)?).map(Self::public)
     }
 
     #[cfg(feature = "rsa")]
-    fn pkcs1_private(_: &'static str, text: &str) -> Result<Self, KeyError> {
-        RsaPublicKey::from_pkcs1_private(pem::der(text)?.as_bytes()).map(Self::half)
+    fn pkcs1_private(_: &'static str, body: &str) -> Result<Self, KeyError> {
+        RsaPublicKey::from_pkcs1_private(&pem::der(body)?).map(Self::half)
     }
 
     #[cfg(any(feature = "ecdsa", feature = "rsa"))]

@@ -10,6 +10,9 @@ pub enum KeyError {
     /// None of the forms that are read.
     #[error("it is no key in a known form (PKCS#8 or SPKI PEM, JWK, OpenSSH, pk_… or sk_…)")]
     UnknownForm,
+    /// More keys than one, so that nothing says which is meant.
+    #[error("it holds more than one key")]
+    Several,
     /// The form is known; its content is broken.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
@@ -30,9 +33,20 @@ pub enum KeyError {
     /// The passphrase does not open it.
     #[error("the passphrase does not open it")]
     WrongPassphrase,
+    /// Its encryption asks for more work than a key file is given here: 256 MiB, or some seconds.
+    #[error("opening it would take too much time or memory")]
+    TooCostly,
     /// An HMAC secret below 32 bytes, or above 64.
     #[error("an HMAC secret has 32 to 64 bytes, this has {0}")]
     SecretLength(usize),
+    /// An HMAC secret that shows less than 112 bits of randomness: words, digits, or a few bytes that repeat.
+    #[error(
+        "the secret can be guessed: it is made of words or repeats itself, and no 32 random bytes"
+    )]
+    Guessable,
+    /// A key whose private half everybody can read.
+    #[error("everybody has its private key, which is known from {0}")]
+    Published(&'static str),
     /// An Ed25519 public key that is no canonical point of prime order: some signatures would hold for many messages.
     /// Likewise an ECDSA key that is no point of its curve, or an RSA key of a size that is not safe.
     #[error("the public key is weak: {0}")]

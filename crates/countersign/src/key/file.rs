@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use ssh_key::private::KeypairData;
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     KeyError, PrivateKey, ProvenKey, PublishableKey, VerifyingKey,
     jwk::{self, Jwk},
-    openssh, pem,
+    key_text, openssh, pem, text,
 };
 
 const MAX_FILE: usize = 64 * 1024;
@@ -35,7 +35,10 @@ impl fmt::Debug for Passphrase {
 /// The key in a file, whatever the file's form.
 ///
 /// Read are PKCS#8 PEM (also encrypted), SPKI PEM, JWK (`OKP` with `Ed25519`, and `oct`), OpenSSH Ed25519 keys (also
-/// encrypted), the one-line `sk_…` and `pk_…`, and the `.pub` file of [`ProvenKey::proof`].
+/// encrypted), the one-line `sk_…` and `pk_…`, and the `.pub` file of [`ProvenKey::proof`]. A JWK Set is read if it holds one key.
+///
+/// What editors, shells and variables do to a file is undone, as long as nothing is lost: line breaks that are gone,
+/// or became blanks or `\n`; quotes; a byte order mark; UTF-16; text around a PEM block; comment lines.
 #[derive(Debug)]
 pub enum KeyFile {
     /// A private key.
@@ -111,15 +114,15 @@ pub(super) trait Reads: From<KeyFile> {
         Self::wrong_kind(found)
     }
 
-    fn sec1(found: &'static str, _pem: &str) -> Result<Self, KeyError> {
+    fn sec1(found: &'static str, _body: &str) -> Result<Self, KeyError> {
         Self::wrong_kind(found)
     }
 
-    fn pkcs1_public(found: &'static str, _pem: &str) -> Result<Self, KeyError> {
+    fn pkcs1_public(found: &'static str, _body: &str) -> Result<Self, KeyError> {
         Self::wrong_kind(found)
     }
 
-    fn pkcs1_private(found: &'static str, _pem: &str) -> Result<Self, KeyError> {
+    fn pkcs1_private(found: &'static str, _body: &str) -> Result<Self, KeyError> {
         Self::wrong_kind(found)
     }
 
@@ -153,26 +156,76 @@ pub(super) fn parse<T: Reads>(
     if content.len() > MAX_FILE {
         return Err(KeyError::Damaged("it is too large for a key"));
     }
-    let text = std::str::from_utf8(content).map_err(|_| KeyError::UnknownForm)?.trim();
+    if let Some(parsed) = parse_bytes(content, passphrase) {
+        return parsed;
+    }
+    let text = key_text::read(content)?;
     if text.is_empty() {
         Err(KeyError::Empty)
-    } else if text.contains("-----BEGIN ") {
-        pem::parse(text, passphrase)
+    } else if text.contains(pem::BEGIN) {
+        pem::parse(&text, passphrase)
     } else if text.starts_with('{') {
-        jwk::parse(text)
-    } else if openssh::is_public(text) {
-        openssh::parse_public(text)
-    } else if text.lines().nth(1).is_some() {
-        ProvenKey::from_proof(text).map(|proven| KeyFile::Public(proven.key().clone()).into())
+        jwk::parse(&text)
+    } else if let Some(body) = pem::bare_body(&text) {
+        parse_bytes(&body, passphrase).unwrap_or(Err(KeyError::UnknownForm))
     } else {
-        parse_line(text).map(T::from)
+        parse_lines(&text)
     }
 }
 
-fn parse_line(text: &str) -> Result<KeyFile, KeyError> {
-    match text.parse::<PublishableKey>() {
+/// The forms that are no text; `None` if it is none of them.
+fn parse_bytes<T: Reads>(
+    bytes: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Option<Result<T, KeyError>> {
+    let openssh = || openssh::is_private(bytes).then(|| openssh::parse_private(bytes, passphrase));
+    pem::parse_der(bytes, passphrase).or_else(openssh)
+}
+
+/// The forms that are one line, or the three of a proof, with comments and other text behind them.
+fn parse_lines<T: Reads>(text: &str) -> Result<T, KeyError> {
+    let lines: Vec<&str> = key_text::lines(text).collect();
+    let words = || lines.iter().filter_map(|line| line.split_whitespace().next());
+    let is_secret = |word: &&str| text::after_prefix(text::PRIVATE, word).is_some();
+    let mut secrets = words().filter(is_secret);
+    match (secrets.next(), secrets.next()) {
+        (Some(_), Some(_)) => Err(KeyError::Several),
+        (Some(word), None) => {
+            let key: PrivateKey = whole(word, &lines)?;
+            key.require_unguessable()?;
+            Ok(KeyFile::Private(key).into())
+        }
+        (None, _) if words().any(openssh::is_public) => openssh_public(&lines),
+        (None, _) => public(&lines).map(T::from),
+    }
+}
+
+/// A key that can have been wrapped into several lines.
+fn whole<K: FromStr<Err = KeyError>>(word: &str, lines: &[&str]) -> Result<K, KeyError> {
+    let joined = || Zeroizing::new(lines.concat()).parse().ok();
+    word.parse().or_else(|error| joined().ok_or(error))
+}
+
+fn public(lines: &[&str]) -> Result<KeyFile, KeyError> {
+    let first = lines.first().and_then(|line| line.split_whitespace().next());
+    let read: Result<PublishableKey, KeyError> = match lines {
+        [_] => first.ok_or(KeyError::UnknownForm)?.parse(),
+        // A proof is never one line, whatever wraps it.
+        _ => lines.concat().parse(),
+    };
+    match read {
         Ok(key) => Ok(key.to_verifying_key().map_or(KeyFile::Named(key), KeyFile::Public)),
-        Err(KeyError::WrongKind { .. }) => text.parse().map(KeyFile::Private),
-        Err(error) => Err(error),
+        Err(error) if lines.len() == 1 => Err(error),
+        Err(_) => {
+            let proven = ProvenKey::from_proof(&lines.join("\n"))?;
+            Ok(KeyFile::Public(proven.key().clone()))
+        }
+    }
+}
+
+fn openssh_public<T: Reads>(lines: &[&str]) -> Result<T, KeyError> {
+    match lines.iter().filter(|line| openssh::is_public(line)).count() {
+        1 => openssh::parse_public(&lines.concat()),
+        _ => Err(KeyError::Several),
     }
 }

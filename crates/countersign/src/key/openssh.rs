@@ -4,6 +4,8 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, KeyFile, Passphrase, PrivateKey, PublishableKey, VerifyingKey, file::Reads};
 
+const MAGIC: &[u8] = b"openssh-key-v1\0";
+
 const NO_PUBLIC_KEY: KeyError = KeyError::Damaged("it is no OpenSSH public key");
 
 /// Whether this is a line as in `authorized_keys`.
@@ -24,24 +26,37 @@ pub(super) fn parse_public<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
 }
 
+/// Whether this is what an OpenSSH private key holds.
+pub(super) fn is_private(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
 pub(super) fn parse_private<T: Reads>(
-    text: &str,
+    bytes: &[u8],
     passphrase: Option<&Passphrase>,
 ) -> Result<T, KeyError> {
-    let algorithm = algorithm(text);
+    let head = Head::read(bytes);
+    let algorithm = head.as_ref().map(|head| head.algorithm.clone());
     let other = algorithm.as_deref().and_then(kind);
     if let Some((found, _)) = other
         && !algorithm.is_some_and(|name| T::reads_openssh(&name))
     {
         return T::wrong_kind(found);
     }
-    let key = ssh_key::PrivateKey::from_openssh(text);
+    if let Some(head) = &head {
+        head.require_read_cipher()?;
+    }
+    let key = ssh_key::PrivateKey::from_bytes(bytes);
     let mut key = key.map_err(|_| KeyError::Damaged("it is no OpenSSH private key"))?;
     if key.is_encrypted() {
-        let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
-        if matches!(key.kdf(), Kdf::Bcrypt { rounds, .. } if *rounds > 1000) {
-            return Err(KeyError::Damaged("opening it would take too much time or memory"));
+        match key.kdf() {
+            Kdf::Bcrypt { rounds: 0, .. } => {
+                return Err(KeyError::Damaged("the parameters of its encryption are invalid"));
+            }
+            Kdf::Bcrypt { rounds, .. } if *rounds > 1000 => return Err(KeyError::TooCostly),
+            _ => {}
         }
+        let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
         key = key.decrypt(passphrase.as_bytes()).map_err(|error| match error {
             Error::AlgorithmUnsupported { .. } => KeyError::UnreadCipher("an unknown algorithm"),
             _ => KeyError::WrongPassphrase,
@@ -64,22 +79,38 @@ pub(super) fn parse_private<T: Reads>(
     }
 }
 
-/// The algorithm of a private key, which is named in the clear before the part that may be encrypted (openssh's
-/// `PROTOCOL.key`). Of a key that it does not read, the library does not say what it is.
-fn algorithm(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
-    let (digits, _) = rest.split_once("-----")?;
-    // 135 bytes: past the longest name, and before any private half.
-    let digits: String = digits.chars().filter(|digit| !digit.is_whitespace()).take(180).collect();
-    let bytes = STANDARD.decode(digits).ok()?;
-    let rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
-    let (_cipher, rest) = string(rest)?;
-    let (_kdf, rest) = string(rest)?;
-    let (_kdf_options, rest) = string(rest)?;
-    let (_number_of_keys, rest) = rest.split_first_chunk::<4>()?;
-    let (_length, rest) = rest.split_first_chunk::<4>()?;
-    let (name, _) = string(rest)?;
-    std::str::from_utf8(name).ok().map(str::to_owned)
+/// What a private key says in the clear before the part that may be encrypted (openssh's `PROTOCOL.key`). Of a key that it does not
+/// read, the library does not say what it is.
+struct Head {
+    cipher: String,
+    kdf: String,
+    algorithm: String,
+}
+
+impl Head {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (cipher, rest) = string(rest)?;
+        let (kdf, rest) = string(rest)?;
+        let (_kdf_options, rest) = string(rest)?;
+        let (_number_of_keys, rest) = rest.split_first_chunk::<4>()?;
+        let (_length, rest) = rest.split_first_chunk::<4>()?;
+        let (algorithm, _) = string(rest)?;
+        Some(Self { cipher: text(cipher)?, kdf: text(kdf)?, algorithm: text(algorithm)? })
+    }
+
+    /// The library says of a cipher that it does not have what it says of a wrong passphrase.
+    fn require_read_cipher(&self) -> Result<(), KeyError> {
+        let unread = match (self.cipher.as_str(), self.kdf.as_str()) {
+            ("3des-cbc", _) => "triple DES",
+            ("chacha20-poly1305@openssh.com", "bcrypt") => return Ok(()),
+            ("none", "none") => return Ok(()),
+            (name, "bcrypt") if name.starts_with("aes") => return Ok(()),
+            _ => "an unknown algorithm",
+        };
+        Err(KeyError::UnreadCipher(unread))
+    }
 }
 
 /// A `string` (RFC 4251 §5), and what follows it.

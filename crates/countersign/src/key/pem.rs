@@ -1,7 +1,10 @@
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use ed25519_dalek::pkcs8::{KeypairBytes, PublicKeyBytes};
 use pkcs8::{
-    EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
-    SubjectPublicKeyInfoRef,
+    EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef,
     der::{ErrorKind, Tag},
     pkcs5::{
         self, EncryptionScheme,
@@ -10,7 +13,12 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::Reads, openssh};
+use super::{
+    KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::Reads, key_text, openssh,
+};
+
+/// What a PEM block begins with. Its blank can be lost, as all others.
+pub(super) const BEGIN: &str = "-----BEGIN";
 
 const NO_PKCS8: KeyError = KeyError::Damaged("it is no encrypted PKCS#8 private key");
 const INVALID: KeyError = KeyError::Damaged("the parameters of its encryption are invalid");
@@ -18,45 +26,101 @@ const UNKNOWN: &str = "an unknown algorithm";
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// Reads one PEM block (RFC 7468).
+/// Decodes base64 that has lost its padding, too.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Reads the key in PEM blocks (RFC 7468): in lines of any length or none, and whatever text stands around them.
 pub(super) fn parse<T: Reads>(text: &str, passphrase: Option<&Passphrase>) -> Result<T, KeyError> {
+    let mut blocks = blocks(text)?;
     // `openssl ecparam -genkey` writes the curve into a block of its own, before the key, which says it once more.
-    let text = match text.split_once("-----END EC PARAMETERS-----") {
-        Some((parameters, key)) if parameters.starts_with("-----BEGIN EC PARAMETERS-----") => key,
-        _ => text,
-    };
-    if text.matches("-----BEGIN ").count() > 1 {
-        return Err(KeyError::Damaged("it holds more than one key"));
+    blocks.retain(|(label, _)| !matches!(label.as_str(), "ECPARAMETERS" | "DHPARAMETERS"));
+    // Exports of key stores have the certificates of a key beside it.
+    if blocks.iter().any(|(label, _)| label.ends_with("PRIVATEKEY")) {
+        blocks.retain(|(label, _)| !label.ends_with("CERTIFICATE"));
     }
-    match label(text).ok_or(KeyError::Damaged("its PEM label is cut off"))? {
-        "PRIVATE KEY" => private(der(text)?.as_bytes()),
-        "ENCRYPTED PRIVATE KEY" => encrypted(der(text)?.as_bytes(), passphrase),
-        "PUBLIC KEY" => public(der(text)?.as_bytes()),
-        "OPENSSH PRIVATE KEY" => openssh::parse_private(text, passphrase),
-        "RSA PRIVATE KEY" => T::pkcs1_private("an RSA private key", text),
-        "RSA PUBLIC KEY" => T::pkcs1_public("an RSA public key", text),
-        "EC PRIVATE KEY" => T::sec1("an elliptic-curve (ECDSA) private key", text),
-        "DSA PRIVATE KEY" => T::wrong_kind("a DSA private key"),
+    let [(label, body)] = blocks.as_slice() else { return Err(KeyError::Several) };
+    match label.as_str() {
+        "PRIVATEKEY" => private(&der(body)?),
+        "ENCRYPTEDPRIVATEKEY" => encrypted(&der(body)?, passphrase),
+        "PUBLICKEY" => public(&der(body)?),
+        "OPENSSHPRIVATEKEY" => openssh::parse_private(&der(body)?, passphrase),
+        "RSAPRIVATEKEY" => T::pkcs1_private("an RSA private key", body),
+        "RSAPUBLICKEY" => T::pkcs1_public("an RSA public key", body),
+        "ECPRIVATEKEY" => T::sec1("an elliptic-curve (ECDSA) private key", body),
+        "DSAPRIVATEKEY" => T::wrong_kind("a DSA private key"),
         "CERTIFICATE" => T::wrong_kind("a certificate"),
-        "CERTIFICATE REQUEST" => T::wrong_kind("a certificate request"),
+        "CERTIFICATEREQUEST" => T::wrong_kind("a certificate request"),
         _ => T::wrong_kind("something else in PEM form"),
     }
 }
 
-fn label(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    rest.split_once("-----").map(|(label, _)| label)
+/// The key in bytes that are no text: PKCS#8 or SPKI without PEM, as `-outform DER` and other libraries write it.
+pub(super) fn parse_der<T: Reads>(
+    der: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Option<Result<T, KeyError>> {
+    if PrivateKeyInfoRef::try_from(der).is_ok() || ring_pair(der).is_some() {
+        Some(private(der))
+    } else if EncryptedPrivateKeyInfoRef::try_from(der).is_ok() {
+        Some(encrypted(der, passphrase))
+    } else if SubjectPublicKeyInfoRef::try_from(der).is_ok() {
+        Some(public(der))
+    } else {
+        None
+    }
 }
 
-pub(super) fn der(text: &str) -> Result<SecretDocument, KeyError> {
-    if text.contains("\nProc-Type: 4,ENCRYPTED") {
+/// The body of a PEM block that has lost its first and its last line.
+pub(super) fn bare_body(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    // The shortest is a public key; no other text that is read here is base64 throughout.
+    let der = BASE64.decode(key_text::without_blanks(text).as_bytes()).map(Zeroizing::new).ok()?;
+    (der.len() >= 40).then_some(der)
+}
+
+/// Each block's label without its blanks, and its body.
+fn blocks(text: &str) -> Result<Vec<(Zeroizing<String>, &str)>, KeyError> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some((_, behind)) = rest.split_once(BEGIN) {
+        let (label, behind) =
+            behind.split_once("-----").ok_or(KeyError::Damaged("its BEGIN line is cut off"))?;
+        let (body, behind) =
+            behind.split_once("-----END").ok_or(KeyError::Damaged("its END line is missing"))?;
+        if body.contains(BEGIN) {
+            return Err(KeyError::Damaged("its END line is missing"));
+        }
+        let (end, behind) =
+            behind.split_once("-----").ok_or(KeyError::Damaged("its END line is cut off"))?;
+        let label = key_text::without_blanks(label);
+        if label != key_text::without_blanks(end) {
+            return Err(KeyError::Damaged("its BEGIN and END lines are of different keys"));
+        }
+        blocks.push((label, body));
+        rest = behind;
+    }
+    Ok(blocks)
+}
+
+pub(super) fn der(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let body = key_text::without_blanks(body);
+    if body.contains("Proc-Type:4,ENCRYPTED") {
         return Err(KeyError::UnreadCipher("the encryption of RFC 1421"));
     }
-    let document = SecretDocument::from_pem(text.trim());
-    document.map(|(_, der)| der).map_err(|_| KeyError::Damaged("its PEM is broken"))
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    if !body.bytes().all(is_digit) {
+        return Err(KeyError::Damaged("it has a character that base64 does not have"));
+    }
+    let der = BASE64.decode(body.as_bytes()).map(Zeroizing::new);
+    der.map_err(|_| KeyError::Damaged("its base64 lacks a character, or has one too many"))
 }
 
 fn private<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
+    if let Some((seed, public)) = ring_pair(der) {
+        return pair(seed, Some(public)).map(T::from);
+    }
     let info = PrivateKeyInfoRef::try_from(der);
     let info = info.map_err(|_| KeyError::Damaged("it is no PKCS#8 private key"))?;
     if info.algorithm.oid != ED25519 {
@@ -67,14 +131,26 @@ fn private<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
     let pair = KeypairBytes::try_from(info);
     let pair = pair.map_err(|_| KeyError::Damaged("it is no Ed25519 private key"))?;
     let seed = Zeroizing::new(pair.secret_key);
-    let key = PrivateKey::ed25519(&seed);
+    self::pair(&seed, pair.public_key.as_ref().map(|PublicKeyBytes(public)| public)).map(T::from)
+}
+
+fn pair(seed: &[u8; 32], public: Option<&[u8; 32]>) -> Result<KeyFile, KeyError> {
+    let key = PrivateKey::ed25519(seed);
     // A signer that believed a public half from outside could be made to give its private one away.
-    match pair.public_key {
-        Some(PublicKeyBytes(public)) if key.publishable_key().as_bytes() != public => {
-            Err(KeyError::Mismatched)
-        }
-        _ => Ok(KeyFile::Private(key).into()),
+    match public {
+        Some(public) if key.publishable_key().as_bytes() != public => Err(KeyError::Mismatched),
+        _ => Ok(KeyFile::Private(key)),
     }
+}
+
+/// Both halves of a PKCS#8 version 2 key as the library ring wrote it up to its version 0.17: with a tag around the public half that is
+/// not the one of RFC 5958.
+fn ring_pair(der: &[u8]) -> Option<(&[u8; 32], &[u8; 32])> {
+    let rest =
+        der.strip_prefix(b"\x30\x53\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20")?;
+    let (seed, rest) = rest.split_first_chunk()?;
+    let public = rest.strip_prefix(b"\xa1\x23\x03\x21\x00")?;
+    Some((seed, public.try_into().ok()?))
 }
 
 fn encrypted<T: Reads>(der: &[u8], passphrase: Option<&Passphrase>) -> Result<T, KeyError> {
@@ -98,7 +174,11 @@ fn encrypted<T: Reads>(der: &[u8], passphrase: Option<&Passphrase>) -> Result<T,
         }
         _ => KeyError::WrongPassphrase,
     })?;
-    private(opened.as_bytes())
+    // With CBC a wrong passphrase gives padding that looks right once in 256 times, and behind it noise.
+    private(opened.as_bytes()).map_err(|error| match error {
+        KeyError::Damaged(_) => KeyError::WrongPassphrase,
+        error => error,
+    })
 }
 
 /// Bounds what the file asks for to seconds, and to 256 MiB of memory.
@@ -124,7 +204,7 @@ fn check_cost(scheme: &EncryptionScheme) -> Result<(), KeyError> {
     };
     match (valid, bearable) {
         (true, true) => Ok(()),
-        (true, false) => Err(KeyError::Damaged("opening it would take too much time or memory")),
+        (true, false) => Err(KeyError::TooCostly),
         (false, _) => Err(INVALID),
     }
 }

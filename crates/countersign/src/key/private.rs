@@ -5,6 +5,8 @@ use hmac::Mac;
 use pkcs8::{EncodePrivateKey as _, LineEnding};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "key-files")]
+use super::guessable;
 use super::{
     KeyError, PublishableKey, VerifyingKey,
     hmac::HmacKey,
@@ -58,6 +60,15 @@ impl PrivateKey {
         match &self.0 {
             Secret::Ed25519(key) => VerifyingKey::from(&**key),
             Secret::HmacSha256(key) => VerifyingKey::from(key.clone()),
+        }
+    }
+
+    /// Refuses an HMAC secret that can be guessed.
+    #[cfg(feature = "key-files")]
+    pub(super) fn require_unguessable(&self) -> Result<(), KeyError> {
+        match &self.0 {
+            Secret::Ed25519(_) => Ok(()),
+            Secret::HmacSha256(key) => guessable::require_unguessable(&key.secret),
         }
     }
 

@@ -1,5 +1,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+#[cfg(feature = "key-files")]
+use super::key_text;
 use super::{KeyError, PrivateKey, PublishableKey, VerifyingKey};
 
 /// A verifying key whose holder has shown possession of the private key, so that nobody who saw only the publishable key
@@ -57,6 +59,18 @@ impl ProvenKey {
             return Err(KeyError::Unproven("wrong"));
         }
         Ok(Self(key))
+    }
+
+    /// As [`ProvenKey::from_proof`], for the content of a `.pub` file, whatever editors and shells put around it, as
+    /// [`KeyFile::parse`](crate::KeyFile::parse) reads it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProvenKey::from_proof`], and [`KeyError::UnknownForm`] for what is no text.
+    #[cfg(feature = "key-files")]
+    pub fn from_file(content: &[u8]) -> Result<Self, KeyError> {
+        let text = key_text::read(content)?;
+        Self::from_proof(&key_text::lines(&text).collect::<Vec<_>>().join("\n"))
     }
 
     /// Takes a key on trust: whoever registers it may be registering a key of somebody else.

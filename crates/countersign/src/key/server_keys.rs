@@ -1,10 +1,9 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     KeyError, KeyId, VerifyingKey,
-    jwk::{self, Jwk},
+    jwk::{self, Jwk, JwkSet},
 };
 
 /// Where a server publishes the keys that its answers are signed with
@@ -40,11 +39,6 @@ pub enum BadServerKeys {
     /// A damaged or weak key.
     #[error("one of them cannot be used")]
     Key(#[from] KeyError),
-}
-
-#[derive(Deserialize)]
-struct JwkSet {
-    keys: Vec<Jwk>,
 }
 
 impl ServerKeys {

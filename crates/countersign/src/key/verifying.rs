@@ -4,7 +4,7 @@ use ed25519_dalek::Verifier as _;
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 
-use super::{KeyError, PublishableKey, hmac::HmacKey};
+use super::{KeyError, PublishableKey, guessable, hmac::HmacKey, published};
 use crate::Algorithm;
 
 /// What a server checks signatures with, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
@@ -118,6 +118,21 @@ impl VerifyingKey {
         match &self.0 {
             Material::Ed25519(_) => None,
             Material::HmacSha256(key) => Some(&key.secret),
+        }
+    }
+
+    /// Whether its private half can be anybody's secret, as far as that can be seen. A registry asks this of every key that it
+    /// takes.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Published`] for the test keys of RFC 9421 and other standards, [`KeyError::Guessable`] for an HMAC
+    /// secret that shows less than 112 bits of randomness.
+    pub fn require_secret(&self) -> Result<(), KeyError> {
+        match (published::place(self), &self.0) {
+            (Some(place), _) => Err(KeyError::Published(place)),
+            (None, Material::HmacSha256(key)) => guessable::require_unguessable(&key.secret),
+            (None, Material::Ed25519(_)) => Ok(()),
         }
     }
 

@@ -1,0 +1,64 @@
+//! Every user of a machine can read the arguments of its processes, and curl's hold passwords, tokens and content.
+
+use std::ffi::OsString;
+
+/// Takes curl's arguments out of the list of processes, as curl does with its passwords: this program is started again in
+/// its own place, and reads them from a file without a name. Where that cannot be done they stay.
+pub(super) fn conceal(arguments: Vec<OsString>) -> Vec<OsString> {
+    #[cfg(unix)]
+    return again::conceal(arguments);
+    #[cfg(not(unix))]
+    return arguments;
+}
+
+/// The variable that names the file's descriptor.
+pub(super) const VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
+
+#[cfg(unix)]
+mod again {
+    use std::{
+        env,
+        ffi::{OsStr, OsString},
+        fs, io,
+        os::unix::{ffi::OsStrExt, process::CommandExt},
+        process::Command,
+    };
+
+    use super::VARIABLE;
+    use crate::curl::{child, private_file::PrivateFile};
+
+    pub(super) fn conceal(arguments: Vec<OsString>) -> Vec<OsString> {
+        if !arguments.is_empty() {
+            // It returns only if it fails.
+            drop(start_again(&arguments));
+            return arguments;
+        }
+        let descriptor = env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
+        let Some(descriptor) = descriptor else { return arguments };
+        let list = fs::read(format!("/dev/fd/{descriptor}")).unwrap_or_default();
+        child::withhold(descriptor);
+        let mut arguments: Vec<_> =
+            list.split(|&byte| byte == 0).map(|one| OsStr::from_bytes(one).to_owned()).collect();
+        // One NUL ends each.
+        arguments.pop();
+        arguments
+    }
+
+    fn start_again(arguments: &[OsString]) -> io::Result<()> {
+        let own: Vec<_> = env::args_os().collect();
+        let kept = own.len().checked_sub(arguments.len()).and_then(|at| own.split_at_checked(at));
+        let Some(([name, kept @ ..], concealed)) = kept else { return Ok(()) };
+        if concealed != arguments {
+            return Ok(());
+        }
+        let mut list = Vec::new();
+        for argument in arguments {
+            list.extend_from_slice(argument.as_bytes());
+            list.push(0);
+        }
+        let file = PrivateFile::new(&list)?;
+        let mut again = Command::new(env::current_exe()?);
+        again.arg0(name).args(kept).env(VARIABLE, file.descriptor().to_string());
+        Err(again.exec())
+    }
+}

@@ -1,0 +1,89 @@
+#[cfg(unix)]
+pub(super) use self::by_descriptor::PrivateFile;
+#[cfg(not(unix))]
+pub(super) use self::by_name::PrivateFile;
+
+#[cfg(unix)]
+mod by_descriptor {
+    use std::{
+        fs::File,
+        io::{self, Read, Seek, Write},
+        os::fd::AsRawFd,
+        path::PathBuf,
+    };
+
+    use rustix::io::{FdFlags, fcntl_setfd};
+
+    /// A file that curl opens by its descriptor. It has no name, so that nothing is left of it however its processes end.
+    pub(in crate::curl) struct PrivateFile(File);
+
+    impl PrivateFile {
+        pub(in crate::curl) fn new(content: &[u8]) -> io::Result<Self> {
+            let mut file = tempfile::tempfile()?;
+            file.write_all(content)?;
+            Self::lend(&file)
+        }
+
+        /// Hands a file to every process that is started from here on.
+        pub(in crate::curl) fn lend(file: &File) -> io::Result<Self> {
+            let mut file = file.try_clone()?;
+            file.rewind()?;
+            fcntl_setfd(&file, FdFlags::empty())?;
+            Ok(Self(file))
+        }
+
+        /// What curl opens it by.
+        pub(in crate::curl) fn path(&self) -> PathBuf {
+            format!("/dev/fd/{}", self.descriptor()).into()
+        }
+
+        pub(in crate::curl) fn descriptor(&self) -> i32 {
+            self.0.as_raw_fd()
+        }
+
+        pub(in crate::curl) fn content(&self) -> io::Result<Vec<u8>> {
+            let (mut file, mut content) = (&self.0, Vec::new());
+            file.rewind()?;
+            file.read_to_end(&mut content)?;
+            Ok(content)
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod by_name {
+    use std::{
+        fs::File,
+        io::{self, Seek, Write},
+        path::PathBuf,
+    };
+
+    use tempfile::NamedTempFile;
+
+    /// A file that only this user can open. It is gone when this is.
+    pub(in crate::curl) struct PrivateFile(NamedTempFile);
+
+    impl PrivateFile {
+        pub(in crate::curl) fn new(content: &[u8]) -> io::Result<Self> {
+            let mut file = tempfile::Builder::new().prefix("countersign-").tempfile()?;
+            file.write_all(content)?;
+            Ok(Self(file))
+        }
+
+        /// Copies a file.
+        pub(in crate::curl) fn lend(mut file: &File) -> io::Result<Self> {
+            let mut copy = tempfile::Builder::new().prefix("countersign-").tempfile()?;
+            file.rewind()?;
+            io::copy(&mut file, &mut copy)?;
+            Ok(Self(copy))
+        }
+
+        pub(in crate::curl) fn path(&self) -> PathBuf {
+            self.0.path().to_owned()
+        }
+
+        pub(in crate::curl) fn content(&self) -> io::Result<Vec<u8>> {
+            std::fs::read(self.0.path())
+        }
+    }
+}
