@@ -313,7 +313,8 @@ async fn early_service() -> Service {
 async fn over_http1(service: &Service, path: &str, content: &[u8], wait: bool) -> String {
     let request = Raw::order().target(path).body(CONTENT).signed().add("Connection", "close");
     let bytes = request.body(content).bytes();
-    let (first, rest) = bytes.split_at(bytes.len() - CONTENT.len() + FIRST);
+    let rest = CONTENT.split_at(FIRST).1.len();
+    let (first, rest) = bytes.split_at(bytes.len().strict_sub(rest));
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     stream.write_all(first).await.unwrap();
     let mut answer = Vec::new();

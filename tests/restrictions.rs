@@ -1,7 +1,7 @@
 //! Restricted credentials at a real verifier: what they allow, and that nobody who only has a publishable key learns anything
 //! about it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -20,8 +20,11 @@ const SHA1: &str = "0123456789abcdef0123456789abcdef01234567";
 const INSIDE: &str = "192.0.2.7";
 const OUTSIDE: &str = "198.51.100.7";
 
+/// Header fields of a request.
+type Fields = &'static [(&'static str, &'static str)];
+
 /// What meets the restriction of each kind, and what does not. The keys of these kinds are 11, 12, … in this order.
-fn kinds() -> [(RestrictionKind, String, &'static [(&'static str, &'static str)]); 6] {
+fn kinds() -> [(RestrictionKind, String, Fields); 6] {
     [
         (RestrictionKind::Ip, "192.0.2.0/24".into(), &[("Test-From", INSIDE)]),
         (
@@ -48,8 +51,8 @@ fn kinds() -> [(RestrictionKind, String, &'static [(&'static str, &'static str)]
     ]
 }
 
-fn numbered() -> impl Iterator<Item = (u8, RestrictionKind, Vec<(&'static str, &'static str)>)> {
-    (11..).zip(kinds()).map(|(number, (kind, _, fields))| (number, kind, fields.to_vec()))
+fn numbered() -> impl Iterator<Item = (u8, RestrictionKind, Fields)> {
+    (11..).zip(kinds()).map(|(number, (kind, _, fields))| (number, kind, fields))
 }
 
 /// 1 may do everything, 2 is revoked, 3 expired, 4 quarantined, 5 lacks the scope; then one restricted key of each kind, and 20 with a
@@ -137,11 +140,11 @@ async fn shape(service: &Service, request: &Raw) -> (u16, Vec<(String, String)>,
 async fn a_restricted_key_reads_where_its_restriction_holds_and_nowhere_else() {
     let service = start(None).await;
     for (number, kind, fields) in numbered() {
-        let met = send(&service, &with(read(number), &fields)).await;
+        let met = send(&service, &with(read(number), fields)).await;
         assert_eq!((met.status, met.body.as_str()), (200, "read"), "{kind}");
         let unmet = send(&service, &read(number)).await;
         assert_eq!((unmet.status, unmet.code().as_str()), (401, "key-unknown"), "{kind}");
-        for (name, _) in fields {
+        for &(name, _) in fields {
             let other = if name == "Test-From" { OUTSIDE } else { "other" };
             let unmet = send(&service, &with(read(number), &[(name, other)])).await;
             assert_eq!((unmet.status, unmet.code().as_str()), (401, "key-unknown"), "{kind}");
@@ -162,7 +165,7 @@ async fn a_restriction_by_address_binds_whoever_signs_and_no_other_restriction_d
         } else {
             assert_eq!((elsewhere.status, elsewhere.body.as_str()), (200, "written"), "{kind}");
         }
-        let met = send(&service, &with(write(number), &fields)).await;
+        let met = send(&service, &with(write(number), fields)).await;
         assert_eq!((met.status, met.body.as_str()), (200, "written"), "{kind}");
     }
     assert_eq!(send(&service, &write(20)).await.status, 200, "only reported");

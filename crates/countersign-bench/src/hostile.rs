@@ -16,11 +16,12 @@ pub(crate) fn reading_members() -> Policy {
 pub(crate) fn of_members() -> Vec<(&'static str, Order)> {
     vec![
         ("members of a dictionary", dictionary_members()),
-        ("a member that repeats", repeating("a,", 1)),
-        ("a member that repeats, with a parameter", repeating("a;b,", 1)),
-        ("a member that repeats, with parameters that repeat", repeating("a;b;c;b;c;b,", 1)),
+        ("a member that repeats", repeating("a,", 1000, 1)),
+        ("a member that repeats, with a parameter", repeating("a;b,", 1000, 1)),
+        ("a member that repeats, with parameters that repeat", repeating("a;b;c;b;c;b,", 1000, 1)),
         ("a member with many parameters", one_member()),
-        ("a member that repeats, on several lines", repeating("a;b,", 8)),
+        ("a member that repeats, in a field that is too long", repeating("a;b,", 3200, 1)),
+        ("a member that repeats, on several lines", repeating("a;b,", 3200, 8)),
     ]
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Order)> {
         ("query parameters that repeat and are encoded", query_params("%7a%30")),
         ("a query that is covered six times over", query_six_times()),
         ("a query that is covered twice over", query_twice()),
-        ("a member of a dictionary that is none of a signature", repeating("a;b,", 1)),
+        ("a member of a dictionary that is none of a signature", repeating("a;b,", 3200, 1)),
         ("a member of another signature", another_signature()),
         ("a large field", large_field()),
         ("7 other signatures", many_labels()),
@@ -155,9 +156,9 @@ fn query_twice() -> Order {
 }
 
 /// One member that is covered, and that a field has again and again.
-fn repeating(member: &str, lines: usize) -> Order {
+fn repeating(member: &str, bytes: usize, lines: usize) -> Order {
     let mut order = unsigned();
-    let line = member.repeat(3200 / member.len());
+    let line = member.repeat(bytes / member.len());
     for _ in 0..lines {
         order.headers.append(PRIORITY, text(line.trim_end_matches(',')));
     }
@@ -168,7 +169,7 @@ fn repeating(member: &str, lines: usize) -> Order {
 
 fn one_member() -> Order {
     let mut order = unsigned();
-    let parameters: String = (0..600).map(|at| format!(";p{at}")).collect();
+    let parameters: String = (0..200).map(|at| format!(";p{at}")).collect();
     order.headers.insert(PRIORITY, text(&format!("a{parameters}")));
     let mut components = fixed();
     components.push("\"priority\";key=\"a\"".parse().unwrap());
@@ -198,7 +199,7 @@ fn large_field() -> Order {
 fn dictionary_members() -> Order {
     let mut order = unsigned();
     let names: Vec<_> = (0..26).map(|at| format!("k{at}")).collect();
-    let fillers: String = (0..1500).map(|at| format!(",f{at}")).collect();
+    let fillers: String = (0..190).map(|at| format!(",f{at}")).collect();
     order.headers.insert("priority", text(&format!("{}{fillers}", names.join(","))));
     let mut components = fixed();
     let members = names.iter().map(|name| format!("\"priority\";key=\"{name}\""));

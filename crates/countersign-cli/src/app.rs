@@ -50,6 +50,7 @@ enum Command {
 impl App {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let Self { registry, json, command } = self;
+        let again = registry.again();
         match command {
             Command::Add { name, env } => {
                 let now = moment::now();
@@ -64,11 +65,11 @@ impl App {
                 };
                 printed.map_err(|failure| {
                     failure.with_hint(format_args!(
-                        "the application was added; `countersign app show {name}` prints it"
+                        "the application was added; `countersign app show {name}{again}` prints it"
                     ))
                 })?;
                 note(format_args!(
-                    "added; give it a key with `countersign key add --app {name} --public-key FILE.pub`"
+                    "added; give it a key with `countersign key add --app {name} --public-key FILE.pub{again}`"
                 ));
             }
             Command::List => {
@@ -84,7 +85,9 @@ impl App {
                     print(columns(["NAME", "ENVIRONMENT", "ADDED"], &rows))?;
                 }
                 if all.is_empty() {
-                    note("no applications; `countersign app add NAME` adds one");
+                    note(format_args!(
+                        "no applications; `countersign app add NAME{again}` adds one"
+                    ));
                 }
             }
             Command::Show { name } => {

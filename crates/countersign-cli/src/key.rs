@@ -126,6 +126,7 @@ struct AddedFile {
 impl Key {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let Self { registry, json, command } = self;
+        let again = registry.again();
         match command {
             Command::Add(add) => {
                 let (key, label, now) = (add.key()?, add.label(), moment::now());
@@ -149,7 +150,7 @@ impl Key {
                 };
                 printed.map_err(|failure| {
                     failure.with_hint(format_args!(
-                        "the key was added; `countersign key list --app {}` prints it",
+                        "the key was added; `countersign key list --app {}{again}` prints it",
                         quote(&add.app)
                     ))
                 })?;
@@ -165,9 +166,9 @@ impl Key {
                 }
                 tell_damage(&keys);
                 if keys.is_empty() {
-                    note(
-                        "no keys; `countersign key add --app NAME --public-key FILE.pub` adds one",
-                    );
+                    note(format_args!(
+                        "no keys; `countersign key add --app NAME --public-key FILE.pub{again}` adds one",
+                    ));
                 }
             }
             Command::Show { key } => {
@@ -194,7 +195,7 @@ impl Key {
                     };
                     registry.change_credential(&registry.publishable_key(&key).await?, change).await
                 })?;
-                tell_change(&changed, json)?;
+                tell_change(&changed, json, &again)?;
             }
             Command::Restrict(restrict) => {
                 let (key, change) = (key_id(&restrict.key)?, restrict.change()?);
@@ -208,10 +209,13 @@ impl Key {
                 if let Some(kind) = missing {
                     return Err(Failure::local(
                         format!("the key has no restriction of the kind `{kind}`"),
-                        format_args!("`countersign key show {}` shows those it has", restrict.key),
+                        format_args!(
+                            "`countersign key show {}{again}` shows those it has",
+                            restrict.key
+                        ),
                     ));
                 }
-                tell_change(&changed, json)?;
+                tell_change(&changed, json, &again)?;
             }
             Command::Revoke { key } => {
                 let (key, now) = (key_id(&key)?, moment::now());
@@ -306,15 +310,16 @@ impl Add {
     }
 }
 
-fn tell_change(key: &Credential, json: bool) -> Result<(), Failure> {
+fn tell_change(key: &Credential, json: bool, again: &str) -> Result<(), Failure> {
     let printed = match json {
         true => print_line(object(key)),
         false => print(shown(key)),
     };
     printed.map_err(|failure| {
         let key = key.publishable_key();
-        failure
-            .with_hint(format_args!("the key was changed; `countersign key show {key}` prints it"))
+        failure.with_hint(format_args!(
+            "the key was changed; `countersign key show {key}{again}` prints it"
+        ))
     })?;
     note("servers go by it within 5 s");
     Ok(())

@@ -250,6 +250,9 @@ impl KeySource {
 
     fn unreadable(&self, error: &std::io::Error) -> Failure {
         let hint = match error.kind() {
+            std::io::ErrorKind::NotFound if matches!(self, Self::Descriptor(_)) => {
+                "open that descriptor for this command, as a shell does with `9< FILE` for fd:9"
+            }
             std::io::ErrorKind::NotFound => {
                 "name a key file that exists; `countersign keygen` makes one"
             }

@@ -7,6 +7,8 @@ mod explain;
 mod failure;
 mod field_type_arg;
 mod header_line;
+#[cfg(test)]
+mod hints;
 mod key;
 mod key_source;
 mod keygen;

@@ -25,6 +25,11 @@ pub(crate) enum IfMissing {
 }
 
 impl RegistryArgs {
+    /// What a command that a hint names needs in order to find the same registry: nothing, if the variable names it.
+    pub(crate) fn again(&self) -> String {
+        self.db.as_deref().map_or_else(String::new, again)
+    }
+
     /// Opens the registry and asks it.
     pub(crate) fn ask<T>(
         &self,
@@ -55,12 +60,19 @@ impl RegistryArgs {
     }
 }
 
+fn again(url: &str) -> String {
+    match std::env::var("COUNTERSIGN_DB").is_ok_and(|set| set == url) || url.is_empty() {
+        true => String::new(),
+        false => format!(" --db {}", quote(url)),
+    }
+}
+
 /// Says which files other users could read. Secrets lie in them, and that they are closed now takes nothing back.
 fn tell_closed(files: &[PathBuf]) {
     if !files.is_empty() {
         note(one_line(&format!(
-            "warning: other users could read {}, where HMAC secrets lie as they are; closed to them now (mode 600): whoever \
-             has read a secret can sign, so revoke those keys and register new ones",
+            "warning: other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600): a user \
+             who has read a secret can sign, so revoke the HMAC keys and register new ones",
             names(files)
         )));
     }
@@ -75,6 +87,7 @@ fn names(files: &[PathBuf]) -> String {
 pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let file = Registry::file_of(url).unwrap_or(Path::new("")).display().to_string();
     let plain = quote(&format!("sqlite:{file}"));
+    let again = again(url);
     let hint = match error {
         // Not shown back: an address of another form may hold a password.
         RegistryError::UnsupportedUrl => {
@@ -122,8 +135,8 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
             "restore a backup of the registry; a revocation of it holds all the same".into()
         }
         RegistryError::NotFound(what) => match *what {
-            "application" => "`countersign app list` shows those there are".into(),
-            _ => "`countersign key list` shows those there are".into(),
+            "application" => format!("`countersign app list{again}` shows those there are"),
+            _ => format!("`countersign key list{again}` shows those there are"),
         },
         RegistryError::Key(_) => {
             "make one of its holder's own with `countersign keygen`; nobody else can sign with that"
@@ -133,11 +146,12 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
             "a key is registered once, for ever; make another with `countersign keygen`".into()
         }
         RegistryError::Exists(_) => {
-            "take another name; `countersign app list` shows those there are".into()
+            format!("take another name; `countersign app list{again}` shows those there are")
         }
         RegistryError::InUse => {
-            "revoke them first: `countersign key list --app NAME`, `countersign key revoke KEY`"
-                .into()
+            format!(
+                "revoke them first: `countersign key list{again}`, `countersign key revoke KEY{again}`"
+            )
         }
         // A name, an environment or a label, as the message begins.
         RegistryError::BadName(form) => {

@@ -71,7 +71,7 @@ pub(crate) struct Verify {
     request: Option<String>,
     /// The scheme that the request came by, which the message does not tell; with --policy none a target in absolute form
     /// does
-    #[arg(long, default_value = "https")]
+    #[arg(long, default_value = "https", value_parser = parse_scheme)]
     scheme: Scheme,
     /// The algorithm, which has to be the key's; an RSA key leaves it open, and some messages do too
     #[arg(long)]
@@ -392,6 +392,10 @@ impl Judged {
             "signature_base": self.base().map(SignatureBase::as_str),
         })
     }
+}
+
+fn parse_scheme(text: &str) -> Result<Scheme, &'static str> {
+    text.parse().map_err(|_| "it is http or https")
 }
 
 /// The content of a file that is read whole, or of stdin for `-`.

@@ -60,8 +60,8 @@ impl Caller {
         Passed::caller_of(request.extensions(), request.version(), request.headers())
     }
 
-    /// A caller that no verifier has seen, for handlers that a test calls as functions: one who signed, if there is a
-    /// `nonce_use`, and else one who showed a publishable key.
+    /// A caller without a request, for tests that call a handler as a function: the caller of a signed request with a
+    /// `nonce_use`, and of an unsigned read without.
     #[cfg(feature = "test-util")]
     pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: Option<NonceUse>) -> Self {
         let signed = nonce_use.map(|nonce_use| SignedUse { nonce_use, authorization: None });
@@ -101,7 +101,7 @@ pub struct SignedCaller {
 }
 
 impl SignedCaller {
-    /// A caller that no verifier has seen, for handlers that a test calls as functions.
+    /// A caller without a request, for tests that call a handler as a function.
     #[cfg(feature = "test-util")]
     pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: NonceUse) -> Self {
         Self { credential: credential.into(), nonce_use }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, time::Duration};
 
-use countersign::{BadDigest, BadPresented, Code, Misdirected, Rejection};
+use countersign::{BadDigest, BadPresented, Code, Rejection};
 use countersign_store::{Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
@@ -301,9 +301,6 @@ impl Reason {
             }
             Self::HttpVersion => {
                 "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
-            }
-            Self::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => {
-                "call the service by the host name that its operator gives for it; the operator finds in its log which names are served"
             }
             Self::Rejected(rejection) => rejection.hint(),
             reason => reason.code().hint(),

@@ -24,9 +24,9 @@ use crate::{
 /// Decides what a request may do: finds its key, checks it, looks at restrictions and scopes, passes the gate (budget and
 /// nonce) and compares its content, in that order.
 ///
-/// Required is what has no safe default: the origins served, where keys are found, and the gate, which remembers nonces: a
-/// [`NonceStore`](countersign_store::NonceStore), or one with limits as [`Limited`](countersign_store::Limited).
-/// [`Verifier::layer`] puts it in front of a service.
+/// It takes what has no safe default: the origins served, the store of keys, and the [`Gate`], which remembers nonces: a replay guard
+/// such as [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which puts limits in
+/// front of one. [`Verifier::layer`] puts the verifier in front of a service.
 pub struct Verifier<K, G> {
     ingress: Ingress,
     keys: K,

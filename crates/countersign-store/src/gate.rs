@@ -73,7 +73,7 @@ impl<G: Gate> Gate for Arc<G> {
     }
 }
 
-/// A [`NonceStore`] as a [`Gate`] that limits nothing.
+/// A [`Gate`] without limits over a [`NonceStore`].
 ///
 /// ```
 /// use countersign::{Claim, NonceUse, Timestamp};

@@ -74,8 +74,8 @@ impl Limits {
     }
 }
 
-/// Quotas that are charged together, under the name that clients see: for a [`Gate`](crate::Gate) that counts elsewhere than
-/// in [`MemoryBudget`](crate::MemoryBudget).
+/// Quotas that are charged together, under the name that clients see. A [`Gate`](crate::Gate) of your own needs it to make a
+/// [`Level`].
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
@@ -133,8 +133,8 @@ pub struct Level {
 }
 
 impl Level {
-    /// What is left of a budget by the quota that is nearest to its end: `remaining` now, and all of it again after `reset`
-    /// if nothing is charged until then.
+    /// The level of a budget, by the `quota` with the least left: `remaining` now, and full again after `reset` if nothing is
+    /// charged until then.
     pub fn new(budget: &Budget, quota: &Quota, remaining: u32, reset: Duration) -> Self {
         let (window, policy) = (quota.window().as_secs(), Arc::clone(&budget.policy));
         Self { budget: budget.name, policy, window, remaining, reset }

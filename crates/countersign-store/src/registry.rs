@@ -16,7 +16,7 @@ use std::{
 
 use countersign::{KeyError, KeyId, PublishableKey, Timestamp};
 use sqlx::{
-    FromRow, Row, SqlitePool,
+    SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
@@ -24,7 +24,7 @@ use self::{
     address::{Address, IfMissing},
     cache::Cache,
     file::Content,
-    row::{ApplicationRow, CredentialRow, seconds},
+    row::{ApplicationRow, seconds},
 };
 pub use self::{damaged::DamagedCredential, error::RegistryError, new_credential::NewCredential};
 use crate::{
@@ -39,13 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Lookups are cached for 5 s: what this registry changes takes effect at once here, and within 5 s in other processes
 /// that have the same file open.
 ///
-/// For Ed25519 the file holds nothing that could sign. With HMAC credentials it holds their secrets as they are, and
-/// whoever reads it, or the files that SQLite keeps beside it while it is open, can sign for them. So a registry with
-/// secrets is for its owner alone: where other users can read or write one of its files, opening it takes that right from
-/// them, and logs a warning with the names of the files; [`Registry::closed_files`] has them as well.
+/// For Ed25519 the file holds nothing that could sign. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps
+/// beside an open registry; a reader of these files can sign. So a registry with HMAC secrets belongs to its owner alone: if
+/// other users can read or write one of its files, opening the registry takes that right from them, and logs a warning with
+/// the names of the files. [`Registry::closed_files`] returns the names.
 ///
-/// Its address is `sqlite:FILE`. With `?mode=rwc` behind it, it means the same; with `?mode=rw` the file is never made. Every
-/// other parameter is refused, also `?mode=ro`.
+/// The address of a registry is `sqlite:FILE`. `sqlite:FILE?mode=rwc` means the same; with `?mode=rw` the file is never made.
+/// Any other parameter is refused, `?mode=ro` included.
 #[derive(Debug)]
 pub struct Registry {
     file: PathBuf,
@@ -124,15 +124,15 @@ impl Registry {
         }
     }
 
-    /// The file of an address, for those who speak of it: what lies between `sqlite:` and the parameters.
+    /// The file of an address, for messages: the text between `sqlite:` and the parameters.
     pub fn file_of(url: &str) -> Option<&Path> {
         let file = url.strip_prefix("sqlite:")?;
         let file = file.strip_prefix("//").unwrap_or(file);
         Some(Path::new(file.split_once('?').map_or(file, |(file, _)| file)))
     }
 
-    /// The files of this registry that other users could read or write until it was opened, and that it was closed for: HMAC
-    /// secrets lie in it. Whoever has read them can sign; register new keys in the place of those.
+    /// The files of this registry that other users could read or write until this opening closed them, because HMAC secrets
+    /// lie in them. A user who has read a secret can sign: revoke the HMAC keys, and register new ones.
     pub fn closed_files(&self) -> &[PathBuf] {
         &self.closed_files
     }
@@ -256,7 +256,7 @@ impl Registry {
             key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string());
         // It may have been asked for before, and be remembered as unknown.
         let changing = self.cache.changing(KeyId::Publishable(publishable_key));
-        let added: Vec<CredentialRow> = sqlx::query_as(concat!(
+        let added: Vec<SqliteRow> = sqlx::query(concat!(
             "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret,
                                      label, state, created_at, expires_at, scopes, restrictions)
              SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM application
@@ -282,11 +282,11 @@ impl Registry {
             self.application(application).await?;
             return Err(RegistryError::Exists("this key"));
         };
-        row.into_credential().map(Arc::new)
+        Credential::read(&row).map(Arc::new)
     }
 
-    /// The credentials of an application, or of all, the oldest first. One whose row is damaged is told as such among the
-    /// others.
+    /// The credentials of an application, or of all applications, the oldest first. A damaged row is an error in its place,
+    /// and hides no other credential.
     ///
     /// # Errors
     ///
@@ -305,17 +305,10 @@ impl Registry {
         .bind(application)
         .fetch_all(&self.pool)
         .await?;
-        let credential = |row: &SqliteRow| {
-            let columns = CredentialRow::from_row(row).map_err(|error| RegistryError::DamagedRow {
-                id: row.try_get("id").unwrap_or_default(),
-                what: "one of its columns",
-                source: Some(error.into()),
-            });
-            columns.and_then(CredentialRow::into_credential).map(Arc::new)
-        };
-        let listed = rows
-            .iter()
-            .map(|row| credential(row).map_err(|error| DamagedCredential::of(row, error)));
+        let listed = rows.iter().map(|row| match Credential::read(row) {
+            Ok(credential) => Ok(Arc::new(credential)),
+            Err(error) => Err(DamagedCredential::of(row, error)),
+        });
         Ok(listed.collect())
     }
 
@@ -326,7 +319,7 @@ impl Registry {
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
         let row = self.row(id).await?.ok_or(RegistryError::NotFound("key"))?;
-        row.into_credential().map(Arc::new)
+        Credential::read(&row).map(Arc::new)
     }
 
     /// Changes what a credential may do and where it may be used from: at once here, and within 5 s in other processes. Of
@@ -342,12 +335,12 @@ impl Registry {
     ) -> Result<Arc<Credential>, RegistryError> {
         let changing = self.cache.changing(KeyId::Publishable(*key));
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let row: Option<CredentialRow> =
-            sqlx::query_as(concat!(row::select_credential!(), " WHERE c.publishable_key = ?"))
+        let row: Option<SqliteRow> =
+            sqlx::query(concat!(row::select_credential!(), " WHERE c.publishable_key = ?"))
                 .bind(key.to_string())
                 .fetch_optional(&mut *transaction)
                 .await?;
-        let mut credential = row.ok_or(RegistryError::NotFound("key"))?.into_credential()?;
+        let mut credential = Credential::read(&row.ok_or(RegistryError::NotFound("key"))?)?;
         change(&mut credential.scopes, &mut credential.restrictions);
         sqlx::query("UPDATE credential SET scopes = ?, restrictions = ? WHERE id = ?")
             .bind(credential.scopes.to_string())
@@ -408,30 +401,30 @@ impl Registry {
                 row::returning_credential!()
             ),
         };
-        let revoked: Vec<CredentialRow> = sqlx::query_as(update)
+        let revoked: Vec<SqliteRow> = sqlx::query(update)
             .bind(seconds(now))
             .bind(id.to_string())
             .fetch_all(&self.pool)
             .await?;
         drop(changing);
         match revoked.into_iter().next() {
-            Some(row) => row.into_credential().map(Arc::new).map(Revocation::Revoked),
+            Some(row) => Credential::read(&row).map(Arc::new).map(Revocation::Revoked),
             None => self.credential(&id).await.map(Revocation::WasRevoked),
         }
     }
 
-    async fn row(&self, id: &KeyId) -> Result<Option<CredentialRow>, RegistryError> {
+    async fn row(&self, id: &KeyId) -> Result<Option<SqliteRow>, RegistryError> {
         let query = match id {
             KeyId::Publishable(_) => {
                 concat!(row::select_credential!(), " WHERE c.publishable_key = ?")
             }
             KeyId::Thumbprint(_) => concat!(row::select_credential!(), " WHERE c.thumbprint = ?"),
         };
-        Ok(sqlx::query_as(query).bind(id.to_string()).fetch_optional(&self.pool).await?)
+        Ok(sqlx::query(query).bind(id.to_string()).fetch_optional(&self.pool).await?)
     }
 }
 
-/// Closes the files of a registry in which secrets lie, and answers which were open.
+/// Closes the files of a registry with HMAC secrets to other users, and returns the files that were open.
 async fn close_secrets(file: &Path, pool: &SqlitePool) -> Result<Vec<PathBuf>, RegistryError> {
     // Looking at the files first: a registry that nobody else can open need not be searched.
     if file::exposed(file)?.is_empty() {
@@ -448,8 +441,8 @@ async fn close_secrets(file: &Path, pool: &SqlitePool) -> Result<Vec<PathBuf>, R
     let closed = file::close(file)?;
     tracing::warn!(
         files = ?closed,
-        "other users could read the registry, in which HMAC secrets lie as they are; its files are closed to them now: \
-         whoever has read them can sign, so register new keys in the place of the HMAC ones"
+        "other users could read the registry and the HMAC secrets in it; these files are closed to them now: a user who has \
+         read a secret can sign, so revoke the HMAC keys and register new ones"
     );
     Ok(closed)
 }
@@ -475,7 +468,7 @@ impl KeyStore for Registry {
         let question = self.cache.question(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
         let row = self.row(id).await.map_err(unavailable)?;
-        let credential = match row.map(CredentialRow::into_credential).transpose() {
+        let credential = match row.as_ref().map(Credential::read).transpose() {
             Ok(credential) => credential.map(Arc::new),
             // A row that somebody put there past the checks names nobody.
             Err(error) => {

@@ -186,6 +186,7 @@ async fn what_was_damaged_names_nobody_and_is_never_without_restrictions() {
         ),
         ("UPDATE credential SET scopes = 'orders:write  admin'", "its scopes"),
         ("UPDATE credential SET scopes = 'a,b'", "its scopes"),
+        ("UPDATE credential SET label = CAST(x'FF' AS TEXT)", "one of its columns"),
     ];
     for (damage, what) in damages {
         let folder = Folder::new();

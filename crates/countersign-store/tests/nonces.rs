@@ -434,3 +434,22 @@ async fn asking_a_guard_raises_its_ceiling_no_oftener_than_claims_do() {
     guard.ready_at(after(16)).await.unwrap();
     assert_eq!(ceiling(), Some(after(31)));
 }
+
+#[tokio::test]
+async fn of_two_on_one_ceiling_one_is_ready_at_every_second_and_accepts() {
+    let home = Home::new();
+    let old = home.first().await;
+    assert!(accepts(&old, 0, NOW).await);
+    let new = home.resume(&home.file(), after(3)).await;
+    for second in 3..40 {
+        let now = after(second);
+        let mut ready = 0;
+        for (number, guard) in [(1, &old), (2, &new)] {
+            if guard.ready_at(now).await.is_ok_and(|from| from <= now) {
+                assert!(accepts(guard, number, now).await, "{second}");
+                ready += 1;
+            }
+        }
+        assert_eq!(ready, 1, "{second}");
+    }
+}

@@ -618,7 +618,10 @@ async fn a_file_or_folder_that_is_not_there_is_named() {
 
 #[cfg(unix)]
 mod secrets {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{
+        os::unix::fs::PermissionsExt,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
 
@@ -674,6 +677,43 @@ mod secrets {
         let again = Registry::open_or_create(&folder.url()).await.unwrap();
         assert_eq!(again.closed_files(), &[] as &[PathBuf]);
         assert_eq!(again.applications().await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn files_that_are_closed_are_told_in_the_log_once() {
+        let folder = Folder::new();
+        drop(with_secret(&folder).await);
+        let warnings = Arc::new(AtomicUsize::new(0));
+        let _listening = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+        for (mode, told) in [(0o600, 0), (0o640, 1), (0o600, 1)] {
+            if mode == 0o640 {
+                folder.set_mode("", mode);
+            }
+            Registry::open(&folder.url()).await.unwrap().close().await;
+            assert_eq!(warnings.load(Ordering::Relaxed), told, "{mode:o}");
+        }
+    }
+
+    /// Counts what is logged as a warning.
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl tracing::Subscriber for Warnings {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
     }
 
     #[tokio::test]

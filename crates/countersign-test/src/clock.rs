@@ -10,7 +10,7 @@ use countersign::Timestamp;
 
 use crate::NOW;
 
-/// A clock that moves when it is told to. Clones show the same time. Default: [`NOW`].
+/// A clock that a test sets and advances. Clones show the same time. Default: [`NOW`].
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<AtomicU64>);
 
@@ -21,27 +21,27 @@ impl Default for TestClock {
 }
 
 impl TestClock {
-    /// A clock that shows this time.
+    /// A clock at this time.
     pub fn at(time: Timestamp) -> Self {
         Self(Arc::new(AtomicU64::new(time.unix())))
     }
 
-    /// The time that it shows, in whole seconds.
+    /// The time of the clock, in whole seconds.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.0.load(Ordering::SeqCst))
     }
 
-    /// Sets it.
+    /// Sets the clock.
     pub fn set(&self, time: Timestamp) {
         self.0.store(time.unix(), Ordering::SeqCst);
     }
 
-    /// Moves it ahead, by whole seconds.
+    /// Advances the clock, by whole seconds.
     pub fn advance(&self, time: Duration) {
         self.0.fetch_add(time.as_secs(), Ordering::SeqCst);
     }
 
-    /// Its time for a clock that starts anywhere and never steps back, as `Limited::clock` and `MemoryBudget::clock` take.
+    /// The same clock in the form that `Limited::clock` and `MemoryBudget::clock` take. Do not set it back then.
     pub fn monotonic(&self) -> impl Fn() -> Duration + Send + Sync + use<> {
         let clock = self.clone();
         move || Duration::from_secs(clock.now().unix())

@@ -6,8 +6,8 @@ use countersign_store::{
     Owner, Passage, Readiness, StoreError, Verdict,
 };
 
-/// A store that cannot answer: requests that need it get 503. As a gate it lets unsigned reads through, for which no gate
-/// has an answer of this kind.
+/// A store that always fails: requests that need it get 503. Unsigned reads pass it as a gate, since [`Gate::unsigned`] cannot
+/// fail with a [`StoreError`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FailingStore;
 

@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! A service takes its stores and its origins as arguments, so that a test can give it these. [`FailingStore`] shows what it
-//! does when a store is away, and a [`TestClock`] what it does later:
+//! Let your service take its stores and its origins as arguments, so that a test can pass these. Use [`FailingStore`] to test
+//! the service without a store, and [`TestClock`] to move its time:
 //!
 //! ```
 //! # use axum::{Router, routing::get};
@@ -51,8 +51,7 @@
 //! # }
 //! ```
 //!
-//! A handler that is called as a function takes [`caller`] or [`signed_caller`], as in
-//! `add(Signed(signed_caller(), Json(7)))`.
+//! To call a handler as a function, pass it [`caller`] or [`signed_caller`]: `add(Signed(signed_caller(), Json(7)))`.
 
 #![expect(
     clippy::expect_used,
@@ -82,10 +81,10 @@ pub use self::{
     request::{signed, signed_at, signed_by, with_publishable_key},
 };
 
-/// A time for tests that go by a clock of their own.
+/// The time at which a [`TestClock`] starts.
 pub const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
-/// The origin of requests that name no host.
+/// The origin of requests without a host.
 pub const ORIGIN: &str = "https://api.example.com";
 
 /// [`ORIGIN`], as the origins that a verifier answers for.
@@ -94,7 +93,7 @@ pub fn origins() -> Origins {
     Origins::new([origin]).expect("there is one origin")
 }
 
-/// The private key that signs: Ed25519, the same in every test, and so no secret.
+/// The private key of the test's caller: Ed25519, the same in every test, and no secret.
 pub fn key() -> PrivateKey {
     PrivateKey::ed25519(&[7; 32])
 }
@@ -106,43 +105,56 @@ pub fn credential() -> Credential {
     Credential::new(CredentialId::new(1), shop, key().verifying_key(), NOW).with_label("test")
 }
 
-/// A key store that has [`credential`] and no other.
+/// A key store with [`credential`] alone.
 pub fn keys() -> MemoryKeys {
     keys_with(credential())
 }
 
-/// A key store that has this credential and no other.
+/// A key store with this credential alone.
 pub fn keys_with(credential: Credential) -> MemoryKeys {
     let keys = MemoryKeys::default();
     keys.insert(credential).expect("an empty store has room");
     keys
 }
 
-/// A fresh replay guard that refuses nothing but replays, by the system's clock. Fails without randomness.
+/// A fresh replay guard by the system's clock. It refuses replays, and nothing else.
 ///
-/// A service must not start with such a guard: it accepts once more what an earlier one has accepted.
+/// Never start a service with this guard: it accepts requests that an earlier guard has accepted already.
+///
+/// # Panics
+///
+/// If the system has no randomness.
 pub fn guard() -> MemoryNonces {
     guard_at(system_time())
 }
 
-/// A fresh replay guard that refuses nothing but replays from `now` on, as [`guard`] does. Fails without randomness.
+/// As [`guard`], for a test whose time is `now`.
+///
+/// # Panics
+///
+/// If the system has no randomness.
 pub fn guard_at(now: Timestamp) -> MemoryNonces {
-    // As if it had started an hour ago, when it had not.
+    // A guard refuses its first seconds. This one pretends to be an hour old.
     let started = now.minus(Duration::from_secs(3600));
     MemoryNonces::volatile(Window::default(), started).expect("the system has randomness")
 }
 
-/// Where requests come from, 192.0.2.1, which [`signed`] and [`with_publishable_key`] put where `serve` does.
+/// The client address of test requests: 192.0.2.1. [`signed`] and [`with_publishable_key`] put it into the extensions of a
+/// request, as `serve` does.
 pub fn address() -> ClientAddress {
     ClientAddress::from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))
 }
 
-/// Who shows the publishable key of [`credential`], for a handler that is called as a function.
+/// The caller of an unsigned read with the publishable key of [`credential`], to call a handler with.
 pub fn caller() -> Caller {
     Caller::for_test(credential(), None)
 }
 
-/// Who signed with [`key`], for a handler that is called as a function. Fails without randomness.
+/// The caller of a request signed with [`key`], to call a handler with.
+///
+/// # Panics
+///
+/// If the system has no randomness.
 pub fn signed_caller() -> SignedCaller {
     SignedCaller::for_test(credential(), NonceUse::new(1, NOW, request::nonce()))
 }

@@ -13,8 +13,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The content is a `&'static str`, a `String`, a `Vec<u8>` or `Bytes`. A request without `Host` gets one: the host of its
 /// URI, or that of [`ORIGIN`]. It comes from [`address`], unless a `ClientAddress` in its extensions says otherwise.
 ///
-/// Each call makes a nonce of its own, so that a request which is signed twice is accepted twice. To repeat one, clone what
-/// this returns.
+/// Each call uses a new nonce. To test a replay, clone the signed request and send both.
 ///
 /// # Panics
 ///
@@ -60,7 +59,7 @@ pub fn signed_by<B: Into<Bytes>>(
 ///
 /// # Panics
 ///
-/// If the URI of the request has no path, or its `Host` is none.
+/// If the `Host` of the request is not a host.
 pub fn with_publishable_key<B: Into<Bytes>>(request: Request<B>) -> Request<Full<Bytes>> {
     let (mut head, content) = request.into_parts();
     arrive(&mut head);
@@ -69,7 +68,7 @@ pub fn with_publishable_key<B: Into<Bytes>>(request: Request<B>) -> Request<Full
     Request::from_parts(head, Full::new(content.into()))
 }
 
-/// Makes the head what a server sees of it, and answers which origin it means.
+/// Gives the head the form in which a server receives it, and returns the origin of the request.
 fn arrive(head: &mut Parts) -> Origin {
     if head.extensions.get::<countersign_store::ClientAddress>().is_none() {
         head.extensions.insert(address());

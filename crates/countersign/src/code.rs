@@ -236,7 +236,9 @@ impl Code {
             Self::TokenInvalid => "get a new access token for this service, and sign again",
             Self::TokenForbidden => "get an access token with the scope that is missing",
             Self::AmbiguousCredential => "send one credential",
-            Self::Misdirected => "send the request to the host that it names",
+            Self::Misdirected => {
+                "call the service by the host name that its operator gives for it, or have the operator add this one"
+            }
             Self::BadTarget => {
                 "send a path without dot segments, empty segments and encoded slashes, and no bare ?"
             }

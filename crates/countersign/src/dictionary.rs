@@ -13,6 +13,11 @@ impl<'m> Lines<'m> {
         Self(headers.get_all(name))
     }
 
+    /// As [`Lines::of`], by a name in lower case.
+    pub(crate) fn of_name(headers: &'m HeaderMap, name: &str) -> Self {
+        Self(headers.get_all(name))
+    }
+
     pub(crate) fn are_none(&self) -> bool {
         self.0.iter().next().is_none()
     }

@@ -386,6 +386,23 @@ mod tests {
     }
 
     #[test]
+    fn content_in_pieces_has_the_digests_of_the_whole() {
+        use DigestAlgorithm::{Sha256, Sha512};
+        let both = ContentDigest::sha256(CONTENT).and(Sha512, CONTENT);
+        for (algorithms, expected) in [
+            (&[Sha256][..], ContentDigest::sha256(CONTENT)),
+            (&[Sha512], ContentDigest::sha512(CONTENT)),
+            (&[Sha512, Sha256], both),
+        ] {
+            for size in [1, 5, CONTENT.len()] {
+                let mut running = RunningDigest::new(algorithms.iter().copied());
+                CONTENT.chunks(size).for_each(|piece| running.update(piece));
+                assert_eq!(running.finish(), expected);
+            }
+        }
+    }
+
+    #[test]
     fn several_are_made_at_once_for_either_field() {
         use DigestAlgorithm::{Sha256, Sha512};
         let both = format!("{SHA256}, {SHA512}");

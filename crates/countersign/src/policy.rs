@@ -522,6 +522,31 @@ mod tests {
     }
 
     #[test]
+    fn the_last_word_on_a_field_counts_and_says_nothing_of_others() {
+        let [a, b] = ["x-a", "x-b"].map(HeaderName::from_static);
+        let (kind, range, digest) = (header::CONTENT_TYPE, header::RANGE, CONTENT_DIGEST);
+        let of = |policy: &Policy| {
+            let lists = [&policy.when_present, &policy.conditional, &policy.removed];
+            [&a, &b, &kind, &range, &header::IF_MATCH, &digest]
+                .map(|field| lists.map(|list| list.iter().filter(|other| *other == field).count()))
+        };
+        let (covered, conditional, removed) = ([1, 0, 0], [0, 1, 0], [0, 0, 1]);
+        let policy = Policy::default();
+        let default = [[0; 3], [0; 3], covered, conditional, conditional, covered];
+        assert_eq!(of(&policy), default);
+        let fields = [&a, &b, &kind, &range, &digest, &a].map(Clone::clone);
+        let policy = policy.remove_uncovered(fields);
+        assert_eq!(of(&policy), [removed, removed, removed, removed, conditional, covered]);
+        let policy = policy.cover_when_present([&a, &range, &a].map(Clone::clone));
+        assert_eq!(of(&policy), [covered, removed, removed, covered, conditional, covered]);
+        let policy = policy.cover_when_present([header::IF_MATCH]);
+        assert_eq!(of(&policy), [covered, removed, removed, covered, covered, covered]);
+        let policy = policy.cover_always([Derived::Scheme, Derived::Scheme]).unwrap();
+        let always = policy.always.iter().filter(|derived| **derived == Derived::Scheme);
+        assert_eq!(always.count(), 1);
+    }
+
+    #[test]
     fn what_is_asked_for_is_what_is_checked_each_once() {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));

@@ -2,7 +2,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde_json::json;
 
 use crate::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, Rejection, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Rejection, Timestamp, WANT_CONTENT_DIGEST,
+    WantDigest,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -66,6 +67,7 @@ impl Rejection {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(request_id) = HeaderValue::try_from(request.request_id) {
             headers.insert(X_REQUEST_ID, request_id);

@@ -1,12 +1,17 @@
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header::COOKIE};
 
 use crate::{
-    BaseDifference, Component, Message,
+    BaseDifference, Component, FieldType, Message, canonical,
     component::{Derived, Form, Name},
+    dictionary::{self, Lines},
     digest::CONTENT_DIGEST,
     message::{BoundTo, Head, RequestHead},
+    policy::SIGNATURES,
     query_params::{NoParam, QueryParams},
+    signature_input::MAX_LABELS,
     structured_field::{self, Members, NoValue},
 };
 
@@ -39,6 +44,10 @@ pub enum BadBase {
     /// `@query` and `@target-uri`, and every repetition is work for the verifier before it knows the key.
     #[error("the covered components have the target more than twice over; {0} is one too many")]
     Repetitive(String),
+    /// `key` on a field, or of a signature that is not in canonical form, that is longer than what is read before a key is
+    /// known. Only a policy refuses it.
+    #[error("the covered component {0} is a member of what is longer than 1 KiB")]
+    TooLong(String),
     /// `sf` or `key` on a field that is not known to be structured so, or is malformed (RFC 9421 §2.1.1, §2.1.2).
     #[error(
         "the covered component {0} is of a field that is not known to be structured so, or is malformed"
@@ -54,6 +63,9 @@ pub(crate) enum Rules {
     /// Those that a policy takes: a covered field is on one line, and the target is not said again and again.
     Policy,
 }
+
+/// How many bytes are read for the members that are covered.
+const MAX_READ: usize = 1024;
 
 /// How much of a base may be made of the target beside twice its length. It leaves room for the other derived components,
 /// and for each way to cover a short target.
@@ -126,6 +138,8 @@ struct Parsed<'m> {
     query_params: QueryParams<'m>,
     /// Fields of which members are covered: where they are, and their names.
     dictionaries: Vec<(&'m HeaderMap, &'m str, Members<'m>)>,
+    /// The same of fields with signatures, whose members are only cut.
+    signatures: Vec<(&'m HeaderMap, &'m str, Vec<(&'m str, &'m str)>)>,
     /// How many bytes the values of derived components may have together.
     most_derived: usize,
 }
@@ -143,7 +157,13 @@ impl<'m> Parsed<'m> {
         let most_derived = length.saturating_mul(2).saturating_add(FREE);
         let names = components.iter().filter_map(Component::query_param_name);
         let query_params = QueryParams::find(query.unwrap_or(""), names);
-        Self { components, query_params, dictionaries: Vec::new(), most_derived }
+        Self {
+            components,
+            query_params,
+            dictionaries: Vec::new(),
+            signatures: Vec::new(),
+            most_derived,
+        }
     }
 
     /// The members of a field, if it was read before.
@@ -151,6 +171,13 @@ impl<'m> Parsed<'m> {
         let mut read = self.dictionaries.iter();
         let known = read.find(|(of, known, _)| std::ptr::eq(*of, headers) && *known == name);
         known.map(|(.., members)| members)
+    }
+
+    /// The members of a field with signatures, if it was cut before.
+    fn signatures(&self, headers: &HeaderMap, name: &str) -> Option<&[(&'m str, &'m str)]> {
+        let mut cut = self.signatures.iter();
+        let known = cut.find(|(of, known, _)| std::ptr::eq(*of, headers) && *known == name);
+        known.map(|(.., members)| &members[..])
     }
 
     /// The keys of all members of a field of this name that are covered.
@@ -230,17 +257,60 @@ fn write_field<'m>(
         NoValue::Absent => BadBase::Absent(component.to_string()),
         NoValue::Malformed => not_structured(),
     };
+    if let (Form::Member(key), Rules::Policy) = (form, rules)
+        && SIGNATURES.iter().any(|field| field == name)
+    {
+        base.push_str(&signature_member(headers, name, key, parsed, component)?);
+        return Ok(());
+    }
     let Form::Member(key) = form else {
         base.push_str(&structured_field::strict(&text()?, field_type).map_err(refused)?);
         return Ok(());
     };
     if parsed.members(headers, name).is_none() {
+        if rules == Rules::Policy && Lines::of_name(headers, name).size() > MAX_READ {
+            return Err(BadBase::TooLong(component.to_string()));
+        }
         let members = Members::read(&text()?, field_type, parsed.keys(name)).map_err(refused)?;
         parsed.dictionaries.push((headers, name, members));
     }
     let members = parsed.members(headers, name).ok_or_else(not_structured)?;
     base.push_str(members.value(key).map_err(refused)?);
     Ok(())
+}
+
+/// A member of a field with signatures. One in canonical form is its own serialisation, and is read no further than it may
+/// go on; any other is read as a whole, if it is short.
+fn signature_member<'m>(
+    headers: &'m HeaderMap,
+    name: &'m str,
+    key: &str,
+    parsed: &mut Parsed<'m>,
+    component: &Component<'_>,
+) -> Result<Cow<'m, str>, BadBase> {
+    let not_structured = || BadBase::NotStructured(component.to_string());
+    if parsed.signatures(headers, name).is_none() {
+        let lines = Lines::of_name(headers, name);
+        if lines.are_none() {
+            return Err(BadBase::Absent(component.to_string()));
+        }
+        let members = dictionary::members(lines, MAX_LABELS).map_err(|_| not_structured())?;
+        parsed.signatures.push((headers, name, members));
+    }
+    let members = parsed.signatures(headers, name).ok_or_else(not_structured)?;
+    let raw = members.iter().find(|(label, _)| *label == key).map(|(_, raw)| *raw);
+    let raw = raw.ok_or_else(|| BadBase::Absent(component.to_string()))?;
+    if canonical::bytes(raw).is_some() || canonical::input(raw).is_some() {
+        let (_, value) = raw.split_once('=').ok_or_else(not_structured)?;
+        return Ok(Cow::Borrowed(value));
+    }
+    // Of the request that a response answers the own signature is covered, whatever its form is.
+    if raw.len() > MAX_READ && component.bound_to() == BoundTo::ThisMessage {
+        return Err(BadBase::TooLong(component.to_string()));
+    }
+    let members = Members::read(raw, FieldType::Dictionary, std::iter::once(key));
+    let members = members.map_err(|_| not_structured())?;
+    members.value(key).map(|value| Cow::Owned(value.to_owned())).map_err(|_| not_structured())
 }
 
 /// RFC 9421 §2.1: each line without its outer white space, joined by a comma and a space.

@@ -8,9 +8,9 @@
 )]
 
 use countersign::{
-    Claim, Code, Component, Content, ContentDigest, Derived, Nonce, Origin, Policy, PrivateKey,
-    Rejection, RequestHead, SignError, SignedFields, Signer, Target, Timestamp, Unmeetable,
-    Unverified,
+    Claim, Code, Component, Content, ContentDigest, Derived, DigestAlgorithm, Nonce, Origin,
+    Policy, PrivateKey, Rejection, RequestHead, SignError, SignedFields, Signer, Target, Timestamp,
+    Unmeetable, Unverified,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
@@ -482,26 +482,49 @@ fn members_are_covered_of_signatures_and_of_what_the_policy_names_alone() {
     request = request.signed_as(&with(r#""priority";key="a""#));
     let refused = request.check_with(&Policy::default(), NOW);
     assert_eq!(refused, Err(Rejection::Malformed(countersign::Malformed::Member)));
-    let policy = Policy::default().allow_members_of([priority]);
+    let policy = Policy::default().allow_members_of([priority.clone()]);
+    let refused = request.check_with(&policy, NOW).map_err(|rejection| rejection.code());
+    assert_eq!(refused, Err(Code::SignatureMalformed), "more than is read for strangers");
+    let short = HeaderValue::from_str(&"a;b,".repeat(250)[..999]).unwrap();
+    request.headers.insert(&priority, short);
+    request = request.signed_as(&with(r#""priority";key="a""#));
     assert_eq!(request.check_with(&policy, NOW), Ok(()));
     assert_eq!(
         request.clone().signed_as(&with(r#""priority""#)).check(),
         Ok(()),
         "the whole field"
     );
+}
 
-    let other = |request: &mut Request| {
-        let (input, signature) = (request.get("signature-input"), request.get("signature"));
-        request.put(&format!("{input}, proxy=()"), &format!("{signature}, proxy=:AAAA:"));
-    };
+#[test]
+fn another_signature_is_covered_as_it_is_serialised() {
     let both = r#""signature";key="proxy" "signature-input";key="proxy""#;
-    let mut request = Request::unsigned().signed_as(&params());
-    request.put(&format!("sig={}, proxy=()", with(both)), "sig=:AAAA:, proxy=:AAAA:");
-    let base = countersign::Candidate::select(&request.head().into(), Some("sig")).unwrap();
-    let signature = field(&key().sign(base.signature_base().as_bytes()));
-    request.put(&format!("sig={}", with(both)), &signature);
-    other(&mut request);
-    assert_eq!(request.check(), Ok(()), "over another signature");
+    let own = params().replacen(')', &format!(" {both})"), 1);
+    let beside = |input: &str, signature: &str| {
+        let both = |own: &str, digits: &str| {
+            (format!("sig={own}, proxy={input}"), format!("{digits}, proxy={signature}"))
+        };
+        let mut request = Request::unsigned().signed_as(&params());
+        let (inputs, signatures) = both(&own, "sig=:AAAA:");
+        request.put(&inputs, &signatures);
+        // The general reader makes this base.
+        let base = countersign::Candidate::select(&request.head().into(), Some("sig")).unwrap();
+        let signature = field(&key().sign(base.signature_base().as_bytes()));
+        let (inputs, signatures) = both(&own, &signature);
+        request.put(&inputs, &signatures);
+        request.check()
+    };
+    let many = |number: usize| vec!["\"x\""; number].join(" ");
+    for (input, signature) in [
+        ("()", ":AAAA:"),
+        (r#"("@method" "x";key="a");created=1;tag="proxy""#, ":AAAA:"),
+        (r#"( "@method"  "x" );tag="a\"b";x;y=?1;z=?0;d=1.50"#, ":AAAA:;p=1"),
+        (&format!("({})", many(200)), ":AA==:"),
+    ] {
+        assert_eq!(beside(input, signature), Ok(()), "{input}");
+    }
+    let long = format!("({})", many(400));
+    assert_eq!(beside(&long, ":AAAA:"), Err(Code::SignatureMalformed), "more than is read");
 }
 
 #[test]
@@ -603,6 +626,46 @@ fn a_cookie_that_comes_in_pieces_is_the_one_that_was_signed() {
     assert!(fields.signature.base.as_str().contains("\"cookie\": a=1; b=2\n"));
     fields.apply(&mut crumbs.headers);
     assert_eq!(crumbs.check(), Ok(()));
+}
+
+#[test]
+fn signing_the_digest_of_content_is_signing_the_content() {
+    let (signer, nonce) = (Signer::new(key()), Nonce::from_random([9; 16]));
+    let (sha256, sha512) = (ContentDigest::sha256(BODY), ContentDigest::sha512(BODY));
+    let both = sha256.and(DigestAlgorithm::Sha512, BODY);
+    let other = ContentDigest::sha256(b"other");
+    // The `Content-Digest` that is there, the digest that is given, and whether these agree.
+    let table = [
+        (None, Some(sha256), true),
+        (Some(sha256), Some(sha256), true),
+        (Some(sha512), Some(both), true),
+        (Some(both), Some(both), true),
+        (Some(sha512), Some(sha256), false),
+        (Some(both), Some(sha256), false),
+        (Some(other), Some(sha256), false),
+        (Some(sha256), None, false),
+    ];
+    for (given, digest, agrees) in table {
+        let mut request = Request::unsigned();
+        if let Some(given) = given {
+            request.headers.insert("content-digest", given.to_header().unwrap());
+        }
+        let signed = signer.sign_digested(&request.head(), digest.as_ref(), NOW, &nonce);
+        if !agrees {
+            assert_eq!(signed.unwrap_err(), SignError::ContentDigest, "{given:?} {digest:?}");
+            continue;
+        }
+        let (signed, whole) = (signed.unwrap(), signer.sign(&request.head(), BODY, NOW, &nonce));
+        assert_eq!(signed.signature.base.as_str(), whole.unwrap().signature.base.as_str());
+        signed.apply(&mut request.headers);
+        assert_eq!(request.check(), Ok(()), "{given:?} {digest:?}");
+    }
+    let mut empty = Request::unsigned();
+    empty.body = Vec::new();
+    let signed = signer.sign_digested(&empty.head(), None, NOW, &nonce).unwrap();
+    assert_eq!(signed.content_digest, None);
+    signed.apply(&mut empty.headers);
+    assert_eq!(empty.check(), Ok(()));
 }
 
 #[test]

@@ -2,15 +2,18 @@
 //! private key signs, its own public half verifies.
 #![no_main]
 
-use countersign::{AnyKeyFile, KeyFile, Passphrase, PrivateKey};
+use countersign::{AnyKeyFile, KeyFile, PrivateKey};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // With a passphrase only what is cheap to open is opened: the work is what the file asks for, up to seconds.
-    let costly = data.windows(9).any(|window| window == b"ENCRYPTED" || window == b"-----BEGI");
-    let passphrase = (!costly).then(|| Passphrase::new(b"secret".to_vec()));
-    let any = AnyKeyFile::parse(data, passphrase.as_ref());
-    match KeyFile::parse(data, passphrase.as_ref()) {
+    // The identifier of a secret that has none is slow to derive, by design.
+    let has = |word: &[u8]| data.windows(3).any(|window| window == word);
+    if has(b"oct") && !has(b"pk_") {
+        return;
+    }
+    // Encrypted files are for another target: the work is what the file asks for, up to seconds.
+    let any = AnyKeyFile::parse(data, None);
+    match KeyFile::parse(data, None) {
         Ok(KeyFile::Private(key)) => {
             let text = key.expose_text();
             let again: PrivateKey = text.parse().unwrap();

@@ -96,7 +96,11 @@ impl MessageFile {
             (Start::Request { uri, .. }, _) if uri.authority().is_some() => {
                 uri.authority().map_or("", |authority| authority.as_str())
             }
-            _ => return Err(unreadable("it names no host")),
+            _ => {
+                return Err(unreadable("it names no host").with_hint(
+                    "give it as HTTP/1.1 sends it, with a Host line: `Host: api.example.com`",
+                ));
+            }
         };
         Origin::new(scheme, named).map_err(|error| unreadable(&error.to_string()))
     }
@@ -115,7 +119,28 @@ fn length(parsed: httparse::Result<usize>, content: &[u8]) -> Result<usize, Fail
         Err(httparse::Error::TooManyHeaders) => {
             Err(unreadable(&format!("it has more than {MAX_FIELDS} header lines")))
         }
-        Err(error) => Err(unreadable(&error.to_string())),
+        Err(error) => Err(malformed(error, content)),
+    }
+}
+
+/// Why a head cannot be read, and how it is written.
+fn malformed(error: httparse::Error, message: &[u8]) -> Failure {
+    if message.starts_with(b":") {
+        return unreadable("it is written as HTTP/2 sends it").with_hint(
+            "write `METHOD /path HTTP/1.1` and a Host line in the place of the fields that begin with a colon",
+        );
+    }
+    match error {
+        httparse::Error::Version => unreadable("its version is another than HTTP/1.1").with_hint(
+            "write HTTP/1.1 in its first line, and a Host line: no signature covers the version",
+        ),
+        httparse::Error::Token => unreadable(
+            "its first line is none like `POST /v1/orders HTTP/1.1` or `HTTP/1.1 200 OK`",
+        ),
+        httparse::Error::Status => unreadable("its status is no status"),
+        httparse::Error::HeaderName => unreadable("the name of a header is malformed"),
+        httparse::Error::HeaderValue => unreadable("the value of a header is malformed"),
+        other => unreadable(&other.to_string()),
     }
 }
 
@@ -276,7 +301,9 @@ mod tests {
             ("GET / HTTP/1.1\nHost: a\r\n\r\n", "end alike"),
             ("GET / HTTP/1.1\r\nHost: a\n\r\n", "end alike"),
             ("GET / HTTP/1.1\r\nHost: a\r\n\n", "end alike"),
-            ("GET / HTTP/2\r\n\r\n", "version"),
+            ("GET / HTTP/2\r\n\r\n", "write HTTP/1.1 in its first line"),
+            (":method: GET\n:path: /\n\n", "the fields that begin with a colon"),
+            ("hello\n\n", "its first line is none like"),
             ("HTTP/1.1 99 X\r\n\r\n", "status"),
             (&long, "64 KiB"),
             (&many, "128 header lines"),

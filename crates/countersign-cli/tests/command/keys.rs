@@ -236,7 +236,8 @@ fn a_mounted_secret_is_used_as_the_hint_says() {
     for mode in [0o440, 0o444, 0o640] {
         desk.write("mounted.key", &key, 0o600);
         desk.set_mode("mounted.key", mode);
-        for told in ["as in `--key -`", "`< mounted.key`", "`chmod 600 mounted.key`"] {
+        for told in ["give `-` in place of its name", "`< mounted.key`", "`chmod 600 mounted.key`"]
+        {
             desk.run(["sign", "--key", "mounted.key", url]).failed(1, "readable by other", told);
         }
     }

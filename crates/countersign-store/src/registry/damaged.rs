@@ -6,19 +6,19 @@ use sqlx::{Row, sqlite::SqliteRow};
 use super::{RegistryError, row::time};
 use crate::{Application, CredentialId};
 
-/// A credential whose row in the registry is damaged: no server accepts it. What can still be read of it is told.
+/// A credential whose row in the registry is damaged, with the columns that can still be read. No server accepts it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DamagedCredential {
     /// Its number.
     pub id: CredentialId,
-    /// Its publishable key or, where that is damaged, its JWK thumbprint: either revokes it.
+    /// Its publishable key or, if the key is damaged, its JWK thumbprint. `Registry::revoke` takes either.
     pub key: Option<KeyId>,
     /// The application that it belongs to.
     pub application: Option<Arc<Application>>,
-    /// What people call it: whatever is in the row, which no check has seen.
+    /// Its label, unchecked: it may hold invisible characters.
     pub label: Option<String>,
-    /// [`RegistryError::DamagedRow`], which says what is wrong with it.
+    /// The damage: a [`RegistryError::DamagedRow`].
     pub error: RegistryError,
 }
 

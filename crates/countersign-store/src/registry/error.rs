@@ -10,14 +10,14 @@ pub enum RegistryError {
     /// Not `sqlite:FILE`.
     #[error("the registry's address is not of the form sqlite:FILE")]
     UnsupportedUrl,
-    /// The address ends with `?mode=ro`. SQLite keeps a log beside a registry for those who read it as well, so none is
-    /// opened without writing.
+    /// The address ends with `?mode=ro`. SQLite makes files beside a registry also for a reader, so a registry is never opened
+    /// without writing.
     #[error("a registry cannot be opened with mode=ro")]
     ReadOnlyMode,
     /// The address has a parameter other than `?mode=rw` and `?mode=rwc`.
     #[error("the registry's address has a parameter that is not supported")]
     UnsupportedParameter,
-    /// There is a file whose name ends with the parameters of the address, and it may be the registry.
+    /// A file has the parameters of the address in its name. It may be the registry.
     #[error(
         "a file has the parameters of the registry's address in its name, and may be the registry"
     )]
@@ -31,7 +31,7 @@ pub enum RegistryError {
     /// An SQLite database that is no registry.
     #[error("the file is a database of another program")]
     Foreign,
-    /// Other users can read or write the registry, and HMAC secrets lie in it as they are, or would.
+    /// Other users can read or write the registry, and it holds HMAC secrets or is about to.
     #[error("the registry is readable by other users, and HMAC secrets lie in it as they are")]
     Exposed {
         /// The files that others can open: the registry's own, and those that SQLite keeps beside it.

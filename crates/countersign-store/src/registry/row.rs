@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use countersign::{PublishableKey, Timestamp, VerifyingKey};
+use sqlx::{FromRow, Row, sqlite::SqliteRow};
 
 use super::{RegistryError, stored_restrictions};
 use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
@@ -42,8 +43,9 @@ impl From<ApplicationRow> for Application {
     }
 }
 
+/// A row of [`select_credential`] or [`returning_credential`].
 #[derive(sqlx::FromRow)]
-pub(super) struct CredentialRow {
+struct CredentialRow {
     id: i64,
     publishable_key: String,
     hmac_secret: Option<Vec<u8>>,
@@ -59,8 +61,20 @@ pub(super) struct CredentialRow {
     added_at: i64,
 }
 
+impl Credential {
+    /// What a row of [`select_credential`] or [`returning_credential`] says.
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
+        let columns = CredentialRow::from_row(row).map_err(|error| RegistryError::DamagedRow {
+            id: row.try_get("id").unwrap_or_default(),
+            what: "one of its columns",
+            source: Some(error.into()),
+        });
+        columns?.into_credential()
+    }
+}
+
 impl CredentialRow {
-    pub(super) fn into_credential(mut self) -> Result<Credential, RegistryError> {
+    fn into_credential(mut self) -> Result<Credential, RegistryError> {
         let id = self.id;
         let secret = self.hmac_secret.take().map(zeroize::Zeroizing::new);
         let key = self.publishable_key.parse().and_then(|publishable: PublishableKey| {

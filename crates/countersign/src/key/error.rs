@@ -33,7 +33,7 @@ pub enum KeyError {
     /// The passphrase does not open it.
     #[error("the passphrase does not open it")]
     WrongPassphrase,
-    /// Its encryption asks for more work than a key file is given here: 256 MiB, or some seconds.
+    /// Its encryption asks for more work than a key file is given here: 256 MiB, or about 15 s.
     #[error("opening it would take too much time or memory")]
     TooCostly,
     /// An HMAC secret below 32 bytes, or above 64.

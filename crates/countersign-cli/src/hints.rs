@@ -1,0 +1,227 @@
+//! Every command and option that a message names has to be there. The messages are in the source, so that is read.
+
+use std::{fs, path::Path};
+
+use clap::{Command, CommandFactory};
+
+use crate::Cli;
+
+/// Which commands print a message of a file: all of these, unless the message names its command.
+fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
+    match file {
+        // Only of commands with `--key`, which alone read the variable.
+        "key_source.rs" if text.contains("KEY_VARIABLE") || text.contains("COUNTERSIGN_KEY") => {
+            &["sign", "curl", "verify", "explain"]
+        }
+        "key_source.rs" if text.starts_with("--key:") => &["sign", "curl", "verify", "explain"],
+        "key_source.rs" if text.contains("two keys") || text.contains("--cert") => &["curl"],
+        "keygen.rs" => &["keygen"],
+        "pubkey.rs" => &["pubkey"],
+        "sign.rs" => &["sign"],
+        "explain.rs" | "explain/difference.rs" => &["explain"],
+        "app.rs" => &["app add"],
+        "key/restrict.rs" => &["key restrict"],
+        "key/restriction_args.rs" => &["key add", "key restrict"],
+        "credential.rs" | "key.rs" => &["key add"],
+        "registry_args.rs" => &["app add", "app list", "key add", "key list", "key revoke"],
+        "request.rs" | "request_body.rs" | "header_line.rs" => &["sign", "curl"],
+        "key_source.rs" => &["sign", "curl", "verify", "pubkey", "key add"],
+        "failure.rs" | "main.rs" | "output.rs" | "moment.rs" | "shell.rs" | "table.rs"
+        | "field_type_arg.rs" => &["sign"],
+        // A piece of a `countersign sign …`.
+        "curl/answer.rs" if text.starts_with(" --component") => &["sign"],
+        file if file.starts_with("curl") => &["curl"],
+        file if file.starts_with("verify") => &["verify", "explain"],
+        other => panic!("which commands print what is in {other}?"),
+    }
+}
+
+#[test]
+fn no_message_names_a_command_or_an_option_that_is_not_there() {
+    let cli = Cli::command();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for file in rust_files(&sources) {
+        let name = file.strip_prefix(&sources).unwrap().to_str().unwrap().to_owned();
+        if name == "hints.rs" {
+            continue;
+        }
+        let source = fs::read_to_string(&file).unwrap();
+        for text in messages(&source) {
+            seen += 1;
+            let (commands, rest) = quoted_commands(&text);
+            for command in commands {
+                wrong.extend(
+                    check_command(&cli, &command).map(|why| format!("{name}: {why}: {text}")),
+                );
+            }
+            let options: Vec<_> = options(&rest).collect();
+            for option in options {
+                for command in commands_of(&name, &text) {
+                    if !has_option(&cli, command, option) {
+                        wrong.push(format!("{name}: {command} has no {option}: {text}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen > 200, "{seen}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_or_an_option_that_is_not_there_is_found() {
+    let cli = Cli::command();
+    for (text, found) in [
+        ("countersign sign --format http", false),
+        ("countersign key add --app NAME --public-key FILE.pub", false),
+        ("countersign key list --app {}", false),
+        ("countersign app list{again}", false),
+        ("countersign app lost{again}", true),
+        ("countersign key lost", true),
+        ("countersign lost", true),
+        ("countersign pubkey --key FILE", true),
+    ] {
+        assert_eq!(check_command(&cli, text).is_some(), found, "{text}");
+    }
+    assert_eq!(
+        options("name it with --key, or --no-such: --").collect::<Vec<_>>(),
+        ["--key", "--no-such"]
+    );
+    assert!(
+        has_option(&cli, "curl", "--data-binary") && !has_option(&cli, "verify", "--data-binary")
+    );
+    assert_eq!(
+        quoted_commands("run `countersign keygen --out A` or `openssl x --y`, with --z").0,
+        ["countersign keygen --out A"]
+    );
+    let source = "//! `--a`\nf(\"one --b\", 'x', r#\"two \"--c\"\"#); // \"--d\"\n#[cfg(test)]\nmod tests { \"--e\" }";
+    assert_eq!(messages(source), ["one --b", "two \"--c\""]);
+}
+
+fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The string literals before a file's tests, without those of comments and of curl's own arguments.
+fn messages(source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut found = Vec::new();
+    let mut rest = source;
+    while let Some(at) = rest.find(['"', '\'', '/']) {
+        let (before, here) = rest.split_at(at);
+        let raw = before.ends_with("r#");
+        rest = if here.starts_with("//") {
+            here.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if raw {
+            let (text, behind) = here[1..].split_once("\"#").unwrap();
+            found.push(text.to_owned());
+            behind
+        } else if here.starts_with('"') {
+            let (text, behind) = literal(&here[1..]);
+            found.push(text);
+            behind
+        } else if here.starts_with("'\"'") {
+            &here[3..]
+        } else if here.starts_with("'\\") {
+            // A character with an escape.
+            here.get(2..).and_then(|rest| rest.split_once('\'')).map_or("", |(_, rest)| rest)
+        } else {
+            &here[1..]
+        };
+    }
+    // One word alone is an argument for another program, or a name.
+    found.retain(|text| text.contains(' '));
+    found
+}
+
+/// The text of a literal up to its end, and what is behind it.
+fn literal(source: &str) -> (String, &str) {
+    let mut text = String::new();
+    let mut characters = source.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (text, &source[at + 1..]),
+            '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
+            other => text.push(other),
+        }
+    }
+    (text, "")
+}
+
+/// The commands in backquotes that begin with `countersign`, and the text without any command in backquotes.
+fn quoted_commands(text: &str) -> (Vec<String>, String) {
+    let (mut commands, mut rest) = (Vec::new(), String::new());
+    for (at, piece) in text.split('`').enumerate() {
+        match at % 2 {
+            0 => rest.push_str(piece),
+            _ if piece.starts_with("countersign ") => commands.push(piece.to_owned()),
+            // Of another program, unless it is an option alone.
+            _ if piece.starts_with("--") => rest.push_str(piece),
+            _ => {}
+        }
+    }
+    (commands, rest)
+}
+
+fn check_command(cli: &Command, text: &str) -> Option<String> {
+    let mut command = cli;
+    let mut path = Vec::new();
+    for word in text.split(' ').skip(1) {
+        let Some(found) = command.find_subcommand(word) else {
+            let word = word.split('{').next().unwrap_or_default();
+            if command.find_subcommand(word).is_some() {
+                path.push(word);
+                break;
+            }
+            if command.has_subcommands() && !word.starts_with('-') && !word.is_empty() {
+                return Some(format!("there is no {word}"));
+            }
+            break;
+        };
+        path.push(word);
+        command = found;
+    }
+    let path = path.join(" ");
+    let missing = options(text).find(|option| !has_option(cli, &path, option));
+    missing.map(|option| format!("{path} has no {option}"))
+}
+
+fn has_option(cli: &Command, path: &str, option: &str) -> bool {
+    let name = option.trim_start_matches("--");
+    if path.starts_with("curl") && crate::curl::knows_flag(name) {
+        return true;
+    }
+    let mut command = cli.clone();
+    command.build();
+    let mut command = &command;
+    for word in path.split(' ').filter(|word| !word.is_empty()) {
+        let Some(found) = command.find_subcommand(word) else { return false };
+        command = found;
+    }
+    command.get_arguments().any(|argument| argument.get_long() == Some(name))
+}
+
+/// The `--options` in a text; `--allow-…` and `--allow-{kind}` stand for several.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("--").filter_map(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let name: &str = text[at..]
+            .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
+            .next()?
+            .trim_end_matches('.');
+        let begins = before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '-');
+        let whole = name.len() > 2 && !name.ends_with('-');
+        (begins && whole && name != "--flag").then_some(name)
+    })
+}
