@@ -1,5 +1,7 @@
 //! Services that know nothing of axum: who calls them, and what they answer to whom they do not know well enough.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
