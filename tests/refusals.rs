@@ -15,7 +15,8 @@ use axum::{
     body::{Body, Bytes},
     routing::{any, get},
 };
-use countersign::{Code, Content, Origins, Policy, RefusedRequest, Unverified};
+use countersign::{Code, Content, Origins, Policy, RefusedRequest, Timestamp, Unverified};
+use countersign_client::{Client, Refusal};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Verifier};
 use countersign_store::ClientAddress;
 use harness::{
@@ -466,4 +467,33 @@ async fn a_condition_or_range_that_the_signer_left_out_reaches_no_handler() {
             assert_eq!((status, headers.contains_key(&name)), (200, true), "{name}, not enforced");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_knows_and_heeds_a_refusal_that_an_operator_gave_content_of_its_own() {
+    const HOST: &str = "api.example.com";
+    let service = Service::start_with(Service::keys(), Service::nonces(), |verifier| {
+        verifier.on_refusal(|mut refusal| {
+            refusal.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            refusal.content = Bytes::from("<p>No.</p>");
+            refusal
+        })
+    })
+    .await;
+    let client = |number: u8| {
+        let http = reqwest::Client::builder().resolve(HOST, service.address).no_proxy();
+        let client = Client::new(key(number)).unwrap().http(http).unwrap();
+        client.clock(|| Timestamp::from_unix(NOW.unix() - 600))
+    };
+    let check = async |client: Client| {
+        let order = client.post(format!("http://{HOST}/v1/orders?expand=customer")).json(&["book"]);
+        Refusal::check(order.send().await.unwrap()).await
+    };
+    let stale = check(client(1)).await.unwrap_err();
+    assert_eq!((stale.code, stale.status), (Code::SignatureStale, Code::SignatureStale.status()));
+    assert!(!stale.request_id.is_empty() && stale.detail == Code::SignatureStale.title());
+    let unknown = check(client(9).clock(|| NOW)).await.unwrap_err();
+    assert_eq!(unknown.code, Code::SignatureInvalid);
+    let healed = check(client(1).insecure_trust_plain_http()).await.unwrap();
+    assert!(healed.status().is_success(), "{healed:?}");
 }

@@ -122,6 +122,7 @@ fn a_server_that_was_restarted_says_when_to_come_back() {
     let refused = write(&restarted);
     assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.stdout.contains("signature-stale"), "{refused:?}");
+    assert!(refused.stderr.contains("401 Unauthorized: signature-stale\n"), "{refused:?}");
     let hint = refused.stderr.split("hint: run it again in ").nth(1).unwrap();
     let seconds: u64 = hint.split(' ').next().unwrap().parse().unwrap();
     assert!((1..=16).contains(&seconds), "{refused:?}");
