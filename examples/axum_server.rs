@@ -8,10 +8,10 @@ use std::{env, process::ExitCode};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::Origins;
-use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{Limited, Limits, MemoryNonces, Quota, Registry, Window, system_time};
+use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
+use countersign_store::{Limited, Limits, Quota, Registry, Window};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::net::TcpListener;
 
 /// Runs for whoever shows a publishable key.
 async fn list(Publishable(caller): Publishable) -> Json<Value> {
@@ -26,19 +26,26 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
 
 async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> {
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
-    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
-    let gate = Limited::new(nonces, limits());
+    // The replay guard, and the file that has its memory from a stop to the next start: a restart refuses nobody.
+    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
+    let gate = Limited::new(nonces.clone(), limits());
     let listener = TcpListener::bind(address).await?;
 
     // A server is told whom it answers for: behind a proxy that is https:// and its public name.
     let origin = format!("http://{}", listener.local_addr()?);
     let origins = Origins::new([origin.parse()?])?;
-    let verifier = Verifier::new(origins, registry, gate);
+    // Health checks ask by the address of the instance, without a key.
+    let verifier = Verifier::new(origins, registry, gate).public_path("/health");
 
     // The verifier stands outside all routes, so that none of them can be called past it.
-    let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
+    let app = Router::new()
+        .route("/v1/orders", get(list).post(add))
+        .route("/health", get(async || "well\n"))
+        .layer(verifier.layer());
     println!("{origin}");
-    serve(listener, app, async { drop(signal::ctrl_c().await) }).await;
+    // Until Ctrl-C, or SIGTERM of systemd, Docker or Kubernetes; then the guard is saved.
+    serve(listener, app, nonces.until_signal()).await?;
     Ok(())
 }
 

@@ -5,16 +5,18 @@
 //! $ cargo run --example behind_proxy -- 127.0.0.1:8080 https://api.example.com sqlite:countersign.db --proxy 10.0.0.7/32
 //! ```
 
-use std::{env, num::NonZeroU32, process::ExitCode};
+use std::{env, num::NonZeroU32, process::ExitCode, sync::Arc};
 
-use axum::{Extension, Json, Router, http::StatusCode, routing::get};
+use axum::{Extension, Json, Router, extract::State, http::StatusCode, routing::get};
 use countersign::Origins;
-use countersign_server::{ForwardedFields, Ingress, Proxies, Publishable, Signed, Verifier, serve};
+use countersign_server::{
+    ForwardedFields, Ingress, Proxies, Publishable, SavedNonces, Signed, Verifier, serve,
+};
 use countersign_store::{
-    ClientAddress, Limited, Limits, MemoryNonces, Quota, Registry, Window, system_time,
+    ClientAddress, Limited, Limits, Quota, Readiness, Registry, Window, system_time,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::net::TcpListener;
 
 const USAGE: &str = "behind_proxy ADDRESS ORIGIN sqlite:FILE --proxy RANGE [--proxy RANGE]...";
 
@@ -29,6 +31,15 @@ async fn list(
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
     let answer = json!({ "signed_by": caller.credential().label, "order": order });
     (StatusCode::CREATED, Json(answer))
+}
+
+/// Whether the replay guard accepts what is signed now, for a readiness probe: for some seconds after a crash it does not.
+async fn ready(State(nonces): State<SavedNonces<Arc<Registry>>>) -> StatusCode {
+    let now = system_time();
+    match nonces.ready_at(now).await {
+        Ok(from) if from <= now => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
 
 async fn run(
@@ -52,17 +63,24 @@ async fn run(
     let proxies = Proxies::new(ranges, ForwardedFields::XForwarded)?;
     let ingress = Ingress::forwarded(origins, proxies);
 
-    let registry = std::sync::Arc::new(Registry::open_or_create(&db).await?);
-    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let registry = Arc::new(Registry::open_or_create(&db).await?);
+    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     // By the address of the client: all clients of a proxy together would soon use up what one may.
     const READS_OF_ONE: NonZeroU32 = NonZeroU32::new(600).unwrap();
     let limits = Limits::default().unsigned_by_address([Quota::per_minute(READS_OF_ONE)]);
-    let verifier = Verifier::new(ingress, registry, Limited::new(nonces, limits));
+    let gate = Limited::new(nonces.clone(), limits);
+    let verifier =
+        Verifier::new(ingress, registry, gate).public_path("/health").public_path("/ready");
 
     let listener = TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
-    let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
-    serve(listener, app, async { drop(signal::ctrl_c().await) }).await;
+    let app = Router::new()
+        .route("/v1/orders", get(list).post(add))
+        .route("/health", get(async || "well\n"))
+        .route("/ready", get(ready).with_state(nonces.clone()))
+        .layer(verifier.layer());
+    serve(listener, app, nonces.until_signal()).await?;
     Ok(())
 }
 

@@ -8,12 +8,14 @@ use std::{convert::Infallible, env, error::Error, process::ExitCode};
 
 use bytes::Bytes;
 use countersign::Origins;
-use countersign_server::{Caller, ServedBody, SignedCaller, VerifiedBody, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use countersign_server::{
+    Caller, SavedNonces, ServedBody, SignedCaller, VerifiedBody, Verifier, serve,
+};
+use countersign_store::{Registry, Window};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::net::TcpListener;
 use tower::{Layer as _, service_fn};
 
 type Answer = Response<Full<Bytes>>;
@@ -33,6 +35,7 @@ fn add(caller: &SignedCaller, order: &Value) -> Answer {
 /// `of` answers for a caller who is not known well enough: a write cannot be carried out without one who signed.
 async fn route(request: Request<VerifiedBody<ServedBody>>) -> Result<Answer, Answer> {
     match (request.method(), request.uri().path()) {
+        (&Method::GET, "/health") => Ok(Response::new(Full::from("well\n"))),
         (&Method::GET, "/v1/orders") => Ok(list(&Caller::of(&request)?)),
         (&Method::POST, "/v1/orders") => {
             let caller = SignedCaller::of(&request)?;
@@ -56,16 +59,18 @@ fn answer_json(status: StatusCode, content: &Value) -> Answer {
 
 async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
-    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let listener = TcpListener::bind(address).await?;
     let origin = format!("http://{}", listener.local_addr()?);
-    let verifier = Verifier::new(Origins::new([origin.parse()?])?, registry, nonces);
+    let origins = Origins::new([origin.parse()?])?;
+    let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
 
     let service = service_fn(async |request| {
         Ok::<_, Infallible>(route(request).await.unwrap_or_else(|refusal| refusal))
     });
     println!("{origin}");
-    serve(listener, verifier.layer().layer(service), async { drop(signal::ctrl_c().await) }).await;
+    serve(listener, verifier.layer().layer(service), nonces.until_signal()).await?;
     Ok(())
 }
 

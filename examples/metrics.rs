@@ -13,7 +13,9 @@ use std::{env, error::Error, process::ExitCode, sync::Arc};
 use axum::{Json, Router, routing::get};
 use countersign::{Origins, PrivateKey, ProvenKey};
 use countersign_client::Client;
-use countersign_server::{Publishable, Route, Routes, Signed, SignedBy, Verifier, serve};
+use countersign_server::{
+    Publishable, Route, Routes, Signed, SignedBy, Verifier, serve, until_signal,
+};
 use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_time};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::Method;
@@ -82,13 +84,14 @@ async fn run(stay: bool) -> Result<(), Box<dyn Error>> {
     client.post(refunds.as_str()).send().await?;
 
     for line in plain.get(&metrics).send().await?.text().await?.lines() {
-        if line.starts_with("countersign_requests_total") {
+        if line.contains("countersign_requests_total") {
             println!("{line}");
         }
     }
     if stay {
+        let stopped = until_signal()?;
         println!("{origin}/v1/orders with X-Api-Key: {publishable}\n{metrics}");
-        tokio::signal::ctrl_c().await?;
+        stopped.await;
     }
     Ok(())
 }

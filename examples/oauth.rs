@@ -104,7 +104,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let keys = RemoteTokenKeys::new(&format!("{}/jwks", issuer.url))?;
     // Here, so that a wrong URL shows at the start. An issuer that is away for a moment need not stop it.
     keys.fetch().await?;
-    let token = RequireBearer::new(&issuer.url, API, keys).scope(WRITE).require_key_binding();
+    let token = RequireBearer::new(&issuer.url, API, keys)?.scope(WRITE).require_key_binding();
     let app =
         Router::new().route("/v1/orders", post(add).route_layer(token)).layer(verifier.layer());
     tokio::spawn(serve(listener, app, std::future::pending()));

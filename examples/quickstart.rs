@@ -15,11 +15,11 @@ use std::{
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::{KeyId, Origins, PrivateKey, ProvenKey};
 use countersign_client::{Client, PublishableClient, Refusal};
-use countersign_server::{Publishable, Signed, Verifier, serve};
+use countersign_server::{Publishable, Signed, Verifier, serve, until_signal};
 use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_time};
 use reqwest::{Body, Request, Response};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::net::TcpListener;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -174,6 +174,7 @@ impl Table {
 
 /// Registers one more key, prints what to do with it, and waits.
 async fn stay(registry: &Registry, address: SocketAddr, db: &str, key_file: &Path) -> Outcome<()> {
+    let stopped = until_signal()?;
     let key = new_key()?;
     registry
         .add_credential(NewCredential::new("shop", "to try", &prove(&key)?), system_time())
@@ -197,7 +198,8 @@ The registry, for a key of your own:
 
 Ctrl-C ends the server and removes its files."
     );
-    Ok(signal::ctrl_c().await?)
+    stopped.await;
+    Ok(())
 }
 
 fn new_key() -> Outcome<PrivateKey> {

@@ -99,6 +99,19 @@ impl Served {
     /// Kills it without warning, and starts it again at the same address.
     fn restart(&mut self) {
         self.running.child.kill().unwrap();
+        self.start_again();
+    }
+
+    /// Sends it a signal, as `TERM`, after which it ends well, and starts it again at the same address.
+    fn restart_by(&mut self, signal: &str) {
+        let process = self.running.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &process]).status();
+        assert!(sent.unwrap().success());
+        assert!(self.running.child.wait().unwrap().success(), "{} at {signal}", self.name);
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
         self.running.child.wait().unwrap();
         let address = self.origin.strip_prefix("http://").unwrap().to_owned();
         (self.running, _) = Self::run(self.name, &address, &self.folder);
@@ -362,6 +375,126 @@ fn a_write_is_not_repeated_after_the_server_was_killed() {
 }
 
 #[test]
+fn a_server_that_is_told_to_stop_and_started_again_refuses_only_what_is_repeated() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for server in ["axum_server", "hyper_server"] {
+        let mut served = Served::start(server);
+        let client = countersign_client::Client::from_key_file(served.key()).unwrap();
+        let wire = reqwest::Client::new();
+        let url = served.url();
+        let sign = || client.post(&url).json(&json!({ "item": "book" })).sign().unwrap();
+        let send = |request: &reqwest::Request| {
+            let sent = wire.execute(request.try_clone().unwrap());
+            let response = runtime.block_on(sent).unwrap();
+            let wait = response.headers().get("retry-after").cloned();
+            let answer = runtime.block_on(Refusal::check(response));
+            answer.map(|answer| answer.status().as_u16()).map_err(|it| (it.code, wait.is_some()))
+        };
+        let mut captured = Vec::new();
+        for signal in ["TERM", "INT", "TERM"] {
+            let signed = sign();
+            assert_eq!(send(&signed), Ok(201), "{server} before {signal}");
+            captured.push(signed);
+            served.restart_by(signal);
+            assert_eq!(send(&sign()), Ok(201), "{server} after {signal}");
+            for signed in &captured {
+                assert_eq!(send(signed), Err((Code::SignatureReplayed, false)), "{server}");
+            }
+        }
+        served.restart();
+        assert_eq!(send(&sign()), Err((Code::SignatureStale, true)), "{server} after a kill");
+    }
+}
+
+#[test]
+fn calls_that_are_under_way_at_a_restart_are_answered_or_find_nobody_and_none_is_refused() {
+    let mut served = Served::start("hyper_server");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = countersign_client::Client::from_key_file(served.key()).unwrap();
+    let (outcomes, outcome) = std::sync::mpsc::channel();
+    for _ in 0..4 {
+        let (client, url, outcomes) = (client.clone(), served.url(), outcomes.clone());
+        runtime.spawn(async move {
+            loop {
+                let sent = client.post(&url).json(&json!({ "item": "book" })).send().await;
+                let came = match sent {
+                    Ok(response) => {
+                        let checked = Refusal::check(response).await;
+                        Some(checked.map(|it| it.status().as_u16()).map_err(|it| it.code))
+                    }
+                    // Nobody was there for it.
+                    Err(_) => None,
+                };
+                if outcomes.send(came).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let served_some = || {
+        let mut served = 0;
+        while served < 20 {
+            match outcome.recv().unwrap() {
+                Some(came) => assert_eq!(came, Ok(201)),
+                None => continue,
+            }
+            served += 1;
+        }
+    };
+    for signal in ["TERM", "INT"] {
+        served_some();
+        served.restart_by(signal);
+    }
+    // What was answered before the last start is still in the channel; much more than that comes.
+    outcome.try_iter().flatten().for_each(|came| assert_eq!(came, Ok(201)));
+    served_some();
+}
+
+#[test]
+fn whoever_asks_for_the_health_of_a_server_needs_to_know_nothing() {
+    use std::io::{Read, Write};
+    for server in ["axum_server", "hyper_server"] {
+        let served = Served::start(server);
+        let address = served.origin.strip_prefix("http://").unwrap();
+        for request in [
+            "GET /health HTTP/1.0\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: 10.244.1.7:8080\r\nUser-Agent: kube-probe/1.33\r\nConnection: close\r\n\r\n",
+            "GET /health HTTP/1.1\r\nConnection: close\r\n\r\n",
+        ] {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("well\n"), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_readiness_probe_is_told_whether_the_guard_accepts_what_is_signed_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let start = || {
+        let mut command = example("behind_proxy");
+        command.args(["127.0.0.1:0", "https://api.example.com", &db, "--proxy", "10.0.0.7/32"]);
+        let mut running = Running::start(command);
+        let origin = running.line("http://");
+        (running, origin)
+    };
+    let status = |url: String| {
+        let mut curl = Command::new("curl");
+        let output = curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", &url]).output();
+        text(&output.unwrap().stdout)
+    };
+    // The first makes its registry. The second finds one, and no word of what was accepted with it.
+    for ready in ["200", "503"] {
+        let (_killed, origin) = start();
+        assert_eq!(status(format!("{origin}/ready")), ready);
+        assert_eq!(status(format!("{origin}/health")), "200");
+    }
+}
+
+#[test]
 fn an_upload_counts_only_when_all_of_it_is_what_was_signed() {
     let output = example("streaming_upload").output().unwrap();
     let stdout = text(&output.stdout);
@@ -418,6 +551,8 @@ fn what_becomes_of_requests_is_counted_for_prometheus_and_told_in_spans_and_no_s
             "{told} {outcome}: {stderr}"
         );
     }
+    let help = "# HELP countersign_requests_total Requests by what became of them at the verifier";
+    assert!(stdout.lines().any(|line| line.starts_with(help)), "{stdout}");
     let named = r#"application="shop" credential="laptop" credential_id=1 outcome="signed""#;
     assert!(stderr.contains(named), "{stderr}");
     for secret in ["sk_", "Signature", "sig=", "nonce"] {
@@ -458,6 +593,56 @@ fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
         let output = example("axum_server").args(arguments).output().unwrap();
         assert!(!text(&output.stderr).contains("secret"), "{output:?}");
         failed(&output, "cannot serve: ");
+    }
+}
+
+#[test]
+fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
+    let readme = include_str!("../README.md");
+    let (_, section) = readme.split_once("\n## In your project\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+
+    let used = include_str!("axum_server.rs").lines().filter_map(|line| line.strip_prefix("use "));
+    for used in used.filter_map(|line| line.split_once("::")).map(|(name, _)| name) {
+        let dependency = format!("\n{} = ", used.replace('_', "-"));
+        let underscored = format!("\n{used} = ");
+        let named = [dependency, underscored].iter().any(|line| section.contains(line.as_str()));
+        assert!(named || used == "std", "{used}");
+    }
+
+    let workspace = include_str!("../Cargo.toml");
+    let (features, versions) = section.split_once("| crate | version |").unwrap();
+    let mut rows = 0;
+    for row in versions.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let &[name, version, _] = cells.as_slice() else { continue };
+        if name == "---" {
+            continue;
+        }
+        let line = workspace.lines().find(|line| line.starts_with(&format!("{name} = ")));
+        let (_, ours) = line.unwrap().split_once('"').unwrap();
+        let (ours, _) = ours.split_once('"').unwrap();
+        assert!(ours == version || ours.starts_with(&format!("{version}.")), "{name} {ours}");
+        rows += 1;
+    }
+    assert_eq!(rows, 7);
+
+    for (name, manifest) in [
+        ("countersign", include_str!("../crates/countersign/Cargo.toml")),
+        ("countersign-server", include_str!("../crates/countersign-server/Cargo.toml")),
+        ("countersign-store", include_str!("../crates/countersign-store/Cargo.toml")),
+        ("countersign-client", include_str!("../crates/countersign-client/Cargo.toml")),
+    ] {
+        let row = features.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let (_, listed) = manifest.split_once("\n[features]\n").unwrap();
+        let listed = listed.split("\n[").next().unwrap();
+        let default = listed.lines().find(|line| line.starts_with("default = ")).unwrap_or("");
+        for line in listed.lines().filter(|line| !line.starts_with(['#', '"', ']', ' '])) {
+            let Some((feature, _)) = line.split_once(" = [") else { continue };
+            let bold = default.contains(&format!("\"{feature}\""));
+            let shown = if bold { format!("**`{feature}`**") } else { format!("`{feature}`") };
+            assert!(feature == "default" || row.contains(&shown), "{name}: {shown}");
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::get};
 use countersign::Origins;
-use countersign_server::{Listener, Publishable, Signed, Tls, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use countersign_server::{Listener, Publishable, SavedNonces, Signed, Tls, Verifier, serve};
+use countersign_store::{Registry, Window};
 use serde_json::Value;
-use tokio::{net::TcpListener, signal, time};
+use tokio::{net::TcpListener, time};
 
 async fn list(Publishable(caller): Publishable) -> String {
     format!("the orders of {}", caller.application().name)
@@ -42,15 +42,19 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     let tls = Tls::from_files(certificate, key)?;
     let registry = Arc::new(Registry::open_or_create(db).await?);
-    let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
+    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let listener = TcpListener::bind(address).await?;
     let origin = format!("https://localhost:{}", listener.local_addr()?.port());
-    let verifier = Verifier::new(Origins::new([origin.parse()?])?, registry, nonces);
-    let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
+    let origins = Origins::new([origin.parse()?])?;
+    let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
+    let app = Router::new()
+        .route("/v1/orders", get(list).post(add))
+        .route("/health", get(async || "well\n"))
+        .layer(verifier.layer());
     println!("{origin}");
     tokio::spawn(reload(tls.clone()));
-    let stop = async { drop(signal::ctrl_c().await) };
-    serve(Listener::from(listener).tls(tls), app, stop).await;
+    serve(Listener::from(listener).tls(tls), app, nonces.until_signal()).await?;
     Ok(())
 }
 

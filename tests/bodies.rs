@@ -533,3 +533,103 @@ async fn content_that_decodes_to_too_much_is_refused_row_102() {
     let answer = send(&service, &request.signed()).await;
     assert_eq!((answer.status, service.handled()), (413, 0));
 }
+
+/// An order of 1,000 bytes.
+fn large() -> Raw {
+    Raw::order().target("/v1/plain").body(&[b'a'; 1_000])
+}
+
+/// Has an order arrive but for its last byte.
+async fn all_but_the_last_byte(service: &Service) -> TcpStream {
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    let bytes = large().signed().bytes();
+    stream.write_all(bytes.split_last().unwrap().1).await.unwrap();
+    stream
+}
+
+/// Sends what this makes until it is answered so, which is soon.
+async fn until_answered(service: &Service, status: u16, make: impl Fn() -> Raw) -> Answer {
+    let answered = async {
+        loop {
+            let answer = send(service, &make()).await;
+            if answer.status == status {
+                break answer;
+            }
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), answered).await.unwrap()
+}
+
+#[tokio::test]
+async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_every_path() {
+    let budget = |verifier: countersign_server::Verifier<_, _>| {
+        verifier.content_limit(1_000).content_memory(1_500)
+    };
+    let service = Service::start_with(Service::keys(), Service::nonces(), budget).await;
+    let signed = || large().signed();
+
+    let mut open = all_but_the_last_byte(&service).await;
+    let refused = until_answered(&service, 503, signed).await;
+    assert_eq!((refused.code().as_str(), refused.get("retry-after")), ("overloaded", Some("1")));
+    let announced = large().signed();
+    assert_eq!(send(&service, &announced).await.code(), "overloaded");
+    // In chunks, it is known to be too much only when it is there.
+    let chunks = format!("3e8\r\n{}\r\n0\r\n\r\n", "a".repeat(1_000));
+    let mut in_chunks = large().signed().add("Transfer-Encoding", "chunked");
+    in_chunks.body = chunks.into_bytes();
+    assert_eq!(send(&service, &in_chunks).await.code(), "overloaded");
+    // What is small has room.
+    let small = Raw::order().target("/v1/plain").signed();
+    assert_eq!(send(&service, &small).await.status, 200);
+    let too_much = Raw::order().target("/v1/plain").body(&[b'a'; 1_001]).signed();
+    assert_eq!(send(&service, &too_much).await.code(), "content-too-large");
+
+    open.write_all(b"a").await.unwrap();
+    let mut answer = [0; 12];
+    open.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    drop(open);
+    until_answered(&service, 200, signed).await;
+    assert_eq!(send(&service, &announced).await.status, 200, "its nonce was not used");
+    assert_eq!(send(&service, &in_chunks).await.code(), "signature-replayed");
+
+    // A client that goes away, content that is not what was signed, content that is too large: none of it stays.
+    for _ in 0..3 {
+        let gone = all_but_the_last_byte(&service).await;
+        until_answered(&service, 503, signed).await;
+        drop(gone);
+        until_answered(&service, 200, signed).await;
+        let forged = large().signed().body(&[b'b'; 1_000]);
+        assert_eq!(send(&service, &forged).await.code(), "digest-mismatch");
+        let chunks = format!("3e9\r\n{}\r\n0\r\n\r\n", "a".repeat(1_001));
+        let mut too_much = Raw::order().target("/v1/plain").body(&[b'a'; 1_001]).signed();
+        too_much = too_much.add("Transfer-Encoding", "chunked");
+        too_much.body = chunks.into_bytes();
+        assert_eq!(send(&service, &too_much).await.code(), "content-too-large");
+    }
+    until_answered(&service, 200, signed).await;
+}
+
+#[tokio::test]
+async fn where_nothing_is_refused_content_passes_whole_without_room_for_it() {
+    let budget = |verifier: countersign_server::Verifier<_, _>| {
+        verifier.content_limit(1_000).content_memory(1_500).insecure_observe()
+    };
+    let service = Service::start_with(Service::keys(), Service::nonces(), budget).await;
+    let open = all_but_the_last_byte(&service).await;
+    for _ in 0..20 {
+        let answer = send(&service, &large().signed()).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 1_000));
+    }
+    drop(open);
+}
+
+#[tokio::test]
+async fn one_request_of_the_largest_size_always_fits() {
+    let budget = |verifier: countersign_server::Verifier<_, _>| {
+        verifier.content_memory(10).content_limit(1_000)
+    };
+    let service = Service::start_with(Service::keys(), Service::nonces(), budget).await;
+    assert_eq!(send(&service, &large().signed()).await.status, 200);
+}

@@ -526,6 +526,31 @@ async fn a_flood_of_resets_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_place_is_kept_while_nobody_else_wants_it_and_then_handed_on() {
+    let server = Server::start_with(|listener| listener.connections(NonZeroU32::MIN)).await;
+    let quick = b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut before: Option<TcpStream> = None;
+    for _ in 0..3 {
+        let mut stream = server.connect().await;
+        let started = Instant::now();
+        stream.write_all(quick).await.unwrap();
+        until(&mut stream, b"done").await;
+        assert!(started.elapsed() <= Duration::from_secs(4), "{:?}", started.elapsed());
+        if let Some(mut before) = before.take() {
+            assert_eq!(rest(&mut before).await, b"", "it was idle");
+        }
+        // Nobody else wants its place.
+        sleep(Duration::from_secs(5)).await;
+        in_no_time(async {
+            stream.write_all(quick).await.unwrap();
+            until(&mut stream, b"done").await;
+        })
+        .await;
+        before = Some(stream);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_there_is_no_room_idle_connections_make_it_and_busy_ones_are_waited_for() {
     let two = NonZeroU32::new(2).unwrap();
     let mut server = Server::start_with(|listener| listener.connections(two)).await;

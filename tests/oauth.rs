@@ -13,8 +13,8 @@ use axum::{
 };
 use countersign::{PrivateKey, Timestamp};
 use countersign_server::{
-    AccessToken, BadJwks, BadLeeway, Bearer, FetchError, RemoteTokenKeys, RequireBearer, Route,
-    Routes, Signed, SignedBy, TokenKeys,
+    AccessToken, BadBearer, BadJwks, BadLeeway, Bearer, FetchError, RemoteTokenKeys, RequireBearer,
+    Route, Routes, Signed, SignedBy, TokenKeys,
 };
 use countersign_store::Scope;
 use harness::{
@@ -25,6 +25,10 @@ use http::{HeaderValue, Method, StatusCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use tower::ServiceExt;
 
 const AUDIENCE: &str = "https://api.example.com";
@@ -71,7 +75,7 @@ fn token_keys() -> TokenKeys {
 }
 
 fn required() -> RequireBearer {
-    RequireBearer::new(ISSUER, AUDIENCE, token_keys())
+    RequireBearer::new(ISSUER, AUDIENCE, token_keys()).unwrap()
 }
 
 fn routes(required: RequireBearer) -> Router {
@@ -539,13 +543,16 @@ async fn on_routes_that_are_observed_whoever_would_be_refused_passes_without_a_t
     let by_extension =
         async |request: Request| format!("{}", request.extensions().get::<AccessToken>().is_some());
     let strict = async |Bearer(token, _): Bearer| token.subject().to_owned();
-    let of_another_issuer = RequireBearer::new("https://other.example", AUDIENCE, token_keys());
+    let of_another_issuer =
+        RequireBearer::new("https://other.example", AUDIENCE, token_keys()).unwrap();
     let observed = |path: &str| Route::signed(Method::POST, path).insecure_observe();
     let routes = Routes::new()
         .route(observed("/observed"), optional.layer(required()))
         .route(observed("/strict"), strict.layer(required()))
         .route(observed("/extension"), by_extension.layer(required()))
         .route(observed("/twice"), by_extension.layer(of_another_issuer).layer(required()))
+        .route(observed("/streamed").streamed(1 << 20), strict.layer(required()))
+        .route(observed("/streamed/optional").streamed(1 << 20), optional.layer(required()))
         .route(Route::signed(Method::POST, "/off").insecure_off(), optional.layer(required()));
     let app = verifier(&TestClock::default(), Service::keys(), Service::nonces());
     let app = app.protect(routes).unwrap();
@@ -565,6 +572,9 @@ async fn on_routes_that_are_observed_whoever_would_be_refused_passes_without_a_t
         ("strict", good().target("/strict").signed(), 200, "customer-7"),
         ("strict, another's", other().target("/strict").signed(), 401, "token-invalid"),
         ("strict, unsigned", good().target("/strict"), 401, "signature-required"),
+        // Nobody compares its content, so that nobody is named as its sender.
+        ("streamed", good().target("/streamed").signed(), 401, "signature-required"),
+        ("streamed, optional", good().target("/streamed/optional").signed(), 200, "false false"),
     ];
     for (case, request, status, expected) in table {
         let response = app.clone().oneshot(request.request()).await.unwrap();
@@ -580,7 +590,7 @@ async fn on_routes_that_are_observed_whoever_would_be_refused_passes_without_a_t
 async fn remote(issuer: &JwksServer) -> (Service, RemoteTokenKeys, TestClock) {
     let clock = TestClock::default();
     let keys = RemoteTokenKeys::new(&issuer.url()).unwrap().clock(clock.monotonic());
-    let service = serve(routes(RequireBearer::new(ISSUER, AUDIENCE, keys.clone()))).await;
+    let service = serve(routes(RequireBearer::new(ISSUER, AUDIENCE, keys.clone()).unwrap())).await;
     (service, keys, clock)
 }
 
@@ -715,7 +725,7 @@ async fn requests_that_come_together_have_keys_fetched_once() {
 async fn a_fetch_does_not_end_with_the_request_that_brought_it_about() {
     let (issuer, key) = (JwksServer::start().await, ed25519());
     let keys = RemoteTokenKeys::new(&issuer.url()).unwrap().clock(TestClock::default().monotonic());
-    let app = routes(RequireBearer::new(ISSUER, AUDIENCE, keys))
+    let app = routes(RequireBearer::new(ISSUER, AUDIENCE, keys).unwrap())
         .layer(verifier(&TestClock::default(), Service::keys(), Service::nonces()).layer());
     issuer.serve(&key.jwks());
     let held = issuer.hold().await;
@@ -784,6 +794,56 @@ async fn answers_that_are_no_keys_are_refused() {
     keys.fetch().await.unwrap();
 }
 
+#[tokio::test]
+async fn keys_that_were_fetched_are_not_overwritten_by_a_fetch_that_was_begun_before() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", issuer.local_addr().unwrap());
+    let asked = async || {
+        let (mut stream, _) = issuer.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream
+    };
+    let answer = async |mut stream: TcpStream, key: &IssuerKey| {
+        let jwks = key.jwks();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", jwks.len());
+        stream.write_all(format!("{head}{jwks}").as_bytes()).await.unwrap();
+    };
+    let (old, new) = (ed25519(), IssuerKey::ed25519("2026-12", 78));
+    // All of it happens at one time.
+    let clock = TestClock::default();
+    let keys = RemoteTokenKeys::new(&url).unwrap().clock(clock.monotonic());
+    let required = RequireBearer::new(ISSUER, AUDIENCE, keys.clone()).unwrap();
+    let service = serve(routes(required)).await;
+    let fetch = || {
+        let keys = keys.clone();
+        tokio::spawn(async move { keys.fetch().await })
+    };
+    let earlier = fetch();
+    let first = asked().await;
+    let later = fetch();
+    answer(asked().await, &new).await;
+    later.await.unwrap().unwrap();
+    assert_eq!(send_token(&service, &new).await, ok());
+    answer(first, &old).await;
+    earlier.await.unwrap().unwrap();
+    assert_eq!(send_token(&service, &new).await, ok());
+    assert_eq!(send_token(&service, &old).await, unknown());
+}
+
+#[test]
+fn an_issuer_and_an_audience_have_to_be_named() {
+    for empty in ["", " ", "\t\n"] {
+        let issuer = RequireBearer::new(empty, AUDIENCE, token_keys()).unwrap_err();
+        assert_eq!(issuer, BadBearer::NoIssuer);
+        let audience = RequireBearer::new(ISSUER, empty, token_keys()).unwrap_err();
+        assert_eq!(audience, BadBearer::NoAudience);
+    }
+    assert!(RequireBearer::new(ISSUER, AUDIENCE, token_keys()).is_ok());
+}
+
 #[test]
 fn a_jwks_can_come_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -801,12 +861,12 @@ async fn a_token_that_names_no_key_is_of_the_only_one_there_is() {
     let key = ed25519().named(None);
     for jwks in [key.jwks(), ed25519().jwks()] {
         let keys = TokenKeys::from_jwks(&jwks).unwrap();
-        let service = serve(routes(RequireBearer::new(ISSUER, AUDIENCE, keys))).await;
+        let service = serve(routes(RequireBearer::new(ISSUER, AUDIENCE, keys).unwrap())).await;
         assert_eq!(send_token(&service, &key).await, ok());
     }
     // A key without a name is not found by one.
     let keys = TokenKeys::from_jwks(&key.jwks()).unwrap();
-    let service = serve(routes(RequireBearer::new(ISSUER, AUDIENCE, keys))).await;
+    let service = serve(routes(RequireBearer::new(ISSUER, AUDIENCE, keys).unwrap())).await;
     assert_eq!(send_token(&service, &ed25519()).await, unknown());
 }
 

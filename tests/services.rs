@@ -1,5 +1,7 @@
 //! Services that know nothing of axum: who calls them, and what they answer to whom they do not know well enough.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
@@ -11,14 +13,31 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::{
+    Router,
+    routing::{any, get},
+};
 use bytes::Bytes;
-use countersign_server::{Caller, ServedBody, SignedCaller, serve};
-use harness::{Answer, Raw, Service, TestClock, exchange, key, verifier};
+use countersign::{Origins, ResponseSigner};
+use countersign_server::{
+    Caller, ForwardedFields, Ingress, Proxies, Require, Routes, ServedBody, SignResponses,
+    SignedBy, SignedCaller, Verifier, serve,
+};
+use harness::{
+    Answer, Http2, Outcome, Raw, Service, TestClock, exchange, exchange_http2, key, verifier,
+};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use tokio::net::TcpListener;
-use tower::{Layer, service_fn};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{
+    compression::CompressionLayer, decompression::RequestDecompressionLayer,
+    limit::RequestBodyLimitLayer,
+};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -88,6 +107,258 @@ async fn nobody_is_known_where_the_verifier_was_forgotten() {
         let answer = send(address, &Raw::order().target(target).signed()).await;
         assert_eq!((answer.status, answer.code().as_str()), (500, "misconfigured"));
     }
+}
+
+/// Serves it without a verifier of the harness.
+async fn served(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, app, std::future::pending()));
+    address
+}
+
+#[tokio::test]
+async fn a_public_path_is_read_by_whoever_asks_under_whatever_name() {
+    let routes = || {
+        Router::new()
+            .route("/health", get(async || "well").post(async || "changed"))
+            .route("/who", get(async |SignedBy(_): SignedBy| "known"))
+            .route("/v1/orders", get(async || "orders"))
+    };
+    let made = || {
+        verifier(&TestClock::default(), Service::keys(), Service::nonces())
+            .public_path("/health")
+            .public_path("/who")
+    };
+    let origins = Origins::new(["https://api.example.com".parse().unwrap()]).unwrap();
+    let proxies = Proxies::new(["127.0.0.0/8".parse().unwrap()], ForwardedFields::XForwarded);
+    let ingress = Ingress::forwarded(origins, proxies.unwrap());
+    let behind = Verifier::new(ingress, Service::keys(), Service::nonces()).public_path("/health");
+    let apps = [
+        routes().layer(made().layer()),
+        made().protect(Routes::new().undeclared(routes())).unwrap(),
+        routes().layer(behind.layer()),
+    ];
+    for app in apps {
+        let address = served(app).await;
+        for request in [
+            "GET /health HTTP/1.0\r\n\r\n",
+            "GET /health HTTP/1.0\r\nHost: 10.244.1.7:8080\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: 10.244.1.7:8080\r\nUser-Agent: kube-probe/1.33\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            "GET /health HTTP/1.1\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET /health?full HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: evil.example\r\nX-Api-Key: pk_unknown\r\n\r\n",
+            "GET http://10.0.0.1:8080/health HTTP/1.1\r\nHost: 10.0.0.1:8080\r\n\r\n",
+        ] {
+            let answer = exchange(address, request.as_bytes()).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, "well"), "{request}");
+        }
+        let head = exchange(address, b"HEAD /health HTTP/1.1\r\n\r\n").await;
+        assert_eq!(head.status, 200);
+        let mut bare = Http2::default();
+        for (name, value) in [(":method", "GET"), (":scheme", "http"), (":path", "/health")] {
+            bare.add(name, value);
+        }
+        assert_eq!(exchange_http2(address, &bare).await.answer().status, 200);
+        for (request, refused) in [
+            ("POST /health HTTP/1.1\r\nContent-Length: 0\r\n\r\n", [400, 400]),
+            ("POST /health HTTP/1.1\r\nHost: 10.244.1.7\r\nContent-Length: 0\r\n\r\n", [421, 400]),
+            ("GET /health/ HTTP/1.1\r\nHost: 10.244.1.7\r\n\r\n", [421, 400]),
+            ("GET //health HTTP/1.1\r\nHost: 10.244.1.7\r\n\r\n", [400, 400]),
+            ("GET /v1/orders HTTP/1.1\r\nHost: 10.244.1.7\r\n\r\n", [421, 400]),
+            ("GET /v1/orders HTTP/1.1\r\n\r\n", [400, 400]),
+            ("GET /v1/orders HTTP/1.0\r\nHost: api.example.com\r\n\r\n", [505, 505]),
+        ] {
+            let answer = exchange(address, request.as_bytes()).await;
+            assert!(refused.contains(&answer.status), "{request}: {answer:?}");
+            assert!(!answer.code().is_empty(), "{request}: {answer:?}");
+        }
+    }
+    // Nobody is known there, whoever signs.
+    let address = served(routes().layer(made().layer())).await;
+    let who = exchange(address, &Raw::read().target("/who").signed().bytes()).await;
+    assert_eq!((who.status, who.code().as_str()), (500, "misconfigured"));
+}
+
+#[tokio::test]
+async fn a_public_path_needs_no_axum() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let verifier =
+        verifier(&TestClock::default(), Service::keys(), Service::nonces()).public_path("/health");
+    let well =
+        service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("well"))));
+    tokio::spawn(serve(listener, verifier.layer().layer(well), std::future::pending()));
+    assert_eq!(exchange(address, b"GET /health HTTP/1.0\r\n\r\n").await.body, "well");
+    assert_eq!(exchange(address, b"GET /other HTTP/1.1\r\n\r\n").await.status, 400);
+}
+
+#[tokio::test]
+async fn upgrades_and_tunnels_are_refused_by_name() {
+    let switching = async || {
+        let fields = [("connection", "upgrade"), ("upgrade", "websocket")];
+        (http::StatusCode::SWITCHING_PROTOCOLS, fields)
+    };
+    let app = Router::new()
+        .route("/plain", get(async || "plain"))
+        .route("/socket", get(switching))
+        .fallback(any(async || "a tunnel"));
+    let address = served(app).await;
+    let upgrade = |target: &str, upgrade: &str, connection: &str| {
+        let raw = Raw::read().target(target).add("Upgrade", upgrade);
+        raw.add("Connection", connection).add("Sec-WebSocket-Version", "13").bytes()
+    };
+    for (target, protocols, connection) in [
+        ("/plain", "websocket", "Upgrade"),
+        ("/socket", "websocket", "Upgrade"),
+        ("/plain", "h2c, WebSocket", "keep-alive, Upgrade"),
+        // The service says 101 by itself.
+        ("/socket", "chat/2", "Upgrade"),
+        ("/socket", "chat/2", "close"),
+    ] {
+        let answer = exchange(address, &upgrade(target, protocols, connection)).await;
+        let came = (answer.status, answer.code(), answer.get("connection"));
+        let expected = (501, "upgrade-unsupported".to_owned(), Some("close"));
+        assert_eq!(came, expected, "{target} {protocols} {connection}");
+        assert_eq!(answer.get("content-type"), Some("application/problem+json"));
+    }
+    // What else is offered is ignored (RFC 9110 §7.8).
+    for (protocols, connection) in
+        [("h2c", "Upgrade, HTTP2-Settings"), ("websocket", "keep-alive"), ("TLS/1.3", "Upgrade")]
+    {
+        let answer = exchange(address, &upgrade("/plain", protocols, connection)).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "plain"), "{protocols}");
+    }
+    let order = Raw::order().add("Connection", "Upgrade").add("Upgrade", "websocket");
+    let answer = exchange(address, &order.bytes()).await;
+    assert_eq!(answer.status, 200, "a WebSocket begins with GET: {answer:?}");
+    let tunnel = exchange(address, b"CONNECT example.com:80 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((tunnel.status, tunnel.code().as_str()), (501, "upgrade-unsupported"));
+
+    let mut tunnel = Http2::default();
+    tunnel.add(":method", "CONNECT");
+    tunnel.add(":authority", "example.com:80");
+    let answer = exchange_http2(address, &tunnel).await.answer();
+    assert_eq!((answer.status, answer.code().as_str()), (501, "upgrade-unsupported"));
+    // RFC 8441 §3: without the setting, which this server does not send, it is malformed.
+    let mut socket = Http2::default();
+    for (name, value) in [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":path", "/socket"),
+        (":authority", "api.example.com"),
+    ] {
+        socket.add(name, value);
+    }
+    let outcome = exchange_http2(address, &socket).await;
+    assert!(matches!(outcome, Outcome::StreamError(1)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_refused_uses_no_nonce() {
+    let service = Service::start().await;
+    let signed = Raw::read().target("/v1/secret").signed();
+    let socket = signed.clone().add("Connection", "Upgrade").add("Upgrade", "websocket");
+    let refused = send(service.address, &socket).await;
+    assert_eq!((refused.status, refused.code().as_str()), (501, "upgrade-unsupported"));
+    assert_eq!(service.handled(), 0);
+    assert_eq!(send(service.address, &signed).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_as_everything_is() {
+    let service = Service::start().await;
+    let long = |bytes: usize| format!("/v1/orders?{}", "a".repeat(bytes));
+    for (request, refused) in [
+        (Raw::read().target(&long(20_000)), (414, "uri-too-long")),
+        (Raw::read().target(&long(33_000)), (414, "uri-too-long")),
+        (Raw::read().target(&long(60_000)), (414, "uri-too-long")),
+        (Raw::read().add("X-Large", "a".repeat(33_000)), (431, "header-too-large")),
+        (Raw::read().add("X-Large", "a".repeat(60_000)), (431, "header-too-large")),
+    ] {
+        let outcomes = [
+            send(service.address, &request).await,
+            exchange_http2(service.address, &request.http2()).await.answer(),
+        ];
+        for answer in outcomes {
+            assert_eq!((answer.status, answer.code().as_str()), refused);
+        }
+    }
+    // Behind that hyper says by itself what it can say.
+    let bare = send(service.address, &Raw::read().add("X-Large", "a".repeat(70_000))).await;
+    assert_eq!((bare.status, bare.body.as_str()), (431, ""));
+}
+
+#[tokio::test]
+async fn layers_that_change_the_type_of_a_body_stand_inside_and_outside_of_all_of_ours() {
+    /// Answers with as much as was sent.
+    async fn echo<B: Body<Data = Bytes>>(request: Request<B>) -> Result<Reply, Infallible> {
+        let content = request.into_body().collect().await;
+        let content = content.map_or(Bytes::from("broken"), |content| content.to_bytes());
+        Ok(Response::new(Full::from(content)))
+    }
+    let key = countersign::PrivateKey::ed25519(&[8; 32]);
+    let origins = Origins::new(["https://api.example.com".parse().unwrap()]).unwrap();
+    let signing = SignResponses::new(origins, ResponseSigner::new(key).unwrap());
+    let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let service = ServiceBuilder::new()
+        .layer(RequestBodyLimitLayer::new(1 << 20))
+        .layer(signing)
+        .layer(CompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1 << 19))
+        .layer(verifier.layer())
+        .layer(CompressionLayer::new())
+        .layer(Require::signed())
+        .layer(RequestDecompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1 << 18))
+        .service_fn(echo);
+    let app = service.map_err(|error: Infallible| -> std::io::Error { match error {} });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, app, std::future::pending()));
+
+    let content = "a book, ".repeat(100);
+    let encoded = {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(content.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let plain = send(address, &Raw::order().body(content.as_bytes()).signed()).await;
+    assert_eq!((plain.status, plain.body.as_str()), (200, content.as_str()));
+    assert!(plain.get("signature").is_some(), "{plain:?}");
+    let order = Raw::order().add("Content-Encoding", "gzip").body(&encoded).signed();
+    let decoded = send(address, &order).await;
+    assert_eq!((decoded.status, decoded.body.as_str()), (200, content.as_str()));
+    let changed = send(address, &Raw::order().signed().body(content.as_bytes())).await;
+    assert_eq!((changed.status, changed.code().as_str()), (400, "digest-mismatch"));
+    // What comes back is encoded for whoever takes it so.
+    let wanting = Raw::order().body(content.as_bytes()).add("Accept-Encoding", "gzip").signed();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(&wanting.add("Connection", "close").bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{head}");
+    assert!(answer.len() < 1_500, "{head}");
+}
+
+#[tokio::test]
+async fn a_router_takes_layers_that_change_the_type_of_a_body_around_the_verifier() {
+    let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let layers = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(1 << 20))
+        .layer(verifier.layer())
+        .layer(CompressionLayer::new())
+        .layer(RequestDecompressionLayer::new());
+    let orders = get(async || "orders").route_layer(Require::publishable());
+    let address = served(Router::new().route("/v1/orders", orders).layer(layers)).await;
+    let shown = Raw::read().add("X-Api-Key", key(1).publishable_key().to_string());
+    assert_eq!(send(address, &shown).await.body, "orders");
+    assert_eq!(send(address, &Raw::read()).await.code(), "key-required");
 }
 
 /// A service that is busy, ready or broken, as its number says.

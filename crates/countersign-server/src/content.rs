@@ -8,7 +8,11 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::{BoxError, ContentError, reason::Reason};
+use crate::{
+    BoxError, ContentError,
+    content_memory::{ContentMemory, Share},
+    reason::Reason,
+};
 
 /// How much content is read, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -41,27 +45,30 @@ impl ContentLimit {
         }
     }
 
-    /// The bytes that were signed: these, and no others, go to the handler.
+    /// The bytes that were signed: these, and no others, go to the handler. They have their room in `memory` until nobody
+    /// has them any more.
     pub(crate) async fn read<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         mut body: B,
         claimed: Claimed,
+        memory: &ContentMemory,
     ) -> Result<Bytes, Unfit<B>> {
-        let mut gathered = Gathered::default();
-        let reading = self.read_to_end(&mut body, &mut gathered, claimed);
+        let (mut gathered, mut share) = (Gathered::default(), memory.share());
+        let reading = self.read_to_end(&mut body, &mut gathered, &mut share, claimed);
         let read = tokio::time::timeout(self.time, reading).await;
         let (reason, error) = match read.unwrap_or(Err((Reason::ContentTimeout, None))) {
-            Ok(Intact { .. }) => return Ok(gathered.into_bytes()),
+            Ok(Intact { .. }) => return Ok(share.hold(gathered.into_bytes())),
             Err(failed) => failed,
         };
         let rest = error.map_or(Rest::More(body), Rest::Broken);
-        Err(Unfit { reason, read: gathered.into_bytes(), rest })
+        Err(Unfit { reason, read: share.hold(gathered.into_bytes()), rest })
     }
 
     async fn read_to_end<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         body: &mut B,
         content: &mut Gathered,
+        share: &mut Share,
         claimed: Claimed,
     ) -> Result<Intact, (Reason, Option<BoxError>)> {
         let mut check = claimed.read();
@@ -73,11 +80,14 @@ impl ContentLimit {
             match frame.into_data() {
                 Ok(mut data) => {
                     let piece = data.copy_to_bytes(data.remaining());
+                    let taken = share.take(u64::try_from(piece.len()).unwrap_or(u64::MAX));
                     check.update(&piece);
+                    // Also without room: where nothing is refused, the handler gets all of it.
                     content.add(piece);
                     if content.len() > self.bytes {
                         return Err((Reason::ContentTooLarge { limit: self.bytes }, None));
                     }
+                    taken.map_err(|full| (full.into(), None))?;
                 }
                 // Trailers are not covered, so nobody gets to see them.
                 Err(frame) => {

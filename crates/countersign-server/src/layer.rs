@@ -253,8 +253,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     where
         B: Body<Error: Into<BoxError>> + Unpin + Send,
     {
-        let now = self.now();
         let (mut head, body) = request.into_parts();
+        if self.is_public(&head) {
+            let request = Request::from_parts(head, VerifiedBody::unchecked(body));
+            return Ok((request, Marks::default()));
+        }
+        let now = self.now();
         let arrival = Arrival::of(&body);
         let circumstances = self.circumstances(&head, arrival.content, now);
         let whence = self.locate(&mut head);
@@ -336,7 +340,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 };
                 match delivery {
                     Delivery::Whole => {
-                        let content = limit.read(body, claimed).await;
+                        let content = self.gather(demand, body, claimed).await;
                         let content = content.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
                         Pass { caller, content: Some(content), body, hidden, marks, outcome }
@@ -385,7 +389,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 (Pass { caller, content: None, body, hidden, marks, outcome }, requirements)
             }
             Ok(Admitted::Signed(caller, claimed, _, _)) => match demand.delivery {
-                Delivery::Whole => match self.content_limit_of(demand).read(body, claimed).await {
+                Delivery::Whole => match self.gather(demand, body, claimed).await {
                     Ok(content) => {
                         let body = VerifiedBody::whole(content.clone());
                         let (caller, requirements) = observed(caller);

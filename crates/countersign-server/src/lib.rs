@@ -89,6 +89,7 @@ mod access;
 mod body;
 mod caller;
 mod content;
+mod content_memory;
 #[cfg(feature = "cors")]
 mod cors;
 #[cfg(feature = "axum")]
@@ -134,8 +135,8 @@ pub use layer::{VerifierLayer, VerifierService};
 pub use oauth::Bearer;
 #[cfg(feature = "oauth")]
 pub use oauth::{
-    AccessToken, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys, RemoteTokenKeys,
-    RequireBearer, RequireBearerService, TokenKeys,
+    AccessToken, BadBearer, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys,
+    RemoteTokenKeys, RequireBearer, RequireBearerService, TokenKeys,
 };
 pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
@@ -148,8 +149,9 @@ pub use routes::Routes;
 #[cfg(feature = "tls")]
 pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
-pub use serve::{Listener, ServedBody, serve};
+pub use serve::{Listener, SaveAtSignal, SavedNonces, ServedBody, Stop, serve, until_signal};
 pub use sign_responses::{SignResponses, SignResponsesService};
+pub use telemetry::describe_metrics;
 pub use verifier::Verifier;
 
 /// Any error: that of a body, which is its maker's.

@@ -14,6 +14,6 @@ pub use self::bearer::Bearer;
 pub use self::{
     access_token::AccessToken,
     remote_token_keys::{BadJwksUrl, FetchError, RemoteTokenKeys},
-    require_bearer::{BadLeeway, IssuerKeys, RequireBearer, RequireBearerService},
+    require_bearer::{BadBearer, BadLeeway, IssuerKeys, RequireBearer, RequireBearerService},
     token_keys::{BadJwks, TokenKeys},
 };

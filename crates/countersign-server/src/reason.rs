@@ -7,7 +7,8 @@ use http::StatusCode;
 #[cfg(feature = "oauth")]
 use crate::oauth::BadToken;
 use crate::{
-    proxies::BadForwarded, sign_responses::Unsignable, unaccepted::Unaccepted, verifier::NO_ADDRESS,
+    content_memory::Full, proxies::BadForwarded, sign_responses::Unsignable,
+    unaccepted::Unaccepted, verifier::NO_ADDRESS,
 };
 
 /// Why a request does not reach its handler.
@@ -18,6 +19,18 @@ pub(crate) enum Reason {
     Forwarded(BadForwarded),
     Method,
     HttpVersion,
+    /// Target and fields together.
+    #[cfg(feature = "serve")]
+    HeadTooLarge {
+        limit: usize,
+    },
+    #[cfg(feature = "serve")]
+    TargetTooLong {
+        limit: usize,
+    },
+    /// Another protocol on the same connection.
+    #[cfg(feature = "serve")]
+    Upgrade,
     SignatureRequired,
     KeyRequired,
     /// A publishable key that opens nothing here. Its sender is not told why.
@@ -34,6 +47,8 @@ pub(crate) enum Reason {
         limit: u64,
     },
     ContentTimeout,
+    /// The content of other requests takes all the memory that there is for it.
+    Overloaded,
     ContentBroken,
     SignedTrailer,
     /// A handler answered well without having read what was signed to its end: our own mistake.
@@ -90,6 +105,12 @@ impl From<BadPresented> for Reason {
     }
 }
 
+impl From<Full> for Reason {
+    fn from(Full: Full) -> Self {
+        Self::Overloaded
+    }
+}
+
 impl From<BadForwarded> for Reason {
     fn from(forwarded: BadForwarded) -> Self {
         Self::Forwarded(forwarded)
@@ -120,6 +141,13 @@ impl Reason {
             Self::Restricted(_) | Self::MissingScope(_) => Code::KeyForbidden,
             Self::ContentTooLarge { .. } => Code::ContentTooLarge,
             Self::ContentTimeout => Code::RequestTimeout,
+            Self::Overloaded => Code::Overloaded,
+            #[cfg(feature = "serve")]
+            Self::HeadTooLarge { .. } => Code::HeaderTooLarge,
+            #[cfg(feature = "serve")]
+            Self::TargetTooLong { .. } => Code::UriTooLong,
+            #[cfg(feature = "serve")]
+            Self::Upgrade => Code::UpgradeUnsupported,
             Self::RateLimited(_) | Self::TooManyFailures(_) => Code::RateLimited,
             Self::RegistryUnavailable => Code::RegistryUnavailable,
             Self::ReplayStoreUnavailable => Code::ReplayStoreUnavailable,
@@ -166,6 +194,7 @@ impl Reason {
             | Self::MissingScope(_)
             | Self::ContentTooLarge { .. }
             | Self::ContentTimeout
+            | Self::Overloaded
             | Self::ContentBroken
             | Self::SignedTrailer
             | Self::ContentUnread
@@ -176,6 +205,8 @@ impl Reason {
             | Self::ReplayStoreUnavailable
             | Self::NoClientAddress
             | Self::NoLayer => Blame::Nobody,
+            #[cfg(feature = "serve")]
+            Self::HeadTooLarge { .. } | Self::TargetTooLong { .. } | Self::Upgrade => Blame::Nobody,
             #[cfg(feature = "oauth")]
             Self::Token(_) => Blame::Nobody,
             #[cfg(all(feature = "oauth", feature = "axum"))]
@@ -202,6 +233,18 @@ impl Reason {
             Self::ContentTooLarge { limit } => {
                 return format!("the content is larger than {limit} bytes");
             }
+            #[cfg(feature = "serve")]
+            Self::HeadTooLarge { limit } => {
+                return format!(
+                    "the target and the header fields have more than {limit} bytes together"
+                );
+            }
+            #[cfg(feature = "serve")]
+            Self::TargetTooLong { limit } => {
+                return format!("the target has more than {limit} bytes");
+            }
+            #[cfg(feature = "serve")]
+            Self::Upgrade => "this server upgrades no connection, to WebSocket or anything else",
             Self::Restricted(kind) => {
                 return format!("the key may not be used from there: its {kind} restriction");
             }
@@ -220,6 +263,7 @@ impl Reason {
             Self::Expired => "the key has expired",
             Self::Quarantined => "the key is quarantined: it reads, and does not write",
             Self::ContentTimeout => "the content did not arrive in time",
+            Self::Overloaded => "the server has no memory for more content now",
             Self::ContentBroken => "the content broke off or is malformed",
             Self::SignedTrailer => "signature and digest fields do not belong in trailers",
             Self::ContentUnread => {
@@ -276,6 +320,7 @@ impl Reason {
         match self {
             Self::Rejected(rejection) => rejection.retry_after(),
             Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess.retry_after),
+            Self::Overloaded => Some(Duration::from_secs(1)),
             Self::RegistryUnavailable | Self::ReplayStoreUnavailable => {
                 Some(Duration::from_secs(5))
             }

@@ -1,13 +1,12 @@
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use countersign_store::{Scope, Scopes};
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Access, Caller, Proof,
+    Access, Caller, GuardedBody, Proof,
     layer::BoxFuture,
     passed::Passed,
     reason::Reason,
@@ -92,11 +91,11 @@ where
     S: Service<Request<B>, Response = Response<C>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
-    C: From<Bytes> + Send + 'static,
+    C: Send + 'static,
 {
-    type Response = Response<C>;
+    type Response = Response<GuardedBody<C>>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -105,7 +104,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let refused = match Passed::of(request.extensions(), request.version()) {
             Ok(passed) => match self.required.check(passed) {
-                Ok(()) => return Box::pin(self.service.call(request)),
+                Ok(()) => {
+                    let response = self.service.call(request);
+                    return Box::pin(async { Ok(response.await?.map(GuardedBody::unguarded)) });
+                }
                 Err(reason) => answer(&reason.into(), &passed.circumstances, request.headers()),
             },
             Err(response) => response,

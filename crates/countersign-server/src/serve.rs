@@ -6,8 +6,10 @@ mod pace;
 mod request_body;
 mod response_body;
 mod socket;
+mod stop;
 #[cfg(feature = "tls")]
 mod tls;
+mod unserved;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -20,29 +22,39 @@ use self::connection::Connection;
 pub(crate) use self::pace::TooSlow;
 #[cfg(feature = "tls")]
 pub use self::tls::{BadTls, Tls};
-pub use self::{listener::Listener, request_body::ServedBody};
+pub use self::{
+    listener::Listener,
+    request_body::ServedBody,
+    stop::{SaveAtSignal, SavedNonces, Stop, until_signal},
+};
 use crate::{BoxError, telemetry};
 
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until `stop` is done; then it lets open requests end, for 10 s at
-/// most, and gives the last answers 2 s to arrive. A `TcpListener` is enough of a [`Listener`], which has settings for more.
+/// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until it is asked to [`Stop`]; then it lets open requests end, for
+/// 10 s at most, and gives the last answers 2 s to arrive. A `TcpListener` is enough of a [`Listener`], which has settings for
+/// more.
+///
+/// `stop` is any future, such as [`until_signal`]; with [`SavedNonces::until_signal`] the replay guard is saved at the end, so that
+/// the next start refuses nobody.
 ///
 /// Slow clients are not waited for. A connection is closed when its first request head, TLS included, is not there within
 /// 10 s; when it is idle for 10 s in HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes in 10 s of
 /// what is there to send. Content that comes slower than that ends with an error, and an answer in HTTP/2 that is taken slower is
 /// reset, while others on its connection go on. The time in which the service itself is at work is never counted.
 ///
-/// Heads have up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. There are no upgrades, to WebSocket for one.
+/// Heads have up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. Nothing is upgraded: a request for a WebSocket, and
+/// one for which the service answers with 101 or opens a tunnel, is answered with 501 `upgrade-unsupported`.
 ///
 /// Every request gets the [`ClientAddress`](countersign_store::ClientAddress) of its socket's peer into its extensions, for limits
 /// by address. Behind a proxy that is the proxy's, and [`Ingress::proxies`](crate::Ingress::proxies) has the verifier find out the
 /// client's.
 ///
 /// A request for which the service fails gets no answer: its connection is closed, its stream reset.
-pub async fn serve<S, B>(listener: impl Into<Listener>, service: S, stop: impl Future<Output = ()>)
+pub async fn serve<S, B, T>(listener: impl Into<Listener>, service: S, stop: T) -> T::Outcome
 where
+    T: Stop,
     S: Service<Request<ServedBody>, Response = Response<B>, Error: Into<BoxError>>,
     S: Clone + Send + 'static,
     S::Future: Send,
@@ -53,18 +65,33 @@ where
     let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
     // Every connection holds a receiver of this. It tells us when the last one is gone.
     let (phase, watched) = watch::channel(Phase::Open);
-    let mut stop = pin!(stop);
+    let (asked, ending) = stop.into_parts();
+    let mut asked = pin!(asked);
     let accepting = async {
         loop {
             let full = *phase.borrow() == Phase::Full;
-            let place = match Arc::clone(&room).try_acquire_owned() {
-                Ok(place) => {
-                    // All connections hear of it, so that it is not said at every turn.
-                    if full && room.available_permits() > most / 8 {
+            let accepted = match full && room.available_permits() >= most / 8 {
+                // All connections hear of it, so that it is said only when nobody waits and there is some room.
+                true => tokio::select! {
+                    biased;
+                    accepted = listener.socket.accept() => accepted,
+                    () = std::future::ready(()) => {
                         phase.send_replace(Phase::Open);
+                        continue;
                     }
-                    place
+                },
+                false => listener.socket.accept().await,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
+            };
+            let place = match Arc::clone(&room).try_acquire_owned() {
+                Ok(place) => place,
                 Err(_) => {
                     if !full {
                         telemetry::count_full();
@@ -73,14 +100,6 @@ where
                     // Nobody closes it.
                     let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
                     place
-                }
-            };
-            let (stream, peer) = match listener.socket.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
             };
             let connection = Connection::new(stream, peer, watched.clone());
@@ -94,12 +113,13 @@ where
         }
     };
     tokio::select! {
-        () = &mut stop => {}
+        () = &mut asked => {}
         () = accepting => {}
     }
     drop((listener, watched));
     phase.send_replace(Phase::Stopping);
     phase.closed().await;
+    ending.await
 }
 
 /// What a server does with its connections.

@@ -17,7 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxError, Ingress, KeyDirectory,
+    BoxError, GuardedBody, Ingress, KeyDirectory,
     content::{ContentLimit, Ungathered},
     layer::{BoxFuture, original_uri},
     reason::Reason,
@@ -135,19 +135,23 @@ impl SignResponses {
         Ok(Asked { method, uri, version, origin, headers })
     }
 
-    async fn sign<C>(&self, asked: &Asked, response: Response<C>) -> Result<Response<C>, Unsignable>
+    async fn sign<C>(
+        &self,
+        asked: &Asked,
+        response: Response<C>,
+    ) -> Result<Response<GuardedBody<C>>, Unsignable>
     where
-        C: Body<Error: Into<BoxError>> + From<Bytes> + Unpin + Send,
+        C: Body<Data = Bytes, Error: Into<BoxError>> + Send,
     {
         let (head, body) = response.into_parts();
         let unsigned = ResponseHead { status: head.status, headers: &head.headers };
         let (body, content) = match unsigned.may_have_content(&asked.method) {
             true => {
-                let content = self.limit.gather(body).await?;
-                (C::from(content.clone()), content)
+                let content = self.limit.gather(std::pin::pin!(body)).await?;
+                (GuardedBody::from(content.clone()), content)
             }
             // It has none whatever it says, and what it says may be of that to another method.
-            false => (body, Bytes::new()),
+            false => (GuardedBody::unguarded(body), Bytes::new()),
         };
         let head = self.sign_head(asked, head, &content)?;
         Ok(Response::from_parts(head, body))
@@ -247,11 +251,11 @@ impl<S, B, C> Service<Request<B>> for SignResponsesService<S>
 where
     S: Service<Request<B>, Response = Response<C>>,
     S::Future: Send + 'static,
-    C: Body<Data: Send, Error: Into<BoxError>> + From<Bytes> + Unpin + Send + 'static,
+    C: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<C>;
+    type Response = Response<GuardedBody<C>>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -268,7 +272,7 @@ where
                 Ok(asked) => asked,
                 Err(reason) => {
                     tracing::debug!(detail = reason.detail(), "answered unsigned");
-                    return Ok(response);
+                    return Ok(response.map(GuardedBody::unguarded));
                 }
             };
             Ok(match signing.sign(&asked, response).await {

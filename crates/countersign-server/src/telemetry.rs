@@ -3,10 +3,59 @@
 use std::{sync::Arc, time::Instant};
 
 use countersign::Code;
-use metrics::SharedString;
+use metrics::{SharedString, Unit};
 use tracing::{Span, field::Empty};
 
 use crate::{Caller, Rollout, unaccepted::Cause};
+
+/// Describes all metrics of this crate and of `countersign-store` to the recorder that is installed, for instance as `# HELP`
+/// lines of Prometheus.
+///
+/// [`Verifier::layer`](crate::Verifier::layer) and [`Verifier::protect`](crate::Verifier::protect) call this. Call it
+/// yourself where the recorder is installed after them.
+pub fn describe_metrics() {
+    countersign_store::describe_metrics();
+    metrics::describe_histogram!(
+        "countersign_verification_seconds",
+        Unit::Seconds,
+        "Time until the handler starts or the refusal is made, by outcome"
+    );
+    for (name, text) in COUNTERS {
+        metrics::describe_counter!(name, text);
+    }
+}
+
+const COUNTERS: [(&str, &str); 8] = [
+    (
+        "countersign_requests_total",
+        "Requests by what became of them at the verifier: passed, or the code of the refusal",
+    ),
+    (
+        "countersign_failed_streams_total",
+        "Streamed content that was not what was signed, or was not read to its end, by code of the refusal",
+    ),
+    (
+        "countersign_unmet_requirements_total",
+        "Verified requests that lacked what an inner layer asks for, by code of the refusal",
+    ),
+    (
+        "countersign_unsignable_answers_total",
+        "Responses that could not be signed and were replaced by a 500",
+    ),
+    (
+        "countersign_private_keys_sent_total",
+        "Private keys that were sent in the place of publishable ones: revoke them",
+    ),
+    (
+        "countersign_unaccepted_keys_total",
+        "Publishable keys that opened nothing, by the reason that the caller is not told",
+    ),
+    ("countersign_jwks_fetches_total", "Attempts to fetch the keys of an issuer of access tokens"),
+    (
+        "countersign_connections_full_total",
+        "Times a connection had to wait because as many were open as are allowed",
+    ),
+];
 
 /// What became of a request at a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,4 +173,60 @@ pub(crate) fn name(caller: &Caller) {
     span.record("application", caller.application().name.as_str());
     span.record("credential", caller.credential().label.as_str());
     span.record("credential_id", caller.credential().id.get());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Mutex};
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder};
+
+    use super::*;
+
+    /// Remembers what is described.
+    #[derive(Default)]
+    struct Described(Mutex<BTreeSet<String>>);
+
+    impl Described {
+        fn note(&self, name: &KeyName, text: &str) {
+            assert!(text.len() > 20, "{name:?} is hardly described: {text}");
+            assert!(self.0.lock().unwrap().insert(name.as_str().to_owned()), "{name:?} twice");
+        }
+    }
+
+    impl Recorder for Described {
+        fn describe_counter(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+            self.note(&name, &text);
+        }
+
+        fn describe_gauge(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+            self.note(&name, &text);
+        }
+
+        fn describe_histogram(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+            self.note(&name, &text);
+        }
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn every_metric_that_operators_are_told_of_is_described_and_no_other() {
+        let described = Described::default();
+        metrics::with_local_recorder(&described, describe_metrics);
+        let docs = include_str!("../../../docs/operating.md");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `countersign_"));
+        let told = rows.filter_map(|row| Some(format!("countersign_{}", row.split_once('`')?.0)));
+        assert_eq!(described.0.into_inner().unwrap(), told.collect());
+    }
 }

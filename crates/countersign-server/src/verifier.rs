@@ -14,9 +14,11 @@ pub(crate) use self::{
 use crate::{
     Ingress, Refusal, Rollout, RouteTable, VerifierLayer,
     content::ContentLimit,
+    content_memory::ContentMemory,
     failure_limit::FailureLimit,
     log_pace::LogPace,
     refusal::{Circumstances, Hook},
+    telemetry,
 };
 
 /// Decides what a request may do: finds its key, checks it, looks at restrictions and scopes, passes the gate (budget and
@@ -33,9 +35,11 @@ pub struct Verifier<K, G> {
     clock: Clock,
     key_locations: KeyLocations,
     limit: ContentLimit,
+    content_memory: ContentMemory,
     routes: RouteTable,
     rollout: Rollout,
     open_paths: Vec<String>,
+    public_paths: Vec<String>,
     cost: Cost,
     failures: FailureLimit,
     log_pace: LogPace,
@@ -80,9 +84,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             clock: Arc::new(move || clock.now()),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
+            content_memory: ContentMemory::new(64 << 20),
             routes: RouteTable::default(),
             rollout: Rollout::default(),
             open_paths: Vec::new(),
+            public_paths: Vec::new(),
             cost: Arc::new(|_| NonZeroU32::MIN),
             failures: FailureLimit::default(),
             log_pace: LogPace::default(),
@@ -114,6 +120,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// [streamed](crate::Route::streamed). Default: 1 MiB.
     pub fn content_limit(mut self, bytes: usize) -> Self {
         self.limit.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let memory = self.content_memory.limit().max(self.limit.bytes);
+        self.content_memory = ContentMemory::new(memory);
+        self
+    }
+
+    /// The most content that all signed requests together may have in memory, in bytes, from the first byte that arrives until
+    /// the handler lets go of it. A request over it is answered with 503 `overloaded` and `Retry-After`. Default: 64 MiB, and
+    /// never less than [`content_limit`](Self::content_limit).
+    ///
+    /// [Streamed](crate::Route::streamed) content is not gathered and takes nothing of it.
+    pub fn content_memory(mut self, bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.content_memory = ContentMemory::new(bytes.max(self.limit.bytes));
         self
     }
 
@@ -168,8 +187,37 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Lets anyone call this exact path, with any method and content, and nobody checks what they send. For health
-    /// checks. A signature that is present is verified all the same.
+    /// Lets anyone read this exact path, with `GET` or `HEAD`, as if the verifier were not there: for health checks.
+    ///
+    /// The request needs no `Host`, or may have any: a kubelet or a load balancer sends the address of the instance. A
+    /// signature is not looked at, nothing is counted, and a handler that takes [`SignedBy`](crate::SignedBy) or
+    /// [`Publishable`](crate::Publishable) there answers 500. Other methods are verified as everywhere.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// # use countersign::Origins;
+    /// # use countersign_server::Verifier;
+    /// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let now = countersign::Timestamp::from_unix(1_763_900_000);
+    /// # let (keys, nonces) = (MemoryKeys::default(), MemoryNonces::volatile(Window::default(), now)?);
+    /// # let origins = Origins::new(["https://api.example.com".parse()?])?;
+    /// let verifier = Verifier::new(origins, keys, nonces).public_path("/health");
+    /// let app: Router = Router::new()
+    ///     .route("/v1/orders", get(async || "none"))
+    ///     .route("/health", get(async || "well"))
+    ///     .layer(verifier.layer());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn public_path(mut self, path: impl Into<String>) -> Self {
+        self.public_paths.push(path.into());
+        self
+    }
+
+    /// Lets anyone call this exact path, with any method and content, and nobody checks what they send. A signature that is
+    /// present is verified all the same. For health checks see [`public_path`](Self::public_path).
     pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
         self.open_paths.push(path.into());
         self
@@ -214,7 +262,32 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
     /// under a shortened URI, must not get around it.
+    ///
+    /// Layers inside and outside may change the type of a body, as those of `tower-http` for compression and limits do. What changes
+    /// the content of requests, such as decompression, belongs inside: a digest is one of the content as it came.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use tower::ServiceBuilder;
+    /// # use countersign::Origins;
+    /// # use countersign_server::Verifier;
+    /// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+    /// # use tower::layer::util::Identity as CompressionLayer;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let now = countersign::Timestamp::from_unix(1_763_900_000);
+    /// # let (keys, nonces) = (MemoryKeys::default(), MemoryNonces::volatile(Window::default(), now)?);
+    /// # let origins = Origins::new(["https://api.example.com".parse()?])?;
+    /// let verifier = Verifier::new(origins, keys, nonces);
+    /// let layers = ServiceBuilder::new()
+    ///     .layer(CompressionLayer::new()) // outside: compresses refusals, too
+    ///     .layer(verifier.layer());
+    /// let app: Router = Router::new().route("/v1/orders", get(async || "none")).layer(layers);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn layer(self) -> VerifierLayer<K, G> {
+        telemetry::describe_metrics();
         self.announce();
         VerifierLayer::new(Arc::new(self))
     }

@@ -57,6 +57,7 @@ mod registry;
 mod restrictions;
 mod scope;
 mod system_time;
+mod telemetry;
 
 #[cfg(feature = "redis")]
 pub use crate::redis::{BadRedis, Redis, RedisGate, RedisNonces};
@@ -79,3 +80,4 @@ pub use restrictions::{
 };
 pub use scope::{BadScope, Scope, Scopes};
 pub use system_time::{SystemClock, system_time};
+pub use telemetry::describe_metrics;

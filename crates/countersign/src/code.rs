@@ -38,6 +38,8 @@ pub enum Code {
     UriTooLong,
     HeaderTooLarge,
     RateLimited,
+    UpgradeUnsupported,
+    Overloaded,
     ReplayStoreUnavailable,
     RegistryUnavailable,
     TokenKeysUnavailable,
@@ -45,7 +47,7 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 33] = [
         Self::SignatureRequired,
         Self::SignatureMalformed,
         Self::SignaturePolicy,
@@ -73,6 +75,8 @@ impl Code {
         Self::UriTooLong,
         Self::HeaderTooLarge,
         Self::RateLimited,
+        Self::UpgradeUnsupported,
+        Self::Overloaded,
         Self::ReplayStoreUnavailable,
         Self::RegistryUnavailable,
         Self::TokenKeysUnavailable,
@@ -114,6 +118,8 @@ impl Code {
             Self::UriTooLong => "uri-too-long",
             Self::HeaderTooLarge => "header-too-large",
             Self::RateLimited => "rate-limited",
+            Self::UpgradeUnsupported => "upgrade-unsupported",
+            Self::Overloaded => "overloaded",
             Self::ReplayStoreUnavailable => "replay-store-unavailable",
             Self::RegistryUnavailable => "registry-unavailable",
             Self::TokenKeysUnavailable => "token-keys-unavailable",
@@ -150,7 +156,9 @@ impl Code {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::ReplayStoreUnavailable
+            Self::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
+            Self::Overloaded
+            | Self::ReplayStoreUnavailable
             | Self::RegistryUnavailable
             | Self::TokenKeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
@@ -187,6 +195,8 @@ impl Code {
             Self::UriTooLong => "The target is too long",
             Self::HeaderTooLarge => "The signature fields are too large",
             Self::RateLimited => "Too many requests",
+            Self::UpgradeUnsupported => "The connection cannot be upgraded",
+            Self::Overloaded => "The service is overloaded",
             Self::ReplayStoreUnavailable
             | Self::RegistryUnavailable
             | Self::TokenKeysUnavailable => "The service cannot verify requests now",
@@ -238,7 +248,11 @@ impl Code {
             Self::ContentTooLarge => "send less content",
             Self::UriTooLong => "send a shorter target",
             Self::HeaderTooLarge => "send smaller signature fields",
+            Self::UpgradeUnsupported => {
+                "send plain HTTP requests; ask the operator for a WebSocket address, if there is one"
+            }
             Self::RateLimited
+            | Self::Overloaded
             | Self::ReplayStoreUnavailable
             | Self::RegistryUnavailable
             | Self::TokenKeysUnavailable => "try again, signed anew, after the time in Retry-After",

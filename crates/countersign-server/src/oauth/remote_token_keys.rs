@@ -48,17 +48,22 @@ struct State {
     attempt: Option<Attempt>,
     /// Open as long as somebody fetches.
     fetching: Option<watch::Receiver<()>>,
+    /// How many attempts were begun.
+    attempts: u64,
 }
 
 #[derive(Clone)]
 struct Kept {
     keys: TokenKeys,
     at: Duration,
+    /// Of the attempt that fetched them.
+    attempt: u64,
 }
 
 /// The last one.
 struct Attempt {
     at: Duration,
+    number: u64,
     outcome: Outcome,
 }
 
@@ -159,10 +164,12 @@ impl RemoteTokenKeys {
     /// # Errors
     ///
     /// [`FetchError`]. The keys that there were are used as before.
+    ///
+    /// Of two fetches at a time the keys of the one that was begun later are used, whichever ends first.
     pub async fn fetch(&self) -> Result<(), FetchError> {
         let at = (self.clock)();
-        self.state().attempt = Some(Attempt { at, outcome: Outcome::Failed });
-        self.fetch_as_of(at).await
+        let number = self.state().attempt(at);
+        self.fetch_as_of(at, number).await
     }
 
     pub(super) async fn find(
@@ -222,12 +229,12 @@ impl RemoteTokenKeys {
         if state.attempt.as_ref().is_some_and(too_near) {
             return None;
         }
-        state.attempt = Some(Attempt { at: now, outcome: Outcome::Failed });
+        let number = state.attempt(now);
         let (open, fetching) = watch::channel(());
         state.fetching = Some(fetching.clone());
         let keys = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = keys.fetch_as_of(now).await {
+            if let Err(error) = keys.fetch_as_of(now, number).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, url = %keys.url, "the keys of an issuer cannot be fetched");
             }
@@ -236,13 +243,18 @@ impl RemoteTokenKeys {
         Some(fetching)
     }
 
-    async fn fetch_as_of(&self, at: Duration) -> Result<(), FetchError> {
+    async fn fetch_as_of(&self, at: Duration, number: u64) -> Result<(), FetchError> {
         let fetched = self.download().await;
         telemetry::count_fetch(if fetched.is_ok() { "fetched" } else { "failed" });
         let keys = fetched?;
         let mut state = self.state();
-        state.kept = Some(Kept { keys, at });
-        state.attempt = Some(Attempt { at, outcome: Outcome::Fetched });
+        // An attempt that was begun later knows better, whichever of the two ends first.
+        if state.kept.as_ref().is_none_or(|kept| kept.attempt < number) {
+            state.kept = Some(Kept { keys, at, attempt: number });
+        }
+        if let Some(attempt) = state.attempt.as_mut().filter(|attempt| attempt.number == number) {
+            attempt.outcome = Outcome::Fetched;
+        }
         Ok(())
     }
 
@@ -271,6 +283,14 @@ impl RemoteTokenKeys {
 }
 
 impl State {
+    /// Begins an attempt, which has failed until it has not. Returns its number.
+    fn attempt(&mut self, at: Duration) -> u64 {
+        self.attempts = self.attempts.saturating_add(1);
+        let number = self.attempts;
+        self.attempt = Some(Attempt { at, number, outcome: Outcome::Failed });
+        number
+    }
+
     /// Of a key that is not among those at hand: its issuer may have it by now, if we could not ask.
     fn unknown_key(&self) -> BadToken {
         match &self.attempt {

@@ -4,7 +4,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use countersign::{Rejection, Unmet};
 use countersign_store::{Scope, Scopes};
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
@@ -15,7 +14,9 @@ use tower_service::Service;
 use super::{
     AccessToken, BadToken, RemoteTokenKeys, TokenKeys, access_token::Binding, token_keys::TokenKey,
 };
-use crate::{Caller, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer};
+use crate::{
+    Caller, GuardedBody, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer,
+};
 
 /// The most that a token may have, in bytes.
 const MOST_BYTES: usize = 8 * 1024;
@@ -27,6 +28,18 @@ const MOST_LEEWAY: Duration = Duration::from_secs(60);
     "the leeway is not whole seconds, or more than 60 s; set the clocks by NTP and allow for less"
 )]
 pub struct BadLeeway;
+
+/// Why no access token could be told from another issuer's, or from one for another service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadBearer {
+    /// The issuer is empty, or white space.
+    #[error("the issuer is empty; name it as the claim `iss` of its tokens does")]
+    NoIssuer,
+    /// The audience is empty, or white space.
+    #[error("the audience is empty; name this service as the claim `aud` of its tokens does")]
+    NoAudience,
+}
 
 /// Asks for an access token (RFC 9068) beside the signature, on the routes behind it. Made for `Router::route_layer`; it
 /// works only inside of a [`VerifierLayer`](crate::VerifierLayer).
@@ -95,7 +108,21 @@ enum Types {
 
 impl RequireBearer {
     /// A token of this issuer, for this audience: what its `iss` is, and one of its `aud`, each to the letter.
-    pub fn new(issuer: &str, audience: &str, keys: impl Into<IssuerKeys>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`BadBearer`] if issuer or audience is empty, as a variable that is not set would make it.
+    pub fn new(
+        issuer: &str,
+        audience: &str,
+        keys: impl Into<IssuerKeys>,
+    ) -> Result<Self, BadBearer> {
+        if issuer.trim().is_empty() {
+            return Err(BadBearer::NoIssuer);
+        }
+        if audience.trim().is_empty() {
+            return Err(BadBearer::NoAudience);
+        }
         // The algorithm is that of the key.
         let mut validation = Validation::default();
         validation.set_required_spec_claims(&["iss", "aud"]);
@@ -103,14 +130,14 @@ impl RequireBearer {
         validation.set_audience(&[audience]);
         // By another clock.
         (validation.validate_exp, validation.validate_nbf) = (false, false);
-        Self {
+        Ok(Self {
             keys: keys.into(),
             validation,
             leeway: Duration::from_secs(10),
             types: Types::default(),
             binding: Binding::default(),
             scopes: Scopes::default(),
-        }
+        })
     }
 
     /// How far the issuer's clock may be from ours. Default: 10 s.
@@ -244,11 +271,10 @@ where
     S: Service<Request<B>, Response = Response<C>> + Clone + Send + 'static,
     S::Future: Send,
     B: Send + 'static,
-    C: From<Bytes>,
 {
-    type Response = Response<C>;
+    type Response = Response<GuardedBody<C>>;
     type Error = S::Error;
-    type Future = BoxFuture<Result<Response<C>, S::Error>>;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -281,7 +307,7 @@ where
                 Checked::Excused(_) => request.extensions_mut().remove(),
             };
             request.extensions_mut().insert(checked);
-            service.call(request).await
+            Ok(service.call(request).await?.map(GuardedBody::unguarded))
         })
     }
 }

@@ -23,8 +23,9 @@ use super::{
     activity::Activity,
     delivery::{Delivery, Streams},
     pace::TooSlow,
-    response_body::ResponseBody,
+    response_body::{Content, ResponseBody},
     socket::{self, Socket},
+    unserved,
 };
 use crate::{BoxError, received::Received};
 
@@ -32,8 +33,10 @@ use crate::{BoxError, received::Received};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an HTTP/1.1 or HTTP/2 head is taken; a longer one is answered with 431.
-const HEAD_BYTES: u32 = 32 * 1024;
+/// How much target and fields of a request may have.
+const HEAD_BYTES: usize = 32 * 1024;
+/// How much of a head is taken, so that what is too large gets our refusal. Of what is larger still hyper says 431 by itself.
+const TAKEN_BYTES: u32 = 64 * 1024;
 /// How many requests one HTTP/2 connection may have open.
 const STREAMS: u32 = 100;
 /// How much content may come of one HTTP/2 request, and of all of its connection, before anybody reads it.
@@ -145,10 +148,21 @@ where
         request.extensions_mut().insert(address);
         request.extensions_mut().insert(Received);
         let open = noted.open();
-        let response = service.clone().oneshot(request.map(ServedBody::new));
+        let (method, version) = (request.method().clone(), request.version());
+        let response = match unserved::refuse(&mut request, HEAD_BYTES) {
+            Some(refused) => Err(refused),
+            None => Ok(service.clone().oneshot(request.map(ServedBody::new))),
+        };
         async move {
             let delivery = Delivery::of_this_stream();
-            let response = response.await?;
+            let response = match response {
+                Ok(response) => response.await?.map(Content::given),
+                Err(refused) => refused.map(Content::from),
+            };
+            let response = match unserved::replace(&method, version, &response) {
+                Some(refused) => refused.map(Content::from),
+                None => response,
+            };
             Ok::<_, S::Error>(response.map(|body| ResponseBody::new(body, delivery, open)))
         }
     });
@@ -213,17 +227,17 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
 
 fn builder(streams: Streams) -> auto::Builder<Streams> {
     let mut builder = auto::Builder::new(streams);
-    let head_bytes = usize::try_from(HEAD_BYTES).unwrap_or(usize::MAX);
+    let taken_bytes = usize::try_from(TAKEN_BYTES).unwrap_or(usize::MAX);
     builder
         .http1()
         .timer(TokioTimer::new())
         .half_close(false)
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(head_bytes);
+        .max_buf_size(taken_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_BYTES)
+        .max_header_list_size(TAKEN_BYTES)
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -18,7 +18,7 @@ const CONNECTIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 impl Listener {
     /// The most connections that are open at once. Default: 1,000.
     ///
-    /// When so many are, those whose requests are all answered are closed, and whoever comes next waits to be accepted.
+    /// When one more comes, it waits for a place, and connections whose requests are all answered are closed to make one.
     pub fn connections(mut self, most: NonZeroU32) -> Self {
         self.connections = most;
         self

@@ -16,6 +16,68 @@ use super::{activity::OpenRequest, delivery::Delivery};
 const PIECE: usize = 16 * 1024;
 
 pin_project! {
+    /// The content that the service gives, or that of a refusal in its place.
+    #[derive(Debug)]
+    #[project = ContentParts]
+    pub(super) enum Content<B> {
+        Given {
+            #[pin]
+            body: B,
+        },
+        Refusal {
+            content: Option<Bytes>,
+        },
+    }
+}
+
+impl<B> From<Bytes> for Content<B> {
+    fn from(content: Bytes) -> Self {
+        Self::Refusal { content: Some(content) }
+    }
+}
+
+impl<B> Content<B> {
+    pub(super) const fn given(body: B) -> Self {
+        Self::Given { body }
+    }
+}
+
+impl<B: Body> Body for Content<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project() {
+            ContentParts::Given { body } => {
+                let frame = ready!(body.poll_frame(context));
+                let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+                Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(whole))))
+            }
+            ContentParts::Refusal { content } => {
+                Poll::Ready(content.take().map(|content| Ok(Frame::data(content))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Given { body } => body.is_end_stream(),
+            Self::Refusal { content } => content.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Given { body } => body.size_hint(),
+            Self::Refusal { content } => SizeHint::with_exact(content.as_ref().map_or(0, length)),
+        }
+    }
+}
+
+pin_project! {
     /// The content of an answer, with the last piece of which its request ends.
     #[derive(Debug)]
     pub(super) struct ResponseBody<B> {

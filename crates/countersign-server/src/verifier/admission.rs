@@ -1,5 +1,6 @@
 use std::{net::IpAddr, sync::Arc};
 
+use bytes::Bytes;
 use countersign::{
     Algorithm, BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection,
     RequestHead, Target, Timestamp, Unverified, VerifyingKey,
@@ -9,7 +10,7 @@ use countersign_store::{
     RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
@@ -17,10 +18,10 @@ use http_body::Body;
 
 use super::{Explanation, Nobody, Verifier};
 use crate::{
-    Access, Rollout, Route,
+    Access, BoxError, Rollout, Route,
     caller::{Caller, SignedUse},
-    content::ContentLimit,
-    layer::Behind,
+    content::{ContentLimit, Unfit},
+    layer::{Behind, original_uri},
     reason::{Reason, Refused},
     received::Received,
     refusal::METHODS,
@@ -111,7 +112,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let presented = self.key_locations.find(&head.headers, target.query())?;
         match unverified {
             Some(unverified) => {
-                self.content_limit_of(demand).check_announced(announced)?;
+                self.check_announced(demand, announced)?;
                 let key_id = unverified.key_id();
                 presented.agrees_with(key_id.as_ref())?;
                 self.admit_signed(head, unverified, key_id, demand, content, now).await
@@ -252,6 +253,31 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         self.failures.charge(head, reason);
         self.advise(head, reason);
+    }
+
+    /// Whether a request is for a path that stands outside this verifier.
+    pub(crate) fn is_public(&self, head: &Parts) -> bool {
+        let read = matches!(head.method, Method::GET | Method::HEAD);
+        read && self.public_paths.iter().any(|path| path == original_uri(head).path())
+    }
+
+    /// Refuses content that says of itself that it does not fit, before anything is spent on it.
+    fn check_announced(&self, demand: &Demand<'_>, announced: u64) -> Result<(), Reason> {
+        self.content_limit_of(demand).check_announced(announced)?;
+        match demand.delivery {
+            Delivery::Whole => Ok(self.content_memory.check_announced(announced)?),
+            Delivery::Streamed { .. } => Ok(()),
+        }
+    }
+
+    /// Reads the content of a signed request to its end.
+    pub(crate) async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
+        &self,
+        demand: &Demand<'_>,
+        body: B,
+        claimed: Claimed,
+    ) -> Result<Bytes, Unfit<B>> {
+        self.content_limit_of(demand).read(body, claimed, &self.content_memory).await
     }
 
     /// How much content a signed request may have.
