@@ -206,12 +206,13 @@ mod tests {
         for (rejection, status, names) in table {
             let response = respond(rejection.clone());
             assert_eq!(response.status().as_u16(), status, "{rejection}");
-            let fixed = ["content-type", "cache-control", "x-request-id"];
+            let fixed = ["content-type", "cache-control", "countersign-refusal", "x-request-id"];
             let mut expected: Vec<_> = fixed.iter().chain(names).copied().collect();
             let mut found: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
             expected.sort_unstable();
             found.sort_unstable();
             assert_eq!(found, expected, "{rejection}");
+            assert_eq!(response.headers()["countersign-refusal"], rejection.code().as_str());
             let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             assert_eq!(problem["code"], rejection.code().as_str());
             assert_eq!(problem["hint"], rejection.hint());

@@ -90,6 +90,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_chunk_costs_its_numbers_its_place_in_the_list_and_what_the_allocator_keeps() {
+        assert_eq!(Log::default().next_chunk(), 4 * 16 + size_of::<Vec<u128>>() + 16);
+    }
+
+    #[test]
     fn every_number_stays_where_it_was_put() {
         let mut log = Log::default();
         for number in 0..5000 {

@@ -291,6 +291,13 @@ mod tests {
     }
 
     #[test]
+    fn an_index_costs_its_slots_itself_and_what_the_allocator_keeps() {
+        assert_eq!(bytes_of(8), 8 * 4 + size_of::<Index>() + 16);
+        let large = Set::default().next_slots(usize::MAX);
+        assert_eq!(large, 67_108_864, "four bytes have room for a position and some of the hash");
+    }
+
+    #[test]
     fn without_room_nothing_is_put_in() {
         let budget = Budget::new(bytes_of(FEWEST) + 10 * 16);
         let mut set = Set::default();
