@@ -1,11 +1,7 @@
 //! Key files as they arrive: made by openssl and ssh-keygen, and then carried through variables, editors and shells.
 
 #![cfg(all(unix, feature = "key-files"))]
-#![expect(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     env, fs,
