@@ -33,8 +33,9 @@ use crate::{
 /// already or has a field twice that has to be covered is replaced by a refusal with 500, and the log says why. The handler
 /// has run then. What streams without an end belongs into another router beside it.
 ///
-/// Unsigned go answers to requests that no origin here is meant by, or whose target the verifier refuses, since there is
-/// nothing that they could be bound to; and what the HTTP library says by itself of requests that it cannot read.
+/// Responses to requests for an unknown origin, or with a target that the verifier refuses, are sent unsigned: there is
+/// nothing that they could be bound to. So are the refusals that [`serve`](crate::serve) makes by itself (heads that are too
+/// large, upgrades) and those of the HTTP library to requests that it cannot read.
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -123,7 +123,7 @@ pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>)
     .increment(1);
 }
 
-/// Counts a private key that was sent in the place of a publishable one.
+/// Counts a private key that was sent in a request, in the place of a publishable key or in `Authorization`.
 pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
 }

@@ -25,7 +25,8 @@ pub trait Gate: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Passage, StoreError>> + Send;
 
-    /// Charges a read that shows a publishable key.
+    /// Charges a read that shows a publishable key, or a signed request that is refused before its nonce is claimed: of a key that
+    /// is dead or quarantined, or that may not do this.
     ///
     /// # Errors
     ///

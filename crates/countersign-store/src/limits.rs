@@ -52,13 +52,14 @@ impl Limits {
         self
     }
 
-    /// What may be read with each publishable key, by all who show it together.
+    /// What may be read with each publishable key, by all who show it together. Signed requests that are refused before their
+    /// nonce is claimed, as those of a revoked key, are charged to it too.
     pub fn unsigned(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned = Budget::new("unsigned", quotas);
         self
     }
 
-    /// What may be read with publishable keys from each client address. It is charged first, so that one client cannot use
+    /// As [`Limits::unsigned`], for each client address. It is charged first, so that one client cannot use
     /// up what all who show a key have together.
     ///
     /// The address is what the server takes for it: mostly the peer of the socket, which behind a proxy is the proxy.
