@@ -156,6 +156,8 @@ fn absurd_parameters_of_an_encryption_are_refused_and_neither_panic_nor_take_lon
         (scrypt(&[0x00, 0x80, 0, 0, 0, 0, 0, 0, 0], &[0x00, 0xff, 0xff], &[1]), &costly),
         (scrypt(&[0x10, 0, 0], &[8], &[1]), &costly),
         (scrypt(&[2], &[1], &[0x00, 0xff, 0xff]), &costly),
+        // 256 MiB for N, and 128 MiB for p.
+        (scrypt(&[0x20], &[0x00, 0xff, 0xff], &[0x10]), &costly),
         // The same file with parameters that are none of these.
         (scrypt(&[2], &[1], &[1]), &wrong),
         (scrypt(&[0x40, 0], &[8], &[1]), &wrong),
@@ -164,6 +166,9 @@ fn absurd_parameters_of_an_encryption_are_refused_and_neither_panic_nor_take_lon
         let refused = KeyFile::parse(text.as_bytes(), Some(&Passphrase::new("secret")));
         assert_eq!(refused.unwrap_err(), *expected, "{text}");
     }
+    // 256 MiB for N, as some write it, and the blocks beside it.
+    let most = scrypt(&[0x04, 0, 0], &[8], &[1]);
+    assert_eq!(KeyFile::parse(most.as_bytes(), None).unwrap_err(), KeyError::Encrypted);
 }
 
 #[test]

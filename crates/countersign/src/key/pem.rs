@@ -181,7 +181,10 @@ fn encrypted<T: Reads>(der: &[u8], passphrase: Option<&Passphrase>) -> Result<T,
     })
 }
 
-/// Bounds what the file asks for to seconds, and to 256 MiB of memory.
+/// The most memory that the file may ask for: 256 MiB, and a little for what scrypt holds beside its N blocks.
+const MOST_MEMORY: u64 = (256 << 20) + (1 << 20);
+
+/// Bounds what the file asks for to seconds, and to [`MOST_MEMORY`].
 fn check_cost(scheme: &EncryptionScheme) -> Result<(), KeyError> {
     let EncryptionScheme::Pbes2(scheme) = scheme else {
         return Err(KeyError::UnreadCipher(cipher(&scheme.oid())));
@@ -194,10 +197,13 @@ fn check_cost(scheme: &EncryptionScheme) -> Result<(), KeyError> {
         Kdf::Scrypt(params) => {
             // RFC 7914 §2. The library takes the logarithm of N before it looks at it.
             let (n, r, p) = (params.cost_parameter, params.block_size, params.parallelization);
-            let memory = n.checked_mul(u64::from(r)).and_then(|blocks| blocks.checked_mul(128));
+            // It holds N blocks for the one that it mixes, and all p that it mixes, of 128 r bytes each.
+            let blocks = n.checked_add(u64::from(p));
+            let memory = blocks.and_then(|blocks| blocks.checked_mul(u64::from(r)));
+            let memory = memory.and_then(|units| units.checked_mul(128));
             (
                 n > 1 && n.is_power_of_two() && r > 0 && p > 0,
-                memory.is_some_and(|bytes| bytes <= 256 << 20) && p <= 16,
+                memory.is_some_and(|bytes| bytes <= MOST_MEMORY) && p <= 16,
             )
         }
         _ => return Err(KeyError::UnreadCipher(cipher(&scheme.kdf.oid()))),
