@@ -9,6 +9,8 @@ const LEAST_DIGITS: usize = 20;
 const WHOLE: usize = 40;
 /// What the base64 of every Ed25519 private key in PKCS#8 form has, and that of every OpenSSH private key begins with.
 const BODIES: [&str; 2] = ["BQYDK2VwBCIEI", "b3BlbnNzaC1rZXktdjE"];
+/// Blanks as they are written in quoted text.
+const ESCAPED: [&str; 3] = [r"\n", r"\r", r"\t"];
 
 impl PrivateKey {
     /// Whether a private key stands somewhere in this text, for what logs, prints or counts texts of others.
@@ -31,7 +33,9 @@ impl PrivateKey {
 
 fn has_line(text: &str) -> bool {
     text.match_indices(PRIVATE).any(|(at, _)| {
-        let begins = |before: &str| !before.ends_with(char::is_alphanumeric);
+        // In quoted text a line break is a backslash and a letter.
+        let escaped = |before: &str| ESCAPED.iter().any(|blank| before.ends_with(blank));
+        let begins = |before: &str| !before.ends_with(char::is_alphanumeric) || escaped(before);
         let (before, word) = (text.get(..at), text.get(at..).unwrap_or_default());
         before.is_some_and(begins) && is_key(word)
     })
@@ -95,7 +99,10 @@ mod tests {
             r#"{ "k" : "c2VjcmV0", "kty": "oct" }"#,
         ];
         for key in keys {
-            for around in ["", "acme_", " ", "'", "key=", "--key=", "Bearer ", "a/b_", "ü_"] {
+            for around in [
+                "", "acme_", " ", "'", "key=", "--key=", "Bearer ", "a/b_", "ü_", r"a\n", r"\r",
+                r"key:\t",
+            ] {
                 let text = format!("{around}{key}\u{201c}.");
                 assert!(PrivateKey::is_shown_in(&text), "{text}");
                 assert!(PrivateKey::is_shown_in(&format!("{text:?}")), "{text:?}");
@@ -121,6 +128,7 @@ mod tests {
             &format!("ta{LINE}"),
             &format!("9{LINE}"),
             &format!("é{LINE}"),
+            &format!("n{LINE}"),
         ];
         for text in others {
             assert!(!PrivateKey::is_shown_in(text), "{text}");
