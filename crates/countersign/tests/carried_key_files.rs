@@ -296,6 +296,7 @@ fn more_keys_than_one_are_called_so_and_not_damaged() {
         format!("{pem}{pem}"),
         format!("{pem}{}", folder.text("b")),
         format!("{0}{0}", folder.text("b.pub")),
+        format!("{0}restrict,pty {0}", folder.text("b.pub")),
         format!("{0}\n{0}\n", line.as_str()),
         format!("{{\"keys\":[{jwk},{jwk}]}}"),
     ];

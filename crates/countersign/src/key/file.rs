@@ -224,7 +224,8 @@ fn public(lines: &[&str]) -> Result<KeyFile, KeyError> {
 }
 
 fn openssh_public<T: Reads>(lines: &[&str]) -> Result<T, KeyError> {
-    match lines.iter().filter(|line| openssh::is_public(line)).count() {
+    let has_key = |line: &&&str| openssh::is_public(line) || openssh::is_public_with_options(line);
+    match lines.iter().filter(has_key).count() {
         1 => openssh::parse_public(&lines.concat()),
         _ => Err(KeyError::Several),
     }

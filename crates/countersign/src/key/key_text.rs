@@ -6,7 +6,7 @@ use super::KeyError;
 const QUOTES: [(char, char); 4] = [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’')];
 
 /// The text in a key file, free of what editors, shells and variables add to it: a byte order mark, UTF-16, quotes,
-/// blanks at both ends, and line breaks written as `\n`. Nothing of the key itself is changed.
+/// blanks at both ends, and line breaks and tabs written as `\n` and `\t`. Nothing of the key itself is changed.
 pub(super) fn read(content: &[u8]) -> Result<Zeroizing<String>, KeyError> {
     let text = match utf16(content) {
         Some(units) => from_utf16(&units),
@@ -104,6 +104,7 @@ fn unescaped(text: &str) -> Zeroizing<String> {
         let mut characters = behind.chars();
         match characters.next() {
             Some('n' | 'r') => plain.push('\n'),
+            Some('t') => plain.push(' '),
             Some(other) => plain.push(other),
             None => {}
         }
@@ -127,7 +128,7 @@ mod tests {
         let utf16 = |mark: &[u8], unit: fn(u16) -> [u8; 2]| {
             [mark.to_vec(), "a b\r\n".encode_utf16().flat_map(unit).collect()].concat()
         };
-        let cases: [(Vec<u8>, &str); 15] = [
+        let cases: [(Vec<u8>, &str); 16] = [
             (b"a b".to_vec(), "a b"),
             (b"\xef\xbb\xbfa b\r\n".to_vec(), "a b"),
             (utf16(&[0xff, 0xfe], u16::to_le_bytes), "a b"),
@@ -139,6 +140,7 @@ mod tests {
             ("“a b”".as_bytes().to_vec(), "a b"),
             (br"a\nb\r\nc\n".to_vec(), "a\nb\n\nc"),
             (br"a\\nb".to_vec(), "a\nb"),
+            (br"a\tb".to_vec(), "a b"),
             (br#""{\"kty\":1}""#.to_vec(), r#"{"kty":1}"#),
             (br#"{"a":"\n"}"#.to_vec(), r#"{"a":"\n"}"#),
             (br#"{\n"a":1}"#.to_vec(), "{\n\"a\":1}"),

@@ -13,6 +13,12 @@ pub(super) fn is_public(text: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| text.starts_with(prefix))
 }
 
+/// Whether this is such a line with options before the key, as `restrict ssh-ed25519 AAAA…`.
+pub(super) fn is_public_with_options(text: &str) -> bool {
+    let words = text.split_whitespace();
+    words.clone().zip(words.skip(1)).any(|(name, key)| is_public(name) && key.starts_with("AAAA"))
+}
+
 pub(super) fn parse_public<T: Reads>(text: &str) -> Result<T, KeyError> {
     if let Some((_, found)) = kind(text.split([' ', '\t']).next().unwrap_or(text)) {
         return T::openssh_public(found, text);
