@@ -93,9 +93,9 @@ pub fn origins() -> Origins {
     Origins::new([origin]).expect("there is one origin")
 }
 
-/// The private key of the test's caller: Ed25519, the same in every test, and no secret.
+/// The private key of the test's caller: Ed25519, the same in every test, and no secret. A registry refuses it.
 pub fn key() -> PrivateKey {
-    PrivateKey::ed25519(&[7; 32])
+    PrivateKey::ed25519(b"countersign-test: no secret key.")
 }
 
 /// The active credential of [`key`]: number 1, of the application `shop` in the environment `test`, without scopes and
@@ -172,6 +172,11 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+
+    #[test]
+    fn no_registry_takes_the_key_of_these_tests() {
+        assert!(key().verifying_key().require_secret().is_err());
+    }
 
     async fn add(Signed(caller, Json(order)): Signed<Json<u32>>) -> String {
         format!("{} {order}", caller.credential().label)

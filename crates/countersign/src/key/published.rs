@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::VerifyingKey;
 
 /// Ed25519 public keys, in hex, whose private halves a standard prints, or everybody tries first.
-const ED25519: [(&str, &str); 11] = [
+const ED25519: [(&str, &str); 12] = [
     (
         "26b40b8f93fff3d897112f7ebc582b232dbd72517d082fe83cfb30ddce43d1bb",
         "RFC 9421, appendix B.1.4",
@@ -23,6 +23,10 @@ const ED25519: [(&str, &str); 11] = [
     ("19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1", "RFC 8410, section 10.3"),
     ("3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29", "a seed of 32 zeros"),
     ("03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8", "a seed that counts up"),
+    (
+        "36007ecc8277650afdf55d26d6c1ab55d550d0d7bb14d9bc2c82b99157e74f47",
+        "the source of countersign-test",
+    ),
 ];
 
 /// HMAC secrets, in hex, that a standard prints.
@@ -65,7 +69,7 @@ mod tests {
     }
 
     /// The private halves, as the standards print them, in the order of [`ED25519`].
-    const SEEDS: [&str; 11] = [
+    const SEEDS: [&str; 12] = [
         "9f8362f87a484a954e6e740c5b4c0e84229139a20aa8ab56ff66586f6a7d29c5",
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
@@ -77,6 +81,7 @@ mod tests {
         "d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842",
         "0000000000000000000000000000000000000000000000000000000000000000",
         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "636f756e7465727369676e2d746573743a206e6f20736563726574206b65792e",
     ];
 
     #[test]
