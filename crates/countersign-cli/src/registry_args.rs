@@ -51,7 +51,7 @@ impl RegistryArgs {
                 IfMissing::Create => Registry::open_or_create(url).await?,
                 IfMissing::Fail => Registry::open(url).await?,
             };
-            tell_closed(registry.closed_files());
+            tell_closed(url, registry.closed_files());
             let answer = question(&registry).await;
             registry.close().await;
             answer
@@ -67,15 +67,31 @@ fn again(url: &str) -> String {
     }
 }
 
-/// Says which files other users could read. Secrets lie in them, and that they are closed now takes nothing back.
-fn tell_closed(files: &[PathBuf]) {
+/// Says which files other users could read. Secrets lie in them, and that they are closed now takes nothing back: neither
+/// what was read, nor the descriptor of a program that has a file open.
+fn tell_closed(url: &str, files: &[PathBuf]) {
     if !files.is_empty() {
         note(one_line(&format!(
-            "warning: other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600): a user \
-             who has read a secret can sign, so revoke the HMAC keys and register new ones",
-            names(files)
+            "warning: other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600), but a program \
+             that has the file open goes on reading it, and a user who has read a secret can sign: stop the servers, run {} as \
+             the owner, then revoke the HMAC keys and register new ones",
+            names(files),
+            renewal(url)
         )));
     }
+}
+
+/// The command that puts a copy in the place of a registry's file, which no other program has open.
+fn renewal(url: &str) -> String {
+    let named = Registry::file_of(url).unwrap_or(Path::new(""));
+    // In the place of the file itself, and not of a link to it.
+    let file = match named.is_symlink() {
+        true => named.canonicalize().unwrap_or_else(|_| named.to_owned()),
+        false => named.to_owned(),
+    };
+    let file = file.display().to_string();
+    let (new, file) = (quote(&format!("{file}.new")), quote(&file));
+    format!("`(umask 077; cp {file} {new} && mv {new} {file})`")
 }
 
 /// The names of files as a shell reads them.
@@ -103,7 +119,12 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         }
         RegistryError::Foreign => "name another file, or one that is not there yet".into(),
         RegistryError::Exposed { files } => {
-            format!("run `chmod 600 {}` as the owner of these files", names(files))
+            format!(
+                "run `chmod 600 {}` as the owner of these files, stop the servers, and run {}: a program that has the file open \
+                 goes on reading it; if HMAC keys are in it already, revoke them and register new ones",
+                names(files),
+                renewal(url)
+            )
         }
         RegistryError::ReadOnlyMode => {
             format!("write {plain}; commands that list and show change nothing in it")
@@ -114,10 +135,20 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::NamedByParameters => {
             let named = url.strip_prefix("sqlite:").unwrap_or("");
             let named = quote(named.strip_prefix("//").unwrap_or(named));
-            format!(
-                "stop the servers that use it, then run `mv {named} {}`, or delete it if it is not the registry",
-                quote(&file)
-            )
+            let quoted = quote(&file);
+            if Path::new(&file).exists() {
+                let copy = format!("{file}.copy");
+                let (copied, listed) = (quote(&copy), quote(&format!("sqlite:{copy}")));
+                format!(
+                    "there is {quoted} as well: stop the servers, and look at both: at this one with `countersign key list --db {plain}`, at \
+                     the other, after `cp -n {named} {copied}`, with `countersign key list --db {listed}`; keep the registry that your servers \
+                     use, and move the other away"
+                )
+            } else {
+                format!(
+                    "stop the servers that use it, then run `mv -n {named} {quoted}`, or delete it if it is not the registry"
+                )
+            }
         }
         RegistryError::CannotOpen(_) => "name a file in a folder that exists and is yours".into(),
         RegistryError::Locked => {

@@ -132,7 +132,11 @@ impl Registry {
     }
 
     /// The files of this registry that other users could read or write until this opening closed them, because HMAC secrets
-    /// lie in them. A user who has read a secret can sign: revoke the HMAC keys, and register new ones.
+    /// lie in them.
+    ///
+    /// A program that has the file open goes on reading it, and a user who has read a secret can sign. Stop the servers, run
+    /// `(umask 077; cp FILE FILE.new && mv FILE.new FILE)` as the owner of the file, then revoke the HMAC keys and register new
+    /// ones. A registry that was stopped in order has no `FILE-wal`.
     pub fn closed_files(&self) -> &[PathBuf] {
         &self.closed_files
     }
@@ -440,9 +444,12 @@ async fn close_secrets(file: &Path, pool: &SqlitePool) -> Result<Vec<PathBuf>, R
     }
     let closed = file::close(file)?;
     tracing::warn!(
+        registry = ?file,
         files = ?closed,
-        "other users could read the registry and the HMAC secrets in it; these files are closed to them now: a user who has \
-         read a secret can sign, so revoke the HMAC keys and register new ones"
+        "other users could read the registry and the HMAC secrets in it; these files are closed to them now, but a program that \
+         has the file open goes on reading it, and a user who has read a secret can sign: stop the servers, run \
+         `(umask 077; cp FILE FILE.new && mv FILE.new FILE)` as the owner of the registry's FILE, then revoke the HMAC keys and \
+         register new ones"
     );
     Ok(closed)
 }

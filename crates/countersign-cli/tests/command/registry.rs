@@ -373,6 +373,34 @@ fn a_registry_with_secrets_that_others_can_read_is_closed_with_a_warning() {
 }
 
 #[test]
+fn a_program_that_has_an_open_registry_open_reads_no_secret_that_comes_after_the_warning() {
+    let desk = Desk::with_registry();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "old.key"]).done();
+    let old = desk.run(["key", "add", "--app", "shop", "--hmac-key", "old.key"]).done();
+    desk.set_mode("registry.db", 0o644);
+    let mut open = fs::File::open(desk.path("registry.db")).unwrap();
+    let warned = desk.run(["app", "list"]).stderr;
+    assert!(warned.contains("a program that has the file open goes on reading it"), "{warned}");
+    let command = warned.split('`').nth(1).unwrap();
+    assert_eq!(
+        command,
+        "(umask 077; cp registry.db registry.db.new && mv registry.db.new registry.db)"
+    );
+    assert!(desk.command("sh").args(["-c", command]).status().unwrap().success());
+    assert_eq!(desk.mode("registry.db"), 0o600);
+    desk.run(["key", "revoke", old.trim()]).done();
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "new.key"]).done();
+    let new = desk.run(["key", "add", "--app", "shop", "--hmac-key", "new.key"]).done();
+    let holds = |bytes: &[u8], key: &str| {
+        bytes.windows(key.trim().len()).any(|window| window == key.trim().as_bytes())
+    };
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut open, &mut read).unwrap();
+    assert!(holds(&read, &old) && !holds(&read, &new));
+    assert!(holds(&fs::read(desk.path("registry.db")).unwrap(), &new));
+}
+
+#[test]
 fn a_registry_with_secrets_that_is_not_ours_to_close_is_refused() {
     let desk = Desk::with_registry();
     if !fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
@@ -392,6 +420,8 @@ fn a_registry_with_secrets_that_is_not_ours_to_close_is_refused() {
         stderr.contains("HMAC secrets lie in it as they are\nhint: run `chmod 600 "),
         "{stderr}"
     );
+    let renewal = "(umask 077; cp registry.db registry.db.new && mv registry.db.new registry.db)";
+    assert!(stderr.contains(renewal), "{stderr}");
     assert_eq!(desk.mode("registry.db"), 0o666);
     // What the hint says helps its owner.
     desk.set_mode("registry.db", 0o600);
@@ -449,8 +479,17 @@ fn the_parameters_of_an_address_name_no_other_registry() {
     list("sqlite:registry.db?mode=rwc").failed(
         1,
         "in its name",
-        "mv 'registry.db?mode=rwc' registry.db",
+        "mv -n 'registry.db?mode=rwc' registry.db",
     );
+    // Beside a registry with the right name, neither takes the place of the other.
+    fs::copy(desk.path("registry.db?mode=rwc"), desk.path("registry.db")).unwrap();
+    let both = list("sqlite:registry.db?mode=rwc");
+    assert!(!both.stderr.contains("mv "), "{both:?}");
+    let copied = "after `cp -n 'registry.db?mode=rwc' registry.db.copy`, with `countersign key list --db sqlite:registry.db.copy`";
+    both.failed(1, "in its name", copied);
+    fs::copy(desk.path("registry.db?mode=rwc"), desk.path("registry.db.copy")).unwrap();
+    desk.run(["key", "list", "--db", "sqlite:registry.db.copy"]).done();
+    desk.run(["key", "list", "--db", "sqlite:registry.db"]).done();
     fs::rename(desk.path("registry.db?mode=rwc"), desk.path("registry.db")).unwrap();
     assert_eq!(list("sqlite:registry.db?mode=rwc").done(), before);
 }

@@ -128,7 +128,8 @@ pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
     Ok(exposed)
 }
 
-/// Takes from others the right to open the files of a registry, and answers which of them they could open.
+/// Takes from others the right to open the files of a registry, and answers which of them they could open. Whoever has one
+/// open already goes on reading it.
 ///
 /// The registry's own comes first: whatever SQLite makes beside it from then on has its mode.
 pub(super) fn close(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
