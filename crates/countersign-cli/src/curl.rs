@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::Args;
-use countersign::{Nonce, Scheme, Signer};
+use countersign::{Nonce, Scheme, SignError, Signer};
 use http::Method;
 
 use self::{
@@ -32,6 +32,7 @@ use crate::{
     output::{note, print},
     request::{cannot_sign, signed_fields},
     request_body::{Body, Files, cannot_keep},
+    sign::chosen_coverage,
 };
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
@@ -45,7 +46,7 @@ use crate::{
 /// that are not known.
 #[derive(Args, Debug)]
 #[command(
-    override_usage = "countersign curl --key FILE [--tag TAG] [curl's own arguments]",
+    override_usage = "countersign curl --key FILE [--tag TAG] [--component ID] [curl's own arguments]",
     after_help = "Exit codes, by the server's status: 0 below 400, unless Countersign-Refusal says that it is a refusal · 3 for 401 and 403 · 4 for 429 · 2 for every other from 400 on, \
 so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 129, 130, 131 or 143 when it was stopped by SIGHUP, SIGINT, SIGQUIT or SIGTERM."
 )]
@@ -55,6 +56,9 @@ pub(crate) struct Curl {
     /// The tag that the server selects its signatures by
     #[arg(long, default_value = "countersign")]
     tag: String,
+    /// A component to cover beside those that are covered anyway, like @scheme or x-tenant
+    #[arg(long = "component", value_name = "ID")]
+    components: Vec<String>,
     /// curl's own arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CURL ARGUMENTS")]
     arguments: Vec<OsString>,
@@ -62,7 +66,8 @@ pub(crate) struct Curl {
 
 impl Curl {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let mut arguments = Arguments::read(argument_list::conceal(self.arguments))?;
+        let mut arguments = Arguments::read(argument_list::conceal(self.arguments)?)?;
+        let more = chosen_coverage(&self.components)?;
         let key = match arguments.take_signing_key()? {
             Some(key) => self.key.named_later(key)?,
             None => self.key,
@@ -83,8 +88,13 @@ impl Curl {
         let head = request.head(&headers);
         let nonce = random_nonce()?;
         let content = request.digest(&headers)?;
-        let signed = signer.sign_digested(&head, content.as_ref(), moment::now(), &nonce);
-        let signed = signed.map_err(|error| cannot_sign(&error))?;
+        let now = moment::now();
+        let signed = signer.sign_digested_covering(&more, &head, content.as_ref(), now, &nonce);
+        let signed = signed.map_err(|error| match error {
+            SignError::Base(_) if !more.is_empty() => cannot_sign(&error)
+                .with_hint("name with --component only what the request has; -H adds a header"),
+            error => cannot_sign(&error),
+        })?;
 
         let mut lines = vec![HeaderLine::field("Host", authority_value(&planned)?)];
         lines.extend(request.lines.iter().cloned());
@@ -196,10 +206,16 @@ fn prepare(
     }
     let way = Way::of(arguments, planned);
     let mut url = format!("{}{}", planned.connect_to, request.uri);
-    if way == Way::UploadToTarget {
-        url.push_str("content");
+    let target = (way == Way::UploadToTarget).then(|| request.uri.to_string());
+    if target.is_some() {
+        // The target takes its place.
+        url = format!("{}{}content", planned.connect_to, request.uri.path());
+        if let Some(query) = request.uri.query() {
+            url.push('?');
+            url.push_str(query);
+        }
     }
-    let (config, empty_first, empty_last) = config(&arguments.passed, &url);
+    let (config, empty_first, empty_last) = config(&arguments.passed, &url, target.as_deref());
     let files = private_files(&config, &headers, request.body.as_ref());
     let files = files.map_err(|error| cannot_keep(&error))?;
     let mut command = child::curl(stdin);
@@ -222,9 +238,6 @@ fn prepare(
             _ => command.arg("--upload-file").arg(content.path()),
         };
     }
-    if way == Way::UploadToTarget {
-        command.arg("--request-target").arg(request.uri.path());
-    }
     command.arg("--header").arg(from_file(&files.headers));
     command.arg("--dump-header").arg(files.answer_head.path());
     command.arg("--config").arg(files.config.path());
@@ -242,7 +255,8 @@ enum Way {
     Data,
     /// By `--upload-file`, from which curl reads while it sends.
     Upload,
-    /// As `Upload`, to a URL that ends in a slash, where curl would add the file's name.
+    /// As `Upload`, to a URL whose path ends in a slash, to which curl would add the file's name: a few versions about 7.88
+    /// also where there is a query.
     UploadToTarget,
 }
 
@@ -255,8 +269,12 @@ impl Way {
         if length.is_none_or(|length| length <= Self::MOST_DATA) {
             return Self::Data;
         }
-        if uri.query().is_some() || !uri.path().ends_with('/') {
+        if !uri.path().ends_with('/') {
             return Self::Upload;
+        }
+        // curl would take the name of the file that it saves from the URL, which is then another.
+        if arguments.passed.iter().any(|flag| flag.name == "remote-name") {
+            return Self::Data;
         }
         // A proxy of plain http is told the URL in the place of the target.
         let proxies = ["http_proxy", "all_proxy", "ALL_PROXY"];
@@ -284,7 +302,11 @@ fn private_files(config: &[u8], headers: &[u8], body: Option<&Body>) -> io::Resu
 
 /// The config file, and the flags with an empty value, which no config file can hold: those that a later flag of the same
 /// name overrides, and the others.
-fn config(passed: &[Passed], url: &str) -> (Vec<u8>, Vec<OsString>, Vec<OsString>) {
+fn config(
+    passed: &[Passed],
+    url: &str,
+    target: Option<&str>,
+) -> (Vec<u8>, Vec<OsString>, Vec<OsString>) {
     let mut config = Vec::new();
     let (mut first, mut last) = (Vec::new(), Vec::new());
     for (at, Passed { name, value }) in passed.iter().enumerate() {
@@ -297,6 +319,9 @@ fn config(passed: &[Passed], url: &str) -> (Vec<u8>, Vec<OsString>, Vec<OsString
             }
             value => config.extend(config_line(name, value.as_deref())),
         }
+    }
+    if let Some(target) = target {
+        config.extend(config_line("request-target", Some(OsStr::new(target))));
     }
     config.extend(config_line("url", Some(OsStr::new(url))));
     (config, first, last)

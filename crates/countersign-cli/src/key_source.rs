@@ -64,10 +64,15 @@ pub(crate) struct PrivateKeyArgs {
 }
 
 impl PrivateKeyArgs {
-    /// Whether reading it uses up stdin.
+    /// Whether reading the key or its passphrase uses up stdin.
     pub(crate) fn is_stdin(&self) -> bool {
-        let named = |text: &str| text == "fd:0" || request_body::is_stdin(text);
-        self.key.as_deref().is_some_and(named)
+        let is_stdin = |file: &Path| file.to_str().is_some_and(request_body::is_stdin);
+        let key = match self.key.as_deref().map(str::parse::<KeySource>) {
+            Some(Ok(KeySource::Stdin | KeySource::Descriptor(0))) => true,
+            Some(Ok(KeySource::File(file))) => is_stdin(&file),
+            _ => false,
+        };
+        key || self.passphrase.passphrase_file.as_deref().is_some_and(is_stdin)
     }
 
     /// The descriptors that the key and its passphrase are read from, which no other process needs.
@@ -401,7 +406,7 @@ fn from_file(file: &Path) -> Result<Passphrase, Failure> {
         return Err(Failure::local(
             format!("the file that --passphrase-file names is {open_to} by other users"),
             format!(
-                "run `chmod 600` on it; if it is mounted read-only, set {PASSPHRASE_VARIABLE}=\"$(cat FILE)\""
+                "run `chmod 600` on it; if it is mounted read-only, set {PASSPHRASE_VARIABLE}=\"$(head -n 1 FILE | tr -d '\\r')\""
             ),
         ));
     }

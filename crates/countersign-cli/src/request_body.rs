@@ -377,7 +377,7 @@ impl Files {
         if is_stdin(file) {
             if self.stdin == Stdin::IsTheKey {
                 return Err(Failure::local(
-                    "key and content cannot both be stdin",
+                    "the key, or its passphrase, and the content cannot both be stdin",
                     "name a file for one of them",
                 ));
             }

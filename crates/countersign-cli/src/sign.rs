@@ -267,7 +267,8 @@ fn default_coverage(
     Ok((chosen_coverage(&covered)?, content_digest))
 }
 
-fn chosen_coverage(identifiers: &[String]) -> Result<Vec<Component<'static>>, Failure> {
+/// The components of `--component`.
+pub(crate) fn chosen_coverage(identifiers: &[String]) -> Result<Vec<Component<'static>>, Failure> {
     let read = |text: &String| {
         text.parse::<Component<'static>>().map_err(|error| {
             Failure::local(
@@ -363,8 +364,8 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
         (None, _) => {}
         (Some(body), Some(file)) => {
             let file = file.to_str().ok_or_else(|| not_text("the file's name"))?;
-            // curl reads a whole file into memory for --data-binary; -T would add its name to a URL that ends in a slash.
-            if body.length() > LARGEST_ARGUMENT && !signed.url.ends_with('/') {
+            // curl reads a whole file into memory for --data-binary; -T would add its name to a path that ends in a slash.
+            if body.length() > LARGEST_ARGUMENT && !request.uri.path().ends_with('/') {
                 words.extend(["-T".to_owned(), quote(file)]);
             } else {
                 words.extend(["--data-binary".to_owned(), quote(&format!("@{file}"))]);

@@ -96,6 +96,7 @@ impl Coverage {
     /// As [`Coverage::prepare`], of content with this digest, or of none.
     pub(crate) fn prepare_digested(
         &self,
+        more: &[Component<'_>],
         request: &RequestHead<'_>,
         content: Option<&ContentDigest>,
         created: Timestamp,
@@ -111,7 +112,7 @@ impl Coverage {
             }
             Some(digest) => Some(digest.to_header().map_err(|_| SignError::ContentDigest)?),
         };
-        self.prepare_checked(&[], request, content_digest, created, nonce)
+        self.prepare_checked(more, request, content_digest, created, nonce)
     }
 
     /// Prepares a request whose target and `Content-Digest` were looked at.

@@ -283,8 +283,24 @@ impl Signer {
         created: Timestamp,
         nonce: &Nonce,
     ) -> Result<SignedFields, SignError> {
+        self.sign_digested_covering(&[], request, content, created, nonce)
+    }
+
+    /// As [`Signer::sign_digested`], and covers `more` beside all that is covered anyway.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::sign_digested`]; also [`SignError::Base`] if the request does not have one of them, or on several lines.
+    pub fn sign_digested_covering(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<SignedFields, SignError> {
         let (content_digest, prepared) =
-            self.coverage.prepare_digested(request, content, created, nonce)?;
+            self.coverage.prepare_digested(more, request, content, created, nonce)?;
         let signature = self.key.sign(prepared.signature_base().as_bytes());
         Ok(SignedFields { content_digest, signature: prepared.attach(&signature)? })
     }

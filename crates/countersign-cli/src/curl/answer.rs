@@ -13,6 +13,8 @@ use crate::{
 
 /// How far clocks may be apart, in seconds, before it is they that are wrong: the skew that servers allow by default.
 const SKEW: u64 = 10;
+/// What this command covers in every request, and the digest in every one with content.
+const ANYWAY: [&str; 5] = ["@method", "@authority", "@path", "@query", "content-digest"];
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The head of the answer that counts: after those of proxies, and after `100 Continue`.
@@ -193,10 +195,10 @@ impl Answer {
         };
         match asked.iter().filter_map(AcceptSignature::tag).find(plain) {
             Some(tag) => format!(
-                "run it with --tag {tag}, which the server asks for; if that is the tag already, something on the way takes the signature off"
+                "the server asks for `countersign curl --tag {tag} …`, before curl's own arguments; if that is the tag already, something on the way takes the signature off"
             ),
             None => {
-                "ask the service's operator for the tag of its signatures, and run it with --tag"
+                "ask the service's operator for the tag of its signatures, and run `countersign curl --tag TAG …`, before curl's own arguments"
                     .to_owned()
             }
         }
@@ -209,11 +211,10 @@ impl Answer {
             identifier.bytes().all(in_name)
         };
         let names = |asked: &AcceptSignature<'_>| -> Option<String> {
-            asked
-                .components()
-                .iter()
-                .map(|component| {
-                    let identifier = component.to_string();
+            let beyond = asked.components().iter().map(ToString::to_string);
+            let beyond = beyond.filter(|one| !ANYWAY.contains(&one.trim_matches('"')));
+            beyond
+                .map(|identifier| {
                     let name = identifier.strip_prefix('"')?.strip_suffix('"')?;
                     plain(name).then(|| format!(" --component {name}"))
                 })
@@ -221,9 +222,9 @@ impl Answer {
         };
         match asked.iter().find_map(names).filter(|names| !names.is_empty()) {
             Some(names) => format!(
-                "sign what the server wants covered with `countersign sign --format curl{names}` and the rest of this command, and run the curl that it prints"
+                "run `countersign curl{names} …`, before curl's own arguments: the server wants that covered"
             ),
-            None => "run it with -i: Accept-Signature says what to cover, which `countersign sign --format curl --component` does".to_owned(),
+            None => "run it with -i: Accept-Signature says what to cover, and `countersign curl --component ID …`, before curl's own arguments, covers it".to_owned(),
         }
     }
 
@@ -449,7 +450,11 @@ mod tests {
         let scope =
             [("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"orders:write\"")];
         let table: [Row<'_>; 44] = [
-            (C::SignatureRequired, &[ASKED], "run it with --tag shop"),
+            (
+                C::SignatureRequired,
+                &[ASKED],
+                "`countersign curl --tag shop …`, before curl's own arguments",
+            ),
             (C::SignatureRequired, &[], "ask the service's operator for the tag"),
             (
                 C::SignatureRequired,
@@ -460,7 +465,7 @@ mod tests {
             (
                 C::SignaturePolicy,
                 &[ASKED],
-                "`countersign sign --format curl --component @method --component x-tenant`",
+                "run `countersign curl --component x-tenant …`, before curl's own arguments",
             ),
             (C::SignaturePolicy, &[], "run it with -i: Accept-Signature says"),
             (

@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 
+use crate::failure::Failure;
+
 /// Takes curl's arguments out of the list of processes, as curl does with its passwords: this program is started again in
-/// its own place, and reads them from a file without a name. Where that cannot be done they stay.
-pub(super) fn conceal(arguments: Vec<OsString>) -> Vec<OsString> {
+/// its own place, and reads them from a file without a name. Where that cannot be done they stay: off Unix, and where there
+/// is no `/dev/fd`.
+pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     #[cfg(unix)]
     return again::conceal(arguments);
     #[cfg(not(unix))]
-    return arguments;
+    return Ok(arguments);
 }
 
 /// The variable that names the file's descriptor.
@@ -19,29 +22,38 @@ mod again {
     use std::{
         env,
         ffi::{OsStr, OsString},
-        fs, io,
+        fs::{self, File},
+        io,
         os::unix::{ffi::OsStrExt, process::CommandExt},
         process::Command,
     };
 
     use super::VARIABLE;
-    use crate::curl::{child, private_file::PrivateFile};
+    use crate::{
+        curl::{child, private_file::PrivateFile},
+        failure::Failure,
+    };
 
-    pub(super) fn conceal(arguments: Vec<OsString>) -> Vec<OsString> {
+    pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
         if !arguments.is_empty() {
             // It returns only if it fails.
             drop(start_again(&arguments));
-            return arguments;
+            return Ok(arguments);
         }
         let descriptor = env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
-        let Some(descriptor) = descriptor else { return arguments };
-        let list = fs::read(format!("/dev/fd/{descriptor}")).unwrap_or_default();
+        let Some(descriptor) = descriptor else { return Ok(arguments) };
+        let list = fs::read(format!("/dev/fd/{descriptor}")).map_err(|error| {
+            Failure::local(
+                format!("cannot read curl's arguments, which {VARIABLE} says are in descriptor {descriptor}: {error}"),
+                format!("unset {VARIABLE}, which this command sets for itself, and run it again"),
+            )
+        })?;
         child::withhold(descriptor);
         let mut arguments: Vec<_> =
             list.split(|&byte| byte == 0).map(|one| OsStr::from_bytes(one).to_owned()).collect();
         // One NUL ends each.
         arguments.pop();
-        arguments
+        Ok(arguments)
     }
 
     fn start_again(arguments: &[OsString]) -> io::Result<()> {
@@ -57,6 +69,8 @@ mod again {
             list.push(0);
         }
         let file = PrivateFile::new(&list)?;
+        // Without /dev/fd there is nothing to read them from.
+        drop(File::open(file.path())?);
         let mut again = Command::new(env::current_exe()?);
         again.arg0(name).args(kept).env(VARIABLE, file.descriptor().to_string());
         Err(again.exec())

@@ -505,7 +505,8 @@ fn wrong_form_type() -> Failure {
     )
 }
 
-/// An upload to a URL that ends in a slash is named after the file.
+/// An upload to a URL that ends in a slash is named after the file. Where there is a query the URL stays as it is: with
+/// curl too, but for a few versions about 7.88.
 fn push_file_name(url: &mut Url, file: &str) {
     if url.path_and_query.ends_with('/') && !url.path_and_query.contains('?') {
         let name = file.rsplit('/').next().unwrap_or(file);
@@ -515,6 +516,12 @@ fn push_file_name(url: &mut Url, file: &str) {
 
 fn unknown(name: &str) -> Failure {
     let shown = name.split('=').next().unwrap_or(name);
+    if matches!(shown, "--tag" | "--component" | "--passphrase-file") {
+        return Failure::local(
+            format!("{shown} stands behind curl's own arguments"),
+            format!("put it before them: `countersign curl {shown} VALUE …`"),
+        );
+    }
     let hint = if name.contains('=') && name.starts_with("--") {
         "curl's flags have their value in the next argument: write `--flag value`"
     } else {

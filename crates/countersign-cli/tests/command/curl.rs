@@ -278,17 +278,43 @@ fn whoever_signs_what_the_hint_says_has_covered_what_the_server_wants() {
     let head = "HTTP/1.1 401 Unauthorized\nContent-Length: 0\nConnection: close\nCountersign-Refusal: signature-policy";
     let server = Server::start(&format!("{head}\nAccept-Signature: {asked}\n\n"));
     let url = server.url("/v1/orders");
-    let order = ["--key", "id.key", "-H", "X-Tenant: t1", "-d", "x", &url];
-    let refused = desk.run([&["curl"], &order[..]].concat());
-    let said = refused.stderr.split('`').nth(1).unwrap().to_owned();
-    let said: Vec<_> = said.split(' ').skip(1).collect();
-    drop(server.request());
-    let printed = desk.run([&said[..], &order].concat()).done();
-    desk.command("sh").args(["-c", &printed]).output().unwrap();
+    let key = desk.read("id.key");
+    desk.write("order", "x", 0o644);
+    let table: [&[&str]; 3] =
+        [&["-s", "-d", "x"], &["-s", "-F", "a=@order"], &["-s", "-T", "order"]];
+    for flags in table {
+        let order = [&["--key", "id.key", "-H", "X-Tenant: t1"], flags, &[&url]].concat();
+        let refused = desk.run([&["curl"], &order[..]].concat());
+        let said = refused.stderr.split('`').nth(1).unwrap().to_owned();
+        let (said, rest) = said.split_once(" …").unwrap();
+        assert_eq!((said, rest), ("countersign curl --component x-tenant", ""));
+        drop(server.request());
+        let said: Vec<_> = said.split(' ').skip(1).collect();
+        desk.run([&said[..], &order].concat()).failed(3, "signature-policy", "x-tenant");
+        let request = server.request();
+        assert!(request.contains("\"x-tenant\");created="), "{request}");
+        assert!(request.contains("\"content-digest\""), "{request}");
+        let verify = ["verify", "--scheme", "http", "--key", &publishable, "-"];
+        desk.run_with(verify, request.as_bytes()).done();
+    }
+    let scheme = ["curl", "--component", "@scheme", "--component", "@method", "-s", &url];
+    let desk = desk.variable("COUNTERSIGN_KEY", &key);
+    desk.run(scheme).failed(3, "signature-policy", "x-tenant");
     let request = server.request();
-    assert!(request.contains("\"x-tenant\");created="), "{request}");
-    let verify = ["verify", "--scheme", "http", "--key", &publishable, "-"];
-    desk.run_with(verify, request.as_bytes()).done();
+    assert!(
+        request.contains("(\"@method\" \"@authority\" \"@path\" \"@query\" \"@scheme\")"),
+        "{request}"
+    );
+    let lacking = ["curl", "--component", "x-none", "--key", "id.key", &url];
+    desk.run(lacking).failed(1, "x-none", "only what the request has");
+    let no_component = ["curl", "--component", "@none", "--key", "id.key", &url];
+    desk.run(no_component).failed(1, "--component @none", "a component is like");
+    for option in ["--tag", "--component", "--passphrase-file"] {
+        let behind = ["-s", option, "x", &url];
+        let put_before = format!("`countersign curl {option} VALUE …`");
+        curl(&desk, &behind).failed(1, &format!("{option} stands behind"), &put_before);
+    }
+    assert!(server.received_nothing());
 }
 
 #[test]
@@ -333,7 +359,7 @@ fn no_flag_reads_the_content_away_or_puts_another_in_its_place() {
         desk.run_with(verify, request.as_bytes()).done();
     }
     let key = desk.read("id.key");
-    for stdin in ["-", "fd:0", "/dev/stdin"] {
+    for stdin in ["-", "fd:0", "fd:00", "/dev/stdin"] {
         for content in ["-", "/dev/stdin"] {
             let data = format!("@{content}");
             for command in ["curl", "sign"] {
@@ -341,6 +367,12 @@ fn no_flag_reads_the_content_away_or_puts_another_in_its_place() {
                 desk.run_with(arguments, key.as_bytes()).failed(1, "cannot both be stdin", "file");
             }
         }
+    }
+    for (command, content) in [("curl", "@-"), ("curl", "@/dev/stdin"), ("sign", "@-")] {
+        let passphrase =
+            ["--key", "id.key", "--passphrase-file", "/dev/stdin", "-d", content, &url];
+        let refused = desk.run_with([&[command], &passphrase[..]].concat(), b"a secret");
+        refused.failed(1, "cannot both be stdin", "file");
     }
     assert!(server.received_nothing());
 }

@@ -102,9 +102,12 @@ fn no_argument_of_curl_is_in_the_list_of_processes() {
     let desk = desk_with_tmp();
     desk.write("content", "secret in a file", 0o600);
     let server = Held::start();
-    let url = format!("http://{}/secret-path?secret=query", server.address());
+    desk.write("large", vec![0; 2 * 1024 * 1024], 0o600);
+    let url = format!("http://{}/secret-path/?secret=query", server.address());
     let proxy = format!("http://proxy:secret@{}", server.address());
-    let table: [&[&str]; 13] = [
+    let table: [&[&str]; 15] = [
+        &["--data-binary", "@large"],
+        &["-T", "large"],
         &["-u", "me:secret"],
         &["--oauth2-bearer", "secret"],
         &["-H", "Authorization: Token secret"],
@@ -265,6 +268,17 @@ fn curl_does_not_get_the_descriptor_of_the_key() {
         child.wait().unwrap();
         drop(connection);
     }
+}
+
+#[test]
+fn arguments_that_cannot_be_read_again_are_not_taken_for_none() {
+    let (desk, _) = Desk::with_key();
+    let desk = desk.variable("COUNTERSIGN_CURL_ARGUMENTS", "99");
+    desk.run(["curl", "--key", "id.key"]).failed(
+        1,
+        "cannot read curl's arguments",
+        "unset COUNTERSIGN_CURL_ARGUMENTS",
+    );
 }
 
 fn kill(signal: &str, process: u32) {

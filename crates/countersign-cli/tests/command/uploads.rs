@@ -57,7 +57,13 @@ fn large_content_takes_no_memory() {
         command
     };
     let folder = format!("http://{}/up/", listener.local_addr().unwrap());
-    let table: [(&[&str], &str, u64); 6] = [
+    let with_query = format!("{folder}?q=1");
+    let root = format!("http://{}?q=1", listener.local_addr().unwrap());
+    let table: [(&[&str], &str, u64); 10] = [
+        (&["-T", "large", &with_query], "PUT /up/?q=1 HTTP/1.1\r\n", LARGE),
+        (&["--data-binary", "@large", &with_query], "POST /up/?q=1 HTTP/1.1\r\n", LARGE),
+        (&["-F", "a=@large", &with_query], "POST /up/?q=1 HTTP/1.1\r\n", LARGE + 1),
+        (&["--data-binary", "@large", &root], "POST /?q=1 HTTP/1.1\r\n", LARGE),
         (&["-T", "large"], "PUT /up HTTP/1.1\r\n", LARGE),
         (&["-T", "large", &folder], "PUT /up/large HTTP/1.1\r\n", LARGE),
         (&["--data-binary", "@large", &folder], "POST /up/ HTTP/1.1\r\n", LARGE),
@@ -93,6 +99,20 @@ fn large_content_takes_no_memory() {
             assert!(text.contains(" -X POST ") && text.contains(" -T large "), "{text}");
         }
     }
+    let slash = ["--data-binary", "@large", "--format", "curl", "https://example.com/up/?q=1"];
+    let text = desk.run(["sign", "--key", "id.key"].iter().chain(&slash)).done();
+    assert!(text.contains(" --data-binary @large "), "{text}");
+}
+
+#[test]
+fn large_content_to_a_folder_overwrites_no_file() {
+    let (desk, _) = Desk::with_key();
+    desk.write("large", "x".repeat(2 * 1024 * 1024), 0o644);
+    desk.write("content", "of somebody else", 0o644);
+    let server = Server::ok();
+    // Some versions of curl find no name in such a URL, and fail.
+    curl(&desk, &["-O", "--data-binary", "@large", &server.url("/up/")]);
+    assert_eq!(desk.read("content"), "of somebody else");
 }
 
 #[test]
