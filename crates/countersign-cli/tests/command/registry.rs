@@ -1,4 +1,4 @@
-use std::{fs, os::unix::process::CommandExt as _};
+use std::{fs, os::unix::process::CommandExt as _, path::PathBuf};
 
 use countersign::{KeyId, PrivateKey, ProvenKey};
 use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, SqliteConnection};
@@ -262,10 +262,9 @@ fn a_weak_key_that_was_put_there_past_the_checks_is_named_as_damage_and_can_be_r
 fn a_registry_that_is_read_only_says_so() {
     let desk = Desk::with_registry();
     // Nobody is kept from writing by a mode who is root.
-    fs::copy(env!("CARGO_BIN_EXE_countersign"), desk.path("countersign")).unwrap();
+    let program = copy_of_the_program(&desk);
     desk.set_mode("registry.db", 0o444);
     desk.set_mode(".", 0o555);
-    let program = desk.path("countersign");
     let mut command = desk.command(program.to_str().unwrap());
     if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
         command.uid(65534);
@@ -278,6 +277,17 @@ fn a_registry_that_is_read_only_says_so() {
         stderr.contains("is read-only\nhint: make the file and its folder writable"),
         "{stderr}"
     );
+}
+
+/// A copy of `countersign` that every user can run.
+///
+/// Another process makes it: a descriptor of this one, open for writing, is inherited by what other tests start meanwhile, and
+/// a file that is open for writing cannot be run.
+fn copy_of_the_program(desk: &Desk) -> PathBuf {
+    let copy = desk.path("countersign");
+    let status = desk.command("cp").arg(env!("CARGO_BIN_EXE_countersign")).arg(&copy).status();
+    assert!(status.unwrap().success());
+    copy
 }
 
 /// Says something to a database, and holds it as long as what is given back lives.
@@ -408,10 +418,9 @@ fn a_registry_with_secrets_that_is_not_ours_to_close_is_refused() {
     }
     desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
     desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]).done();
-    fs::copy(env!("CARGO_BIN_EXE_countersign"), desk.path("countersign")).unwrap();
     desk.set_mode("registry.db", 0o666);
     desk.set_mode(".", 0o777);
-    let program = desk.path("countersign");
+    let program = copy_of_the_program(&desk);
     let mut command = desk.command(program.to_str().unwrap());
     let output = command.uid(65534).args(["app", "list"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
