@@ -126,9 +126,12 @@ impl Registry {
 
     /// The file of an address, for messages: the text between `sqlite:` and the parameters.
     pub fn file_of(url: &str) -> Option<&Path> {
-        let file = url.strip_prefix("sqlite:")?;
-        let file = file.strip_prefix("//").unwrap_or(file);
-        Some(Path::new(file.split_once('?').map_or(file, |(file, _)| file)))
+        Address::file_of(url)
+    }
+
+    /// The file of this registry: its address without `sqlite:` and the parameters.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// The files of this registry that other users could read or write until this opening closed them, because HMAC secrets
