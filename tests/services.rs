@@ -169,10 +169,23 @@ async fn a_public_path_is_read_by_whoever_asks_under_whatever_name() {
             ("GET /v1/orders HTTP/1.1\r\nHost: 10.244.1.7\r\n\r\n", [421, 400]),
             ("GET /v1/orders HTTP/1.1\r\n\r\n", [400, 400]),
             ("GET /v1/orders HTTP/1.0\r\nHost: api.example.com\r\n\r\n", [505, 505]),
+            // The service can take these for requests of another method, or for another target.
+            (
+                "GET /health HTTP/1.1\r\nHost: api.example.com\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
+                [401, 400],
+            ),
+            (
+                "GET /health HTTP/1.1\r\nHost: api.example.com\r\nX-Original-URL: /v1/secret\r\n\r\n",
+                [401, 400],
+            ),
+            (
+                "HEAD /health HTTP/1.1\r\nHost: api.example.com\r\nX-Rewrite-URL: /v1/secret\r\n\r\n",
+                [401, 400],
+            ),
         ] {
             let answer = exchange(address, request.as_bytes()).await;
             assert!(refused.contains(&answer.status), "{request}: {answer:?}");
-            assert!(!answer.code().is_empty(), "{request}: {answer:?}");
+            assert!(answer.get("countersign-refusal").is_some(), "{request}: {answer:?}");
         }
     }
     // Nobody is known there, whoever signs.
