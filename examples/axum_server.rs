@@ -25,16 +25,17 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
 }
 
 async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
-    // The replay guard, and the file that has its memory from a stop to the next start: a restart refuses nobody.
-    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
-    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
-    let gate = Limited::new(nonces.clone(), limits());
+    // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
-
     // A server is told whom it answers for: behind a proxy that is https:// and its public name.
     let origin = format!("http://{}", listener.local_addr()?);
     let origins = Origins::new([origin.parse()?])?;
+
+    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
+    // The replay guard, and the file that has its memory from a stop to the next start: a restart refuses nobody.
+    let saved = format!("{}-nonces", registry.file().display());
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
+    let gate = Limited::new(nonces.clone(), limits());
     // Health checks ask by the address of the instance, without a key.
     let verifier = Verifier::new(origins, registry, gate).public_path("/health");
 

@@ -63,8 +63,10 @@ async fn run(
     let proxies = Proxies::new(ranges, ForwardedFields::XForwarded)?;
     let ingress = Ingress::forwarded(origins, proxies);
 
+    // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
+    let listener = TcpListener::bind(address).await?;
     let registry = Arc::new(Registry::open_or_create(&db).await?);
-    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
+    let saved = format!("{}-nonces", registry.file().display());
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     // By the address of the client: all clients of a proxy together would soon use up what one may.
     const READS_OF_ONE: NonZeroU32 = NonZeroU32::new(600).unwrap();
@@ -73,7 +75,6 @@ async fn run(
     let verifier =
         Verifier::new(ingress, registry, gate).public_path("/health").public_path("/ready");
 
-    let listener = TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
     let app = Router::new()
         .route("/v1/orders", get(list).post(add))

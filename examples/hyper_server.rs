@@ -58,12 +58,13 @@ fn answer_json(status: StatusCode, content: &Value) -> Answer {
 }
 
 async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
-    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
-    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
-    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
+    // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
     let origin = format!("http://{}", listener.local_addr()?);
     let origins = Origins::new([origin.parse()?])?;
+    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
+    let saved = format!("{}-nonces", registry.file().display());
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
 
     let service = service_fn(async |request| {

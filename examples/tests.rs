@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{BufRead, BufReader},
     net::TcpListener,
@@ -44,6 +45,15 @@ impl Running {
     fn line(&mut self, wanted: &str) -> String {
         let mut lines = self.lines.by_ref().map(Result::unwrap);
         lines.find(|line| line.contains(wanted)).unwrap()
+    }
+
+    /// Sends it a signal, as `TERM`, after which it ends well.
+    #[track_caller]
+    fn end_by(&mut self, signal: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &process]).status();
+        assert!(sent.unwrap().success());
+        assert!(self.child.wait().unwrap().success(), "{signal}");
     }
 }
 
@@ -104,10 +114,7 @@ impl Served {
 
     /// Sends it a signal, as `TERM`, after which it ends well, and starts it again at the same address.
     fn restart_by(&mut self, signal: &str) {
-        let process = self.running.child.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{signal}"), &process]).status();
-        assert!(sent.unwrap().success());
-        assert!(self.running.child.wait().unwrap().success(), "{} at {signal}", self.name);
+        self.running.end_by(signal);
         self.start_again();
     }
 
@@ -124,6 +131,44 @@ impl Served {
     fn url(&self) -> String {
         format!("{}/v1/orders", self.origin)
     }
+}
+
+/// The examples that save their replay guard.
+const SAVING: [&str; 4] = ["axum_server", "hyper_server", "behind_proxy", "tls_server"];
+
+/// One of [`SAVING`] with all its arguments. A registry without a path is in the folder.
+fn saving(name: &str, address: &str, db: &str, folder: &TempDir) -> Command {
+    let mut command = example(name);
+    command.current_dir(folder).arg(address);
+    match name {
+        "behind_proxy" => command.args(["https://api.example.com", db, "--proxy", "10.0.0.7/32"]),
+        "tls_server" => command.arg(db).args(certificate(folder)),
+        _ => command.arg(db),
+    };
+    command
+}
+
+/// Makes a certificate for localhost and its key in a folder that has none.
+fn certificate(folder: &TempDir) -> [PathBuf; 2] {
+    let files = ["localhost.pem", "localhost.key"].map(|name| folder.path().join(name));
+    let [certificate, key] = &files;
+    if !key.exists() {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+        openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+        openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]).arg("-out");
+        openssl.arg(certificate).arg("-keyout").arg(key);
+        assert!(openssl.output().unwrap().status.success());
+    }
+    files
+}
+
+/// The files in a folder, with their content.
+fn content(folder: &TempDir) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    files
+        .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+        .collect()
 }
 
 /// It failed: one line says why, and one what to do.
@@ -322,14 +367,7 @@ fn client_writes_to(served: &Served) {
 #[test]
 fn a_server_without_a_proxy_speaks_tls_and_shows_what_was_made_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let [certificate, key] =
-        ["localhost.pem", "localhost.key"].map(|name| folder.path().join(name));
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
-    openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
-    openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]).arg("-out");
-    openssl.arg(&certificate).arg("-keyout").arg(&key);
-    assert!(openssl.output().unwrap().status.success());
+    let [certificate, key] = certificate(&folder);
     let db = format!("sqlite:{}", folder.path().join("registry.db").display());
     let server = |key: &PathBuf| {
         let mut command = example("tls_server");
@@ -403,6 +441,52 @@ fn a_server_that_is_told_to_stop_and_started_again_refuses_only_what_is_repeated
         }
         served.restart();
         assert_eq!(send(&sign()), Err((Code::SignatureStale, true)), "{server} after a kill");
+    }
+}
+
+#[test]
+fn a_start_that_finds_its_port_in_use_takes_neither_ceiling_nor_saved_guard() {
+    for name in SAVING {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |address: &str| saving(name, address, "sqlite:registry.db", &folder);
+        let mut running = Running::start(start("127.0.0.1:0"));
+        let origin = running.line("://");
+        let (_, port) = origin.rsplit_once(':').unwrap();
+        let address = format!("127.0.0.1:{port}");
+
+        // The owner of the ceiling is in the registry.
+        let serving = content(&folder);
+        failed(&start(&address).output().unwrap(), "in use");
+        assert!(content(&folder) == serving, "{name} while another one serves");
+
+        running.end_by("TERM");
+        let saved = content(&folder);
+        assert!(saved.contains_key("registry.db-nonces"), "{name} saves nothing");
+        let _taken = TcpListener::bind(&address).unwrap();
+        failed(&start(&address).output().unwrap(), "in use");
+        assert!(content(&folder) == saved, "{name} after a stop");
+    }
+}
+
+#[test]
+fn a_guard_is_saved_beside_its_registry_however_the_address_is_written() {
+    for name in SAVING {
+        let folder = tempfile::tempdir().unwrap();
+        for (db, other) in [
+            ("sqlite://registry.db", "sqlite:registry.db?mode=rw"),
+            ("sqlite://registry.db?mode=rwc", "sqlite:registry.db"),
+        ] {
+            let start = |db| {
+                let mut running = Running::start(saving(name, "127.0.0.1:0", db, &folder));
+                running.line("://");
+                running
+            };
+            let is_saved = || content(&folder).contains_key("registry.db-nonces");
+            start(db).end_by("TERM");
+            assert!(is_saved(), "{name} {db}: {:?}", content(&folder).keys());
+            let _killed = start(other);
+            assert!(!is_saved(), "{name} {other}");
+        }
     }
 }
 

@@ -41,12 +41,13 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         return Err("four arguments are needed".into());
     };
     let tls = Tls::from_files(certificate, key)?;
-    let registry = Arc::new(Registry::open_or_create(db).await?);
-    let saved = format!("{}-nonces", db.trim_start_matches("sqlite:"));
-    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
+    // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
     let origin = format!("https://localhost:{}", listener.local_addr()?.port());
     let origins = Origins::new([origin.parse()?])?;
+    let registry = Arc::new(Registry::open_or_create(db).await?);
+    let saved = format!("{}-nonces", registry.file().display());
+    let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
     let app = Router::new()
         .route("/v1/orders", get(list).post(add))

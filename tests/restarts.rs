@@ -4,9 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 
-use std::{collections::HashSet, fs};
+use std::{
+    collections::HashSet,
+    fs,
+    process::{self, Command},
+};
 
-use countersign::Timestamp;
+use countersign::{Claim, Nonce, NonceUse, Timestamp};
+use countersign_server::{SavedNonces, Stop as _};
+use countersign_store::{
+    Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, Window, system_time,
+};
 use harness::{NOW, Process, Raw, key};
 use tokio::task::JoinSet;
 
@@ -129,4 +137,46 @@ async fn a_server_that_is_stopped_refuses_nobody_when_it_starts_again_but_who_re
     desk.repeat_everything(&process).await;
     let order = desk.order();
     assert_eq!(process.send(order).await, Some(401));
+}
+
+/// A registry whose server is told to stop while it takes the ceiling over.
+struct StoppedMeanwhile(Registry);
+
+impl Ceiling for StoppedMeanwhile {
+    async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
+        let sent = Command::new("kill").args(["-TERM", &process::id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        self.0.take_over(owner).await
+    }
+
+    async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
+        self.0.raise(owner, to).await
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_while_it_starts_stops_and_saves_what_it_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    let file = folder.path().join("nonces");
+    let registry = async || Registry::open_or_create(&db).await.unwrap();
+    let resumed = async || {
+        let ceiling = registry().await;
+        MemoryNonces::resume(Window::default(), ceiling, &file, system_time()).await.unwrap()
+    };
+    let used = |nonce| NonceUse::new(1, system_time(), Nonce::from_random([nonce; 16]));
+    let captured = used(1);
+    let before = resumed().await;
+    assert_eq!(before.claim(&captured, system_time()).await.unwrap(), Claim::Fresh);
+    before.stop(&file, system_time()).await.unwrap();
+
+    let ceiling = StoppedMeanwhile(registry().await);
+    let stopped = SavedNonces::resume(Window::default(), ceiling, &file).await.unwrap();
+    let (asked, ending) = stopped.until_signal().into_parts();
+    asked.await;
+    ending.await.unwrap();
+
+    let next = resumed().await;
+    assert_eq!(next.claim(&captured, system_time()).await.unwrap(), Claim::Replayed);
+    assert_eq!(next.claim(&used(2), system_time()).await.unwrap(), Claim::Fresh);
 }

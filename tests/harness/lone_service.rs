@@ -17,6 +17,7 @@ async fn main() {
     let folder = PathBuf::from(env::args().nth(1).unwrap());
     let clock = folder.join("clock");
     let now = move || Timestamp::from_unix(fs::read_to_string(&clock).unwrap().parse().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let db = format!("sqlite:{}", folder.join("registry.db").display());
     let ceiling = Arc::new(Registry::open_or_create(&db).await.unwrap());
     let memory = folder.join("nonces");
@@ -24,7 +25,6 @@ async fn main() {
     let nonces = Arc::new(nonces);
     let verifier = order_verifier(Service::keys(), Arc::clone(&nonces)).clock(now.clone());
     let app = order_log(folder.join("handled")).layer(verifier.layer());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     let told_to_stop = async {
         tokio::io::stdin().read_to_end(&mut Vec::new()).await.unwrap();

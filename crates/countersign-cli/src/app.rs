@@ -1,10 +1,10 @@
 use clap::{Args, Subcommand};
-use countersign_store::Application;
+use countersign_store::{Application, DamagedApplication};
 use serde_json::{Value, json};
 
 use crate::{
     credential,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, one_line, with_reasons},
     moment,
     output::{note, print, print_line},
     registry_args::{IfMissing, RegistryArgs, failure},
@@ -76,13 +76,16 @@ impl App {
                 let all = registry
                     .ask(IfMissing::Fail, async |registry| registry.applications().await)?;
                 if json {
-                    print_line(all.iter().map(object).collect::<Value>())?;
+                    print_line(all.iter().map(listed_object).collect::<Value>())?;
                 } else {
-                    let row = |one: &Application| {
-                        [one.name.clone(), one.environment.clone(), moment::show(one.created_at)]
-                    };
                     let rows: Vec<_> = all.iter().map(row).collect();
                     print(columns(["NAME", "ENVIRONMENT", "ADDED"], &rows))?;
+                }
+                for damaged in all.iter().filter_map(|one| one.as_ref().err()) {
+                    note(one_line(&format!(
+                        "warning: {}; servers refuse its keys: restore a backup of the registry",
+                        with_reasons(&**damaged)
+                    )));
                 }
                 if all.is_empty() {
                     note(format_args!(
@@ -128,6 +131,35 @@ impl App {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// An application as a registry lists it: also one whose row is damaged.
+type Listed = Result<Application, Box<DamagedApplication>>;
+
+fn row(application: &Listed) -> [String; 3] {
+    let or_unknown =
+        |text: &Option<String>| text.as_deref().map_or_else(|| "?".to_owned(), one_line);
+    match application {
+        Ok(Application { name, environment, created_at, .. }) => {
+            [name.clone(), environment.clone(), moment::show(*created_at)]
+        }
+        Err(damaged) => {
+            [or_unknown(&damaged.name), or_unknown(&damaged.environment), "damaged".to_owned()]
+        }
+    }
+}
+
+/// Of a damaged one there is what could be read, `null` for the rest, and `damage`, which says what is wrong with it.
+fn listed_object(application: &Listed) -> Value {
+    match application {
+        Ok(application) => object(application),
+        Err(damaged) => json!({
+            "name": damaged.name,
+            "environment": damaged.environment,
+            "created_at": null,
+            "damage": with_reasons(&**damaged),
+        }),
     }
 }
 

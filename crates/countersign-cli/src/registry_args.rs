@@ -134,6 +134,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::DamagedRow { .. } => {
             "restore a backup of the registry; a revocation of it holds all the same".into()
         }
+        RegistryError::DamagedApplication { .. } => "restore a backup of the registry".into(),
         RegistryError::NotFound(what) => match *what {
             "application" => format!("`countersign app list{again}` shows those there are"),
             _ => format!("`countersign key list{again}` shows those there are"),

@@ -1,12 +1,12 @@
 //! Verifies signed requests before a handler runs.
 //!
 //! ```
-//! use std::{path::Path, sync::Arc};
+//! use std::sync::Arc;
 //!
 //! use axum::{Json, Router, routing::get};
 //! use countersign::Origins;
-//! use countersign_server::{Publishable, Signed, Verifier, serve};
-//! use countersign_store::{MemoryNonces, Registry, Window, system_time};
+//! use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
+//! use countersign_store::{Registry, Window};
 //! use serde_json::Value;
 //! use tokio::net::TcpListener;
 //!
@@ -20,29 +20,25 @@
 //!     format!("{} ordered {order}", caller.application().name)
 //! }
 //!
-//! /// Serves until `stop`. The registry has the keys; what the replay guard remembers lies in `saved` between a stop and the
-//! /// next start, so that a restart refuses nobody.
+//! /// Serves until SIGINT or SIGTERM. The registry has the keys. The replay guard's memory is in a file beside the registry from
+//! /// a stop to the next start, so that a restart refuses nobody.
 //! async fn run(
-//!     listener: TcpListener,
-//!     db: &str, // as sqlite:countersign.db
-//!     saved: &Path,
-//!     stop: impl Future<Output = ()>,
+//!     listener: TcpListener, // bound before the guard is resumed
+//!     db: &str,              // as sqlite:countersign.db
 //! ) -> Result<(), Box<dyn std::error::Error>> {
-//!     let registry = Arc::new(Registry::open_or_create(db).await?);
-//!     let window = Window::default();
-//!     let nonces = MemoryNonces::resume(window, Arc::clone(&registry), saved, system_time()).await?;
-//!     let nonces = Arc::new(nonces);
 //!     let origins = Origins::new(["https://api.example.com".parse()?])?;
+//!     let registry = Arc::new(Registry::open_or_create(db).await?);
+//!     let saved = format!("{}-nonces", registry.file().display());
+//!     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
 //!     let app = Router::new()
 //!         .route("/v1/orders", get(list).post(add))
-//!         .layer(Verifier::new(origins, registry, Arc::clone(&nonces)).layer());
-//!     serve(listener, app, stop).await;
-//!     nonces.stop(saved, system_time()).await?;
+//!         .layer(Verifier::new(origins, registry, nonces.clone()).layer());
+//!     serve(listener, app, nonces.until_signal()).await?;
 //!     Ok(())
 //! }
 //! # use std::{io::{Read as _, Write as _}, net::TcpStream};
 //! # use countersign::{PrivateKey, ProvenKey};
-//! # use countersign_store::NewCredential;
+//! # use countersign_store::{NewCredential, system_time};
 //! # /// Signs an order and sends it, and reads the status line of the response.
 //! # fn order(address: std::net::SocketAddr, key: PrivateKey) -> String {
 //! #     let order = http::Request::post("/v1/orders").header("content-type", "application/json").body("7");
@@ -58,21 +54,23 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! #     let folder = tempfile::tempdir().unwrap();
-//! #     let (db, saved) = (format!("sqlite:{}", folder.path().join("r.db").display()), folder.path().join("nonces"));
-//! #     // The first start makes the registry, and the second finds what the first one saved: neither refuses anybody.
-//! #     for seed in [1, 2] {
-//! #         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-//! #         let address = listener.local_addr().unwrap();
-//! #         let key = PrivateKey::ed25519(&[seed; 32]);
-//! #         let stop = async {
-//! #             let registry = Registry::open(&db).await.unwrap();
-//! #             let (proven, now) = (ProvenKey::from_proof(&ProvenKey::proof(&key).unwrap()).unwrap(), system_time());
-//! #             drop(registry.add_application("shop", "test", now).await);
-//! #             registry.add_credential(NewCredential::new("shop", "laptop", &proven), now).await.unwrap();
-//! #             let status = tokio::task::spawn_blocking(move || order(address, key)).await.unwrap();
-//! #             assert_eq!(status, "HTTP/1.1 200 OK");
-//! #         };
-//! #         run(listener, &db, &saved, stop).await.unwrap();
+//! #     let db = format!("sqlite:{}", folder.path().join("r.db").display());
+//! #     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+//! #     let address = listener.local_addr().unwrap();
+//! #     let client = async {
+//! #         let send = |seed| tokio::task::spawn_blocking(move || order(address, PrivateKey::ed25519(&[seed; 32])));
+//! #         // A response tells that the server runs, and has made its registry.
+//! #         assert_eq!(send(1).await.unwrap(), "HTTP/1.1 401 Unauthorized");
+//! #         let registry = Registry::open(&db).await.unwrap();
+//! #         let proof = ProvenKey::proof(&PrivateKey::ed25519(&[2; 32])).unwrap();
+//! #         let (proven, now) = (ProvenKey::from_proof(&proof).unwrap(), system_time());
+//! #         registry.add_application("shop", "test", now).await.unwrap();
+//! #         registry.add_credential(NewCredential::new("shop", "laptop", &proven), now).await.unwrap();
+//! #         assert_eq!(send(2).await.unwrap(), "HTTP/1.1 200 OK");
+//! #     };
+//! #     tokio::select! {
+//! #         ended = run(listener, &db) => panic!("{ended:?}"),
+//! #         () = client => {}
 //! #     }
 //! # }
 //! ```

@@ -74,7 +74,9 @@ pub use postgres::{NotClaimed, PostgresNonces};
 pub use quota::{BadWindow, Quota};
 pub use readiness::Readiness;
 #[cfg(feature = "sqlite")]
-pub use registry::{DamagedCredential, NewCredential, Registry, RegistryError, Revocation};
+pub use registry::{
+    DamagedApplication, DamagedCredential, NewCredential, Registry, RegistryError, Revocation,
+};
 pub use restrictions::{
     BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
 };

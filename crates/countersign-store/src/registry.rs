@@ -24,9 +24,13 @@ use self::{
     address::{Address, IfMissing},
     cache::Cache,
     file::Content,
-    row::{ApplicationRow, seconds},
+    row::seconds,
 };
-pub use self::{damaged::DamagedCredential, error::RegistryError, new_credential::NewCredential};
+pub use self::{
+    damaged::{DamagedApplication, DamagedCredential},
+    error::RegistryError,
+    new_credential::NewCredential,
+};
 use crate::{
     Application, Ceiling, Credential, KeyStore, Owner, Restrictions, Scopes, State, StoreError,
 };
@@ -126,9 +130,12 @@ impl Registry {
 
     /// The file of an address, for messages: the text between `sqlite:` and the parameters.
     pub fn file_of(url: &str) -> Option<&Path> {
-        let file = url.strip_prefix("sqlite:")?;
-        let file = file.strip_prefix("//").unwrap_or(file);
-        Some(Path::new(file.split_once('?').map_or(file, |(file, _)| file)))
+        Address::file_of(url)
+    }
+
+    /// The file of this registry: its address without `sqlite:` and the parameters.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// The files of this registry that other users could read or write until this opening closed them, because HMAC secrets
@@ -169,35 +176,40 @@ impl Registry {
         Ok(Application { name: name.into(), environment: environment.into(), created_at: now })
     }
 
-    /// The applications, by name.
+    /// The applications, by name. A damaged row is an error in its place, and hides no other application.
     ///
     /// # Errors
     ///
     /// The database's.
-    pub async fn applications(&self) -> Result<Vec<Application>, RegistryError> {
-        let rows: Vec<ApplicationRow> = sqlx::query_as(
-            "SELECT name, environment, created_at FROM application
+    pub async fn applications(
+        &self,
+    ) -> Result<Vec<Result<Application, Box<DamagedApplication>>>, RegistryError> {
+        let rows: Vec<SqliteRow> = sqlx::query(
+            "SELECT id, name, environment, created_at FROM application
              WHERE removed_at IS NULL ORDER BY name",
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(Application::from).collect())
+        let listed = rows
+            .iter()
+            .map(|row| Application::read(row).map_err(|error| DamagedApplication::of(row, error)));
+        Ok(listed.collect())
     }
 
     /// One application.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or the database's.
     pub async fn application(&self, name: &str) -> Result<Application, RegistryError> {
-        let row: Option<ApplicationRow> = sqlx::query_as(
-            "SELECT name, environment, created_at FROM application
+        let row: Option<SqliteRow> = sqlx::query(
+            "SELECT id, name, environment, created_at FROM application
              WHERE removed_at IS NULL AND name = ?",
         )
         .bind(name)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(Application::from).ok_or(RegistryError::NotFound("application"))
+        Application::read(&row.ok_or(RegistryError::NotFound("application"))?)
     }
 
     /// Removes an application whose credentials are all revoked. Its name is free again; its keys stay known, so that
@@ -296,7 +308,11 @@ impl Registry {
         application: Option<&str>,
     ) -> Result<Vec<Result<Arc<Credential>, Box<DamagedCredential>>>, RegistryError> {
         if let Some(name) = application {
-            self.application(name).await?;
+            match self.application(name).await {
+                // Each of its credentials then tells of the damage.
+                Ok(_) | Err(RegistryError::DamagedApplication { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         let rows: Vec<SqliteRow> = sqlx::query(concat!(
             row::select_credential!(),

@@ -818,6 +818,51 @@ async fn parameters_of_an_address_are_heeded_or_refused_and_make_no_file() {
 }
 
 #[tokio::test]
+async fn a_damaged_application_is_listed_as_damaged_and_hides_no_other() {
+    for (damage, name, environment) in [
+        ("UPDATE application SET name = CAST(x'FF' AS TEXT) WHERE id = 1", None, Some("live")),
+        (
+            "UPDATE application SET environment = CAST(x'FF' AS TEXT) WHERE id = 1",
+            Some("shop"),
+            None,
+        ),
+    ] {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        registry.add_application("other", "live", NOW).await.unwrap();
+        let proven = ProvenKey::from(&key(2));
+        let new = NewCredential::new("other", "", &proven);
+        registry.add_credential(new, NOW).await.unwrap();
+        folder.raw(damage).await;
+
+        let listed = registry.applications().await.unwrap();
+        let whole: Vec<_> = listed.iter().flatten().collect();
+        assert_eq!(whole, [&registry.application("other").await.unwrap()], "{damage}");
+        assert_eq!(listed.len(), 2, "{damage}");
+        let damaged = listed.iter().find_map(|one| one.as_ref().err()).unwrap();
+        assert_eq!((damaged.id, damaged.name.as_deref()), (1, name), "{damage}");
+        assert_eq!(damaged.environment.as_deref(), environment, "{damage}");
+        assert_eq!(damaged.to_string(), "application 1 is damaged: one of its columns");
+
+        let shown = registry.application("shop").await;
+        let of_shop = registry.credentials(Some("shop")).await;
+        match name {
+            Some(_) => {
+                let told = matches!(shown, Err(RegistryError::DamagedApplication { id: 1, .. }));
+                assert!(told, "{shown:?}");
+                assert!(matches!(of_shop.unwrap().as_slice(), [Err(_)]), "{damage}");
+            }
+            None => {
+                assert!(matches!(shown, Err(RegistryError::NotFound(_))), "{shown:?}");
+                assert!(matches!(of_shop, Err(RegistryError::NotFound(_))), "{of_shop:?}");
+            }
+        }
+        let all = registry.credentials(None).await.unwrap();
+        assert!(matches!(all.as_slice(), [Err(_), Ok(_)]), "{all:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
     let folder = Folder::new();
     let registry = with_key(&folder, &key(1)).await;

@@ -355,6 +355,35 @@ fn a_damaged_key_is_listed_as_damaged_among_the_others() {
 }
 
 #[test]
+fn a_damaged_application_is_listed_as_damaged_among_the_others() {
+    let desk = Desk::with_registry();
+    desk.run(["app", "add", "other"]).done();
+    let damage = "UPDATE application SET environment = CAST(x'FF' AS TEXT) WHERE name = 'shop'";
+    drop(sqlite(&desk, "registry.db", damage));
+    let listed = desk.run(["app", "list"]);
+    let warning = "warning: application 1 is damaged: one of its columns: ";
+    assert!(listed.stderr.starts_with(warning), "{listed:?}");
+    assert!(
+        listed
+            .stderr
+            .trim_end()
+            .ends_with("; servers refuse its keys: restore a backup of the registry")
+    );
+    let listed = listed.done();
+    let row = |name: &str| listed.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let cells = |name: &str| row(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(cells("shop"), ["shop", "?", "damaged"]);
+    assert_eq!(cells("other").get(1).unwrap(), "live");
+
+    let listed = json(&desk.run(["app", "list", "--json"]).done());
+    assert_eq!((&listed[0]["name"], listed[0].get("damage")), (&"other".into(), None));
+    assert_eq!((&listed[1]["name"], &listed[1]["environment"]), (&"shop".into(), &().into()));
+    let damage = listed[1]["damage"].as_str().unwrap();
+    assert!(damage.starts_with("application 1 is damaged: "), "{damage}");
+    desk.run(["app", "show", "shop"]).failed(1, "application 1 is damaged", "restore a backup");
+}
+
+#[test]
 fn a_registry_with_secrets_that_others_can_read_is_closed_with_a_warning() {
     let desk = Desk::with_registry();
     desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();

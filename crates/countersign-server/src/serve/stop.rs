@@ -88,7 +88,8 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// The replay guard of one process that keeps its memory over a restart: [`MemoryNonces`] with the file where it is between a
 /// stop and the next start. A server that has one restarts without refusing anybody.
 ///
-/// Put a clone of it into the verifier, and [`until_signal`](Self::until_signal) into [`serve`](crate::serve):
+/// Bind the listener first. Then resume the guard, put a clone of it into the verifier, and
+/// [`until_signal`](Self::until_signal) into [`serve`](crate::serve):
 ///
 /// ```no_run
 /// use countersign::Origins;
@@ -101,10 +102,10 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// #     registry: std::sync::Arc<impl KeyStore + Ceiling>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// # let routes = Router::new().route("/v1/orders", get(async || "none"));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 /// let nonces =
 ///     SavedNonces::resume(Window::default(), registry.clone(), "countersign.nonces").await?;
 /// let verifier = Verifier::new(origins, registry, nonces.clone());
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 /// serve(listener, routes.layer(verifier.layer()), nonces.until_signal()).await?;
 /// # Ok(())
 /// # }
@@ -113,7 +114,11 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// The file is for one server and one registry. Keep it on a disk that the next start sees, readable by nobody else; without it,
 /// as after a crash, the next start refuses signed calls for 11 to 16 s.
 ///
-/// From its making on neither `SIGINT` nor `SIGTERM` ends the process by itself, so that none comes too early to be heard.
+/// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. A start that then finds its port
+/// in use has stopped that server's signed calls for nothing, or has lost the file. So let everything that can fail come before.
+///
+/// Neither `SIGINT` nor `SIGTERM` ends the process by itself from the moment at which resuming begins: a signal that comes early
+/// stops [`serve`](crate::serve) as soon as it runs, and the guard is saved.
 pub struct SavedNonces<C> {
     nonces: Arc<MemoryNonces<C>>,
     file: Arc<Path>,
@@ -122,7 +127,8 @@ pub struct SavedNonces<C> {
 }
 
 impl<C: Ceiling> SavedNonces<C> {
-    /// Goes on where the guard before stopped, as [`MemoryNonces::resume`] does, and saves into the same file.
+    /// Goes on where the guard before stopped, as [`MemoryNonces::resume`] does, and saves into the same file. Call it when the
+    /// listener is bound.
     ///
     /// # Errors
     ///
@@ -137,11 +143,14 @@ impl<C: Ceiling> SavedNonces<C> {
         file: impl AsRef<Path>,
     ) -> Result<Self, StoreError> {
         let file = file.as_ref();
+        // Before the file is used up: a signal would otherwise end the process, and its memory with it.
+        let signal = watched_signal()?;
         let nonces = MemoryNonces::resume(window, ceiling, file, system_time()).await?;
-        Self::new(nonces, file)
+        Ok(Self { nonces: Arc::new(nonces), file: file.into(), signal })
     }
 
     /// Saves this guard into this file, which it was [resumed](MemoryNonces::resume) from: for a guard with settings of its own.
+    /// A signal that comes before this call ends the process, and the guard is lost.
     ///
     /// # Errors
     ///
@@ -151,13 +160,7 @@ impl<C: Ceiling> SavedNonces<C> {
     ///
     /// Outside of a Tokio runtime with I/O, which `#[tokio::main]` makes.
     pub fn new(nonces: MemoryNonces<C>, file: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let comes = until_signal()
-            .map_err(|error| StoreError::because("the system delivers no signals", error))?;
-        let (open, signal) = watch::channel(());
-        tokio::spawn(async move {
-            comes.await;
-            drop(open);
-        });
+        let signal = watched_signal()?;
         Ok(Self { nonces: Arc::new(nonces), file: file.as_ref().into(), signal })
     }
 
@@ -176,6 +179,18 @@ impl<C: Ceiling> SavedNonces<C> {
     async fn save(self) -> Result<(), StoreError> {
         self.nonces.stop(&self.file, system_time()).await
     }
+}
+
+/// Is closed when a signal has come.
+fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
+    let comes = until_signal()
+        .map_err(|error| StoreError::because("the system delivers no signals", error))?;
+    let (open, signal) = watch::channel(());
+    tokio::spawn(async move {
+        comes.await;
+        drop(open);
+    });
+    Ok(signal)
 }
 
 impl<C> Clone for SavedNonces<C> {

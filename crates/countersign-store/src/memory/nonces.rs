@@ -97,7 +97,8 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// have been accepted by `now` is refused as well. Where it is certain that there never was a ceiling, nothing is: with a
     /// `Registry`, if it was made when this process opened it.
     ///
-    /// It takes the ceiling over: an earlier guard on it, in whatever process, soon accepts nothing more.
+    /// It takes the ceiling over: an earlier guard on it, in whatever process, soon accepts nothing more. So call it when the
+    /// server's listener is bound, and nothing else can fail.
     ///
     /// # Errors
     ///
@@ -117,7 +118,8 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// [`durable`](Self::durable). A file that no guard saved is left alone. Where the ceiling was restored from a backup together
     /// with its file, delete the file first.
     ///
-    /// It reads the file on the thread that calls it.
+    /// It reads the file on the thread that calls it. Call it when the server's listener is bound, and nothing else can fail: a
+    /// start that fails later has used up the file, and taken the ceiling from a server that runs.
     ///
     /// # Errors
     ///

@@ -20,12 +20,8 @@ pub(super) enum IfMissing {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, RegistryError> {
-        let file = url.strip_prefix("sqlite:").ok_or(RegistryError::UnsupportedUrl)?;
-        let file = file.strip_prefix("//").unwrap_or(file);
-        let (path, parameters) = match file.split_once('?') {
-            Some((path, parameters)) => (path, Some(parameters)),
-            None => (file, None),
-        };
+        let file = Self::named(url).ok_or(RegistryError::UnsupportedUrl)?;
+        let (path, parameters) = Self::split(file);
         match path {
             "" | ":memory:" => return Err(RegistryError::UnsupportedUrl),
             // SQLite takes such a name for a URI, and another file than the one that is checked here.
@@ -43,6 +39,25 @@ impl Address {
             return Err(RegistryError::NamedByParameters);
         }
         Ok(Self { file: path.into(), if_missing })
+    }
+
+    /// The file of an address that may be invalid elsewhere.
+    pub(super) fn file_of(url: &str) -> Option<&Path> {
+        let (path, _) = Self::split(Self::named(url)?);
+        Some(Path::new(path))
+    }
+
+    /// The part behind the scheme: the file and its parameters.
+    fn named(url: &str) -> Option<&str> {
+        let file = url.strip_prefix("sqlite:")?;
+        Some(file.strip_prefix("//").unwrap_or(file))
+    }
+
+    fn split(file: &str) -> (&str, Option<&str>) {
+        match file.split_once('?') {
+            Some((path, parameters)) => (path, Some(parameters)),
+            None => (file, None),
+        }
     }
 }
 
@@ -71,6 +86,23 @@ mod tests {
             ("sqlite::memory:?mode=rwc", "UnsupportedUrl"),
         ] {
             assert_eq!(parsed(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn messages_name_the_file_that_is_opened_also_for_addresses_that_are_refused() {
+        for (url, file) in [
+            ("sqlite:reg.db", Some("reg.db")),
+            ("sqlite://reg.db?mode=rw", Some("reg.db")),
+            ("sqlite:///srv/reg.db?mode=ro", Some("/srv/reg.db")),
+            ("sqlite:reg.db?", Some("reg.db")),
+            ("sqlite:", Some("")),
+            ("postgres://me:secret@host/db", None),
+        ] {
+            assert_eq!(Address::file_of(url), file.map(Path::new), "{url}");
+            if let Ok(Address { file: opened, .. }) = Address::parse(url) {
+                assert_eq!(Some(&*opened), file.map(Path::new), "{url}");
+            }
         }
     }
 }

@@ -34,6 +34,45 @@ impl Error for DamagedCredential {
     }
 }
 
+/// An application whose row in the registry is damaged, with the columns that can still be read. No server accepts its
+/// credentials.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DamagedApplication {
+    /// Its number.
+    pub id: i64,
+    /// Its name, unchecked: it may hold invisible characters.
+    pub name: Option<String>,
+    /// Its environment, unchecked as well.
+    pub environment: Option<String>,
+    /// The damage: a [`RegistryError::DamagedApplication`].
+    pub error: RegistryError,
+}
+
+impl fmt::Display for DamagedApplication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for DamagedApplication {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl DamagedApplication {
+    pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
+        let text = |column| row.try_get::<String, _>(column).ok();
+        Box::new(Self {
+            id: row.try_get("id").unwrap_or_default(),
+            name: text("name"),
+            environment: text("environment"),
+            error,
+        })
+    }
+}
+
 impl DamagedCredential {
     pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
         let text = |column| row.try_get::<String, _>(column).ok();

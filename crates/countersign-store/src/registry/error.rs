@@ -65,6 +65,14 @@ pub enum RegistryError {
         /// What its key or its restrictions are refused for.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// An application whose row cannot be read.
+    #[error("application {id} is damaged: one of its columns")]
+    DamagedApplication {
+        /// The application's number.
+        id: i64,
+        /// The column that cannot be read, and why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// There is no such application or key.
     #[error("there is no such {0}")]
     NotFound(&'static str),

@@ -31,15 +31,22 @@ macro_rules! returning_credential {
 pub(super) use returning_credential;
 
 #[derive(sqlx::FromRow)]
-pub(super) struct ApplicationRow {
+struct ApplicationRow {
     name: String,
     environment: String,
     created_at: i64,
 }
 
-impl From<ApplicationRow> for Application {
-    fn from(row: ApplicationRow) -> Self {
-        Self { name: row.name, environment: row.environment, created_at: time(row.created_at) }
+impl Application {
+    /// What a row with the columns `id`, `name`, `environment` and `created_at` says.
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
+        let damaged = |error: sqlx::Error| RegistryError::DamagedApplication {
+            id: row.try_get("id").unwrap_or_default(),
+            source: error.into(),
+        };
+        let ApplicationRow { name, environment, created_at } =
+            ApplicationRow::from_row(row).map_err(damaged)?;
+        Ok(Self { name, environment, created_at: time(created_at) })
     }
 }
 
