@@ -19,7 +19,7 @@ use countersign_server::{
     ContentError, Require, Route, Routes, SignResponses, Signed, SignedBy, VerifiedBody,
 };
 use flate2::{Compression, write::GzEncoder};
-use harness::{Answer, Raw, Service, TestClock, exchange, verifier};
+use harness::{Answer, NOW, Raw, Service, TestClock, exchange, key, verifier};
 use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
@@ -580,7 +580,7 @@ async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_ev
     in_chunks.body = chunks.into_bytes();
     assert_eq!(send(&service, &in_chunks).await.code(), "overloaded");
     // What is small has room.
-    let small = Raw::order().target("/v1/plain").signed();
+    let small = Raw::order().target("/v1/plain").signed_by(key(5), NOW);
     assert_eq!(send(&service, &small).await.status, 200);
     let too_much = Raw::order().target("/v1/plain").body(&[b'a'; 1_001]).signed();
     assert_eq!(send(&service, &too_much).await.code(), "content-too-large");
@@ -609,6 +609,21 @@ async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_ev
         assert_eq!(send(&service, &too_much).await.code(), "content-too-large");
     }
     until_answered(&service, 200, signed).await;
+}
+
+#[tokio::test]
+async fn one_credential_leaves_room_for_the_content_of_others() {
+    let budget = |verifier: countersign_server::Verifier<_, _>| {
+        verifier.content_limit(1_000).content_memory(8_000)
+    };
+    let service = Service::start_with(Service::keys(), Service::nonces(), budget).await;
+    // Two orders fit a quarter of the room.
+    let open = [all_but_the_last_byte(&service).await, all_but_the_last_byte(&service).await];
+    let refused = until_answered(&service, 503, || large().signed()).await;
+    assert_eq!((refused.code().as_str(), refused.get("retry-after")), ("overloaded", Some("1")));
+    assert_eq!(send(&service, &large().signed_by(key(5), NOW)).await.status, 200);
+    drop(open);
+    until_answered(&service, 200, || large().signed()).await;
 }
 
 #[tokio::test]

@@ -15,15 +15,17 @@ use std::{
 
 use axum::{Router, routing::get};
 use countersign::{KeyId, Timestamp};
-use countersign_server::Verifier;
+use countersign_server::{Route, Routes, SignedBy, Verifier};
 use countersign_store::{
     ClientAddress, ClientNetwork, Credential, KeyStore, Limited, Limits, MemoryBudget, MemoryKeys,
-    MemoryNonces, Quota, StoreError,
+    MemoryNonces, Quota, Restriction, RestrictionKind, Restrictions, Scope, Scopes, State,
+    StoreError,
 };
 use harness::{
-    Answer, Counted, NOW, PARAMS, Raw, Service, TestClock, exchange, key, router, verifier,
+    Answer, Counted, NOW, PARAMS, Raw, Service, TestClock, credential, exchange, key, router,
+    verifier,
 };
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use sfv::{BareItem, List, ListEntry, Parser};
@@ -475,6 +477,45 @@ async fn signed_requests_of_a_dead_key_are_charged_to_its_address_and_to_its_rea
     assert_eq!(told(&service, &order(2)).await, limit());
     let elsewhere = order(2).add("Test-From", "192.0.2.7");
     assert_eq!(told(&service, &elsewhere).await, (401, "key-revoked".into()));
+}
+
+#[tokio::test]
+async fn signed_requests_that_a_restriction_or_a_scope_refuses_are_charged_to_reads() {
+    const WRITE: Scope = Scope::from_static("orders:write");
+    let start = async |limits| {
+        let add = |keys: &MemoryKeys, number: u8, scopes, restrictions| {
+            let mut credential = credential(i64::from(number), &key(number), State::Active);
+            (credential.scopes, credential.restrictions) = (scopes, restrictions);
+            keys.insert(credential).unwrap();
+        };
+        let elsewhere = Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"]).unwrap();
+        let keys = MemoryKeys::default();
+        add(&keys, 1, Scopes::from([WRITE]), Restrictions::default());
+        add(&keys, 2, Scopes::from([WRITE]), Restrictions::default().with(elsewhere));
+        add(&keys, 5, Scopes::default(), Restrictions::default());
+        let clock = TestClock::default();
+        let (gate, asked) = gate(&clock, limits);
+        let routes = Routes::new().route(
+            Route::signed(Method::POST, "/v1/orders").scope(WRITE),
+            async |SignedBy(_): SignedBy| StatusCode::CREATED,
+        );
+        let app = verifier(&clock, keys, gate).protect(routes).unwrap();
+        (Service::serve(clock, app, Arc::default()).await, asked)
+    };
+    for limits in [
+        || Limits::default().signed(per_minute(9)).unsigned(per_minute(3)),
+        || Limits::default().signed(per_minute(9)).unsigned_by_address(per_minute(3)),
+    ] {
+        for number in [2, 5] {
+            let (service, asked) = start(limits()).await;
+            for _ in 0..3 {
+                assert_eq!(told(&service, &order(number)).await, (403, "key-forbidden".into()));
+            }
+            assert_eq!(told(&service, &order(number)).await, limit(), "key {number}");
+            assert_eq!(asked.load(Ordering::SeqCst), 0, "no nonce was claimed");
+            assert_eq!(told(&service, &order(1)).await, done(201));
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use axum::{
     body::{Body, Bytes},
     routing::{any, get},
 };
-use countersign::{Code, Content, Origins, Policy, RefusedRequest, Timestamp, Unverified};
+use countersign::{
+    Code, Content, Origins, Policy, RefusedRequest, TARGET_OVERRIDES, Timestamp, Unverified,
+};
 use countersign_client::{Client, Refusal};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Verifier};
 use countersign_store::ClientAddress;
@@ -327,8 +329,7 @@ async fn what_only_a_proxys_operator_can_mend_the_log_says_with_the_line_to_chan
     }
     let lines = log.lines_with("localhost:8080");
     assert!(lines.iter().all(|line| line.contains("https://api.example.com")), "{lines:?}");
-    // Another kind of the same trouble, at a server that has said nothing for a while.
-    let forwarded = behind(Ingress::forwarded(origins(), proxies())).await;
+    // Another fault of a proxy is not held back by the first.
     assert_eq!(send(&forwarded, &read().set("Host", "backend")).await.status, 400);
     assert_eq!(log.lines_with("`proxy_set_header X-Forwarded-Host $host;`").len(), 1);
 }
@@ -481,6 +482,104 @@ async fn a_condition_or_range_that_the_signer_left_out_reaches_no_handler() {
             assert_eq!((status, headers.contains_key(&name)), (200, true), "{name}, not enforced");
         }
     }
+}
+
+#[tokio::test]
+async fn another_target_that_nobody_signed_reaches_no_handler() {
+    let app = |change: fn(Verifier<_, _>) -> Verifier<_, _>| {
+        let mirror = || {
+            any(async |headers: HeaderMap| {
+                let seen = TARGET_OVERRIDES.into_iter().filter(|name| headers.contains_key(name));
+                seen.map(|name| (name, HeaderValue::from_static("seen"))).collect::<HeaderMap>()
+            })
+        };
+        let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces())
+            .insecure_open_path("/open");
+        let app = Router::new().route("/v1/orders", mirror()).route("/open", mirror());
+        app.layer(change(verifier).layer())
+    };
+    let enforced = app(|verifier| verifier);
+    let publishable = key(1).publishable_key().to_string();
+    for field in TARGET_OVERRIDES {
+        let name = field.as_str();
+        let read = Raw::read().add("X-Api-Key", &publishable).add(name, "/v1/secret");
+        for (request, status, shown) in [
+            (read.clone(), 200, false),
+            (read.clone().method("HEAD"), 200, false),
+            (Raw::read().target("/open").add(name, "/v1/secret"), 200, false),
+            (Raw::order().target("/open").add(name, "/v1/secret"), 200, false),
+            (Raw::read().add(name, "/v1/secret").signed(), 200, true),
+            (Raw::read().signed().add(name, "/v1/secret"), 401, false),
+            (Raw::read().target("/open").signed().add(name, "/v1/secret"), 401, false),
+        ] {
+            let found = seen(&enforced, request.clone()).await;
+            assert_eq!((found.0, found.1.contains_key(&field)), (status, shown), "{request:?}");
+        }
+        // Where nothing is refused nothing is taken out.
+        for lenient in [app(Verifier::insecure_observe), app(Verifier::insecure_off)] {
+            let (status, headers) = seen(&lenient, read.clone()).await;
+            assert_eq!((status, headers.contains_key(&field)), (200, true), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_came_in_pieces_reaches_its_handler_as_it_was_signed() {
+    let app = |change: fn(Verifier<_, _>) -> Verifier<_, _>| {
+        let mirror = any(async |headers: HeaderMap| {
+            let lines = headers.get_all(header::COOKIE).iter();
+            let shown = |line: &HeaderValue| format!("{line:?}");
+            lines.map(shown).collect::<Vec<_>>().join(" | ")
+        });
+        let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+        Router::new().route("/v1/orders", mirror).layer(change(verifier).layer())
+    };
+    let told = async |app: &Router, request: Raw, sensitive: bool| {
+        let mut request = request.request();
+        if let Some(line) = request.headers_mut().get_mut(header::COOKIE) {
+            line.set_sensitive(sensitive);
+        }
+        let response = app.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let enforced = app(|verifier| verifier);
+    let covered = format!(r#"("@method" "@authority" "@path" "@query" "cookie"){PARAMS}"#);
+    let signed = Raw::read().add("Cookie", "session=a; role=restricted").signed_as(&covered);
+    let pieces = |request: Raw| {
+        request.without("Cookie").add("Cookie", "session=a").add("Cookie", "role=restricted")
+    };
+    let whole = "\"session=a; role=restricted\"";
+    assert_eq!(told(&enforced, pieces(signed.clone()), false).await, (200, whole.into()));
+    let publishable = key(1).publishable_key().to_string();
+    let read = Raw::read().add("X-Api-Key", &publishable);
+    assert_eq!(told(&enforced, pieces(read.clone()), false).await, (200, whole.into()));
+    assert_eq!(told(&enforced, pieces(read.clone()), true).await, (200, "Sensitive".into()));
+    assert_eq!(told(&enforced, read.clone().add("Cookie", "a=b"), false).await.1, "\"a=b\"");
+    let other = signed.set("Cookie", "session=a").add("Cookie", "role=admin");
+    assert_eq!(told(&enforced, other, false).await.0, 401);
+    let lenient = app(Verifier::insecure_observe);
+    let apart = "\"session=a\" | \"role=restricted\"";
+    assert_eq!(told(&lenient, pieces(read), false).await, (200, apart.into()));
+}
+
+#[tokio::test]
+async fn private_keys_that_are_made_up_hide_no_real_one_from_the_log() {
+    let (log, _listening) = Log::listen();
+    let service = Service::start().await;
+    let send_private = async |number: u8| {
+        let request = Raw::read().add("X-Api-Key", &*key(number).expose_text());
+        assert_eq!(send(&service, &request).await.code(), "signature-required");
+    };
+    for number in 50..60 {
+        send_private(number).await;
+    }
+    assert_eq!(log.lines_with("no credential was found for it").len(), 1);
+    assert_eq!(log.lines_with("key revoke").len(), 0, "a stranger's invention");
+    send_private(1).await;
+    let revoke = format!("countersign key revoke {}", key(1).publishable_key());
+    assert_eq!(log.lines_with(&revoke).len(), 1);
 }
 
 #[tokio::test]

@@ -199,19 +199,26 @@ async fn an_unsigned_request_learns_nothing_about_the_key_that_it_shows() {
 async fn a_limit_on_failures_tells_no_key_from_another() {
     let unknown = {
         let service = start(Some(3)).await;
-        statuses(&service, 9).await
+        statuses(&service, 9, "/orders").await
     };
     assert_eq!(unknown, [401, 401, 401, 429, 429]);
     for number in [2, 3, 5, 11, 12] {
         let service = start(Some(3)).await;
-        assert_eq!(statuses(&service, number).await, unknown, "key {number}");
+        assert_eq!(statuses(&service, number, "/orders").await, unknown, "key {number}");
     }
+    // A layer further in, which asks for a scope that no route declares.
+    for number in [9, 2, 5] {
+        let service = start(Some(3)).await;
+        assert_eq!(statuses(&service, number, "/inner").await, unknown, "key {number}");
+    }
+    let service = start(Some(3)).await;
+    assert_eq!(statuses(&service, 1, "/inner").await, [200; 5]);
 }
 
-async fn statuses(service: &Service, number: u8) -> Vec<u16> {
+async fn statuses(service: &Service, number: u8, target: &str) -> Vec<u16> {
     let mut statuses = Vec::new();
     for _ in 0..5 {
-        statuses.push(send(service, &read(number)).await.status);
+        statuses.push(send(service, &read(number).target(target)).await.status);
     }
     statuses
 }
@@ -253,4 +260,8 @@ async fn the_operator_is_told_why_a_publishable_key_was_refused() {
     assert_eq!(log.lines_with("was revoked").len(), 1);
     assert_eq!(log.lines_with("countersign key scope --add orders:read").len(), 1);
     assert_eq!(log.lines_with("no credential has this key").len(), 0, "a stranger's invention");
+    // A layer further in says so as well.
+    let service = start(None).await;
+    assert_eq!(send(&service, &read(5).target("/inner")).await.status, 401);
+    assert_eq!(log.lines_with("countersign key scope --add orders:read").len(), 2);
 }

@@ -26,7 +26,7 @@ use countersign_server::{
 use harness::{
     Answer, Http2, Outcome, Raw, Service, TestClock, exchange, exchange_http2, key, verifier,
 };
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::{
@@ -169,10 +169,23 @@ async fn a_public_path_is_read_by_whoever_asks_under_whatever_name() {
             ("GET /v1/orders HTTP/1.1\r\nHost: 10.244.1.7\r\n\r\n", [421, 400]),
             ("GET /v1/orders HTTP/1.1\r\n\r\n", [400, 400]),
             ("GET /v1/orders HTTP/1.0\r\nHost: api.example.com\r\n\r\n", [505, 505]),
+            // The service can take these for requests of another method, or for another target.
+            (
+                "GET /health HTTP/1.1\r\nHost: api.example.com\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
+                [401, 400],
+            ),
+            (
+                "GET /health HTTP/1.1\r\nHost: api.example.com\r\nX-Original-URL: /v1/secret\r\n\r\n",
+                [401, 400],
+            ),
+            (
+                "HEAD /health HTTP/1.1\r\nHost: api.example.com\r\nX-Rewrite-URL: /v1/secret\r\n\r\n",
+                [401, 400],
+            ),
         ] {
             let answer = exchange(address, request.as_bytes()).await;
             assert!(refused.contains(&answer.status), "{request}: {answer:?}");
-            assert!(!answer.code().is_empty(), "{request}: {answer:?}");
+            assert!(answer.get("countersign-refusal").is_some(), "{request}: {answer:?}");
         }
     }
     // Nobody is known there, whoever signs.
@@ -192,6 +205,46 @@ async fn a_public_path_needs_no_axum() {
     tokio::spawn(serve(listener, verifier.layer().layer(well), std::future::pending()));
     assert_eq!(exchange(address, b"GET /health HTTP/1.0\r\n\r\n").await.body, "well");
     assert_eq!(exchange(address, b"GET /other HTTP/1.1\r\n\r\n").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_response_that_may_have_no_content_has_none_over_either_version() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let well = service_fn(async |request: Request<ServedBody>| {
+        let mut response = Response::new(Full::<Bytes>::from("well"));
+        if request.uri().path() == "/same" {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        Ok::<_, Infallible>(response)
+    });
+    tokio::spawn(serve(listener, well, std::future::pending()));
+    let service = Service::start().await;
+    for (address, target, method, status, has_content) in [
+        (address, "/", "GET", 200, true),
+        (address, "/", "HEAD", 200, false),
+        (address, "/same", "GET", 304, false),
+        (service.address, "/v1/orders", "GET", 401, true),
+        (service.address, "/v1/orders", "HEAD", 401, false),
+    ] {
+        let request = Raw::read().target(target).method(method);
+        let answers = [
+            send(address, &request).await,
+            exchange_http2(address, &request.http2()).await.answer(),
+        ];
+        for answer in &answers {
+            assert_eq!(
+                (answer.status, !answer.body.is_empty()),
+                (status, has_content),
+                "{answer:?}"
+            );
+        }
+        if method == "HEAD" {
+            let lengths = answers.each_ref().map(|answer| answer.get("content-length"));
+            assert_eq!(lengths[0], lengths[1]);
+            assert!(lengths[1].is_some_and(|length| length != "0"), "{answers:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -284,6 +337,10 @@ async fn a_head_that_is_too_large_is_refused_as_everything_is() {
         ];
         for answer in outcomes {
             assert_eq!((answer.status, answer.code().as_str()), refused);
+            let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            let told = [&problem["title"], &problem["hint"]].map(|text| text.as_str().unwrap());
+            assert!(!told.iter().any(|text| text.contains("signature fields")), "{told:?}");
+            assert!(told[1].contains(if refused.0 == 414 { "target" } else { "header fields" }));
         }
     }
     // Behind that hyper says by itself what it can say.

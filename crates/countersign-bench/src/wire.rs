@@ -82,6 +82,13 @@ fn on_the_wire() -> Vec<(&'static str, Order)> {
     let mut unsigned = lines("cookie", "=;");
     unsigned.headers.remove("signature");
     unsigned.headers.remove("signature-input");
+    let mut keys = Order::signed(ed25519());
+    keys.headers.remove("signature");
+    keys.headers.remove("signature-input");
+    for _ in 0..180 {
+        let longest = format!("sk_{}", "z".repeat(157));
+        keys.headers.append(header::AUTHORIZATION, HeaderValue::from_str(&longest).unwrap());
+    }
     let of_members = hostile::of_members().into_iter();
     let last = of_members.filter(|(what, _)| what.ends_with("on several lines"));
     last.chain([
@@ -89,6 +96,7 @@ fn on_the_wire() -> Vec<(&'static str, Order)> {
         ("cookies", lines("cookie", "=;")),
         ("cookies with what looks like keys", lines("cookie", "k_=k_;")),
         ("cookies without a signature", unsigned),
+        ("what looks like private keys, without a signature", keys),
     ])
     .collect()
 }

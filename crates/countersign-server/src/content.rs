@@ -8,11 +8,7 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::{
-    BoxError, ContentError,
-    content_memory::{ContentMemory, Share},
-    reason::Reason,
-};
+use crate::{BoxError, ContentError, content_memory::Share, reason::Reason};
 
 /// How much content is read, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -45,15 +41,15 @@ impl ContentLimit {
         }
     }
 
-    /// The bytes that were signed: these, and no others, go to the handler. They have their room in `memory` until nobody
+    /// The bytes that were signed: these, and no others, go to the handler. They have their room in `share` until nobody
     /// has them any more.
     pub(crate) async fn read<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         mut body: B,
         claimed: Claimed,
-        memory: &ContentMemory,
+        mut share: Share,
     ) -> Result<Bytes, Unfit<B>> {
-        let (mut gathered, mut share) = (Gathered::default(), memory.share());
+        let mut gathered = Gathered::default();
         let reading = self.read_to_end(&mut body, &mut gathered, &mut share, claimed);
         let read = tokio::time::timeout(self.time, reading).await;
         let (reason, error) = match read.unwrap_or(Err((Reason::ContentTimeout, None))) {

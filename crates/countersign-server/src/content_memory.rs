@@ -1,30 +1,40 @@
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
+use countersign_store::CredentialId;
 
-/// The memory for gathered content: one budget for all requests of a verifier.
+/// Which part of the budget the content of one credential may have.
+const SHARES: u64 = 4;
+
+/// The memory for gathered content: one budget for all requests of a verifier, of which each credential has a share at most.
 #[derive(Clone)]
 pub(crate) struct ContentMemory(Arc<Room>);
 
 struct Room {
     /// In bytes.
     limit: u64,
-    used: AtomicU64,
+    used: Mutex<Used>,
 }
 
-/// The budget has no room for this content now.
+/// In bytes.
+#[derive(Debug, Default)]
+struct Used {
+    by_all: u64,
+    /// Without credentials that have nothing.
+    by_credential: HashMap<CredentialId, u64>,
+}
+
+/// The budget, or the credential's share of it, has no room for this content now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl ContentMemory {
     pub(crate) fn new(limit: u64) -> Self {
-        Self(Arc::new(Room { limit, used: AtomicU64::new(0) }))
+        Self(Arc::new(Room { limit, used: Mutex::default() }))
     }
 
     /// How many bytes all requests together may have.
@@ -35,23 +45,31 @@ impl ContentMemory {
     /// Whether this many bytes would fit now. Reserves nothing: a caller that announces content and sends none must not
     /// keep others out.
     pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
-        let after = self.0.used.load(Ordering::Relaxed).checked_add(bytes);
+        let after = self.0.used().by_all.checked_add(bytes);
         match after.is_some_and(|after| after <= self.0.limit) {
             true => Ok(()),
             false => Err(Full),
         }
     }
 
-    /// The share of one request, which has nothing yet.
-    pub(crate) fn share(&self) -> Share {
-        Share { memory: self.clone(), bytes: 0 }
+    /// What a request of this credential takes, which is nothing yet. The share of a credential is a quarter of the budget, and
+    /// has room for one request of the largest size.
+    pub(crate) fn share(&self, credential: CredentialId, largest: u64) -> Share {
+        let most = largest.max(self.0.limit / SHARES);
+        Share { memory: self.clone(), credential, most, bytes: 0 }
+    }
+}
+
+impl Room {
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for ContentMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Room { limit, used } = &*self.0;
-        f.debug_struct("ContentMemory").field("limit", limit).field("used", used).finish()
+        let Room { limit, .. } = &*self.0;
+        f.debug_struct("ContentMemory").field("limit", limit).finish_non_exhaustive()
     }
 }
 
@@ -59,16 +77,25 @@ impl fmt::Debug for ContentMemory {
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: ContentMemory,
+    credential: CredentialId,
+    /// Of the credential, in bytes.
+    most: u64,
     bytes: u64,
 }
 
 impl Share {
     /// Takes room for this many bytes more.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Full> {
-        let Room { limit, used } = &*self.memory.0;
-        let more = |used: u64| used.checked_add(bytes).filter(|used| used <= limit);
-        let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map_err(|_| Full)?;
+        let room = &*self.memory.0;
+        let mut used = room.used();
+        let more =
+            |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
+        let own = used.by_credential.get(&self.credential).copied().unwrap_or(0);
+        let (by_all, own) = (more(used.by_all, room.limit)?, more(own, self.most)?);
+        used.by_all = by_all;
+        if own > 0 {
+            used.by_credential.insert(self.credential, own);
+        }
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
@@ -84,7 +111,17 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.memory.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.bytes == 0 {
+            return;
+        }
+        let mut used = self.memory.0.used();
+        used.by_all = used.by_all.saturating_sub(self.bytes);
+        if let Entry::Occupied(mut own) = used.by_credential.entry(self.credential) {
+            *own.get_mut() = own.get().saturating_sub(self.bytes);
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
     }
 }
 
@@ -103,10 +140,33 @@ impl AsRef<[u8]> for Held {
 mod tests {
     use super::*;
 
+    const ONE: CredentialId = CredentialId::new(1);
+    const OTHER: CredentialId = CredentialId::new(2);
+
+    #[test]
+    fn a_credential_leaves_three_quarters_of_the_room_to_others() {
+        let memory = ContentMemory::new(100);
+        let (mut first, mut second) = (memory.share(ONE, 10), memory.share(ONE, 10));
+        assert_eq!(first.take(20), Ok(()));
+        assert_eq!(second.take(6), Err(Full));
+        assert_eq!(second.take(5), Ok(()), "what was refused took nothing");
+        assert_eq!(second.take(1), Err(Full));
+        let mut other = memory.share(OTHER, 10);
+        assert_eq!(other.take(25), Ok(()));
+        assert_eq!(memory.check_announced(50), Ok(()));
+        // One request of the largest size fits, however small a quarter is.
+        assert_eq!(memory.share(CredentialId::new(3), 40).take(40), Ok(()));
+        drop(first.hold(Bytes::from_static(b"orders")));
+        assert_eq!(second.take(20), Ok(()), "it came back with the last copy");
+        drop((second, other));
+        let used = memory.0.used();
+        assert_eq!((used.by_all, used.by_credential.len()), (0, 0), "nothing is left of them");
+    }
+
     #[test]
     fn room_is_taken_by_what_came_and_given_back_with_the_last_copy() {
         let memory = ContentMemory::new(10);
-        let (mut one, mut other) = (memory.share(), memory.share());
+        let (mut one, mut other) = (memory.share(ONE, 10), memory.share(OTHER, 10));
         assert_eq!(one.take(6), Ok(()));
         assert_eq!(memory.check_announced(4), Ok(()));
         assert_eq!(memory.check_announced(5), Err(Full));
@@ -120,7 +180,7 @@ mod tests {
         assert_eq!(memory.check_announced(5), Err(Full));
         drop(copy);
         assert_eq!(memory.check_announced(10), Ok(()));
-        assert!(memory.share().hold(Bytes::new()).is_empty());
+        assert!(memory.share(ONE, 10).hold(Bytes::new()).is_empty());
         assert_eq!(memory.check_announced(10), Ok(()));
     }
 }

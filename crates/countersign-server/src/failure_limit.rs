@@ -38,11 +38,9 @@ impl FailureLimit {
         }
     }
 
-    /// Charges an address for a refusal, if its caller is to blame.
-    pub(crate) fn charge(&self, head: &Parts, reason: &Reason) {
-        if let (Some(budget), Some(from), Blame::Caller) =
-            (&self.budget, sender(head), reason.blame())
-        {
+    /// Charges the sender of a request for a refusal, if its caller is to blame.
+    pub(crate) fn charge(&self, from: Option<ClientNetwork>, blame: Blame) {
+        if let (Some(budget), Some(from), Blame::Caller) = (&self.budget, from, blame) {
             // Whether it was the last one shows when the next one comes.
             drop(budget.charge(from, NonZeroU32::MIN));
         }
@@ -50,7 +48,7 @@ impl FailureLimit {
 }
 
 /// Who is charged for a request: a client, or the browsers there.
-fn sender(head: &Parts) -> Option<ClientNetwork> {
+pub(crate) fn sender(head: &Parts) -> Option<ClientNetwork> {
     let network = head.extensions.get::<ClientAddress>()?.network();
     Some(if can_be_a_page(&head.headers) { network.browsers() } else { network })
 }

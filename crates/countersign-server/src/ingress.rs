@@ -50,7 +50,8 @@ impl Ingress {
     /// Every request means this origin, whatever its `Host` is.
     ///
     /// Only for a server that is reached under no other: a signature made for any other host that leads here is then refused
-    /// as invalid, and not as misdirected.
+    /// as invalid, and not as misdirected. A request line or `:scheme` that names another scheme is misdirected; `http` passes
+    /// for an `https` origin, since a proxy may have ended TLS.
     pub fn fixed(origin: Origin) -> Self {
         let origins = origin.clone().into();
         Self { origins, named_by: NamedBy::Setup(origin), proxies: None }
@@ -59,6 +60,9 @@ impl Ingress {
     /// Of requests from these proxies their forwarded host tells, and the forwarded scheme, where one is given, has to be
     /// that of the origin. A `Host` that names another of the origins is refused; any other is the proxy's name for this
     /// server. Of other requests `Host` tells.
+    ///
+    /// Where `Host` is the proxy's name for this server, a scheme in the request line or in `:scheme` is the proxy's as well,
+    /// and is not compared: only the forwarded scheme tells how the client came.
     pub const fn forwarded(origins: Origins, proxies: Proxies) -> Self {
         Self { origins, named_by: NamedBy::Proxies, proxies: Some(proxies) }
     }
@@ -98,7 +102,10 @@ impl Ingress {
             Err(misdirected) => return Err(Rejection::from(misdirected).into()),
         };
         let forwarded = match (&self.named_by, &self.proxies) {
-            (NamedBy::Setup(origin), _) => return Ok(origin),
+            (NamedBy::Setup(origin), _) if origin.is_under(uri.scheme_str()) => return Ok(origin),
+            (NamedBy::Setup(_), _) => {
+                return Err(Rejection::from(Misdirected::OtherScheme).into());
+            }
             (NamedBy::Proxies, Some(proxies)) => {
                 let peer = peer.ok_or(Reason::NoClientAddress)?;
                 proxies.origin(peer, headers, &self.origins)?
@@ -182,6 +189,26 @@ mod tests {
             let found = origin(ingress, peer, host, forwarded_host);
             let named = found.as_deref().map_err(|&code| code);
             assert_eq!(named, expected, "{ingress:?} {peer} {host} {forwarded_host:?}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_origin_has_its_scheme() {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("backend"))]);
+        let other = Err(Reason::from(Rejection::from(Misdirected::OtherScheme)));
+        for (ours, named, misdirected) in [
+            ("http://api.example.com", "https://backend/x", true),
+            ("http://api.example.com", "http://backend/x", false),
+            ("http://api.example.com", "/x", false),
+            ("https://api.example.com", "https://backend/x", false),
+            ("https://api.example.com", "http://backend/x", false),
+            ("https://api.example.com", "ws://backend/x", true),
+        ] {
+            let origin: Origin = ours.parse().unwrap();
+            let fixed = Ingress::fixed(origin.clone());
+            let found = fixed.origin(None, &named.parse().unwrap(), &headers);
+            let expected = if misdirected { other.clone() } else { Ok(&origin) };
+            assert_eq!(found, expected, "{ours}: {named}");
         }
     }
 

@@ -5,11 +5,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{Code, Content, ResponseHead, Target};
-use countersign_store::{Gate, KeyStore, Level};
+use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
+use countersign_store::{ClientNetwork, Gate, KeyStore, Level};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
-    header::{CACHE_CONTROL, CONTENT_LENGTH},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE},
     request::Parts,
 };
 use http_body::Body;
@@ -26,6 +26,7 @@ use crate::{
     refusal::{Circumstances, answer, tell_level},
     route::Delivery,
     telemetry::{self, Outcome},
+    unaccepted::Unaccepted,
     verifier::{Admitted, Arrival, Demand, Hidden},
 };
 
@@ -129,7 +130,7 @@ where
             match verifier.check(request, &behind).await {
                 Ok((request, marks)) => {
                     let response = service.call(request).await?;
-                    Ok(marks.put_on(response).await)
+                    Ok(verifier.put_on(marks, response).await)
                 }
                 Err(refused) => Ok(refused),
             }
@@ -144,6 +145,8 @@ struct Marks {
     kept_private: KeptPrivate,
     level: Option<Level>,
     streamed: Option<StreamedMark>,
+    /// The sender of a read by a publishable key, which a layer further in can still refuse.
+    reader: Option<ClientNetwork>,
 }
 
 /// Content that the handler reads itself.
@@ -162,22 +165,26 @@ enum KeptPrivate {
     No,
 }
 
-impl Marks {
-    async fn put_on<C>(self, response: Response<C>) -> Response<GuardedBody<C>>
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
+    async fn put_on<C>(&self, marks: Marks, response: Response<C>) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let mut response = match self.streamed {
+        let Marks { kept_private, level, streamed, reader } = marks;
+        let mut response = match streamed {
             Some(streamed) => streamed.settle(response).await,
             None => response.map(GuardedBody::unguarded),
         };
         // A layer further in refused a key, and nobody is to learn that the verifier knows it.
-        let unaccepted = response.extensions().get() == Some(&Code::KeyUnknown);
+        let unaccepted = response.extensions_mut().remove::<Unaccepted>();
+        if let Some(unaccepted) = &unaccepted {
+            self.charge_unaccepted(reader, unaccepted);
+        }
         let headers = response.headers_mut();
-        if self.kept_private == KeptPrivate::Yes {
+        if kept_private == KeptPrivate::Yes {
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
-        if let Some(level) = self.level.as_ref().filter(|_| !unaccepted) {
+        if let Some(level) = level.as_ref().filter(|_| unaccepted.is_none()) {
             tell_level(headers, level);
         }
         response
@@ -272,13 +279,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             }
             Rollout::Observe => {
                 let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
-                self.observe(&head, admitted, &demand, body).await
+                self.observe(&head, admitted, &demand, body, now).await
             }
             Rollout::Enforce => {
                 let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
                 let passed = match admitted {
                     Ok(admitted) => {
-                        self.receive(admitted, &demand, body, &head.method, &circumstances).await
+                        self.receive(admitted, &demand, body, &head, &circumstances).await
                     }
                     Err(refused) => Err(refused),
                 };
@@ -286,7 +293,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Ok(pass) => (pass, Requirements::Enforced),
                     Err(refused) => {
                         passing.end(Outcome::Refused(refused.reason.code()));
-                        self.charge_failure(&head, &refused.reason);
+                        self.charge_failure(&head, &refused.reason, now).await;
                         return Err(answer(&refused, &circumstances, &head.headers));
                     }
                 }
@@ -296,6 +303,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         passing.end(outcome);
         if rollout == Rollout::Enforce {
             trim(&mut head.headers);
+            join_cookies(&mut head.headers);
             for name in &hidden {
                 head.headers.remove(name);
             }
@@ -311,27 +319,33 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         admitted: Admitted,
         demand: &Demand<'_>,
         body: B,
-        method: &Method,
+        head: &Parts,
         circumstances: &Circumstances,
     ) -> Result<Pass<B>, Refused>
     where
         B: Body<Error: Into<BoxError>> + Unpin,
     {
-        let private = |level| Marks { kept_private: KeptPrivate::Yes, level, streamed: None };
+        let private = |level| Marks { kept_private: KeptPrivate::Yes, level, ..Marks::default() };
+        // Nobody signed another target than the one that was looked up.
+        let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
         Ok(match admitted {
-            Admitted::Open => Pass::unknown(VerifiedBody::unchecked(body), Outcome::Open),
+            Admitted::Open => Pass {
+                hidden: hidden_from_unsigned(),
+                ..Pass::unknown(VerifiedBody::unchecked(body), Outcome::Open)
+            },
             Admitted::Publishable(caller, level) => Pass {
                 caller: Some(caller),
                 content: None,
                 // It has no content; what may still come of it, as trailers, is nobody's to read.
                 body: VerifiedBody::whole(Bytes::new()),
-                hidden: Hidden::default(),
-                marks: private(level),
+                hidden: hidden_from_unsigned(),
+                marks: Marks { reader: self.sender(head), ..private(level) },
                 outcome: Outcome::Publishable,
             },
             Admitted::Signed(caller, claimed, level, hidden) => {
                 let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(level), Outcome::Signed);
+                let credential = caller.credential().id;
                 let caller = Some(caller);
                 // Where there is nothing to come, nobody would read its end.
                 let delivery = match circumstances.content {
@@ -340,14 +354,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 };
                 match delivery {
                     Delivery::Whole => {
-                        let content = self.gather(demand, body, claimed).await;
+                        let content = self.gather(demand, body, claimed, credential).await;
                         let content = content.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
                         Pass { caller, content: Some(content), body, hidden, marks, outcome }
                     }
                     Delivery::Streamed { .. } => {
                         let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
-                        let (circumstances, method) = (circumstances.clone(), method.clone());
+                        let (circumstances, method) = (circumstances.clone(), head.method.clone());
                         marks.streamed = Some(StreamedMark { verdict, circumstances, method });
                         Pass { caller, content: None, body, hidden, marks, outcome }
                     }
@@ -363,21 +377,20 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         admitted: Result<Admitted, Refused>,
         demand: &Demand<'_>,
         body: B,
+        now: Timestamp,
     ) -> (Pass<B>, Requirements)
     where
         B: Body<Error: Into<BoxError>> + Unpin,
     {
-        let refused = |reason: &Reason, body| {
-            self.charge_failure(head, reason);
-            let code = reason.code();
-            tracing::info!(%code, detail = reason.for_log(), "would be refused");
-            (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
-        };
         let observed =
             |caller: Caller| (Some(caller.clone()), Requirements::Observed(Some(caller)));
         let marks = Marks::default();
         match admitted {
-            Err(Refused { reason, .. }) => refused(&reason, VerifiedBody::unchecked(body)),
+            Err(Refused { reason, .. }) => {
+                let code = self.observe_refusal(head, &reason, now).await;
+                let body = VerifiedBody::unchecked(body);
+                (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
+            }
             Ok(Admitted::Open) => {
                 let body = VerifiedBody::unchecked(body);
                 (Pass::unknown(body, Outcome::Open), Requirements::Observed(None))
@@ -389,19 +402,22 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 (Pass { caller, content: None, body, hidden, marks, outcome }, requirements)
             }
             Ok(Admitted::Signed(caller, claimed, _, _)) => match demand.delivery {
-                Delivery::Whole => match self.gather(demand, body, claimed).await {
-                    Ok(content) => {
-                        let body = VerifiedBody::whole(content.clone());
-                        let (caller, requirements) = observed(caller);
-                        let (content, outcome) = (Some(content), Outcome::Signed);
-                        let hidden = Hidden::default();
-                        (Pass { caller, content, body, hidden, marks, outcome }, requirements)
+                Delivery::Whole => {
+                    match self.gather(demand, body, claimed, caller.credential().id).await {
+                        Ok(content) => {
+                            let body = VerifiedBody::whole(content.clone());
+                            let (caller, requirements) = observed(caller);
+                            let (content, outcome) = (Some(content), Outcome::Signed);
+                            let hidden = Hidden::default();
+                            (Pass { caller, content, body, hidden, marks, outcome }, requirements)
+                        }
+                        Err(unfit) => {
+                            let code = self.observe_refusal(head, &unfit.reason, now).await;
+                            let body = VerifiedBody::resumed(unfit);
+                            (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
+                        }
                     }
-                    Err(unfit) => {
-                        let reason = unfit.reason.clone();
-                        refused(&reason, VerifiedBody::resumed(unfit))
-                    }
-                },
+                }
                 // Nobody has compared its content, so that nobody is named as its sender.
                 Delivery::Streamed { .. } => {
                     let body = VerifiedBody::unchecked(body);
@@ -410,6 +426,16 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 }
             },
         }
+    }
+}
+
+impl<K: KeyStore, G: Gate> Verifier<K, G> {
+    /// Counts and logs a refusal that takes no effect.
+    async fn observe_refusal(&self, head: &Parts, reason: &Reason, now: Timestamp) -> Code {
+        self.charge_failure(head, reason, now).await;
+        let code = reason.code();
+        tracing::info!(%code, detail = reason.for_log(), "would be refused");
+        code
     }
 }
 
@@ -425,6 +451,21 @@ fn trim(headers: &mut HeaderMap) {
             other.set_sensitive(value.is_sensitive());
             *value = other;
         }
+    }
+}
+
+/// Puts several `Cookie` fields together, as RFC 9113 §8.2.3 has it and as signature bases have them: a handler that reads the
+/// first one alone would else read less than was signed.
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+    if cookies.len() < 2 {
+        return;
+    }
+    let sensitive = cookies.iter().any(|cookie| cookie.is_sensitive());
+    let pieces: Vec<_> = cookies.iter().map(|cookie| cookie.as_bytes()).collect();
+    if let Ok(mut whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        whole.set_sensitive(sensitive);
+        headers.insert(COOKIE, whole);
     }
 }
 

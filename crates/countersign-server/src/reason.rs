@@ -47,7 +47,7 @@ pub(crate) enum Reason {
         limit: u64,
     },
     ContentTimeout,
-    /// The content of other requests takes all the memory that there is for it.
+    /// The content of other requests, or of this credential's, takes all the memory that there is for it.
     Overloaded,
     ContentBroken,
     SignedTrailer,
@@ -273,7 +273,7 @@ impl Reason {
                 "the answer cannot be signed; what was asked for may have been done"
             }
             Self::TooManyFailures(_) => {
-                "too many requests from this address were forged, guessed or malformed"
+                "too many requests from this address were forged, guessed, malformed or repeated, or had a key that is good for nothing"
             }
             Self::RegistryUnavailable => "the key registry cannot be asked",
             Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
@@ -302,6 +302,8 @@ impl Reason {
             Self::HttpVersion => {
                 "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
             }
+            #[cfg(feature = "serve")]
+            Self::HeadTooLarge { .. } => "send fewer or smaller header fields, or a shorter target",
             Self::Rejected(rejection) => rejection.hint(),
             reason => reason.code().hint(),
         };

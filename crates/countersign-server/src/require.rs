@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use countersign_store::{Scope, Scopes};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -39,6 +39,9 @@ impl Require {
     }
 
     /// A scope of the credential, beside those that are asked for already.
+    ///
+    /// An unsigned read has been charged to the budgets of its key by then, which tells a good key that lacks the scope from an
+    /// unknown key. [`Route::scope`](crate::Route::scope) is looked at before.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self
@@ -79,6 +82,19 @@ impl<S> Layer<S> for Require {
     }
 }
 
+/// The answer to a request that lacks what is asked for. The verifier outside takes the cause from it, which no caller is told.
+fn refuse<C>(reason: Reason, passed: &Passed, headers: &HeaderMap) -> Response<GuardedBody<C>> {
+    let unaccepted = match &reason {
+        Reason::Unaccepted(unaccepted) => Some(unaccepted.clone()),
+        _ => None,
+    };
+    let mut response = answer(&reason.into(), &passed.circumstances, headers);
+    if let Some(unaccepted) = unaccepted {
+        response.extensions_mut().insert(unaccepted);
+    }
+    response
+}
+
 /// A service behind [`Require`].
 #[derive(Clone, Debug)]
 pub struct RequireService<S> {
@@ -108,7 +124,7 @@ where
                     let response = self.service.call(request);
                     return Box::pin(async { Ok(response.await?.map(GuardedBody::unguarded)) });
                 }
-                Err(reason) => answer(&reason.into(), &passed.circumstances, request.headers()),
+                Err(reason) => refuse(reason, passed, request.headers()),
             },
             Err(response) => response,
         };

@@ -44,7 +44,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "countersign_private_keys_sent_total",
-        "Private keys that were sent in the place of publishable ones: revoke them",
+        "Private keys that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
     ),
     (
         "countersign_unaccepted_keys_total",

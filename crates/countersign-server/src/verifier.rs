@@ -129,6 +129,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// the handler lets go of it. A request over it is answered with 503 `overloaded` and `Retry-After`. Default: 64 MiB, and
     /// never less than [`content_limit`](Self::content_limit).
     ///
+    /// The requests of one credential have a quarter of this at most, and never less than `content_limit`: set four times as much as your
+    /// busiest client sends at once.
+    ///
     /// [Streamed](crate::Route::streamed) content is not gathered and takes nothing of it.
     pub fn content_memory(mut self, bytes: usize) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -191,7 +194,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// The request needs no `Host`, or may have any: a kubelet or a load balancer sends the address of the instance. A
     /// signature is not looked at, nothing is counted, and a handler that takes [`SignedBy`](crate::SignedBy) or
-    /// [`Publishable`](crate::Publishable) there answers 500. Other methods are verified as everywhere.
+    /// [`Publishable`](crate::Publishable) there answers 500. Other methods are verified as everywhere, and so are requests with a field that
+    /// names another method or target ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES),
+    /// [`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)).
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -217,7 +222,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// Lets anyone call this exact path, with any method and content, and nobody checks what they send. A signature that is
-    /// present is verified all the same. For health checks see [`public_path`](Self::public_path).
+    /// present is verified all the same. Fields that name another target ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden
+    /// from the handler, unless they are signed. For health checks see [`public_path`](Self::public_path).
     pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
         self.open_paths.push(path.into());
         self
@@ -230,8 +236,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// How many requests from one client address may be forged, guessed or malformed, which every server counts for
-    /// itself. From an address that has used that up nothing is read any more, honest requests included, until some of it
+    /// How many requests from one client address may be forged, guessed, malformed or repeated, or have a key that is good for
+    /// nothing. Every server counts for itself. From an address that has used that up nothing is read any more, honest requests included, until some of it
     /// is refilled. Default: `None`, no limit.
     ///
     /// These refusals count: a signature that does not hold, that was used before, or whose key is revoked or expired; a

@@ -193,7 +193,7 @@ impl Code {
             Self::RequestTimeout => "The content did not arrive in time",
             Self::ContentTooLarge => "The content is too large",
             Self::UriTooLong => "The target is too long",
-            Self::HeaderTooLarge => "The signature fields are too large",
+            Self::HeaderTooLarge => "The header fields are too large",
             Self::RateLimited => "Too many requests",
             Self::UpgradeUnsupported => "The connection cannot be upgraded",
             Self::Overloaded => "The service is overloaded",

@@ -100,9 +100,10 @@ impl Origin {
         own.host == named.host && own.port == port
     }
 
-    /// Whether a request that names this scheme can be for this origin. `http` can also be that of the connection from a
-    /// proxy that ended TLS (RFC 9110 §7.4 lets it pass from `https` to `http`, and not the other way).
-    fn is_under(&self, scheme: Option<&str>) -> bool {
+    /// Whether a request that names this scheme, in its request line or in `:scheme`, can be for this origin. `http` can also
+    /// be that of the connection from a proxy that ended TLS (RFC 9110 §7.4 lets it pass from `https` to `http`, and not the other
+    /// way). A request that names none can be.
+    pub fn is_under(&self, scheme: Option<&str>) -> bool {
         scheme.is_none_or(|named| {
             named.eq_ignore_ascii_case(self.scheme.as_str()) || named.eq_ignore_ascii_case("http")
         })

@@ -104,7 +104,8 @@ impl KeyLocations {
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Presented, BadPresented> {
-        for value in headers.get_all(AUTHORIZATION) {
+        // One field is all that RFC 9110 §11.6.2 allows, and each costs work before anybody has shown a key.
+        for value in headers.get_all(AUTHORIZATION).iter().take(MOST_AUTHORIZATIONS) {
             if let Some(key) = value.to_str().ok().and_then(private_key_in) {
                 return Err(BadPresented::PrivateKey(Some(key)));
             }
@@ -127,7 +128,7 @@ impl KeyLocations {
                 // What is in other cookies is none of our business.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
                 // A cookie of this name can be of another service of the same site: a key is told by its form.
-                let keys = values(&cookies, b';').filter(|text| text.contains("k_"));
+                let keys = values(&cookies, b';').filter(|text| PublishableKey::is_begun_in(text));
                 for text in keys {
                     presented.add(text)?;
                 }
@@ -168,6 +169,9 @@ impl Presented {
         if same && !self.in_query { Ok(()) } else { Err(BadPresented::Ambiguous) }
     }
 }
+
+/// How many fields of `Authorization` are looked through.
+const MOST_AUTHORIZATIONS: usize = 2;
 
 /// How many words of `Authorization` can be a key, and how long one is in base64 with a name beside it.
 const MOST_WORDS: usize = 4;
@@ -327,6 +331,16 @@ mod tests {
         assert_eq!(found(find(all, &in_header, &in_query)), Some(key));
         assert_eq!(found(find(all, &[], &in_query.replace("api_", "%61pi%5F"))), Some(key));
         assert_eq!(found(find(all, &[("cookie", "api_key=session-of-another-service")], "")), None);
+        for other in ["desk_42", "task_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A", "xpk=k_1", "a b_pk_1", "k_"] {
+            let cookie = format!("api_key={other}");
+            let beside = [("x-api-key", text.as_str()), ("cookie", cookie.as_str())];
+            assert_eq!(found(find(all, &beside, "")), Some(key), "{other}");
+        }
+        for begun in ["pk_1", "acme_pk_1", "sk_1"] {
+            let cookie = format!("api_key={begun}");
+            let outcome = find(all, &[("cookie", &cookie)], "").err();
+            assert_eq!(outcome, Some(BadPresented::NotAKey), "{begun}");
+        }
         assert_eq!(found(find(all, &[], "xapi_key=1&api_keys=2&api_key")), None);
         assert_eq!(found(find(all.without_header(), &in_header, "")), None);
         assert_eq!(found(find(all.without_cookie(), &in_cookie, "")), None);
@@ -392,5 +406,13 @@ mod tests {
             let outcome = find(KeyLocations::default(), &[("authorization", &value)], "");
             assert_eq!(outcome.err(), expected, "{value}");
         }
+        // More lines than one are no credentials (RFC 9110 §11.6.2), and few are looked through.
+        let private = format!("Bearer {}", *private);
+        let lines = |before: usize| {
+            let mut lines = vec![("authorization", "Bearer x"); before];
+            lines.push(("authorization", &private));
+            find(KeyLocations::default(), &lines, "").err()
+        };
+        assert_eq!((lines(0), lines(1), lines(2)), (found, found, None));
     }
 }

@@ -1,7 +1,8 @@
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use countersign::ResponseHead;
 use countersign_store::ClientAddress;
-use http::{Request, Response};
+use http::{Method, Request, Response, Version, header::CONTENT_LENGTH};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -161,7 +162,7 @@ where
             };
             let response = match unserved::replace(&method, version, &response) {
                 Some(refused) => refused.map(Content::from),
-                None => response,
+                None => strip_content(&method, version, response),
             };
             Ok::<_, S::Error>(response.map(|body| ResponseBody::new(body, delivery, open)))
         }
@@ -170,6 +171,28 @@ where
     let connection =
         builder.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
     until_closed(connection, activity, phase).await
+}
+
+/// Takes the content off a response that may have none (RFC 9110 §6.4.1), as one to `HEAD`. Over HTTP/2 hyper sends whatever
+/// content there is; over HTTP/1.1 it takes this content off by itself.
+fn strip_content<B: Body>(
+    method: &Method,
+    version: Version,
+    response: Response<Content<B>>,
+) -> Response<Content<B>> {
+    let told = ResponseHead { status: response.status(), headers: response.headers() };
+    if version != Version::HTTP_2 || told.may_have_content(method) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    // The length that a response to `GET` has.
+    if *method == Method::HEAD
+        && !body.is_end_stream()
+        && let Some(length) = body.size_hint().exact()
+    {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(head, Content::none())
 }
 
 /// Serves a connection until its peer ends it, or it is idle for too long, or nobody wants it any more.

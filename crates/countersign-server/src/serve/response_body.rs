@@ -40,6 +40,10 @@ impl<B> Content<B> {
     pub(super) const fn given(body: B) -> Self {
         Self::Given { body }
     }
+
+    pub(super) const fn none() -> Self {
+        Self::Refusal { content: None }
+    }
 }
 
 impl<B: Body> Body for Content<B> {

@@ -2,12 +2,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    Algorithm, BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection,
-    RequestHead, Target, Timestamp, Unverified, VerifyingKey,
+    Algorithm, BadPresented, Claimed, Content, KeyId, METHOD_OVERRIDES, Misdirected, Presented,
+    Rejection, RequestHead, TARGET_OVERRIDES, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{
-    ClientAddress, Credential, Gate, Half, KeyStore, Level, NoClientAddress, Passage,
-    RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, ClientNetwork, Credential, CredentialId, Gate, Half, KeyStore, Level,
+    NoClientAddress, Passage, RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
@@ -21,8 +21,9 @@ use crate::{
     Access, BoxError, Rollout, Route,
     caller::{Caller, SignedUse},
     content::{ContentLimit, Unfit},
+    failure_limit::sender,
     layer::{Behind, original_uri},
-    reason::{Reason, Refused},
+    reason::{Blame, Reason, Refused},
     received::Received,
     refusal::METHODS,
     route::Delivery,
@@ -69,6 +70,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let rollout = route.and_then(Route::rollout).unwrap_or(self.rollout);
         let delivery = route.map_or(Delivery::Whole, |route| route.delivery);
         Demand { route, access, rollout, delivery }
+    }
+
+    /// Whom a failure of this request is charged to.
+    pub(crate) fn sender(&self, head: &Parts) -> Option<ClientNetwork> {
+        self.failures.budget.as_ref().and_then(|_| sender(head))
     }
 
     /// Everything that can be said before the content is read.
@@ -245,20 +251,37 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
     /// Charges a refusal to where it came from, if its caller is to blame, and counts what only the operator can mend. A
     /// private key that was sent is counted, since whoever reads the logs on its way has it now.
-    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
+    pub(crate) async fn charge_failure(&self, head: &Parts, reason: &Reason, now: Timestamp) {
         match reason {
             Reason::Presented(BadPresented::PrivateKey(_)) => telemetry::count_private_key(),
             Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
             _ => {}
         }
-        self.failures.charge(head, reason);
-        self.advise(head, reason);
+        self.failures.charge(sender(head), reason.blame());
+        match reason {
+            Reason::Presented(BadPresented::PrivateKey(key)) => {
+                self.advise_on_private_key(*key, now).await;
+            }
+            _ => self.advise(head, reason),
+        }
     }
 
-    /// Whether a request is for a path that stands outside this verifier.
+    /// Charges a refusal of a publishable key by a layer further in as the verifier charges its own, or the limit on failures
+    /// would tell that the key exists.
+    pub(crate) fn charge_unaccepted(&self, sender: Option<ClientNetwork>, unaccepted: &Unaccepted) {
+        self.failures.charge(sender, Blame::Caller);
+        self.advise_on_unaccepted(unaccepted);
+    }
+
+    /// Whether a request is for a path that stands outside this verifier. A request with a field that names another method
+    /// or target is not: whatever runs behind the verifier may take it for the other one.
     pub(crate) fn is_public(&self, head: &Parts) -> bool {
         let read = matches!(head.method, Method::GET | Method::HEAD);
         read && self.public_paths.iter().any(|path| path == original_uri(head).path())
+            && !METHOD_OVERRIDES
+                .iter()
+                .chain(&TARGET_OVERRIDES)
+                .any(|field| head.headers.contains_key(field))
     }
 
     /// Refuses content that says of itself that it does not fit, before anything is spent on it.
@@ -276,8 +299,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         body: B,
         claimed: Claimed,
+        credential: CredentialId,
     ) -> Result<Bytes, Unfit<B>> {
-        self.content_limit_of(demand).read(body, claimed, &self.content_memory).await
+        let limit = self.content_limit_of(demand);
+        let share = self.content_memory.share(credential, limit.bytes);
+        limit.read(body, claimed, share).await
     }
 
     /// How much content a signed request may have.

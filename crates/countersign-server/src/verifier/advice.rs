@@ -1,6 +1,6 @@
 //! What the log tells the operator about requests that only the operator can help.
 
-use countersign::{BadPresented, Misdirected, Rejection};
+use countersign::{KeyId, Misdirected, PublishableKey, Rejection, Timestamp};
 use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
@@ -22,9 +22,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// Says in the log what can be changed, if that is the operator's to do. Each kind of advice is given once in 10 s at most.
     pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
-            Reason::Presented(BadPresented::PrivateKey(_)) => "private key",
-            Reason::Unaccepted(Unaccepted { cause, credential: Some(_) }) => cause.as_str(),
-            Reason::Forwarded(_) => "forwarded",
+            Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
+            // A fault that strangers can bring about hides no other.
+            Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::HttpVersion => "version",
             Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
             Reason::NoClientAddress => "address",
@@ -32,19 +32,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let Some(held_back) = self.log_pace.due(kind) else { return };
         match reason {
-            Reason::Presented(BadPresented::PrivateKey(Some(key))) => tracing::warn!(
-                held_back,
-                "a private key was sent in a request, so others may have it: run `countersign key revoke {key}`"
-            ),
-            Reason::Presented(BadPresented::PrivateKey(None)) => {
-                tracing::warn!(held_back, "what looks like a private key was sent in a request");
-            }
-            Reason::Unaccepted(Unaccepted { cause, credential: Some(id) }) => tracing::info!(
-                credential_id = id.get(),
-                cause = cause.as_str(),
-                held_back,
-                "a publishable key was refused: {cause}"
-            ),
             Reason::Forwarded(forwarded) => {
                 tracing::warn!(
                     held_back,
@@ -67,6 +54,38 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                  `Origins::new`, or have nginx pass the client's name on with `proxy_set_header Host $host;`"
             ),
         }
+    }
+
+    /// Says in the log that a private key was sent. Those of registered keys have a pace of their own: a stranger who makes keys up
+    /// holds no line about a real one back.
+    pub(super) async fn advise_on_private_key(&self, key: Option<PublishableKey>, now: Timestamp) {
+        if let Some(key) = key
+            && let Ok(Some(_)) = self.keys.find(&KeyId::Publishable(key), now).await
+        {
+            if let Some(held_back) = self.log_pace.due("private key") {
+                tracing::warn!(
+                    held_back,
+                    "a private key was sent in a request, so others may have it: run `countersign key revoke {key}`"
+                );
+            }
+        } else if let Some(held_back) = self.log_pace.due("unknown private key") {
+            tracing::warn!(
+                held_back,
+                "what looks like a private key was sent in a request; no credential was found for it"
+            );
+        }
+    }
+
+    /// Says in the log why a publishable key that is registered opens nothing.
+    pub(super) fn advise_on_unaccepted(&self, unaccepted: &Unaccepted) {
+        let Unaccepted { cause, credential: Some(id) } = unaccepted else { return };
+        let Some(held_back) = self.log_pace.due(cause.as_str()) else { return };
+        tracing::info!(
+            credential_id = id.get(),
+            cause = cause.as_str(),
+            held_back,
+            "a publishable key was refused: {cause}"
+        );
     }
 }
 

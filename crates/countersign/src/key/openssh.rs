@@ -1,3 +1,4 @@
+#[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh_key::{Error, Kdf, private::KeypairData, public::KeyData};
 use zeroize::Zeroizing;

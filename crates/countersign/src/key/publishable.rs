@@ -74,6 +74,14 @@ impl PublishableKey {
         Some(Sha256::digest(jwk).into())
     }
 
+    /// Whether a text begins as a key of either half, with a brand or without one. The values of other services can have `k_`
+    /// anywhere.
+    pub(crate) fn is_begun_in(text: &str) -> bool {
+        [text::PUBLISHABLE, text::PRIVATE]
+            .iter()
+            .any(|prefix| text::after_prefix(prefix, text).is_some())
+    }
+
     /// The text form with a brand in front: `acme_pk_…`.
     pub fn branded(&self, brand: &Brand) -> String {
         format!("{brand}_{self}")
