@@ -38,7 +38,7 @@ pub struct FieldTypes<'t>(&'t [(&'t str, FieldType)]);
 
 /// Those whose specifications make them structured: of the HTTP Field Name registry, with its provisional ones, and of drafts
 /// that are in use, as the `Signature-Agent` of Web Bot Auth (draft-meunier-web-bot-auth-architecture).
-const REGISTERED: [(&str, FieldType); 58] = [
+const REGISTERED: [(&str, FieldType); 60] = [
     ("accept-ch", FieldType::List),
     ("accept-query", FieldType::List),
     ("accept-signature", FieldType::Dictionary),
@@ -51,6 +51,7 @@ const REGISTERED: [(&str, FieldType); 58] = [
     ("cdn-cache-control", FieldType::Dictionary),
     ("client-cert", FieldType::Item),
     ("client-cert-chain", FieldType::List),
+    ("concealed-auth-export", FieldType::Item),
     ("content-digest", FieldType::Dictionary),
     ("critical-ch", FieldType::List),
     ("cross-origin-embedder-policy", FieldType::Item),
@@ -61,6 +62,7 @@ const REGISTERED: [(&str, FieldType); 58] = [
     ("dictionary-id", FieldType::Item),
     ("idempotency-key", FieldType::Item),
     ("incremental", FieldType::Item),
+    ("link-template", FieldType::List),
     ("no-vary-search", FieldType::Dictionary),
     ("observe-browsing-topics", FieldType::Item),
     ("origin-agent-cluster", FieldType::Item),
@@ -132,6 +134,8 @@ mod tests {
             ("cross-origin-opener-policy", FieldType::Item),
             ("permissions-policy", FieldType::Dictionary),
             ("sec-ch-ua", FieldType::List),
+            ("concealed-auth-export", FieldType::Item),
+            ("link-template", FieldType::List),
         ] {
             assert_eq!(FieldTypes::REGISTERED.of(name), Some(field_type), "{name}");
         }
