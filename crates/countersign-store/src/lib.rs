@@ -45,6 +45,8 @@ mod gcra;
 mod key_store;
 mod limits;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod migrations;
 mod nonce_store;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -5,7 +5,7 @@ use sqlx::{
 };
 
 use super::seconds;
-use crate::StoreError;
+use crate::{StoreError, migrations};
 
 /// Its own, so that it is in nobody's way who has migrations in the same database.
 const TABLE: &str = "countersign.migration";
@@ -24,7 +24,8 @@ pub(super) async fn prepare(pool: &PgPool, first_mark: Timestamp) -> Result<(), 
 }
 
 fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("src/postgres/migrations");
+    let mut migrator =
+        migrations::migrator([(1, "used nonces", include_str!("migrations/0001_used_nonces.sql"))]);
     migrator.dangerous_set_table_name(TABLE);
     migrator.create_schema("countersign");
     // Its lock is the session's, and would stay with the connection after an error.

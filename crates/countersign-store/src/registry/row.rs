@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use countersign::{PublishableKey, Timestamp, VerifyingKey};
-use sqlx::{FromRow, Row, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{RegistryError, stored_restrictions};
 use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
@@ -30,13 +30,6 @@ macro_rules! returning_credential {
 }
 pub(super) use returning_credential;
 
-#[derive(sqlx::FromRow)]
-struct ApplicationRow {
-    name: String,
-    environment: String,
-    created_at: i64,
-}
-
 impl Application {
     /// What a row with the columns `id`, `name`, `environment` and `created_at` says.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
@@ -44,14 +37,15 @@ impl Application {
             id: row.try_get("id").unwrap_or_default(),
             source: error.into(),
         };
-        let ApplicationRow { name, environment, created_at } =
-            ApplicationRow::from_row(row).map_err(damaged)?;
-        Ok(Self { name, environment, created_at: time(created_at) })
+        Ok(Self {
+            name: row.try_get("name").map_err(damaged)?,
+            environment: row.try_get("environment").map_err(damaged)?,
+            created_at: time(row.try_get("created_at").map_err(damaged)?),
+        })
     }
 }
 
 /// A row of [`select_credential`] or [`returning_credential`].
-#[derive(sqlx::FromRow)]
 struct CredentialRow {
     id: i64,
     publishable_key: String,
@@ -71,7 +65,7 @@ struct CredentialRow {
 impl Credential {
     /// What a row of [`select_credential`] or [`returning_credential`] says.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
-        let columns = CredentialRow::from_row(row).map_err(|error| RegistryError::DamagedRow {
+        let columns = CredentialRow::read(row).map_err(|error| RegistryError::DamagedRow {
             id: row.try_get("id").unwrap_or_default(),
             what: "one of its columns",
             source: Some(error.into()),
@@ -81,6 +75,24 @@ impl Credential {
 }
 
 impl CredentialRow {
+    fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            publishable_key: row.try_get("publishable_key")?,
+            hmac_secret: row.try_get("hmac_secret")?,
+            label: row.try_get("label")?,
+            state: row.try_get("state")?,
+            created_at: row.try_get("created_at")?,
+            expires_at: row.try_get("expires_at")?,
+            revoked_at: row.try_get("revoked_at")?,
+            scopes: row.try_get("scopes")?,
+            restrictions: row.try_get("restrictions")?,
+            name: row.try_get("name")?,
+            environment: row.try_get("environment")?,
+            added_at: row.try_get("added_at")?,
+        })
+    }
+
     fn into_credential(mut self) -> Result<Credential, RegistryError> {
         let id = self.id;
         let secret = self.hmac_secret.take().map(zeroize::Zeroizing::new);

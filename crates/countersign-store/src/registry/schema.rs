@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use sqlx::{
     Connection, SqliteConnection, SqlitePool,
@@ -6,8 +6,22 @@ use sqlx::{
 };
 
 use super::{RegistryError, file::APPLICATION_ID};
+use crate::migrations::migrator;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator([
+        (
+            1,
+            "applications and credentials",
+            include_str!("../../migrations/0001_applications_and_credentials.sql"),
+        ),
+        (
+            2,
+            "scopes and restrictions",
+            include_str!("../../migrations/0002_scopes_and_restrictions.sql"),
+        ),
+    ])
+});
 
 /// Makes the schema, or brings it up to date.
 pub(super) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
