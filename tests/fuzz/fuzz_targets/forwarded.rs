@@ -48,7 +48,7 @@ fn addresses(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let joined = lines.join(&b","[..]);
     let read = |element: &[u8]| {
         let text = std::str::from_utf8(element).ok()?.trim_matches([' ', '\t', '\r', '\n', '\x0c']);
-        let port = |port: &str| port.is_empty() || !port[1..].is_empty() && port.starts_with(':');
+        let port = |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| !port.is_empty());
         match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, rest)) if port(rest) => address.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::from),
             Some(_) => None,
