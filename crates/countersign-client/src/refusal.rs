@@ -1,13 +1,12 @@
 use std::{fmt, time::Duration};
 
-use countersign::{Code, REFUSAL};
+use countersign::{Code, REFUSAL, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
     Explanation, QuotaLeft,
     explanation::SignedBase,
-    http_date,
     reread::{Reread, take_apart},
 };
 
@@ -137,9 +136,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(Duration::from_secs);
     }
-    let wait =
-        http_date::parse(value)?.checked_sub(http_date::parse(headers.get(header::DATE)?)?)?;
-    u64::try_from(wait).ok().map(Duration::from_secs)
+    let date = Timestamp::from_http_date(headers.get(header::DATE)?)?;
+    Timestamp::from_http_date(value)?.since(date)
 }
 
 /// Without the values of fields: a refusal ends up in logs, and cookies do not belong there.
@@ -249,6 +247,8 @@ mod tests {
             ("10", Some(10)),
             ("0", Some(0)),
             ("Sun, 23 Nov 2025 12:14:20 GMT", Some(60)),
+            ("Sunday, 23-Nov-25 12:14:20 GMT", Some(60)),
+            ("Sun Nov 23 12:14:20 2025", Some(60)),
             ("Sun, 23 Nov 2025 12:13:19 GMT", None),
             ("-1", None),
             ("+1", None),

@@ -2,7 +2,6 @@ use std::process::ExitStatus;
 
 use countersign::{AcceptSignature, Code, REFUSAL, Timestamp};
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use time::{PrimitiveDateTime, macros::format_description};
 
 use super::arguments::Arguments;
 use crate::{
@@ -236,7 +235,7 @@ impl Answer {
                 "{again}: until then the server cannot tell what it saw before, as after a restart"
             );
         }
-        let server = self.headers.get(header::DATE).and_then(http_date);
+        let server = self.headers.get(header::DATE).and_then(Timestamp::from_http_date);
         let Some(server) = server else {
             return "set this machine's clock, as by `timedatectl set-ntp true`, and run it again"
                 .to_owned();
@@ -336,15 +335,6 @@ fn plain(value: &http::HeaderValue) -> Option<&str> {
 fn is_plain(text: &str) -> bool {
     let in_text = |byte: u8| byte.is_ascii_alphanumeric() || b" ,:-_./".contains(&byte);
     (1..=100).contains(&text.len()) && text.bytes().all(in_text)
-}
-
-/// RFC 9110 §5.6.7, in the form that is written today.
-fn http_date(value: &http::HeaderValue) -> Option<Timestamp> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let date = PrimitiveDateTime::parse(value.to_str().ok()?, &format).ok()?;
-    u64::try_from(date.assume_utc().unix_timestamp()).ok().map(Timestamp::from_unix)
 }
 
 fn where_it_says_why(content: Content) -> &'static str {
