@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use countersign::{Code, REFUSAL, Timestamp};
+use countersign::{Code, Timestamp, UnknownCode};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
@@ -76,10 +76,8 @@ impl Refusal {
     /// The refusal that the head of a response names by its field `Countersign-Refusal`, with nothing read of the content:
     /// for services that give their refusals content of their own.
     pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        match Named::of(headers) {
-            Some(Named::Known(code)) => Some(Self::new(status, headers, code)),
-            Some(Named::Unknown) | None => None,
-        }
+        let code = Code::of_refusal(headers)?.ok()?;
+        Some(Self::new(status, headers, code))
     }
 
     fn new(status: StatusCode, headers: &HeaderMap, code: Code) -> Self {
@@ -104,28 +102,6 @@ impl Refusal {
         let explanation = signed.zip(signature_base).map(|(signed, seen)| signed.explain(&seen));
         let request_id = if request_id.is_empty() { self.request_id } else { request_id };
         Self { detail, hint, request_id, violated_policies, explanation, ..self }
-    }
-}
-
-/// What a response says in the field `Countersign-Refusal`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    Known(Code),
-    /// A code of a later version.
-    Unknown,
-}
-
-impl Named {
-    /// `None` for a response that does not have the field on one line, as a Token (RFC 9651 §3.3.4).
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(REFUSAL).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-        // Parameters may come to say more.
-        let token = line.to_str().ok()?.split(';').next()?.trim_matches(' ');
-        let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'*';
-        let later = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
-        let is_token = token.bytes().next().is_some_and(first) && token.bytes().all(later);
-        is_token.then(|| token.parse().map_or(Self::Unknown, Self::Known))
     }
 }
 
@@ -174,11 +150,11 @@ fn printable(text: &str) -> String {
 /// Looks for a refusal, and gives the response back whole.
 pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwest::Response) {
     let status = response.status();
-    let named = Named::of(response.headers());
+    let named = Code::of_refusal(response.headers());
     let failed = status.is_client_error() || status.is_server_error();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem);
     let of_head = Refusal::of_head(status, response.headers());
-    if !is_problem || named == Some(Named::Unknown) || (named.is_none() && !failed) {
+    if !is_problem || named == Some(Err(UnknownCode)) || (named.is_none() && !failed) {
         return (of_head, response);
     }
     let (head, body) = take_apart(response);
@@ -214,30 +190,6 @@ mod tests {
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
-    }
-
-    #[test]
-    fn the_field_names_one_code() {
-        let stale = Some(Named::Known(Code::SignatureStale));
-        let table: [(&[&str], Option<Named>); 13] = [
-            (&["signature-stale"], stale),
-            (&["signature-stale;since=5"], stale),
-            (&["signature-stale ; since=\"a;b\""], stale),
-            (&["unheard-of"], Some(Named::Unknown)),
-            (&["Signature-Stale"], Some(Named::Unknown)),
-            (&["\"signature-stale\""], None),
-            (&["signature-stale, signature-invalid"], None),
-            (&["signature-stale", "signature-stale"], None),
-            (&["signature stale"], None),
-            (&["?1"], None),
-            (&["5"], None),
-            (&[""], None),
-            (&[], None),
-        ];
-        for (lines, expected) in table {
-            let fields: Vec<_> = lines.iter().map(|&line| (REFUSAL, line)).collect();
-            assert_eq!(Named::of(&headers(&fields)), expected, "{lines:?}");
-        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::process::ExitStatus;
 
-use countersign::{AcceptSignature, Code, REFUSAL, Timestamp};
+use countersign::{AcceptSignature, Code, Timestamp};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::arguments::Arguments;
@@ -103,9 +103,7 @@ impl Answer {
 
     /// The code of a refusal by a Countersign server.
     fn code(&self) -> Option<Code> {
-        let mut lines = self.headers.get_all(REFUSAL).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-        line.to_str().ok()?.split(';').next()?.trim_matches(' ').parse().ok()
+        Code::of_refusal(&self.headers)?.ok()
     }
 
     /// What to do about a refusal with this code.
