@@ -1,8 +1,7 @@
 use std::process::ExitStatus;
 
-use countersign::{AcceptSignature, Code, REFUSAL, Timestamp};
+use countersign::{AcceptSignature, Code, Timestamp};
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use time::{PrimitiveDateTime, macros::format_description};
 
 use super::arguments::Arguments;
 use crate::{
@@ -107,9 +106,7 @@ impl Answer {
 
     /// The code of a refusal by a Countersign server.
     fn code(&self) -> Option<Code> {
-        let mut lines = self.headers.get_all(REFUSAL).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-        line.to_str().ok()?.split(';').next()?.trim_matches(' ').parse().ok()
+        Code::of_refusal(&self.headers)?.ok()
     }
 
     /// What to do about a refusal with this code.
@@ -248,7 +245,7 @@ impl Answer {
 
     /// This machine's clock beside the one that the server's `Date` shows.
     fn clocks(&self, now: Timestamp) -> Clocks {
-        let Some(server) = self.headers.get(header::DATE).and_then(http_date) else {
+        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date) else {
             return Clocks::Unknown;
         };
         let (off, which) = match (now.since(server), server.since(now)) {
@@ -386,15 +383,6 @@ fn plain(value: &http::HeaderValue) -> Option<&str> {
 fn is_plain(text: &str) -> bool {
     let in_text = |byte: u8| byte.is_ascii_alphanumeric() || b" ,:-_./".contains(&byte);
     (1..=100).contains(&text.len()) && text.bytes().all(in_text)
-}
-
-/// RFC 9110 §5.6.7, in the form that is written today.
-fn http_date(value: &http::HeaderValue) -> Option<Timestamp> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let date = PrimitiveDateTime::parse(value.to_str().ok()?, &format).ok()?;
-    u64::try_from(date.assume_utc().unix_timestamp()).ok().map(Timestamp::from_unix)
 }
 
 fn where_it_says_why(content: Content) -> &'static str {
