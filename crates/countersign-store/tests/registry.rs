@@ -904,3 +904,141 @@ async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
         assert!(registry.credentials(None).await.unwrap().iter().all(Result::is_ok));
     }
 }
+
+/// Ways to damage the application of the first credential, all of which leave its name.
+const DAMAGED_APPLICATIONS: [&str; 4] = [
+    "UPDATE application SET environment = CAST(x'FF' AS TEXT) WHERE id = 1",
+    "UPDATE application SET environment = 'live' || char(10) WHERE id = 1",
+    "UPDATE application SET environment = '' WHERE id = 1",
+    "UPDATE application SET created_at = -1 WHERE id = 1",
+];
+
+const MENDED_APPLICATION: &str =
+    "UPDATE application SET name = 'shop', environment = 'live', created_at = 1 WHERE id = 1";
+
+#[tokio::test]
+async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
+    for damage in DAMAGED_APPLICATIONS {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        folder.raw(damage).await;
+        let proven = ProvenKey::from(&key(2));
+        let added = registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await;
+        let refused = matches!(added, Err(RegistryError::DamagedApplication { id: 1, .. }));
+        assert!(refused, "{damage}: {added:?}");
+        let again = registry.add_application("shop", "live", NOW).await;
+        assert!(matches!(again, Err(RegistryError::Exists(_))), "{damage}: {again:?}");
+        let first = key(1).publishable_key();
+        let changed = registry
+            .change_credential(&first, |scopes, _| scopes.insert("read".parse().unwrap()))
+            .await;
+        let refused = matches!(
+            changed,
+            Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+        );
+        assert!(refused, "{damage}: {changed:?}");
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
+
+        folder.raw("UPDATE credential SET state = 'revoked'").await;
+        let removed = registry.remove_application("shop", NOW).await;
+        let refused = matches!(removed, Err(RegistryError::DamagedApplication { id: 1, .. }));
+        assert!(refused, "{damage}: {removed:?}");
+        folder.raw("UPDATE credential SET state = 'active'").await;
+
+        folder.raw(MENDED_APPLICATION).await;
+        let listed = registry.credentials(Some("shop")).await.unwrap();
+        let [Ok(only)] = listed.as_slice() else { panic!("{damage}: {listed:?}") };
+        assert_eq!(only.publishable_key(), first, "{damage}");
+        assert_eq!(only.scopes.iter().count(), 0, "{damage}");
+        registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_effective_although_its_application_is_damaged() {
+    let gone = "PRAGMA foreign_keys = OFF; UPDATE credential SET application_id = 99";
+    for damage in DAMAGED_APPLICATIONS.into_iter().chain([gone]) {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
+        folder.raw(damage).await;
+        for _ in 0..2 {
+            let revoked = registry.revoke(&id(&key(1)), NOW).await;
+            let told = matches!(
+                revoked,
+                Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+            );
+            assert!(told, "{damage}: {revoked:?}");
+            assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
+        }
+        folder.raw("UPDATE credential SET application_id = 1").await;
+        folder.raw(MENDED_APPLICATION).await;
+        let mended = registry.credential(&id(&key(1))).await.unwrap();
+        assert_eq!((mended.state, mended.revoked_at), (State::Revoked, Some(NOW)), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_without_its_application_is_listed_as_damaged() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    folder.raw("PRAGMA foreign_keys = OFF; UPDATE credential SET application_id = 99").await;
+    let listed = registry.credentials(None).await.unwrap();
+    let [Err(damaged)] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!(damaged.to_string(), "credential 1 is damaged: its application");
+    assert_eq!((damaged.key, damaged.application.as_ref()), (Some(id(&key(1))), None));
+    let shown = registry.credential(&id(&key(1))).await;
+    assert!(matches!(shown, Err(RegistryError::DamagedRow { id: 1, .. })), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_could_not_have_been_registered_is_never_shown_as_one() {
+    for name in ["'shop' || char(0)", "'shop' || char(27) || '[2J'", "''", "'Łódź'"] {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        let rename = format!("UPDATE application SET name = {name}");
+        let mut connection = SqliteConnection::connect(&folder.url()).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(rename)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let listed = registry.applications().await.unwrap();
+        assert!(matches!(listed.as_slice(), [Err(_)]), "{name}: {listed:?}");
+        let listed = registry.credentials(None).await.unwrap();
+        let [Err(damaged)] = listed.as_slice() else { panic!("{name}: {listed:?}") };
+        assert_eq!(damaged.to_string(), "credential 1 is damaged: its application", "{name}");
+        assert!(damaged.application.is_none(), "{name}");
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_credential_is_neither_used_nor_changed() {
+    let damages = [
+        ("label = 'a' || char(10)", "its label"),
+        ("label = CAST(x'FF' AS TEXT)", "one of its columns"),
+        ("created_at = -1", "one of its columns"),
+        ("expires_at = -1", "one of its columns"),
+        ("state = 'revoked', revoked_at = -1", "one of its columns"),
+        ("thumbprint = 'y'", "its key"),
+        ("scopes = 'a,b'", "its scopes"),
+    ];
+    for (damage, what) in damages {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        folder.set(1, damage).await;
+        let before: String = folder.ask("SELECT restrictions FROM credential").await;
+        let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedRow { id: 1, what: said, .. }) if said == what);
+        assert!(damaged(registry.credential(&id(&key(1))).await.map(drop)), "{damage}");
+        let publishable_key = key(1).publishable_key();
+        let changed =
+            registry.change_credential(&publishable_key, |_, _| panic!("it is damaged")).await;
+        assert!(damaged(changed.map(drop)), "{damage}");
+        assert_eq!(folder.ask("SELECT restrictions FROM credential").await, before);
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
+        let proven = ProvenKey::from(&key(1));
+        let again = registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await;
+        assert!(matches!(again, Err(RegistryError::Exists(_))), "{damage}: {again:?}");
+        assert!(damaged(registry.revoke(&id(&key(1)), NOW).await.map(drop)), "{damage}");
+        let state: String = folder.ask("SELECT state FROM credential").await;
+        assert_eq!(state, "revoked", "{damage}");
+    }
+}
