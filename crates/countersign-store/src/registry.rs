@@ -28,7 +28,8 @@ use self::{
 };
 pub use self::{
     damaged::{DamagedApplication, DamagedCredential},
-    error::RegistryError,
+    error::{BadName, RegistryError, Subject},
+    file::FileError,
     new_credential::NewCredential,
 };
 use crate::{
@@ -78,7 +79,7 @@ impl Registry {
         let Address { file, .. } = Address::parse(url)?;
         match Content::of(&file)? {
             Content::Registry => Self::connect(file, Origin::Found).await,
-            Content::Empty => Err(RegistryError::Empty),
+            Content::Empty => Err(FileError::Empty.into()),
         }
     }
 
@@ -175,7 +176,7 @@ impl Registry {
         .execute(&self.pool)
         .await?;
         if added.rows_affected() == 0 {
-            return Err(RegistryError::Exists("an application with this name"));
+            return Err(RegistryError::Exists(Subject::Application));
         }
         Ok(Application { name: name.into(), environment: environment.into(), created_at: now })
     }
@@ -258,7 +259,7 @@ impl Registry {
         if key.hmac_secret().is_some() {
             let files = file::exposed(&self.file)?;
             if !files.is_empty() {
-                return Err(RegistryError::Exposed { files });
+                return Err(FileError::Exposed { files }.into());
             }
         }
         let publishable_key = key.publishable_key();
@@ -286,7 +287,7 @@ impl Registry {
         .bind(application)
         .fetch_all(&mut *transaction)
         .await?;
-        let row = added.first().ok_or(RegistryError::Exists("this key"))?;
+        let row = added.first().ok_or(RegistryError::Exists(Subject::Credential))?;
         let credential = Credential::read(row)?;
         transaction.commit().await?;
         drop(changing);
@@ -330,7 +331,7 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
-        let row = self.row(id).await?.ok_or(RegistryError::NotFound("key"))?;
+        let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
         Credential::read(&row).map(Arc::new)
     }
 
@@ -352,7 +353,8 @@ impl Registry {
                 .bind(key.to_string())
                 .fetch_optional(&mut *transaction)
                 .await?;
-        let mut credential = Credential::read(&row.ok_or(RegistryError::NotFound("key"))?)?;
+        let mut credential =
+            Credential::read(&row.ok_or(RegistryError::NotFound(Subject::Credential))?)?;
         change(&mut credential.scopes, &mut credential.restrictions);
         sqlx::query("UPDATE credential SET scopes = ?, restrictions = ? WHERE id = ?")
             .bind(credential.scopes.to_string())
@@ -377,7 +379,7 @@ impl Registry {
                     .bind(id.to_string())
                     .fetch_optional(&self.pool)
                     .await?;
-            let (row, key) = found.ok_or(RegistryError::NotFound("key"))?;
+            let (row, key) = found.ok_or(RegistryError::NotFound(Subject::Credential))?;
             return key.parse().map_err(|error: KeyError| RegistryError::DamagedRow {
                 id: row,
                 what: "its key",
@@ -448,7 +450,7 @@ async fn application_in(
     .bind(name)
     .fetch_optional(connection)
     .await?;
-    Application::read(&row.ok_or(RegistryError::NotFound("application"))?)
+    Application::read(&row.ok_or(RegistryError::NotFound(Subject::Application))?)
 }
 
 /// Closes the files of a registry with HMAC secrets to other users, and returns the files that were open.

@@ -13,8 +13,8 @@ use std::{
 
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Application, Ceiling, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner, Registry,
-    RegistryError, Revocation, Standing, State, Window,
+    Application, Ceiling, FileError, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner,
+    Registry, RegistryError, Revocation, Standing, State, Subject, Window,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -163,7 +163,10 @@ async fn a_file_that_others_can_read_gets_no_secret() {
     };
     for (seed, mode) in [(2, 0o640), (3, 0o604), (4, 0o644), (5, 0o620)] {
         fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(add(&hmac).await, Err(RegistryError::Exposed { .. })), "{mode:o}");
+        assert!(
+            matches!(add(&hmac).await, Err(RegistryError::File(FileError::Exposed { .. }))),
+            "{mode:o}"
+        );
         add(&key(seed)).await.unwrap();
     }
     fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -182,7 +185,7 @@ async fn a_key_belongs_to_one_application_for_ever() {
     };
     assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
-    assert!(matches!(again("nobody").await, Err(RegistryError::NotFound("application"))));
+    assert!(matches!(again("nobody").await, Err(RegistryError::NotFound(Subject::Application))));
     registry.revoke(&id(&key(1)), NOW).await.unwrap();
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
     registry.remove_application("shop", NOW).await.unwrap();
@@ -271,7 +274,7 @@ async fn a_revocation_is_effective_at_once_here_and_within_five_seconds_elsewher
     let Revocation::WasRevoked(credential) = again else { panic!("{again:?}") };
     assert_eq!(credential.revoked_at, Some(NOW));
     let unknown = registry.revoke(&id(&key(2)), NOW).await;
-    assert!(matches!(unknown, Err(RegistryError::NotFound("key"))));
+    assert!(matches!(unknown, Err(RegistryError::NotFound(Subject::Credential))));
 }
 
 #[tokio::test]
@@ -456,7 +459,7 @@ async fn a_locked_registry_says_so_and_loses_nothing() {
     let mut holder = SqliteConnection::connect(&folder.url()).await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
     let refused = registry.add_application("other", "live", NOW).await;
-    assert!(matches!(refused, Err(RegistryError::Locked)), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::File(FileError::Locked))), "{refused:?}");
     let owner = Owner::random().unwrap();
     assert!(registry.take_over(owner).await.is_err());
     assert!(registry.raise(owner, NOW).await.is_err());
@@ -475,7 +478,7 @@ async fn a_read_only_registry_says_so() {
     let url = format!("{}?mode=ro", folder.url());
     let opened = SqliteConnection::connect(&url).await.unwrap();
     let error = sqlx::query("DELETE FROM application").execute(&mut { opened }).await.unwrap_err();
-    assert!(matches!(RegistryError::from(error), RegistryError::ReadOnly));
+    assert!(matches!(RegistryError::from(error), RegistryError::File(FileError::ReadOnly)));
 }
 
 #[tokio::test]
@@ -522,9 +525,15 @@ async fn a_database_of_another_program_is_left_byte_for_byte() {
         let before = folder.content();
         for _ in 0..2 {
             let refused = Registry::open(&folder.url()).await;
-            assert!(matches!(refused, Err(RegistryError::Foreign)), "{statements:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::Foreign))),
+                "{statements:?}: {refused:?}"
+            );
             let refused = Registry::open_or_create(&folder.url()).await;
-            assert!(matches!(refused, Err(RegistryError::Foreign)), "{statements:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::Foreign))),
+                "{statements:?}: {refused:?}"
+            );
         }
         assert!(folder.content() == before, "{statements:?}");
         drop(held);
@@ -541,7 +550,10 @@ async fn an_empty_file_becomes_a_registry_where_one_is_asked_for() {
         }
         let before = folder.content();
         let refused = Registry::open(&folder.url()).await;
-        assert!(matches!(refused, Err(RegistryError::Empty)), "{statement:?}: {refused:?}");
+        assert!(
+            matches!(refused, Err(RegistryError::File(FileError::Empty))),
+            "{statement:?}: {refused:?}"
+        );
         assert!(folder.content() == before, "{statement:?}");
         drop(with_key(&folder, &key(1)).await);
         let registry = Registry::open(&folder.url()).await.unwrap();
@@ -578,7 +590,7 @@ async fn what_is_no_registry_is_refused_and_left_as_it_is() {
     fs::write(folder.file(), "this is no database, but somebody's notes\n".repeat(50)).unwrap();
     let before = fs::read(folder.file()).unwrap();
     let refused = Registry::open_or_create(&folder.url()).await;
-    assert!(matches!(refused, Err(RegistryError::Damaged)), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::File(FileError::Damaged))), "{refused:?}");
     assert_eq!(fs::read(folder.file()).unwrap(), before);
 }
 
@@ -586,17 +598,20 @@ async fn what_is_no_registry_is_refused_and_left_as_it_is() {
 async fn a_file_or_folder_that_is_not_there_is_named() {
     let folder = Folder::new();
     let missing = Registry::open(&folder.url()).await;
-    assert!(matches!(missing, Err(RegistryError::Missing)));
+    assert!(matches!(missing, Err(RegistryError::File(FileError::Missing))));
     assert!(!folder.file().exists());
     let nowhere = format!("sqlite:{}/no/such/folder/registry.sqlite", folder.0.path().display());
     let refused = Registry::open_or_create(&nowhere).await;
-    assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::File(FileError::CannotOpen(_)))), "{refused:?}");
     // What is in the way is not taken for nothing being there, as where there is no right to look.
     fs::write(folder.0.path().join("notes"), "").unwrap();
     for beyond in ["notes/registry.sqlite", ""] {
         let url = format!("sqlite:{}/{beyond}", folder.0.path().display());
         for refused in [Registry::open(&url).await, Registry::open_or_create(&url).await] {
-            assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{beyond} {refused:?}");
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::CannotOpen(_)))),
+                "{beyond} {refused:?}"
+            );
         }
     }
     let urls = [
@@ -757,7 +772,9 @@ mod secrets {
         for suffix in ["", "-wal", "-shm"] {
             let new = NewCredential::new("shop", "", &proven);
             let refused = registry.add_credential(new, NOW).await;
-            let Err(RegistryError::Exposed { files }) = refused else { panic!("{refused:?}") };
+            let Err(RegistryError::File(FileError::Exposed { files })) = refused else {
+                panic!("{refused:?}")
+            };
             assert!(files[0].ends_with(format!("registry.sqlite{suffix}")), "{files:?}");
             folder.set_mode(suffix, 0o600);
         }

@@ -3,7 +3,7 @@ use std::{error::Error, sync::Arc};
 use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{RegistryError, stored_restrictions};
+use super::{BadName, RegistryError, stored_restrictions};
 use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
 
 /// The columns of a [`CredentialRow`].
@@ -170,8 +170,7 @@ fn check_name(name: &str) -> Result<(), RegistryError> {
     if first && name.len() <= 64 && name.bytes().all(rest) {
         return Ok(());
     }
-    let form = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit";
-    Err(RegistryError::BadName(form))
+    Err(BadName::Application.into())
 }
 
 fn check_environment(environment: &str) -> Result<(), RegistryError> {
@@ -179,14 +178,14 @@ fn check_environment(environment: &str) -> Result<(), RegistryError> {
     if (1..=16).contains(&environment.len()) && environment.bytes().all(allowed) {
         return Ok(());
     }
-    Err(RegistryError::BadName("an environment has 1 to 16 of a-z 0-9 -"))
+    Err(BadName::Environment.into())
 }
 
 pub(super) fn check_label(label: &str) -> Result<(), RegistryError> {
     if label.chars().count() <= 64 && !label.chars().any(is_invisible) {
         return Ok(());
     }
-    Err(RegistryError::BadName("a label has at most 64 characters, none of which is invisible"))
+    Err(BadName::Label.into())
 }
 
 /// Control characters, and those that show nothing or turn the direction of what follows: with them one label can look
