@@ -245,7 +245,8 @@ impl Answer {
 
     /// This machine's clock beside the one that the server's `Date` shows.
     fn clocks(&self, now: Timestamp) -> Clocks {
-        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date) else {
+        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
+        else {
             return Clocks::Unknown;
         };
         let (off, which) = match (now.since(server), server.since(now)) {
