@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use countersign::{
     Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyLocations,
     Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase,
-    SignatureInput, Timestamp, Unverified, VerifyingKey,
+    SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey, check_served,
+    check_trailers,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -420,12 +421,9 @@ pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
 
 /// What a server looks at when all content was read, before it compares the digest.
 fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let misplaced = ["signature", "signature-input", "content-digest"];
-    if misplaced.into_iter().any(|name| trailers.contains_key(name)) {
-        let detail = "signature and digest fields do not belong in trailers".to_owned();
-        return Err(Refusal { code: Code::BadRequest, detail });
-    }
-    Ok(())
+    let refused =
+        |trailer: SignedTrailer| Refusal { code: trailer.code(), detail: trailer.to_string() };
+    check_trailers(trailers).map_err(refused)
 }
 
 const NO_LENGTH: &str =
@@ -447,21 +445,7 @@ fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
 
 /// What a server looks at before anything else.
 fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
-    const METHODS: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-    ];
-    let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned() });
-    if version < Version::HTTP_11 {
-        return refuse(Code::BadRequest, "HTTP/1.1 or HTTP/2 is needed");
-    }
-    if !METHODS.contains(method) {
-        return refuse(Code::MethodNotAllowed, "the method is none that is served");
-    }
-    Ok(())
+    let refused =
+        |unserved: Unserved| Refusal { code: unserved.code(), detail: unserved.to_string() };
+    check_served(method, version).map_err(refused)
 }

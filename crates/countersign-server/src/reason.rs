@@ -1,6 +1,6 @@
 use std::{borrow::Cow, time::Duration};
 
-use countersign::{BadDigest, BadPresented, Code, Rejection};
+use countersign::{BadDigest, BadPresented, Code, Rejection, SignedTrailer, Unserved};
 use countersign_store::{Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
@@ -17,8 +17,8 @@ pub(crate) enum Reason {
     Rejected(Rejection),
     /// What the proxies in front say of the request cannot be used.
     Forwarded(BadForwarded),
-    Method,
-    HttpVersion,
+    /// A method or a version that is not served.
+    Unserved(Unserved),
     /// Target and fields together.
     #[cfg(feature = "serve")]
     HeadTooLarge {
@@ -99,6 +99,12 @@ impl From<Rejection> for Reason {
     }
 }
 
+impl From<Unserved> for Reason {
+    fn from(unserved: Unserved) -> Self {
+        Self::Unserved(unserved)
+    }
+}
+
 impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         Self::Presented(presented)
@@ -129,8 +135,9 @@ impl Reason {
         match self {
             Self::Rejected(rejection) => rejection.code(),
             Self::Forwarded(forwarded) => forwarded.code(),
-            Self::Method => Code::MethodNotAllowed,
-            Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
+            Self::Unserved(unserved) => unserved.code(),
+            Self::ContentBroken => Code::BadRequest,
+            Self::SignedTrailer => SignedTrailer.code(),
             Self::SignatureRequired => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
@@ -185,8 +192,7 @@ impl Reason {
             | Self::Expired => Blame::Caller,
             Self::Presented(_)
             | Self::Forwarded(_)
-            | Self::Method
-            | Self::HttpVersion
+            | Self::Unserved(_)
             | Self::SignatureRequired
             | Self::KeyRequired
             | Self::Quarantined
@@ -216,7 +222,7 @@ impl Reason {
 
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Unserved(unserved) => unserved.status(),
             reason => reason.code().status(),
         }
     }
@@ -226,6 +232,8 @@ impl Reason {
     pub(crate) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
+            Self::Unserved(unserved) => return unserved.to_string(),
+            Self::SignedTrailer => return SignedTrailer.to_string(),
             Self::Presented(presented) => return presented.to_string(),
             Self::Forwarded(forwarded) => return forwarded.to_string(),
             #[cfg(feature = "oauth")]
@@ -252,8 +260,6 @@ impl Reason {
             Self::RateLimited(Excess { level, .. }) => {
                 return format!("this is more than the quota {} allows", level.name());
             }
-            Self::Method => "the method is none that is served here",
-            Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::Unaccepted(_) => {
@@ -265,7 +271,6 @@ impl Reason {
             Self::ContentTimeout => "the content did not arrive in time",
             Self::Overloaded => "the server has no memory for more content now",
             Self::ContentBroken => "the content broke off or is malformed",
-            Self::SignedTrailer => "signature and digest fields do not belong in trailers",
             Self::ContentUnread => {
                 "the content was not read to its end, and nobody has verified it"
             }
@@ -299,7 +304,7 @@ impl Reason {
             Self::Forwarded(_) => {
                 "nothing in your request is wrong: ask the operator of this service to look into its log, which says what its proxy has to send"
             }
-            Self::HttpVersion => {
+            Self::Unserved(Unserved::Version) => {
                 "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
             }
             #[cfg(feature = "serve")]

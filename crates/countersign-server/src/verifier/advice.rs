@@ -1,6 +1,6 @@
 //! What the log tells the operator about requests that only the operator can help.
 
-use countersign::{KeyId, Misdirected, PublishableKey, Rejection, Timestamp};
+use countersign::{KeyId, Misdirected, PublishableKey, Rejection, Timestamp, Unserved};
 use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
@@ -25,7 +25,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
-            Reason::HttpVersion => "version",
+            Reason::Unserved(Unserved::Version) => "version",
             Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
             Reason::NoClientAddress => "address",
             _ => return,
@@ -39,7 +39,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     forwarded.cure()
                 );
             }
-            Reason::HttpVersion => tracing::warn!(
+            Reason::Unserved(Unserved::Version) => tracing::warn!(
                 version = ?head.version,
                 held_back,
                 "a request was refused for its HTTP version; if a proxy in front sent it, as nginx does by default, put \
