@@ -8,10 +8,10 @@ use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyLocations,
-    Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase,
-    SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey, check_served,
-    check_trailers,
+    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
+    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
+    SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey,
+    check_served, check_trailers,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -106,10 +106,11 @@ struct Seen {
     base: Option<SignatureBase>,
 }
 
-/// Why it is not verified.
+/// Why it is not verified, and what to do about it.
 struct Refusal {
     code: Code,
     detail: String,
+    hint: &'static str,
 }
 
 /// A message, and what became of its verification.
@@ -123,13 +124,18 @@ pub(crate) struct Judged {
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code(), detail: one_line(&with_reasons(&rejection)) }
+        let detail = one_line(&with_reasons(&rejection));
+        Self { code: rejection.code(), detail, hint: hint(&rejection) }
     }
 }
 
 impl From<BadPresented> for Refusal {
     fn from(bad: BadPresented) -> Self {
-        Self { code: bad.code(), detail: bad.to_string() }
+        let hint = match bad.code() {
+            Code::KeyUnknown => "check the publishable key that it carries beside the signature",
+            code => code.hint(),
+        };
+        Self { code: bad.code(), detail: bad.to_string(), hint }
     }
 }
 
@@ -187,7 +193,8 @@ impl Verify {
 
     /// Says what the verdict does not, and gives its exit code.
     pub(crate) fn conclude(&self, judged: &Judged) -> Exit {
-        if judged.verdict.is_err() {
+        if let Err(refusal) = &judged.verdict {
+            note(format_args!("hint: {}", refusal.hint));
             return Exit::Refused;
         }
         note(match self.policy {
@@ -305,9 +312,16 @@ impl Verify {
             presented.agrees_with(key_id.as_ref())?;
             self.check_label(head)?;
             if !key_id.is_some_and(|id| id.names(&key.publishable_key())) {
+                let name = key.publishable_key().to_string();
                 return Err(Refusal {
                     code: Code::SignatureInvalid,
-                    detail: format!("its keyid names another key than {}", key.publishable_key()),
+                    detail: names_another_key(key_id.as_ref(), &name),
+                    hint: match key_id {
+                        Some(_) => "name the key that it was signed with, with --key",
+                        None => {
+                            "sign with a keyid that servers look a key up by: its publishable key, or its JWK thumbprint"
+                        }
+                    },
                 });
             }
             let authentic = unverified.verify(key)?;
@@ -342,8 +356,11 @@ impl Verify {
             Ok(candidate) => candidate,
             // Said of a tag, which nobody asked for here.
             Err(rejection @ Rejection::Required) => {
-                let detail = NO_SIGNATURE.to_owned();
-                return Ok(Err(Refusal { code: rejection.code(), detail }));
+                let (detail, hint) = (
+                    NO_SIGNATURE.to_owned(),
+                    "give it with Signature-Input and Signature, as they were sent",
+                );
+                return Ok(Err(Refusal { code: rejection.code(), detail, hint }));
             }
             Err(rejection) => return Ok(Err(rejection.into())),
         };
@@ -373,7 +390,7 @@ impl Judged {
     pub(crate) fn verdict(&self) -> String {
         match &self.verdict {
             Ok(()) => format!("verified: signed by {}", key_source::name(&self.key)),
-            Err(Refusal { code, detail }) => format!("not verified: {code}: {detail}"),
+            Err(Refusal { code, detail, .. }) => format!("not verified: {code}: {detail}"),
         }
     }
 
@@ -392,6 +409,38 @@ impl Judged {
             "label": self.seen.label,
             "signature_base": self.base().map(SignatureBase::as_str),
         })
+    }
+}
+
+/// What to do about a rejection: what is closer than the hint of its code, which speaks of a server's response.
+fn hint(rejection: &Rejection) -> &'static str {
+    let code = rejection.code();
+    let closer = rejection.hint();
+    if closer != code.hint() {
+        return closer;
+    }
+    match (rejection, code) {
+        (Rejection::Malformed(Malformed::NoSuchLabel), _) => {
+            "name one of the labels in Signature-Input with --label"
+        }
+        (_, Code::SignatureRequired) => "name the tag that it was signed with, with --tag",
+        (_, Code::SignaturePolicy) => {
+            "sign what a server's default policy asks for, as `countersign sign` does, or look at the signature alone with --policy none"
+        }
+        (_, Code::SignatureStale) => "sign anew, or give the time at which it came with --at",
+        (_, Code::SignatureInvalid) => {
+            "was it signed with this key, and is it as it was sent? `countersign explain` shows what the signature is over"
+        }
+        (_, Code::Misdirected) => "give the scheme that it came by with --scheme",
+        (_, code) => code.hint(),
+    }
+}
+
+/// What is wrong with a key id that names another key than this one.
+fn names_another_key(key_id: Option<&KeyId>, name: &str) -> String {
+    match key_id {
+        Some(_) => format!("its keyid names another key than {name}"),
+        None => "its keyid is no publishable key and no JWK thumbprint".to_owned(),
     }
 }
 
@@ -421,13 +470,18 @@ pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
 
 /// What a server looks at when all content was read, before it compares the digest.
 fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let refused =
-        |trailer: SignedTrailer| Refusal { code: trailer.code(), detail: trailer.to_string() };
+    let refused = |trailer: SignedTrailer| Refusal {
+        code: trailer.code(),
+        detail: trailer.to_string(),
+        hint: "send them in the head, before the content",
+    };
     check_trailers(trailers).map_err(refused)
 }
 
 const NO_LENGTH: &str =
     "the request has neither Content-Length nor Transfer-Encoding, so a server reads no content";
+
+const ADD_LENGTH: &str = "add the Content-Length that was sent, or leave out what follows the head";
 
 /// The verdict on a request whose content a server takes for the next request.
 fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
@@ -435,9 +489,11 @@ fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
         Ok(()) => Err(Refusal {
             code: Code::BadRequest,
             detail: format!("{NO_LENGTH}, and takes what follows the head for another request"),
+            hint: ADD_LENGTH,
         }),
         Err(Refusal { code: code @ Code::DigestMismatch, .. }) => {
-            Err(Refusal { code, detail: format!("{NO_LENGTH}; other content was signed") })
+            let detail = format!("{NO_LENGTH}; other content was signed");
+            Err(Refusal { code, detail, hint: ADD_LENGTH })
         }
         refused => refused,
     }
@@ -445,7 +501,12 @@ fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
 
 /// What a server looks at before anything else.
 fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
-    let refused =
-        |unserved: Unserved| Refusal { code: unserved.code(), detail: unserved.to_string() };
+    let refused = |unserved: Unserved| {
+        let hint = match unserved {
+            Unserved::Version => "send it by HTTP/1.1; no signature covers the version",
+            Unserved::Method => "use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
+        };
+        Refusal { code: unserved.code(), detail: unserved.to_string(), hint }
+    };
     check_served(method, version).map_err(refused)
 }
