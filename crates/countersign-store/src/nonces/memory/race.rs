@@ -17,12 +17,12 @@ use loom::{
 
 use super::{
     MemoryNonces,
-    budget::Budget,
+    memory_limit::Budget,
     record::bucket,
     shard::{LookUp, Shard},
     sync::{Mutex, lock},
 };
-use crate::{NonceStore, Window};
+use crate::nonces::{NonceStore, Window};
 
 const CREATED: Timestamp = Timestamp::from_unix(1_763_900_000);
 /// The last second at which a signature of [`CREATED`] is live, and one at which it is not.

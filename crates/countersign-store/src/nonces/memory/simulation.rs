@@ -17,12 +17,12 @@ use proptest::prelude::*;
 
 use super::{
     MemoryNonces,
-    budget::Budget,
+    memory_limit::Budget,
     record::{MEMORY, span},
     snapshot::Snapshot,
     tests::{NOW, TestCeiling, at, used},
 };
-use crate::{Ceiling, NonceStore, Owner, Window, fingerprint_key::FingerprintKey};
+use crate::nonces::{Ceiling, NonceStore, Owner, Window, fingerprint_key::FingerprintKey};
 
 type Guard = MemoryNonces<Arc<TestCeiling>>;
 

@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    Budget, Excess, Level, Quota, Verdict,
+use crate::limits::{
+    Budget, Excess, Level, Verdict,
     gcra::{Charged, Gcra},
+    quota::Quota,
 };
 
 const SHARDS: usize = 64;

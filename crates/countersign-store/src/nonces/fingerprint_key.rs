@@ -3,7 +3,7 @@ use std::hash::Hasher as _;
 use countersign::NonceUse;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// The key by which a replay guard hashes what it remembers of nonces. Nobody outside knows it, so nobody can choose two uses
 /// that look alike.

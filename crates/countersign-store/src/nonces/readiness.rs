@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use countersign::Timestamp;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Tells from when on a replay guard accepts signed requests.
 ///

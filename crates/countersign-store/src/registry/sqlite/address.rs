@@ -1,17 +1,17 @@
 use std::path::{Path, PathBuf};
 
-use super::RegistryError;
+use crate::registry::error::RegistryError;
 
 /// Where a registry is: `sqlite:FILE`, and behind that perhaps `?mode=rw` or `?mode=rwc`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) file: PathBuf,
-    pub(super) if_missing: IfMissing,
+pub(crate) struct Address {
+    pub(crate) file: PathBuf,
+    pub(crate) if_missing: IfMissing,
 }
 
 /// What the address says to a file that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IfMissing {
+pub(crate) enum IfMissing {
     /// It may be made by whoever may make one.
     MayCreate,
     /// `mode=rw`: it is never made.
@@ -19,7 +19,7 @@ pub(super) enum IfMissing {
 }
 
 impl Address {
-    pub(super) fn parse(url: &str) -> Result<Self, RegistryError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, RegistryError> {
         let file = Self::named(url).ok_or(RegistryError::UnsupportedUrl)?;
         let (path, parameters) = Self::split(file);
         match path {
@@ -42,7 +42,7 @@ impl Address {
     }
 
     /// The file of an address that may be invalid elsewhere.
-    pub(super) fn file_of(url: &str) -> Option<&Path> {
+    pub(crate) fn file_of(url: &str) -> Option<&Path> {
         let (path, _) = Self::split(Self::named(url)?);
         Some(Path::new(path))
     }

@@ -1,8 +1,8 @@
-mod allowed;
+pub(crate) mod allowed;
 mod android_app;
 mod bundle_id;
 mod ip_range;
-mod kind;
+pub(crate) mod kind;
 mod product;
 mod referrer;
 mod web_origin;
@@ -11,12 +11,11 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
-use self::allowed::Allowed;
-pub use self::{
-    allowed::BadRestriction,
-    kind::{RestrictionKind, UnknownKind},
+use self::{
+    allowed::{Allowed, BadRestriction},
+    kind::RestrictionKind,
 };
-use crate::Enforcement;
+use crate::limits::Enforcement;
 
 /// Where a credential may be used from: at most one [`Restriction`] of each kind, and all of them have to hold. By default
 /// there is none.

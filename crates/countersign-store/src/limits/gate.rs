@@ -3,7 +3,10 @@ use std::{num::NonZeroU32, sync::Arc};
 use countersign::{Claim, NonceUse, Timestamp};
 
 use crate::{
-    ClientAddress, CredentialId, Excess, Level, NonceStore, Readiness, StoreError, Verdict,
+    credential::CredentialId,
+    error::StoreError,
+    limits::{Excess, Level, Verdict, client_address::ClientAddress},
+    nonces::{NonceStore, readiness::Readiness},
 };
 
 /// What a request whose caller is known still has to pass: its budgets and, if it is signed, the replay guard.
@@ -132,23 +135,23 @@ impl<N: NonceStore> Gate for Unlimited<N> {
 /// Makes a replay guard of this crate a gate without limits.
 macro_rules! unlimited {
     ($guard:ty $(, $ceiling:ident)?) => {
-        impl$(<$ceiling: $crate::Ceiling>)? $crate::Gate for $guard {
+        impl$(<$ceiling: $crate::nonces::Ceiling>)? $crate::limits::gate::Gate for $guard {
             async fn signed(
                 &self,
                 used: &countersign::NonceUse,
                 _: std::num::NonZeroU32,
                 now: countersign::Timestamp,
-            ) -> Result<$crate::Passage, $crate::StoreError> {
+            ) -> Result<$crate::limits::gate::Passage, $crate::error::StoreError> {
                 let claim = $crate::NonceStore::claim(self, used, now).await?;
                 Ok($crate::Passage::Claimed(claim, None))
             }
 
             async fn unsigned(
                 &self,
-                _: $crate::CredentialId,
-                _: Option<$crate::ClientAddress>,
+                _: $crate::credential::CredentialId,
+                _: Option<$crate::limits::client_address::ClientAddress>,
                 _: std::num::NonZeroU32,
-            ) -> Result<$crate::Verdict, $crate::NoClientAddress> {
+            ) -> Result<$crate::limits::Verdict, $crate::limits::gate::NoClientAddress> {
                 Ok($crate::Verdict::Within(None))
             }
         }

@@ -1,9 +1,9 @@
 use std::{mem::size_of, sync::Arc};
 
 use super::{
-    budget::{Budget, Grant},
     fingerprint::{Fingerprint, scale},
     log::Log,
+    memory_limit::{Budget, Grant},
 };
 
 /// The fewest slots of an index.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use countersign::{Code, Timestamp};
 use sqlx::postgres::PgDatabaseError;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Why a transaction has not claimed its nonce. Nothing of it will be written.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    budget::{Budget, Grant},
     fingerprint::Fingerprint,
+    memory_limit::{Budget, Grant},
     record::SHARDS,
     set::{Growth, Set},
     width::Width,
@@ -296,7 +296,7 @@ impl Room<'_> {
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod tests {
     use super::*;
-    use crate::memory::nonces::{fingerprint::Fingerprint, record::bucket};
+    use crate::nonces::memory::{fingerprint::Fingerprint, record::bucket};
 
     fn shard() -> Shard {
         Shard::new(0, bucket(crate::Window::default()))

@@ -1,8 +1,14 @@
+pub(crate) mod fingerprint_key;
+pub(crate) mod memory;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+pub(crate) mod readiness;
+
 use std::{sync::Arc, time::Duration};
 
 use countersign::{Claim, NonceUse, Policy, Timestamp};
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Remembers nonces, so that a signed request works once.
 pub trait NonceStore: Send + Sync + 'static {

@@ -2,10 +2,16 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::{Claim, NonceUse, Timestamp};
 
-use super::MemoryBudget;
+use super::memory_budget::MemoryBudget;
 use crate::{
-    ClientAddress, ClientNetwork, CredentialId, Enforcement, Gate, Limits, NoClientAddress,
-    NonceStore, Passage, Readiness, StoreError, Verdict,
+    credential::CredentialId,
+    error::StoreError,
+    limits::{
+        Enforcement, Limits, Verdict,
+        client_address::{ClientAddress, ClientNetwork},
+        gate::{Gate, NoClientAddress, Passage},
+    },
+    nonces::{NonceStore, readiness::Readiness},
 };
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
@@ -138,7 +144,7 @@ mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::*;
-    use crate::Quota;
+    use crate::limits::quota::Quota;
 
     const ONE: NonZeroU32 = NonZeroU32::MIN;
     const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);

@@ -5,29 +5,22 @@ use sqlx::{
     migrate::{Migrate, MigrateError, Migrator},
 };
 
-use super::{
-    RegistryError,
-    file::{APPLICATION_ID, FileError},
-};
-use crate::migrations::migrator;
+use super::file::{APPLICATION_ID, FileError};
+use crate::{migrations::migrator, registry::error::RegistryError};
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     migrator([
         (
             1,
             "applications and credentials",
-            include_str!("../../migrations/0001_applications_and_credentials.sql"),
+            include_str!("migrations/0001_applications_and_credentials.sql"),
         ),
-        (
-            2,
-            "scopes and restrictions",
-            include_str!("../../migrations/0002_scopes_and_restrictions.sql"),
-        ),
+        (2, "scopes and restrictions", include_str!("migrations/0002_scopes_and_restrictions.sql")),
     ])
 });
 
 /// Makes the schema, or brings it up to date.
-pub(super) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
+pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
     let mut connection = pool.acquire().await?;
     // Looking first: whoever has nothing to change waits for nobody, and needs no right to write.
     if is_current(&mut connection).await {

@@ -1,4 +1,4 @@
-use crate::Window;
+use crate::nonces::Window;
 
 /// How many seconds of `created` are remembered together, and forgotten together: a power of two, whose logarithm this is.
 /// Every claim asks several times what it belongs to, and a shift is faster than a division.

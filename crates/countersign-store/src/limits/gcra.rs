@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::Quota;
+use crate::limits::quota::Quota;
 
 /// The generic cell rate algorithm for one quota, on a clock that starts anywhere and never steps back.
 ///

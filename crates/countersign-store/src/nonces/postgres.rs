@@ -1,5 +1,4 @@
-mod not_claimed;
-mod schema;
+pub(crate) mod not_claimed;
 
 use std::time::Duration;
 
@@ -7,8 +6,13 @@ use countersign::{Claim, NonceUse, Timestamp};
 use sha2::{Digest, Sha256};
 use sqlx::{PgExecutor, PgPool, PgTransaction};
 
-pub use self::not_claimed::NotClaimed;
-use crate::{NonceStore, Readiness, StoreError, Window, gate::unlimited};
+use self::not_claimed::NotClaimed;
+use crate::{
+    error::StoreError,
+    limits::gate::unlimited,
+    nonces::{NonceStore, Window, readiness::Readiness},
+    postgres_schema,
+};
 
 /// Used nonces in PostgreSQL: a write and the claim of its nonce are committed together, or not at all.
 ///
@@ -55,7 +59,8 @@ impl PostgresNonces {
     ///
     /// [`StoreError`] if the database cannot be reached or changed, or was changed by a newer version.
     pub async fn prepare(pool: PgPool, window: Window, now: Timestamp) -> Result<Self, StoreError> {
-        schema::prepare(&pool, now.plus(window.skew()).plus(Duration::from_secs(1))).await?;
+        postgres_schema::prepare(&pool, now.plus(window.skew()).plus(Duration::from_secs(1)))
+            .await?;
         Ok(Self { pool, window })
     }
 
@@ -160,7 +165,7 @@ fn fingerprint(used: &NonceUse) -> [u8; 16] {
 }
 
 /// A time as a column holds it.
-fn seconds(time: Timestamp) -> i64 {
+pub(crate) fn seconds(time: Timestamp) -> i64 {
     // A timestamp has at most 15 digits, which always fit.
     i64::try_from(time.unix()).unwrap_or(i64::MAX)
 }

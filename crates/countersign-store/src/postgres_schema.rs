@@ -4,14 +4,14 @@ use sqlx::{
     migrate::{Migrate, MigrateError, Migrator},
 };
 
-use super::seconds;
-use crate::{StoreError, migrations};
+use crate::nonces::postgres::seconds;
+use crate::{error::StoreError, migrations};
 
 /// Its own, so that it is in nobody's way who has migrations in the same database.
 const TABLE: &str = "countersign.migration";
 
 /// Makes the schema, or brings it up to date. A mark that is not set yet becomes `first_mark`.
-pub(super) async fn prepare(pool: &PgPool, first_mark: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn prepare(pool: &PgPool, first_mark: Timestamp) -> Result<(), StoreError> {
     let unprepared =
         |error| StoreError::because("the schema countersign cannot be prepared", error);
     let migrator = migrator();
@@ -24,8 +24,11 @@ pub(super) async fn prepare(pool: &PgPool, first_mark: Timestamp) -> Result<(), 
 }
 
 fn migrator() -> Migrator {
-    let mut migrator =
-        migrations::migrator([(1, "used nonces", include_str!("migrations/0001_used_nonces.sql"))]);
+    let mut migrator = migrations::migrator([(
+        1,
+        "used nonces",
+        include_str!("postgres_schema/0001_used_nonces.sql"),
+    )]);
     migrator.dangerous_set_table_name(TABLE);
     migrator.create_schema("countersign");
     // Its lock is the session's, and would stay with the connection after an error.

@@ -5,7 +5,7 @@ use std::{
 
 use countersign::{KeyId, PublishableKey, Timestamp};
 
-use crate::{Credential, KeyStore, StoreError};
+use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
 
 /// Credentials in memory, for servers that get them from elsewhere, and for tests.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ mod tests {
     use countersign::PrivateKey;
 
     use super::*;
-    use crate::{Application, CredentialId, State};
+    use crate::credential::{Application, CredentialId, State};
 
     fn credential(number: i64, seed: u8, state: State) -> Credential {
         let created_at = Timestamp::from_unix(1);

@@ -3,15 +3,18 @@ use std::{sync::Arc, time::Duration};
 use countersign::{Claim, NonceUse, Timestamp};
 
 use super::{
-    budget::Budget,
     fingerprint::Fingerprint,
+    memory_limit::Budget,
     reach::latest,
     shard::{LookUp, NoRoom, Shard},
     sync::{Mutex, lock},
     tally::{Tally, until_forgotten},
     width::Width,
 };
-use crate::{StoreError, Window, fingerprint_key::FingerprintKey};
+use crate::{
+    error::StoreError,
+    nonces::{Window, fingerprint_key::FingerprintKey},
+};
 
 /// How many shards there are. One is the hardest case, and the one that loom can explore.
 pub(super) const SHARDS: usize = if cfg!(countersign_loom) { 1 } else { 16 };

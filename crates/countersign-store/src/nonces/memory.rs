@@ -1,6 +1,6 @@
-mod budget;
 mod fingerprint;
 mod log;
+mod memory_limit;
 #[cfg(test)]
 #[cfg(countersign_loom)]
 mod race;
@@ -20,14 +20,17 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use countersign::{Claim, NonceUse, Timestamp};
 
 use self::{
-    budget::Budget,
+    memory_limit::Budget,
     reach::{Reach, farthest, unaccepted},
     record::{MEMORY, Record, Unable},
     snapshot::Snapshot,
 };
 use crate::{
-    Ceiling, NonceStore, Owner, Readiness, StoreError, Window, fingerprint_key::FingerprintKey,
-    gate::unlimited,
+    error::StoreError,
+    limits::gate::unlimited,
+    nonces::{
+        Ceiling, NonceStore, Owner, Window, fingerprint_key::FingerprintKey, readiness::Readiness,
+    },
 };
 
 /// The replay guard of one process.

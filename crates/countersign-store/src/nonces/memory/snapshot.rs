@@ -10,14 +10,14 @@ use countersign::Timestamp;
 use siphasher::sip128::SipHasher24;
 
 use super::{
-    budget::Budget,
     fingerprint::Fingerprint,
+    memory_limit::Budget,
     record::{SHARDS, TALLIES, bucket, span},
     set::Set,
     shard::{Bucket, Shard},
     tally::{Span, Tally},
 };
-use crate::{Owner, Window, fingerprint_key::FingerprintKey};
+use crate::nonces::{Owner, Window, fingerprint_key::FingerprintKey};
 
 /// What a file begins with: whose it is, and in which form.
 const MAGIC: &[u8; 16] = b"countersign\0mem1";

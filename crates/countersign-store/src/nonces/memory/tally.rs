@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    budget::{Budget, Grant},
     fingerprint::scale,
+    memory_limit::{Budget, Grant},
     width::Width,
 };
-use crate::Window;
+use crate::nonces::Window;
 
 /// How many nonces credentials have had accepted, of late.
 ///
@@ -211,7 +211,7 @@ mod tests {
     use std::hash::BuildHasher as _;
 
     use super::*;
-    use crate::memory::nonces::record::{TALLIES, span};
+    use crate::nonces::memory::record::{TALLIES, span};
 
     fn tally() -> Tally {
         Tally::new(span(Window::default()))

@@ -6,7 +6,10 @@ use super::{
     record::Unable,
     sync::{AtomicU64, AtomicUsize, Ordering},
 };
-use crate::{Ceiling, Owner, StoreError, Window};
+use crate::{
+    error::StoreError,
+    nonces::{Ceiling, Owner, Window},
+};
 
 /// How far ahead the ceiling is written, so that there is one write every few seconds and not one a request.
 const LEAD: Duration = Duration::from_secs(5);

@@ -41,7 +41,7 @@ pub enum FileError {
 }
 
 /// What a registry calls itself in the header of its file (`PRAGMA application_id`): `cSgn` in ASCII.
-pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"cSgn");
+pub(crate) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"cSgn");
 
 /// The header of a database, and the head of the page that it is in (<https://www.sqlite.org/fileformat2.html>).
 const HEADER: usize = 108;
@@ -49,7 +49,7 @@ const HEADER: usize = 108;
 /// What a file is, by its header alone. SQLite is not asked: it would mend and fold in what the program that owns a database
 /// has left beside it, before anyone could look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// Nothing yet: no bytes, or a database in which nothing was ever made.
     Empty,
     /// A registry.
@@ -57,7 +57,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    pub(super) fn of(file: &Path) -> Result<Self, FileError> {
+    pub(crate) fn of(file: &Path) -> Result<Self, FileError> {
         let mut header = Vec::with_capacity(HEADER);
         let opened = File::open(file).and_then(|file| {
             let limit = u64::try_from(HEADER).unwrap_or(0);
@@ -131,7 +131,7 @@ fn beside(file: &Path, suffix: &str) -> io::Result<PathBuf> {
 }
 
 /// Makes the file if there is none: readable by its owner alone.
-pub(super) fn create(file: &Path) -> Result<(), FileError> {
+pub(crate) fn create(file: &Path) -> Result<(), FileError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -144,7 +144,7 @@ pub(super) fn create(file: &Path) -> Result<(), FileError> {
 
 /// The files of a registry that others can read or write, as far as the system tells: the registry's own, and those that
 /// SQLite keeps beside it while it is open.
-pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
+pub(crate) fn exposed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut exposed = Vec::new();
     if mode(file).map_err(FileError::CannotOpen)? & OTHERS != 0 {
         exposed.push(file.to_owned());
@@ -166,7 +166,7 @@ pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
 /// open already goes on reading it.
 ///
 /// The registry's own comes first: whatever SQLite makes beside it from then on has its mode.
-pub(super) fn close(file: &Path) -> Result<Vec<PathBuf>, FileError> {
+pub(crate) fn close(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut closed = Vec::new();
     // What was made beside it in the meantime is found the second time.
     for _ in 0..2 {
