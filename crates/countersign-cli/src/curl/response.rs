@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::arguments::Arguments;
 use crate::{
     failure::{Exit, Failure},
-    header_line::HeaderLine,
     moment,
+    request::header_line::HeaderLine,
 };
 
 /// How far clocks may be apart, in seconds, before it is they that are wrong: the skew that servers allow by default.
@@ -245,7 +245,8 @@ impl Answer {
 
     /// This machine's clock beside the one that the server's `Date` shows.
     fn clocks(&self, now: Timestamp) -> Clocks {
-        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date) else {
+        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
+        else {
             return Clocks::Unknown;
         };
         let (off, which) = match (now.since(server), server.since(now)) {
