@@ -28,7 +28,7 @@ use crate::{
     key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
     moment,
     output::{note, print_line},
-    request_body::is_stdin,
+    request::body::is_stdin,
 };
 
 const LARGEST: u64 = 256 * 1024 * 1024;

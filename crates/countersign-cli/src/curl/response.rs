@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::arguments::Arguments;
 use crate::{
     failure::{Exit, Failure},
-    header_line::HeaderLine,
     moment,
+    request::header_line::HeaderLine,
 };
 
 /// How far clocks may be apart, in seconds, before it is they that are wrong: the skew that servers allow by default.
