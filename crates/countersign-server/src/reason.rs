@@ -1,7 +1,9 @@
 use std::{borrow::Cow, time::Duration};
 
-use countersign::{BadDigest, BadPresented, Code, Rejection, SignedTrailer, Unserved};
-use countersign_store::{Excess, RestrictionKind, Scope};
+use countersign::{
+    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
+};
+use countersign_store::{CredentialId, Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
 #[cfg(feature = "oauth")]
@@ -36,6 +38,8 @@ pub(crate) enum Reason {
     /// A publishable key that opens nothing here. Its sender is not told why.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
+    /// A private key was sent: the one that is registered, or something that looks like one.
+    PrivateKey(Option<SentKey>),
     Revoked,
     Expired,
     Quarantined,
@@ -70,6 +74,13 @@ pub(crate) enum Reason {
     /// A route without the layer that looks at access tokens: our own mistake.
     #[cfg(all(feature = "oauth", feature = "axum"))]
     NoTokenLayer,
+}
+
+/// A registered credential whose private key was sent in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SentKey {
+    pub(crate) key: PublishableKey,
+    pub(crate) credential: CredentialId,
 }
 
 /// A refusal, and what explains it where that is asked for.
@@ -107,7 +118,11 @@ impl From<Unserved> for Reason {
 
 impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
-        Self::Presented(presented)
+        match presented {
+            // Whether it is registered has to be looked up.
+            BadPresented::PrivateKey(_) => Self::PrivateKey(None),
+            presented => Self::Presented(presented),
+        }
     }
 }
 
@@ -138,7 +153,7 @@ impl Reason {
             Self::Unserved(unserved) => unserved.code(),
             Self::ContentBroken => Code::BadRequest,
             Self::SignedTrailer => SignedTrailer.code(),
-            Self::SignatureRequired => Code::SignatureRequired,
+            Self::SignatureRequired | Self::PrivateKey(_) => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::Unaccepted(_) => Code::KeyUnknown,
@@ -187,10 +202,12 @@ impl Reason {
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
+            | Self::PrivateKey(None)
             | Self::Unaccepted(_)
             | Self::Revoked
             | Self::Expired => Blame::Caller,
             Self::Presented(_)
+            | Self::PrivateKey(Some(_))
             | Self::Forwarded(_)
             | Self::Unserved(_)
             | Self::SignatureRequired
@@ -260,6 +277,12 @@ impl Reason {
             Self::RateLimited(Excess { level, .. }) => {
                 return format!("this is more than the quota {} allows", level.name());
             }
+            Self::PrivateKey(Some(_)) => {
+                "the request carries a private key, which others can have read on the way"
+            }
+            Self::PrivateKey(None) => {
+                "the request carries what looks like a private key; no credential here has it"
+            }
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::Unaccepted(_) => {
@@ -293,13 +316,14 @@ impl Reason {
     /// What the caller can do about it.
     pub(crate) fn hint(&self) -> Cow<'static, str> {
         let hint = match self {
-            Self::Presented(BadPresented::PrivateKey(key)) => {
-                let key = key.map_or_else(|| "pk_…".to_owned(), |key| key.to_string());
+            Self::PrivateKey(Some(SentKey { key, .. })) => {
                 return format!(
-                    "have this key revoked, by `countersign key revoke {key}` where it is registered; then sign requests with a new key, and \
-                     never send the key itself"
+                    "have this key revoked, by `countersign key revoke {key}`; then sign requests with a new key, and never send the key itself"
                 )
                 .into();
+            }
+            Self::PrivateKey(None) => {
+                "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {
                 "nothing in your request is wrong: ask the operator of this service to look into its log, which says what its proxy has to send"
