@@ -15,6 +15,7 @@ mod explaining;
 mod limits;
 mod nginx;
 mod oauth;
+mod order_of_checks;
 mod refusals;
 mod restrictions;
 mod rollout;
@@ -26,3 +27,20 @@ mod stack_contract;
 mod tls;
 mod vectors;
 mod weak_keys;
+
+#[test]
+fn every_file_of_tests_is_run() {
+    let here = include_str!("all.rs");
+    let manifest = include_str!("Cargo.toml");
+    let mut files = 0;
+    for file in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name.strip_suffix(".rs") {
+            let is_module = here.contains(&format!("\nmod {module};\n"));
+            let is_program = manifest.contains(&format!("\npath = \"{name}\"\n"));
+            assert!(is_module != is_program, "{name} is not run, or run twice");
+            files += 1;
+        }
+    }
+    assert!(files > 20, "{files}");
+}

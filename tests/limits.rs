@@ -351,6 +351,20 @@ async fn an_address_that_failed_too_often_is_not_even_read() {
     assert_eq!(told(&service, &order(1)).await, limit());
 }
 
+#[tokio::test]
+async fn private_keys_that_are_made_up_are_looked_up_no_more_often_than_failures_are_allowed() {
+    let (keys, asked) = Counted::new(Service::keys());
+    let service = failing_with(keys, Quota::per_minute(number(3)), |verifier| verifier).await;
+    let made_up = |number: u8| Raw::read().add("X-Api-Key", key(number).expose_text().as_str());
+    for number in 50..53 {
+        assert_eq!(told(&service, &made_up(number)).await, (401, "signature-required".into()));
+    }
+    for number in 53..60 {
+        assert_eq!(told(&service, &made_up(number)).await, limit());
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
 /// Keys that are looked up when 16 requests wait for them.
 struct Together(MemoryKeys, Barrier);
 
@@ -367,7 +381,8 @@ impl KeyStore for Together {
 
 #[tokio::test]
 async fn failures_that_come_at_once_are_limited_as_if_one_by_one() {
-    for failing in [forged(1), read(9)] {
+    let made_up = Raw::read().add("X-Api-Key", key(9).expose_text().as_str());
+    for failing in [forged(1), read(9), made_up] {
         let keys = Together(Service::keys(), Barrier::new(16));
         let service = failing_with(keys, Quota::per_minute(number(3)), |verifier| verifier).await;
         let (address, bytes) = (service.address, failing.bytes());
@@ -400,9 +415,9 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
             .signed_as(&format!("({covered}){PARAMS}"))
     };
     let two_keys = read(1).target(&format!("/v1/orders?api_key={}", ours(5)));
-    let private = key(1).expose_text().to_string();
+    let [private, made_up] = [1, 9].map(|number| key(number).expose_text().to_string());
     let bare = Raw::order().signed_as(&format!("(\"@method\"){PARAMS}"));
-    let cases: [(Raw, u16, &str, bool); 27] = [
+    let cases: [(Raw, u16, &str, bool); 30] = [
         (forged(1), 401, "signature-invalid", true),
         (order(9), 401, "signature-invalid", true),
         (order(1).without("Signature"), 400, "signature-malformed", true),
@@ -412,6 +427,20 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         (read(9), 401, "key-unknown", true),
         (Raw::read().add("X-Api-Key", "guess"), 401, "key-unknown", true),
         (two_keys, 400, "ambiguous-credential", true),
+        // A look-up for each that anybody can make up.
+        (Raw::read().add("X-Api-Key", &made_up), 401, "signature-required", true),
+        (
+            Raw::order().add("Authorization", format!("Bearer {made_up}")).signed(),
+            401,
+            "signature-required",
+            true,
+        ),
+        (
+            Raw::read().add("X-Api-Key", private.replacen("sk_", "sk_0", 1)),
+            401,
+            "signature-required",
+            true,
+        ),
         // It holds, and is good for nothing.
         (order(2), 401, "key-revoked", true),
         (order(3), 401, "key-expired", true),
@@ -422,6 +451,7 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         // An honest client learns from these, and does better next time.
         (Raw::read(), 401, "key-required", false),
         (Raw::order(), 401, "signature-required", false),
+        // Its holder alone can send it.
         (Raw::read().add("X-Api-Key", &private), 401, "signature-required", false),
         (
             Raw::read().add("Authorization", format!("Bearer {private}")),

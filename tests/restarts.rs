@@ -6,12 +6,16 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    process::{self, Command},
+    env, fs,
+    io::{BufRead as _, BufReader, Lines},
+    os::unix::process::ExitStatusExt as _,
+    process::{self, Child, ChildStdout, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
 };
 
 use countersign::{Claim, Nonce, NonceUse, Timestamp};
-use countersign_server::{SavedNonces, Stop as _};
+use countersign_server::{SavedNonces, Stop as _, until_signal};
 use countersign_store::{
     Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, Window, system_time,
 };
@@ -174,6 +178,117 @@ async fn two_servers_that_hand_over_refuse_nobody_who_goes_where_a_probe_says_re
     assert!(running.is_none(), "nobody took over");
     assert_eq!(desk.handled(), desk.captured.len());
     desk.repeat_everything(&next).await;
+}
+
+/// Names what the process of a test is to do.
+const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
+
+/// A test of this file that runs once more, in a process of its own in which [`ROLE`] is set.
+struct InAProcess {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl InAProcess {
+    /// Starts it, and waits until it says that it is ready.
+    fn start(test: &str) -> Self {
+        // A test's name has the modules that it is in.
+        let name = module_path!().split_once("::").map_or("", |(_, modules)| modules);
+        let name = if name.is_empty() { test.to_owned() } else { format!("{name}::{test}") };
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(ROLE, test)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut process = Self { child, lines };
+        process.until_ready();
+        process
+    }
+
+    /// Whether this is that process.
+    fn is_this() -> bool {
+        env::var_os(ROLE).is_some()
+    }
+
+    /// Says there that it is ready.
+    fn say_ready() {
+        println!("\nready");
+    }
+
+    fn until_ready(&mut self) {
+        assert!(self.lines.any(|line| line.unwrap() == "ready"), "it ended before");
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &process]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end, which is not long in coming.
+    fn ended(mut self) -> ExitStatus {
+        for _ in 0..2_000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill().unwrap();
+        panic!("it did not end");
+    }
+}
+
+/// A registry that cannot be reached, and does not say so.
+struct Hangs;
+
+impl Ceiling for Hangs {
+    async fn take_over(&self, _: Owner) -> Result<Option<Timestamp>, StoreError> {
+        InAProcess::say_ready();
+        std::future::pending().await
+    }
+
+    async fn raise(&self, _: Owner, _: Timestamp) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_server_whose_registry_hangs_at_its_start() {
+    if InAProcess::is_this() {
+        let resumed = SavedNonces::resume(Window::default(), Hangs, "unused").await;
+        assert!(resumed.unwrap_err().to_string().contains("signal"));
+        return;
+    }
+    for name in ["TERM", "INT"] {
+        let process = InAProcess::start("a_signal_ends_a_server_whose_registry_hangs_at_its_start");
+        process.signal(name);
+        assert!(process.ended().success(), "{name}: it says why it does not go on");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_server_that_is_stopping_at_once() {
+    if InAProcess::is_this() {
+        let stopped = until_signal().unwrap();
+        InAProcess::say_ready();
+        stopped.await;
+        InAProcess::say_ready();
+        // As of a handler that blocks: nothing asynchronous runs any more.
+        thread::sleep(Duration::from_secs(600));
+        return;
+    }
+    for (first, second, number) in [("INT", "TERM", 15), ("INT", "INT", 2), ("TERM", "TERM", 15)] {
+        let mut process =
+            InAProcess::start("a_second_signal_ends_a_server_that_is_stopping_at_once");
+        process.signal(first);
+        process.until_ready();
+        process.signal(second);
+        let status = process.ended();
+        assert_eq!(status.signal(), Some(number), "{status}");
+    }
 }
 
 /// A registry whose server is told to stop while it takes the ceiling over.

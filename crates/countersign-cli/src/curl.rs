@@ -1,10 +1,10 @@
-mod answer;
 mod argument_list;
 mod arguments;
 mod child;
 mod flag;
 mod form;
 mod private_file;
+mod response;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,19 +19,19 @@ use countersign::{Nonce, Scheme, SignError, Signer};
 use http::Method;
 
 use self::{
-    answer::{Answer, Content},
     arguments::{Arguments, Keys, Passed, Planned},
     child::Ended,
     private_file::PrivateFile,
+    response::{Answer, Content},
 };
 use crate::{
     failure::{Exit, Failure},
-    header_line::HeaderLine,
     key_source::{KEY_VARIABLE, PASSPHRASE_VARIABLE, PrivateKeyArgs},
     moment,
     output::{note, print},
+    request::body::{Body, Files, cannot_keep},
+    request::header_line::HeaderLine,
     request::{cannot_sign, signed_fields},
-    request_body::{Body, Files, cannot_keep},
     sign::chosen_coverage,
 };
 
@@ -178,7 +178,7 @@ fn send(
     } else if dump_to_stdout && arguments.saves {
         print(&head)?;
     }
-    let Some(answer) = Answer::last(&head) else { return Err(answer::curl_failure(status)) };
+    let Some(answer) = Answer::last(&head) else { return Err(response::curl_failure(status)) };
     let content = answer.content(arguments, planned.head);
     match answer.refusal(content) {
         Some(refusal) => {
@@ -195,7 +195,7 @@ fn send(
             })
         }
         None if status.success() => Ok(Exit::Done),
-        None => Err(answer::curl_failure(status)),
+        None => Err(response::curl_failure(status)),
     }
 }
 

@@ -8,7 +8,7 @@ use self::difference::Difference;
 use crate::{
     failure::{Exit, Failure},
     output::{print, print_line},
-    request_body::is_stdin,
+    request::body::is_stdin,
     verify::{Check, Outcome, Verify, read_file},
 };
 

@@ -24,12 +24,12 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         "key/restriction_args.rs" => &["key add", "key restrict"],
         "credential.rs" | "key.rs" => &["key add"],
         "registry_args.rs" => &["app add", "app list", "key add", "key list", "key revoke"],
-        "request.rs" | "request_body.rs" | "header_line.rs" => &["sign", "curl"],
+        "request.rs" | "request/body.rs" | "request/header_line.rs" => &["sign", "curl"],
         "key_source.rs" => &["sign", "curl", "verify", "pubkey", "key add"],
         "failure.rs" | "main.rs" | "output.rs" | "moment.rs" | "shell.rs" | "table.rs"
         | "field_type_arg.rs" => &["sign"],
         // A piece of a `countersign sign …`.
-        "curl/answer.rs" if text.starts_with(" --component") => &["sign"],
+        "curl/response.rs" if text.starts_with(" --component") => &["sign"],
         file if file.starts_with("curl") => &["curl"],
         file if file.starts_with("verify") => &["verify", "explain"],
         other => panic!("which commands print what is in {other}?"),

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     failure::{Failure, with_reasons},
-    request_body,
+    request::body as request_body,
 };
 
 pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";

@@ -6,7 +6,6 @@ mod curl;
 mod explain;
 mod failure;
 mod field_type_arg;
-mod header_line;
 #[cfg(test)]
 mod hints;
 mod key;
@@ -17,7 +16,6 @@ mod output;
 mod pubkey;
 mod registry_args;
 mod request;
-mod request_body;
 mod shell;
 mod sign;
 mod table;

@@ -1,3 +1,6 @@
+pub(crate) mod body;
+pub(crate) mod header_line;
+
 use countersign::{
     BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, Scheme, SignError,
     SignatureFields, SignedFields, Target,
@@ -6,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
     failure::{Failure, with_reasons},
-    header_line::HeaderLine,
-    request_body::{Body, percent_encoded},
+    request::body::{Body, percent_encoded},
+    request::header_line::HeaderLine,
 };
 
 /// What is longer is refused by servers, and with many digits more is no URI for the libraries here.

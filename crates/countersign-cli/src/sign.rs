@@ -12,12 +12,12 @@ use crate::{
     curl::random_nonce,
     failure::{Exit, Failure},
     field_type_arg,
-    header_line::HeaderLine,
     key_source::{self, PrivateKeyArgs},
     moment,
     output::{print, print_line},
+    request::body::{self as request_body, Body, Data, DataKind, Files},
+    request::header_line::HeaderLine,
     request::{Request, Url, added_fields, cannot_sign},
-    request_body::{self, Body, Data, DataKind, Files},
     shell::quote,
 };
 

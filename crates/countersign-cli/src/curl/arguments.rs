@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    header_line::HeaderLine,
     key_source,
+    request::body::{self as request_body, Body, Data, DataKind, Open},
+    request::header_line::HeaderLine,
     request::{Request, Url},
-    request_body::{self, Body, Data, DataKind, Open},
 };
 
 /// What curl's arguments ask for.

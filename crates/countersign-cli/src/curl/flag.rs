@@ -1,4 +1,4 @@
-use crate::request_body::DataKind;
+use crate::request::body::DataKind;
 
 /// A flag of curl's: whether it takes a value, and what it is to us.
 #[derive(Clone, Copy, Debug)]

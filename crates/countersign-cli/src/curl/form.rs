@@ -1,6 +1,6 @@
 use crate::{
     failure::Failure,
-    request_body::{Open, Push},
+    request::body::{Open, Push},
 };
 
 /// One of curl's form flags, in the order in which they are given.

@@ -9,7 +9,7 @@ use super::{
     message_file::{Body, MessageFile, Start},
     read_file,
 };
-use crate::{failure::Failure, request_body::is_stdin};
+use crate::{failure::Failure, request::body::is_stdin};
 
 const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for stdin";
 
