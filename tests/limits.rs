@@ -177,6 +177,40 @@ async fn what_is_over_a_limit_is_answered_as_the_draft_says() {
 }
 
 #[tokio::test]
+async fn verifiers_that_share_a_gate_share_its_limits_and_its_nonces() {
+    let clock = TestClock::default();
+    let limits = Limits::default().signed(per_minute(2)).unsigned(per_minute(2));
+    let gate = Arc::new(gate(&clock, limits).0);
+    let service = || {
+        let gate = Arc::clone(&gate);
+        Service::start_by(clock.clone(), Service::keys(), gate, |verifier| verifier)
+    };
+    let (one, other) = (service().await, service().await);
+    let first = order(1);
+    assert_eq!(told(&one, &first).await, done(201));
+    let replayed = (401, "signature-replayed".to_owned());
+    assert_eq!(told(&other, &first).await, replayed);
+    // The replay is charged to nobody's signed calls.
+    let left = |answer: &Answer| members(answer, "ratelimit");
+    let second = send(&other, &order(1)).await;
+    assert_eq!(second.status, 201);
+    assert!(
+        left(&second).iter().all(|(_, params)| params.contains(&("r".into(), 0))),
+        "{second:?}"
+    );
+    assert_eq!(told(&one, &order(1)).await, limit());
+    assert_eq!(told(&other, &order(1)).await, limit());
+    // Another credential has a budget of its own at both, as reads have.
+    assert_eq!(told(&one, &order(5)).await, done(201));
+    assert_eq!(told(&one, &read(5)).await, done(200));
+    assert_eq!(told(&other, &read(5)).await, done(200));
+    assert_eq!(told(&one, &read(5)).await, limit());
+    clock.set(30);
+    let signed = Raw::order().signed_by(key(1), clock.now());
+    assert_eq!(told(&other, &signed).await, done(201));
+}
+
+#[tokio::test]
 async fn a_request_over_the_limit_burns_no_nonce() {
     let (service, asked) = limited(Limits::default().signed(per_minute(2))).await;
     for _ in 0..2 {

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,8 @@ use axum::{
     routing::{any, get},
 };
 use countersign::{
-    Code, Content, Origins, Policy, PrivateKey, RefusedRequest, TARGET_OVERRIDES, Timestamp,
-    Unverified,
+    Code, Content, Nonce, Origins, Policy, PrivateKey, RefusedRequest, Signer, TARGET_OVERRIDES,
+    Timestamp, Unverified,
 };
 use countersign_client::{Client, Refusal};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Route, Routes, Verifier};
@@ -26,10 +26,18 @@ use harness::{
     Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange, exchange_http2,
     key, router, verifier,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
+
+/// Random bytes for a nonce, other ones each time.
+fn request_number() -> [u8; 16] {
+    static NUMBER: AtomicU64 = AtomicU64::new(1 << 32);
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&NUMBER.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+    bytes
+}
 
 async fn send(service: &Service, request: &Raw) -> Answer {
     exchange(service.address, &request.bytes()).await
@@ -495,6 +503,50 @@ async fn a_request_that_a_program_hands_over_has_its_host_in_its_uri() {
     let mut bare = Raw::order().signed().without("Host");
     bare.target = ours;
     assert_eq!(send(&service, &bare).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_ipv6_host_is_one_origin_however_it_is_written() {
+    let signed = |method: &str| {
+        let request = Request::builder().method(method).uri("https://[::1]/v1/secret");
+        let mut request = request.body([]).unwrap();
+        let nonce = Nonce::from_random(request_number());
+        Signer::new(key(1)).sign_request(&mut request, NOW, &nonce).unwrap();
+        let raw = Raw::read().target("/v1/secret").method(method);
+        request.headers().iter().fold(raw, |raw, (name, value)| raw.add(name.as_str(), value))
+    };
+    let origins = || Origins::new(["https://[::1]".parse().unwrap()]).unwrap();
+    let direct = Ingress::from(origins());
+    let forwarded = Ingress::forwarded(origins(), proxies());
+    for (ingress, host) in [(direct, "Host"), (forwarded, "X-Forwarded-Host")] {
+        let (clock, handled) = (TestClock::default(), Arc::default());
+        let time = clock.clone();
+        let verifier = Verifier::new(ingress, Service::keys(), Service::nonces());
+        let verifier = verifier.clock(move || time.now());
+        let app = router(Arc::clone(&handled)).layer(verifier.layer());
+        let service = Service::serve(clock, app, handled).await;
+        let asked = |named: &str| {
+            let request = signed("GET").set("Host", "proxy.internal").set(host, named);
+            if host == "Host" { request } else { request.add("X-Forwarded-For", "192.0.2.1") }
+        };
+        for (named, status) in [
+            ("[::1]", 200),
+            ("[::1]:443", 200),
+            ("[0:0:0:0:0:0:0:1]", 200),
+            ("[0000:0000::0001]:443", 200),
+            ("[::2]", 421),
+            ("[::1]:8443", 421),
+        ] {
+            let request = asked(named);
+            let answers = [
+                send(&service, &request).await,
+                exchange_http2(service.address, &asked(named).http2()).await.answer(),
+            ];
+            for answer in answers {
+                assert_eq!(answer.status, status, "{host}: {named}: {answer:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use http::Method;
 
 use self::{
     answer::{Answer, Content},
-    arguments::{Arguments, Passed, Planned},
+    arguments::{Arguments, Keys, Passed, Planned},
     child::Ended,
     private_file::PrivateFile,
 };
@@ -68,9 +68,17 @@ impl Curl {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let mut arguments = Arguments::read(argument_list::conceal(self.arguments)?)?;
         let more = chosen_coverage(&self.components)?;
-        let key = match arguments.take_signing_key()? {
-            Some(key) => self.key.named_later(key)?,
-            None => self.key,
+        let key = match arguments.take_keys()? {
+            Keys::Signing(key) => self.key.named_later(key)?,
+            Keys::OfCertificate if !self.key.is_given() => {
+                return Err(Failure::local(
+                    "no key that signs is given: the --key beside --cert is curl's own",
+                    format!(
+                        "name the one that signs before curl's own arguments, `countersign curl --key FILE …`, or set {KEY_VARIABLE}"
+                    ),
+                ));
+            }
+            Keys::OfCertificate | Keys::None => self.key,
         };
         // Before any other file is open: a number that nobody gave this process must not be one of these.
         let private_key = key.read();

@@ -87,14 +87,15 @@ impl PrivateKeyArgs {
 
     /// The same with a key that was named behind the options of this command.
     pub(crate) fn named_later(mut self, key: String) -> Result<Self, Failure> {
-        if self.key.is_some() {
-            return Err(Failure::local(
-                "two keys are named with --key, and one signs",
-                "leave one out; a --key of curl's own, for a TLS client certificate, goes with --cert",
-            ));
+        match self.key.replace(key) {
+            Some(_) => Err(two_keys()),
+            None => Ok(self),
         }
-        self.key = Some(key);
-        Ok(self)
+    }
+
+    /// Whether there is a key to read: a named one, or the variable's.
+    pub(crate) fn is_given(&self) -> bool {
+        self.key.is_some() || std::env::var_os(KEY_VARIABLE).is_some()
     }
 
     /// Reads the private key of a credential.
@@ -119,6 +120,14 @@ impl PrivateKeyArgs {
             )),
         }
     }
+}
+
+/// Two keys were named where one signs.
+pub(crate) fn two_keys() -> Failure {
+    Failure::local(
+        "two keys are named with --key, and one signs",
+        "leave one out; a --key of curl's own, for a TLS client certificate, goes with --cert",
+    )
 }
 
 /// Reads the text of a `--key`; refuses a secret, which every user of this machine would see in the list of processes.

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use countersign_store::{Registry, RegistryError};
+use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
 
 use crate::{
     failure::{Failure, one_line, with_reasons},
@@ -114,11 +114,13 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
                 "write it as sqlite:FILE, with the name of a file",
             );
         }
-        RegistryError::Missing | RegistryError::Empty => {
+        RegistryError::File(FileError::Missing) | RegistryError::File(FileError::Empty) => {
             format!("`countersign app add NAME --db {plain}` makes one")
         }
-        RegistryError::Foreign => "name another file, or one that is not there yet".into(),
-        RegistryError::Exposed { files } => {
+        RegistryError::File(FileError::Foreign) => {
+            "name another file, or one that is not there yet".into()
+        }
+        RegistryError::File(FileError::Exposed { files }) => {
             format!(
                 "run `chmod 600 {}` as the owner of these files, stop the servers, and run {}: a program that has the file open \
                  goes on reading it; if HMAC keys are in it already, revoke them and register new ones",
@@ -150,31 +152,37 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
                 )
             }
         }
-        RegistryError::CannotOpen(_) => "name a file in a folder that exists and is yours".into(),
-        RegistryError::Locked => {
+        RegistryError::File(FileError::CannotOpen(_)) => {
+            "name a file in a folder that exists and is yours".into()
+        }
+        RegistryError::File(FileError::Locked) => {
             "run it again; if it stays so, end the process that holds it".into()
         }
-        RegistryError::ReadOnly => {
+        RegistryError::File(FileError::ReadOnly) => {
             "make the file and its folder writable for this user, or run this as their owner".into()
         }
-        RegistryError::DiskFull => "make room on its disk, and run it again".into(),
+        RegistryError::File(FileError::DiskFull) => {
+            "make room on its disk, and run it again".into()
+        }
         RegistryError::NewerSchema => "use the countersign that wrote it, or a newer one".into(),
-        RegistryError::Damaged => {
+        RegistryError::File(FileError::Damaged) => {
             "check its name; if it was a registry, restore a backup of it".into()
         }
         RegistryError::DamagedRow { .. } => {
             "restore a backup of the registry; a revocation of it holds all the same".into()
         }
         RegistryError::DamagedApplication { .. } => "restore a backup of the registry".into(),
-        RegistryError::NotFound(what) => match *what {
-            "application" => format!("`countersign app list{again}` shows those there are"),
-            _ => format!("`countersign key list{again}` shows those there are"),
-        },
+        RegistryError::NotFound(Subject::Application) => {
+            format!("`countersign app list{again}` shows those there are")
+        }
+        RegistryError::NotFound(_) => {
+            format!("`countersign key list{again}` shows those there are")
+        }
         RegistryError::Key(_) => {
             "make one of its holder's own with `countersign keygen`; nobody else can sign with that"
                 .into()
         }
-        RegistryError::Exists("this key") => {
+        RegistryError::Exists(Subject::Credential) => {
             "a key is registered once, for ever; make another with `countersign keygen`".into()
         }
         RegistryError::Exists(_) => {
@@ -185,10 +193,9 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
                 "revoke them first: `countersign key list{again}`, `countersign key revoke KEY{again}`"
             )
         }
-        // A name, an environment or a label, as the message begins.
-        RegistryError::BadName(form) => {
-            format!("give it another {}", form.split(' ').nth(1).unwrap_or("name"))
-        }
+        RegistryError::BadName(BadName::Application) => "give it another name".into(),
+        RegistryError::BadName(BadName::Environment) => "give it another environment".into(),
+        RegistryError::BadName(BadName::Label) => "give it another label".into(),
         _ => "run it again; if it stays so, restore a backup of the registry".into(),
     };
     let at_fault = match error {

@@ -8,9 +8,9 @@ use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyLocations,
-    Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase,
-    SignatureInput, Timestamp, Unverified, VerifyingKey,
+    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
+    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
+    SignatureBase, SignatureInput, Timestamp, Unverified, VerifyingKey,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -105,10 +105,11 @@ struct Seen {
     base: Option<SignatureBase>,
 }
 
-/// Why it is not verified.
+/// Why it is not verified, and what to do about it.
 struct Refusal {
     code: Code,
     detail: String,
+    hint: &'static str,
 }
 
 /// A message, and what became of its verification.
@@ -122,13 +123,18 @@ pub(crate) struct Judged {
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code(), detail: one_line(&with_reasons(&rejection)) }
+        let detail = one_line(&with_reasons(&rejection));
+        Self { code: rejection.code(), detail, hint: hint(&rejection) }
     }
 }
 
 impl From<BadPresented> for Refusal {
     fn from(bad: BadPresented) -> Self {
-        Self { code: bad.code(), detail: bad.to_string() }
+        let hint = match bad.code() {
+            Code::KeyUnknown => "check the publishable key that it carries beside the signature",
+            code => code.hint(),
+        };
+        Self { code: bad.code(), detail: bad.to_string(), hint }
     }
 }
 
@@ -186,7 +192,8 @@ impl Verify {
 
     /// Says what the verdict does not, and gives its exit code.
     pub(crate) fn conclude(&self, judged: &Judged) -> Exit {
-        if judged.verdict.is_err() {
+        if let Err(refusal) = &judged.verdict {
+            note(format_args!("hint: {}", refusal.hint));
             return Exit::Refused;
         }
         note(match self.policy {
@@ -304,9 +311,16 @@ impl Verify {
             presented.agrees_with(key_id.as_ref())?;
             self.check_label(head)?;
             if !key_id.is_some_and(|id| id.names(&key.publishable_key())) {
+                let name = key.publishable_key().to_string();
                 return Err(Refusal {
                     code: Code::SignatureInvalid,
-                    detail: format!("its keyid names another key than {}", key.publishable_key()),
+                    detail: names_another_key(key_id.as_ref(), &name),
+                    hint: match key_id {
+                        Some(_) => "name the key that it was signed with, with --key",
+                        None => {
+                            "sign with a keyid that servers look a key up by: its publishable key, or its JWK thumbprint"
+                        }
+                    },
                 });
             }
             let authentic = unverified.verify(key)?;
@@ -341,8 +355,11 @@ impl Verify {
             Ok(candidate) => candidate,
             // Said of a tag, which nobody asked for here.
             Err(rejection @ Rejection::Required) => {
-                let detail = NO_SIGNATURE.to_owned();
-                return Ok(Err(Refusal { code: rejection.code(), detail }));
+                let (detail, hint) = (
+                    NO_SIGNATURE.to_owned(),
+                    "give it with Signature-Input and Signature, as they were sent",
+                );
+                return Ok(Err(Refusal { code: rejection.code(), detail, hint }));
             }
             Err(rejection) => return Ok(Err(rejection.into())),
         };
@@ -372,7 +389,7 @@ impl Judged {
     pub(crate) fn verdict(&self) -> String {
         match &self.verdict {
             Ok(()) => format!("verified: signed by {}", key_source::name(&self.key)),
-            Err(Refusal { code, detail }) => format!("not verified: {code}: {detail}"),
+            Err(Refusal { code, detail, .. }) => format!("not verified: {code}: {detail}"),
         }
     }
 
@@ -391,6 +408,38 @@ impl Judged {
             "label": self.seen.label,
             "signature_base": self.base().map(SignatureBase::as_str),
         })
+    }
+}
+
+/// What to do about a rejection: what is closer than the hint of its code, which speaks of a server's response.
+fn hint(rejection: &Rejection) -> &'static str {
+    let code = rejection.code();
+    let closer = rejection.hint();
+    if closer != code.hint() {
+        return closer;
+    }
+    match (rejection, code) {
+        (Rejection::Malformed(Malformed::NoSuchLabel), _) => {
+            "name one of the labels in Signature-Input with --label"
+        }
+        (_, Code::SignatureRequired) => "name the tag that it was signed with, with --tag",
+        (_, Code::SignaturePolicy) => {
+            "sign what a server's default policy asks for, as `countersign sign` does, or look at the signature alone with --policy none"
+        }
+        (_, Code::SignatureStale) => "sign anew, or give the time at which it came with --at",
+        (_, Code::SignatureInvalid) => {
+            "was it signed with this key, and is it as it was sent? `countersign explain` shows what the signature is over"
+        }
+        (_, Code::Misdirected) => "give the scheme that it came by with --scheme",
+        (_, code) => code.hint(),
+    }
+}
+
+/// What is wrong with a key id that names another key than this one.
+fn names_another_key(key_id: Option<&KeyId>, name: &str) -> String {
+    match key_id {
+        Some(_) => format!("its keyid names another key than {name}"),
+        None => "its keyid is no publishable key and no JWK thumbprint".to_owned(),
     }
 }
 
@@ -422,8 +471,11 @@ pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
 fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
     let misplaced = ["signature", "signature-input", "content-digest"];
     if misplaced.into_iter().any(|name| trailers.contains_key(name)) {
-        let detail = "signature and digest fields do not belong in trailers".to_owned();
-        return Err(Refusal { code: Code::BadRequest, detail });
+        return Err(Refusal {
+            code: Code::BadRequest,
+            detail: "signature and digest fields do not belong in trailers".to_owned(),
+            hint: "send them in the head, before the content",
+        });
     }
     Ok(())
 }
@@ -431,15 +483,19 @@ fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
 const NO_LENGTH: &str =
     "the request has neither Content-Length nor Transfer-Encoding, so a server reads no content";
 
+const ADD_LENGTH: &str = "add the Content-Length that was sent, or leave out what follows the head";
+
 /// The verdict on a request whose content a server takes for the next request.
 fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
     match verdict {
         Ok(()) => Err(Refusal {
             code: Code::BadRequest,
             detail: format!("{NO_LENGTH}, and takes what follows the head for another request"),
+            hint: ADD_LENGTH,
         }),
         Err(Refusal { code: code @ Code::DigestMismatch, .. }) => {
-            Err(Refusal { code, detail: format!("{NO_LENGTH}; other content was signed") })
+            let detail = format!("{NO_LENGTH}; other content was signed");
+            Err(Refusal { code, detail, hint: ADD_LENGTH })
         }
         refused => refused,
     }
@@ -456,12 +512,14 @@ fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
         Method::PATCH,
         Method::DELETE,
     ];
-    let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned() });
+    let refuse = |code, detail: &str, hint| Err(Refusal { code, detail: detail.to_owned(), hint });
     if version < Version::HTTP_11 {
-        return refuse(Code::BadRequest, "HTTP/1.1 or HTTP/2 is needed");
+        let hint = "send it by HTTP/1.1; no signature covers the version";
+        return refuse(Code::BadRequest, "HTTP/1.1 or HTTP/2 is needed", hint);
     }
     if !METHODS.contains(method) {
-        return refuse(Code::MethodNotAllowed, "the method is none that is served");
+        let hint = "use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE";
+        return refuse(Code::MethodNotAllowed, "the method is none that is served", hint);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use countersign::{
     PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer, Target,
     Timestamp,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
 #[cfg(feature = "key-files")]
@@ -20,7 +20,7 @@ use crate::{
     authenticity::{Authenticity, is_loopback},
     clock::{Clock, Followed, Moment},
     explanation::SignedBase,
-    refusal::{Named, peek},
+    refusal::peek,
     reread::Reread,
 };
 
@@ -283,14 +283,8 @@ impl Client {
         mut request: http::Request<B>,
     ) -> Result<http::Request<B>, Error> {
         let uri = request.uri().clone();
-        let scheme: Scheme = uri.scheme_str().unwrap_or_default().parse()?;
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let origin = Origin::new(scheme, authority)?;
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        let same = |host: &HeaderValue| {
-            host.to_str().is_ok_and(|host| Origin::new(scheme, host).as_ref() == Ok(&origin))
-        };
-        if !hosts.all(same) {
+        let origin = Origin::of_uri(&uri)?;
+        if !origin.agrees_with_host(request.headers()) {
             return Err(Error::HostHeader);
         }
         self.add_default_headers(request.headers_mut());
@@ -376,7 +370,7 @@ impl Client {
             if self.authenticity(&response) == Authenticity::Unauthenticated {
                 return Ok(response);
             }
-            let named = Named::of(response.headers());
+            let named = Code::of_refusal(response.headers());
             let is_refusal = response.status() == StatusCode::UNAUTHORIZED || named.is_some();
             let can_do_more = corrected == Followed::No || more.is_empty();
             if is_refusal && can_do_more {

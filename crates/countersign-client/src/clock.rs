@@ -8,8 +8,6 @@ use std::{
 use countersign::{Origin, Timestamp};
 use http::{HeaderMap, header::DATE};
 
-use crate::http_date;
-
 /// How far a server's clock is followed. What is further off is not a clock that drifted.
 const MOST: i64 = 15 * 60;
 
@@ -70,9 +68,9 @@ impl Clock {
         headers: &HeaderMap,
         signed: Moment,
     ) -> Followed {
-        let answered = answered.map(|time| i64::try_from(time.unix()).unwrap_or(i64::MAX));
-        let date = || headers.get(DATE).and_then(http_date::parse);
+        let date = || headers.get(DATE).and_then(Timestamp::from_http_date);
         let Some(server) = answered.or_else(date) else { return Followed::No };
+        let server = i64::try_from(server.unix()).unwrap_or(i64::MAX);
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
         let since = local.saturating_sub(signed.local()).max(0);

@@ -41,7 +41,6 @@ mod client;
 mod clock;
 mod error;
 mod explanation;
-mod http_date;
 #[cfg(feature = "key-files")]
 mod key_file;
 mod publishable_client;

@@ -6,7 +6,6 @@ use countersign::{
 };
 use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
-use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     reason::{Reason, Refused},
@@ -248,7 +247,7 @@ fn tell_what_to_do(
     }
     match reason.code() {
         Code::SignatureStale => {
-            headers.extend(http_date(circumstances.now).map(|date| (header::DATE, date)));
+            headers.extend(circumstances.now.http_date().map(|date| (header::DATE, date)));
         }
         Code::DigestUnsupported => {
             let wanted = WantDigest::accepted().to_header().ok();
@@ -285,13 +284,4 @@ fn tell_limits(headers: &mut HeaderMap, rate_limit: &str, level: &Level) {
         headers.insert(RATE_LIMIT, rate_limit);
         headers.insert(RATE_LIMIT_POLICY, policy);
     }
-}
-
-/// RFC 9110 §5.6.7.
-fn http_date(at: Timestamp) -> Option<HeaderValue> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at.unix()).ok()?).ok()?;
-    HeaderValue::try_from(at.format(&format).ok()?).ok()
 }

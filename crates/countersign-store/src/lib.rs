@@ -77,7 +77,8 @@ pub use quota::{BadWindow, Quota};
 pub use readiness::Readiness;
 #[cfg(feature = "sqlite")]
 pub use registry::{
-    DamagedApplication, DamagedCredential, NewCredential, Registry, RegistryError, Revocation,
+    BadName, DamagedApplication, DamagedCredential, FileError, NewCredential, Registry,
+    RegistryError, Revocation, Subject,
 };
 pub use restrictions::{
     BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,

@@ -16,7 +16,7 @@ use std::{
 
 use countersign::{KeyError, KeyId, PublishableKey, Timestamp};
 use sqlx::{
-    SqlitePool,
+    SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
@@ -28,7 +28,8 @@ use self::{
 };
 pub use self::{
     damaged::{DamagedApplication, DamagedCredential},
-    error::RegistryError,
+    error::{BadName, RegistryError, Subject},
+    file::FileError,
     new_credential::NewCredential,
 };
 use crate::{
@@ -78,7 +79,7 @@ impl Registry {
         let Address { file, .. } = Address::parse(url)?;
         match Content::of(&file)? {
             Content::Registry => Self::connect(file, Origin::Found).await,
-            Content::Empty => Err(RegistryError::Empty),
+            Content::Empty => Err(FileError::Empty.into()),
         }
     }
 
@@ -175,7 +176,7 @@ impl Registry {
         .execute(&self.pool)
         .await?;
         if added.rows_affected() == 0 {
-            return Err(RegistryError::Exists("an application with this name"));
+            return Err(RegistryError::Exists(Subject::Application));
         }
         Ok(Application { name: name.into(), environment: environment.into(), created_at: now })
     }
@@ -206,14 +207,7 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or the database's.
     pub async fn application(&self, name: &str) -> Result<Application, RegistryError> {
-        let row: Option<SqliteRow> = sqlx::query(
-            "SELECT id, name, environment, created_at FROM application
-             WHERE removed_at IS NULL AND name = ?",
-        )
-        .bind(name)
-        .fetch_optional(&self.pool)
-        .await?;
-        Application::read(&row.ok_or(RegistryError::NotFound("application"))?)
+        application_in(&mut *self.pool.acquire().await?, name).await
     }
 
     /// Removes an application whose credentials are all revoked. Its name is free again; its keys stay known, so that
@@ -221,13 +215,14 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InUse`], [`RegistryError::NotFound`], or the database's.
+    /// [`RegistryError::InUse`], [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or the database's.
     pub async fn remove_application(
         &self,
         name: &str,
         now: Timestamp,
     ) -> Result<(), RegistryError> {
-        // One statement, so that no credential can be added between the question and the answer.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        application_in(&mut transaction, name).await?;
         let removed = sqlx::query(
             "UPDATE application SET removed_at = ? WHERE name = ? AND removed_at IS NULL
              AND NOT EXISTS (SELECT 1 FROM credential
@@ -235,20 +230,20 @@ impl Registry {
         )
         .bind(seconds(now))
         .bind(name)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
         if removed.rows_affected() == 0 {
-            self.application(name).await?;
             return Err(RegistryError::InUse);
         }
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
     /// Registers a key for an application. It is active at once.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Exists`] if any application ever had this key, [`RegistryError::NotFound`] for the application,
+    /// [`RegistryError::Exists`] if any application ever had this key, [`RegistryError::NotFound`] or
+    /// [`RegistryError::DamagedApplication`] for the application,
     /// [`RegistryError::Key`] for a key that others can sign with: a published test key, or an HMAC secret that can be guessed;
     /// [`RegistryError::BadName`] for the label, [`RegistryError::Exposed`] for an HMAC secret in a file that others can
     /// read, or the database's.
@@ -264,14 +259,14 @@ impl Registry {
         if key.hmac_secret().is_some() {
             let files = file::exposed(&self.file)?;
             if !files.is_empty() {
-                return Err(RegistryError::Exposed { files });
+                return Err(FileError::Exposed { files }.into());
             }
         }
         let publishable_key = key.publishable_key();
-        let thumbprint =
-            key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string());
         // It may have been asked for before, and be remembered as unknown.
         let changing = self.cache.changing(KeyId::Publishable(publishable_key));
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        application_in(&mut transaction, application).await?;
         let added: Vec<SqliteRow> = sqlx::query(concat!(
             "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret,
                                      label, state, created_at, expires_at, scopes, restrictions)
@@ -281,7 +276,7 @@ impl Registry {
             row::returning_credential!()
         ))
         .bind(publishable_key.to_string())
-        .bind(thumbprint)
+        .bind(row::thumbprint(key))
         .bind(key.hmac_secret())
         .bind(label)
         .bind(State::Active.as_str())
@@ -290,15 +285,13 @@ impl Registry {
         .bind(scopes.to_string())
         .bind(stored_restrictions::write(&restrictions))
         .bind(application)
-        // To its end: a statement is committed when its last row was asked for.
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *transaction)
         .await?;
+        let row = added.first().ok_or(RegistryError::Exists(Subject::Credential))?;
+        let credential = Credential::read(row)?;
+        transaction.commit().await?;
         drop(changing);
-        let Some(row) = added.into_iter().next() else {
-            self.application(application).await?;
-            return Err(RegistryError::Exists("this key"));
-        };
-        Credential::read(&row).map(Arc::new)
+        Ok(Arc::new(credential))
     }
 
     /// The credentials of an application, or of all applications, the oldest first. A damaged row is an error in its place,
@@ -338,7 +331,7 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
-        let row = self.row(id).await?.ok_or(RegistryError::NotFound("key"))?;
+        let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
         Credential::read(&row).map(Arc::new)
     }
 
@@ -360,7 +353,8 @@ impl Registry {
                 .bind(key.to_string())
                 .fetch_optional(&mut *transaction)
                 .await?;
-        let mut credential = Credential::read(&row.ok_or(RegistryError::NotFound("key"))?)?;
+        let mut credential =
+            Credential::read(&row.ok_or(RegistryError::NotFound(Subject::Credential))?)?;
         change(&mut credential.scopes, &mut credential.restrictions);
         sqlx::query("UPDATE credential SET scopes = ?, restrictions = ? WHERE id = ?")
             .bind(credential.scopes.to_string())
@@ -385,7 +379,7 @@ impl Registry {
                     .bind(id.to_string())
                     .fetch_optional(&self.pool)
                     .await?;
-            let (row, key) = found.ok_or(RegistryError::NotFound("key"))?;
+            let (row, key) = found.ok_or(RegistryError::NotFound(Subject::Credential))?;
             return key.parse().map_err(|error: KeyError| RegistryError::DamagedRow {
                 id: row,
                 what: "its key",
@@ -442,6 +436,21 @@ impl Registry {
         };
         Ok(sqlx::query(query).bind(id.to_string()).fetch_optional(&self.pool).await?)
     }
+}
+
+/// The application of this name, unless its row is damaged.
+async fn application_in(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Application, RegistryError> {
+    let row: Option<SqliteRow> = sqlx::query(
+        "SELECT id, name, environment, created_at FROM application
+         WHERE removed_at IS NULL AND name = ?",
+    )
+    .bind(name)
+    .fetch_optional(connection)
+    .await?;
+    Application::read(&row.ok_or(RegistryError::NotFound(Subject::Application))?)
 }
 
 /// Closes the files of a registry with HMAC secrets to other users, and returns the files that were open.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use countersign::{KeyId, PrivateKey, ProvenKey, PublishableKey, Timestamp};
 use countersign_store::{
     Credential, KeyStore, NewCredential, Registry, RegistryError, Restriction, RestrictionKind,
-    Restrictions, Revocation, Scopes,
+    Restrictions, Revocation, Scopes, Subject,
 };
 use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
@@ -169,7 +169,7 @@ async fn a_key_that_is_not_there_is_not_changed() {
     let folder = Folder::new();
     let registry = folder.registry().await;
     let changed = registry.change_credential(&key().publishable_key(), |_, _| {}).await;
-    assert!(matches!(changed, Err(RegistryError::NotFound("key"))), "{changed:?}");
+    assert!(matches!(changed, Err(RegistryError::NotFound(Subject::Credential))), "{changed:?}");
 }
 
 #[tokio::test]

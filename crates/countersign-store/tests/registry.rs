@@ -13,8 +13,8 @@ use std::{
 
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Application, Ceiling, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner, Registry,
-    RegistryError, Revocation, Standing, State, Window,
+    Application, Ceiling, FileError, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner,
+    Registry, RegistryError, Revocation, Standing, State, Subject, Window,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -163,7 +163,10 @@ async fn a_file_that_others_can_read_gets_no_secret() {
     };
     for (seed, mode) in [(2, 0o640), (3, 0o604), (4, 0o644), (5, 0o620)] {
         fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
-        assert!(matches!(add(&hmac).await, Err(RegistryError::Exposed { .. })), "{mode:o}");
+        assert!(
+            matches!(add(&hmac).await, Err(RegistryError::File(FileError::Exposed { .. }))),
+            "{mode:o}"
+        );
         add(&key(seed)).await.unwrap();
     }
     fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -182,7 +185,7 @@ async fn a_key_belongs_to_one_application_for_ever() {
     };
     assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
-    assert!(matches!(again("nobody").await, Err(RegistryError::NotFound("application"))));
+    assert!(matches!(again("nobody").await, Err(RegistryError::NotFound(Subject::Application))));
     registry.revoke(&id(&key(1)), NOW).await.unwrap();
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
     registry.remove_application("shop", NOW).await.unwrap();
@@ -271,7 +274,7 @@ async fn a_revocation_is_effective_at_once_here_and_within_five_seconds_elsewher
     let Revocation::WasRevoked(credential) = again else { panic!("{again:?}") };
     assert_eq!(credential.revoked_at, Some(NOW));
     let unknown = registry.revoke(&id(&key(2)), NOW).await;
-    assert!(matches!(unknown, Err(RegistryError::NotFound("key"))));
+    assert!(matches!(unknown, Err(RegistryError::NotFound(Subject::Credential))));
 }
 
 #[tokio::test]
@@ -456,7 +459,7 @@ async fn a_locked_registry_says_so_and_loses_nothing() {
     let mut holder = SqliteConnection::connect(&folder.url()).await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
     let refused = registry.add_application("other", "live", NOW).await;
-    assert!(matches!(refused, Err(RegistryError::Locked)), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::File(FileError::Locked))), "{refused:?}");
     let owner = Owner::random().unwrap();
     assert!(registry.take_over(owner).await.is_err());
     assert!(registry.raise(owner, NOW).await.is_err());
@@ -475,7 +478,7 @@ async fn a_read_only_registry_says_so() {
     let url = format!("{}?mode=ro", folder.url());
     let opened = SqliteConnection::connect(&url).await.unwrap();
     let error = sqlx::query("DELETE FROM application").execute(&mut { opened }).await.unwrap_err();
-    assert!(matches!(RegistryError::from(error), RegistryError::ReadOnly));
+    assert!(matches!(RegistryError::from(error), RegistryError::File(FileError::ReadOnly)));
 }
 
 #[tokio::test]
@@ -522,9 +525,15 @@ async fn a_database_of_another_program_is_left_byte_for_byte() {
         let before = folder.content();
         for _ in 0..2 {
             let refused = Registry::open(&folder.url()).await;
-            assert!(matches!(refused, Err(RegistryError::Foreign)), "{statements:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::Foreign))),
+                "{statements:?}: {refused:?}"
+            );
             let refused = Registry::open_or_create(&folder.url()).await;
-            assert!(matches!(refused, Err(RegistryError::Foreign)), "{statements:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::Foreign))),
+                "{statements:?}: {refused:?}"
+            );
         }
         assert!(folder.content() == before, "{statements:?}");
         drop(held);
@@ -541,7 +550,10 @@ async fn an_empty_file_becomes_a_registry_where_one_is_asked_for() {
         }
         let before = folder.content();
         let refused = Registry::open(&folder.url()).await;
-        assert!(matches!(refused, Err(RegistryError::Empty)), "{statement:?}: {refused:?}");
+        assert!(
+            matches!(refused, Err(RegistryError::File(FileError::Empty))),
+            "{statement:?}: {refused:?}"
+        );
         assert!(folder.content() == before, "{statement:?}");
         drop(with_key(&folder, &key(1)).await);
         let registry = Registry::open(&folder.url()).await.unwrap();
@@ -578,7 +590,7 @@ async fn what_is_no_registry_is_refused_and_left_as_it_is() {
     fs::write(folder.file(), "this is no database, but somebody's notes\n".repeat(50)).unwrap();
     let before = fs::read(folder.file()).unwrap();
     let refused = Registry::open_or_create(&folder.url()).await;
-    assert!(matches!(refused, Err(RegistryError::Damaged)), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::File(FileError::Damaged))), "{refused:?}");
     assert_eq!(fs::read(folder.file()).unwrap(), before);
 }
 
@@ -586,17 +598,20 @@ async fn what_is_no_registry_is_refused_and_left_as_it_is() {
 async fn a_file_or_folder_that_is_not_there_is_named() {
     let folder = Folder::new();
     let missing = Registry::open(&folder.url()).await;
-    assert!(matches!(missing, Err(RegistryError::Missing)));
+    assert!(matches!(missing, Err(RegistryError::File(FileError::Missing))));
     assert!(!folder.file().exists());
     let nowhere = format!("sqlite:{}/no/such/folder/registry.sqlite", folder.0.path().display());
     let refused = Registry::open_or_create(&nowhere).await;
-    assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::File(FileError::CannotOpen(_)))), "{refused:?}");
     // What is in the way is not taken for nothing being there, as where there is no right to look.
     fs::write(folder.0.path().join("notes"), "").unwrap();
     for beyond in ["notes/registry.sqlite", ""] {
         let url = format!("sqlite:{}/{beyond}", folder.0.path().display());
         for refused in [Registry::open(&url).await, Registry::open_or_create(&url).await] {
-            assert!(matches!(refused, Err(RegistryError::CannotOpen(_))), "{beyond} {refused:?}");
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::CannotOpen(_)))),
+                "{beyond} {refused:?}"
+            );
         }
     }
     let urls = [
@@ -757,7 +772,9 @@ mod secrets {
         for suffix in ["", "-wal", "-shm"] {
             let new = NewCredential::new("shop", "", &proven);
             let refused = registry.add_credential(new, NOW).await;
-            let Err(RegistryError::Exposed { files }) = refused else { panic!("{refused:?}") };
+            let Err(RegistryError::File(FileError::Exposed { files })) = refused else {
+                panic!("{refused:?}")
+            };
             assert!(files[0].ends_with(format!("registry.sqlite{suffix}")), "{files:?}");
             folder.set_mode(suffix, 0o600);
         }
@@ -902,5 +919,143 @@ async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
         );
         folder.set(2, &mend).await;
         assert!(registry.credentials(None).await.unwrap().iter().all(Result::is_ok));
+    }
+}
+
+/// Ways to damage the application of the first credential, all of which leave its name.
+const DAMAGED_APPLICATIONS: [&str; 4] = [
+    "UPDATE application SET environment = CAST(x'FF' AS TEXT) WHERE id = 1",
+    "UPDATE application SET environment = 'live' || char(10) WHERE id = 1",
+    "UPDATE application SET environment = '' WHERE id = 1",
+    "UPDATE application SET created_at = -1 WHERE id = 1",
+];
+
+const MENDED_APPLICATION: &str =
+    "UPDATE application SET name = 'shop', environment = 'live', created_at = 1 WHERE id = 1";
+
+#[tokio::test]
+async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
+    for damage in DAMAGED_APPLICATIONS {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        folder.raw(damage).await;
+        let proven = ProvenKey::from(&key(2));
+        let added = registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await;
+        let refused = matches!(added, Err(RegistryError::DamagedApplication { id: 1, .. }));
+        assert!(refused, "{damage}: {added:?}");
+        let again = registry.add_application("shop", "live", NOW).await;
+        assert!(matches!(again, Err(RegistryError::Exists(_))), "{damage}: {again:?}");
+        let first = key(1).publishable_key();
+        let changed = registry
+            .change_credential(&first, |scopes, _| scopes.insert("read".parse().unwrap()))
+            .await;
+        let refused = matches!(
+            changed,
+            Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+        );
+        assert!(refused, "{damage}: {changed:?}");
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
+
+        folder.raw("UPDATE credential SET state = 'revoked'").await;
+        let removed = registry.remove_application("shop", NOW).await;
+        let refused = matches!(removed, Err(RegistryError::DamagedApplication { id: 1, .. }));
+        assert!(refused, "{damage}: {removed:?}");
+        folder.raw("UPDATE credential SET state = 'active'").await;
+
+        folder.raw(MENDED_APPLICATION).await;
+        let listed = registry.credentials(Some("shop")).await.unwrap();
+        let [Ok(only)] = listed.as_slice() else { panic!("{damage}: {listed:?}") };
+        assert_eq!(only.publishable_key(), first, "{damage}");
+        assert_eq!(only.scopes.iter().count(), 0, "{damage}");
+        registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_effective_although_its_application_is_damaged() {
+    let gone = "PRAGMA foreign_keys = OFF; UPDATE credential SET application_id = 99";
+    for damage in DAMAGED_APPLICATIONS.into_iter().chain([gone]) {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
+        folder.raw(damage).await;
+        for _ in 0..2 {
+            let revoked = registry.revoke(&id(&key(1)), NOW).await;
+            let told = matches!(
+                revoked,
+                Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+            );
+            assert!(told, "{damage}: {revoked:?}");
+            assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
+        }
+        folder.raw("UPDATE credential SET application_id = 1").await;
+        folder.raw(MENDED_APPLICATION).await;
+        let mended = registry.credential(&id(&key(1))).await.unwrap();
+        assert_eq!((mended.state, mended.revoked_at), (State::Revoked, Some(NOW)), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_without_its_application_is_listed_as_damaged() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    folder.raw("PRAGMA foreign_keys = OFF; UPDATE credential SET application_id = 99").await;
+    let listed = registry.credentials(None).await.unwrap();
+    let [Err(damaged)] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!(damaged.to_string(), "credential 1 is damaged: its application");
+    assert_eq!((damaged.key, damaged.application.as_ref()), (Some(id(&key(1))), None));
+    let shown = registry.credential(&id(&key(1))).await;
+    assert!(matches!(shown, Err(RegistryError::DamagedRow { id: 1, .. })), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_could_not_have_been_registered_is_never_shown_as_one() {
+    for name in ["'shop' || char(0)", "'shop' || char(27) || '[2J'", "''", "'Łódź'"] {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        let rename = format!("UPDATE application SET name = {name}");
+        let mut connection = SqliteConnection::connect(&folder.url()).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(rename)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let listed = registry.applications().await.unwrap();
+        assert!(matches!(listed.as_slice(), [Err(_)]), "{name}: {listed:?}");
+        let listed = registry.credentials(None).await.unwrap();
+        let [Err(damaged)] = listed.as_slice() else { panic!("{name}: {listed:?}") };
+        assert_eq!(damaged.to_string(), "credential 1 is damaged: its application", "{name}");
+        assert!(damaged.application.is_none(), "{name}");
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_credential_is_neither_used_nor_changed() {
+    let damages = [
+        ("label = 'a' || char(10)", "its label"),
+        ("label = CAST(x'FF' AS TEXT)", "one of its columns"),
+        ("created_at = -1", "one of its columns"),
+        ("expires_at = -1", "one of its columns"),
+        ("state = 'revoked', revoked_at = -1", "one of its columns"),
+        ("thumbprint = 'y'", "its key"),
+        ("scopes = 'a,b'", "its scopes"),
+    ];
+    for (damage, what) in damages {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        folder.set(1, damage).await;
+        let before: String = folder.ask("SELECT restrictions FROM credential").await;
+        let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedRow { id: 1, what: said, .. }) if said == what);
+        assert!(damaged(registry.credential(&id(&key(1))).await.map(drop)), "{damage}");
+        let publishable_key = key(1).publishable_key();
+        let changed =
+            registry.change_credential(&publishable_key, |_, _| panic!("it is damaged")).await;
+        assert!(damaged(changed.map(drop)), "{damage}");
+        assert_eq!(folder.ask("SELECT restrictions FROM credential").await, before);
+        assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
+        let proven = ProvenKey::from(&key(1));
+        let again = registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await;
+        assert!(matches!(again, Err(RegistryError::Exists(_))), "{damage}: {again:?}");
+        assert!(damaged(registry.revoke(&id(&key(1)), NOW).await.map(drop)), "{damage}");
+        let state: String = folder.ask("SELECT state FROM credential").await;
+        assert_eq!(state, "revoked", "{damage}");
     }
 }

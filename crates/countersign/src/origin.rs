@@ -1,6 +1,6 @@
 use std::{collections::HashSet, fmt, net::Ipv6Addr, str::FromStr};
 
-use http::{HeaderMap, Uri, header::HOST};
+use http::{HeaderMap, HeaderValue, Uri, header::HOST};
 
 /// The scheme of a request, which the server's set-up tells: behind a proxy that ends TLS the message does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +74,25 @@ impl Origin {
             authority.push_str(&format!(":{port}"));
         }
         Ok(Self { scheme, authority: authority.into() })
+    }
+
+    /// The origin of an absolute URI, such as `https://api.example.com/v1/orders`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadOrigin`] also for a URI without a scheme or an authority.
+    pub fn of_uri(uri: &Uri) -> Result<Self, BadOrigin> {
+        let scheme = uri.scheme_str().unwrap_or_default().parse()?;
+        Self::new(scheme, uri.authority().map_or("", |authority| authority.as_str()))
+    }
+
+    /// Whether each `Host` field, if there is one, names this origin.
+    pub fn agrees_with_host(&self, headers: &HeaderMap) -> bool {
+        let named = |host: &HeaderValue| {
+            let host = host.to_str().ok().and_then(HostPort::parse);
+            host.is_some_and(|host| self.is_meant_by(host))
+        };
+        headers.get_all(HOST).iter().all(named)
     }
 
     /// The scheme.
@@ -317,8 +336,6 @@ impl<'t> HostPort<'t> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn resolve(uri: &'static str, hosts: &[&'static str]) -> Result<String, Misdirected> {

@@ -3,7 +3,7 @@ use http::HeaderValue;
 use sfv::KeyRef;
 
 use crate::{
-    Component, Message, SignError, SignatureBase, SignatureFields, SignatureParams,
+    Component, Message, SignError, SignatureBase, SignatureFields, SignatureParams, Signs,
     sign::{refuse_label, signature_params},
     signature_base::Rules,
 };
@@ -74,6 +74,11 @@ impl PreparedSignature {
     /// The bytes to sign.
     pub const fn signature_base(&self) -> &SignatureBase {
         &self.base
+    }
+
+    pub(crate) fn sign(self, key: &impl Signs) -> Result<SignatureFields, SignError> {
+        let signature = key.sign_base(self.base.as_bytes());
+        self.attach(&signature)
     }
 
     /// The fields with this signature of the base. Whether it holds is not checked: no key is known here.

@@ -1,9 +1,6 @@
 use std::borrow::Cow;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{COOKIE, HOST},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use sfv::{KeyRef, StringRef};
 
 use crate::{
@@ -13,7 +10,6 @@ use crate::{
     coverage::Coverage,
     digest::CONTENT_DIGEST,
     parameter::{Value, write_parameter},
-    signature_base::Rules,
     signature_input::{SIGNATURE, SIGNATURE_INPUT, write_components},
 };
 
@@ -103,11 +99,7 @@ pub fn sign(
     key: &impl Signs,
     params: &SignatureParams<'_>,
 ) -> Result<SignatureFields, SignError> {
-    let label = KeyRef::from_str(params.label).map_err(|_| SignError::Parameter("label"))?;
-    refuse_label(message.headers(), label)?;
-    let signature_params = signature_params(params)?;
-    let components = &params.components;
-    sign_base(message, key, label, components, signature_params, Rules::Rfc)
+    PreparedSignature::of(message, params)?.sign(key)
 }
 
 pub(crate) fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), SignError> {
@@ -116,19 +108,6 @@ pub(crate) fn refuse_label(headers: &HeaderMap, label: &KeyRef) -> Result<(), Si
         true => Err(SignError::Labelled),
         false => Ok(()),
     }
-}
-
-pub(crate) fn sign_base(
-    message: &Message<'_>,
-    key: &impl Signs,
-    label: &KeyRef,
-    components: &[Component<'_>],
-    signature_params: String,
-    rules: Rules,
-) -> Result<SignatureFields, SignError> {
-    let prepared = PreparedSignature::new(message, label, components, signature_params, rules)?;
-    let signature = key.sign_base(prepared.signature_base().as_bytes());
-    prepared.attach(&signature)
 }
 
 pub(crate) fn signature_params(params: &SignatureParams<'_>) -> Result<String, SignError> {
@@ -265,8 +244,7 @@ impl Signer {
     ) -> Result<SignedFields, SignError> {
         let (content_digest, prepared) =
             self.coverage.prepare(more, request, content, created, nonce)?;
-        let signature = self.key.sign(prepared.signature_base().as_bytes());
-        Ok(SignedFields { content_digest, signature: prepared.attach(&signature)? })
+        Ok(SignedFields { content_digest, signature: prepared.sign(&self.key)? })
     }
 
     /// As [`Signer::sign`], for content that is not in memory: `content` is its digest, `None` if the request has no
@@ -301,8 +279,7 @@ impl Signer {
     ) -> Result<SignedFields, SignError> {
         let (content_digest, prepared) =
             self.coverage.prepare_digested(more, request, content, created, nonce)?;
-        let signature = self.key.sign(prepared.signature_base().as_bytes());
-        Ok(SignedFields { content_digest, signature: prepared.attach(&signature)? })
+        Ok(SignedFields { content_digest, signature: prepared.sign(&self.key)? })
     }
 
     /// Signs an [`http::Request`] and adds the fields to it. Its URI is the whole one, as `https://api.example.com/v1/orders`.
@@ -332,15 +309,8 @@ impl Signer {
         nonce: &Nonce,
     ) -> Result<(), SignError> {
         let uri = request.uri();
-        let scheme = uri.scheme_str().and_then(|scheme| scheme.parse().ok());
-        let origin = scheme.zip(uri.authority());
-        let origin = origin.and_then(|(scheme, named)| Origin::new(scheme, named.as_str()).ok());
-        let origin = origin.ok_or(SignError::Origin)?;
-        let elsewhere = |host: &HeaderValue| {
-            let host = host.to_str().ok().and_then(|host| Origin::new(origin.scheme(), host).ok());
-            host.as_ref() != Some(&origin)
-        };
-        if request.headers().get_all(HOST).iter().any(elsewhere) {
+        let origin = Origin::of_uri(uri).map_err(|_| SignError::Origin)?;
+        if !origin.agrees_with_host(request.headers()) {
             return Err(SignError::Origin);
         }
         let head = RequestHead {

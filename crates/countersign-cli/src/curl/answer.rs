@@ -1,8 +1,7 @@
 use std::process::ExitStatus;
 
-use countersign::{AcceptSignature, Code, REFUSAL, Timestamp};
+use countersign::{AcceptSignature, Code, Timestamp};
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use time::{PrimitiveDateTime, macros::format_description};
 
 use super::arguments::Arguments;
 use crate::{
@@ -95,18 +94,19 @@ impl Answer {
         let (error, hint) = match code {
             Some(code) => (
                 format!("the server answered {answered}: {code}"),
-                self.advice_on(code, now) + &self.where_detail_is(content),
+                self.with_pause(self.advice_on(code, now) + &self.where_detail_is(content)),
             ),
-            None => (format!("the server answered {answered}"), self.advice_on_status(content)),
+            None => (
+                format!("the server answered {answered}"),
+                self.with_pause(self.advice_on_status(content, now)),
+            ),
         };
         Some(Failure::new(exit, error, hint))
     }
 
     /// The code of a refusal by a Countersign server.
     fn code(&self) -> Option<Code> {
-        let mut lines = self.headers.get_all(REFUSAL).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-        line.to_str().ok()?.split(';').next()?.trim_matches(' ').parse().ok()
+        Code::of_refusal(&self.headers)?.ok()
     }
 
     /// What to do about a refusal with this code.
@@ -122,7 +122,7 @@ impl Answer {
                 "run it again, which signs anew; if it is refused again, something on the way sends requests twice"
             }
             Code::SignatureInvalid => {
-                "is the key registered there? `countersign pubkey` shows which it is, and the operator registers its .pub file; if it is registered, something on the way changes the request"
+                "is the key registered there? `countersign pubkey FILE` shows which it is, and the operator registers its .pub file; if it is registered, something on the way changes the request"
             }
             Code::DigestMismatch => {
                 "run it again; if it is refused again, something on the way changes the content"
@@ -142,9 +142,7 @@ impl Answer {
             Code::KeyExpired => {
                 "make a new key with `countersign keygen`, and have the service's operator register it; this one has expired"
             }
-            Code::KeyQuarantined => {
-                return self.ask_the_operator("to let this key write again: it reads only");
-            }
+            Code::KeyQuarantined => return self.ask_the_operator("why this key may only read"),
             Code::KeyForbidden => {
                 return self
                     .ask_the_operator("what this key may do, and from where: this is not allowed");
@@ -173,14 +171,16 @@ impl Answer {
             Code::ContentTooLarge => "send less content, in several requests",
             Code::UriTooLong => "shorten the URL, as by moving the query into the content",
             Code::HeaderTooLarge => "send fewer and shorter fields with -H",
+            Code::UpgradeUnsupported => {
+                "leave out -H Upgrade and -H Connection: signed requests upgrade no connection there"
+            }
             Code::RateLimited
+            | Code::Overloaded
             | Code::ReplayStoreUnavailable
             | Code::RegistryUnavailable
             | Code::TokenKeysUnavailable => return self.when_to_come_back(),
             Code::Misconfigured => return self.ask_the_operator("to look into the server's log"),
-            _ if self.headers.contains_key(header::RETRY_AFTER) => {
-                return self.when_to_come_back();
-            }
+            // A code of a later version.
             _ => return code.hint().to_owned(),
         };
         advice.to_owned()
@@ -236,21 +236,27 @@ impl Answer {
                 "{again}: until then the server cannot tell what it saw before, as after a restart"
             );
         }
-        let server = self.headers.get(header::DATE).and_then(http_date);
-        let Some(server) = server else {
-            return "set this machine's clock, as by `timedatectl set-ntp true`, and run it again"
-                .to_owned();
+        match self.clocks(now) {
+            Clocks::Unknown => "set this machine's clock, as by `timedatectl set-ntp true`, and run it again".to_owned(),
+            Clocks::Agree => "run it again: the clocks agree, so the request was on its way for too long, perhaps held back by a proxy until all of it was there".to_owned(),
+            Clocks::Differ(how) => set_the_clock(&how),
+        }
+    }
+
+    /// This machine's clock beside the one that the server's `Date` shows.
+    fn clocks(&self, now: Timestamp) -> Clocks {
+        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
+        else {
+            return Clocks::Unknown;
         };
         let (off, which) = match (now.since(server), server.since(now)) {
             (Some(ahead), _) => (ahead.as_secs(), "ahead of"),
             (None, behind) => (behind.unwrap_or_default().as_secs(), "behind"),
         };
-        if off <= SKEW {
-            return "run it again: the clocks agree, so the request was on its way for too long, perhaps held back by a proxy until all of it was there".to_owned();
+        match off > SKEW {
+            true => Clocks::Differ(format!("{off} s {which}")),
+            false => Clocks::Agree,
         }
-        format!(
-            "this machine's clock is {off} s {which} the server's: set it, as by `timedatectl set-ntp true`, and run it again"
-        )
     }
 
     fn advice_on_scope(&self) -> String {
@@ -283,24 +289,38 @@ impl Answer {
     }
 
     /// What to do about an answer of which only the status is known.
-    fn advice_on_status(&self, content: Content) -> String {
+    fn advice_on_status(&self, content: Content, now: Timestamp) -> String {
         let said = self.where_detail_is(content);
         let advice = match self.status.as_u16() {
             401 if self.headers.contains_key(header::RETRY_AFTER) => {
                 return self.when_to_come_back() + &said;
             }
-            401 => "is the key registered there, and this machine's clock right?",
+            401 => match self.clocks(now) {
+                Clocks::Unknown => "is the key registered there, and this machine's clock right?",
+                Clocks::Agree => "is the key registered there?",
+                Clocks::Differ(how) => return set_the_clock(&how) + &said,
+            },
             403 => "this key may not do that; ask the service's operator",
             429 => return self.when_to_come_back(),
             501 => "the server does not know this method; use another",
             505 => "the server wants another version of HTTP; leave out --http1.0 and the like",
-            500.. => {
-                let again = self.when_to_come_back();
-                return format!("{again}; every run signs anew");
-            }
+            500.. => return format!("{}; every run signs anew", self.when_to_come_back()),
             _ => return where_it_says_why(content).to_owned(),
         };
         advice.to_owned() + &said
+    }
+
+    /// The advice, and for how long the server asks for no request where the advice does not say it.
+    fn with_pause(&self, advice: String) -> String {
+        match self.pause() {
+            Some(Pause::Seconds(seconds)) if !advice.contains(&format!(" in {seconds} s")) => {
+                format!("{advice}; the server asks for no request in the next {seconds} s")
+            }
+            Some(Pause::Until(date)) if !advice.contains(date) => {
+                format!("{advice}; the server asks for no request before {date}")
+            }
+            _ => advice,
+        }
     }
 
     /// Where the rest of what the server says is, if it says more.
@@ -318,14 +338,42 @@ impl Answer {
     }
 
     fn when_to_come_back(&self) -> String {
-        match self.headers.get(header::RETRY_AFTER).and_then(plain) {
-            Some(seconds) if seconds.bytes().all(|byte| byte.is_ascii_digit()) => {
-                format!("run it again in {seconds} s")
-            }
-            Some(date) => format!("run it again after {date}"),
+        match self.pause() {
+            Some(Pause::Seconds(seconds)) => format!("run it again in {seconds} s"),
+            Some(Pause::Until(date)) => format!("run it again after {date}"),
             None => "run it again later".to_owned(),
         }
     }
+
+    /// RFC 9110 §10.2.3.
+    fn pause(&self) -> Option<Pause<'_>> {
+        let text = self.headers.get(header::RETRY_AFTER).and_then(plain)?;
+        let seconds = text.bytes().all(|byte| byte.is_ascii_digit());
+        Some(if seconds { Pause::Seconds(text) } else { Pause::Until(text) })
+    }
+}
+
+/// How long a server asks to be left alone.
+#[derive(Clone, Copy, Debug)]
+enum Pause<'h> {
+    Seconds(&'h str),
+    Until(&'h str),
+}
+
+/// This machine's clock beside the server's.
+#[derive(Debug)]
+enum Clocks {
+    /// The server did not tell its time.
+    Unknown,
+    Agree,
+    /// By so much: `480 s ahead of`.
+    Differ(String),
+}
+
+fn set_the_clock(how: &str) -> String {
+    format!(
+        "this machine's clock is {how} the server's: set it, as by `timedatectl set-ntp true`, and run it again"
+    )
 }
 
 /// A value that can stand in a hint: a server's text is not ours, and must not pass for it.
@@ -336,15 +384,6 @@ fn plain(value: &http::HeaderValue) -> Option<&str> {
 fn is_plain(text: &str) -> bool {
     let in_text = |byte: u8| byte.is_ascii_alphanumeric() || b" ,:-_./".contains(&byte);
     (1..=100).contains(&text.len()) && text.bytes().all(in_text)
-}
-
-/// RFC 9110 §5.6.7, in the form that is written today.
-fn http_date(value: &http::HeaderValue) -> Option<Timestamp> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let date = PrimitiveDateTime::parse(value.to_str().ok()?, &format).ok()?;
-    u64::try_from(date.assume_utc().unix_timestamp()).ok().map(Timestamp::from_unix)
 }
 
 fn where_it_says_why(content: Content) -> &'static str {
@@ -384,7 +423,10 @@ pub(super) fn curl_failure(status: ExitStatus) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
+
+    use super::{super::flag, *};
+    use crate::Cli;
 
     #[test]
     fn the_status_that_counts_is_the_last_one() {
@@ -449,7 +491,7 @@ mod tests {
         let tomorrow = [("retry-after", "Mon, 24 Nov 2025 12:05:20 GMT")];
         let scope =
             [("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"orders:write\"")];
-        let table: [Row<'_>; 44] = [
+        let table: [Row<'_>; 48] = [
             (
                 C::SignatureRequired,
                 &[ASKED],
@@ -494,7 +536,7 @@ mod tests {
             (C::KeyUnknown, &[], "leave the publishable key out"),
             (C::KeyRevoked, &[], "countersign keygen"),
             (C::KeyExpired, &[], "countersign keygen"),
-            (C::KeyQuarantined, &[], "to let this key write again"),
+            (C::KeyQuarantined, &[], "why this key may only read"),
             (C::KeyForbidden, &[ID], "(the request is 5d1f in its log)"),
             (C::KeyForbidden, &[], "what this key may do"),
             (C::TokenRequired, &[], "add -H @FILE"),
@@ -517,6 +559,10 @@ mod tests {
             (C::ReplayStoreUnavailable, &[AFTER], "run it again in 10 s"),
             (C::RegistryUnavailable, &[AFTER], "run it again in 10 s"),
             (C::TokenKeysUnavailable, &[AFTER], "run it again in 10 s"),
+            (C::UpgradeUnsupported, &[], "leave out -H Upgrade"),
+            (C::Overloaded, &[AFTER], "run it again in 10 s"),
+            (C::Overloaded, &[], "run it again later"),
+            (C::ContentTooLarge, &[AFTER], "; the server asks for no request in the next 10 s"),
             (C::Misconfigured, &[ID], "the server's log (the request is 5d1f in its log)"),
         ];
         for (code, fields, hint) in table {
@@ -532,12 +578,74 @@ mod tests {
             let by_status = answer(status, &[]).refusal_at(Content::Empty, NOW).unwrap();
             assert_eq!(failure.exit, by_status.exit, "{code}");
         }
-        // The server's own hint serves these, and Retry-After.
-        let general = ["upgrade-unsupported", "overloaded"];
         for code in Code::all() {
-            let special = table.iter().any(|row| row.0 == *code);
-            assert!(special || general.contains(&code.as_str()), "{code} has no advice");
+            assert!(table.iter().any(|row| row.0 == *code), "{code} has no advice");
         }
+    }
+
+    /// Takes what is in backquotes for commands, and every word with a hyphen beside them for a flag of `countersign curl`.
+    fn follow(advice: &str) {
+        for (at, piece) in advice.split('`').enumerate() {
+            if at % 2 == 0 {
+                let words = piece.split([' ', ',', ':', ';', '(', ')']);
+                for flag in words.filter(|word| word.starts_with('-') && word.len() > 1) {
+                    let name = flag.trim_start_matches('-');
+                    let known = match flag.starts_with("--") {
+                        true => flag::by_long_name(name).is_some(),
+                        false => name.chars().all(|one| flag::by_short_name(one).is_some()),
+                    };
+                    assert!(known, "there is no {flag}: {advice}");
+                }
+            } else if piece.starts_with("countersign ") {
+                let command = piece.replace('…', "https://api.example.com/");
+                let cli = Cli::try_parse_from(command.split(' '));
+                let cli = cli.unwrap_or_else(|error| panic!("{error}: {advice}"));
+                if let crate::Command::Curl(curl) = cli.command {
+                    // What is not this command's own option is curl's, or nobody's.
+                    assert_eq!(curl.arguments, ["https://api.example.com/"], "{advice}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_advice_can_be_followed_and_heeds_when_to_come_back() {
+        const TOMORROW: (&str, &str) = ("retry-after", "Mon, 24 Nov 2025 12:05:20 GMT");
+        let pauses = [(None, ""), (Some(AFTER), "10 s"), (Some(TOMORROW), TOMORROW.1)];
+        let asked = [None, Some(ASKED), Some(("allow", "GET")), Some(ID)];
+        let contents = [
+            Content::Printed,
+            Content::Saved,
+            Content::NotForHead,
+            Content::Dropped,
+            Content::Empty,
+        ];
+        let codes = Code::all().iter().map(|code| (code.status(), Some(code.as_str())));
+        let statuses = [400, 401, 403, 404, 421, 429, 500, 501, 503, 505];
+        let statuses = statuses.map(|status| (StatusCode::from_u16(status).unwrap(), None));
+        let mut seen = 0;
+        for (status, code) in codes.chain(statuses) {
+            for (pause, told) in pauses {
+                for (asked, date) in asked.iter().flat_map(|one| [(*one, None), (*one, Some(DATE))])
+                {
+                    for content in contents {
+                        let code = code.map(|code| ("countersign-refusal", code));
+                        let fields: Vec<_> =
+                            [code, pause, asked, date].into_iter().flatten().collect();
+                        let refusal = answer(status, &fields).refusal_at(content, NOW).unwrap();
+                        let text = refusal.to_string();
+                        let (_, advice) = text.split_once("\nhint: ").unwrap();
+                        follow(advice);
+                        assert_eq!(advice.matches(told).count() == 1, pause.is_some(), "{text}");
+                        assert!(pause.is_some() || !advice.contains("Retry-After"), "{text}");
+                        // No command puts a key into these states.
+                        assert!(!advice.contains("quarantine") && !advice.contains("retir"));
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(seen, (Code::all().len() + 10) * pauses.len() * 8 * contents.len());
     }
 
     #[test]
@@ -563,8 +671,11 @@ mod tests {
     #[test]
     fn an_answer_without_a_code_is_told_by_its_status() {
         type Row<'r> = (u16, &'r [(&'r str, &'r str)], &'r str);
-        let table: [Row<'_>; 5] = [
+        let table: [Row<'_>; 8] = [
             (401, &[], "is the key registered there, and this machine's clock right?"),
+            (401, &[DATE], "this machine's clock is 480 s ahead of the server's: set it"),
+            (401, &[("date", "Sun, 23 Nov 2025 12:13:21 GMT")], "is the key registered there?"),
+            (404, &[AFTER], "; the server asks for no request in the next 10 s"),
             (401, &[AFTER], "run it again in 10 s"),
             (
                 401,

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     failure::Failure,
     header_line::HeaderLine,
+    key_source,
     request::{Request, Url},
     request_body::{self, Body, Data, DataKind, Open},
 };
@@ -42,11 +43,21 @@ pub(super) struct Arguments {
     pub(super) saves: bool,
     /// Whether the content of a refusal goes nowhere.
     pub(super) fails: bool,
-    /// The key of `--key`. With a certificate it is curl's own.
-    key: Option<OsString>,
+    /// The keys of `--key`. With a certificate they are curl's own.
+    keys: Vec<OsString>,
     certificate: bool,
     /// What curl itself is to see.
     pub(super) passed: Vec<Passed>,
+}
+
+/// Whose key is named among curl's arguments.
+#[derive(Debug)]
+pub(super) enum Keys {
+    None,
+    /// It signs.
+    Signing(String),
+    /// It is curl's, for a TLS client certificate.
+    OfCertificate,
 }
 
 /// A flag that goes to curl.
@@ -209,23 +220,25 @@ impl Arguments {
                 self.certificate = true;
                 self.pass(flag, name, value);
             }
-            // The last one counts, as with curl.
-            Role::Key => self.key = value,
+            Role::Key => self.keys.extend(value),
         }
         Ok(())
     }
 
-    /// The key that signs, if one is named among curl's arguments. A `--key` beside a certificate is curl's own, and left
-    /// to it.
-    pub(super) fn take_signing_key(&mut self) -> Result<Option<String>, Failure> {
-        match self.key.take() {
-            Some(key) if self.certificate => {
+    /// Whose the keys of `--key` are. Beside a certificate they are curl's own, and left to it.
+    pub(super) fn take_keys(&mut self) -> Result<Keys, Failure> {
+        let mut keys = std::mem::take(&mut self.keys);
+        match (keys.pop(), self.certificate) {
+            (None, _) => Ok(Keys::None),
+            // The last one counts, as with curl.
+            (Some(key), true) => {
                 self.passed.push(Passed { name: "key".to_owned(), value: Some(key) });
-                Ok(None)
+                Ok(Keys::OfCertificate)
             }
-            key => key
-                .map(|key| key.into_string().map_err(|_| not_text("the value of --key")))
-                .transpose(),
+            (Some(_), false) if !keys.is_empty() => Err(key_source::two_keys()),
+            (Some(key), false) => {
+                key.into_string().map(Keys::Signing).map_err(|_| not_text("the value of --key"))
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Judged, NO_LENGTH, NO_SIGNATURE, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
-    covered_digest::CoveredDigest, exchange::Received,
+    covered_digest::CoveredDigest, exchange::Received, names_another_key,
 };
 use crate::{
     failure::{Failure, one_line, with_reasons},
@@ -285,17 +285,17 @@ impl Verify {
     ) {
         let (key, input) = (&judged.key, &signature.input);
         let (named, name) = (input.string("keyid").ok().flatten(), key_source::name(key));
+        let key_id = named.and_then(|text| text.parse::<KeyId>().ok());
         let names = match key {
-            AnyVerifyingKey::Credential(key) => named
-                .and_then(|text| text.parse::<KeyId>().ok())
-                .is_some_and(|id| id.names(&key.publishable_key())),
+            AnyVerifyingKey::Credential(key) => {
+                key_id.is_some_and(|id| id.names(&key.publishable_key()))
+            }
             _ => named == Some(&*name),
         };
         match (self.policy, named) {
             (_, Some(_)) if names => checks.add("key", Ok::<_, &str>(name)),
             (PolicyName::Default, _) => {
-                let detail = format!("its keyid names another key than {name}");
-                checks.add("key", Err::<&str, _>(detail));
+                checks.add("key", Err::<&str, _>(names_another_key(key_id.as_ref(), &name)));
             }
             (PolicyName::None, _) => {
                 checks.skip("key", format!("{name}, whatever its keyid says"));

@@ -3,7 +3,7 @@ use std::{error::Error, fmt, sync::Arc};
 use countersign::{KeyId, PublishableKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{RegistryError, row::time};
+use super::RegistryError;
 use crate::{Application, CredentialId};
 
 /// A credential whose row in the registry is damaged, with the columns that can still be read. No server accepts it.
@@ -14,7 +14,7 @@ pub struct DamagedCredential {
     pub id: CredentialId,
     /// Its publishable key or, if the key is damaged, its JWK thumbprint. `Registry::revoke` takes either.
     pub key: Option<KeyId>,
-    /// The application that it belongs to.
+    /// The application that it belongs to, unless the application itself is damaged.
     pub application: Option<Arc<Application>>,
     /// Its label, unchecked: it may hold invisible characters.
     pub label: Option<String>,
@@ -76,21 +76,16 @@ impl DamagedApplication {
 impl DamagedCredential {
     pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
         let text = |column| row.try_get::<String, _>(column).ok();
-        let number = |column| row.try_get::<i64, _>(column).ok();
         // A key that is weak can be read, and names its row.
         let publishable = || text("publishable_key")?.parse::<PublishableKey>().ok();
         let thumbprint = || match text("thumbprint")?.parse().ok()? {
             thumbprint @ KeyId::Thumbprint(_) => Some(thumbprint),
             KeyId::Publishable(_) => None,
         };
-        let application = || {
-            let added_at = time(number("added_at")?);
-            Some(Arc::new(Application::new(text("name")?, text("environment")?, added_at)))
-        };
         Box::new(Self {
-            id: CredentialId::new(number("id").unwrap_or_default()),
+            id: CredentialId::new(row.try_get("id").unwrap_or_default()),
             key: publishable().map(KeyId::Publishable).or_else(thumbprint),
-            application: application(),
+            application: Application::read_of_credential(row).ok().map(Arc::new),
             label: text("label"),
             error,
         })

@@ -1,7 +1,42 @@
-use std::{error::Error, io, path::PathBuf};
+use std::{error::Error, fmt, io};
 
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
+
+use super::file::FileError;
+
+/// What is looked for in a registry, or added to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// An application, by its name.
+    Application,
+    /// A credential, by its publishable key or its JWK thumbprint.
+    Credential,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Application => "application",
+            Self::Credential => "key",
+        })
+    }
+}
+
+/// Why a text is no name of an application, no environment or no label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// It is no name of an application.
+    #[error("a name has 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")]
+    Application,
+    /// It is no environment.
+    #[error("an environment has 1 to 16 of a-z 0-9 -")]
+    Environment,
+    /// It is no label.
+    #[error("a label has at most 64 characters, none of which is invisible")]
+    Label,
+}
 
 /// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -22,39 +57,12 @@ pub enum RegistryError {
         "a file has the parameters of the registry's address in its name, and may be the registry"
     )]
     NamedByParameters,
-    /// There is no such file.
-    #[error("there is no registry file")]
-    Missing,
-    /// The file is empty: it never was a registry, or is only just being made one.
-    #[error("the registry file is empty")]
-    Empty,
-    /// An SQLite database that is no registry.
-    #[error("the file is a database of another program")]
-    Foreign,
-    /// Other users can read or write the registry, and it holds HMAC secrets or is about to.
-    #[error("the registry is readable by other users, and HMAC secrets lie in it as they are")]
-    Exposed {
-        /// The files that others can open: the registry's own, and those that SQLite keeps beside it.
-        files: Vec<PathBuf>,
-    },
-    /// The file cannot be opened or made: a folder that is not there, or no permission.
-    #[error("the registry file cannot be opened")]
-    CannotOpen(#[source] io::Error),
-    /// Another process holds the database.
-    #[error("the registry is locked by another process")]
-    Locked,
-    /// The file, its folder or its file system cannot be written.
-    #[error("the registry is read-only")]
-    ReadOnly,
-    /// The disk is full.
-    #[error("there is no room left on the registry's disk")]
-    DiskFull,
+    /// What is wrong with the registry's file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A later version of this software has written the database.
     #[error("the registry was written by a newer version of countersign")]
     NewerSchema,
-    /// Not an SQLite database, or a damaged one.
-    #[error("the registry file is damaged, or no SQLite database")]
-    Damaged,
     /// A row that the checks at its registration would not have let in.
     #[error("credential {id} is damaged: {what}")]
     DamagedRow {
@@ -73,21 +81,24 @@ pub enum RegistryError {
         /// The column that cannot be read, and why.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// There is no such application or key.
+    /// No such application or key is registered.
     #[error("there is no such {0}")]
-    NotFound(&'static str),
-    /// The application or key is there already.
-    #[error("{0} is already registered")]
-    Exists(&'static str),
+    NotFound(Subject),
+    /// An application of this name, or this key, is registered already.
+    #[error("{} is already registered", match .0 {
+        Subject::Application => "an application with this name",
+        Subject::Credential => "this key",
+    })]
+    Exists(Subject),
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
     /// The key is no secret of its holder: see [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
     #[error("the key cannot be registered")]
     Key(#[source] KeyError),
-    /// A name, environment or label that is not of the allowed form.
-    #[error("{0}")]
-    BadName(&'static str),
+    /// A text that is no name of an application, no environment or no label.
+    #[error(transparent)]
+    BadName(#[from] BadName),
     /// Anything else that the database says.
     #[error("the registry cannot answer")]
     Database(#[source] Box<dyn Error + Send + Sync>),
@@ -103,11 +114,11 @@ impl From<sqlx::Error> for RegistryError {
         };
         // SQLite's extended result codes carry the primary one in their low byte.
         match code.map(|code| code & 0xff) {
-            Some(5 | 6) => Self::Locked,
-            Some(8) => Self::ReadOnly,
-            Some(11 | 26) => Self::Damaged,
-            Some(13) => Self::DiskFull,
-            Some(14) => Self::CannotOpen(io::Error::other(error)),
+            Some(5 | 6) => FileError::Locked.into(),
+            Some(8) => FileError::ReadOnly.into(),
+            Some(11 | 26) => FileError::Damaged.into(),
+            Some(13) => FileError::DiskFull.into(),
+            Some(14) => FileError::CannotOpen(io::Error::other(error)).into(),
             _ => Self::Database(error.into()),
         }
     }

@@ -4,7 +4,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::RegistryError;
+/// What is wrong with the file of a registry.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file does not exist.
+    #[error("there is no registry file")]
+    Missing,
+    /// The file is empty: it never was a registry, or another process is making it one.
+    #[error("the registry file is empty")]
+    Empty,
+    /// An SQLite database of another program.
+    #[error("the file is a database of another program")]
+    Foreign,
+    /// A damaged SQLite database, or a file of another kind.
+    #[error("the registry file is damaged, or no SQLite database")]
+    Damaged,
+    /// Other users can read or write the registry, and it holds HMAC secrets or is about to.
+    #[error("the registry is readable by other users, and HMAC secrets lie in it as they are")]
+    Exposed {
+        /// The files that others can open: the registry's own, and those that SQLite keeps beside it.
+        files: Vec<PathBuf>,
+    },
+    /// The file cannot be opened or made: its folder does not exist, or a permission is missing.
+    #[error("the registry file cannot be opened")]
+    CannotOpen(#[source] io::Error),
+    /// Another process holds the database.
+    #[error("the registry is locked by another process")]
+    Locked,
+    /// The file, its folder or its file system cannot be written.
+    #[error("the registry is read-only")]
+    ReadOnly,
+    /// The disk is full.
+    #[error("there is no room left on the registry's disk")]
+    DiskFull,
+}
 
 /// What a registry calls itself in the header of its file (`PRAGMA application_id`): `cSgn` in ASCII.
 pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"cSgn");
@@ -23,26 +57,26 @@ pub(super) enum Content {
 }
 
 impl Content {
-    pub(super) fn of(file: &Path) -> Result<Self, RegistryError> {
+    pub(super) fn of(file: &Path) -> Result<Self, FileError> {
         let mut header = Vec::with_capacity(HEADER);
         let opened = File::open(file).and_then(|file| {
             let limit = u64::try_from(HEADER).unwrap_or(0);
             file.take(limit).read_to_end(&mut header)
         });
         opened.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => RegistryError::Missing,
-            _ => RegistryError::CannotOpen(error),
+            ErrorKind::NotFound => FileError::Missing,
+            _ => FileError::CannotOpen(error),
         })?;
         if header.is_empty() {
             return Ok(Self::Empty);
         }
         let Some(header) = header.first_chunk().and_then(Header::parse) else {
-            return Err(RegistryError::Damaged);
+            return Err(FileError::Damaged);
         };
         match header.application_id {
             APPLICATION_ID => Ok(Self::Registry),
             0 if header.is_blank() && !has_log(file) => Ok(Self::Empty),
-            _ => Err(RegistryError::Foreign),
+            _ => Err(FileError::Foreign),
         }
     }
 }
@@ -97,30 +131,30 @@ fn beside(file: &Path, suffix: &str) -> io::Result<PathBuf> {
 }
 
 /// Makes the file if there is none: readable by its owner alone.
-pub(super) fn create(file: &Path) -> Result<(), RegistryError> {
+pub(super) fn create(file: &Path) -> Result<(), FileError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        opened => opened.map(drop).map_err(RegistryError::CannotOpen),
+        opened => opened.map(drop).map_err(FileError::CannotOpen),
     }
 }
 
 /// The files of a registry that others can read or write, as far as the system tells: the registry's own, and those that
 /// SQLite keeps beside it while it is open.
-pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
+pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut exposed = Vec::new();
-    if mode(file).map_err(RegistryError::CannotOpen)? & OTHERS != 0 {
+    if mode(file).map_err(FileError::CannotOpen)? & OTHERS != 0 {
         exposed.push(file.to_owned());
     }
     for suffix in [WAL, SHM, JOURNAL] {
-        let beside = beside(file, suffix).map_err(RegistryError::CannotOpen)?;
+        let beside = beside(file, suffix).map_err(FileError::CannotOpen)?;
         match mode(&beside) {
             Ok(mode) if mode & OTHERS != 0 => exposed.push(beside),
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(RegistryError::CannotOpen(error));
+                return Err(FileError::CannotOpen(error));
             }
             Ok(_) | Err(_) => {}
         }
@@ -132,7 +166,7 @@ pub(super) fn exposed(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
 /// open already goes on reading it.
 ///
 /// The registry's own comes first: whatever SQLite makes beside it from then on has its mode.
-pub(super) fn close(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
+pub(super) fn close(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut closed = Vec::new();
     // What was made beside it in the meantime is found the second time.
     for _ in 0..2 {
@@ -143,7 +177,7 @@ pub(super) fn close(file: &Path) -> Result<Vec<PathBuf>, RegistryError> {
         }
     }
     let files = exposed(file)?;
-    if files.is_empty() { Ok(closed) } else { Err(RegistryError::Exposed { files }) }
+    if files.is_empty() { Ok(closed) } else { Err(FileError::Exposed { files }) }
 }
 
 /// The rights of the group and of everyone.

@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
-use countersign::{PublishableKey, Timestamp, VerifyingKey};
+use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{RegistryError, stored_restrictions};
+use super::{BadName, RegistryError, stored_restrictions};
 use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
 
 /// The columns of a [`CredentialRow`].
@@ -11,7 +11,7 @@ macro_rules! select_credential {
     () => {
         "SELECT c.id, c.publishable_key, c.hmac_secret, c.label, c.state, c.created_at,
                 c.expires_at, c.revoked_at, c.scopes, c.restrictions, c.thumbprint, a.name, a.environment, a.created_at AS added_at
-         FROM credential c JOIN application a ON a.id = c.application_id"
+         FROM credential c LEFT JOIN application a ON a.id = c.application_id"
     };
 }
 pub(super) use select_credential;
@@ -20,7 +20,7 @@ pub(super) use select_credential;
 macro_rules! returning_credential {
     () => {
         " RETURNING id, publishable_key, hmac_secret, label, state, created_at, expires_at, revoked_at,
-                    scopes, restrictions,
+                    scopes, restrictions, thumbprint,
                     (SELECT a.name FROM application a WHERE a.id = application_id) AS name,
                     (SELECT a.environment FROM application a WHERE a.id = application_id)
                         AS environment,
@@ -33,17 +33,26 @@ pub(super) use returning_credential;
 impl Application {
     /// What a row with the columns `id`, `name`, `environment` and `created_at` says.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
-        let damaged = |error: sqlx::Error| RegistryError::DamagedApplication {
+        Self::read_columns(row, "created_at").map_err(|source| RegistryError::DamagedApplication {
             id: row.try_get("id").unwrap_or_default(),
-            source: error.into(),
-        };
-        Ok(Self {
-            name: row.try_get("name").map_err(damaged)?,
-            environment: row.try_get("environment").map_err(damaged)?,
-            created_at: time(row.try_get("created_at").map_err(damaged)?),
+            source,
         })
     }
+
+    /// The application of a credential: `name`, `environment` and `added_at`.
+    pub(super) fn read_of_credential(row: &SqliteRow) -> Result<Self, BoxError> {
+        Self::read_columns(row, "added_at")
+    }
+
+    fn read_columns(row: &SqliteRow, created_at: &str) -> Result<Self, BoxError> {
+        let (name, environment): (String, String) =
+            (row.try_get("name")?, row.try_get("environment")?);
+        Self::check(&name, &environment)?;
+        Ok(Self { name, environment, created_at: time(row.try_get(created_at)?)? })
+    }
 }
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A row of [`select_credential`] or [`returning_credential`].
 struct CredentialRow {
@@ -52,48 +61,50 @@ struct CredentialRow {
     hmac_secret: Option<Vec<u8>>,
     label: String,
     state: String,
-    created_at: i64,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
     scopes: String,
     restrictions: String,
-    name: String,
-    environment: String,
-    added_at: i64,
+    thumbprint: Option<String>,
 }
 
 impl Credential {
     /// What a row of [`select_credential`] or [`returning_credential`] says.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
-        let columns = CredentialRow::read(row).map_err(|error| RegistryError::DamagedRow {
-            id: row.try_get("id").unwrap_or_default(),
-            what: "one of its columns",
-            source: Some(error.into()),
-        });
-        columns?.into_credential()
+        let damaged = |what| {
+            move |error| RegistryError::DamagedRow {
+                id: row.try_get("id").unwrap_or_default(),
+                what,
+                source: Some(error),
+            }
+        };
+        let columns = CredentialRow::read(row).map_err(damaged("one of its columns"))?;
+        let application =
+            Application::read_of_credential(row).map_err(damaged("its application"))?;
+        columns.into_credential(application)
     }
 }
 
 impl CredentialRow {
-    fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    fn read(row: &SqliteRow) -> Result<Self, BoxError> {
+        let optional_time = |column| row.try_get::<Option<i64>, _>(column)?.map(time).transpose();
         Ok(Self {
             id: row.try_get("id")?,
             publishable_key: row.try_get("publishable_key")?,
             hmac_secret: row.try_get("hmac_secret")?,
             label: row.try_get("label")?,
             state: row.try_get("state")?,
-            created_at: row.try_get("created_at")?,
-            expires_at: row.try_get("expires_at")?,
-            revoked_at: row.try_get("revoked_at")?,
+            created_at: time(row.try_get("created_at")?)?,
+            expires_at: optional_time("expires_at")?,
+            revoked_at: optional_time("revoked_at")?,
             scopes: row.try_get("scopes")?,
             restrictions: row.try_get("restrictions")?,
-            name: row.try_get("name")?,
-            environment: row.try_get("environment")?,
-            added_at: row.try_get("added_at")?,
+            thumbprint: row.try_get("thumbprint")?,
         })
     }
 
-    fn into_credential(mut self) -> Result<Credential, RegistryError> {
+    fn into_credential(mut self, application: Application) -> Result<Credential, RegistryError> {
         let id = self.id;
         let secret = self.hmac_secret.take().map(zeroize::Zeroizing::new);
         let key = self.publishable_key.parse().and_then(|publishable: PublishableKey| {
@@ -103,19 +114,21 @@ impl CredentialRow {
             }
         });
         let damaged = |what, source| RegistryError::DamagedRow { id, what, source };
+        let key = key.map_err(|error| damaged("its key", Some(error.into())))?;
+        if self.thumbprint != thumbprint(&key) {
+            let other = "its thumbprint is another key's";
+            return Err(damaged("its key", Some(other.into())));
+        }
+        check_label(&self.label).map_err(|error| damaged("its label", Some(error.into())))?;
         Ok(Credential {
             id: CredentialId::new(id),
-            application: Arc::new(Application {
-                name: self.name,
-                environment: self.environment,
-                created_at: time(self.added_at),
-            }),
+            application: Arc::new(application),
             label: self.label,
             state: self.state.parse().map_err(|_: UnknownState| damaged("its state", None))?,
-            key: key.map_err(|error| damaged("its key", Some(error.into())))?,
-            created_at: time(self.created_at),
-            expires_at: self.expires_at.map(time),
-            revoked_at: self.revoked_at.map(time),
+            key,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            revoked_at: self.revoked_at,
             scopes: self.scopes.parse().map_err(|_: BadScope| damaged("its scopes", None))?,
             restrictions: stored_restrictions::read(&self.restrictions)
                 .map_err(|error| damaged("its restrictions", Some(error)))?,
@@ -129,8 +142,14 @@ pub(super) fn seconds(time: Timestamp) -> i64 {
     i64::try_from(time.unix()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn time(seconds: i64) -> Timestamp {
-    Timestamp::from_unix(u64::try_from(seconds).unwrap_or(0))
+/// A time before 1970 is damage: no other value is read in its place.
+fn time(seconds: i64) -> Result<Timestamp, BoxError> {
+    Ok(Timestamp::from_unix(seconds.try_into().map_err(|_| "a time before 1970")?))
+}
+
+/// The thumbprint of a key as its column holds it.
+pub(super) fn thumbprint(key: &VerifyingKey) -> Option<String> {
+    key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
 }
 
 impl Application {
@@ -151,8 +170,7 @@ fn check_name(name: &str) -> Result<(), RegistryError> {
     if first && name.len() <= 64 && name.bytes().all(rest) {
         return Ok(());
     }
-    let form = "a name has 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit";
-    Err(RegistryError::BadName(form))
+    Err(BadName::Application.into())
 }
 
 fn check_environment(environment: &str) -> Result<(), RegistryError> {
@@ -160,14 +178,14 @@ fn check_environment(environment: &str) -> Result<(), RegistryError> {
     if (1..=16).contains(&environment.len()) && environment.bytes().all(allowed) {
         return Ok(());
     }
-    Err(RegistryError::BadName("an environment has 1 to 16 of a-z 0-9 -"))
+    Err(BadName::Environment.into())
 }
 
 pub(super) fn check_label(label: &str) -> Result<(), RegistryError> {
     if label.chars().count() <= 64 && !label.chars().any(is_invisible) {
         return Ok(());
     }
-    Err(RegistryError::BadName("a label has at most 64 characters, none of which is invisible"))
+    Err(BadName::Label.into())
 }
 
 /// Control characters, and those that show nothing or turn the direction of what follows: with them one label can look

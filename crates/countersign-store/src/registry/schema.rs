@@ -5,7 +5,10 @@ use sqlx::{
     migrate::{Migrate, MigrateError, Migrator},
 };
 
-use super::{RegistryError, file::APPLICATION_ID};
+use super::{
+    RegistryError,
+    file::{APPLICATION_ID, FileError},
+};
 use crate::migrations::migrator;
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -61,7 +64,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), RegistryError>
             .fetch_one(&mut *transaction)
             .await?;
         if application_id != 0 || entries != 0 {
-            return Err(RegistryError::Foreign);
+            return Err(FileError::Foreign.into());
         }
         let claim = format!("PRAGMA application_id = {APPLICATION_ID}");
         sqlx::query(sqlx::AssertSqlSafe(claim)).execute(&mut *transaction).await?;
@@ -76,9 +79,11 @@ async fn write_ahead(connection: &mut SqliteConnection) -> Result<(), RegistryEr
     for _ in 0..200 {
         let set = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await;
         match set.map_err(RegistryError::from) {
-            Err(RegistryError::Locked) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(RegistryError::File(FileError::Locked)) => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
             set => return set.map(drop),
         }
     }
-    Err(RegistryError::Locked)
+    Err(FileError::Locked.into())
 }

@@ -5,11 +5,11 @@ use sfv::KeyRef;
 
 use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, policy};
 use crate::{
-    BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PrivateKey,
-    RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput, SignatureParams,
-    SignedFields, Timestamp, VerifyingKey,
+    BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PreparedSignature,
+    PrivateKey, RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput,
+    SignatureParams, SignedFields, Timestamp, VerifyingKey,
     policy::{TAG, add, check_tag},
-    sign::{cover_present, missing_digest, refuse_label, sign, sign_base},
+    sign::{cover_present, missing_digest, refuse_label, sign},
     signature_base::Rules,
     signature_input::write_components,
 };
@@ -108,9 +108,9 @@ impl ResponseSigner {
             .answering(*request)
             .with_content_digest(content_digest.as_ref());
         let rules = Rules::Policy;
-        let signature =
-            sign_base(&message, &self.key, label, &components, signature_params, rules)?;
-        Ok(SignedFields { content_digest, signature })
+        let prepared =
+            PreparedSignature::new(&message, label, &components, signature_params, rules)?;
+        Ok(SignedFields { content_digest, signature: prepared.sign(&self.key)? })
     }
 
     /// Signs a key directory beside that, as draft-meunier-http-message-signatures-directory has it: whoever has the
