@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys};
+use countersign::{KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys, Unserved};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use tower_service::Service;
@@ -39,7 +39,7 @@ impl KeyDirectory {
 
     fn show(&self, head: &Parts) -> Result<Response<Full<Bytes>>, Reason> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
-            return Err(Reason::Method);
+            return Err(Unserved::Method.into());
         }
         let asked = self.signing.asked(head)?;
         let content = Full::from(self.keys.clone());

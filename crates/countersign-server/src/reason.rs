@@ -1,6 +1,8 @@
 use std::{borrow::Cow, time::Duration};
 
-use countersign::{BadDigest, BadPresented, Code, PublishableKey, Rejection};
+use countersign::{
+    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
+};
 use countersign_store::{CredentialId, Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
@@ -17,8 +19,8 @@ pub(crate) enum Reason {
     Rejected(Rejection),
     /// What the proxies in front say of the request cannot be used.
     Forwarded(BadForwarded),
-    Method,
-    HttpVersion,
+    /// A method or a version that is not served.
+    Unserved(Unserved),
     /// Target and fields together.
     #[cfg(feature = "serve")]
     HeadTooLarge {
@@ -108,6 +110,12 @@ impl From<Rejection> for Reason {
     }
 }
 
+impl From<Unserved> for Reason {
+    fn from(unserved: Unserved) -> Self {
+        Self::Unserved(unserved)
+    }
+}
+
 impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         match presented {
@@ -142,8 +150,9 @@ impl Reason {
         match self {
             Self::Rejected(rejection) => rejection.code(),
             Self::Forwarded(forwarded) => forwarded.code(),
-            Self::Method => Code::MethodNotAllowed,
-            Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
+            Self::Unserved(unserved) => unserved.code(),
+            Self::ContentBroken => Code::BadRequest,
+            Self::SignedTrailer => SignedTrailer.code(),
             Self::SignatureRequired | Self::PrivateKey(_) => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
@@ -200,8 +209,7 @@ impl Reason {
             Self::Presented(_)
             | Self::PrivateKey(Some(_))
             | Self::Forwarded(_)
-            | Self::Method
-            | Self::HttpVersion
+            | Self::Unserved(_)
             | Self::SignatureRequired
             | Self::KeyRequired
             | Self::Quarantined
@@ -231,7 +239,7 @@ impl Reason {
 
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Unserved(unserved) => unserved.status(),
             reason => reason.code().status(),
         }
     }
@@ -241,6 +249,8 @@ impl Reason {
     pub(crate) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
+            Self::Unserved(unserved) => return unserved.to_string(),
+            Self::SignedTrailer => return SignedTrailer.to_string(),
             Self::Presented(presented) => return presented.to_string(),
             Self::Forwarded(forwarded) => return forwarded.to_string(),
             #[cfg(feature = "oauth")]
@@ -267,8 +277,6 @@ impl Reason {
             Self::RateLimited(Excess { level, .. }) => {
                 return format!("this is more than the quota {} allows", level.name());
             }
-            Self::Method => "the method is none that is served here",
-            Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
             Self::PrivateKey(Some(_)) => {
                 "the request carries a private key, which others can have read on the way"
             }
@@ -286,7 +294,6 @@ impl Reason {
             Self::ContentTimeout => "the content did not arrive in time",
             Self::Overloaded => "the server has no memory for more content now",
             Self::ContentBroken => "the content broke off or is malformed",
-            Self::SignedTrailer => "signature and digest fields do not belong in trailers",
             Self::ContentUnread => {
                 "the content was not read to its end, and nobody has verified it"
             }
@@ -321,7 +328,7 @@ impl Reason {
             Self::Forwarded(_) => {
                 "nothing in your request is wrong: ask the operator of this service to look into its log, which says what its proxy has to send"
             }
-            Self::HttpVersion => {
+            Self::Unserved(Unserved::Version) => {
                 "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
             }
             #[cfg(feature = "serve")]

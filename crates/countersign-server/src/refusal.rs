@@ -2,7 +2,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, Code, Content, METHODS, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST,
+    WantDigest,
 };
 use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
@@ -16,17 +17,6 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-
-/// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
-pub(crate) const METHODS: [http::Method; 7] = [
-    http::Method::GET,
-    http::Method::HEAD,
-    http::Method::OPTIONS,
-    http::Method::POST,
-    http::Method::PUT,
-    http::Method::PATCH,
-    http::Method::DELETE,
-];
 
 /// The answer to a refused request, on its way out: problem details (RFC 9457) with the headers that say what to do.
 ///

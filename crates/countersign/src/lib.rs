@@ -44,6 +44,7 @@ mod algorithm;
 mod base_difference;
 mod byte_set;
 mod canonical;
+mod check;
 mod code;
 mod component;
 mod coverage;
@@ -63,18 +64,21 @@ mod refused_request;
 mod rejection;
 mod remote_signer;
 mod response;
+mod served;
 mod sign;
 mod signature_base;
 mod signature_input;
 mod structured_field;
 mod target;
 mod timestamp;
+mod trailers;
 mod verify;
 mod want_digest;
 
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use base_difference::BaseDifference;
+pub use check::Check;
 pub use code::{Code, REFUSAL, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
@@ -97,7 +101,7 @@ pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
 pub use policy::{
-    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES,
+    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES, is_read,
 };
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
@@ -108,10 +112,12 @@ pub use response::{
     AuthenticResponse, IntactResponse, RESPONSE_TAG, ResponseContentCheck, ResponsePolicy,
     ResponseRejection, ResponseSigner, UnverifiedResponse,
 };
+pub use served::{METHODS, OLDEST_VERSION, Unserved, check_served};
 pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, Signer, sign};
 pub use signature_base::{BadBase, SignatureBase};
 pub use signature_input::{LabelledSignature, SignatureInput};
 pub use target::{BadTarget, Target};
 pub use timestamp::Timestamp;
+pub use trailers::{SignedTrailer, check_trailers};
 pub use verify::{Authentic, Candidate, Claimed, ContentCheck, Intact, Unverified};
 pub use want_digest::{BadWant, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest};

@@ -165,8 +165,9 @@ pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| may_be(name.as_str()))
 }
 
-/// Whether a request reads and changes nothing, as far as its head says.
-fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
+/// Whether a request is a read: `GET`, `HEAD` or `OPTIONS` without content, and without a field of [`METHOD_OVERRIDES`], by which
+/// a framework may take it for another method.
+pub fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
         && content == Content::Absent
         && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))

@@ -3,7 +3,7 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use countersign::{
     Algorithm, BadPresented, Claimed, Content, KeyId, METHOD_OVERRIDES, Misdirected, Presented,
-    Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey,
+    Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
     ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, Level, NoClientAddress,
@@ -26,7 +26,6 @@ use crate::{
     layer::{Behind, original_uri},
     reason::{Blame, Reason, Refused, SentKey},
     received::Received,
-    refusal::METHODS,
     route::Delivery,
     telemetry::{self, Passing},
     unaccepted::{Cause, Unaccepted},
@@ -88,12 +87,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         whence: Whence,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
-        if head.version < Version::HTTP_11 {
-            return Err(Reason::HttpVersion.into());
-        }
-        if !METHODS.contains(&head.method) {
-            return Err(Reason::Method.into());
-        }
+        check_served(&head.method, head.version)?;
         target.check().map_err(Rejection::from)?;
         if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
             // RFC 9112 §3.2, also where the request line names a host. A request that was no HTTP/1.1 message, as one that a test or

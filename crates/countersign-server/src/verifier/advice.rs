@@ -1,6 +1,6 @@
 //! What the log tells the operator about requests that only the operator can help.
 
-use countersign::{Misdirected, Rejection};
+use countersign::{Misdirected, Rejection, Unserved};
 use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
@@ -31,7 +31,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Reason::PrivateKey(None) => "unknown private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
-            Reason::HttpVersion => "version",
+            Reason::Unserved(Unserved::Version) => "version",
             Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
             Reason::NoClientAddress => "address",
             _ => return,
@@ -49,7 +49,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     forwarded.cure()
                 );
             }
-            Reason::HttpVersion => tracing::warn!(
+            Reason::Unserved(Unserved::Version) => tracing::warn!(
                 version = ?head.version,
                 held_back,
                 "a request was refused for its HTTP version; if a proxy in front sent it, as nginx does by default, put \
