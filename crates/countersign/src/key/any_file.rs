@@ -11,8 +11,10 @@ use super::{
     any_private::AnyPrivateKey,
     any_verifying::AnyVerifyingKey,
     error::KeyError,
-    file::{self, KeyFile, Passphrase, Reads},
+    file::{self, KeyFile},
+    passphrase::Passphrase,
     publishable::PublishableKey,
+    reads::Reads,
 };
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use super::{jwk::Jwk, openssh, pem};

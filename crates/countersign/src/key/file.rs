@@ -1,41 +1,13 @@
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
-use ssh_key::private::KeypairData;
 use zeroize::Zeroizing;
 
 use super::{
-    error::KeyError,
-    jwk::{self, Jwk},
-    key_text, openssh, pem,
-    private::PrivateKey,
-    proven::ProvenKey,
-    publishable::PublishableKey,
-    text,
-    verifying::VerifyingKey,
+    error::KeyError, jwk, key_text, openssh, passphrase::Passphrase, pem, private::PrivateKey,
+    proven::ProvenKey, publishable::PublishableKey, reads::Reads, text, verifying::VerifyingKey,
 };
 
 const MAX_FILE: usize = 64 * 1024;
-
-/// What opens an encrypted key file. Wiped on drop, and prints nothing.
-pub struct Passphrase(Zeroizing<Vec<u8>>);
-
-impl Passphrase {
-    /// The passphrase of these bytes, as they are typed: no line end belongs to it.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(bytes.into()))
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passphrase").finish_non_exhaustive()
-    }
-}
 
 /// The key in a file, whatever the file's form.
 ///
@@ -98,55 +70,6 @@ impl KeyFile {
             Self::Public(key) => key.publishable_key(),
             Self::Named(key) => *key,
         }
-    }
-}
-
-/// What a parser makes of keys that no credential has: a refusal that names them, unless it reads them.
-///
-/// Each is given the name of what was found and what was found, as far as it is read by then.
-pub(super) trait Reads: From<KeyFile> {
-    const WANTED: &'static str;
-
-    fn wrong_kind(found: &'static str) -> Result<Self, KeyError> {
-        Err(KeyError::WrongKind { found, wanted: Self::WANTED })
-    }
-
-    fn spki(found: &'static str, _: &SubjectPublicKeyInfoRef<'_>) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn pkcs8(found: &'static str, _: &PrivateKeyInfoRef<'_>) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn sec1(found: &'static str, _body: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn pkcs1_public(found: &'static str, _body: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn pkcs1_private(found: &'static str, _body: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn jwk(found: &'static str, _: &Jwk) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn openssh_public(found: &'static str, _line: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    /// Whether [`openssh_private`](Self::openssh_private) reads keys of this algorithm. Others are named without asking
-    /// for a passphrase.
-    fn reads_openssh(_algorithm: &str) -> bool {
-        false
-    }
-
-    fn openssh_private(found: &'static str, _: &KeypairData) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
     }
 }
 

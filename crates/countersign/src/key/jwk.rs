@@ -4,10 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{error::KeyError, private::PrivateKey, verifying::VerifyingKey};
 #[cfg(feature = "key-files")]
-use super::{
-    file::{KeyFile, Reads},
-    publishable::PublishableKey,
-};
+use super::{file::KeyFile, publishable::PublishableKey, reads::Reads};
 #[cfg(feature = "key-files")]
 use crate::algorithm::Algorithm;
 

@@ -4,11 +4,8 @@ use ssh_key::{Error, Kdf, private::KeypairData, public::KeyData};
 use zeroize::Zeroizing;
 
 use super::{
-    error::KeyError,
-    file::{KeyFile, Passphrase, Reads},
-    private::PrivateKey,
-    publishable::PublishableKey,
-    verifying::VerifyingKey,
+    error::KeyError, file::KeyFile, passphrase::Passphrase, private::PrivateKey,
+    publishable::PublishableKey, reads::Reads, verifying::VerifyingKey,
 };
 
 const MAGIC: &[u8] = b"openssh-key-v1\0";

@@ -14,11 +14,8 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use super::{
-    error::KeyError,
-    file::{KeyFile, Passphrase, Reads},
-    key_text, openssh,
-    private::PrivateKey,
-    verifying::VerifyingKey,
+    error::KeyError, file::KeyFile, key_text, openssh, passphrase::Passphrase, private::PrivateKey,
+    reads::Reads, verifying::VerifyingKey,
 };
 
 /// What a PEM block begins with. Its blank can be lost, as all others.
