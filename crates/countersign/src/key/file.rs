@@ -75,6 +75,18 @@ impl KeyFile {
 
 impl Reads for KeyFile {
     const WANTED: &'static str = "an Ed25519 key or an HMAC-SHA256 secret";
+
+    fn of_private(key: PrivateKey) -> Self {
+        Self::Private(key)
+    }
+
+    fn of_public(key: VerifyingKey) -> Self {
+        Self::Public(key)
+    }
+
+    fn of_named(key: PublishableKey) -> Self {
+        Self::Named(key)
+    }
 }
 
 pub(super) fn parse<T: Reads>(
@@ -121,10 +133,10 @@ fn parse_lines<T: Reads>(text: &str) -> Result<T, KeyError> {
         (Some(word), None) => {
             let key: PrivateKey = whole(word, &lines)?;
             key.require_unguessable()?;
-            Ok(KeyFile::Private(key).into())
+            Ok(T::of_private(key))
         }
         (None, _) if words().any(openssh::is_public) => openssh_public(&lines),
-        (None, _) => public(&lines).map(T::from),
+        (None, _) => public(&lines),
     }
 }
 
@@ -134,7 +146,7 @@ fn whole<K: FromStr<Err = KeyError>>(word: &str, lines: &[&str]) -> Result<K, Ke
     word.parse().or_else(|error| joined().ok_or(error))
 }
 
-fn public(lines: &[&str]) -> Result<KeyFile, KeyError> {
+fn public<T: Reads>(lines: &[&str]) -> Result<T, KeyError> {
     let first = lines.first().and_then(|line| line.split_whitespace().next());
     let read: Result<PublishableKey, KeyError> = match lines {
         [_] => first.ok_or(KeyError::UnknownForm)?.parse(),
@@ -142,11 +154,11 @@ fn public(lines: &[&str]) -> Result<KeyFile, KeyError> {
         _ => lines.concat().parse(),
     };
     match read {
-        Ok(key) => Ok(key.to_verifying_key().map_or(KeyFile::Named(key), KeyFile::Public)),
+        Ok(key) => Ok(key.to_verifying_key().map_or_else(|_| T::of_named(key), T::of_public)),
         Err(error) if lines.len() == 1 => Err(error),
         Err(_) => {
             let proven = ProvenKey::from_proof(&lines.join("\n"))?;
-            Ok(KeyFile::Public(proven.key().clone()))
+            Ok(T::of_public(proven.key().clone()))
         }
     }
 }

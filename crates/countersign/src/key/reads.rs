@@ -1,13 +1,24 @@
 use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use ssh_key::private::KeypairData;
 
-use super::{error::KeyError, file::KeyFile, jwk::Jwk};
+use super::{
+    error::KeyError, jwk::Jwk, private::PrivateKey, publishable::PublishableKey,
+    verifying::VerifyingKey,
+};
 
-/// What a parser makes of keys that no credential has: a refusal that names them, unless it reads them.
+/// The result of reading a key file. By default it holds the keys that a credential can have, and refuses other kinds by their names.
 ///
-/// Each is given the name of what was found and what was found, as far as it is read by then.
-pub(super) trait Reads: From<KeyFile> {
+/// The methods for other kinds receive the name of the kind and the parsed key material.
+pub(super) trait Reads: Sized {
+    /// The kinds of key that can be read, for the error.
     const WANTED: &'static str;
+
+    fn of_private(key: PrivateKey) -> Self;
+
+    fn of_public(key: VerifyingKey) -> Self;
+
+    /// The publishable key of an HMAC secret.
+    fn of_named(key: PublishableKey) -> Self;
 
     fn wrong_kind(found: &'static str) -> Result<Self, KeyError> {
         Err(KeyError::WrongKind { found, wanted: Self::WANTED })
