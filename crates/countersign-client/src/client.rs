@@ -15,12 +15,13 @@ use reqwest::{IntoUrl, Request, Response, Url, redirect};
 #[cfg(feature = "key-files")]
 use crate::key_file::read_private_key;
 use crate::{
-    Error, RequestBuilder,
     answers::{self, Answers, Sent},
     authenticity::{Authenticity, is_loopback},
     clock::{Clock, Followed, Moment},
+    error::Error,
     explanation::SignedBase,
     refusal::peek,
+    request_builder::RequestBuilder,
     reread::Reread,
 };
 
