@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 use self::difference::Difference;
 use crate::{
     failure::{Exit, Failure},
+    input::{is_stdin, read_file},
     output::{print, print_line},
-    request::body::is_stdin,
-    verify::{Check, Outcome, Verify, read_file},
+    verify::{
+        Verify,
+        check::{Check, Outcome},
+    },
 };
 
 /// Verifies as `verify` does, and shows every check, and the signature base
