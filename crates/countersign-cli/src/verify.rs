@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use countersign::{
     Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
     KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
-    SignatureBase, SignatureInput, Timestamp, Unverified, VerifyingKey,
+    SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey,
+    check_served, check_trailers,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -446,15 +447,12 @@ fn parse_scheme(text: &str) -> Result<Scheme, &'static str> {
 
 /// What a server looks at when all content was read, before it compares the digest.
 fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let misplaced = ["signature", "signature-input", "content-digest"];
-    if misplaced.into_iter().any(|name| trailers.contains_key(name)) {
-        return Err(Refusal {
-            code: Code::BadRequest,
-            detail: "signature and digest fields do not belong in trailers".to_owned(),
-            hint: "send them in the head, before the content",
-        });
-    }
-    Ok(())
+    let refused = |trailer: SignedTrailer| Refusal {
+        code: trailer.code(),
+        detail: trailer.to_string(),
+        hint: "send them in the head, before the content",
+    };
+    check_trailers(trailers).map_err(refused)
 }
 
 const NO_LENGTH: &str =
@@ -480,23 +478,12 @@ fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
 
 /// What a server looks at before anything else.
 fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
-    const METHODS: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-    ];
-    let refuse = |code, detail: &str, hint| Err(Refusal { code, detail: detail.to_owned(), hint });
-    if version < Version::HTTP_11 {
-        let hint = "send it by HTTP/1.1; no signature covers the version";
-        return refuse(Code::BadRequest, "HTTP/1.1 or HTTP/2 is needed", hint);
-    }
-    if !METHODS.contains(method) {
-        let hint = "use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE";
-        return refuse(Code::MethodNotAllowed, "the method is none that is served", hint);
-    }
-    Ok(())
+    let refused = |unserved: Unserved| {
+        let hint = match unserved {
+            Unserved::Version => "send it by HTTP/1.1; no signature covers the version",
+            Unserved::Method => "use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
+        };
+        Refusal { code: unserved.code(), detail: unserved.to_string(), hint }
+    };
+    check_served(method, version).map_err(refused)
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use countersign::{Content, METHOD_OVERRIDES};
-use http::{Method, request::Parts};
+use countersign::{Content, is_read};
+use http::request::Parts;
 
 /// What a route asks for.
 ///
@@ -24,12 +24,9 @@ pub enum Access {
 impl Access {
     /// What a request asks for when nobody said anything.
     pub fn by_default(head: &Parts, content: Content) -> Self {
-        let read = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        // Whatever runs behind the verifier may take it for a request of that other method.
-        let overridden = METHOD_OVERRIDES.iter().any(|field| head.headers.contains_key(field));
-        match content {
-            Content::Absent if read && !overridden => Self::Publishable,
-            Content::Absent | Content::Present => Self::Signed,
+        match is_read(&head.method, &head.headers, content) {
+            true => Self::Publishable,
+            false => Self::Signed,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use countersign::{Claimed, Code, ContentCheck};
+use countersign::{Claimed, Code, ContentCheck, check_trailers};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     sync::oneshot,
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     BoxError,
-    content::{ContentLimit, Rest, Unfit, has_signature_fields, why_broken},
+    content::{ContentLimit, Rest, Unfit, why_broken},
     guarded_body::Verdict,
     reason::Reason,
 };
@@ -174,7 +174,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
             let mut data = match frame.into_data() {
                 Ok(data) => data,
                 Err(frame) => match frame.trailers_ref() {
-                    Some(trailers) if has_signature_fields(trailers) => {
+                    Some(trailers) if check_trailers(trailers).is_err() => {
                         return self.fail(Reason::SignedTrailer);
                     }
                     _ => continue,

@@ -1,16 +1,16 @@
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use countersign_store::CredentialId;
+use countersign_store::Application;
 
-/// Which part of the budget the content of one credential may have.
+/// Which part of the budget the content of one application may have.
 const SHARES: u64 = 4;
 
-/// The memory for gathered content: one budget for all requests of a verifier, of which each credential has a share at most.
+/// The memory for gathered content: one budget for all requests of a verifier, of which each application has a share at most.
 #[derive(Clone)]
 pub(crate) struct ContentMemory(Arc<Room>);
 
@@ -24,11 +24,11 @@ struct Room {
 #[derive(Debug, Default)]
 struct Used {
     by_all: u64,
-    /// Without credentials that have nothing.
-    by_credential: HashMap<CredentialId, u64>,
+    /// Without applications that have nothing. Their names are unique.
+    by_application: HashMap<Box<str>, u64>,
 }
 
-/// The budget, or the credential's share of it, has no room for this content now.
+/// The budget, or the application's share of it, has no room for this content now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -52,11 +52,11 @@ impl ContentMemory {
         }
     }
 
-    /// What a request of this credential takes, which is nothing yet. The share of a credential is a quarter of the budget, and
+    /// What a request of this application takes, which is nothing yet. The share of an application is a quarter of the budget, and
     /// has room for one request of the largest size.
-    pub(crate) fn share(&self, credential: CredentialId, largest: u64) -> Share {
+    pub(crate) fn share(&self, application: &Arc<Application>, largest: u64) -> Share {
         let most = largest.max(self.0.limit / SHARES);
-        Share { memory: self.clone(), credential, most, bytes: 0 }
+        Share { memory: self.clone(), application: Arc::clone(application), most, bytes: 0 }
     }
 }
 
@@ -77,25 +77,39 @@ impl fmt::Debug for ContentMemory {
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: ContentMemory,
-    credential: CredentialId,
-    /// Of the credential, in bytes.
+    application: Arc<Application>,
+    /// Of the application, in bytes.
     most: u64,
     bytes: u64,
 }
 
 impl Share {
-    /// Takes room for this many bytes more.
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Full> {
-        let room = &*self.memory.0;
-        let mut used = room.used();
+    /// Whether this many bytes more would fit now. Reserves nothing, as [`ContentMemory::check_announced`].
+    pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
+        self.with_more(&self.memory.0.used(), bytes).map(drop)
+    }
+
+    /// What all requests, and those of this application, have with this many bytes more.
+    fn with_more(&self, used: &Used, bytes: u64) -> Result<(u64, u64), Full> {
         let more =
             |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
-        let own = used.by_credential.get(&self.credential).copied().unwrap_or(0);
-        let (by_all, own) = (more(used.by_all, room.limit)?, more(own, self.most)?);
+        let own = used.by_application.get(&*self.application.name).copied().unwrap_or(0);
+        Ok((more(used.by_all, self.memory.0.limit)?, more(own, self.most)?))
+    }
+
+    /// Takes room for this many bytes more.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Full> {
+        let mut used = self.memory.0.used();
+        let (by_all, own) = self.with_more(&used, bytes)?;
         used.by_all = by_all;
-        if own > 0 {
-            used.by_credential.insert(self.credential, own);
+        match used.by_application.get_mut(&*self.application.name) {
+            Some(had) => *had = own,
+            None if own > 0 => {
+                used.by_application.insert(self.application.name.as_str().into(), own);
+            }
+            None => {}
         }
+        drop(used);
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
@@ -116,10 +130,11 @@ impl Drop for Share {
         }
         let mut used = self.memory.0.used();
         used.by_all = used.by_all.saturating_sub(self.bytes);
-        if let Entry::Occupied(mut own) = used.by_credential.entry(self.credential) {
-            *own.get_mut() = own.get().saturating_sub(self.bytes);
-            if *own.get() == 0 {
-                own.remove();
+        let name = &*self.application.name;
+        if let Some(own) = used.by_application.get_mut(name) {
+            *own = own.saturating_sub(self.bytes);
+            if *own == 0 {
+                used.by_application.remove(name);
             }
         }
     }
@@ -140,33 +155,37 @@ impl AsRef<[u8]> for Held {
 mod tests {
     use super::*;
 
-    const ONE: CredentialId = CredentialId::new(1);
-    const OTHER: CredentialId = CredentialId::new(2);
+    fn application(name: &str) -> Arc<Application> {
+        Arc::new(Application::new(name, "test", countersign::Timestamp::from_unix(0)))
+    }
 
     #[test]
-    fn a_credential_leaves_three_quarters_of_the_room_to_others() {
+    fn an_application_leaves_three_quarters_of_the_room_to_others() {
         let memory = ContentMemory::new(100);
-        let (mut first, mut second) = (memory.share(ONE, 10), memory.share(ONE, 10));
+        let (mut first, mut second) =
+            (memory.share(&application("one"), 10), memory.share(&application("one"), 10));
         assert_eq!(first.take(20), Ok(()));
         assert_eq!(second.take(6), Err(Full));
+        assert_eq!((second.check_announced(5), second.check_announced(6)), (Ok(()), Err(Full)));
         assert_eq!(second.take(5), Ok(()), "what was refused took nothing");
         assert_eq!(second.take(1), Err(Full));
-        let mut other = memory.share(OTHER, 10);
+        let mut other = memory.share(&application("other"), 10);
         assert_eq!(other.take(25), Ok(()));
         assert_eq!(memory.check_announced(50), Ok(()));
         // One request of the largest size fits, however small a quarter is.
-        assert_eq!(memory.share(CredentialId::new(3), 40).take(40), Ok(()));
+        assert_eq!(memory.share(&application("third"), 40).take(40), Ok(()));
         drop(first.hold(Bytes::from_static(b"orders")));
         assert_eq!(second.take(20), Ok(()), "it came back with the last copy");
         drop((second, other));
         let used = memory.0.used();
-        assert_eq!((used.by_all, used.by_credential.len()), (0, 0), "nothing is left of them");
+        assert_eq!((used.by_all, used.by_application.len()), (0, 0), "nothing is left of them");
     }
 
     #[test]
     fn room_is_taken_by_what_came_and_given_back_with_the_last_copy() {
         let memory = ContentMemory::new(10);
-        let (mut one, mut other) = (memory.share(ONE, 10), memory.share(OTHER, 10));
+        let (mut one, mut other) =
+            (memory.share(&application("one"), 10), memory.share(&application("other"), 10));
         assert_eq!(one.take(6), Ok(()));
         assert_eq!(memory.check_announced(4), Ok(()));
         assert_eq!(memory.check_announced(5), Err(Full));
@@ -180,7 +199,7 @@ mod tests {
         assert_eq!(memory.check_announced(5), Err(Full));
         drop(copy);
         assert_eq!(memory.check_announced(10), Ok(()));
-        assert!(memory.share(ONE, 10).hold(Bytes::new()).is_empty());
+        assert!(memory.share(&application("one"), 10).hold(Bytes::new()).is_empty());
         assert_eq!(memory.check_announced(10), Ok(()));
     }
 }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys};
+use countersign::{KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys, Unserved};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use tower_service::Service;
 
 use crate::{
-    SignResponses,
+    SignResponses, content_length,
     reason::Reason,
     refusal::{Circumstances, answer},
 };
@@ -39,11 +39,13 @@ impl KeyDirectory {
 
     fn show(&self, head: &Parts) -> Result<Response<Full<Bytes>>, Reason> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
-            return Err(Reason::Method);
+            return Err(Unserved::Method.into());
         }
         let asked = self.signing.asked(head)?;
-        let mut response = Response::new(Full::from(self.keys.clone()));
+        let content = Full::from(self.keys.clone());
+        let mut response = Response::new(Full::default());
         let headers = response.headers_mut();
+        content_length::of_dropped(&content, &head.method, StatusCode::OK, headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KEY_DIRECTORY_TYPE));
         // Not by a cache that others use as well: the answer to a signed request is bound to that one.
         let cached = HeaderValue::from_static("private, max-age=300");
@@ -62,6 +64,9 @@ impl KeyDirectory {
                 );
             }
         }
+        if head.method == Method::GET {
+            *response.body_mut() = content;
+        }
         Ok(response)
     }
 }
@@ -78,8 +83,9 @@ impl<B> Service<Request<B>> for KeyDirectory {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, _) = request.into_parts();
         ready(Ok(self.show(&head).unwrap_or_else(|reason| {
-            let circumstances = Circumstances::unknown(head.version);
-            let mut refused = answer(&reason.into(), &circumstances, &HeaderMap::new());
+            let circumstances = Circumstances::unknown(head.method, head.version);
+            let mut refused: Response<Full<Bytes>> =
+                answer(&reason.into(), &circumstances, &HeaderMap::new());
             if refused.headers().contains_key(header::ALLOW) {
                 refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
+use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target};
 use countersign_store::{ClientNetwork, Gate, KeyStore, Level};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
@@ -23,7 +23,7 @@ use crate::{
     guarded_body::Verdict,
     passed::{Passed, Requirements},
     reason::{Reason, Refused},
-    refusal::{Circumstances, answer, tell_level},
+    refusal::{self, Circumstances, answer, tell_level},
     route::Delivery,
     telemetry::{self, Outcome},
     unaccepted::Unaccepted,
@@ -175,6 +175,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Some(streamed) => streamed.settle(response).await,
             None => response.map(GuardedBody::unguarded),
         };
+        refusal::unmark_others(&mut response);
         // A layer further in refused a key, and nobody is to learn that the verifier knows it.
         let unaccepted = response.extensions_mut().remove::<Unaccepted>();
         if let Some(unaccepted) = &unaccepted {
@@ -262,6 +263,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let (mut head, body) = request.into_parts();
         if self.is_public(&head) {
+            for name in &TARGET_OVERRIDES {
+                head.headers.remove(name);
+            }
             let request = Request::from_parts(head, VerifiedBody::unchecked(body));
             return Ok((request, Marks::default()));
         }
@@ -279,7 +283,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             }
             Rollout::Observe => {
                 let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
-                self.observe(&head, admitted, &demand, body, now).await
+                self.observe(&head, admitted, &demand, body).await
             }
             Rollout::Enforce => {
                 let admitted = self.admit(&head, target, &demand, arrival, whence, now).await;
@@ -293,7 +297,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Ok(pass) => (pass, Requirements::Enforced),
                     Err(refused) => {
                         passing.end(Outcome::Refused(refused.reason.code()));
-                        self.charge_failure(&head, &refused.reason, now).await;
+                        self.charge_failure(&head, &refused.reason);
                         return Err(answer(&refused, &circumstances, &head.headers));
                     }
                 }
@@ -345,8 +349,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Admitted::Signed(caller, claimed, level, hidden) => {
                 let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(level), Outcome::Signed);
-                let credential = caller.credential().id;
-                let caller = Some(caller);
                 // Where there is nothing to come, nobody would read its end.
                 let delivery = match circumstances.content {
                     Content::Absent => Delivery::Whole,
@@ -354,7 +356,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 };
                 match delivery {
                     Delivery::Whole => {
+                        let credential = caller.credential();
                         let content = self.gather(demand, body, claimed, credential).await;
+                        let caller = Some(caller);
                         let content = content.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
                         Pass { caller, content: Some(content), body, hidden, marks, outcome }
@@ -363,6 +367,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                         let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
                         let (circumstances, method) = (circumstances.clone(), head.method.clone());
                         marks.streamed = Some(StreamedMark { verdict, circumstances, method });
+                        let caller = Some(caller);
                         Pass { caller, content: None, body, hidden, marks, outcome }
                     }
                 }
@@ -377,7 +382,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         admitted: Result<Admitted, Refused>,
         demand: &Demand<'_>,
         body: B,
-        now: Timestamp,
     ) -> (Pass<B>, Requirements)
     where
         B: Body<Error: Into<BoxError>> + Unpin,
@@ -387,7 +391,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let marks = Marks::default();
         match admitted {
             Err(Refused { reason, .. }) => {
-                let code = self.observe_refusal(head, &reason, now).await;
+                let code = self.observe_refusal(head, &reason);
                 let body = VerifiedBody::unchecked(body);
                 (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
             }
@@ -403,7 +407,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             }
             Ok(Admitted::Signed(caller, claimed, _, _)) => match demand.delivery {
                 Delivery::Whole => {
-                    match self.gather(demand, body, claimed, caller.credential().id).await {
+                    match self.gather(demand, body, claimed, caller.credential()).await {
                         Ok(content) => {
                             let body = VerifiedBody::whole(content.clone());
                             let (caller, requirements) = observed(caller);
@@ -412,7 +416,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                             (Pass { caller, content, body, hidden, marks, outcome }, requirements)
                         }
                         Err(unfit) => {
-                            let code = self.observe_refusal(head, &unfit.reason, now).await;
+                            let code = self.observe_refusal(head, &unfit.reason);
                             let body = VerifiedBody::resumed(unfit);
                             (Pass::unknown(body, Outcome::Refused(code)), Requirements::Ignored)
                         }
@@ -431,8 +435,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// Counts and logs a refusal that takes no effect.
-    async fn observe_refusal(&self, head: &Parts, reason: &Reason, now: Timestamp) -> Code {
-        self.charge_failure(head, reason, now).await;
+    fn observe_refusal(&self, head: &Parts, reason: &Reason) -> Code {
+        self.charge_failure(head, reason);
         let code = reason.code();
         tracing::info!(%code, detail = reason.for_log(), "would be refused");
         code

@@ -87,6 +87,7 @@ mod access;
 mod body;
 mod caller;
 mod content;
+mod content_length;
 mod content_memory;
 #[cfg(feature = "cors")]
 mod cors;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Response, Version};
+use http::{Extensions, HeaderMap, Method, Response, Version};
 
 use crate::{
     Caller, Rollout, SignedCaller,
@@ -42,7 +42,7 @@ impl Passed {
     ) -> Result<&Self, Response<B>> {
         extensions.get().ok_or_else(|| {
             tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
-            answer(&Reason::NoLayer.into(), &Circumstances::unknown(version), &HeaderMap::new())
+            answer(&Reason::NoLayer.into(), &Circumstances::unknown(Method::GET, version), &HeaderMap::new())
         })
     }
 

@@ -1,7 +1,9 @@
 use std::{borrow::Cow, time::Duration};
 
-use countersign::{BadDigest, BadPresented, Code, Rejection};
-use countersign_store::{Excess, RestrictionKind, Scope};
+use countersign::{
+    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
+};
+use countersign_store::{CredentialId, Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
 #[cfg(feature = "oauth")]
@@ -17,8 +19,8 @@ pub(crate) enum Reason {
     Rejected(Rejection),
     /// What the proxies in front say of the request cannot be used.
     Forwarded(BadForwarded),
-    Method,
-    HttpVersion,
+    /// A method or a version that is not served.
+    Unserved(Unserved),
     /// Target and fields together.
     #[cfg(feature = "serve")]
     HeadTooLarge {
@@ -36,6 +38,8 @@ pub(crate) enum Reason {
     /// A publishable key that opens nothing here. Its sender is not told why.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
+    /// A private key was sent: the one that is registered, or something that looks like one.
+    PrivateKey(Option<SentKey>),
     Revoked,
     Expired,
     Quarantined,
@@ -72,6 +76,13 @@ pub(crate) enum Reason {
     NoTokenLayer,
 }
 
+/// A registered credential whose private key was sent in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SentKey {
+    pub(crate) key: PublishableKey,
+    pub(crate) credential: CredentialId,
+}
+
 /// A refusal, and what explains it where that is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
@@ -99,9 +110,19 @@ impl From<Rejection> for Reason {
     }
 }
 
+impl From<Unserved> for Reason {
+    fn from(unserved: Unserved) -> Self {
+        Self::Unserved(unserved)
+    }
+}
+
 impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
-        Self::Presented(presented)
+        match presented {
+            // Whether it is registered has to be looked up.
+            BadPresented::PrivateKey(_) => Self::PrivateKey(None),
+            presented => Self::Presented(presented),
+        }
     }
 }
 
@@ -129,9 +150,10 @@ impl Reason {
         match self {
             Self::Rejected(rejection) => rejection.code(),
             Self::Forwarded(forwarded) => forwarded.code(),
-            Self::Method => Code::MethodNotAllowed,
-            Self::HttpVersion | Self::ContentBroken | Self::SignedTrailer => Code::BadRequest,
-            Self::SignatureRequired => Code::SignatureRequired,
+            Self::Unserved(unserved) => unserved.code(),
+            Self::ContentBroken => Code::BadRequest,
+            Self::SignedTrailer => SignedTrailer.code(),
+            Self::SignatureRequired | Self::PrivateKey(_) => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::Unaccepted(_) => Code::KeyUnknown,
@@ -180,13 +202,14 @@ impl Reason {
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
+            | Self::PrivateKey(None)
             | Self::Unaccepted(_)
             | Self::Revoked
             | Self::Expired => Blame::Caller,
             Self::Presented(_)
+            | Self::PrivateKey(Some(_))
             | Self::Forwarded(_)
-            | Self::Method
-            | Self::HttpVersion
+            | Self::Unserved(_)
             | Self::SignatureRequired
             | Self::KeyRequired
             | Self::Quarantined
@@ -216,7 +239,7 @@ impl Reason {
 
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Unserved(unserved) => unserved.status(),
             reason => reason.code().status(),
         }
     }
@@ -226,6 +249,8 @@ impl Reason {
     pub(crate) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
+            Self::Unserved(unserved) => return unserved.to_string(),
+            Self::SignedTrailer => return SignedTrailer.to_string(),
             Self::Presented(presented) => return presented.to_string(),
             Self::Forwarded(forwarded) => return forwarded.to_string(),
             #[cfg(feature = "oauth")]
@@ -252,8 +277,12 @@ impl Reason {
             Self::RateLimited(Excess { level, .. }) => {
                 return format!("this is more than the quota {} allows", level.name());
             }
-            Self::Method => "the method is none that is served here",
-            Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
+            Self::PrivateKey(Some(_)) => {
+                "the request carries a private key, which others can have read on the way"
+            }
+            Self::PrivateKey(None) => {
+                "the request carries what looks like a private key; no credential here has it"
+            }
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::Unaccepted(_) => {
@@ -265,7 +294,6 @@ impl Reason {
             Self::ContentTimeout => "the content did not arrive in time",
             Self::Overloaded => "the server has no memory for more content now",
             Self::ContentBroken => "the content broke off or is malformed",
-            Self::SignedTrailer => "signature and digest fields do not belong in trailers",
             Self::ContentUnread => {
                 "the content was not read to its end, and nobody has verified it"
             }
@@ -288,18 +316,19 @@ impl Reason {
     /// What the caller can do about it.
     pub(crate) fn hint(&self) -> Cow<'static, str> {
         let hint = match self {
-            Self::Presented(BadPresented::PrivateKey(key)) => {
-                let key = key.map_or_else(|| "pk_…".to_owned(), |key| key.to_string());
+            Self::PrivateKey(Some(SentKey { key, .. })) => {
                 return format!(
-                    "have this key revoked, by `countersign key revoke {key}` where it is registered; then sign requests with a new key, and \
-                     never send the key itself"
+                    "have this key revoked, by `countersign key revoke {key}`; then sign requests with a new key, and never send the key itself"
                 )
                 .into();
+            }
+            Self::PrivateKey(None) => {
+                "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {
                 "nothing in your request is wrong: ask the operator of this service to look into its log, which says what its proxy has to send"
             }
-            Self::HttpVersion => {
+            Self::Unserved(Unserved::Version) => {
                 "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
             }
             #[cfg(feature = "serve")]

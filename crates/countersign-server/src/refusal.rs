@@ -2,7 +2,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, Code, Content, METHODS, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST,
+    WantDigest,
 };
 use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
@@ -16,17 +17,6 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-
-/// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
-pub(crate) const METHODS: [http::Method; 7] = [
-    http::Method::GET,
-    http::Method::HEAD,
-    http::Method::OPTIONS,
-    http::Method::POST,
-    http::Method::PUT,
-    http::Method::PATCH,
-    http::Method::DELETE,
-];
 
 /// The answer to a refused request, on its way out: problem details (RFC 9457) with the headers that say what to do.
 ///
@@ -89,8 +79,8 @@ pub(crate) struct Circumstances {
 
 impl Circumstances {
     /// Where no verifier has looked at the request, as on a route that is not behind one.
-    pub(crate) const fn unknown(version: Version) -> Self {
-        let (method, now) = (Method::GET, Timestamp::from_unix(0));
+    pub(crate) const fn unknown(method: Method, version: Version) -> Self {
+        let now = Timestamp::from_unix(0);
         Self { method, version, content: Content::Present, now, policy: None, hook: None }
     }
 }
@@ -109,11 +99,17 @@ pub(crate) fn answer<B: From<Bytes>>(
     if let Some(Hook(change)) = &circumstances.hook {
         refusal = change(refusal);
     }
-    let mut response = Response::new(B::from(refusal.content));
+    let mut headers = refusal.headers;
+    let mut content = refusal.content;
+    if circumstances.method == Method::HEAD {
+        // Not every server takes it off.
+        headers.entry(header::CONTENT_LENGTH).or_insert_with(|| content.len().into());
+        content = Bytes::new();
+    }
+    let mut response = Response::new(B::from(content));
     *response.status_mut() = status;
     response.extensions_mut().insert(code);
-    let mut headers = refusal.headers;
-    // A client knows a refusal by it, also where the content is the operator's own.
+    response.extensions_mut().insert(Ours(code));
     headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // Content that nobody reads must not be taken for the next request.
@@ -127,6 +123,22 @@ pub(crate) fn answer<B: From<Bytes>>(
     }
     *response.headers_mut() = headers;
     response
+}
+
+/// In the extensions of the response to a request that this crate refused.
+#[derive(Clone, Copy)]
+struct Ours(Code);
+
+/// Takes the field off a response by which clients know a refusal, unless it is a refusal of ours. A service inside can be a proxy,
+/// and what is behind that another server with refusals of its own, which say nothing about this one.
+pub(crate) fn unmark_others<B>(response: &mut Response<B>) {
+    let ours = response.extensions().get::<Ours>().copied();
+    let headers = response.headers_mut();
+    match ours {
+        // Whatever layers in between made of it, also where the content is the operator's own.
+        Some(Ours(code)) => drop(headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()))),
+        None => drop(headers.remove(REFUSAL)),
+    }
 }
 
 /// No stranger fills the log: what they can bring about is told to those who look for it, and counted for the rest.

@@ -1,8 +1,9 @@
 use std::fmt;
 
+use countersign::METHODS;
 use http::Method;
 
-use crate::{Access, Route, refusal::METHODS};
+use crate::{Access, Route};
 
 /// Every route that was declared, with what it asks for: what [`Verifier::routes`](crate::Verifier::routes) goes by before
 /// anything is routed.

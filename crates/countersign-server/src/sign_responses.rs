@@ -19,6 +19,7 @@ use tower_service::Service;
 use crate::{
     BoxError, GuardedBody, Ingress, KeyDirectory,
     content::{ContentLimit, Ungathered},
+    content_length,
     layer::{BoxFuture, original_uri},
     reason::Reason,
     refusal::{Circumstances, answer},
@@ -144,15 +145,18 @@ impl SignResponses {
     where
         C: Body<Data = Bytes, Error: Into<BoxError>> + Send,
     {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         let unsigned = ResponseHead { status: head.status, headers: &head.headers };
         let (body, content) = match unsigned.may_have_content(&asked.method) {
             true => {
                 let content = self.limit.gather(std::pin::pin!(body)).await?;
                 (GuardedBody::from(content.clone()), content)
             }
-            // It has none whatever it says, and what it says may be of that to another method.
-            false => (GuardedBody::unguarded(body), Bytes::new()),
+            // What is there of it is content of the response to another method.
+            false => {
+                content_length::of_dropped(&body, &asked.method, head.status, &mut head.headers);
+                (GuardedBody::default(), Bytes::new())
+            }
         };
         let head = self.sign_head(asked, head, &content)?;
         Ok(Response::from_parts(head, body))
@@ -180,7 +184,7 @@ impl SignResponses {
                 Reason::Unsignable(reason)
             }
         };
-        let unknown = Circumstances::unknown(asked.version);
+        let unknown = Circumstances::unknown(asked.method.clone(), asked.version);
         let circumstances = Circumstances { content: Content::Absent, ..unknown };
         let replaced: Response<Bytes> = answer(&reason.into(), &circumstances, &HeaderMap::new());
         let (head, content) = replaced.into_parts();

@@ -44,7 +44,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "countersign_private_keys_sent_total",
-        "Private keys that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
+        "Registered private keys that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
     ),
     (
         "countersign_unaccepted_keys_total",
@@ -123,7 +123,7 @@ pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>)
     .increment(1);
 }
 
-/// Counts a private key that was sent in a request, in the place of a publishable key or in `Authorization`.
+/// Counts a registered private key that was sent in a request, in the place of a publishable key or in `Authorization`.
 pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
 }

@@ -129,8 +129,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// the handler lets go of it. A request over it is answered with 503 `overloaded` and `Retry-After`. Default: 64 MiB, and
     /// never less than [`content_limit`](Self::content_limit).
     ///
-    /// The requests of one credential have a quarter of this at most, and never less than `content_limit`: set four times as much as your
-    /// busiest client sends at once.
+    /// The requests of one application have a quarter of this at most, and never less than `content_limit`: set four times as much as
+    /// your busiest application sends at once.
     ///
     /// [Streamed](crate::Route::streamed) content is not gathered and takes nothing of it.
     pub fn content_memory(mut self, bytes: usize) -> Self {
@@ -195,8 +195,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// The request needs no `Host`, or may have any: a kubelet or a load balancer sends the address of the instance. A
     /// signature is not looked at, nothing is counted, and a handler that takes [`SignedBy`](crate::SignedBy) or
     /// [`Publishable`](crate::Publishable) there answers 500. Other methods are verified as everywhere, and so are requests with a field that
-    /// names another method or target ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES),
-    /// [`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)).
+    /// names another method ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). Fields that name another target
+    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -241,7 +241,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// is refilled. Default: `None`, no limit.
     ///
     /// These refusals count: a signature that does not hold, that was used before, or whose key is revoked or expired; a
-    /// publishable key that opens nothing, for whichever reason; malformed signature fields or `Content-Digest`; two different
+    /// publishable key that opens nothing, for whichever reason; what looks like a private key and no credential has; malformed signature fields or `Content-Digest`; two different
     /// keys in one request, or a key in the URL beside a signature. These do not: a missing signature or key, a signature
     /// that covers too little or is outside its time, and what a credential may not do.
     ///

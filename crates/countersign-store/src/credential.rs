@@ -1,8 +1,11 @@
+pub(crate) mod restrictions;
+pub(crate) mod scope;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use countersign::{PublishableKey, Timestamp, VerifyingKey};
 
-use crate::{Restrictions, Scopes};
+use crate::credential::{restrictions::Restrictions, scope::Scopes};
 
 /// A program that calls the API. It owns credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,13 @@
+pub(crate) mod client_address;
+pub(crate) mod gate;
+pub(crate) mod gcra;
+pub(crate) mod limited;
+pub(crate) mod memory_budget;
+pub(crate) mod quota;
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::Quota;
+use crate::limits::quota::Quota;
 
 /// What callers may do in how long. Nothing is limited that is not named.
 ///

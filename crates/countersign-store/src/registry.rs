@@ -1,11 +1,9 @@
-mod address;
 mod cache;
 mod damaged;
 mod error;
-mod file;
 mod new_credential;
 mod row;
-mod schema;
+mod sqlite;
 mod stored_restrictions;
 
 use std::{
@@ -21,19 +19,25 @@ use sqlx::{
 };
 
 use self::{
-    address::{Address, IfMissing},
     cache::Cache,
-    file::Content,
     row::seconds,
+    sqlite::{
+        address::{Address, IfMissing},
+        file::{self, Content},
+        schema,
+    },
 };
 pub use self::{
     damaged::{DamagedApplication, DamagedCredential},
     error::{BadName, RegistryError, Subject},
-    file::FileError,
     new_credential::NewCredential,
+    sqlite::file::FileError,
 };
 use crate::{
-    Application, Ceiling, Credential, KeyStore, Owner, Restrictions, Scopes, State, StoreError,
+    credential::{Application, Credential, State, restrictions::Restrictions, scope::Scopes},
+    error::StoreError,
+    key_store::KeyStore,
+    nonces::{Ceiling, Owner},
 };
 
 /// How long a write waits for another process that holds the database.

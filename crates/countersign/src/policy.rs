@@ -3,12 +3,16 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
-    AcceptSignature, Component, Derived, Malformed, Nonce, RequestHead, Stale, Timestamp, Unmet,
+    accept_signature::AcceptSignature,
     byte_set::ByteSet,
-    component::Form,
-    digest::CONTENT_DIGEST,
-    message::BoundTo,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput},
+    component::{BoundTo, Component, Derived, Form},
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    malformed::Malformed,
+    message::RequestHead,
+    nonce::Nonce,
+    rejection::{Stale, Unmet},
+    signature_input::SignatureInput,
+    timestamp::Timestamp,
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -165,15 +169,13 @@ pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| may_be(name.as_str()))
 }
 
-/// Whether a request reads and changes nothing, as far as its head says.
-fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
+/// Whether a request is a read: `GET`, `HEAD` or `OPTIONS` without content, and without a field of [`METHOD_OVERRIDES`], by which
+/// a framework may take it for another method.
+pub fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
         && content == Content::Absent
         && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
-
-/// Fields of which a signature may cover members by themselves: those of other signatures.
-pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
 
 /// Refuses components that are another reading of a field: with `sf` or `bs`, and with `key` unless it is of one of these.
 pub(crate) fn check_forms(

@@ -8,7 +8,10 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Code, KeyId, PrivateKey, PublishableKey};
+use crate::{
+    code::Code,
+    key::{KeyId, PrivateKey, PublishableKey, VerifyingKey},
+};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
@@ -43,16 +46,19 @@ pub struct Presented {
 }
 
 /// Why what a request presents cannot be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadPresented {
     /// In the place of a publishable key there is something else.
     #[error("what is in the place of a publishable key is none")]
     NotAKey,
-    /// A private key, in the place of a publishable key or in `Authorization`: the key's publishable half, if the key is
-    /// undamaged. Do not log what was sent.
+    /// A private key, in the place of a publishable key or in `Authorization`: what verifies its signatures, if the key is
+    /// undamaged. Do not log the text of the private key.
+    ///
+    /// The sender can have made the key up. An HMAC key names its publishable half by itself, so compare the verifying key with the one
+    /// that is registered before you advise anybody to revoke that.
     #[error("the request carries a private key, which others can have read on the way")]
-    PrivateKey(Option<PublishableKey>),
+    PrivateKey(Option<Box<VerifyingKey>>),
     /// Two different keys, one too often, or one in the URL beside a signature.
     #[error(
         "the request carries two different keys, one too often, or one in the URL beside a signature"
@@ -62,7 +68,7 @@ pub enum BadPresented {
 
 impl BadPresented {
     /// What it is answered with.
-    pub const fn code(self) -> Code {
+    pub const fn code(&self) -> Code {
         match self {
             Self::NotAKey => Code::KeyUnknown,
             Self::PrivateKey(_) => Code::SignatureRequired,
@@ -107,7 +113,7 @@ impl KeyLocations {
         // One field is all that RFC 9110 §11.6.2 allows, and each costs work before anybody has shown a key.
         for value in headers.get_all(AUTHORIZATION).iter().take(MOST_AUTHORIZATIONS) {
             if let Some(key) = value.to_str().ok().and_then(private_key_in) {
-                return Err(BadPresented::PrivateKey(Some(key)));
+                return Err(BadPresented::PrivateKey(Some(Box::new(key))));
             }
         }
         let mut presented = Presented::default();
@@ -145,7 +151,7 @@ impl Presented {
             return Err(BadPresented::Ambiguous);
         }
         let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
-            true => BadPresented::PrivateKey(publishable_half(text)),
+            true => BadPresented::PrivateKey(verifying_half(text).map(Box::new)),
             false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
@@ -177,10 +183,10 @@ const MOST_AUTHORIZATIONS: usize = 2;
 const MOST_WORDS: usize = 4;
 const LONGEST_BASIC: usize = 512;
 
-/// The publishable half of a private key in the value of `Authorization`, under any scheme.
-fn private_key_in(value: &str) -> Option<PublishableKey> {
+/// What verifies the signatures of a private key in the value of `Authorization`, under any scheme.
+fn private_key_in(value: &str) -> Option<VerifyingKey> {
     let words = || value.split([' ', '\t', ',', '"', '=']).filter(|word| !word.is_empty());
-    let plain = words().take(MOST_WORDS).find_map(publishable_half);
+    let plain = words().take(MOST_WORDS).find_map(verifying_half);
     plain.or_else(|| {
         let (scheme, encoded) = value.trim_start().split_once(' ')?;
         let basic = scheme.eq_ignore_ascii_case("basic") && encoded.len() <= LONGEST_BASIC;
@@ -190,16 +196,16 @@ fn private_key_in(value: &str) -> Option<PublishableKey> {
         let decoded = basic.then(|| engine.decode(encoded.trim()).ok()).flatten()?;
         let decoded = Zeroizing::new(decoded);
         // RFC 7617 §2: a user and a password.
-        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(publishable_half)
+        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(verifying_half)
     })
 }
 
-/// The publishable half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
-fn publishable_half(text: &str) -> Option<PublishableKey> {
+/// The other half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
+fn verifying_half(text: &str) -> Option<VerifyingKey> {
     text.contains("sk_")
         .then(|| text.parse::<PrivateKey>().ok())
         .flatten()
-        .map(|key| key.publishable_key())
+        .map(|key| key.verifying_key())
 }
 
 /// The values of the pairs that have the name of a key, which may be percent-encoded, as a handler would read it.
@@ -354,15 +360,16 @@ mod tests {
         let private = crate::PrivateKey::ed25519(&[7; 32]).expose_text();
         let all = KeyLocations::default();
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
-        let half = crate::PrivateKey::ed25519(&[7; 32]).publishable_key();
-        assert_eq!(header(&private), Some(BadPresented::PrivateKey(Some(half))));
+        let half = crate::PrivateKey::ed25519(&[7; 32]).verifying_key();
+        let found = Some(BadPresented::PrivateKey(Some(Box::new(half))));
+        assert_eq!(header(&private), found);
         let mistyped = private.replacen("sk_", "sk_0", 1);
         assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey(None)));
         // The keys of other services begin like ours.
         assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
         assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
         let query = format!("api_key={}", *private);
-        assert_eq!(find(all, &[], &query).err(), Some(BadPresented::PrivateKey(Some(half))));
+        assert_eq!(find(all, &[], &query).err(), found);
         assert_eq!(header(""), Some(BadPresented::NotAKey));
         assert_eq!(header("pk_1"), Some(BadPresented::NotAKey));
         let query = format!("api_key={two}");
@@ -382,17 +389,17 @@ mod tests {
             format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
         };
         let damaged = private.replace("sk_", "sk_1");
-        let found = Some(BadPresented::PrivateKey(Some(key.publishable_key())));
+        let found = || Some(BadPresented::PrivateKey(Some(Box::new(key.verifying_key()))));
         let cases = [
-            (format!("Bearer {}", *private), found),
-            (format!("bearer  {}", *private), found),
-            (private.to_string(), found),
-            (format!("ApiKey key=\"{}\"", *private), found),
-            (format!("Bearer acme_{}", *private), found),
-            (basic(&private), found),
-            (basic(&format!("{}:", *private)), found),
-            (basic(&format!("user:{}", *private)), found),
-            (basic(&format!("user:{}", *private)).replace('=', ""), found),
+            (format!("Bearer {}", *private), found()),
+            (format!("bearer  {}", *private), found()),
+            (private.to_string(), found()),
+            (format!("ApiKey key=\"{}\"", *private), found()),
+            (format!("Bearer acme_{}", *private), found()),
+            (basic(&private), found()),
+            (basic(&format!("{}:", *private)), found()),
+            (basic(&format!("user:{}", *private)), found()),
+            (basic(&format!("user:{}", *private)).replace('=', ""), found()),
             (format!("Bearer {damaged}"), None),
             ("Bearer sk_live_of_another_service".into(), None),
             (format!("Bearer {}", key.publishable_key()), None),
@@ -413,6 +420,6 @@ mod tests {
             lines.push(("authorization", &private));
             find(KeyLocations::default(), &lines, "").err()
         };
-        assert_eq!((lines(0), lines(1), lines(2)), (found, found, None));
+        assert_eq!((lines(0), lines(1), lines(2)), (found(), found(), None));
     }
 }

@@ -1,3 +1,5 @@
+#[cfg(unix)]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{
     fmt,
     future::{Ready, ready},
@@ -6,6 +8,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use countersign::{Claim, NonceUse, Timestamp};
@@ -14,6 +17,9 @@ use countersign_store::{
     Readiness, StoreError, Verdict, Window, system_time,
 };
 use tokio::sync::watch;
+
+/// How long a guard that is being resumed may take after a signal.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -46,7 +52,8 @@ impl<F: Future<Output = ()>> Stop for F {
 /// Ends when the process gets `SIGINT` (Ctrl-C) or `SIGTERM`, by which systemd, Docker and Kubernetes stop a service. On systems
 /// without signals: at Ctrl-C.
 ///
-/// From this call on neither ends the process by itself.
+/// From this call on the first of them does not end the process by itself. The second one does, at once: nothing more is answered or
+/// saved.
 ///
 /// ```no_run
 /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
@@ -68,10 +75,13 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
+        // First, so that nobody hears of a signal before it is known that it has come.
+        let has_come = end_at_second_signal()?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         Ok(async move {
             tokio::select! {
+                () = ready(()), if has_come.load(Ordering::SeqCst) => {}
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
@@ -82,7 +92,26 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+        tokio::spawn(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
     })
+}
+
+/// Has the second signal do what it would do without us: in the signal handler, so that it works where everything else hangs.
+/// Returns whether a first one has come.
+#[cfg(unix)]
+fn end_at_second_signal() -> io::Result<Arc<AtomicBool>> {
+    use signal_hook::{consts, flag};
+    let has_come = Arc::new(AtomicBool::new(false));
+    for signal in [consts::SIGINT, consts::SIGTERM] {
+        // In this order: the first signal finds that none has come.
+        flag::register_conditional_default(signal, Arc::clone(&has_come))?;
+        flag::register(signal, Arc::clone(&has_come))?;
+    }
+    Ok(has_come)
 }
 
 /// The replay guard of one process that keeps its memory over a restart: [`MemoryNonces`] with the file where it is between a
@@ -117,8 +146,9 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. A start that then finds its port
 /// in use has stopped that server's signed calls for nothing, or has lost the file. So let everything that can fail come before.
 ///
-/// Neither `SIGINT` nor `SIGTERM` ends the process by itself from the moment at which resuming begins: a signal that comes early
-/// stops [`serve`](crate::serve) as soon as it runs, and the guard is saved.
+/// From the moment at which resuming begins, a first `SIGINT` or `SIGTERM` does not end the process by itself: a signal that comes
+/// early stops [`serve`](crate::serve) as soon as it runs, and the guard is saved. Where the registry hangs, resuming fails 2 s after the
+/// signal. A second signal ends the process at once, and the next start is one after a crash.
 pub struct SavedNonces<C> {
     nonces: Arc<MemoryNonces<C>>,
     file: Arc<Path>,
@@ -132,7 +162,8 @@ impl<C: Ceiling> SavedNonces<C> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the ceiling cannot be taken over or raised, or the system has no randomness or delivers no signals.
+    /// [`StoreError`] if the ceiling cannot be taken over or raised, a signal comes while the registry does not answer, or the
+    /// system has no randomness or delivers no signals.
     ///
     /// # Panics
     ///
@@ -145,7 +176,22 @@ impl<C: Ceiling> SavedNonces<C> {
         let file = file.as_ref();
         // Before the file is used up: a signal would otherwise end the process, and its memory with it.
         let signal = watched_signal()?;
-        let nonces = MemoryNonces::resume(window, ceiling, file, system_time()).await?;
+        let mut told = signal.clone();
+        let given_up = async {
+            stopped(&mut told).await;
+            // What has begun may have used the file up, and then it is the only one that can save it.
+            tokio::time::sleep(RESUME_TIMEOUT).await;
+        };
+        let nonces = tokio::select! {
+            biased;
+            resumed = MemoryNonces::resume(window, ceiling, file, system_time()) => resumed?,
+            () = given_up => {
+                return Err(StoreError::because(
+                    "a signal came while the replay guard was being resumed",
+                    "the registry does not answer",
+                ));
+            }
+        };
         Ok(Self { nonces: Arc::new(nonces), file: file.into(), signal })
     }
 
@@ -191,6 +237,12 @@ fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
         drop(open);
     });
     Ok(signal)
+}
+
+/// Done when a signal has come.
+async fn stopped(signal: &mut watch::Receiver<()>) {
+    // Nothing is ever sent.
+    while signal.changed().await.is_ok() {}
 }
 
 impl<C> Clone for SavedNonces<C> {
@@ -254,8 +306,7 @@ impl<C: Ceiling> Stop for SaveAtSignal<C> {
 
     fn into_parts(self) -> (Self::Asked, Self::Ending) {
         let mut signal = self.nonces.signal.clone();
-        // Nothing is ever sent: a signal has come when it is closed.
-        let asked = async move { while signal.changed().await.is_ok() {} };
+        let asked = async move { stopped(&mut signal).await };
         (Box::pin(asked), Box::pin(self.nonces.save()))
     }
 }

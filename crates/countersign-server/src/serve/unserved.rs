@@ -26,7 +26,7 @@ pub(super) fn refuse<B>(request: &mut Request<B>, most: usize) -> Option<Respons
     } else {
         return None;
     };
-    Some(refusal(reason, request.version()))
+    Some(refusal(reason, request.method().clone(), request.version()))
 }
 
 /// What takes the place of a response after which the connection would speak another protocol.
@@ -45,11 +45,11 @@ pub(super) fn replace<B>(
         %method, %status,
         "a service upgrades a connection or opens a tunnel, and `serve` does neither; serve it by another listener"
     );
-    Some(refusal(Reason::Upgrade, version))
+    Some(refusal(Reason::Upgrade, method.clone(), version))
 }
 
-fn refusal(reason: Reason, version: Version) -> Response<Bytes> {
-    answer(&reason.into(), &Circumstances::unknown(version), &HeaderMap::new())
+fn refusal(reason: Reason, method: Method, version: Version) -> Response<Bytes> {
+    answer(&reason.into(), &Circumstances::unknown(method, version), &HeaderMap::new())
 }
 
 /// RFC 6455 §4.1 and, over HTTP/2, RFC 8441 §4.

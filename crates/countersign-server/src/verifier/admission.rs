@@ -3,11 +3,11 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use countersign::{
     Algorithm, BadPresented, Claimed, Content, KeyId, METHOD_OVERRIDES, Misdirected, Presented,
-    Rejection, RequestHead, TARGET_OVERRIDES, Target, Timestamp, Unverified, VerifyingKey,
+    Rejection, RequestHead, Target, Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, ClientNetwork, Credential, CredentialId, Gate, Half, KeyStore, Level,
-    NoClientAddress, Passage, RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, Level, NoClientAddress,
+    Passage, RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
@@ -21,11 +21,11 @@ use crate::{
     Access, BoxError, Rollout, Route,
     caller::{Caller, SignedUse},
     content::{ContentLimit, Unfit},
+    content_memory::Share,
     failure_limit::sender,
     layer::{Behind, original_uri},
-    reason::{Blame, Reason, Refused},
+    reason::{Blame, Reason, Refused, SentKey},
     received::Received,
-    refusal::METHODS,
     route::Delivery,
     telemetry::{self, Passing},
     unaccepted::{Cause, Unaccepted},
@@ -87,12 +87,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         whence: Whence,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
-        if head.version < Version::HTTP_11 {
-            return Err(Reason::HttpVersion.into());
-        }
-        if !METHODS.contains(&head.method) {
-            return Err(Reason::Method.into());
-        }
+        check_served(&head.method, head.version)?;
         target.check().map_err(Rejection::from)?;
         if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
             // RFC 9112 §3.2, also where the request line names a host. A request that was no HTTP/1.1 message, as one that a test or
@@ -115,13 +110,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if unverified.is_none() && open {
             return Ok(Admitted::Open);
         }
-        let presented = self.key_locations.find(&head.headers, target.query())?;
+        let presented = match self.key_locations.find(&head.headers, target.query()) {
+            Ok(presented) => presented,
+            Err(BadPresented::PrivateKey(sent)) => {
+                return Err(self.refuse_private_key(head, sent, now).await.into());
+            }
+            Err(bad) => return Err(Reason::from(bad).into()),
+        };
         match unverified {
             Some(unverified) => {
                 self.check_announced(demand, announced)?;
                 let key_id = unverified.key_id();
                 presented.agrees_with(key_id.as_ref())?;
-                self.admit_signed(head, unverified, key_id, demand, content, now).await
+                self.admit_signed(head, unverified, key_id, demand, arrival, now).await
             }
             None => Ok(self.admit_unsigned(head, presented, demand, now).await?),
         }
@@ -133,7 +134,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         unverified: Unverified<'_>,
         key_id: Option<KeyId>,
         demand: &Demand<'_>,
-        content: Content,
+        arrival: Arrival,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
         let credential = match &key_id {
@@ -160,10 +161,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed = check_standing(credential, head, content, now)
+        let allowed = check_standing(credential, head, arrival.content, now)
             .and_then(|()| Ok(check_authority(credential, Half::Private, head, demand)?));
         if let Err(reason) = allowed {
             return Err(self.charge_forbidden(head, credential, reason).await.into());
+        }
+        if demand.delivery == Delivery::Whole {
+            // Before a budget and the nonce are used up.
+            self.share(demand, credential).check_announced(arrival.announced)?;
         }
         let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
         let (claim, level) = match passage.map_err(replay_store_unavailable)? {
@@ -212,6 +217,28 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
+    /// Refuses a private key that was sent. Whoever sent it may have made it up, and put the name of somebody else's key to it:
+    /// only the very key that is registered is somebody's to revoke.
+    async fn refuse_private_key(
+        &self,
+        head: &Parts,
+        sent: Option<Box<VerifyingKey>>,
+        now: Timestamp,
+    ) -> Reason {
+        let Some(sent) = sent else { return Reason::PrivateKey(None) };
+        let key = sent.publishable_key();
+        let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        if let Err(failed_too_often) = self.failures.check_again(head) {
+            return failed_too_often;
+        }
+        let credential = found.unwrap_or_else(|error| {
+            registry_unavailable(error);
+            None
+        });
+        let registered = credential.filter(|credential| credential.key == *sent);
+        Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
+    }
+
     /// Leaves the address of the client in the extensions, in the place of that of its proxy. If it cannot be told, none is
     /// left, and whatever is not open to anyone is refused for that.
     pub(crate) fn locate(&self, head: &mut Parts) -> Whence {
@@ -250,20 +277,15 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// Charges a refusal to where it came from, if its caller is to blame, and counts what only the operator can mend. A
-    /// private key that was sent is counted, since whoever reads the logs on its way has it now.
-    pub(crate) async fn charge_failure(&self, head: &Parts, reason: &Reason, now: Timestamp) {
+    /// private key that was sent is counted if it is registered, since whoever reads the logs on its way has it now.
+    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
         match reason {
-            Reason::Presented(BadPresented::PrivateKey(_)) => telemetry::count_private_key(),
+            Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
             Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
             _ => {}
         }
         self.failures.charge(sender(head), reason.blame());
-        match reason {
-            Reason::Presented(BadPresented::PrivateKey(key)) => {
-                self.advise_on_private_key(*key, now).await;
-            }
-            _ => self.advise(head, reason),
-        }
+        self.advise(head, reason);
     }
 
     /// Charges a refusal of a publishable key by a layer further in as the verifier charges its own, or the limit on failures
@@ -273,15 +295,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.advise_on_unaccepted(unaccepted);
     }
 
-    /// Whether a request is for a path that stands outside this verifier. A request with a field that names another method
-    /// or target is not: whatever runs behind the verifier may take it for the other one.
+    /// Whether a request is for a path that stands outside this verifier. A request with a field that names another method is
+    /// not: whatever runs behind the verifier may take it for a request of that method.
     pub(crate) fn is_public(&self, head: &Parts) -> bool {
         let read = matches!(head.method, Method::GET | Method::HEAD);
         read && self.public_paths.iter().any(|path| path == original_uri(head).path())
-            && !METHOD_OVERRIDES
-                .iter()
-                .chain(&TARGET_OVERRIDES)
-                .any(|field| head.headers.contains_key(field))
+            && !METHOD_OVERRIDES.iter().any(|field| head.headers.contains_key(field))
     }
 
     /// Refuses content that says of itself that it does not fit, before anything is spent on it.
@@ -299,11 +318,16 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         body: B,
         claimed: Claimed,
-        credential: CredentialId,
+        credential: &Credential,
     ) -> Result<Bytes, Unfit<B>> {
-        let limit = self.content_limit_of(demand);
-        let share = self.content_memory.share(credential, limit.bytes);
-        limit.read(body, claimed, share).await
+        let share = self.share(demand, credential);
+        self.content_limit_of(demand).read(body, claimed, share).await
+    }
+
+    /// What the content of a request may take of the memory for it, by its application.
+    fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
+        let largest = self.content_limit_of(demand).bytes;
+        self.content_memory.share(&credential.application, largest)
     }
 
     /// How much content a signed request may have.

@@ -3,7 +3,7 @@ use std::{error::Error, fmt, io};
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
-use super::file::FileError;
+use super::sqlite::file::FileError;
 
 /// What is looked for in a registry, or added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,11 @@ use std::{error::Error, sync::Arc};
 use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{BadName, RegistryError, stored_restrictions};
-use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
+use super::{
+    error::{BadName, RegistryError},
+    stored_restrictions,
+};
+use crate::credential::{Application, Credential, CredentialId, UnknownState, scope::BadScope};
 
 /// The columns of a [`CredentialRow`].
 macro_rules! select_credential {

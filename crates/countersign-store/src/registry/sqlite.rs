@@ -1,0 +1,3 @@
+pub(super) mod address;
+pub(super) mod file;
+pub(super) mod schema;
