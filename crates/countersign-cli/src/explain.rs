@@ -11,7 +11,7 @@ use crate::{
     output::{print, print_line},
     verify::{
         Verify,
-        check::{Check, Outcome},
+        findings::{Check, Outcome},
     },
 };
 

@@ -1,7 +1,7 @@
-pub(crate) mod check;
 mod chunked;
 mod covered_digest;
 mod exchange;
+pub(crate) mod findings;
 mod message_file;
 
 use clap::{Args, ValueEnum};
