@@ -1,5 +1,5 @@
 use clap::{Args, Subcommand};
-use countersign_store::{Application, DamagedApplication};
+use countersign_store::{Application, ApplicationName, BadName, DamagedApplication, Environment};
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,9 +55,11 @@ impl App {
             Command::Add { name, env } => {
                 let now = moment::now();
                 // Before the registry is opened, and so made.
-                Application::check(&name, &env).map_err(|error| failure("", &error))?;
+                let bad = |error: BadName| failure("", &error.into());
+                let name: ApplicationName = name.parse().map_err(bad)?;
+                let env: Environment = env.parse().map_err(bad)?;
                 let added = registry.ask(IfMissing::Create, async |registry| {
-                    registry.add_application(&name, &env, now).await
+                    registry.add_application(name.clone(), env, now).await
                 })?;
                 let printed = match json {
                     true => print_line(object(&added)),
@@ -107,8 +109,8 @@ impl App {
                     print_line(object)?;
                 } else {
                     print(facts([
-                        ("name", Some(application.name)),
-                        ("environment", Some(application.environment)),
+                        ("name", Some(application.name.to_string())),
+                        ("environment", Some(application.environment.to_string())),
                         ("added", Some(moment::show(application.created_at))),
                         ("keys", keys.is_empty().then(|| "none".to_owned())),
                     ]))?;
@@ -142,7 +144,7 @@ fn row(application: &Listed) -> [String; 3] {
         |text: &Option<String>| text.as_deref().map_or_else(|| "?".to_owned(), one_line);
     match application {
         Ok(Application { name, environment, created_at, .. }) => {
-            [name.clone(), environment.clone(), moment::show(*created_at)]
+            [name.to_string(), environment.to_string(), moment::show(*created_at)]
         }
         Err(damaged) => {
             [or_unknown(&damaged.name), or_unknown(&damaged.environment), "damaged".to_owned()]
@@ -165,8 +167,8 @@ fn listed_object(application: &Listed) -> Value {
 
 fn object(application: &Application) -> Value {
     json!({
-        "name": application.name,
-        "environment": application.environment,
+        "name": application.name.as_str(),
+        "environment": application.environment.as_str(),
         "created_at": moment::show(application.created_at),
     })
 }
