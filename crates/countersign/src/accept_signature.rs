@@ -3,13 +3,18 @@ use std::{borrow::Cow, fmt};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    Algorithm, BadBase, Component, KeyId, Malformed, Message, PrivateKey, PublishableKey,
-    SignatureBase, SignatureInput, SignatureParams, Timestamp,
-    component::write_string,
+    algorithm::Algorithm,
+    bad_base::BadBase,
+    component::Component,
     dictionary::{self, Lines},
-    parameter::Value,
-    signature_base::Rules,
-    signature_input::{MAX_LABELS, MAX_SIGNATURE_FIELDS, write_components},
+    key::{KeyId, PrivateKey, PublishableKey},
+    malformed::Malformed,
+    message::Message,
+    parameter::{Value, write_string},
+    sign::SignatureParams,
+    signature_base::{Rules, SignatureBase},
+    signature_input::{MAX_LABELS, MAX_SIGNATURE_FIELDS, SignatureInput, write_components},
+    timestamp::Timestamp,
 };
 
 /// The name of the `Accept-Signature` field (RFC 9421 §5.1).
@@ -223,7 +228,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Origin, RequestHead, Target, component::BadComponent, sign};
+    use crate::{
+        component::BadComponent, message::RequestHead, origin::Origin, sign::sign, target::Target,
+    };
 
     fn read(field: &str) -> Result<Vec<AcceptSignature<'static>>, Malformed> {
         let headers = HeaderMap::from_iter([(ACCEPT_SIGNATURE, field.parse().unwrap())]);

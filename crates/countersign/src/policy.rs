@@ -3,12 +3,16 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
-    AcceptSignature, Component, Derived, Malformed, Nonce, RequestHead, Stale, Timestamp, Unmet,
+    accept_signature::AcceptSignature,
     byte_set::ByteSet,
-    component::Form,
-    digest::CONTENT_DIGEST,
-    message::BoundTo,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput},
+    component::{BoundTo, Component, Derived, Form},
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    malformed::Malformed,
+    message::RequestHead,
+    nonce::Nonce,
+    rejection::{Stale, Unmet},
+    signature_input::SignatureInput,
+    timestamp::Timestamp,
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -172,9 +176,6 @@ pub fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
         && content == Content::Absent
         && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
-
-/// Fields of which a signature may cover members by themselves: those of other signatures.
-pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
 
 /// Refuses components that are another reading of a field: with `sf` or `bs`, and with `key` unless it is of one of these.
 pub(crate) fn check_forms(

@@ -11,7 +11,7 @@ use sfv::{
 };
 
 use crate::{
-    FieldType,
+    field_type::FieldType,
     parameter::{Value, write_parameter},
 };
 

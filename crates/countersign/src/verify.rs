@@ -1,12 +1,18 @@
 use http::HeaderName;
 
 use crate::{
-    Algorithm, Claim, Component, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature,
-    Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
-    SignatureInput, Stale, Timestamp, Unmet, Verifies, VerifyingKey,
-    policy::{Covered, Judged},
-    signature_base::Rules,
-    signature_input::MAX_SIGNATURE_FIELDS,
+    algorithm::Algorithm,
+    component::Component,
+    digest::{ContentDigest, DigestCheck},
+    key::{KeyId, Verifies, VerifyingKey},
+    malformed::Malformed,
+    message::{Message, RequestHead},
+    nonce::{Claim, Nonce, NonceUse},
+    policy::{Content, Covered, Judged, Policy},
+    rejection::{Rejection, Stale, Unmet},
+    signature_base::{Rules, SignatureBase},
+    signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
+    timestamp::Timestamp,
 };
 
 /// A signature beside the base that it should be over. Nothing of it is trusted yet, and no policy has seen it.

@@ -3,14 +3,17 @@ use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use ssh_key::private::KeypairData;
 
-use super::{
-    AnyPrivateKey, AnyVerifyingKey, KeyError, KeyFile, Passphrase, PublishableKey,
-    file::{self, Reads},
-};
 #[cfg(feature = "ecdsa")]
-use super::{EcdsaPrivateKey, EcdsaPublicKey, ecdsa};
+use super::ecdsa::{self, EcdsaPrivateKey, EcdsaPublicKey};
 #[cfg(feature = "rsa")]
-use super::{RsaPublicKey, rsa};
+use super::rsa::{self, RsaPublicKey};
+use super::{
+    any_private::AnyPrivateKey,
+    any_verifying::AnyVerifyingKey,
+    error::KeyError,
+    file::{self, KeyFile, Passphrase, Reads},
+    publishable::PublishableKey,
+};
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use super::{jwk::Jwk, openssh, pem};
 

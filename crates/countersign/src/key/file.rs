@@ -5,9 +5,14 @@ use ssh_key::private::KeypairData;
 use zeroize::Zeroizing;
 
 use super::{
-    KeyError, PrivateKey, ProvenKey, PublishableKey, VerifyingKey,
+    error::KeyError,
     jwk::{self, Jwk},
-    key_text, openssh, pem, text,
+    key_text, openssh, pem,
+    private::PrivateKey,
+    proven::ProvenKey,
+    publishable::PublishableKey,
+    text,
+    verifying::VerifyingKey,
 };
 
 const MAX_FILE: usize = 64 * 1024;

@@ -2,11 +2,14 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{KeyError, PrivateKey, VerifyingKey};
+use super::{error::KeyError, private::PrivateKey, verifying::VerifyingKey};
 #[cfg(feature = "key-files")]
-use super::{KeyFile, PublishableKey, file::Reads};
+use super::{
+    file::{KeyFile, Reads},
+    publishable::PublishableKey,
+};
 #[cfg(feature = "key-files")]
-use crate::Algorithm;
+use crate::algorithm::Algorithm;
 
 /// A JSON Web Key (RFC 7517) with the members that are read here. A member that occurs twice is an error; others are
 /// ignored, as §4 asks.

@@ -3,7 +3,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh_key::{Error, Kdf, private::KeypairData, public::KeyData};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, Passphrase, PrivateKey, PublishableKey, VerifyingKey, file::Reads};
+use super::{
+    error::KeyError,
+    file::{KeyFile, Passphrase, Reads},
+    private::PrivateKey,
+    publishable::PublishableKey,
+    verifying::VerifyingKey,
+};
 
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 

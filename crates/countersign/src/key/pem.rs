@@ -14,7 +14,11 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use super::{
-    KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::Reads, key_text, openssh,
+    error::KeyError,
+    file::{KeyFile, Passphrase, Reads},
+    key_text, openssh,
+    private::PrivateKey,
+    verifying::VerifyingKey,
 };
 
 /// What a PEM block begins with. Its blank can be lost, as all others.

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use super::VerifyingKey;
+use super::verifying::VerifyingKey;
 
 /// Ed25519 public keys, in hex, whose private halves a standard prints, or everybody tries first.
 const ED25519: [(&str, &str); 12] = [
@@ -61,7 +61,7 @@ pub(super) fn place(key: &VerifyingKey) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{KeyError, PrivateKey};
+    use crate::key::{error::KeyError, private::PrivateKey};
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();

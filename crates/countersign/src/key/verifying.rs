@@ -4,8 +4,8 @@ use ed25519_dalek::Verifier as _;
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 
-use super::{KeyError, PublishableKey, guessable, hmac::HmacKey, published};
-use crate::Algorithm;
+use super::{error::KeyError, guessable, hmac::HmacKey, publishable::PublishableKey, published};
+use crate::algorithm::Algorithm;
 
 /// What a server checks signatures with, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
 ///

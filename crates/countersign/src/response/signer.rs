@@ -3,15 +3,21 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use sfv::KeyRef;
 
-use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, policy};
+use super::{
+    OF_REQUEST, RequestSignature,
+    policy::{self, RESPONSE_TAG},
+};
 use crate::{
-    BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PreparedSignature,
-    PrivateKey, RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput,
-    SignatureParams, SignedFields, Timestamp, VerifyingKey,
-    policy::{TAG, add, check_tag},
-    sign::{cover_present, missing_digest, refuse_label, sign},
+    component::{Component, Derived},
+    coverage::{cover_present, missing_digest},
+    key::{KeyError, KeyId, PrivateKey, VerifyingKey},
+    message::{Message, RequestHead, ResponseHead},
+    policy::{BadPolicy, TAG, add, check_tag},
+    prepared_signature::PreparedSignature,
+    sign::{SignError, SignatureFields, SignatureParams, SignedFields, refuse_label, sign},
     signature_base::Rules,
-    signature_input::write_components,
+    signature_input::{LabelledSignature, SignatureInput, write_components},
+    timestamp::Timestamp,
 };
 
 const LABEL: &str = "countersign";
