@@ -69,7 +69,7 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
 const DAMAGED: &str = "damaged";
 
 /// Says what is wrong with the damaged ones among these.
-pub(crate) fn tell_damage(keys: &[Listed]) {
+pub(crate) fn warn_of_damage(keys: &[Listed]) {
     for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
         note(one_line(&format!(
             "warning: {}; servers refuse it: restore a backup of the registry",

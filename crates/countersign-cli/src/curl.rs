@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::Args;
-use countersign::{Nonce, Scheme, SignError, Signer};
+use countersign::{Scheme, SignError, Signer};
 use http::Method;
 
 use self::{
@@ -25,14 +25,17 @@ use self::{
     response::{Answer, Content},
 };
 use crate::{
+    environment::{self, KEY_VARIABLE},
     failure::{Exit, Failure},
-    key_source::{KEY_VARIABLE, PASSPHRASE_VARIABLE, PrivateKeyArgs},
+    input::Files,
+    key_source::PrivateKeyArgs,
     moment,
     output::{note, print},
-    request::body::{Body, Files, cannot_keep},
+    random,
+    request::body::{Body, cannot_keep},
+    request::coverage::chosen_coverage,
     request::header_line::HeaderLine,
     request::{cannot_sign, signed_fields},
-    sign::chosen_coverage,
 };
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
@@ -94,7 +97,7 @@ impl Curl {
         let request = &planned.request;
         let headers = request.headers();
         let head = request.head(&headers);
-        let nonce = random_nonce()?;
+        let nonce = random::nonce()?;
         let content = request.digest(&headers)?;
         let now = moment::now();
         let signed = signer.sign_digested_covering(&more, &head, content.as_ref(), now, &nonce);
@@ -118,22 +121,6 @@ impl Curl {
 #[cfg(test)]
 pub(crate) fn knows_flag(name: &str) -> bool {
     flag::by_long_name(name).is_some()
-}
-
-/// 16 random bytes as a nonce.
-pub(crate) fn random_nonce() -> Result<Nonce, Failure> {
-    random_bytes().map(Nonce::from_random)
-}
-
-fn random_bytes() -> Result<[u8; 16], Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Failure::local(
-            format!("the system gives no random bytes: {error}"),
-            "try again; early in a machine's start this can take a moment",
-        )
-    })?;
-    Ok(bytes)
 }
 
 /// `Host` is always sent as it was signed: curl rewrites some hosts, as `0x7f.1` to `127.0.0.1`.
@@ -250,8 +237,8 @@ fn prepare(
     command.arg("--dump-header").arg(files.answer_head.path());
     command.arg("--config").arg(files.config.path());
     command.args(empty_last);
-    for secret in [KEY_VARIABLE, PASSPHRASE_VARIABLE, "COUNTERSIGN_DB", argument_list::VARIABLE] {
-        command.env_remove(secret);
+    for variable in environment::ALL {
+        command.env_remove(variable);
     }
     Ok((command, files))
 }

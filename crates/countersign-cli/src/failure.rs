@@ -2,7 +2,7 @@ use std::{fmt, process::ExitCode};
 
 use countersign::PrivateKey;
 
-use crate::key_source::KEY_VARIABLE;
+use crate::environment::KEY_VARIABLE;
 
 /// What the exit code tells a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

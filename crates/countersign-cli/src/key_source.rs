@@ -12,12 +12,10 @@ use countersign::{
 use zeroize::Zeroizing;
 
 use crate::{
+    environment::{KEY_VARIABLE, PASSPHRASE_VARIABLE},
     failure::{Failure, with_reasons},
-    request::body as request_body,
+    input::is_stdin,
 };
-
-pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
-pub(crate) const PASSPHRASE_VARIABLE: &str = "COUNTERSIGN_PASSPHRASE";
 
 const LARGEST: u64 = 64 * 1024;
 
@@ -66,7 +64,7 @@ pub(crate) struct PrivateKeyArgs {
 impl PrivateKeyArgs {
     /// Whether reading the key or its passphrase uses up stdin.
     pub(crate) fn is_stdin(&self) -> bool {
-        let is_stdin = |file: &Path| file.to_str().is_some_and(request_body::is_stdin);
+        let is_stdin = |file: &Path| file.to_str().is_some_and(is_stdin);
         let key = match self.key.as_deref().map(str::parse::<KeySource>) {
             Some(Ok(KeySource::Stdin | KeySource::Descriptor(0))) => true,
             Some(Ok(KeySource::File(file))) => is_stdin(&file),
@@ -284,9 +282,14 @@ impl KeySource {
     }
 
     fn unusable_of(&self, keys: Keys, error: &KeyError, wanted: &str) -> Failure {
+        let unusable = |hint: &str| {
+            Failure::local(format!("cannot use {self} as {wanted}: {}", with_reasons(error)), hint)
+        };
         let hint = match error {
             KeyError::Empty | KeyError::UnknownForm if matches!(self, Self::Environment) => {
-                "set COUNTERSIGN_KEY to the text of a key; a file's name is given with --key"
+                return unusable(&format!(
+                    "set {KEY_VARIABLE} to the text of a key; a file's name is given with --key"
+                ));
             }
             KeyError::Empty | KeyError::UnknownForm if !matches!(self, Self::File(_)) => {
                 "send the text of a key there, as with `< FILE`, or name the file itself"
@@ -312,7 +315,7 @@ impl KeySource {
                 "encrypt it with AES: `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`, or `ssh-keygen -p -f FILE`"
             }
             KeyError::Encrypted => {
-                "set COUNTERSIGN_PASSPHRASE, or name a file with --passphrase-file"
+                return unusable(&set_passphrase());
             }
             KeyError::SecretLength(_) | KeyError::Guessable => {
                 "make a secret with `countersign keygen --alg hmac-sha256`"
@@ -325,7 +328,7 @@ impl KeySource {
                 "copy it again from where it was made, or make a new key with `countersign keygen`"
             }
         };
-        Failure::local(format!("cannot use {self} as {wanted}: {}", with_reasons(error)), hint)
+        unusable(hint)
     }
 
     fn require_private(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
@@ -385,18 +388,22 @@ impl PassphraseSource {
                 format!(
                     "{of} is encrypted with a passphrase, and there is no terminal to ask for it"
                 ),
-                format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file"),
+                set_passphrase(),
             ));
         }
         let typed = rpassword::prompt_password(format!("Passphrase of {of}: "));
         let typed = typed.map_err(|error| {
             Failure::local(
                 format!("cannot ask for the passphrase of {of}: {error}"),
-                format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file"),
+                set_passphrase(),
             )
         })?;
         Ok(passphrase(Zeroizing::new(typed)))
     }
+}
+
+fn set_passphrase() -> String {
+    format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file")
 }
 
 fn from_file(file: &Path) -> Result<Passphrase, Failure> {

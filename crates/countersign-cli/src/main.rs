@@ -1,19 +1,23 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
 mod app;
+mod application;
 mod credential;
 mod curl;
+mod environment;
 mod explain;
 mod failure;
 mod field_type_arg;
 #[cfg(test)]
 mod hints;
+mod input;
 mod key;
 mod key_source;
 mod keygen;
 mod moment;
 mod output;
 mod pubkey;
+mod random;
 mod registry_args;
 mod request;
 mod shell;

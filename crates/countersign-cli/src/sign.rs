@@ -9,15 +9,17 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 
 use crate::{
-    curl::random_nonce,
     failure::{Exit, Failure},
     field_type_arg,
+    input::{Files, is_stdin},
     key_source::{self, PrivateKeyArgs},
     moment,
     output::{print, print_line},
-    request::body::{self as request_body, Body, Data, DataKind, Files},
+    random,
+    request::body::{Body, Data, DataKind},
+    request::coverage::chosen_coverage,
     request::header_line::HeaderLine,
-    request::{Request, Url, added_fields, cannot_sign},
+    request::{Request, added_fields, cannot_sign, url::Url},
     shell::quote,
 };
 
@@ -143,7 +145,7 @@ impl Sign {
     /// The file whose bytes are the content as they are, if it can be read once more.
     fn binary_file(&self) -> Option<PathBuf> {
         let file = self.data_binary.as_deref()?.strip_prefix('@')?;
-        let passing = request_body::is_stdin(file) || file.starts_with("/dev/fd/");
+        let passing = is_stdin(file) || file.starts_with("/dev/fd/");
         (!passing && Path::new(file).is_file()).then(|| file.into())
     }
 
@@ -186,7 +188,7 @@ impl Sign {
         }
         let nonce = match self.nonce {
             Some(nonce) => nonce,
-            None => random_nonce()?.to_string(),
+            None => random::nonce()?.to_string(),
         };
         let mut headers = request.headers();
         let (components, content_digest) = if self.components.is_empty() {
@@ -265,19 +267,6 @@ fn default_coverage(
     let covered: Vec<String> =
         covered.unwrap_or_default().iter().map(ToString::to_string).collect();
     Ok((chosen_coverage(&covered)?, content_digest))
-}
-
-/// The components of `--component`.
-pub(crate) fn chosen_coverage(identifiers: &[String]) -> Result<Vec<Component<'static>>, Failure> {
-    let read = |text: &String| {
-        text.parse::<Component<'static>>().map_err(|error| {
-            Failure::local(
-                format!("--component {text}: {error}"),
-                "a component is like @method, content-type or '\"@query-param\";name=\"page\"'",
-            )
-        })
-    };
-    identifiers.iter().map(read).collect()
 }
 
 fn text(value: &HeaderValue) -> &str {

@@ -1,10 +1,8 @@
-mod check;
 mod chunked;
 mod covered_digest;
 mod exchange;
+pub(crate) mod findings;
 mod message_file;
-
-use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
@@ -16,22 +14,21 @@ use countersign::{
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
 
-pub(crate) use self::check::{Check, Outcome};
 use self::{
     covered_digest::CoveredDigest,
     exchange::{Exchange, Received},
     message_file::Body,
 };
 use crate::{
+    environment::KEY_VARIABLE,
     failure::{Exit, Failure, one_line, with_reasons},
     field_type_arg,
-    key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
+    input::is_stdin,
+    key_source::{self, KeySource, PassphraseSource},
     moment,
     output::{note, print_line},
-    request::body::is_stdin,
 };
 
-const LARGEST: u64 = 256 * 1024 * 1024;
 const NO_SIGNATURE: &str = "the message carries no signature";
 const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
@@ -446,26 +443,6 @@ fn names_another_key(key_id: Option<&KeyId>, name: &str) -> String {
 
 fn parse_scheme(text: &str) -> Result<Scheme, &'static str> {
     text.parse().map_err(|_| "it is http or https")
-}
-
-/// The content of a file that is read whole, or of stdin for `-`.
-pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
-    let limit = LARGEST.saturating_add(1);
-    let read = match file {
-        "-" => std::io::stdin().lock().take(limit).read_to_end(&mut content),
-        file => {
-            std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut content))
-        }
-    };
-    read.map_err(|error| Failure::local(format!("cannot read {file}: {error}"), hint))?;
-    if u64::try_from(content.len()).is_ok_and(|length| length <= LARGEST) {
-        return Ok(content);
-    }
-    Err(Failure::local(
-        format!("{file} is larger than 256 MiB"),
-        "verify large content by its digest with another tool",
-    ))
 }
 
 /// What a server looks at when all content was read, before it compares the digest.

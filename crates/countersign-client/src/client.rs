@@ -15,13 +15,14 @@ use reqwest::{IntoUrl, Request, Response, Url, redirect};
 #[cfg(feature = "key-files")]
 use crate::key_file::read_private_key;
 use crate::{
-    Error, RequestBuilder,
-    answers::{self, Answers, Sent},
     authenticity::{Authenticity, is_loopback},
     clock::{Clock, Followed, Moment},
+    error::Error,
     explanation::SignedBase,
     refusal::peek,
+    request_builder::RequestBuilder,
     reread::Reread,
+    response_verifier::{self, Answers, Sent},
 };
 
 const MOST_REDIRECTS: usize = 5;
@@ -102,7 +103,7 @@ impl Client {
             clock: Clock::default(),
             headers: HeaderMap::new(),
             answers: None,
-            answer_limit: answers::MOST,
+            answer_limit: response_verifier::MOST,
             plain_http: PlainHttp::Unauthenticated,
             redirected_writes: RedirectedWrites::Returned,
         };

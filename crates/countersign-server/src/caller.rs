@@ -1,3 +1,8 @@
+#[cfg(feature = "axum")]
+pub(crate) mod extract;
+pub(crate) mod passed;
+pub(crate) mod require;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -5,7 +10,7 @@ use countersign::NonceUse;
 use countersign_store::{Application, Credential};
 use http::{HeaderValue, Request, Response};
 
-use crate::passed::Passed;
+use self::passed::Passed;
 
 /// Who sent a request, and how that is known.
 ///

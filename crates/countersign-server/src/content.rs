@@ -1,5 +1,10 @@
 //! Reads content to its end: that of a signed request, comparing it with its digest on the way, and that of an answer.
 
+pub(crate) mod guarded_body;
+pub(crate) mod length;
+pub(crate) mod memory;
+pub(crate) mod verified_body;
+
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -8,7 +13,8 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::{BoxError, ContentError, content_memory::Share, reason::Reason};
+use self::{memory::Share, verified_body::ContentError};
+use crate::{BoxError, refusal::reason::Reason};
 
 /// How much content is read, and for how long.
 #[derive(Clone, Copy, Debug)]

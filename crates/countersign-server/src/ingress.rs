@@ -1,9 +1,14 @@
+pub(crate) mod forwarded;
+pub(crate) mod proxies;
+pub(crate) mod received;
+
 use std::net::IpAddr;
 
 use countersign::{Misdirected, Origin, Origins, Rejection};
 use http::{HeaderMap, Uri};
 
-use crate::{Proxies, proxies::BadForwarded, reason::Reason};
+use self::proxies::{BadForwarded, Proxies};
+use crate::refusal::reason::Reason;
 
 /// How requests get to a server: what tells which of its origins they mean, and from which address they come.
 ///
@@ -128,7 +133,7 @@ mod tests {
     use http::{HeaderValue, header::HOST};
 
     use super::*;
-    use crate::ForwardedFields;
+    use crate::ingress::proxies::ForwardedFields;
 
     const PROXY: &str = "10.0.0.7";
     const CLIENT: &str = "192.0.2.1";

@@ -1,3 +1,6 @@
+pub(crate) mod reason;
+pub(crate) mod unaccepted;
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
@@ -8,10 +11,8 @@ use countersign::{
 use countersign_store::Level;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
-use crate::{
-    reason::{Reason, Refused},
-    telemetry,
-};
+use self::reason::{Reason, Refused};
+use crate::telemetry;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

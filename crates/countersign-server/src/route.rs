@@ -1,9 +1,13 @@
+pub(crate) mod access;
+pub(crate) mod rollout;
+pub(crate) mod table;
+
 use std::{fmt, sync::Arc};
 
 use countersign_store::{Scope, Scopes};
 use http::Method;
 
-use crate::{Access, Rollout};
+use self::{access::Access, rollout::Rollout};
 
 /// A route, and what it asks for.
 ///

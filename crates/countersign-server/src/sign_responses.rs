@@ -1,3 +1,5 @@
+pub(crate) mod key_directory;
+
 use std::{
     fmt,
     sync::Arc,
@@ -16,14 +18,14 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use self::key_directory::KeyDirectory;
 use crate::{
-    BoxError, GuardedBody, Ingress, KeyDirectory,
-    content::{ContentLimit, Ungathered},
-    content_length,
-    layer::{BoxFuture, original_uri},
-    reason::Reason,
-    refusal::{Circumstances, answer},
+    BoxError,
+    content::{ContentLimit, Ungathered, guarded_body::GuardedBody, length},
+    ingress::Ingress,
+    refusal::{Circumstances, answer, reason::Reason},
     telemetry,
+    verifier::layer::{BoxFuture, original_uri},
 };
 
 /// Signs every answer, bound to the request that it answers, so that a client can tell who made it and to what.
@@ -154,7 +156,7 @@ impl SignResponses {
             }
             // What is there of it is content of the response to another method.
             false => {
-                content_length::of_dropped(&body, &asked.method, head.status, &mut head.headers);
+                length::settle(&body, &asked.method, head.status, &mut head.headers);
                 (GuardedBody::default(), Bytes::new())
             }
         };

@@ -6,7 +6,7 @@ use countersign::Code;
 use metrics::{SharedString, Unit};
 use tracing::{Span, field::Empty};
 
-use crate::{Caller, Rollout, unaccepted::Cause};
+use crate::{caller::Caller, refusal::unaccepted::Cause, route::rollout::Rollout};
 
 /// Describes all metrics of this crate and of `countersign-store` to the recorder that is installed, for instance as `# HELP`
 /// lines of Prometheus.

@@ -1,5 +1,8 @@
-mod admission;
-mod advice;
+pub(crate) mod admission;
+pub(crate) mod advice;
+mod failure_limit;
+pub(crate) mod layer;
+mod log_pace;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -7,17 +10,12 @@ use countersign::{Content, KeyLocations, Policy, PrivateKey, Timestamp, Verifyin
 use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget, SystemClock};
 use http::request::Parts;
 
-pub(crate) use self::{
-    admission::{Admitted, Arrival, Demand, Hidden},
-    advice::NO_ADDRESS,
-};
+use self::{failure_limit::FailureLimit, layer::VerifierLayer, log_pace::LogPace};
 use crate::{
-    Ingress, Refusal, Rollout, RouteTable, VerifierLayer,
-    content::ContentLimit,
-    content_memory::ContentMemory,
-    failure_limit::FailureLimit,
-    log_pace::LogPace,
-    refusal::{Circumstances, Hook},
+    content::{ContentLimit, memory::ContentMemory},
+    ingress::Ingress,
+    refusal::{Circumstances, Hook, Refusal},
+    route::{rollout::Rollout, table::RouteTable},
     telemetry,
 };
 

@@ -13,7 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use order::in_time;
 
-#[path = "../../../crates/countersign-server/src/proxies.rs"]
+#[path = "../../../crates/countersign-server/src/ingress/forwarded.rs"]
+mod forwarded;
+#[path = "../../../crates/countersign-server/src/ingress/proxies.rs"]
 mod proxies;
 
 use proxies::{ForwardedFields, Proxies};

@@ -14,9 +14,6 @@ pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure
     return Ok(arguments);
 }
 
-/// The variable that names the file's descriptor.
-pub(super) const VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
-
 #[cfg(unix)]
 mod again {
     use std::{
@@ -28,9 +25,9 @@ mod again {
         process::Command,
     };
 
-    use super::VARIABLE;
     use crate::{
         curl::{child, private_file::PrivateFile},
+        environment::CURL_ARGUMENTS_VARIABLE,
         failure::Failure,
     };
 
@@ -40,12 +37,13 @@ mod again {
             drop(start_again(&arguments));
             return Ok(arguments);
         }
-        let descriptor = env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
+        let descriptor =
+            env::var(CURL_ARGUMENTS_VARIABLE).ok().and_then(|number| number.parse().ok());
         let Some(descriptor) = descriptor else { return Ok(arguments) };
         let list = fs::read(format!("/dev/fd/{descriptor}")).map_err(|error| {
             Failure::local(
-                format!("cannot read curl's arguments, which {VARIABLE} says are in descriptor {descriptor}: {error}"),
-                format!("unset {VARIABLE}, which this command sets for itself, and run it again"),
+                format!("cannot read curl's arguments, which {CURL_ARGUMENTS_VARIABLE} says are in descriptor {descriptor}: {error}"),
+                format!("unset {CURL_ARGUMENTS_VARIABLE}, which this command sets for itself, and run it again"),
             )
         })?;
         child::withhold(descriptor);
@@ -72,7 +70,7 @@ mod again {
         // Without /dev/fd there is nothing to read them from.
         drop(File::open(file.path())?);
         let mut again = Command::new(env::current_exe()?);
-        again.arg0(name).args(kept).env(VARIABLE, file.descriptor().to_string());
+        again.arg0(name).args(kept).env(CURL_ARGUMENTS_VARIABLE, file.descriptor().to_string());
         Err(again.exec())
     }
 }

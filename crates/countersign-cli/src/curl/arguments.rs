@@ -7,14 +7,17 @@ use http::{HeaderValue, header};
 use super::{
     flag::{self, Arity, Flag, Role},
     form::{self, Form},
-    random_bytes,
 };
 use crate::{
     failure::Failure,
-    key_source,
-    request::body::{self as request_body, Body, Data, DataKind, Open},
+    input::Open,
+    key_source, random,
+    request::body::{self, Body, Data, DataKind},
     request::header_line::HeaderLine,
-    request::{Request, Url},
+    request::{
+        Request,
+        url::{Url, percent_encoded},
+    },
 };
 
 /// What curl's arguments ask for.
@@ -283,7 +286,7 @@ impl Arguments {
         let (default_method, body) = match (has_data, has_form, &self.upload, self.get, self.head) {
             (true, false, None, true, head) => {
                 let mut data = Vec::new();
-                request_body::join(&self.data, &mut *open, &mut |piece| {
+                body::join(&self.data, &mut *open, &mut |piece| {
                     data.extend_from_slice(piece);
                     Ok(())
                 })?;
@@ -315,7 +318,7 @@ impl Arguments {
         for piece in &self.url_query {
             let encoded = match piece.strip_prefix('+') {
                 Some(piece) => piece.to_owned(),
-                None => request_body::url_encoded(piece, &mut *open)?,
+                None => body::url_encoded(piece, &mut *open)?,
             };
             url.push_query(&encoded);
         }
@@ -494,7 +497,7 @@ fn etag(file: &str) -> Result<HeaderValue, Failure> {
 
 /// A boundary like curl's, which nobody can have put into the content.
 fn boundary() -> Result<String, Failure> {
-    let random: [u8; 16] = random_bytes()?;
+    let random: [u8; 16] = random::bytes()?;
     let digits = random.iter().map(|byte| format!("{byte:02x}"));
     Ok(format!("{:-<24}{}", "", digits.collect::<String>()))
 }
@@ -523,7 +526,7 @@ fn wrong_form_type() -> Failure {
 fn push_file_name(url: &mut Url, file: &str) {
     if url.path_and_query.ends_with('/') && !url.path_and_query.contains('?') {
         let name = file.rsplit('/').next().unwrap_or(file);
-        url.path_and_query.push_str(&request_body::percent_encoded(name.as_bytes()));
+        url.path_and_query.push_str(&percent_encoded(name.as_bytes()));
     }
 }
 

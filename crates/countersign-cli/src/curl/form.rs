@@ -1,6 +1,6 @@
 use crate::{
     failure::Failure,
-    request::body::{Open, Push},
+    input::{Open, Push},
 };
 
 /// One of curl's form flags, in the order in which they are given.

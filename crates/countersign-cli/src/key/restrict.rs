@@ -1,8 +1,8 @@
 use clap::Args;
 use countersign_store::{Restriction, RestrictionKind, Restrictions};
 
-use super::restriction_args::RestrictionArgs;
-use crate::failure::Failure;
+use super::{change, key_arg::KeyArg, restriction_args::RestrictionArgs};
+use crate::{failure::Failure, registry_args::RegistryArgs};
 
 /// Changes where a key may be used from: servers go by it within 5 s
 ///
@@ -11,10 +11,8 @@ use crate::failure::Failure;
 /// alone.
 #[derive(Args, Debug)]
 pub(super) struct Restrict {
-    /// Its publishable key, or its JWK thumbprint
-    // A thumbprint is base64url, which can begin with a hyphen.
-    #[arg(allow_hyphen_values = true)]
-    pub(super) key: String,
+    #[command(flatten)]
+    key: KeyArg,
     #[command(flatten)]
     restrictions: RestrictionArgs,
     /// Refuses what this kind does not allow: the end of --report-only
@@ -27,7 +25,7 @@ pub(super) struct Restrict {
 
 /// What is to become of the restrictions of a key.
 #[derive(Debug)]
-pub(super) struct Change {
+struct Change {
     allowed: Vec<Restriction>,
     /// Of kinds that are there already.
     reported: Vec<RestrictionKind>,
@@ -36,7 +34,26 @@ pub(super) struct Change {
 }
 
 impl Restrict {
-    pub(super) fn change(&self) -> Result<Change, Failure> {
+    pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
+        let change = self.change()?;
+        let mut missing = None;
+        let changed = change::make(registry, &self.key, |_, restrictions| {
+            missing = change.apply(restrictions);
+        })?;
+        if let Some(kind) = missing {
+            return Err(Failure::local(
+                format!("the key has no restriction of the kind `{kind}`"),
+                format_args!(
+                    "`countersign key show {}{}` shows those it has",
+                    self.key.key,
+                    registry.db_option()
+                ),
+            ));
+        }
+        change::print(registry, &changed)
+    }
+
+    fn change(&self) -> Result<Change, Failure> {
         let Self { key: _, restrictions, enforce, lift } = self;
         let allowed = restrictions.restrictions()?;
         let report = &restrictions.report_only;
@@ -63,7 +80,7 @@ impl Restrict {
 
 impl Change {
     /// Makes the change, or nothing of it if it names a kind that is not there, which is given back.
-    pub(super) fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
+    fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
         let mut changed = restrictions.clone();
         for kind in self.lifted {
             if changed.remove(kind).is_none() {

@@ -7,9 +7,11 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use super::{
     PolicyName, Verify,
     message_file::{Body, MessageFile, Start},
-    read_file,
 };
-use crate::{failure::Failure, request::body::is_stdin};
+use crate::{
+    failure::Failure,
+    input::{is_stdin, read_file},
+};
 
 const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for stdin";
 

@@ -12,8 +12,8 @@ use countersign_client::{
 };
 
 use crate::{
-    answers::{Made, SERVER, keys},
     server::{NOW, Server, client, redirect, refusal},
+    signed_responses::{Made, SERVER, keys},
 };
 
 fn with_own() -> Client {

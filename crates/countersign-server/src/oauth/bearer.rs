@@ -5,8 +5,11 @@ use axum::{
 use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{AccessToken, BadToken, require_bearer::Checked};
-use crate::{passed::Passed, reason::Reason, refusal::answer};
+use super::{access_token::AccessToken, bad_token::BadToken, require_bearer::Checked};
+use crate::{
+    caller::passed::Passed,
+    refusal::{answer, reason::Reason},
+};
 
 /// The access token of a signed request, and what the service reads of its claims. Beside [`SignedBy`](crate::SignedBy) or
 /// [`Signed`](crate::Signed) a handler knows both: which application called, and whom it acts for.

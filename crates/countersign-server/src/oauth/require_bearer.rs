@@ -12,10 +12,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    AccessToken, BadToken, RemoteTokenKeys, TokenKeys, access_token::Binding, token_keys::TokenKey,
+    access_token::{AccessToken, Binding},
+    bad_token::BadToken,
+    remote_token_keys::RemoteTokenKeys,
+    token_keys::{TokenKey, TokenKeys},
 };
 use crate::{
-    Caller, GuardedBody, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer,
+    caller::{Caller, passed::Passed},
+    content::guarded_body::GuardedBody,
+    refusal::{answer, reason::Reason},
+    verifier::layer::BoxFuture,
 };
 
 /// The most that a token may have, in bytes.

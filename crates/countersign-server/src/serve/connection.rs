@@ -20,15 +20,16 @@ use tower::ServiceExt as _;
 use tower_service::Service;
 
 use super::{
-    Phase, ServedBody,
+    Phase,
     activity::Activity,
     delivery::{Delivery, Streams},
     pace::TooSlow,
+    request_body::ServedBody,
     response_body::{Content, ResponseBody},
     socket::{self, Socket},
     unserved,
 };
-use crate::{BoxError, content_length, received::Received};
+use crate::{BoxError, content::length, ingress::received::Received};
 
 /// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -182,7 +183,7 @@ fn strip_content<B: Body>(method: &Method, response: Response<Content<B>>) -> Re
         return response;
     }
     let (mut head, body) = response.into_parts();
-    content_length::of_dropped(&body, method, head.status, &mut head.headers);
+    length::settle(&body, method, head.status, &mut head.headers);
     Response::from_parts(head, Content::none())
 }
 

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
-use crate::{
-    reason::Reason,
-    refusal::{Circumstances, answer},
-};
+use crate::refusal::{Circumstances, answer, reason::Reason};
 
 /// The refusal of a request that cannot be served, whatever the service would say.
 ///

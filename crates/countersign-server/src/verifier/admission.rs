@@ -17,18 +17,21 @@ use http::{
 use http_body::Body;
 
 use super::{Explanation, Nobody, Verifier};
-use crate::{
-    Access, BoxError, Rollout, Route,
-    caller::{Caller, SignedUse},
-    content::{ContentLimit, Unfit},
-    content_memory::Share,
+use super::{
     failure_limit::sender,
     layer::{Behind, original_uri},
-    reason::{Blame, Reason, Refused, SentKey},
-    received::Received,
-    route::Delivery,
+};
+use crate::{
+    BoxError,
+    caller::{Caller, SignedUse},
+    content::{ContentLimit, Unfit, memory::Share},
+    ingress::received::Received,
+    refusal::{
+        reason::{Blame, Reason, Refused, SentKey},
+        unaccepted::{Cause, Unaccepted},
+    },
+    route::{Delivery, Route, access::Access, rollout::Rollout},
     telemetry::{self, Passing},
-    unaccepted::{Cause, Unaccepted},
 };
 
 /// What a request may do, from its head alone, and what is left of the budget that it was charged to.

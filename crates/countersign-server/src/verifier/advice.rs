@@ -5,7 +5,7 @@ use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
 use super::Verifier;
-use crate::{
+use crate::refusal::{
     reason::{Reason, SentKey},
     unaccepted::Unaccepted,
 };

@@ -11,8 +11,12 @@ use super::{
     any_private::AnyPrivateKey,
     any_verifying::AnyVerifyingKey,
     error::KeyError,
-    file::{self, KeyFile, Passphrase, Reads},
+    file::{self, KeyFile},
+    passphrase::Passphrase,
+    private::PrivateKey,
     publishable::PublishableKey,
+    reads::Reads,
+    verifying::VerifyingKey,
 };
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use super::{jwk::Jwk, openssh, pem};
@@ -96,6 +100,18 @@ impl Reads for AnyKeyFile {
         (false, true) => "an Ed25519 or RSA key or an HMAC-SHA256 secret",
         (false, false) => KeyFile::WANTED,
     };
+
+    fn of_private(key: PrivateKey) -> Self {
+        Self::Private(key.into())
+    }
+
+    fn of_public(key: VerifyingKey) -> Self {
+        Self::Public(key.into())
+    }
+
+    fn of_named(key: PublishableKey) -> Self {
+        Self::Named(key)
+    }
 
     #[cfg(any(feature = "ecdsa", feature = "rsa"))]
     fn spki(found: &'static str, info: &SubjectPublicKeyInfoRef<'_>) -> Result<Self, KeyError> {

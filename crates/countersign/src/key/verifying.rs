@@ -129,7 +129,11 @@ impl VerifyingKey {
     /// [`KeyError::Published`] for the test keys of RFC 9421 and other standards, [`KeyError::Guessable`] for an HMAC
     /// secret that shows less than 112 bits of randomness.
     pub fn require_secret(&self) -> Result<(), KeyError> {
-        match (published::place(self), &self.0) {
+        let published = match &self.0 {
+            Material::HmacSha256(key) => published::of_secret(&key.secret),
+            Material::Ed25519(_) => published::of_public_key(self.publishable_key().as_bytes()),
+        };
+        match (published, &self.0) {
             (Some(place), _) => Err(KeyError::Published(place)),
             (None, Material::HmacSha256(key)) => guessable::require_unguessable(&key.secret),
             (None, Material::Ed25519(_)) => Ok(()),

@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{Request, request::Parts};
 
-use crate::{Caller, SignedCaller, passed::Passed};
+use super::{Caller, SignedCaller, passed::Passed};
 
 /// The caller of a signed request, and what `T` extracts from its verified content, as in `Signed<Json<Order>>`.
 ///

@@ -6,11 +6,12 @@ use countersign::{
 use countersign_store::{CredentialId, Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
+use super::unaccepted::Unaccepted;
 #[cfg(feature = "oauth")]
-use crate::oauth::BadToken;
+use crate::oauth::bad_token::BadToken;
 use crate::{
-    content_memory::Full, proxies::BadForwarded, sign_responses::Unsignable,
-    unaccepted::Unaccepted, verifier::NO_ADDRESS,
+    content::memory::Full, ingress::proxies::BadForwarded, sign_responses::Unsignable,
+    verifier::advice::NO_ADDRESS,
 };
 
 /// Why a request does not reach its handler.

@@ -13,12 +13,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{
-    BoxError,
-    content::{ContentLimit, Rest, Unfit, why_broken},
-    guarded_body::Verdict,
-    reason::Reason,
-};
+use super::{ContentLimit, Rest, Unfit, guarded_body::Verdict, why_broken};
+use crate::{BoxError, refusal::reason::Reason};
 
 /// The content of a request that passed a verifier, of whose own body `B` this is made.
 ///

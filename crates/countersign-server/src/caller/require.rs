@@ -5,14 +5,17 @@ use http::{HeaderMap, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::{Caller, Proof, passed::Passed};
 use crate::{
-    Access, Caller, GuardedBody, Proof,
-    layer::BoxFuture,
-    passed::Passed,
-    reason::Reason,
-    refusal::answer,
+    content::guarded_body::GuardedBody,
+    refusal::{
+        answer,
+        reason::Reason,
+        unaccepted::{Cause, Unaccepted},
+    },
+    route::access::Access,
     telemetry,
-    unaccepted::{Cause, Unaccepted},
+    verifier::layer::BoxFuture,
 };
 
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri};
 use http_body::Body as _;
 use reqwest::{Request, Response};
 
-use crate::{Error, reread::take_apart};
+use crate::{error::Error, reread::take_apart};
 
 /// The most content of an answer that is taken into memory, unless the caller says otherwise.
 pub(crate) const MOST: usize = 16 << 20;

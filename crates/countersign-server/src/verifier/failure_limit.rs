@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
 use http::{HeaderMap, request::Parts};
 
-use crate::reason::{Blame, Reason};
+use crate::refusal::reason::{Blame, Reason};
 
 /// How many failures a client address may have before its requests are refused unread.
 ///

@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Full;
 use tower_service::Service;
 
+use super::SignResponses;
 use crate::{
-    SignResponses, content_length,
-    reason::Reason,
-    refusal::{Circumstances, answer},
+    content::length,
+    refusal::{Circumstances, answer, reason::Reason},
 };
 
 /// How long the proof in a directory says that its key is this server's.
@@ -45,7 +45,7 @@ impl KeyDirectory {
         let content = Full::from(self.keys.clone());
         let mut response = Response::new(Full::default());
         let headers = response.headers_mut();
-        content_length::of_dropped(&content, &head.method, StatusCode::OK, headers);
+        length::settle(&content, &head.method, StatusCode::OK, headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KEY_DIRECTORY_TYPE));
         // Not by a cache that others use as well: the answer to a signed request is bound to that one.
         let cached = HeaderValue::from_static("private, max-age=300");

@@ -3,7 +3,7 @@ use std::fmt;
 use countersign::METHODS;
 use http::Method;
 
-use crate::{Access, Route};
+use super::{Route, access::Access};
 
 /// Every route that was declared, with what it asks for: what [`Verifier::routes`](crate::Verifier::routes) goes by before
 /// anything is routed.

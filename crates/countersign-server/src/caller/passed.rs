@@ -3,10 +3,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, Response, Version};
 
+use super::{Caller, SignedCaller};
 use crate::{
-    Caller, Rollout, SignedCaller,
-    reason::Reason,
-    refusal::{Circumstances, answer},
+    refusal::{Circumstances, answer, reason::Reason},
+    route::rollout::Rollout,
     telemetry,
 };
 

@@ -1,14 +1,10 @@
-// Its place is named, so that a fuzz target can include this file, none of which is public.
-#[path = "proxies/element.rs"]
-mod element;
-
 use std::net::{IpAddr, Ipv4Addr};
 
 use countersign::{Code, Origin, Origins};
 use http::HeaderMap;
 use ipnet::{IpNet, Ipv6Net};
 
-use self::element::Element;
+use super::forwarded::{self, Element};
 
 /// The proxies in front of a server, whose word for where a request comes from is taken.
 ///
@@ -169,7 +165,7 @@ impl Proxies {
             ForwardedFields::Forwarded => Ok(self.client_element(headers)?.0),
             ForwardedFields::XForwarded => {
                 let addresses = elements(headers, X_FORWARDED_FOR).map(|element| {
-                    let address = std::str::from_utf8(element).ok().and_then(element::address);
+                    let address = std::str::from_utf8(element).ok().and_then(forwarded::address);
                     address.ok_or(BadForwarded::Malformed(X_FORWARDED_FOR))
                 });
                 self.first_unlisted(addresses, X_FORWARDED_FOR)
@@ -234,7 +230,7 @@ impl Proxies {
         let addresses = quoted_elements(headers, FORWARDED).map(|element| {
             last = Element::parse(element).ok_or(BadForwarded::Malformed(FORWARDED))?;
             let node = last.node.ok_or(BadForwarded::Missing("Forwarded with a for"))?;
-            element::node_address(node).ok_or(BadForwarded::Malformed(FORWARDED))
+            forwarded::node_address(node).ok_or(BadForwarded::Malformed(FORWARDED))
         });
         let address = self.first_unlisted(addresses, FORWARDED)?;
         Ok((address, last))

@@ -10,7 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
-use crate::{BoxError, ContentError, reason::Reason, refusal};
+use super::verified_body::ContentError;
+use crate::{
+    BoxError,
+    refusal::{self, reason::Reason},
+};
 
 /// The most of a response that is taken from its handler before the verdict on the request's content is in.
 const MOST_GATHERED: usize = 64 * 1024;

@@ -18,16 +18,28 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument as _;
 
+use super::{
+    Verifier,
+    admission::{Admitted, Arrival, Demand, Hidden},
+};
 use crate::{
-    BoxError, Caller, GuardedBody, Rollout, VerifiedBody, Verifier,
-    guarded_body::Verdict,
-    passed::{Passed, Requirements},
-    reason::{Reason, Refused},
-    refusal::{self, Circumstances, answer, tell_level},
-    route::Delivery,
+    BoxError,
+    caller::{
+        Caller,
+        passed::{Passed, Requirements},
+    },
+    content::{
+        guarded_body::{GuardedBody, Verdict},
+        verified_body::VerifiedBody,
+    },
+    refusal::{
+        self, Circumstances, answer,
+        reason::{Reason, Refused},
+        tell_level,
+        unaccepted::Unaccepted,
+    },
+    route::{Delivery, rollout::Rollout},
     telemetry::{self, Outcome},
-    unaccepted::Unaccepted,
-    verifier::{Admitted, Arrival, Demand, Hidden},
 };
 
 /// Puts a [`Verifier`] in front of a service. Made by [`Verifier::layer`].

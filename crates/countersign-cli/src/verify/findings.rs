@@ -1,7 +1,7 @@
 use std::fmt;
 
 use countersign::{
-    Algorithm, AnyVerifyingKey, Candidate, Component, ContentDigest, KeyId, KeyLocations,
+    Algorithm, AnyVerifyingKey, Candidate, Check, Component, ContentDigest, KeyId, KeyLocations,
     LabelledSignature, Malformed, Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
 };
 use http::{HeaderMap, HeaderName};
@@ -19,9 +19,11 @@ use crate::{
 const UNREAD_SIGNATURE: &str =
     "the message carries no signature in its head, and a server does not look at trailers";
 
-/// One thing that was looked at, whatever came of those before it.
+/// What one look at the message found, whatever was found before.
 #[derive(Debug)]
-pub(crate) struct Check {
+pub(crate) struct Finding {
+    /// The check that it is a part of.
+    pub(crate) check: Check,
     pub(crate) name: String,
     pub(crate) outcome: Outcome,
     pub(crate) detail: String,
@@ -45,30 +47,61 @@ impl Outcome {
     }
 }
 
-impl Check {
+impl Finding {
     pub(crate) fn to_json(&self) -> Value {
-        json!({ "check": self.name, "outcome": self.outcome.as_str(), "detail": self.detail })
+        json!({ "step": self.check.number(), "check": self.name, "outcome": self.outcome.as_str(), "detail": self.detail })
     }
 }
 
-/// The checks so far, in the order in which a server makes them.
+/// The findings so far.
 #[derive(Default)]
-struct Checks(Vec<Check>);
+struct Findings(Vec<Finding>);
 
-impl Checks {
-    fn add<E: Reason>(&mut self, name: impl Into<String>, found: Result<impl fmt::Display, E>) {
+impl Findings {
+    fn add<E: Reason>(
+        &mut self,
+        check: Check,
+        name: impl Into<String>,
+        found: Result<impl fmt::Display, E>,
+    ) {
         let (outcome, detail) = match found {
             Ok(detail) => (Outcome::Passed, detail.to_string()),
             Err(reason) => (Outcome::Failed, reason.text()),
         };
-        self.0.push(Check { name: name.into(), outcome, detail: one_line(&detail) });
+        self.0.push(Finding { check, name: name.into(), outcome, detail: one_line(&detail) });
     }
 
-    fn skip(&mut self, name: impl Into<String>, why: impl fmt::Display) {
+    fn skip(&mut self, check: Check, name: impl Into<String>, why: impl fmt::Display) {
         let detail = one_line(&why.to_string());
-        self.0.push(Check { name: name.into(), outcome: Outcome::Skipped, detail });
+        self.0.push(Finding { check, name: name.into(), outcome: Outcome::Skipped, detail });
+    }
+
+    /// All of them in the order in which a server makes the checks, with those that only a server makes.
+    fn in_order(mut self, policy: PolicyName) -> Vec<Finding> {
+        for check in Check::ALL {
+            match (check, policy) {
+                (Check::Replay, PolicyName::Default) => {
+                    self.skip(check, "replay", ONLY_THE_SERVER);
+                }
+                (Check::Replay, PolicyName::None) => {
+                    self.skip(check, "replay", "not asked for by --policy none");
+                }
+                (
+                    Check::Failures | Check::Credential | Check::Budget | Check::Token,
+                    PolicyName::Default,
+                ) => {
+                    self.skip(check, check.title(), ONLY_THE_SERVER);
+                }
+                _ => {}
+            }
+        }
+        self.0.sort_by_key(|finding| finding.check);
+        self.0
     }
 }
+
+/// What an outsider cannot see of a check.
+const ONLY_THE_SERVER: &str = "only the server can tell";
 
 /// Why a check failed, as text.
 trait Reason {
@@ -106,13 +139,13 @@ impl Reason for Malformed {
 }
 
 impl Verify {
-    /// Every check by itself: the verdict tells the first that fails, these tell all.
-    pub(crate) fn checks(&self, judged: &Judged) -> Result<Vec<Check>, Failure> {
-        let mut checks = Checks::default();
+    /// The findings of every check: the verdict names the first that failed, these name all.
+    pub(crate) fn findings(&self, judged: &Judged) -> Result<Vec<Finding>, Failure> {
+        let mut findings = Findings::default();
         let message = judged.exchange.message();
         let request = judged.exchange.request();
         if let (PolicyName::Default, Some(request)) = (self.policy, &request) {
-            check_target(&mut checks, request)?;
+            check_target(&mut findings, request)?;
         }
         let fields = match self.policy {
             // A server does not wait for trailers.
@@ -122,47 +155,47 @@ impl Verify {
         let signatures = match SignatureInput::all(fields) {
             Ok(signatures) => signatures,
             Err(malformed) => {
-                checks.add("signature fields", Err::<&str, _>(malformed));
-                return Ok(checks.0);
+                findings.add(Check::Form, "signature fields", Err::<&str, _>(malformed));
+                return Ok(findings.in_order(self.policy));
             }
         };
         let labels: Vec<_> = signatures.iter().map(|signature| signature.input.label()).collect();
         if labels.is_empty() {
             let in_trailers = message.signature_fields().contains_key("signature-input");
             let why = if in_trailers { UNREAD_SIGNATURE } else { NO_SIGNATURE };
-            checks.add("signature fields", Err::<&str, _>(why));
-            return Ok(checks.0);
+            findings.add(Check::Form, "signature fields", Err::<&str, _>(why));
+            return Ok(findings.in_order(self.policy));
         }
-        checks.add("signature fields", Ok::<_, &str>(format!("labels: {}", labels.join(", "))));
-        let Some(signature) = self.selected(&mut checks, &message, &signatures) else {
-            return Ok(checks.0);
+        findings.add(
+            Check::Form,
+            "signature fields",
+            Ok::<_, &str>(format!("labels: {}", labels.join(", "))),
+        );
+        let Some(signature) = self.selected(&mut findings, &message, &signatures) else {
+            return Ok(findings.in_order(self.policy));
         };
         match (self.policy, &request) {
             (PolicyName::Default, Some(request)) => {
-                self.check_policy(&mut checks, request, signature, judged.now)?;
+                self.check_policy(&mut findings, request, signature, judged.now)?;
             }
-            _ => skip_time(&mut checks, signature, judged.now),
+            _ => skip_time(&mut findings, signature, judged.now),
         }
-        self.check_signature(&mut checks, judged, &message, signature);
+        self.check_signature(&mut findings, judged, &message, signature);
         if let (PolicyName::Default, Some(request)) = (self.policy, &request) {
-            check_trailers(&mut checks, &request.body.trailers);
+            check_trailers(&mut findings, &request.body.trailers);
         }
         let content = match (self.policy, &request) {
             (PolicyName::Default, Some(request)) => request.bytes(),
             _ => &judged.exchange.body().bytes,
         };
-        check_digest(&mut checks, judged, content, &message, signature);
-        match self.policy {
-            PolicyName::Default => checks.skip("replay", "only the server can tell"),
-            PolicyName::None => checks.skip("replay", "not asked for by --policy none"),
-        }
-        Ok(checks.0)
+        check_digest(&mut findings, judged, content, &message, signature);
+        Ok(findings.in_order(self.policy))
     }
 
     /// The signature that the tag selects, or the label.
     fn selected<'s, 'm>(
         &self,
-        checks: &mut Checks,
+        findings: &mut Findings,
         message: &Message<'_>,
         signatures: &'s [LabelledSignature<'m>],
     ) -> Option<&'s LabelledSignature<'m>> {
@@ -202,14 +235,14 @@ impl Verify {
                 ("selected by label", Err("there are several; name one with --label".into()))
             }
         };
-        checks.add(name, outcome);
+        findings.add(Check::Form, name, outcome);
         found
     }
 
     /// What the policy asks for: form, coverage, parameters, time.
     fn check_policy(
         &self,
-        checks: &mut Checks,
+        findings: &mut Findings,
         request: &Received<'_>,
         signature: &LabelledSignature<'_>,
         now: Timestamp,
@@ -218,25 +251,29 @@ impl Verify {
         let (head, input) = (request.head, &signature.input);
         match Unverified::parse(head, request.content(), &policy, now) {
             Err(rejection @ Rejection::Malformed(_)) => {
-                checks.add("form", Err::<&str, _>(rejection));
+                findings.add(Check::Form, "form", Err::<&str, _>(rejection));
             }
             // It is of the signature with the tag, and there is none.
             Err(Rejection::Required | Rejection::Policy(Unmet::Parameter("tag"))) => {}
-            _ => checks.add("form", Ok::<_, &str>("canonical")),
+            _ => findings.add(Check::Form, "form", Ok::<_, &str>("canonical")),
         }
         let components = match input.components() {
             Ok(components) => components,
             Err(malformed) => {
-                checks.add("covered components", Err::<&str, _>(malformed));
+                findings.add(Check::Policy, "covered components", Err::<&str, _>(malformed));
                 return Ok(());
             }
         };
         for component in policy.required(head.method, head.headers, request.content()) {
             let covered = if components.contains(&component) { Ok("yes") } else { Err("missing") };
-            checks.add(format!("covers {component}"), covered);
+            findings.add(Check::Policy, format!("covers {component}"), covered);
         }
         for component in components.iter().filter(|one| !is_asked_for(&policy, request, one)) {
-            checks.skip(format!("covers {component}"), "yes, and nothing asks for it");
+            findings.skip(
+                Check::Policy,
+                format!("covers {component}"),
+                "yes, and nothing asks for it",
+            );
         }
         for name in ["nonce", "keyid"] {
             let present = match input.string(name) {
@@ -244,21 +281,21 @@ impl Verify {
                 Ok(None) => Err("missing"),
                 Err(_) => Err("not a String"),
             };
-            checks.add(name, present);
+            findings.add(Check::Policy, name, present);
         }
         let presented = KeyLocations::default().find(head.headers, head.target.query());
         let key_id = input.string("keyid").ok().flatten().and_then(|id| id.parse::<KeyId>().ok());
         let agrees = presented.and_then(|presented| presented.agrees_with(key_id.as_ref()));
         let agrees = agrees.map(|()| "no other beside the signature").map_err(Refusal::from);
-        checks.add("credentials", agrees);
+        findings.add(Check::Policy, "credentials", agrees);
         let created = match input.created() {
             Ok(Some(created)) => created,
             Ok(None) => {
-                checks.add("time", Err::<&str, _>("created is missing"));
+                findings.add(Check::Policy, "time", Err::<&str, _>("created is missing"));
                 return Ok(());
             }
             Err(malformed) => {
-                checks.add("time", Err::<&str, _>(malformed));
+                findings.add(Check::Policy, "time", Err::<&str, _>(malformed));
                 return Ok(());
             }
         };
@@ -271,14 +308,14 @@ impl Verify {
             latest.as_secs(),
         );
         let held = policy.check_time(created, expires, now);
-        checks.add("time", if held.is_ok() { Ok(window) } else { Err(window) });
+        findings.add(Check::Policy, "time", if held.is_ok() { Ok(window) } else { Err(window) });
         Ok(())
     }
 
     /// The key, the algorithm, the base, and the signature operation.
     fn check_signature(
         &self,
-        checks: &mut Checks,
+        findings: &mut Findings,
         judged: &Judged,
         message: &Message<'_>,
         signature: &LabelledSignature<'_>,
@@ -293,12 +330,16 @@ impl Verify {
             _ => named == Some(&*name),
         };
         match (self.policy, named) {
-            (_, Some(_)) if names => checks.add("key", Ok::<_, &str>(name)),
+            (_, Some(_)) if names => findings.add(Check::Signature, "key", Ok::<_, &str>(name)),
             (PolicyName::Default, _) => {
-                checks.add("key", Err::<&str, _>(names_another_key(key_id.as_ref(), &name)));
+                findings.add(
+                    Check::Signature,
+                    "key",
+                    Err::<&str, _>(names_another_key(key_id.as_ref(), &name)),
+                );
             }
             (PolicyName::None, _) => {
-                checks.skip("key", format!("{name}, whatever its keyid says"));
+                findings.skip(Check::Signature, "key", format!("{name}, whatever its keyid says"));
             }
         }
         let own = key.algorithm().map_or("RSA", Algorithm::as_str);
@@ -310,42 +351,54 @@ impl Verify {
             Ok(None) => Ok(format!("{own}, by the key")),
             Err(malformed) => Err(malformed.text()),
         };
-        checks.add("algorithm", algorithm);
+        findings.add(Check::Signature, "algorithm", algorithm);
         let candidate = match Candidate::select(message, Some(input.label())) {
             Ok(candidate) => candidate,
             Err(rejection) => {
-                checks.add("signature base", Err::<&str, _>(rejection));
-                checks.skip("signature", "there is no base that it could be over");
+                findings.add(Check::Signature, "signature base", Err::<&str, _>(rejection));
+                findings.skip(
+                    Check::Signature,
+                    "signature",
+                    "there is no base that it could be over",
+                );
                 return;
             }
         };
         let base = candidate.signature_base();
         let size =
             format!("{} lines, {} bytes", base.as_str().lines().count(), base.as_str().len());
-        checks.add("signature base", Ok::<_, &str>(size));
+        findings.add(Check::Signature, "signature base", Ok::<_, &str>(size));
         let agreed = candidate.insecure_verify_without_policy(key).is_ok();
         let held = match agreed || candidate.insecure_verify_whatever_alg(key).is_ok() {
             true => Ok("holds over this base"),
             false => Err("does not hold over this base with this key"),
         };
-        checks.add("signature", held);
+        findings.add(Check::Signature, "signature", held);
     }
 }
 
-fn check_target(checks: &mut Checks, request: &Received<'_>) -> Result<(), Failure> {
+fn check_target(findings: &mut Findings, request: &Received<'_>) -> Result<(), Failure> {
     let head = request.head;
-    checks.add("method", acceptable(head.method, request.version).map(|()| head.method));
+    findings.add(
+        Check::Target,
+        "method",
+        acceptable(head.method, request.version).map(|()| head.method),
+    );
     let target = match head.target.query() {
         Some(query) => format!("{}?{query}", head.target.path()),
         None => head.target.path().to_owned(),
     };
-    checks.add("target", head.target.check().map(|()| target).map_err(Rejection::from));
+    findings.add(
+        Check::Target,
+        "target",
+        head.target.check().map(|()| target).map_err(Rejection::from),
+    );
     if request.body.unframed {
-        checks.add("length", Err::<&str, _>(NO_LENGTH));
+        findings.add(Check::Content, "length", Err::<&str, _>(NO_LENGTH));
     }
     let origins = request.origins()?;
     let origin = origins.resolve(request.uri, head.headers).map_err(Rejection::from);
-    checks.add("origin", origin);
+    findings.add(Check::Target, "origin", origin);
     Ok(())
 }
 
@@ -358,12 +411,12 @@ fn is_asked_for(
     policy.required(head.method, head.headers, request.content()).contains(component)
 }
 
-fn skip_time(checks: &mut Checks, signature: &LabelledSignature<'_>, now: Timestamp) {
+fn skip_time(findings: &mut Findings, signature: &LabelledSignature<'_>, now: Timestamp) {
     let created = signature.input.created().ok().flatten();
     let expires = signature.input.expires().ok().flatten();
     let when =
         created.map_or_else(|| "no created".to_owned(), |created| show_time(created, expires, now));
-    checks.skip("time", format!("{when}; not asked for by --policy none"));
+    findings.skip(Check::Policy, "time", format!("{when}; not asked for by --policy none"));
 }
 
 /// When it was made, and when it expires.
@@ -380,7 +433,7 @@ fn show_time(created: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> 
 }
 
 fn check_digest(
-    checks: &mut Checks,
+    findings: &mut Findings,
     judged: &Judged,
     content: &[u8],
     message: &Message<'_>,
@@ -390,7 +443,7 @@ fn check_digest(
     let body = judged.exchange.body();
     let covered = CoveredDigest::all(components, message, &body.trailers);
     if covered.is_empty() {
-        checks.skip("digest of the content", "not covered");
+        findings.skip(Check::Content, "digest of the content", "not covered");
     }
     for one in covered {
         let name = match one.component() {
@@ -402,7 +455,7 @@ fn check_digest(
             Ok(None) => Err("Content-Digest is not there".to_owned()),
             Err(bad) => Err(Rejection::from(bad).text()),
         };
-        checks.add(name, found);
+        findings.add(Check::Content, name, found);
     }
 }
 
@@ -416,11 +469,11 @@ fn compare(digest: &ContentDigest, content: &[u8]) -> Result<String, String> {
 }
 
 /// Trailers that a server refuses, or else drops.
-fn check_trailers(checks: &mut Checks, trailers: &HeaderMap) {
+fn check_trailers(findings: &mut Findings, trailers: &HeaderMap) {
     if trailers.is_empty() {
         return;
     }
     let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
     let dropped = format!("{}: no handler gets to see them", names.join(", "));
-    checks.add("trailers", acceptable_trailers(trailers).map(|()| dropped));
+    findings.add(Check::Content, "trailers", acceptable_trailers(trailers).map(|()| dropped));
 }
