@@ -32,7 +32,7 @@ fn row(application: &Listed) -> [String; 3] {
         |text: &Option<String>| text.as_deref().map_or_else(|| "?".to_owned(), one_line);
     match application {
         Ok(Application { name, environment, created_at, .. }) => {
-            [name.clone(), environment.clone(), moment::show(*created_at)]
+            [name.to_string(), environment.to_string(), moment::show(*created_at)]
         }
         Err(damaged) => {
             [or_unknown(&damaged.name), or_unknown(&damaged.environment), "damaged".to_owned()]
@@ -56,8 +56,8 @@ pub(crate) fn listed_object(application: &Listed) -> Value {
 /// An application as JSON has it.
 pub(crate) fn object(application: &Application) -> Value {
     json!({
-        "name": application.name,
-        "environment": application.environment,
+        "name": application.name.as_str(),
+        "environment": application.environment.as_str(),
         "created_at": moment::show(application.created_at),
     })
 }

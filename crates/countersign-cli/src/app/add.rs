@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_store::Application;
+use countersign_store::{ApplicationName, BadName, Environment};
 
 use crate::{
     application::object,
@@ -21,11 +21,14 @@ pub(super) struct Add {
 
 impl Add {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
-        let (Self { name, env }, now, db) = (self, moment::now(), registry.db_option());
-        // Checked before the registry is opened, which may create it.
-        Application::check(&name, &env).map_err(|error| registry_args::failure("", &error))?;
-        let added = registry
-            .ask_or_create(async |registry| registry.add_application(&name, &env, now).await)?;
+        let (now, db) = (moment::now(), registry.db_option());
+        // Parsed before the registry is opened, which may create it.
+        let bad = |error: BadName| registry_args::failure("", &error.into());
+        let name: ApplicationName = self.name.parse().map_err(bad)?;
+        let env: Environment = self.env.parse().map_err(bad)?;
+        let added = registry.ask_or_create(async |registry| {
+            registry.add_application(name.clone(), env, now).await
+        })?;
         let printed = registry.print(|| object(&added), || format!("{}\n", added.name));
         printed.map_err(|failure| {
             failure.with_hint(format_args!(

@@ -40,8 +40,8 @@ fn object(application: &Application, keys: &[credential::Listed]) -> Value {
 
 fn shown(application: &Application, keys: &[credential::Listed]) -> String {
     let facts = facts([
-        ("name", Some(application.name.clone())),
-        ("environment", Some(application.environment.clone())),
+        ("name", Some(application.name.to_string())),
+        ("environment", Some(application.environment.to_string())),
         ("added", Some(moment::show(application.created_at))),
         ("keys", keys.is_empty().then(|| "none".to_owned())),
     ]);

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign_store::Application;
+use countersign_store::{Application, ApplicationName};
 
 /// Which part of the budget the content of one application may have.
 const SHARES: u64 = 4;
@@ -25,7 +25,7 @@ struct Room {
 struct Used {
     by_all: u64,
     /// Without applications that have nothing. Their names are unique.
-    by_application: HashMap<Box<str>, u64>,
+    by_application: HashMap<ApplicationName, u64>,
 }
 
 /// The budget, or the application's share of it, has no room for this content now.
@@ -93,7 +93,7 @@ impl Share {
     fn with_more(&self, used: &Used, bytes: u64) -> Result<(u64, u64), Full> {
         let more =
             |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
-        let own = used.by_application.get(&*self.application.name).copied().unwrap_or(0);
+        let own = used.by_application.get(&self.application.name).copied().unwrap_or(0);
         Ok((more(used.by_all, self.memory.0.limit)?, more(own, self.most)?))
     }
 
@@ -102,10 +102,10 @@ impl Share {
         let mut used = self.memory.0.used();
         let (by_all, own) = self.with_more(&used, bytes)?;
         used.by_all = by_all;
-        match used.by_application.get_mut(&*self.application.name) {
+        match used.by_application.get_mut(&self.application.name) {
             Some(had) => *had = own,
             None if own > 0 => {
-                used.by_application.insert(self.application.name.as_str().into(), own);
+                used.by_application.insert(self.application.name.clone(), own);
             }
             None => {}
         }
@@ -130,7 +130,7 @@ impl Drop for Share {
         }
         let mut used = self.memory.0.used();
         used.by_all = used.by_all.saturating_sub(self.bytes);
-        let name = &*self.application.name;
+        let name = &self.application.name;
         if let Some(own) = used.by_application.get_mut(name) {
             *own = own.saturating_sub(self.bytes);
             if *own == 0 {
@@ -153,10 +153,14 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use countersign::Timestamp;
+    use countersign_store::Environment;
+
     use super::*;
 
     fn application(name: &str) -> Arc<Application> {
-        Arc::new(Application::new(name, "test", countersign::Timestamp::from_unix(0)))
+        let (name, environment) = (name.parse().unwrap(), Environment::from_static("test"));
+        Arc::new(Application::new(name, environment, Timestamp::from_unix(0)))
     }
 
     #[test]
