@@ -7,7 +7,7 @@ use std::{
 use countersign::{KeyError, KeyFile, Passphrase, PrivateKey};
 use zeroize::Zeroizing;
 
-use crate::Error;
+use crate::error::Error;
 
 /// The private key in a file that nobody but its owner can read or change.
 pub(crate) fn read_private_key(

@@ -35,7 +35,6 @@
 //! Where a server signs its answers, [`Client::verify_responses`] takes no others: each is then the server's own, to the very
 //! attempt that it answers, and whole.
 
-mod answers;
 mod authenticity;
 mod client;
 mod clock;
@@ -48,6 +47,7 @@ mod quota_left;
 mod refusal;
 mod request_builder;
 mod reread;
+mod response_verifier;
 
 pub use client::Client;
 pub use error::Error;

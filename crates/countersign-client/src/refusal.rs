@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
-    Explanation, QuotaLeft,
-    explanation::SignedBase,
+    explanation::{Explanation, SignedBase},
+    quota_left::QuotaLeft,
     reread::{Reread, take_apart},
 };
 

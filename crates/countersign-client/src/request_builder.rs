@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Response};
 use serde::Serialize;
 
-use crate::{Client, Error};
+use crate::{client::Client, error::Error};
 
 /// A request on its way to be signed, built as with reqwest.
 #[derive(Debug)]

@@ -1,6 +1,14 @@
+pub(crate) mod client_address;
+pub(crate) mod gate;
+pub(crate) mod gcra;
+pub(crate) mod limited;
+pub(crate) mod memory_budget;
+pub(crate) mod quota;
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::Quota;
+use self::quota::Quota;
+use crate::enforcement::Enforcement;
 
 /// What callers may do in how long. Nothing is limited that is not named.
 ///
@@ -12,16 +20,6 @@ pub struct Limits {
     pub(crate) unsigned: Option<Budget>,
     pub(crate) unsigned_by_address: Option<Budget>,
     pub(crate) enforcement: Enforcement,
-}
-
-/// What becomes of what is over a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Enforcement {
-    /// It is refused.
-    #[default]
-    Enforce,
-    /// It is counted, and passes.
-    Report,
 }
 
 impl Enforcement {

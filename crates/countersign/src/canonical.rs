@@ -7,7 +7,11 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sfv::Integer;
 
-use crate::{Component, byte_set::ByteSet, parameter::Value, signature_input::MAX_COMPONENTS};
+use crate::{
+    byte_set::ByteSet,
+    component::{Component, MAX_COMPONENTS},
+    parameter::Value,
+};
 
 /// What a key may have behind its first character (RFC 9651 §3.1.2).
 static KEY: ByteSet = ByteSet::NONE.with_range(b'a', b'z').with_range(b'0', b'9').with(b"_-.*");
@@ -142,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Malformed, SignatureInput};
+    use crate::{malformed::Malformed, signature_input::SignatureInput};
 
     /// Texts that are near to canonical members.
     fn member() -> impl Strategy<Value = String> {

@@ -1,8 +1,14 @@
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt};
 
 use http::HeaderName;
 
-use crate::{byte_set::ByteSet, message::BoundTo, parameter::Value};
+use crate::{
+    byte_set::ByteSet,
+    parameter::{Value, write_string},
+};
+
+/// How many components a signature may cover.
+pub(crate) const MAX_COMPONENTS: usize = 32;
 
 /// A component identifier (RFC 9421 §2): a field name or a derived component, with its parameters.
 ///
@@ -101,6 +107,14 @@ pub(crate) enum Form<'c> {
     Member(&'c str),
     /// `bs`: each line as a Byte Sequence.
     Wrapped,
+}
+
+/// Which message a component is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoundTo {
+    ThisMessage,
+    /// With the parameter `req`.
+    ItsRequest,
 }
 
 /// Why a text is no component identifier, or one that RFC 9421 rules out.
@@ -307,18 +321,6 @@ impl<'a> Component<'a> {
     }
 }
 
-/// Writes a text that is known to be one of a String as RFC 9651 §4.1.6 serialises it.
-pub(crate) fn write_string(text: &mut String, value: &str) {
-    text.push('"');
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            text.push('\\');
-        }
-        text.push(character);
-    }
-    text.push('"');
-}
-
 impl From<Derived> for Component<'_> {
     /// The derived component without parameters. [`Derived::QueryParam`] needs [`Component::query_param`] instead:
     /// without a name no signature base has it.
@@ -344,31 +346,6 @@ impl fmt::Display for Component<'_> {
         let mut text = String::new();
         self.write(&mut text);
         f.write_str(&text)
-    }
-}
-
-impl FromStr for Component<'static> {
-    type Err = BadComponent;
-
-    /// Reads an identifier as in a signature base; the quotes around its name may be left out: `@method`,
-    /// `content-type`, `"@query-param";name="page"`.
-    fn from_str(text: &str) -> Result<Self, BadComponent> {
-        let quoted = match text.split_once(';') {
-            _ if text.starts_with('"') => text.to_owned(),
-            Some((name, parameters)) => format!("\"{name}\";{parameters}"),
-            None => format!("\"{text}\""),
-        };
-        let list = format!("c=({quoted})");
-        let input = crate::signature_input::SignatureInput::parse_member(&list)
-            .map_err(|_| BadComponent::NotAString)?;
-        let [component] = input.components().map_err(|malformed| match malformed {
-            crate::Malformed::Component(reason) => reason,
-            _ => BadComponent::NotAString,
-        })?
-        else {
-            return Err(BadComponent::NotAString);
-        };
-        Ok(component.clone().into_owned())
     }
 }
 

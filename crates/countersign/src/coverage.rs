@@ -1,12 +1,20 @@
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use sfv::KeyRef;
 
 use crate::{
-    AcceptSignature, BadPolicy, CONTENT_DIGEST, Component, ContentDigest, Derived, Message, Nonce,
-    PreparedSignature, PublishableKey, RequestHead, SignError, Timestamp, Unmeetable, policy,
-    sign::{cover_present, missing_digest, refuse_label},
+    accept_signature::{AcceptSignature, Unmeetable},
+    component::{Component, Derived},
+    digest::ContentDigest,
+    field_name::CONTENT_DIGEST,
+    key::PublishableKey,
+    message::{Message, RequestHead},
+    nonce::Nonce,
+    policy::{self, BadPolicy},
+    prepared_signature::PreparedSignature,
+    sign::{SignError, refuse_label},
     signature_base::Rules,
     signature_input::write_components,
+    timestamp::Timestamp,
 };
 
 /// What a signer covers in requests and says of its key.
@@ -158,4 +166,48 @@ fn named(key: &PublishableKey, tag: &str) -> String {
     let algorithm = key.algorithm();
     let tag = tag.replace('\\', "\\\\").replace('"', "\\\"");
     format!(r#"";keyid="{key}";alg="{algorithm}";tag="{tag}""#)
+}
+
+/// The `Content-Digest` to add, if there is content and no such field; one that is there has to be the content's.
+pub(crate) fn missing_digest(
+    headers: &HeaderMap,
+    content: &[u8],
+) -> Result<Option<HeaderValue>, SignError> {
+    if headers.contains_key(CONTENT_DIGEST) {
+        check_digest(headers, content)?;
+        return Ok(None);
+    }
+    if content.is_empty() {
+        return Ok(None);
+    }
+    let digest = ContentDigest::sha256(content).to_header();
+    digest.map(Some).map_err(|_| SignError::ContentDigest)
+}
+
+/// Adds the fields of a list that are present, or are added now.
+pub(crate) fn cover_present<'a>(
+    components: &mut Vec<Component<'a>>,
+    when_present: &'a [HeaderName],
+    headers: &HeaderMap,
+    content_digest: Option<&HeaderValue>,
+) -> Result<(), SignError> {
+    for field in when_present {
+        let mut lines = headers.get_all(field).iter();
+        let made = content_digest.is_some() && *field == CONTENT_DIGEST;
+        if lines.next().is_none() && !made {
+            continue;
+        }
+        if lines.next().is_some() && *field != COOKIE {
+            return Err(SignError::RepeatedField(field.clone()));
+        }
+        components.push(Component::field(field));
+    }
+    Ok(())
+}
+
+fn check_digest(headers: &HeaderMap, content: &[u8]) -> Result<(), SignError> {
+    let digest = ContentDigest::from_headers(headers).ok().flatten();
+    let mut check = digest.ok_or(SignError::ContentDigest)?.check();
+    check.update(content);
+    check.finish().map_err(|_| SignError::ContentDigest)
 }

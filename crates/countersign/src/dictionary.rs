@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::GetAll};
 
-use crate::Malformed;
+use crate::malformed::Malformed;
 
 /// The fields of one name, each line a part of one Dictionary.
 pub(crate) struct Lines<'m>(GetAll<'m, HeaderValue>);

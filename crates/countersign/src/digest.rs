@@ -9,16 +9,11 @@ use sfv::{
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::{
-    Malformed, canonical,
+    canonical,
     dictionary::{self, Lines},
+    field_name::CONTENT_DIGEST,
+    malformed::Malformed,
 };
-
-/// The name of the `Content-Digest` field (RFC 9530 §2).
-pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-
-/// The name of the `Repr-Digest` field (RFC 9530 §3): its digests are of the selected representation, which is the
-/// content wherever that is all of it.
-pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 pub(crate) const MAX_MEMBERS: usize = 16;
 /// Room for every algorithm there is, several times.
@@ -361,6 +356,7 @@ impl<'de> EntryVisitor<'de> for &mut OnlyBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field_name::REPR_DIGEST;
 
     const CONTENT: &[u8] = br#"{"hello": "world"}"#;
     const SHA256: &str = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";

@@ -41,6 +41,7 @@
 
 mod accept_signature;
 mod algorithm;
+mod bad_base;
 mod base_difference;
 mod byte_set;
 mod canonical;
@@ -50,8 +51,10 @@ mod component;
 mod coverage;
 mod dictionary;
 mod digest;
+mod field_name;
 mod field_type;
 mod key;
+mod malformed;
 mod message;
 mod nonce;
 mod origin;
@@ -68,6 +71,7 @@ mod served;
 mod sign;
 mod signature_base;
 mod signature_input;
+mod signer;
 mod structured_field;
 mod target;
 mod timestamp;
@@ -77,14 +81,15 @@ mod want_digest;
 
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use bad_base::BadBase;
 pub use base_difference::BaseDifference;
 pub use check::Check;
 pub use code::{Code, REFUSAL, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
-    BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
-    REPR_DIGEST, RunningDigest,
+    BadDigest, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch, RunningDigest,
 };
+pub use field_name::{CONTENT_DIGEST, REPR_DIGEST};
 pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
@@ -97,6 +102,7 @@ pub use key::{
 };
 #[cfg(feature = "ecdsa")]
 pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
+pub use malformed::Malformed;
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
@@ -106,16 +112,17 @@ pub use policy::{
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use refused_request::RefusedRequest;
-pub use rejection::{Malformed, Rejection, Stale, Unmet};
+pub use rejection::{Rejection, Stale, Unmet};
 pub use remote_signer::{PreparedRequest, RemoteSigner};
 pub use response::{
     AuthenticResponse, IntactResponse, RESPONSE_TAG, ResponseContentCheck, ResponsePolicy,
     ResponseRejection, ResponseSigner, UnverifiedResponse,
 };
 pub use served::{METHODS, OLDEST_VERSION, Unserved, check_served};
-pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, Signer, sign};
-pub use signature_base::{BadBase, SignatureBase};
+pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, sign};
+pub use signature_base::SignatureBase;
 pub use signature_input::{LabelledSignature, SignatureInput};
+pub use signer::Signer;
 pub use target::{BadTarget, Target};
 pub use timestamp::Timestamp;
 pub use trailers::{SignedTrailer, check_trailers};

@@ -1,8 +1,11 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
-    FieldTypes, Origin, Target,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT},
+    component::BoundTo,
+    field_name::{SIGNATURE, SIGNATURE_INPUT},
+    field_type::FieldTypes,
+    origin::Origin,
+    target::Target,
 };
 
 /// What is signed: a view of a request or response, and of what its components can reach beside its head.
@@ -72,7 +75,7 @@ impl<'m> Message<'m> {
     }
 
     /// The request that a response answers, for components with `req` (RFC 9421 §2.4).
-    pub const fn answering(mut self, request: RequestHead<'m>) -> Self {
+    pub const fn with_request(mut self, request: RequestHead<'m>) -> Self {
         self.request = Some(request);
         self
     }
@@ -129,14 +132,6 @@ impl<'m> Message<'m> {
             }
         }
     }
-}
-
-/// Which message a component is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BoundTo {
-    ThisMessage,
-    /// With the parameter `req`.
-    ItsRequest,
 }
 
 impl<'m> From<RequestHead<'m>> for Message<'m> {

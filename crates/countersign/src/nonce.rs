@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Timestamp, byte_set::ByteSet};
+use crate::{byte_set::ByteSet, timestamp::Timestamp};
 
 /// What makes a signature good for one request: 16 to 64 characters of base64 or base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,8 +2,6 @@ use std::borrow::Cow;
 
 use sfv::{BareItemFromInput, Integer};
 
-use crate::component::write_string;
-
 /// The value of a parameter, of a component or of a signature, by the types that some parameter has.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'m> {
@@ -50,4 +48,16 @@ pub(crate) fn write_parameter(text: &mut String, key: &str, value: &Value<'_>) {
                 sfv::ItemSerializer::with_buffer(text).bare_item(value).finish();
         }
     }
+}
+
+/// Writes a text that is known to be one of a String as RFC 9651 §4.1.6 serialises it.
+pub(crate) fn write_string(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text.push('"');
 }

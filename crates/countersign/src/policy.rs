@@ -3,12 +3,16 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
-    AcceptSignature, Component, Derived, Malformed, Nonce, RequestHead, Stale, Timestamp, Unmet,
+    accept_signature::AcceptSignature,
     byte_set::ByteSet,
-    component::Form,
-    digest::CONTENT_DIGEST,
-    message::BoundTo,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput},
+    component::{BoundTo, Component, Derived, Form},
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    malformed::Malformed,
+    message::RequestHead,
+    nonce::Nonce,
+    rejection::{Stale, Unmet},
+    signature_input::SignatureInput,
+    timestamp::Timestamp,
 };
 
 /// What a request has to prove. Strict by default; setters that weaken it say so in their names.
@@ -172,9 +176,6 @@ pub fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
         && content == Content::Absent
         && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
-
-/// Fields of which a signature may cover members by themselves: those of other signatures.
-pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
 
 /// Refuses components that are another reading of a field: with `sf` or `bs`, and with `key` unless it is of one of these.
 pub(crate) fn check_forms(
@@ -439,8 +440,7 @@ impl Policy {
         if expires.is_some_and(|expires| expires <= created) {
             return Err(Malformed::ExpiresBeforeCreated.into());
         }
-        let digest = if digest { Covered::Yes } else { Covered::No };
-        Ok(Judged { created, expires, nonce, digest, removed })
+        Ok(Judged { created, expires, nonce, covers_digest: digest, removed })
     }
 
     /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
@@ -465,15 +465,9 @@ pub(crate) struct Judged {
     pub(crate) expires: Option<Timestamp>,
     pub(crate) nonce: Nonce,
     /// Whether a digest of the content is covered.
-    pub(crate) digest: Covered,
+    pub(crate) covers_digest: bool,
     /// Fields that are present and uncovered, and that a handler must not see.
     pub(crate) removed: Vec<HeaderName>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Covered {
-    Yes,
-    No,
 }
 
 pub(crate) fn is_key_id(text: &str) -> bool {

@@ -3,9 +3,11 @@ use http::HeaderValue;
 use sfv::KeyRef;
 
 use crate::{
-    Component, Message, SignError, SignatureBase, SignatureFields, SignatureParams, Signs,
-    sign::{refuse_label, signature_params},
-    signature_base::Rules,
+    component::Component,
+    key::Signs,
+    message::Message,
+    sign::{SignError, SignatureFields, SignatureParams, refuse_label, signature_params},
+    signature_base::{Rules, SignatureBase},
 };
 
 /// A signature that still has to be made, by a key that is elsewhere: in a KMS, an HSM, or an agent.

@@ -8,7 +8,10 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Code, KeyId, PrivateKey, PublishableKey, VerifyingKey};
+use crate::{
+    code::Code,
+    key::{KeyId, PrivateKey, PublishableKey, VerifyingKey},
+};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";

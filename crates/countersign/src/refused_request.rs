@@ -2,8 +2,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde_json::json;
 
 use crate::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Rejection, Timestamp, WANT_CONTENT_DIGEST,
-    WantDigest,
+    accept_signature::ACCEPT_SIGNATURE,
+    code::{Code, REFUSAL},
+    policy::{Content, Policy},
+    rejection::Rejection,
+    timestamp::Timestamp,
+    want_digest::{WANT_CONTENT_DIGEST, WantDigest},
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -115,7 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{BadDigest, Malformed, Misdirected, Stale};
+    use crate::{digest::BadDigest, malformed::Malformed, origin::Misdirected, rejection::Stale};
 
     #[test]
     fn a_response_says_what_is_wrong_and_what_to_do() {

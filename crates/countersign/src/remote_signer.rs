@@ -1,9 +1,18 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::{
-    AcceptSignature, Algorithm, BadPolicy, Component, Derived, KeyError, Nonce, PreparedSignature,
-    PublishableKey, RequestHead, SignError, SignatureBase, SignedFields, Timestamp, Unmeetable,
-    VerifyingKey, coverage::Coverage,
+    accept_signature::{AcceptSignature, Unmeetable},
+    algorithm::Algorithm,
+    component::{Component, Derived},
+    coverage::Coverage,
+    key::{KeyError, PublishableKey, VerifyingKey},
+    message::RequestHead,
+    nonce::Nonce,
+    policy::BadPolicy,
+    prepared_signature::PreparedSignature,
+    sign::{SignError, SignedFields},
+    signature_base::SignatureBase,
+    timestamp::Timestamp,
 };
 
 /// Signs requests as [`Signer`](crate::Signer) does, with a key that is elsewhere: in a KMS, an HSM, or an agent.

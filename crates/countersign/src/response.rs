@@ -11,8 +11,10 @@ pub use signer::ResponseSigner;
 pub use verify::{AuthenticResponse, IntactResponse, ResponseContentCheck, UnverifiedResponse};
 
 use crate::{
-    Component, Derived, Malformed, RequestHead, SignatureInput,
-    signature_input::MAX_SIGNATURE_FIELDS,
+    component::{Component, Derived},
+    malformed::Malformed,
+    message::RequestHead,
+    signature_input::{MAX_SIGNATURE_FIELDS, SignatureInput},
     verify::{Tagged, select_by_tag},
 };
 

@@ -1,6 +1,6 @@
 use http::{Method, StatusCode, Version};
 
-use crate::Code;
+use crate::code::Code;
 
 /// The methods that a server serves. It refuses others: `get` is not `GET`, and CONNECT and TRACE are for no handler.
 pub const METHODS: [Method; 7] = [

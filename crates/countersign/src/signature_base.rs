@@ -4,12 +4,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header::COOKIE};
 
 use crate::{
-    BaseDifference, Component, FieldType, Message, canonical,
-    component::{Derived, Form, Name},
+    bad_base::BadBase,
+    base_difference::BaseDifference,
+    canonical,
+    component::{BoundTo, Component, Derived, Form, Name},
     dictionary::{self, Lines},
-    digest::CONTENT_DIGEST,
-    message::{BoundTo, Head, RequestHead},
-    policy::SIGNATURES,
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    field_type::FieldType,
+    message::{Head, Message, RequestHead},
     query_params::{NoParam, QueryParams},
     signature_input::MAX_LABELS,
     structured_field::{self, Members, NoValue},
@@ -18,42 +20,6 @@ use crate::{
 /// The exact bytes that are signed (RFC 9421 §2.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureBase(String);
-
-/// Why a signature base must not be created (RFC 9421 §2.5).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadBase {
-    /// A covered field that the message does not have. It is never taken as empty.
-    #[error("the covered component {0} is not in the message")]
-    Absent(String),
-    /// A derived component that this message cannot have, such as `@status` in a request.
-    #[error("the covered component {0} does not apply to this message")]
-    NotApplicable(String),
-    /// `"@query-param"` whose name occurs more than once (RFC 9421 §2.2.8).
-    #[error("the covered component {0} occurs more than once in the query")]
-    Ambiguous(String),
-    /// A value with a line break, a control character or a byte that is not ASCII.
-    #[error(
-        "the value of the covered component {0} has a character that no signature base may have"
-    )]
-    Unprintable(String),
-    /// A field on several lines, which may be joined otherwise on their way (RFC 9421 §7.5.7). Only a policy refuses it.
-    #[error("the covered field {0} occurs more than once")]
-    Repeated(String),
-    /// Components that say the target again and again. Only a policy refuses it: whoever signs needs no more than `@path`,
-    /// `@query` and `@target-uri`, and every repetition is work for the verifier before it knows the key.
-    #[error("the covered components have the target more than twice over; {0} is one too many")]
-    Repetitive(String),
-    /// `key` on a field, or of a signature that is not in canonical form, that is longer than what is read before a key is
-    /// known. Only a policy refuses it.
-    #[error("the covered component {0} is a member of what is longer than 1 KiB")]
-    TooLong(String),
-    /// `sf` or `key` on a field that is not known to be structured so, or is malformed (RFC 9421 §2.1.1, §2.1.2).
-    #[error(
-        "the covered component {0} is of a field that is not known to be structured so, or is malformed"
-    )]
-    NotStructured(String),
-}
 
 /// Which signature bases are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,25 +1,24 @@
-use std::{borrow::Cow, convert::Infallible};
+use std::{borrow::Cow, convert::Infallible, str::FromStr};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use sfv::{
     BareItemFromInput, KeyRef, Parser,
     visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor},
 };
 
 use crate::{
-    Component, Malformed, Timestamp, canonical,
-    component::BadComponent,
+    canonical,
+    component::{BadComponent, Component, MAX_COMPONENTS},
     dictionary::{self, Lines},
     digest::OnlyBytes,
+    field_name::{SIGNATURE, SIGNATURE_INPUT},
+    malformed::Malformed,
     parameter::{Value, write_parameter},
+    timestamp::Timestamp,
 };
-
-pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
-pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
 pub(crate) const MAX_LABELS: usize = 8;
 pub(crate) const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
-pub(crate) const MAX_COMPONENTS: usize = 32;
 /// How much of the name of an unknown parameter is told.
 const MAX_NAMED: usize = 32;
 
@@ -246,6 +245,30 @@ impl<'m> SignatureInput<'m> {
 
     pub(crate) fn parameter(&self, key: &str) -> Option<&Value<'m>> {
         self.parameters.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
+    }
+}
+
+impl FromStr for Component<'static> {
+    type Err = BadComponent;
+
+    /// Reads an identifier as in a signature base; the quotes around its name may be left out: `@method`,
+    /// `content-type`, `"@query-param";name="page"`.
+    fn from_str(text: &str) -> Result<Self, BadComponent> {
+        let quoted = match text.split_once(';') {
+            _ if text.starts_with('"') => text.to_owned(),
+            Some((name, parameters)) => format!("\"{name}\";{parameters}"),
+            None => format!("\"{text}\""),
+        };
+        let list = format!("c=({quoted})");
+        let input = SignatureInput::parse_member(&list).map_err(|_| BadComponent::NotAString)?;
+        let [component] = input.components().map_err(|malformed| match malformed {
+            Malformed::Component(reason) => reason,
+            _ => BadComponent::NotAString,
+        })?
+        else {
+            return Err(BadComponent::NotAString);
+        };
+        Ok(component.clone().into_owned())
     }
 }
 

@@ -1,9 +1,8 @@
 use http::HeaderMap;
 
 use crate::{
-    Code,
-    digest::CONTENT_DIGEST,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT},
+    code::Code,
+    field_name::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
 };
 
 /// The trailers of a request have a field that is for the head alone.

@@ -1,12 +1,18 @@
 use http::HeaderName;
 
 use crate::{
-    Algorithm, Claim, Component, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature,
-    Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
-    SignatureInput, Stale, Timestamp, Unmet, Verifies, VerifyingKey,
-    policy::{Covered, Judged},
-    signature_base::Rules,
-    signature_input::MAX_SIGNATURE_FIELDS,
+    algorithm::Algorithm,
+    component::Component,
+    digest::{ContentDigest, DigestCheck},
+    key::{KeyId, Verifies, VerifyingKey},
+    malformed::Malformed,
+    message::{Message, RequestHead},
+    nonce::{Claim, Nonce, NonceUse},
+    policy::{Content, Judged, Policy},
+    rejection::{Rejection, Stale, Unmet},
+    signature_base::{Rules, SignatureBase},
+    signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
+    timestamp::Timestamp,
 };
 
 /// A signature beside the base that it should be over. Nothing of it is trusted yet, and no policy has seen it.
@@ -148,7 +154,7 @@ impl<'m> Unverified<'m> {
         if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
         }
-        let Judged { created, expires, nonce, digest, removed } =
+        let Judged { created, expires, nonce, covers_digest, removed } =
             policy.judge(&input, &request, content)?;
         policy.check_time(created, expires, now)?;
         // Which algorithm it is the key decides; a name of none is told before any key is looked for.
@@ -160,9 +166,9 @@ impl<'m> Unverified<'m> {
         let base =
             SignatureBase::new(&request.into(), components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
-        let digest = match digest {
-            Covered::Yes => ContentDigest::from_headers(headers)?,
-            Covered::No => None,
+        let digest = match covers_digest {
+            true => ContentDigest::from_headers(headers)?,
+            false => None,
         };
         let candidate = Candidate { input, base, signature };
         Ok(Some(Self { candidate, created, nonce, digest, content, removed }))

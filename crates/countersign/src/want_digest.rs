@@ -4,9 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::{
-    DigestAlgorithm,
     dictionary::{self, Lines},
-    digest::{MAX_FIELD, MAX_MEMBERS},
+    digest::{DigestAlgorithm, MAX_FIELD, MAX_MEMBERS},
 };
 
 /// The name of the `Want-Content-Digest` field (RFC 9530 §4).

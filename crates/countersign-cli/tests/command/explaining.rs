@@ -1,6 +1,6 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{
-    Component, Derived, KeyFile, Message, Origin, PrivateKey, RequestHead, ResponseHead,
+    Check, Component, Derived, KeyFile, Message, Origin, PrivateKey, RequestHead, ResponseHead,
     SignatureParams, Target, sign,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -48,6 +48,15 @@ fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
         let (explained, verified) = (run(&["explain", "--json"]), run(&["verify", "--json"]));
         let told: Value = serde_json::from_str(&explained.stdout).unwrap();
         assert_eq!(checks(&told, "failed"), failed, "{from} → {to}: {explained:?}");
+        let steps = told["checks"].as_array().unwrap().iter().map(|check| &check["step"]);
+        let steps: Vec<u64> = steps.map(|step| step.as_u64().unwrap()).collect();
+        assert!(steps.is_sorted(), "{told}");
+        for check in Check::ALL {
+            // Without a signature there is nothing to check behind its form.
+            let checked = steps.contains(&check.number().into());
+            let made = failed != ["signature fields"] || check <= Check::Form;
+            assert!(checked || !made, "{check}: {told}");
+        }
         assert_eq!(explained.code, verified.code);
         let verdict: Value = serde_json::from_str(&verified.stdout).unwrap();
         for (name, value) in verdict.as_object().unwrap() {
@@ -198,7 +207,7 @@ fn answer(desk: &Desk) {
         algorithm: None,
         tag: None,
     };
-    let fields = sign(&Message::from(response).answering(head), &key, &params).unwrap();
+    let fields = sign(&Message::from(response).with_request(head), &key, &params).unwrap();
     fields.apply(&mut headers);
     let mut text = "HTTP/1.1 200 OK\r\n".to_owned();
     for (name, value) in &headers {

@@ -12,15 +12,25 @@ use std::{
 use countersign::{NonceUse, Timestamp};
 
 use super::{
-    Redis, RedisNonces,
     denied::Denied,
     failure::Failure,
     guard::Guard,
+    nonces::RedisNonces,
+    server::Redis,
     terms::{Charge, Over, Rate, Tab},
 };
 use crate::{
-    Budget, ClientAddress, ClientNetwork, CredentialId, Enforcement, Excess, Gate, Level, Limited,
-    Limits, NoClientAddress, Passage, Quota, Readiness, StoreError, Verdict, Window,
+    credential::CredentialId,
+    enforcement::Enforcement,
+    error::StoreError,
+    limits::{
+        Budget, Excess, Level, Limits, Verdict,
+        client_address::{ClientAddress, ClientNetwork},
+        gate::{Gate, NoClientAddress, Passage},
+        limited::Limited,
+        quota::Quota,
+    },
+    nonces::{Window, readiness::Readiness},
 };
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.

@@ -1,5 +1,5 @@
 use super::{
-    PrivateKey,
+    private::PrivateKey,
     text::{self, PRIVATE},
 };
 

@@ -2,11 +2,18 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{OF_REQUEST, RequestSignature, ResponseRejection};
+use super::{OF_REQUEST, RequestSignature, rejection::ResponseRejection};
 use crate::{
-    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL,
-    RequestHead, SignatureInput, Timestamp, Unmet,
-    policy::{self, SIGNATURES, TAG, Window, check_forms, is_key_id},
+    accept_signature::ACCEPT_SIGNATURE,
+    code::REFUSAL,
+    component::{Component, Derived},
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    malformed::Malformed,
+    message::RequestHead,
+    policy::{self, BadPolicy, TAG, Window, check_forms, is_key_id},
+    rejection::Unmet,
+    signature_input::SignatureInput,
+    timestamp::Timestamp,
 };
 
 /// The tag of signed answers. It is another one than that of requests, so that neither passes for the other.

@@ -1,4 +1,9 @@
-use crate::{BadDigest, BadSignature, Malformed, Stale, Unmet};
+use crate::{
+    digest::BadDigest,
+    key::BadSignature,
+    malformed::Malformed,
+    rejection::{Stale, Unmet},
+};
 
 /// Why an answer is not taken for one of the server's to this request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,15 +3,21 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use sfv::KeyRef;
 
-use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, policy};
+use super::{
+    OF_REQUEST, RequestSignature,
+    policy::{self, RESPONSE_TAG},
+};
 use crate::{
-    BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PreparedSignature,
-    PrivateKey, RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput,
-    SignatureParams, SignedFields, Timestamp, VerifyingKey,
-    policy::{TAG, add, check_tag},
-    sign::{cover_present, missing_digest, refuse_label, sign},
+    component::{Component, Derived},
+    coverage::{cover_present, missing_digest},
+    key::{KeyError, KeyId, PrivateKey, VerifyingKey},
+    message::{Message, RequestHead, ResponseHead},
+    policy::{BadPolicy, TAG, add, check_tag},
+    prepared_signature::PreparedSignature,
+    sign::{SignError, SignatureFields, SignatureParams, SignedFields, refuse_label, sign},
     signature_base::Rules,
-    signature_input::write_components,
+    signature_input::{LabelledSignature, SignatureInput, write_components},
+    timestamp::Timestamp,
 };
 
 const LABEL: &str = "countersign";
@@ -105,7 +111,7 @@ impl ResponseSigner {
         signature_params.push_str(&created.to_string());
         signature_params.push_str(&self.named);
         let message = Message::from(*response)
-            .answering(*request)
+            .with_request(*request)
             .with_content_digest(content_digest.as_ref());
         let rules = Rules::Policy;
         let prepared =
@@ -138,7 +144,7 @@ impl ResponseSigner {
             algorithm: Some(self.key.algorithm()),
             tag: Some("http-message-signatures-directory"),
         };
-        sign(&Message::from(*response).answering(*request), &self.key, &params)
+        sign(&Message::from(*response).with_request(*request), &self.key, &params)
     }
 }
 

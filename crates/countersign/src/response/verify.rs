@@ -1,10 +1,18 @@
-use super::{RESPONSE_TAG, ResponsePolicy, ResponseRejection};
+use super::{
+    policy::{RESPONSE_TAG, ResponsePolicy},
+    rejection::ResponseRejection,
+};
 use crate::{
-    Candidate, Content, ContentCheck, ContentDigest, KeyId, LabelledSignature, Malformed, Message,
-    RequestHead, ResponseHead, ServerKeys, SignatureBase, SignatureInput, Timestamp, Unmet,
-    signature_base::Rules,
-    signature_input::MAX_SIGNATURE_FIELDS,
-    verify::{Tagged, select_by_tag},
+    digest::ContentDigest,
+    key::{KeyId, ServerKeys},
+    malformed::Malformed,
+    message::{Message, RequestHead, ResponseHead},
+    policy::Content,
+    rejection::Unmet,
+    signature_base::{Rules, SignatureBase},
+    signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
+    timestamp::Timestamp,
+    verify::{Candidate, ContentCheck, Tagged, select_by_tag},
 };
 
 /// An answer whose signature meets the policy in form, coverage and time. Nothing is known yet of who made it.
@@ -43,7 +51,7 @@ impl<'m> UnverifiedResponse<'m> {
         let created = policy.judge(&input, headers, &request, now)?;
         input.string("alg")?;
         input.string("nonce")?;
-        let message = Message::from(response).answering(request);
+        let message = Message::from(response).with_request(request);
         let components = input.components()?;
         let base = SignatureBase::new(&message, components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;

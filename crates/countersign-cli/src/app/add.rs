@@ -1,0 +1,40 @@
+use clap::Args;
+use countersign_store::Application;
+
+use crate::{
+    application::object,
+    failure::Failure,
+    moment,
+    output::note,
+    registry_args::{self, RegistryArgs},
+};
+
+/// Adds an application, and makes the registry if there is none
+#[derive(Args, Debug)]
+pub(super) struct Add {
+    /// Its name: letters, digits and . _ -
+    name: String,
+    /// Its environment, like live or test
+    #[arg(long, value_name = "ENV", default_value = "live")]
+    env: String,
+}
+
+impl Add {
+    pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
+        let (Self { name, env }, now, db) = (self, moment::now(), registry.db_option());
+        // Checked before the registry is opened, which may create it.
+        Application::check(&name, &env).map_err(|error| registry_args::failure("", &error))?;
+        let added = registry
+            .ask_or_create(async |registry| registry.add_application(&name, &env, now).await)?;
+        let printed = registry.print(|| object(&added), || format!("{}\n", added.name));
+        printed.map_err(|failure| {
+            failure.with_hint(format_args!(
+                "the application was added; `countersign app show {name}{db}` prints it"
+            ))
+        })?;
+        note(format_args!(
+            "added; give it a key with `countersign key add --app {name} --public-key FILE.pub{db}`"
+        ));
+        Ok(())
+    }
+}
