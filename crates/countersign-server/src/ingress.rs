@@ -5,7 +5,7 @@ pub(crate) mod received;
 use std::net::IpAddr;
 
 use countersign::{Misdirected, Origin, Origins, Rejection};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, request::Parts};
 
 use self::proxies::{BadForwarded, Proxies};
 use crate::refusal::reason::Reason;
@@ -125,6 +125,18 @@ impl Ingress {
             (None, None) => Err(Rejection::from(Misdirected::NotOurs).into()),
         }
     }
+}
+
+/// The URI as it was received: a nested router sees a shortened one.
+#[cfg(feature = "axum")]
+pub(crate) fn original_uri(head: &Parts) -> &Uri {
+    let original = head.extensions.get::<axum::extract::OriginalUri>();
+    original.map_or(&head.uri, |original| &original.0)
+}
+
+#[cfg(not(feature = "axum"))]
+pub(crate) const fn original_uri(head: &Parts) -> &Uri {
+    &head.uri
 }
 
 #[cfg(test)]

@@ -95,6 +95,8 @@ mod route;
 #[cfg(feature = "axum")]
 mod routes;
 #[cfg(feature = "serve")]
+mod saved_nonces;
+#[cfg(feature = "serve")]
 mod serve;
 mod sign_responses;
 mod telemetry;
@@ -132,10 +134,12 @@ pub use route::{
 };
 #[cfg(feature = "axum")]
 pub use routes::Routes;
+#[cfg(feature = "serve")]
+pub use saved_nonces::{SaveAtSignal, SavedNonces};
 #[cfg(feature = "tls")]
 pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
-pub use serve::{Listener, SaveAtSignal, SavedNonces, ServedBody, Stop, serve, until_signal};
+pub use serve::{Listener, ServedBody, Stop, serve, until_signal};
 pub use sign_responses::{SignResponses, SignResponsesService, key_directory::KeyDirectory};
 pub use telemetry::describe_metrics;
 pub use verifier::{
@@ -143,5 +147,7 @@ pub use verifier::{
     layer::{VerifierLayer, VerifierService},
 };
 
-/// Any error: that of a body, which is its maker's.
+/// The error of a body of any type.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;

@@ -16,7 +16,7 @@ use crate::{
         Route,
         table::{BadRoute, RouteTable},
     },
-    verifier::{Verifier, layer::Behind},
+    verifier::{Verifier, demand::Behind},
 };
 
 /// Routes with their handlers, for [`Verifier::protect`].

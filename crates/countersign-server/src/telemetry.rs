@@ -80,15 +80,15 @@ impl Outcome {
     }
 }
 
-/// A request on its way through a verifier.
-pub(crate) struct Passing {
+/// The measurement of a request's verification, for metrics and the span.
+pub(crate) struct Measurement {
     started: Instant,
     rollout: Rollout,
     /// Of a route that was declared.
     route: Option<Arc<str>>,
 }
 
-impl Passing {
+impl Measurement {
     pub(crate) fn begin(rollout: Rollout, route: Option<Arc<str>>) -> Self {
         if let Some(route) = &route {
             Span::current().record("route", &**route);

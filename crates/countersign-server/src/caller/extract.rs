@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{Request, request::Parts};
 
-use super::{Caller, SignedCaller, passed::Passed};
+use super::{Caller, SignedCaller, verification::Verification};
 
 /// The caller of a signed request, and what `T` extracts from its verified content, as in `Signed<Json<Order>>`.
 ///
@@ -32,10 +32,9 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
 
     async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Response> {
         let (head, body) = request.into_parts();
-        let passed = Passed::of(&head.extensions, head.version)?;
-        let caller = Passed::signed_caller_of(&head.extensions, head.version, &head.headers)?;
+        let caller = SignedCaller::of_head(&head)?;
         // Where it is streamed, the verifier compares the request's own body on its way in.
-        let body = passed.content.clone().map_or(body, Body::from);
+        let body = Verification::of(&head)?.content.clone().map_or(body, Body::from);
         let mut request = Request::from_parts(head, body);
         // The verifier has a limit of its own.
         DefaultBodyLimit::disable().apply(&mut request);
@@ -48,7 +47,7 @@ impl<S: Sync> FromRequestParts<S> for SignedBy {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
-        Passed::signed_caller_of(&head.extensions, head.version, &head.headers).map(Self)
+        SignedCaller::of_head(&*head).map(Self)
     }
 }
 
@@ -56,7 +55,7 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
-        Passed::caller_of(&head.extensions, head.version, &head.headers).map(Self)
+        Caller::of_head(&*head).map(Self)
     }
 }
 
@@ -65,7 +64,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
-        Ok(Passed::of(&head.extensions, head.version)?.signed().map(Self))
+        Ok(Verification::of(&*head)?.signed().map(Self))
     }
 }
 
@@ -75,6 +74,6 @@ impl<S: Sync> OptionalFromRequestParts<S> for Publishable {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
-        Ok(Passed::of(&head.extensions, head.version)?.caller.clone().map(Self))
+        Ok(Verification::of(&*head)?.caller.clone().map(Self))
     }
 }

@@ -1,21 +1,23 @@
 use std::task::{Context, Poll};
 
 use countersign_store::{Scope, Scopes};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Caller, Proof, passed::Passed};
+use super::{
+    Caller, Proof,
+    verification::{Head, Verification},
+};
 use crate::{
+    BoxFuture,
     content::guarded_body::GuardedBody,
     refusal::{
-        answer,
         reason::Reason,
         unaccepted::{Cause, Unaccepted},
     },
     route::access::Access,
     telemetry,
-    verifier::layer::BoxFuture,
 };
 
 /// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
@@ -50,8 +52,9 @@ impl Require {
         self
     }
 
-    fn check(&self, passed: &Passed) -> Result<(), Reason> {
-        self.check_caller(passed.asked()).or_else(|reason| passed.excuse(reason).map(drop))
+    fn check(&self, verification: &Verification) -> Result<(), Reason> {
+        let caller = verification.checked_caller();
+        self.check_caller(caller).or_else(|reason| verification.excuse(reason).map(drop))
     }
 
     fn check_caller(&self, caller: Option<&Caller>) -> Result<(), Reason> {
@@ -85,13 +88,17 @@ impl<S> Layer<S> for Require {
     }
 }
 
-/// The answer to a request that lacks what is asked for. The verifier outside takes the cause from it, which no caller is told.
-fn refuse<C>(reason: Reason, passed: &Passed, headers: &HeaderMap) -> Response<GuardedBody<C>> {
+/// The response to a request that lacks what is asked for. The verifier outside takes the cause from it, which no caller is told.
+fn refuse<C>(
+    reason: Reason,
+    verification: &Verification,
+    head: Head<'_>,
+) -> Response<GuardedBody<C>> {
     let unaccepted = match &reason {
         Reason::Unaccepted(unaccepted) => Some(unaccepted.clone()),
         _ => None,
     };
-    let mut response = answer(&reason.into(), &passed.circumstances, headers);
+    let mut response = verification.refuse(head, reason);
     if let Some(unaccepted) = unaccepted {
         response.extensions_mut().insert(unaccepted);
     }
@@ -121,13 +128,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let refused = match Passed::of(request.extensions(), request.version()) {
-            Ok(passed) => match self.required.check(passed) {
+        let refused = match Verification::of(&request) {
+            Ok(verification) => match self.required.check(verification) {
                 Ok(()) => {
                     let response = self.service.call(request);
                     return Box::pin(async { Ok(response.await?.map(GuardedBody::unguarded)) });
                 }
-                Err(reason) => refuse(reason, passed, request.headers()),
+                Err(reason) => refuse(reason, verification, Head::from(&request)),
             },
             Err(response) => response,
         };

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
-use super::verified_body::ContentError;
+use super::verified_body::{ContentError, Verdict};
 use crate::{
     BoxError,
     refusal::{self, reason::Reason},
@@ -18,9 +18,6 @@ use crate::{
 
 /// The most of a response that is taken from its handler before the verdict on the request's content is in.
 const MOST_GATHERED: usize = 64 * 1024;
-
-/// What became of the content of a request on a streamed route.
-pub(crate) type Verdict = Result<(), Reason>;
 
 pin_project! {
     /// The body of a response from behind a verifier: that of a refusal, or the handler's own body `C`.
@@ -185,7 +182,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
             this.guard.look();
             if let Guard::Failed(reason) = &*this.guard {
                 let reason = reason.clone();
-                refusal::tell_broken_off(&reason);
+                refusal::log_broken_off(&reason);
                 *this.guard = Guard::Nothing;
                 *this.trailers = None;
                 this.ready.clear();

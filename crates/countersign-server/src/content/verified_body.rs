@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{ContentLimit, Rest, Unfit, guarded_body::Verdict, why_broken};
+use super::{ContentLimit, Rest, Unfit, why_broken};
 use crate::{BoxError, refusal::reason::Reason};
 
 /// The content of a request that passed a verifier, of whose own body `B` this is made.
@@ -67,6 +67,9 @@ impl From<Reason> for ContentError {
         Self(reason)
     }
 }
+
+/// What became of the content of a request on a streamed route.
+pub(crate) type Verdict = Result<(), Reason>;
 
 impl<B> VerifiedBody<B> {
     pub(crate) const fn whole(content: Bytes) -> Self {

@@ -7,12 +7,15 @@ use countersign_store::{CredentialId, Excess, RestrictionKind, Scope};
 use http::StatusCode;
 
 use super::unaccepted::Unaccepted;
+use super::unsignable::Unsignable;
 #[cfg(feature = "oauth")]
 use crate::oauth::bad_token::BadToken;
-use crate::{
-    content::memory::Full, ingress::proxies::BadForwarded, sign_responses::Unsignable,
-    verifier::advice::NO_ADDRESS,
-};
+use crate::{content::memory::Full, ingress::proxies::BadForwarded};
+
+/// What to add where no address is known.
+pub(crate) const NO_ADDRESS: &str = "a limit by client address or a list of proxies is set, and no address is known: serve with \
+     `countersign_server::serve`; with another server add a layer around the verifier that puts the peer's address as a \
+     `countersign_store::ClientAddress` into the request's extensions; in a test put one there by hand";
 
 /// Why a request does not reach its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,12 @@ impl From<BadPresented> for Reason {
             BadPresented::PrivateKey(_) => Self::PrivateKey(None),
             presented => Self::Presented(presented),
         }
+    }
+}
+
+impl From<Unsignable> for Reason {
+    fn from(unsignable: Unsignable) -> Self {
+        Self::Unsignable(unsignable)
     }
 }
 

@@ -6,15 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys, Unserved};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use countersign::{
+    BadServerKeys, KEY_DIRECTORY_TYPE, ResponseHead, ServerKeys, Unserved, VerifyingKey,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use tower_service::Service;
 
 use super::SignResponses;
 use crate::{
     content::length,
-    refusal::{Circumstances, answer, reason::Reason},
+    refusal::{Circumstances, reason::Reason, respond},
 };
 
 /// How long the proof in a directory says that its key is this server's.
@@ -32,6 +34,22 @@ pub struct KeyDirectory {
     keys: Bytes,
 }
 
+impl SignResponses {
+    /// The directory of this signer's key, and of `others`: the key that comes after it, and the one from before it while
+    /// clients may still have answers of that.
+    ///
+    /// # Errors
+    ///
+    /// [`BadServerKeys::Secret`].
+    pub fn directory(
+        &self,
+        others: impl IntoIterator<Item = VerifyingKey>,
+    ) -> Result<KeyDirectory, BadServerKeys> {
+        let keys = std::iter::once(self.signer().verifying_key()).chain(others);
+        Ok(KeyDirectory::new(self.clone(), &ServerKeys::new(keys)?))
+    }
+}
+
 impl KeyDirectory {
     pub(crate) fn new(signing: SignResponses, keys: &ServerKeys) -> Self {
         Self { signing, keys: keys.to_jwks().into() }
@@ -41,7 +59,7 @@ impl KeyDirectory {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return Err(Unserved::Method.into());
         }
-        let asked = self.signing.asked(head)?;
+        let asked = self.signing.bind(head)?;
         let content = Full::from(self.keys.clone());
         let mut response = Response::new(Full::default());
         let headers = response.headers_mut();
@@ -83,9 +101,8 @@ impl<B> Service<Request<B>> for KeyDirectory {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, _) = request.into_parts();
         ready(Ok(self.show(&head).unwrap_or_else(|reason| {
-            let circumstances = Circumstances::unknown(head.method, head.version);
-            let mut refused: Response<Full<Bytes>> =
-                answer(&reason.into(), &circumstances, &HeaderMap::new());
+            let circumstances = Circumstances::unknown(&head.method, head.version);
+            let mut refused: Response<Full<Bytes>> = respond(&reason.into(), &circumstances);
             if refused.headers().contains_key(header::ALLOW) {
                 refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
