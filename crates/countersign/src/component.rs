@@ -103,7 +103,7 @@ pub(crate) enum Form<'c> {
     AsSent,
     /// `sf`: as a structured field is serialised.
     Strict,
-    /// `key`: one member of a Dictionary.
+    /// `key`: a member of a Dictionary.
     Member(&'c str),
     /// `bs`: each line as a Byte Sequence.
     Wrapped,
@@ -289,7 +289,7 @@ impl<'a> Component<'a> {
         self.is_of_own_field(name) && !self.is_trailer()
     }
 
-    /// Whether this is of the message's own trailer field of this name, in whatever form.
+    /// Whether this is of the message's own trailer field of this name, in any form.
     pub fn is_of_trailer(&self, name: &str) -> bool {
         self.is_of_own_field(name) && self.is_trailer()
     }
@@ -299,7 +299,7 @@ impl<'a> Component<'a> {
             && matches!(&self.name, Name::Field(own) if own == name)
     }
 
-    /// Whether this is of the field of this name, of whatever message, in whatever form.
+    /// Whether this is of the field of this name, of any message, in any form.
     pub(crate) fn is_of_field(&self, field: &HeaderName) -> bool {
         matches!(&self.name, Name::Field(name) if name == field.as_str())
     }

@@ -17,7 +17,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What a signer covers in requests and says of its key.
+/// The components that a signer covers, and the parameters that name its key.
 #[derive(Debug)]
 pub(crate) struct Coverage {
     key: PublishableKey,
