@@ -11,7 +11,7 @@ pub struct PublishableClient {
 }
 
 impl PublishableClient {
-    /// A client that sends this key in `X-Api-Key`. It follows no redirects, so that the key goes nowhere else.
+    /// A client that sends this key in `X-Api-Key`. It follows no redirects, so that no other server gets the key.
     ///
     /// # Errors
     ///

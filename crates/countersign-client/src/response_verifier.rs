@@ -10,10 +10,10 @@ use reqwest::{Request, Response};
 
 use crate::{error::Error, reread::take_apart};
 
-/// The most content of an answer that is taken into memory, unless the caller says otherwise.
+/// The largest content of a response that is held in memory, by default.
 pub(crate) const MOST: usize = 16 << 20;
 
-/// Verifies that answers are the server's, each to the attempt that it answers.
+/// Verifies that a response is the server's own, to the attempt at hand.
 #[derive(Clone, Debug)]
 pub(crate) struct ResponseVerifier {
     keys: Arc<ServerKeys>,
@@ -21,15 +21,15 @@ pub(crate) struct ResponseVerifier {
 }
 
 impl ResponseVerifier {
-    /// Those of a server with these keys, to requests that are signed under this tag.
+    /// A verifier for a server with these keys, and for requests signed under this tag.
     pub(crate) fn new(keys: ServerKeys, request_tag: &str) -> Self {
         let policy = ResponsePolicy::default();
-        // A tag that a signer has is one.
+        // A signer's tag is valid.
         let policy = policy.clone().request_tag(request_tag).unwrap_or(policy);
         Self { keys: Arc::new(keys), policy: Arc::new(policy) }
     }
 
-    /// Gives back an answer whose content is all there and was signed; and when it was.
+    /// Returns a response whose content is complete and signed, and when it was signed.
     pub(crate) async fn verify(
         &self,
         sent: &Sent,
@@ -46,7 +46,7 @@ impl ResponseVerifier {
         let mut check = authentic.map_err(refused)?.read();
         let mut content = Vec::new();
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-            // Trailers are not covered, so nobody gets to see them.
+            // Trailers are not covered, so no caller sees them.
             let Ok(piece) = frame?.into_data() else { continue };
             if content.len().saturating_add(piece.len()) > most {
                 return Err(Error::ResponseTooLarge { most });
@@ -59,7 +59,7 @@ impl ResponseVerifier {
     }
 }
 
-/// What an answer is bound to: an attempt as it was sent.
+/// The attempt as it was sent. The response is bound to it.
 pub(crate) struct Sent {
     method: Method,
     uri: Uri,

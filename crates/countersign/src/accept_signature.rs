@@ -20,10 +20,10 @@ use crate::{
 /// The name of the `Accept-Signature` field (RFC 9421 §5.1).
 pub const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
-/// A signature that the other side asks for: one member of `Accept-Signature` (RFC 9421 §5.1).
+/// A signature that the other side asks for: a member of `Accept-Signature` (RFC 9421 §5.1).
 ///
-/// Asked for in a response, it is of the next request; in a request, of its response. It is a stranger's wish: what
-/// cannot be met is refused, and nothing is signed instead.
+/// In a response it asks for a signature of the next request, and in a request for a signature of its response. It comes
+/// from a stranger: a signer refuses a request for a signature that it cannot make, and signs nothing else instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptSignature<'a> {
     label: Cow<'a, str>,
@@ -38,26 +38,26 @@ pub struct AcceptSignature<'a> {
     tag: Option<Cow<'a, str>>,
 }
 
-/// Why a signature that is asked for cannot be made.
+/// Why the requested signature cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unmeetable {
-    /// `alg` is not that of the key at hand, or of none that is known.
+    /// `alg` is unknown, or not the algorithm of the key at hand.
     #[error("a signature is asked for with another algorithm than the key's")]
     Algorithm,
     /// `keyid` does not name the key at hand.
     #[error("a signature is asked for with another key")]
     KeyId,
-    /// `tag` is that of another application.
+    /// `tag` is for another application.
     #[error("a signature is asked for under another tag")]
     Tag,
     /// `nonce` has a value, and the signature is to have its own.
     #[error("a signature is asked for with a nonce of the other side's")]
     Nonce,
-    /// `expires`, and nobody said when.
+    /// `expires` is asked for, and the caller gave no time.
     #[error("a signature is asked for that expires, and it is not known when")]
     Expires,
-    /// A component that the message does not have, or cannot have: `req` in a request.
+    /// A component that the message lacks or cannot have: `req` in a request.
     #[error("a signature is asked for that cannot be made: {0}")]
     Base(#[from] BadBase),
 }
@@ -76,22 +76,22 @@ impl<'a> AcceptSignature<'a> {
         }
     }
 
-    /// The label that the signature is to have.
+    /// The label for the signature.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// What it has to cover.
+    /// The components to cover.
     pub fn components(&self) -> &[Component<'a>] {
         &self.components
     }
 
-    /// The `tag` that it has to have.
+    /// The required `tag`.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The `nonce` that it has to have.
+    /// The required `nonce`.
     pub fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref()
     }
@@ -101,8 +101,8 @@ impl<'a> AcceptSignature<'a> {
         self.expires
     }
 
-    /// The parameters of the signature of `message` that is asked for, made at `created` with this key. What is not
-    /// asked for is `None`, and may be added.
+    /// The parameters of the requested signature of `message`, made at `created` with this key. Parameters that are not
+    /// asked for are `None`, and you may add them.
     ///
     /// # Errors
     ///
@@ -146,18 +146,18 @@ impl<'a> AcceptSignature<'a> {
     ///
     /// # Errors
     ///
-    /// None that can occur: all of it is printable ASCII.
+    /// Always succeeds: the text is printable ASCII.
     pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
         HeaderValue::try_from(self.to_string())
     }
 }
 
 impl AcceptSignature<'static> {
-    /// The signatures that a message asks for; none if it has no such field.
+    /// The signatures that a message asks for; empty without the field.
     ///
     /// # Errors
     ///
-    /// [`Malformed`]: what `Signature-Input` could not be either, and a parameter that is unknown or not of its type.
+    /// [`Malformed`]: as for `Signature-Input`, and for a parameter that is unknown or has the wrong type.
     pub fn all(headers: &HeaderMap) -> Result<Vec<Self>, Malformed> {
         let lines = Lines::of(headers, &ACCEPT_SIGNATURE);
         let members = dictionary::read(lines, MAX_LABELS, MAX_SIGNATURE_FIELDS)?;

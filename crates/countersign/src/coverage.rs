@@ -17,7 +17,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What a signer covers in requests and says of its key.
+/// The components that a signer covers, and the parameters that name its key.
 #[derive(Debug)]
 pub(crate) struct Coverage {
     key: PublishableKey,
@@ -26,12 +26,12 @@ pub(crate) struct Coverage {
     named: String,
     always: Vec<Derived>,
     when_present: Vec<HeaderName>,
-    /// Of the conditional fields those that are not in the list above.
+    /// The conditional fields that are not in `when_present`.
     conditional: Vec<HeaderName>,
 }
 
 impl Coverage {
-    /// What the default policy asks for, under the tag `countersign`.
+    /// The coverage that the default policy requires, under the tag `countersign`.
     pub(crate) fn new(key: PublishableKey) -> Self {
         let named = named(&key, policy::TAG);
         Self {
@@ -87,7 +87,7 @@ impl Coverage {
         Ok(beyond.cloned().collect())
     }
 
-    /// Everything but the signature itself: with the `Content-Digest` to add.
+    /// Prepares a signature. Also returns the `Content-Digest` to add.
     pub(crate) fn prepare(
         &self,
         more: &[Component<'_>],
@@ -101,7 +101,7 @@ impl Coverage {
         self.prepare_checked(more, request, content_digest, created, nonce)
     }
 
-    /// As [`Coverage::prepare`], of content with this digest, or of none.
+    /// As [`Coverage::prepare`], for content with this digest, or for no content.
     pub(crate) fn prepare_digested(
         &self,
         more: &[Component<'_>],
@@ -123,7 +123,7 @@ impl Coverage {
         self.prepare_checked(more, request, content_digest, created, nonce)
     }
 
-    /// Prepares a request whose target and `Content-Digest` were looked at.
+    /// Prepares a request whose target and `Content-Digest` are checked.
     fn prepare_checked(
         &self,
         more: &[Component<'_>],
@@ -154,7 +154,7 @@ impl Coverage {
         let message = Message::from(*request).with_content_digest(content_digest.as_ref());
         let label = KeyRef::constant("sig");
         refuse_label(headers, label)?;
-        // What is on several lines is refused by servers, also where it is covered because they asked.
+        // Servers refuse a field on several lines, also where they asked for it.
         let rules = Rules::Policy;
         let prepared =
             PreparedSignature::new(&message, label, &components, signature_params, rules)?;
@@ -168,7 +168,7 @@ fn named(key: &PublishableKey, tag: &str) -> String {
     format!(r#"";keyid="{key}";alg="{algorithm}";tag="{tag}""#)
 }
 
-/// The `Content-Digest` to add, if there is content and no such field; one that is there has to be the content's.
+/// The `Content-Digest` to add, if there is content and no such field. A field that is present has to match the content.
 pub(crate) fn missing_digest(
     headers: &HeaderMap,
     content: &[u8],
@@ -184,7 +184,7 @@ pub(crate) fn missing_digest(
     digest.map(Some).map_err(|_| SignError::ContentDigest)
 }
 
-/// Adds the fields of a list that are present, or are added now.
+/// Adds the fields of a list that are present or about to be added.
 pub(crate) fn cover_present<'a>(
     components: &mut Vec<Component<'a>>,
     when_present: &'a [HeaderName],

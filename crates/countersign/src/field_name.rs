@@ -6,12 +6,12 @@ pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signatur
 /// The name of the `Signature` field (RFC 9421 §4.2).
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
-/// Fields of which a signature may cover members by themselves: those of other signatures.
+/// The fields of signatures. A signature may cover single members of them.
 pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// The name of the `Repr-Digest` field (RFC 9530 §3): its digests are of the selected representation, which is the
-/// content wherever that is all of it.
+/// The name of the `Repr-Digest` field (RFC 9530 §3). Its digests are of the selected representation, which equals the
+/// content unless the content is a part of it.
 pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");

@@ -1,5 +1,5 @@
-//! Signs and verifies HTTP requests: RFC 9421 signatures over RFC 9530 digests. No sockets, no clock, no threads: the
-//! caller brings those.
+//! Signs and verifies HTTP requests: RFC 9421 signatures over RFC 9530 digests. It has no sockets, clock or threads: the
+//! caller brings them.
 //!
 //! ```
 //! use countersign::{
@@ -33,11 +33,10 @@
 //! # }
 //! ```
 //!
-//! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for answers, each of which is bound to its request.
+//! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for responses. Each is bound to its request.
 //!
-//! Where the server and client crates do not fit, as in a serverless function: [`Rejection::to_response`] makes the response to
-//! a request that is refused, and [`Signer::sign_request`] signs an [`http::Request`]. Where the key is in a KMS, use
-//! [`RemoteSigner`].
+//! Without the server and client crates, as in a serverless function: [`Rejection::to_response`] makes the response to a
+//! refused request, and [`Signer::sign_request`] signs an [`http::Request`]. For a key in a KMS, use [`RemoteSigner`].
 
 mod accept_signature;
 mod algorithm;

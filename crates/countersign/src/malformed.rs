@@ -1,6 +1,6 @@
 use crate::{algorithm::Algorithm, bad_base::BadBase, code::Code, component::BadComponent};
 
-/// What is wrong with the form of the signature fields.
+/// Why the signature fields are malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
@@ -101,7 +101,7 @@ impl Malformed {
     }
 }
 
-/// What a foreign name of an algorithm stands for.
+/// The RFC 9421 name for a foreign name.
 fn meant(algorithm: Option<Algorithm>) -> String {
     algorithm.map_or_else(String::new, |algorithm| {
         format!("; it is the name that JOSE has for {algorithm}")

@@ -10,10 +10,10 @@ use crate::{
     signature_base::{Rules, SignatureBase},
 };
 
-/// A signature that still has to be made, by a key that is elsewhere: in a KMS, an HSM, or an agent.
+/// A signature to be made by a key elsewhere: in a KMS, an HSM, or an agent.
 ///
-/// For requests to a Countersign server, [`RemoteSigner`](crate::RemoteSigner) covers what it asks for. This is for any message
-/// of RFC 9421.
+/// For requests to a Countersign server, [`RemoteSigner`](crate::RemoteSigner) covers the required components. Use this
+/// type for any message of RFC 9421.
 ///
 /// ```
 /// # use countersign::{
@@ -51,7 +51,7 @@ pub struct PreparedSignature {
 }
 
 impl PreparedSignature {
-    /// What [`sign`](crate::sign) would sign.
+    /// Prepares the signature that [`sign`](crate::sign) would make.
     ///
     /// # Errors
     ///

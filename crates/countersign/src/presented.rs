@@ -16,8 +16,8 @@ use crate::{
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
 
-/// Where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter `api_key`
-/// and the cookie `api_key`. Whoever switches one off ignores what is there.
+/// The places where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter
+/// `api_key` and the cookie `api_key`. A place that is switched off is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLocations {
     header: Use,
@@ -37,7 +37,7 @@ impl Default for KeyLocations {
     }
 }
 
-/// The publishable key that a request carries, outside its signature.
+/// The publishable key of a request, outside its signature.
 #[derive(Debug, Default)]
 pub struct Presented {
     key: Option<PublishableKey>,
@@ -45,21 +45,21 @@ pub struct Presented {
     in_query: bool,
 }
 
-/// Why what a request presents cannot be taken.
+/// Why the publishable key of a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadPresented {
-    /// In the place of a publishable key there is something else.
+    /// The place of a publishable key holds another text.
     #[error("what is in the place of a publishable key is none")]
     NotAKey,
-    /// A private key, in the place of a publishable key or in `Authorization`: what verifies its signatures, if the key is
-    /// undamaged. Do not log the text of the private key.
+    /// A private key, in the place of a publishable key or in `Authorization`. Holds its verifying key, if the private
+    /// key is undamaged. Do not log the text of the private key.
     ///
-    /// The sender can have made the key up. An HMAC key names its publishable half by itself, so compare the verifying key with the one
-    /// that is registered before you advise anybody to revoke that.
+    /// The sender may have made the key up. An HMAC private key contains its key id, so compare the verifying key with
+    /// the registered one before you advise anybody to revoke that.
     #[error("the request carries a private key, which others can have read on the way")]
     PrivateKey(Option<Box<VerifyingKey>>),
-    /// Two different keys, one too often, or one in the URL beside a signature.
+    /// Two different keys, a key that is repeated too often, or a key in the URL beside a signature.
     #[error(
         "the request carries two different keys, one too often, or one in the URL beside a signature"
     )]
@@ -67,7 +67,7 @@ pub enum BadPresented {
 }
 
 impl BadPresented {
-    /// What it is answered with.
+    /// The code of the refusal.
     pub const fn code(&self) -> Code {
         match self {
             Self::NotAKey => Code::KeyUnknown,
@@ -77,7 +77,7 @@ impl BadPresented {
     }
 }
 
-/// How often a request may say its key. Reading one costs something, and nobody has a reason to repeat it.
+/// How often a request may repeat its key. Reading a key costs time, and honest callers do not repeat it.
 const MOST_TIMES: u8 = 4;
 
 impl KeyLocations {
@@ -99,18 +99,18 @@ impl KeyLocations {
         self
     }
 
-    /// The one key that a request with these fields and this query presents, however often.
+    /// The key of a request with these fields and this query. It may be repeated.
     ///
     /// # Errors
     ///
-    /// [`BadPresented`]. An undamaged private key in `Authorization`, as `Bearer sk_…` or in `Basic`, is one of them,
-    /// though no key is read from there.
+    /// [`BadPresented`]. Also for an undamaged private key in `Authorization`, as `Bearer sk_…` or in `Basic`, though the
+    /// verifier reads no key from there.
     pub fn find(
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Presented, BadPresented> {
-        // One field is all that RFC 9110 §11.6.2 allows, and each costs work before anybody has shown a key.
+        // RFC 9110 §11.6.2 allows one field. Each costs work before the caller has shown a key.
         for value in headers.get_all(AUTHORIZATION).iter().take(MOST_AUTHORIZATIONS) {
             if let Some(key) = value.to_str().ok().and_then(private_key_in) {
                 return Err(BadPresented::PrivateKey(Some(Box::new(key))));
@@ -131,7 +131,7 @@ impl KeyLocations {
         }
         if self.cookie == Use::Read {
             for cookies in headers.get_all(COOKIE) {
-                // What is in other cookies is none of our business.
+                // Other cookies are the service's own.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
                 // A cookie of this name can be of another service of the same site: a key is told by its form.
                 let keys = values(&cookies, b';').filter(|text| PublishableKey::is_begun_in(text));
@@ -160,12 +160,12 @@ impl Presented {
         }
     }
 
-    /// The key; `None` if the request presents none.
+    /// The key; `None` if the request has no key.
     pub const fn key(&self) -> Option<PublishableKey> {
         self.key
     }
 
-    /// A signed request carries no other key than the one it is signed with, and none in its URL.
+    /// Checks that a signed request carries no key but its own, and no key in its URL.
     ///
     /// # Errors
     ///
@@ -179,11 +179,11 @@ impl Presented {
 /// How many fields of `Authorization` are looked through.
 const MOST_AUTHORIZATIONS: usize = 2;
 
-/// How many words of `Authorization` can be a key, and how long one is in base64 with a name beside it.
+/// How many words of `Authorization` can be a key, and how long a key with a name is in base64.
 const MOST_WORDS: usize = 4;
 const LONGEST_BASIC: usize = 512;
 
-/// What verifies the signatures of a private key in the value of `Authorization`, under any scheme.
+/// The verifying key of a private key in the value of `Authorization`, under any scheme.
 fn private_key_in(value: &str) -> Option<VerifyingKey> {
     let words = || value.split([' ', '\t', ',', '"', '=']).filter(|word| !word.is_empty());
     let plain = words().take(MOST_WORDS).find_map(verifying_half);
@@ -208,9 +208,9 @@ fn verifying_half(text: &str) -> Option<VerifyingKey> {
         .map(|key| key.verifying_key())
 }
 
-/// The values of the pairs that have the name of a key, which may be percent-encoded, as a handler would read it.
+/// The values of the pairs with the name of a key. The name may be percent-encoded, as for a handler.
 ///
-/// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, and nobody has shown a key yet.
+/// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, before the caller has shown a key.
 fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let (mut rest, mut pair_starts) = (text, true);
     std::iter::from_fn(move || {
@@ -238,7 +238,7 @@ fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What follows the name of a key and an equals sign, if a text starts with them.
+/// The text after the name of a key and an equals sign, if the text starts with them.
 fn value_behind_name(mut text: &str) -> Option<&str> {
     for expected in NAME.bytes() {
         let (byte, rest) = match text.as_bytes() {

@@ -12,7 +12,7 @@ use crate::{
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the response to a refused request depends on beside its reason.
+/// The facts on which the response to a refused request depends, beside its reason.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedRequest<'m> {
     /// The request's method.
@@ -21,18 +21,18 @@ pub struct RefusedRequest<'m> {
     pub headers: &'m HeaderMap,
     /// Whether it has content.
     pub content: Content,
-    /// What a signature has to prove, for `Accept-Signature`.
+    /// The policy, for `Accept-Signature`.
     pub policy: &'m Policy,
-    /// The time by which the request was judged, for `Date`.
+    /// The time at which the request was checked, for `Date`.
     pub now: Timestamp,
     /// A name for this refusal, to find it in your log: printable ASCII.
     pub request_id: &'m str,
 }
 
 impl Rejection {
-    /// The response to a request that was rejected, for servers that use this crate alone (serverless functions, other
-    /// frameworks): problem details (RFC 9457) as JSON, and the fields that say what to do. The server crate answers with
-    /// the same.
+    /// The response to a rejected request, for servers that use this crate alone (serverless functions, other
+    /// frameworks): problem details (RFC 9457) as JSON, and the header fields with the remedy. The server crate responds
+    /// in the same way.
     ///
     /// Its content is whole; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
     /// request's content.
@@ -94,7 +94,7 @@ impl Rejection {
             _ => {}
         }
         if let Some(wait) = self.retry_after() {
-            // Rounded up: who waits less comes too early.
+            // Rounded up: an earlier retry is refused again.
             let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }

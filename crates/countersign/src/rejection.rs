@@ -10,8 +10,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Why a request was refused. Its message is for the caller too: it tells the form of what they sent, and nothing about
-/// a key.
+/// Why a request was refused. The message may go to the caller: it is about the form of the request, and never about a
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
@@ -41,7 +41,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The code it is answered with.
+    /// The code of the refusal.
     pub const fn code(&self) -> Code {
         match self {
             Self::Misdirected(Misdirected::NotOurs | Misdirected::OtherScheme) => Code::Misdirected,
@@ -62,8 +62,8 @@ impl Rejection {
         }
     }
 
-    /// What the caller can do about it: the hint of its code, or a closer one. RFC 9421 allows some of what a policy
-    /// refuses, and then the RFC alone is no help.
+    /// The remedy for the caller: the hint of the code, or a closer one. RFC 9421 allows several things that a policy
+    /// refuses, and then the RFC alone does not help.
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Malformed(malformed) => malformed.hint(),
@@ -101,7 +101,7 @@ impl From<DigestMismatch> for Rejection {
     }
 }
 
-/// What the policy asks for and the signature does not have.
+/// The requirement of the policy that the signature does not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]

@@ -17,10 +17,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What to sign, and what to say of it (RFC 9421 §2.3). Parameters are written in the order of these fields.
+/// The components and the parameters of a signature (RFC 9421 §2.3). Parameters are written in the order of these fields.
 #[derive(Clone, Debug)]
 pub struct SignatureParams<'a> {
-    /// The label that pairs the two fields. It means nothing.
+    /// The label that pairs the two fields. It has no other meaning.
     pub label: &'a str,
     /// The covered components, in the order of the signature base.
     pub components: Vec<Component<'a>>,
@@ -28,13 +28,13 @@ pub struct SignatureParams<'a> {
     pub created: Option<Timestamp>,
     /// When it stops being good.
     pub expires: Option<Timestamp>,
-    /// What makes it good for one request.
+    /// The nonce, which makes the signature good for one request.
     pub nonce: Option<&'a str>,
-    /// Which key to verify it with.
+    /// The key to verify with.
     pub key_id: Option<&'a str>,
-    /// The algorithm, which has to be the key's.
+    /// The algorithm. It has to match the key.
     pub algorithm: Option<Algorithm>,
-    /// The application that it is for.
+    /// The application that the signature is for.
     pub tag: Option<&'a str>,
 }
 
@@ -45,31 +45,31 @@ pub enum SignError {
     /// The signature base must not be created.
     #[error("the message cannot be signed: {0}")]
     Base(#[from] BadBase),
-    /// A label that is no structured-field key, or a parameter that is no structured-field String.
+    /// A label that is not a structured-field key, or a parameter that is not a structured-field String.
     #[error("the {0} cannot be written in a signature field")]
     Parameter(&'static str),
     /// A component occurs twice.
     #[error("a component is covered twice")]
     DuplicateComponent,
-    /// The message has a signature with this label or, if it is an answer, under the tag of signed answers; or
-    /// signature fields that are malformed.
+    /// The message has a signature with this label, malformed signature fields, or, as a response, a signature under the
+    /// tag of signed responses.
     #[error(
         "the message already has a signature with this label or tag, or malformed signature fields"
     )]
     Labelled,
-    /// The message has a `Content-Digest` that is not the content's.
+    /// The message has a `Content-Digest` that does not match the content.
     #[error("the message already has a Content-Digest, and it is not the content's")]
     ContentDigest,
-    /// A field that has to be covered occurs twice, which servers refuse.
+    /// A field to cover occurs twice, which servers refuse.
     #[error("the field {0} occurs more than once and has to be covered")]
     RepeatedField(HeaderName),
-    /// The request's URI names no origin that it could be for, or `Host` names another.
+    /// The request's URI has no origin, or `Host` names another.
     #[error("the request's URI has no http or https origin, or its Host names another")]
     Origin,
-    /// A signature that was made elsewhere, and does not hold.
+    /// The signature of a remote key is invalid.
     #[error("the signature does not hold with the key that it should be of")]
     Signature,
-    /// The target is one that servers refuse.
+    /// Servers refuse the target.
     #[error("{0}")]
     Target(#[from] crate::BadTarget),
 }
@@ -81,12 +81,12 @@ pub struct SignatureFields {
     pub input: HeaderValue,
     /// The member to add to `Signature`.
     pub signature: HeaderValue,
-    /// What was signed.
+    /// The signed bytes.
     pub base: SignatureBase,
 }
 
 impl SignatureFields {
-    /// Adds the fields to a message's head, behind the signatures that it may have.
+    /// Adds the fields to a message's head, after its other signatures.
     pub fn apply(self, headers: &mut HeaderMap) {
         headers.append(SIGNATURE_INPUT, self.input);
         headers.append(SIGNATURE, self.signature);
@@ -145,10 +145,10 @@ pub(crate) fn signature_params(params: &SignatureParams<'_>) -> Result<String, S
     Ok(text)
 }
 
-/// What signing a request or an answer adds to its head.
+/// The fields that signing adds to the head of a request or a response.
 #[derive(Clone, Debug)]
 pub struct SignedFields {
-    /// The `Content-Digest`, if there is content and the message had none.
+    /// The `Content-Digest`, if there is content and the message did not have the field.
     pub content_digest: Option<HeaderValue>,
     /// The signature.
     pub signature: SignatureFields,

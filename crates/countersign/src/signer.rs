@@ -17,9 +17,9 @@ use crate::{
 
 /// Signs requests the way [`Policy::default`](crate::Policy) wants them.
 ///
-/// Covered are `@method`, `@authority`, `@path`, `@query`, `content-digest` when there is content, and when present
-/// `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method or a target,
-/// [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS), and whatever [`Signer::cover_when_present`] adds.
+/// A signature covers `@method`, `@authority`, `@path`, `@query`, `content-digest` when there is content, and when
+/// present `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method or a
+/// target, [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS), and the fields of [`Signer::cover_when_present`].
 #[derive(Debug)]
 pub struct Signer {
     key: PrivateKey,
@@ -33,7 +33,7 @@ impl Signer {
         Self { key, coverage }
     }
 
-    /// The tag that the server selects its signatures by. Default: `countersign`.
+    /// The tag by which the server selects the signature. Default: `countersign`.
     ///
     /// # Errors
     ///
@@ -68,17 +68,17 @@ impl Signer {
         self.coverage.tag()
     }
 
-    /// The publishable half of the key that signs.
+    /// The publishable half of the signing key.
     pub fn publishable_key(&self) -> crate::PublishableKey {
         self.key.publishable_key()
     }
 
-    /// What `asked` wants covered and [`Signer::sign`] does not cover anyway, for [`Signer::sign_covering`].
+    /// The components of `asked` that [`Signer::sign`] does not cover anyway, for [`Signer::sign_covering`].
     ///
     /// # Errors
     ///
-    /// [`Unmeetable`]: it is asked of another key or under another tag, or with a nonce or an expiry, which this signer
-    /// does not take from others. What the request does not have is noticed when it is signed.
+    /// [`Unmeetable`] if `asked` is for another key or another tag, or asks for a nonce or an expiry, which this signer
+    /// does not take from others. Signing reports components that the request lacks.
     pub fn asked_beyond<'a>(
         &self,
         asked: &AcceptSignature<'a>,
@@ -86,13 +86,13 @@ impl Signer {
         self.coverage.asked_beyond(asked)
     }
 
-    /// Signs `request` with this content. [`SignedFields::apply`] adds what came of it.
+    /// Signs `request` with this content. Add the result with [`SignedFields::apply`].
     ///
     /// Every attempt needs a `nonce` of its own, from [`Nonce::from_random`].
     ///
     /// # Errors
     ///
-    /// [`SignError`]; among them a target that servers refuse, so that it is known before it is sent.
+    /// [`SignError`]. A target that servers refuse is an error here, before the request is sent.
     pub fn sign(
         &self,
         request: &RequestHead<'_>,
@@ -103,11 +103,12 @@ impl Signer {
         self.sign_covering(&[], request, content, created, nonce)
     }
 
-    /// As [`Signer::sign`], and covers `more` beside all that is covered anyway.
+    /// As [`Signer::sign`], and also covers `more`.
     ///
     /// # Errors
     ///
-    /// As [`Signer::sign`]; also [`SignError::Base`] if the request does not have one of them, or on several lines.
+    /// As [`Signer::sign`]; also [`SignError::Base`] if the request lacks a component of `more`, or has it on several
+    /// lines.
     pub fn sign_covering(
         &self,
         more: &[Component<'_>],
@@ -121,13 +122,13 @@ impl Signer {
         Ok(SignedFields { content_digest, signature: prepared.sign(&self.key)? })
     }
 
-    /// As [`Signer::sign`], for content that is not in memory: `content` is its digest, `None` if the request has no
-    /// content. A [`RunningDigest`](crate::RunningDigest) makes it while the content is read.
+    /// As [`Signer::sign`], for content that is not in memory. `content` is its digest, or `None` without content. A
+    /// [`RunningDigest`](crate::RunningDigest) makes the digest while the content is read.
     ///
     /// # Errors
     ///
-    /// As [`Signer::sign`]; also [`SignError::ContentDigest`] if the request has a `Content-Digest` with a digest that
-    /// `content` does not hold.
+    /// As [`Signer::sign`]; also [`SignError::ContentDigest`] if the request has a `Content-Digest` that `content` does
+    /// not hold.
     pub fn sign_digested(
         &self,
         request: &RequestHead<'_>,
@@ -138,11 +139,12 @@ impl Signer {
         self.sign_digested_covering(&[], request, content, created, nonce)
     }
 
-    /// As [`Signer::sign_digested`], and covers `more` beside all that is covered anyway.
+    /// As [`Signer::sign_digested`], and also covers `more`.
     ///
     /// # Errors
     ///
-    /// As [`Signer::sign_digested`]; also [`SignError::Base`] if the request does not have one of them, or on several lines.
+    /// As [`Signer::sign_digested`]; also [`SignError::Base`] if the request lacks a component of `more`, or has it on
+    /// several lines.
     pub fn sign_digested_covering(
         &self,
         more: &[Component<'_>],
@@ -156,10 +158,11 @@ impl Signer {
         Ok(SignedFields { content_digest, signature: prepared.sign(&self.key)? })
     }
 
-    /// Signs an [`http::Request`] and adds the fields to it. Its URI is the whole one, as `https://api.example.com/v1/orders`.
+    /// Signs an [`http::Request`] and adds the fields to it. Its URI is absolute, as in
+    /// `https://api.example.com/v1/orders`.
     ///
-    /// The request is then ready for any client that sends its path and query as they are, its `Host` as the URI's
-    /// authority, and its body as it is.
+    /// Send the request with any client that sends its path and query unchanged, the URI's authority as `Host`, and the
+    /// body unchanged.
     ///
     /// ```
     /// # use countersign::{Nonce, PrivateKey, Signer, Timestamp};

@@ -1,4 +1,4 @@
-//! Values of structured fields, in the one form that RFC 9651 §4.1 serialises them to.
+//! Values of structured fields, as RFC 9651 §4.1 serialises them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,19 +15,19 @@ use crate::{
     parameter::{Value, write_parameter},
 };
 
-/// Why a field has no such value.
+/// Why a field has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoValue {
-    /// It is not of its type, or that type has no members.
+    /// Not of the field's type, or the type has no members.
     Malformed,
-    /// It has no such member.
+    /// The field lacks the member.
     Absent,
 }
 
 /// The whole value.
 pub(crate) fn strict(value: &str, field_type: FieldType) -> Result<String, NoValue> {
     let parser = Parser::new(value);
-    // What has no members has no serialisation, and a field that is present and empty has an empty value.
+    // A List or Dictionary without members has no serialisation; a present, empty field has an empty value.
     let text = match field_type {
         FieldType::Item => parser.parse::<Item>().map(|item| item.serialize()),
         FieldType::List => parser.parse::<List>().map(|list| list.serialize().unwrap_or_default()),
@@ -38,10 +38,10 @@ pub(crate) fn strict(value: &str, field_type: FieldType) -> Result<String, NoVal
     text.map_err(|_| NoValue::Malformed)
 }
 
-/// The members that are asked for of a Dictionary, each as RFC 9651 §4.1 serialises it.
+/// The requested members of a Dictionary, each as RFC 9651 §4.1 serialises it.
 ///
-/// A Dictionary may have thousands of members, and the same one thousands of times. Each is written down while it is read,
-/// over what an earlier one of its name left, so that every byte of the field costs about the same.
+/// A Dictionary may have thousands of members, and repeat one thousands of times. Each member is written while it is
+/// read, over the earlier one of its name, so that every byte of the field costs about the same.
 pub(crate) struct Members<'k>(BTreeMap<&'k str, Option<String>>);
 
 impl<'k> Members<'k> {
@@ -59,7 +59,7 @@ impl<'k> Members<'k> {
         Parser::new(value).parse_dictionary_with_visitor(asked).map_err(|_| NoValue::Malformed)
     }
 
-    /// The value of one of them.
+    /// The value of a requested member.
     pub(crate) fn value(&self, key: &str) -> Result<&str, NoValue> {
         self.0.get(key).and_then(Option::as_deref).ok_or(NoValue::Absent)
     }
@@ -135,8 +135,8 @@ impl<'de> InnerListVisitor<'de> for ListWriter<'_> {
     }
 }
 
-/// Writes the parameters of an Item or an Inner List: of a name that repeats the last value, in the place of the first
-/// (RFC 9651 §4.2.3.2).
+/// Writes the parameters of an Item or an Inner List. A repeated name has the last value, in the first place (RFC 9651
+/// §4.2.3.2).
 struct ParameterWriter<'t, 'de> {
     text: &'t mut String,
     parameters: Vec<(&'de str, Value<'de>)>,

@@ -8,16 +8,16 @@ use httpdate::HttpDate;
 
 /// Seconds since the Unix epoch: the unit of `created` and `expires` (RFC 9421 §2.3).
 ///
-/// Never negative, and never beyond what a structured-field integer holds (15 digits), so that arithmetic on a
-/// stranger's number neither wraps nor panics.
+/// Never negative, and never more than a structured-field integer holds (15 digits), so that arithmetic on a stranger's
+/// number neither wraps nor panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The largest timestamp that a structured field can carry (RFC 9651 §3.3.1).
+    /// The largest timestamp of a structured field (RFC 9651 §3.3.1).
     pub const MAX: Self = Self(999_999_999_999_999);
 
-    /// The timestamp `seconds` after the epoch; what lies beyond [`Timestamp::MAX`] becomes it.
+    /// The timestamp `seconds` after the epoch, at most [`Timestamp::MAX`].
     pub const fn from_unix(seconds: u64) -> Self {
         if seconds > Self::MAX.0 { Self::MAX } else { Self(seconds) }
     }
@@ -32,19 +32,19 @@ impl Timestamp {
         self.0.checked_sub(earlier.0).map(Duration::from_secs)
     }
 
-    /// This moment plus `duration`, whose fraction of a second is dropped; at most [`Timestamp::MAX`].
+    /// This moment plus `duration`, in whole seconds; at most [`Timestamp::MAX`].
     pub const fn plus(self, duration: Duration) -> Self {
         Self::from_unix(self.0.saturating_add(duration.as_secs()))
     }
 
-    /// This moment less `duration`, whose fraction of a second is dropped; at least the epoch.
+    /// This moment less `duration`, in whole seconds; at least the epoch.
     pub const fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration.as_secs()))
     }
 
-    /// Reads an HTTP date, such as `Sun, 23 Nov 2025 12:13:20 GMT`, in each of the three forms that RFC 9110 §5.6.7 has.
+    /// Reads an HTTP date, such as `Sun, 23 Nov 2025 12:13:20 GMT`, in each of the three forms of RFC 9110 §5.6.7.
     ///
-    /// Returns `None` for other text, and for a day that the calendar does not have.
+    /// Returns `None` for other text, and for a day that is not in the calendar.
     ///
     /// ```
     /// # use countersign::Timestamp;
@@ -59,7 +59,7 @@ impl Timestamp {
         Some(Self::from_unix(since.as_secs()))
     }
 
-    /// Writes an HTTP date, in the form that RFC 9110 §5.6.7 prefers. Returns `None` after the year 9999.
+    /// Writes an HTTP date in the preferred form of RFC 9110 §5.6.7. Returns `None` after the year 9999.
     pub fn http_date(self) -> Option<HeaderValue> {
         if self > Self::LAST_HTTP_DATE {
             return None;
