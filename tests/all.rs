@@ -10,6 +10,7 @@ mod circles;
 mod connections;
 mod corpus;
 mod cors;
+mod documents;
 mod exactly_once;
 mod explaining;
 mod limits;

@@ -71,7 +71,7 @@ impl Exchange {
         let message = message.with_field_types(FieldTypes::with(&self.field_types));
         match self.answered.as_ref().and_then(Parsed::request) {
             Some(request) => {
-                message.answering(request.head).with_request_trailers(&request.body.trailers)
+                message.with_request(request.head).with_request_trailers(&request.body.trailers)
             }
             None => message,
         }
