@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::{
     failure::{one_line, with_reasons},
     moment,
-    output::note,
+    output::warn,
     table::columns,
 };
 
@@ -20,10 +20,8 @@ pub(crate) fn listing(applications: &[Listed]) -> String {
 /// Warns of the damaged applications among these.
 pub(crate) fn warn_of_damage(applications: &[Listed]) {
     for damaged in applications.iter().filter_map(|one| one.as_ref().err()) {
-        note(one_line(&format!(
-            "warning: {}; servers refuse its keys: restore a backup of the registry",
-            with_reasons(&**damaged)
-        )));
+        let reasons = with_reasons(&**damaged);
+        warn(format_args!("{reasons}; servers refuse its keys: restore a backup of the registry"));
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     failure::{one_line, with_reasons},
     moment,
-    output::note,
+    output::warn,
     table::{columns, facts},
 };
 
@@ -71,10 +71,8 @@ const DAMAGED: &str = "damaged";
 /// Warns of the damaged keys among these.
 pub(crate) fn warn_of_damage(keys: &[Listed]) {
     for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
-        note(one_line(&format!(
-            "warning: {}; servers refuse it: restore a backup of the registry",
-            with_reasons(&**damaged)
-        )));
+        let reasons = with_reasons(&**damaged);
+        warn(format_args!("{reasons}; servers refuse it: restore a backup of the registry"));
     }
 }
 

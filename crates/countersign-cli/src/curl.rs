@@ -32,10 +32,14 @@ use crate::{
     moment,
     output::{note, print},
     random,
-    request::body::{Body, cannot_keep},
-    request::coverage::chosen_coverage,
-    request::header_line::HeaderLine,
-    request::{cannot_sign, signed_fields},
+    request::{
+        CURL_FLAGS,
+        body::{Body, WHILE_WRITTEN, cannot_keep},
+        cannot_sign,
+        coverage::chosen_coverage,
+        header_line::HeaderLine,
+        signed_fields,
+    },
 };
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
@@ -177,9 +181,8 @@ fn send(
             }
             let changed = planned.request.body.as_ref().and_then(Body::changed);
             Err(match changed {
-                Some(file) => refusal.with_hint(format!(
-                    "`{file}` changed after it was signed; run this again when nothing writes to it"
-                )),
+                Some(file) => refusal
+                    .with_hint(format!("`{file}` changed after it was signed; {WHILE_WRITTEN}")),
                 None => refusal,
             })
         }
@@ -217,7 +220,7 @@ fn prepare(
     let files = private_files(&config, &headers, request.body.as_ref());
     let files = files.map_err(|error| cannot_keep(&error))?;
     let mut command = child::curl(stdin);
-    command.args(["-q", "--path-as-is", "--globoff"]).args(empty_first);
+    command.args(CURL_FLAGS).args(empty_first);
     if arguments.dump_header.as_deref() == Some(OsStr::new("-")) && !arguments.saves {
         command.arg("--include");
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use self::difference::Difference;
 use crate::{
     failure::{Exit, Failure},
-    input::{is_stdin, read_file},
+    input::read_file,
     output::{print, print_line},
     verify::{
         Verify,
@@ -33,6 +33,7 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
+        self.verify.require_one_stdin(self.expected.as_deref())?;
         let judged = self.verify.judge()?;
         let findings = self.verify.findings(&judged)?;
         let expected = self.expected()?;
@@ -64,12 +65,6 @@ impl Explain {
 
     fn expected(&self) -> Result<Option<String>, Failure> {
         let Some(file) = &self.expected else { return Ok(None) };
-        if is_stdin(file) && self.verify.takes_stdin() {
-            return Err(Failure::local(
-                "only one of --expected, --request, --key and the message can be stdin",
-                "name files for the others",
-            ));
-        }
         let hint = "name the file of a signature base, or `-` for stdin";
         let content = String::from_utf8(read_file(file, hint)?);
         content.map(Some).map_err(|_| {

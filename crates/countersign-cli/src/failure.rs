@@ -61,6 +61,11 @@ impl Failure {
         Self::new(self.exit, self.error, hint)
     }
 
+    /// The system refuses what this command needs to run at all.
+    pub(crate) fn cannot_start(error: &std::io::Error) -> Self {
+        Self::local(format!("cannot start: {error}"), "close other programs and try again")
+    }
+
     /// A private key was given as an argument.
     pub(crate) fn private_key_shown() -> Self {
         Self {

@@ -64,13 +64,7 @@ pub(crate) struct PrivateKeyArgs {
 impl PrivateKeyArgs {
     /// Whether the key or its passphrase is read from stdin.
     pub(crate) fn is_stdin(&self) -> bool {
-        let is_stdin = |file: &Path| file.to_str().is_some_and(is_stdin);
-        let key = match self.key.as_deref().map(str::parse::<KeySource>) {
-            Some(Ok(KeySource::Stdin | KeySource::Descriptor(0))) => true,
-            Some(Ok(KeySource::File(file))) => is_stdin(&file),
-            _ => false,
-        };
-        key || self.passphrase.passphrase_file.as_deref().is_some_and(is_stdin)
+        self.key.as_deref().is_some_and(is_stdin_key) || self.passphrase.is_stdin()
     }
 
     /// The descriptors of the key and its passphrase, which no other process needs.
@@ -117,6 +111,15 @@ impl PrivateKeyArgs {
                 format!("add --key FILE, or set {KEY_VARIABLE}"),
             )),
         }
+    }
+}
+
+/// Whether the text of a `--key` names stdin.
+pub(crate) fn is_stdin_key(text: &str) -> bool {
+    match text.parse() {
+        Ok(KeySource::Stdin | KeySource::Descriptor(0)) => true,
+        Ok(KeySource::File(file)) => file.to_str().is_some_and(is_stdin),
+        _ => false,
     }
 }
 
@@ -376,6 +379,11 @@ impl std::fmt::Display for KeySource {
 }
 
 impl PassphraseSource {
+    /// Whether the passphrase is read from stdin.
+    pub(crate) fn is_stdin(&self) -> bool {
+        self.passphrase_file.as_deref().and_then(Path::to_str).is_some_and(is_stdin)
+    }
+
     fn read(&self, of: &KeySource) -> Result<Passphrase, Failure> {
         if let Some(file) = &self.passphrase_file {
             return from_file(file);

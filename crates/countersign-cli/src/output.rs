@@ -1,6 +1,6 @@
 use std::io::{ErrorKind, Write};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 
 /// Writes data to stdout.
 pub(crate) fn print(data: impl AsRef<[u8]>) -> Result<(), Failure> {
@@ -25,4 +25,9 @@ pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
 pub(crate) fn note(line: impl std::fmt::Display) {
     // A closed stderr cannot be reported anywhere.
     drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// Writes a warning to stderr, as one line.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    note(one_line(&format!("warning: {text}")));
 }

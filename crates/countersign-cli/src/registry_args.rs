@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{
     environment::DB_VARIABLE,
-    failure::{Failure, one_line, with_reasons},
-    output::{note, print, print_line},
+    failure::{Failure, with_reasons},
+    output::{print, print_line, warn},
     shell::quote,
 };
 
@@ -56,9 +56,7 @@ impl RegistryArgs {
             ));
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.map_err(|error| {
-            Failure::local(format!("cannot start: {error}"), "close other programs and try again")
-        })?;
+        let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
             let registry = open(url).await?;
             warn_of_exposure(url, registry.closed_files());
@@ -94,17 +92,17 @@ fn is_set_to(url: &str) -> bool {
     std::env::var(DB_VARIABLE).is_ok_and(|set| set == url)
 }
 
-/// Says which files other users could read. Secrets lie in them, and that they are closed now takes nothing back: neither
-/// what was read, nor the descriptor of a program that has a file open.
+/// Warns of files that other users could read, and that are closed now. Closing takes nothing back: neither the secrets that
+/// somebody read, nor the descriptor of a program that has a file open.
 fn warn_of_exposure(url: &str, files: &[PathBuf]) {
     if !files.is_empty() {
-        note(one_line(&format!(
-            "warning: other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600), but a program \
+        warn(format_args!(
+            "other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600), but a program \
              that has the file open goes on reading it, and a user who has read a secret can sign: stop the servers, run {} as \
              the owner, then revoke the HMAC keys and register new ones",
             names(files),
             renewal(url)
-        )));
+        ));
     }
 }
 

@@ -155,6 +155,17 @@ pub(crate) fn signed_fields(signed: SignedFields) -> Vec<(&'static str, HeaderVa
     added_fields(signed.content_digest, signed.signature)
 }
 
+/// The flags with which curl sends a target as it is written, and no header field of ~/.curlrc.
+pub(crate) const CURL_FLAGS: [&str; 3] = ["-q", "--path-as-is", "--globoff"];
+
+/// curl waits for no content of a response to HEAD, and sends none with the request.
+pub(crate) fn head_with_content() -> Failure {
+    Failure::local(
+        "a HEAD request with content cannot be sent by curl",
+        "leave out the content, or use another method",
+    )
+}
+
 /// Why a request could not be signed, and what to do about it.
 pub(crate) fn cannot_sign(error: &SignError) -> Failure {
     let hint = match error {

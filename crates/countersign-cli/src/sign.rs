@@ -16,10 +16,15 @@ use crate::{
     moment,
     output::{print, print_line},
     random,
-    request::body::{Body, Data, DataKind},
-    request::coverage::chosen_coverage,
-    request::header_line::HeaderLine,
-    request::{Request, added_fields, cannot_sign, url::Url},
+    request::{
+        CURL_FLAGS, Request, added_fields,
+        body::{Body, Data, DataKind, WHILE_WRITTEN},
+        cannot_sign,
+        coverage::chosen_coverage,
+        head_with_content,
+        header_line::HeaderLine,
+        url::Url,
+    },
     shell::quote,
 };
 
@@ -120,7 +125,7 @@ impl Sign {
                     if let Some(file) = body.changed() {
                         return Err(Failure::local(
                             format!("`{file}` changed while it was signed and printed"),
-                            "run this again when nothing writes to the file",
+                            WHILE_WRITTEN,
                         ));
                     }
                 }
@@ -319,15 +324,10 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
     };
     let request = &signed.request;
     if request.method == Method::HEAD && request.body.is_some() {
-        return Err(Failure::local(
-            "a HEAD request with content cannot be sent by curl",
-            "leave out the content, or use another method",
-        ));
+        return Err(head_with_content());
     }
     let mut words = vec!["curl".to_owned()];
-    for fixed in ["-q", "--path-as-is", "--globoff"] {
-        words.push(fixed.to_owned());
-    }
+    words.extend(CURL_FLAGS.map(str::to_owned));
     match (&request.method, &request.body) {
         (&Method::HEAD, _) => words.push("--head".to_owned()),
         (&Method::GET, None) => {}

@@ -24,7 +24,7 @@ use crate::{
     failure::{Exit, Failure, one_line, with_reasons},
     field_type_arg,
     input::is_stdin,
-    key_source::{self, KeySource, PassphraseSource},
+    key_source::{self, KeySource, PassphraseSource, is_stdin_key},
     moment,
     output::{note, print_line},
 };
@@ -149,6 +149,7 @@ impl Verify {
 
     /// Verifies the message, and keeps everything that `explain` shows.
     pub(crate) fn judge(&self) -> Result<Judged, Failure> {
+        self.require_one_stdin(None)?;
         let key = self.key()?;
         let key = match self.alg {
             Some(algorithm) => {
@@ -209,10 +210,24 @@ impl Verify {
         self.json
     }
 
-    /// Whether an argument already takes stdin, which can be read once.
-    pub(crate) fn takes_stdin(&self) -> bool {
-        let named = [Some(&self.message), self.request.as_ref(), self.key.as_ref()];
-        named.into_iter().flatten().any(|file| is_stdin(file))
+    /// Refuses arguments of which two are stdin, which can be read once.
+    pub(crate) fn require_one_stdin(&self, expected: Option<&str>) -> Result<(), Failure> {
+        let is_file = |file: Option<&str>| file.is_some_and(is_stdin);
+        let stdins = [
+            ("the key", self.key.as_deref().is_some_and(is_stdin_key)),
+            ("its passphrase", self.passphrase.is_stdin()),
+            ("the request", is_file(self.request.as_deref())),
+            ("the expected base", is_file(expected)),
+            ("the message", is_stdin(&self.message)),
+        ];
+        let mut stdins = stdins.into_iter().filter(|(_, is_stdin)| *is_stdin);
+        match (stdins.next(), stdins.next()) {
+            (Some((first, _)), Some((second, _))) => Err(Failure::local(
+                format!("{first} and {second} cannot both be stdin"),
+                "name a file for one of them",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn key(&self) -> Result<AnyVerifyingKey, Failure> {
@@ -244,14 +259,6 @@ impl Verify {
                 ));
             }
         };
-        let files = [Some(&self.message), self.request.as_ref()];
-        let stdin = files.into_iter().flatten().any(|file| is_stdin(file));
-        if matches!(source, KeySource::Stdin) && stdin {
-            return Err(Failure::local(
-                "key and message cannot both be stdin",
-                "name a file for one of them",
-            ));
-        }
         source.read_verifying(&self.passphrase)
     }
 

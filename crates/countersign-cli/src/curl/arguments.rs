@@ -12,10 +12,11 @@ use crate::{
     failure::Failure,
     input::Open,
     key_source, random,
-    request::body::{self, Body, Data, DataKind},
-    request::header_line::HeaderLine,
     request::{
         Request,
+        body::{self, Body, Data, DataKind},
+        head_with_content,
+        header_line::HeaderLine,
         url::{Url, percent_encoded},
     },
 };
@@ -326,10 +327,7 @@ impl Arguments {
         let head = self.head || method == "HEAD";
         if body.is_some() {
             if head {
-                return Err(Failure::local(
-                    "a HEAD request with content cannot be sent by curl",
-                    "leave out the content, or use another method",
-                ));
+                return Err(head_with_content());
             }
             if let Some((flag, _)) = self.range {
                 return Err(Failure::local(

@@ -2,7 +2,7 @@ mod stop;
 
 use std::{
     future::{Future, poll_fn},
-    io::{self, ErrorKind},
+    io::ErrorKind,
     pin::pin,
     process::{ExitStatus, Stdio},
     task::Poll,
@@ -26,9 +26,9 @@ pub(super) fn run<T>(
     prepare: impl FnOnce() -> Result<(Command, T), Failure>,
 ) -> Result<(Ended, T), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| cannot_start(&error))?;
+    let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
     runtime.block_on(async {
-        let mut stop = Stop::listen().map_err(|error| cannot_start(&error))?;
+        let mut stop = Stop::listen().map_err(|error| Failure::cannot_start(&error))?;
         let (mut command, prepared) = prepare()?;
         let mut child = command.spawn().map_err(|error| match error.kind() {
             ErrorKind::NotFound => Failure::local(
@@ -64,10 +64,6 @@ pub(super) fn curl(stdin: Stdio) -> Command {
     let mut command = Command::new("curl");
     command.stdin(stdin);
     command
-}
-
-fn cannot_start(error: &io::Error) -> Failure {
-    Failure::local(format!("cannot start: {error}"), "close other programs and try again")
 }
 
 /// Keeps a descriptor that this process was started with, such as that of a key, from the curl that it starts.

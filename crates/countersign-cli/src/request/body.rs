@@ -177,7 +177,7 @@ impl Body {
         if length != stamp.length || stamp != Stamp::from(file.metadata().map_err(read)?) {
             return Err(Failure::local(
                 format!("`{name}` changed while it was read"),
-                "run this again when nothing writes to the file",
+                WHILE_WRITTEN,
             ));
         }
         Ok(Self { kept: Kept::Named { name, file, stamp }, length, digest: digest.finish() })
@@ -228,7 +228,7 @@ impl Body {
             Kept::Unnamed(file) => ("the content", file),
             Kept::Named { name, file, .. } => (name.as_str(), file),
         };
-        let hint = "run this again when nothing writes to the file";
+        let hint = WHILE_WRITTEN;
         let reader = file.try_clone().and_then(|mut file| file.rewind().map(|()| file));
         let source = Source::File(reader.map_err(|error| cannot_read(name, &error, hint))?);
         Input { name: name.to_owned(), source, hint: hint.to_owned() }.read(push)
@@ -271,6 +271,9 @@ impl Body {
         }
     }
 }
+
+/// What to do about a file that changes while it is read.
+pub(crate) const WHILE_WRITTEN: &str = "run this again when nothing writes to the file";
 
 /// Content that was made is kept in memory up to this many bytes.
 const MOST_IN_MEMORY: usize = 1024 * 1024;

@@ -8,10 +8,7 @@ use super::{
     PolicyName, Verify,
     message_file::{MessageBody, MessageFile, Start},
 };
-use crate::{
-    failure::Failure,
-    input::{is_stdin, read_file},
-};
+use crate::{failure::Failure, input::read_file};
 
 const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for stdin";
 
@@ -51,12 +48,6 @@ impl Exchange {
             let message = Parsed::read(name, scheme, None)?;
             return Ok(Self { message, answered: None, field_types });
         };
-        if is_stdin(file) && is_stdin(name) {
-            return Err(Failure::local(
-                "request and response cannot both be stdin",
-                "name a file for one of them",
-            ));
-        }
         let answered = Parsed::read(file, scheme, None)?;
         let Some(request) = answered.request() else {
             return Err(Failure::local(

@@ -168,7 +168,11 @@ fn the_first_line_that_differs_is_named() {
     desk.write("binary", b"\xff", 0o644);
     explain(&["binary"], "").failed(1, "not text", "a signature base");
     let twice = ["explain", "--key", &publishable, "--expected", "-", "-"];
-    desk.run_with(twice, desk.read("message").as_bytes()).failed(1, "can be stdin", "name files");
+    desk.run_with(twice, desk.read("message").as_bytes()).failed(
+        1,
+        "cannot both be stdin",
+        "name a file",
+    );
 }
 
 /// A response that answers a request, as files, signed by the key of the desk.
@@ -243,6 +247,14 @@ fn a_response_is_verified_with_the_request_that_it_answers() {
         run(&["--request", "response", "response"]).failed(1, "names a response", "the request");
         run(&["--request", "request", "request"]).failed(1, "for a response", "leave --request");
         run(&["--request", "-", "-"]).failed(1, "cannot both be stdin", "name a file");
+        for stdin in ["-", "fd:0", "/dev/stdin"] {
+            let key = [command, "--policy", "none", "--key", stdin, "-"];
+            desk.run(key).failed(1, "the key and the message cannot both be stdin", "name a file");
+            let passphrase = [command, "--key", "id.key", "--passphrase-file", "/dev/stdin", stdin];
+            if stdin != "fd:0" {
+                desk.run(passphrase).failed(1, "its passphrase and the message", "name a file");
+            }
+        }
         run(&["--request", "request", "empty"]).failed(1, "less content", "HTTP/1.1");
         run(&["--request", "head", "response"]).failed(1, "to HEAD", "HTTP/1.1");
         run(&["--request", "broken", "response"]).failed(1, "by its size", "HTTP/1.1");
