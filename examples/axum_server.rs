@@ -19,12 +19,12 @@ use tokio::net::TcpListener;
 
 /// Runs for whoever shows a publishable key.
 async fn list(Publishable(caller): Publishable) -> Json<Value> {
-    Json(json!({ "application": caller.application().name, "orders": [] }))
+    Json(json!({ "application": caller.application().name.as_str(), "orders": [] }))
 }
 
 /// Runs once for each request that the private key signed, with the content that was signed.
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label, "order": order });
+    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
     (StatusCode::CREATED, Json(answer))
 }
 

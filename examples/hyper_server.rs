@@ -23,13 +23,13 @@ type Answer = Response<Full<Bytes>>;
 
 /// Runs for whoever shows a publishable key, or signs.
 fn list(caller: &Caller) -> Answer {
-    let answer = json!({ "application": caller.application().name, "orders": [] });
+    let answer = json!({ "application": caller.application().name.as_str(), "orders": [] });
     answer_json(StatusCode::OK, &answer)
 }
 
 /// Runs once for each request that the private key signed, with the content that was signed.
 fn add(caller: &SignedCaller, order: &Value) -> Answer {
-    let answer = json!({ "signed_by": caller.credential().label, "order": order });
+    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
     answer_json(StatusCode::CREATED, &answer)
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn listing(applications: &[Listed]) -> String {
     columns(["NAME", "ENVIRONMENT", "ADDED"], &rows)
 }
 
-/// Says what is wrong with the damaged ones among these.
+/// Warns of the damaged applications among these.
 pub(crate) fn warn_of_damage(applications: &[Listed]) {
     for damaged in applications.iter().filter_map(|one| one.as_ref().err()) {
         note(one_line(&format!(

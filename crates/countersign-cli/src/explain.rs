@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// Verifies as `verify` does, and shows every check, and the signature base
+/// Verifies like `verify`, and shows every check and the signature base
 ///
-/// With --expected also the first line in which the base differs from the one that the other side signed, as `sign
-/// --json` has it and most libraries can print it.
+/// With --expected, also shows the first line in which that base differs from the one that the other side signed.
+/// `sign --json` and most libraries print a signature base.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."

@@ -1,4 +1,4 @@
-//! Every command and option that a message names has to be there. The messages are in the source, so that is read.
+//! Every command and option that a message names exists. This reads the messages from the source.
 
 use std::{fs, path::Path};
 

@@ -18,7 +18,7 @@ pub(crate) type Push<'p> = &'p mut dyn FnMut(&[u8]) -> Result<(), Failure>;
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) source: Source,
-    /// What to do if it cannot be read.
+    /// The hint if the input cannot be read.
     pub(crate) hint: String,
 }
 
@@ -66,11 +66,11 @@ impl Input {
     }
 }
 
-/// The files that arguments name; one of them may be stdin, which can be read once.
+/// Opens the files that arguments name; only one of them can be stdin.
 #[derive(Debug)]
 pub(crate) struct Files {
     stdin: Stdin,
-    /// How text that begins with an `@` is given.
+    /// A hint for text that begins with an `@`.
     as_text: &'static str,
 }
 
@@ -112,12 +112,12 @@ impl Files {
     }
 }
 
-/// Whether this names the stdin of this process.
+/// Whether the name is that of stdin.
 pub(crate) fn is_stdin(file: &str) -> bool {
     matches!(file, "-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0")
 }
 
-/// The content of a file that is read whole, or of stdin for `-`.
+/// Reads a whole file, or stdin for `-`.
 pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
     let limit = LARGEST.saturating_add(1);

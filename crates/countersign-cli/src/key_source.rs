@@ -43,7 +43,7 @@ impl FromStr for KeySource {
     }
 }
 
-/// How an encrypted key file is opened.
+/// The passphrase of an encrypted key file.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PassphraseSource {
     /// The file whose first line is the passphrase of an encrypted key [default: COUNTERSIGN_PASSPHRASE, or a prompt]
@@ -51,7 +51,7 @@ pub(crate) struct PassphraseSource {
     passphrase_file: Option<PathBuf>,
 }
 
-/// A private key, as the commands that sign take it.
+/// The options for the private key of the commands that sign.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PrivateKeyArgs {
     /// The private key's file; `-` is stdin, fd:N a descriptor [default: the text in COUNTERSIGN_KEY]
@@ -62,7 +62,7 @@ pub(crate) struct PrivateKeyArgs {
 }
 
 impl PrivateKeyArgs {
-    /// Whether reading the key or its passphrase uses up stdin.
+    /// Whether the key or its passphrase is read from stdin.
     pub(crate) fn is_stdin(&self) -> bool {
         let is_stdin = |file: &Path| file.to_str().is_some_and(is_stdin);
         let key = match self.key.as_deref().map(str::parse::<KeySource>) {
@@ -73,7 +73,7 @@ impl PrivateKeyArgs {
         key || self.passphrase.passphrase_file.as_deref().is_some_and(is_stdin)
     }
 
-    /// The descriptors that the key and its passphrase are read from, which no other process needs.
+    /// The descriptors of the key and its passphrase, which no other process needs.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
         let passphrase = self.passphrase.passphrase_file.as_deref().and_then(Path::to_str);
         let named = [self.key.as_deref(), passphrase].into_iter().flatten();
@@ -83,7 +83,7 @@ impl PrivateKeyArgs {
         })
     }
 
-    /// The same with a key that was named behind the options of this command.
+    /// Adds a key that was named among curl's arguments.
     pub(crate) fn named_later(mut self, key: String) -> Result<Self, Failure> {
         match self.key.replace(key) {
             Some(_) => Err(two_keys()),
@@ -138,7 +138,7 @@ pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
     })
 }
 
-/// What a key is called: a credential's by its publishable key, others by their JWK thumbprint.
+/// The name of a key: its publishable key, or the JWK thumbprint of a key that is no credential's.
 pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     match key {
         AnyVerifyingKey::Credential(key) => key.publishable_key().to_string(),
@@ -149,7 +149,7 @@ pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     }
 }
 
-/// Whose keys can be used.
+/// Which keys a command can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keys {
     Credentials,
@@ -204,7 +204,7 @@ impl KeySource {
         let (content, metadata) = self.content()?;
         let parsed = match parse(&content, None) {
             Err(KeyError::Encrypted) => {
-                // The mode is looked at first: a passphrase is not asked for in vain.
+                // Check the mode before asking for a passphrase.
                 self.require_private(metadata.as_ref())?;
                 parse(&content, Some(&passphrase.read(self)?))
             }
@@ -217,7 +217,7 @@ impl KeySource {
         Ok(file)
     }
 
-    /// The bytes, and what the file system says of them if they come from a file.
+    /// The bytes, and the metadata of the file if they come from one.
     pub(crate) fn content(&self) -> Result<(Zeroizing<Vec<u8>>, Option<Metadata>), Failure> {
         let path = match self {
             Self::Environment => {
@@ -307,7 +307,7 @@ impl KeySource {
                 "name an Ed25519 key or an HMAC secret; `countersign keygen` makes either"
             }
             KeyError::WrongPassphrase => "check the passphrase",
-            KeyError::Several => "keep the one that is meant in a file of its own",
+            KeyError::Several => "put the key that you mean into a file of its own",
             KeyError::TooCostly => {
                 "the key is good; where it can be opened, encrypt it with less work: `ssh-keygen -p -a 16 -f FILE`, or `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`"
             }
@@ -347,7 +347,7 @@ impl KeySource {
     }
 }
 
-/// What others than its owner can do with a file.
+/// What users other than its owner can do with a file.
 #[cfg(unix)]
 fn open_to_others(metadata: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt;

@@ -116,7 +116,7 @@ fn generate(algorithm: Algorithm) -> Result<PrivateKey, Failure> {
 
 fn internal(error: &dyn std::error::Error) -> Failure {
     Failure::local(
-        format!("the key that was made cannot be written down: {error}"),
+        format!("cannot write the new key: {error}"),
         "this is a fault of this program; please report it",
     )
 }

@@ -11,7 +11,7 @@ use crate::{
     shell::quote,
 };
 
-/// Which registry, and how to print what it answers.
+/// The options of commands that ask a registry: which registry, and the form of the output.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
     /// The registry: sqlite:FILE
@@ -23,7 +23,7 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// The option with which a command in a hint finds the same registry: nothing, if the variable names it.
+    /// The option that a command in a hint needs to find the same registry: empty if the variable names that.
     pub(crate) fn db_option(&self) -> String {
         self.db.as_deref().map_or_else(String::new, db_option)
     }
@@ -132,7 +132,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let plain = quote(&format!("sqlite:{file}"));
     let db = db_option(url);
     let hint = match error {
-        // Not shown back: an address of another form may hold a password.
+        // The message does not show the address: one of another form may hold a password.
         RegistryError::UnsupportedUrl => {
             let named = if is_set_to(url) { DB_VARIABLE } else { "--db" };
             return Failure::local(

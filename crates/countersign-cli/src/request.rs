@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What is longer is refused by servers, and with many digits more is no URI for the libraries here.
+/// The longest path and query that servers accept.
 const MAX_TARGET: usize = 8 * 1024;
 
 /// A request that is about to be signed.
@@ -34,7 +34,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Puts a request together. A `Host` among `lines` says whom it is for, as it does to the server.
+    /// Puts a request together. A `Host` among `lines` names the origin, as it does for the server.
     pub(crate) fn new(
         method: &str,
         url: Url,
@@ -82,14 +82,14 @@ impl Request {
         let given = |name: &&HeaderName| lines.iter().any(|line| line.is(name));
         if let Some(name) = reserved.iter().find(given) {
             return Err(Failure::local(
-                format!("the header {name} is this command's to make"),
+                format!("the header {name} is made by this command"),
                 format!("leave out -H '{name}: …'"),
             ));
         }
         Ok(Self { method, origin, uri, lines, body })
     }
 
-    /// The fields that are sent, without `Host`.
+    /// The header fields, without `Host`.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in &self.lines {
@@ -102,7 +102,7 @@ impl Request {
         headers
     }
 
-    /// The head to sign, over [`Request::headers`] or what became of them.
+    /// The head to sign, with [`Request::headers`] and those added since.
     pub(crate) fn head<'a>(&'a self, headers: &'a HeaderMap) -> RequestHead<'a> {
         RequestHead {
             method: &self.method,
@@ -112,8 +112,7 @@ impl Request {
         }
     }
 
-    /// The digest to sign, which a `Content-Digest` among these headers may have by another algorithm; `None` if there is
-    /// no content.
+    /// The digest to sign: that of a `Content-Digest` among these headers, or SHA-256; `None` without content.
     pub(crate) fn digest(&self, headers: &HeaderMap) -> Result<Option<ContentDigest>, Failure> {
         let Some(body) = self.body.as_ref().filter(|body| body.length() > 0) else {
             return Ok(None);
@@ -135,7 +134,7 @@ impl Request {
         if matches { Ok(given) } else { Err(wrong()) }
     }
 
-    /// The SHA-256 digest of the content, also of none.
+    /// The SHA-256 digest of the content, which may be empty.
     pub(crate) fn made_digest(&self) -> ContentDigest {
         self.body.as_ref().map_or_else(|| ContentDigest::sha256(&[]), |body| *body.digest())
     }
@@ -151,7 +150,7 @@ pub(crate) fn added_fields(
     digest.into_iter().chain([("Signature-Input", input), ("Signature", signature)]).collect()
 }
 
-/// As [`added_fields`].
+/// The same for [`SignedFields`].
 pub(crate) fn signed_fields(signed: SignedFields) -> Vec<(&'static str, HeaderValue)> {
     added_fields(signed.content_digest, signed.signature)
 }
@@ -164,7 +163,7 @@ pub(crate) fn cannot_sign(error: &SignError) -> Failure {
             "write one slash where several follow each other"
         }
         SignError::Target(_) => {
-            "servers refuse such a target, as programs read it differently; change the URL"
+            "change the URL: programs read such a target differently, so servers refuse it"
         }
         SignError::ContentDigest => "leave the Content-Digest header out; it is made for you",
         SignError::RepeatedField(_) => "give that header once",

@@ -25,8 +25,8 @@ use crate::{
 
 /// Signs a request and sends nothing: prints the header fields to add, the whole request, or a curl command
 ///
-/// Covered is what a Countersign server's default policy wants; with --component exactly the components that are
-/// given, in their order. An ECDSA key signs too, for servers of others: a Countersign server knows no such key.
+/// Covers what a Countersign server's default policy asks for or, with --component, exactly the components that you
+/// give, in their order. An ECDSA key signs too, for other servers: a Countersign server accepts no ECDSA key.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
     #[command(flatten)]
@@ -46,25 +46,25 @@ pub(crate) struct Sign {
     /// A component to cover, like @method, content-type or '"@query-param";name="page"'
     #[arg(long = "component", value_name = "ID")]
     components: Vec<String>,
-    /// When it is signed, in seconds since 1970 [default: now]
+    /// The time of signing, in seconds since 1970 [default: now]
     #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
     created: Option<Timestamp>,
-    /// When it stops being good, in seconds since 1970 [default: never by itself]
+    /// The time at which the signature expires, in seconds since 1970 [default: none]
     #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
     expires: Option<Timestamp>,
-    /// What makes it good for one request [default: random]
+    /// The nonce, which makes the signature good for one request [default: random]
     #[arg(long, value_name = "N")]
     nonce: Option<String>,
     /// The label of the signature
     #[arg(long, default_value = "sig")]
     label: String,
-    /// The name of the key [default: its publishable key; of an ECDSA key its JWK thumbprint]
+    /// The keyid [default: the publishable key; of an ECDSA key the JWK thumbprint]
     #[arg(long, value_name = "ID")]
     keyid: Option<String>,
-    /// The tag that the server selects its signatures by
+    /// The tag by which the server selects the signature
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// How a field of the service's own is structured, for components with `sf` and `key`
+    /// The type of a structured field that only the service knows, for components with `sf` and `key`
     #[arg(long = "field-type", value_name = "NAME=item|list|dictionary", value_parser = field_type_arg::parse)]
     field_types: Vec<(&'static str, FieldType)>,
     /// What to print
@@ -73,7 +73,7 @@ pub(crate) struct Sign {
     /// Print a JSON object, as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Where the request goes, like https://api.example.com/v1/orders
+    /// The URL of the request, like https://api.example.com/v1/orders
     url: String,
 }
 
@@ -95,7 +95,7 @@ enum Format {
 
 struct Signed {
     request: Request,
-    /// The URL as curl is to have it.
+    /// The URL for curl.
     url: String,
     added: Vec<(&'static str, HeaderValue)>,
     base: String,
@@ -142,7 +142,7 @@ impl Sign {
         Ok(Exit::Done)
     }
 
-    /// The file whose bytes are the content as they are, if it can be read once more.
+    /// The file that holds exactly the content, if it can be read once more.
     fn binary_file(&self) -> Option<PathBuf> {
         let file = self.data_binary.as_deref()?.strip_prefix('@')?;
         let passing = is_stdin(file) || file.starts_with("/dev/fd/");
@@ -254,7 +254,7 @@ fn default_coverage(
     let nonce: Nonce = nonce
         .parse()
         .map_err(|error| Failure::local(error, "leave --nonce out: a random one is made"))?;
-    // The key is of no consequence: label and keyid are the user's, so this signature is not the one that is printed.
+    // Any key will do: this signature is not printed, since label and keyid are the user's.
     let signer = Signer::new(PrivateKey::ed25519(&[0; 32]));
     let content = request.digest(headers)?;
     let signed = signer.sign_digested(&request.head(headers), content.as_ref(), created, &nonce);
@@ -270,7 +270,7 @@ fn default_coverage(
 }
 
 fn text(value: &HeaderValue) -> &str {
-    // What signing adds is ASCII.
+    // Signing adds only ASCII.
     value.to_str().unwrap_or_default()
 }
 
@@ -299,7 +299,7 @@ fn http_head(signed: &Signed) -> Result<Vec<u8>, Failure> {
     for (name, value) in &signed.added {
         push(name, value.as_bytes());
     }
-    // Servers expect content of these methods, so that its absence is said (RFC 9110 §8.6).
+    // With these methods a request without content says so (RFC 9110 §8.6).
     let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     if request.body.is_some() || expected {
         let length = request.body.as_ref().map_or(0, Body::length);

@@ -16,13 +16,13 @@ use reqwest::{IntoUrl, Request, Response, Url, redirect};
 use crate::key_file::read_private_key;
 use crate::{
     authenticity::{Authenticity, is_loopback},
-    clock::{Clock, Followed, Moment},
+    clock::{Clock, Moment},
     error::Error,
     explanation::SignedBase,
     refusal::peek,
     request_builder::RequestBuilder,
     reread::Reread,
-    response_verifier::{self, Answers, Sent},
+    response_verifier::{self, ResponseVerifier, Sent},
 };
 
 const MOST_REDIRECTS: usize = 5;
@@ -38,8 +38,8 @@ pub struct Client {
     signer: Arc<Signer>,
     clock: Clock,
     headers: HeaderMap,
-    answers: Option<Answers>,
-    answer_limit: usize,
+    responses: Option<ResponseVerifier>,
+    response_limit: usize,
     plain_http: PlainHttp,
     redirected_writes: RedirectedWrites,
 }
@@ -102,8 +102,8 @@ impl Client {
             signer: Arc::new(signer),
             clock: Clock::default(),
             headers: HeaderMap::new(),
-            answers: None,
-            answer_limit: response_verifier::MOST,
+            responses: None,
+            response_limit: response_verifier::MOST,
             plain_http: PlainHttp::Unauthenticated,
             redirected_writes: RedirectedWrites::Returned,
         };
@@ -169,19 +169,19 @@ impl Client {
     }
 
     /// Verifies every answer before the caller sees it: that a server with one of these keys made it, to this very
-    /// attempt, and all of its content. Any other is [`Error::Answer`], one that is unsigned included.
+    /// attempt, and all of its content. Any other is [`Error::Response`], one that is unsigned included.
     ///
     /// Whatever is sent with this client goes to servers that have these keys. Its fields that are not covered (see
     /// [`ResponsePolicy`](countersign::ResponsePolicy)) are as they came. A reqwest that decompresses changes what was
     /// signed: its features for that have to be off. What [`RequestBuilder::sign`] signs is sent, and answered, elsewhere.
     pub fn verify_responses(mut self, keys: ServerKeys) -> Self {
-        self.answers = Some(Answers::new(keys, self.signer.selected_tag()));
+        self.responses = Some(ResponseVerifier::new(keys, self.signer.selected_tag()));
         self
     }
 
     /// The most content of an answer that is taken into memory to verify it, in bytes. Default: 16 MiB.
-    pub const fn answer_limit(mut self, bytes: usize) -> Self {
-        self.answer_limit = bytes;
+    pub const fn response_limit(mut self, bytes: usize) -> Self {
+        self.response_limit = bytes;
         self
     }
 
@@ -196,7 +196,7 @@ impl Client {
     /// verified; as [`RequestBuilder::send`].
     pub async fn server_keys(&self, url: impl IntoUrl) -> Result<ServerKeys, Error> {
         let mut url = url.into_url()?;
-        if self.answers.is_none() && url.scheme() != "https" && !is_loopback(&url) {
+        if self.responses.is_none() && url.scheme() != "https" && !is_loopback(&url) {
             return Err(Error::PlainDirectory);
         }
         url.set_path(KEY_DIRECTORY_PATH);
@@ -362,7 +362,7 @@ impl Client {
         let again = |request: &Request| request.try_clone().ok_or(Error::StreamingBody);
         let mut attempt = self.attempt(again(&request)?)?;
         let mut redirects = 0;
-        let mut corrected = Followed::No;
+        let mut corrected = false;
         let mut more = Vec::new();
         loop {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
@@ -373,19 +373,18 @@ impl Client {
             }
             let named = Code::of_refusal(response.headers());
             let is_refusal = response.status() == StatusCode::UNAUTHORIZED || named.is_some();
-            let can_do_more = corrected == Followed::No || more.is_empty();
+            let can_do_more = !corrected || more.is_empty();
             if is_refusal && can_do_more {
                 let refusal;
                 (refusal, response) = peek(response).await;
                 let other = match refusal.map(|refusal| refusal.code) {
                     // A server that says when to come back has another reason than a clock.
                     Some(Code::SignatureStale)
-                        if corrected == Followed::No
-                            && !response.headers().contains_key(header::RETRY_AFTER) =>
+                        if !corrected && !response.headers().contains_key(header::RETRY_AFTER) =>
                     {
                         corrected =
                             self.clock.follow(&origin, answered, response.headers(), signed);
-                        corrected == Followed::Yes
+                        corrected
                     }
                     Some(Code::SignaturePolicy | Code::SignatureRequired) if more.is_empty() => {
                         more = self.asked_beyond(response.headers());
@@ -423,7 +422,7 @@ impl Client {
 
     /// Whether a response is the server's own.
     fn authenticity(&self, response: &Response) -> Authenticity {
-        match self.answers.is_some() || self.plain_http == PlainHttp::Trusted {
+        match self.responses.is_some() || self.plain_http == PlainHttp::Trusted {
             // Where responses are verified, no other gets here.
             true => Authenticity::Authenticated,
             false => Authenticity::of_connection(response.url(), response.remote_addr()),
@@ -459,13 +458,13 @@ impl Client {
         attempt: Request,
         origin: &Origin,
     ) -> Result<(Response, Option<Timestamp>), Error> {
-        let Some(answers) = &self.answers else {
+        let Some(verifier) = &self.responses else {
             return Ok((self.send(attempt).await?, None));
         };
         let sent = Sent::new(&attempt, target(attempt.url())?, origin.clone());
         let response = self.send(attempt).await?;
         let now = self.clock.now(origin).time;
-        let verified = answers.verify(&sent, response, self.answer_limit, now).await;
+        let verified = verifier.verify(&sent, response, self.response_limit, now).await;
         verified.map(|(response, created)| (response, Some(created)))
     }
 

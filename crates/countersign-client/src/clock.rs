@@ -67,9 +67,9 @@ impl Clock {
         answered: Option<Timestamp>,
         headers: &HeaderMap,
         signed: Moment,
-    ) -> Followed {
+    ) -> bool {
         let date = || headers.get(DATE).and_then(Timestamp::from_http_date);
-        let Some(server) = answered.or_else(date) else { return Followed::No };
+        let Some(server) = answered.or_else(date) else { return false };
         let server = i64::try_from(server.unix()).unwrap_or(i64::MAX);
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
@@ -78,22 +78,15 @@ impl Clock {
         // is no clock that is off: it may have come in time before, and have been carried out.
         let moved = offset.saturating_sub(signed.offset).saturating_abs();
         if offset.saturating_abs() > MOST || moved <= since {
-            return Followed::No;
+            return false;
         }
         self.offsets().insert(origin.clone(), offset);
-        Followed::Yes
+        true
     }
 
     fn offsets(&self) -> MutexGuard<'_, HashMap<Origin, i64>> {
         self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the clock is another one than the attempt was signed by, so that signing again can help.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Followed {
-    Yes,
-    No,
 }
 
 impl fmt::Debug for Clock {
@@ -116,7 +109,7 @@ mod tests {
         let now = |origin| clock.now(origin).time.unix();
         let follow = |date, signed| {
             let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
-            clock.follow(&ours, None, &headers, signed) == Followed::Yes
+            clock.follow(&ours, None, &headers, signed)
         };
         let before = clock.now(&ours);
         assert!(!follow("yesterday", before));

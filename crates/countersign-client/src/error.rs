@@ -63,8 +63,8 @@ pub enum Error {
     FollowedRedirect,
     /// The answer is not one that the server made to this request, or nobody can tell. The request may have been carried
     /// out.
-    #[error("the answer, {status}, is not one that the server made to this request")]
-    Answer {
+    #[error("the response, {status}, is not the server's own response to this request")]
+    Response {
         /// What it says its status is. A proxy in front that answers by itself signs nothing.
         status: StatusCode,
         /// Why.
@@ -72,8 +72,8 @@ pub enum Error {
         reason: ResponseRejection,
     },
     /// The answer has more content than is taken into memory to verify it.
-    #[error("the answer has more than {most} bytes; raise `Client::answer_limit`")]
-    AnswerTooLarge {
+    #[error("the response has more than {most} bytes; raise `Client::response_limit`")]
+    ResponseTooLarge {
         /// How many bytes it may have.
         most: usize,
     },

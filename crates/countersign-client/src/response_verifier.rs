@@ -15,12 +15,12 @@ pub(crate) const MOST: usize = 16 << 20;
 
 /// Verifies that answers are the server's, each to the attempt that it answers.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers {
+pub(crate) struct ResponseVerifier {
     keys: Arc<ServerKeys>,
     policy: Arc<ResponsePolicy>,
 }
 
-impl Answers {
+impl ResponseVerifier {
     /// Those of a server with these keys, to requests that are signed under this tag.
     pub(crate) fn new(keys: ServerKeys, request_tag: &str) -> Self {
         let policy = ResponsePolicy::default();
@@ -39,7 +39,7 @@ impl Answers {
     ) -> Result<(Response, Timestamp), Error> {
         let (head, mut body) = take_apart(response);
         let status = head.status;
-        let refused = |reason| Error::Answer { status, reason };
+        let refused = |reason| Error::Response { status, reason };
         let answer = ResponseHead { status, headers: &head.headers };
         let unverified = UnverifiedResponse::parse(answer, sent.head(), &self.policy, now);
         let authentic = unverified.and_then(|unverified| unverified.verify(&self.keys));
@@ -49,7 +49,7 @@ impl Answers {
             // Trailers are not covered, so nobody gets to see them.
             let Ok(piece) = frame?.into_data() else { continue };
             if content.len().saturating_add(piece.len()) > most {
-                return Err(Error::AnswerTooLarge { most });
+                return Err(Error::ResponseTooLarge { most });
             }
             check.update(&piece);
             content.extend_from_slice(&piece);

@@ -37,6 +37,7 @@
 //! and `RedisGate` serve several servers. [`Readiness`] says from when on a guard accepts signed requests.
 
 mod credential;
+mod enforcement;
 mod error;
 mod key_store;
 mod limits;
@@ -60,18 +61,23 @@ pub use crate::redis::{
     server::{BadRedis, Redis},
 };
 pub use credential::{
-    Application, Credential, CredentialId, Standing, State, UnknownState,
+    Credential, CredentialId, Standing, State, UnknownState,
+    application::{Application, ApplicationName, Environment},
+    label::Label,
+    name::BadName,
     restrictions::{
-        Half, Restriction, Restrictions,
+        Restriction, Restrictions,
         allowed::BadRestriction,
+        half::Half,
         kind::{RestrictionKind, UnknownKind},
     },
     scope::{BadScope, Scope, Scopes},
 };
+pub use enforcement::Enforcement;
 pub use error::StoreError;
 pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
-    Budget, Enforcement, Excess, Level, Limits, Verdict,
+    Budget, Excess, Level, Limits, Verdict,
     client_address::{ClientAddress, ClientNetwork},
     gate::{Gate, NoClientAddress, Passage, Unlimited},
     limited::Limited,
@@ -81,14 +87,19 @@ pub use limits::{
 #[cfg(feature = "postgres")]
 pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
 pub use nonces::{
-    Ceiling, NonceStore, Owner, Window,
+    NonceStore, Window,
+    ceiling::{Ceiling, Owner},
     memory::{MemoryNonces, Volatile},
     readiness::Readiness,
 };
 #[cfg(feature = "sqlite")]
 pub use registry::{
-    BadName, DamagedApplication, DamagedCredential, FileError, NewCredential, Registry,
-    RegistryError, Revocation, Subject,
+    Registry,
+    credentials::Revocation,
+    damaged::{DamagedApplication, DamagedCredential},
+    error::{RegistryError, Subject},
+    new_credential::NewCredential,
+    sqlite::file::FileError,
 };
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;

@@ -7,7 +7,8 @@ pub(crate) mod quota;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::limits::quota::Quota;
+use self::quota::Quota;
+use crate::enforcement::Enforcement;
 
 /// What callers may do in how long. Nothing is limited that is not named.
 ///
@@ -19,16 +20,6 @@ pub struct Limits {
     pub(crate) unsigned: Option<Budget>,
     pub(crate) unsigned_by_address: Option<Budget>,
     pub(crate) enforcement: Enforcement,
-}
-
-/// What becomes of what is over a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Enforcement {
-    /// It is refused.
-    #[default]
-    Enforce,
-    /// It is counted, and passes.
-    Report,
 }
 
 impl Enforcement {

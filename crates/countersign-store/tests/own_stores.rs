@@ -132,7 +132,7 @@ impl KeyStore for OneKey {
         if *id != KeyId::Publishable(key.publishable_key()) {
             return Ok(None);
         }
-        let shop = Application::new("shop", "live", NOW);
+        let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
         let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
         let credential = Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes);
         Ok(Some(Arc::new(credential)))

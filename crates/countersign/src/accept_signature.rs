@@ -28,18 +28,14 @@ pub const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signatu
 pub struct AcceptSignature<'a> {
     label: Cow<'a, str>,
     components: Vec<Component<'a>>,
-    created: Asked,
-    expires: Asked,
+    /// Whether `created` is asked for.
+    created: bool,
+    /// Whether `expires` is asked for.
+    expires: bool,
     nonce: Option<Cow<'a, str>>,
     algorithm: Option<Cow<'a, str>>,
     key_id: Option<Cow<'a, str>>,
     tag: Option<Cow<'a, str>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Yes,
-    No,
 }
 
 /// Why a signature that is asked for cannot be made.
@@ -71,8 +67,8 @@ impl<'a> AcceptSignature<'a> {
         Self {
             label: Cow::Borrowed("sig"),
             components,
-            created: Asked::Yes,
-            expires: Asked::No,
+            created: true,
+            expires: false,
             nonce: None,
             algorithm: None,
             key_id: None,
@@ -102,7 +98,7 @@ impl<'a> AcceptSignature<'a> {
 
     /// Whether it has to say when it expires.
     pub fn asks_for_expiry(&self) -> bool {
-        self.expires == Asked::Yes
+        self.expires
     }
 
     /// The parameters of the signature of `message` that is asked for, made at `created` with this key. What is not
@@ -121,13 +117,13 @@ impl<'a> AcceptSignature<'a> {
         self.suits(&key.publishable_key())?;
         SignatureBase::new(message, &self.components, "", Rules::Rfc)?;
         let expires = match self.expires {
-            Asked::Yes => Some(expires.ok_or(Unmeetable::Expires)?),
-            Asked::No => None,
+            true => Some(expires.ok_or(Unmeetable::Expires)?),
+            false => None,
         };
         Ok(SignatureParams {
             label: &self.label,
             components: self.components.clone(),
-            created: (self.created == Asked::Yes).then_some(created),
+            created: self.created.then_some(created),
             expires,
             nonce: self.nonce.as_deref(),
             key_id: self.key_id.as_deref(),
@@ -178,8 +174,8 @@ impl AcceptSignature<'static> {
             Ok(input.string(key)?.map(|text| Cow::Owned(text.to_owned())))
         };
         let asked = |key| match input.parameter(key) {
-            None => Ok(Asked::No),
-            Some(Value::Flag) => Ok(Asked::Yes),
+            None => Ok(false),
+            Some(Value::Flag) => Ok(true),
             Some(_) => Err(Malformed::ParameterType(key)),
         };
         Ok(Self {
@@ -202,7 +198,7 @@ impl fmt::Display for AcceptSignature<'_> {
         text.push('=');
         write_components(&mut text, &self.components);
         for (key, asked) in [(";created", self.created), (";expires", self.expires)] {
-            if asked == Asked::Yes {
+            if asked {
                 text.push_str(key);
             }
         }
@@ -255,7 +251,7 @@ mod tests {
         let asked = read(&format!("{field}, b=(\"@path\");created=?1")).unwrap();
         assert_eq!(asked[0].components().len(), 5);
         assert_eq!(asked[0].tag(), Some("app-123"));
-        assert_eq!((asked[1].label(), asked[1].created), ("b", Asked::Yes));
+        assert_eq!((asked[1].label(), asked[1].created), ("b", true));
         assert_eq!(AcceptSignature::all(&HeaderMap::new()), Ok(Vec::new()));
     }
 

@@ -75,7 +75,7 @@ impl<'m> Message<'m> {
     }
 
     /// The request that a response answers, for components with `req` (RFC 9421 §2.4).
-    pub const fn answering(mut self, request: RequestHead<'m>) -> Self {
+    pub const fn with_request(mut self, request: RequestHead<'m>) -> Self {
         self.request = Some(request);
         self
     }

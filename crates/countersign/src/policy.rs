@@ -440,8 +440,7 @@ impl Policy {
         if expires.is_some_and(|expires| expires <= created) {
             return Err(Malformed::ExpiresBeforeCreated.into());
         }
-        let digest = if digest { Covered::Yes } else { Covered::No };
-        Ok(Judged { created, expires, nonce, digest, removed })
+        Ok(Judged { created, expires, nonce, covers_digest: digest, removed })
     }
 
     /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
@@ -466,15 +465,9 @@ pub(crate) struct Judged {
     pub(crate) expires: Option<Timestamp>,
     pub(crate) nonce: Nonce,
     /// Whether a digest of the content is covered.
-    pub(crate) digest: Covered,
+    pub(crate) covers_digest: bool,
     /// Fields that are present and uncovered, and that a handler must not see.
     pub(crate) removed: Vec<HeaderName>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Covered {
-    Yes,
-    No,
 }
 
 pub(crate) fn is_key_id(text: &str) -> bool {

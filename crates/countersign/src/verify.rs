@@ -8,7 +8,7 @@ use crate::{
     malformed::Malformed,
     message::{Message, RequestHead},
     nonce::{Claim, Nonce, NonceUse},
-    policy::{Content, Covered, Judged, Policy},
+    policy::{Content, Judged, Policy},
     rejection::{Rejection, Stale, Unmet},
     signature_base::{Rules, SignatureBase},
     signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
@@ -154,7 +154,7 @@ impl<'m> Unverified<'m> {
         if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
         }
-        let Judged { created, expires, nonce, digest, removed } =
+        let Judged { created, expires, nonce, covers_digest, removed } =
             policy.judge(&input, &request, content)?;
         policy.check_time(created, expires, now)?;
         // Which algorithm it is the key decides; a name of none is told before any key is looked for.
@@ -166,9 +166,9 @@ impl<'m> Unverified<'m> {
         let base =
             SignatureBase::new(&request.into(), components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
-        let digest = match digest {
-            Covered::Yes => ContentDigest::from_headers(headers)?,
-            Covered::No => None,
+        let digest = match covers_digest {
+            true => ContentDigest::from_headers(headers)?,
+            false => None,
         };
         let candidate = Candidate { input, base, signature };
         Ok(Some(Self { candidate, created, nonce, digest, content, removed }))

@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Add {
     /// Its name: letters, digits and . _ -
     name: String,
-    /// Its environment, as live or test
+    /// Its environment, like live or test
     #[arg(long, value_name = "ENV", default_value = "live")]
     env: String,
 }
@@ -22,7 +22,7 @@ pub(super) struct Add {
 impl Add {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let (Self { name, env }, now, db) = (self, moment::now(), registry.db_option());
-        // Before the registry is opened, and so made.
+        // Checked before the registry is opened, which may create it.
         Application::check(&name, &env).map_err(|error| registry_args::failure("", &error))?;
         let added = registry
             .ask_or_create(async |registry| registry.add_application(&name, &env, now).await)?;

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use crate::failure::Failure;
 
-/// Takes curl's arguments out of the list of processes, as curl does with its passwords: this program is started again in
-/// its own place, and reads them from a file without a name. Where that cannot be done they stay: off Unix, and where there
-/// is no `/dev/fd`.
+/// Takes curl's arguments out of the list of processes, as curl does with its passwords: replaces this process with
+/// one that reads the arguments from a file without a name. The arguments stay in the list off Unix, and where
+/// `/dev/fd` is missing.
 pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     #[cfg(unix)]
     return again::conceal(arguments);

@@ -20,8 +20,8 @@ pub(super) enum Ended {
     Stopped(Exit),
 }
 
-/// Runs what `prepare` makes. Whoever stops this command meanwhile stops curl as well, and is answered only when it has
-/// ended: private files are removed on the way out.
+/// Runs the command that `prepare` makes. A signal that stops this command stops curl as well; this command ends
+/// after curl, so that the private files are removed.
 pub(super) fn run<T>(
     prepare: impl FnOnce() -> Result<(Command, T), Failure>,
 ) -> Result<(Ended, T), Failure> {
@@ -52,7 +52,7 @@ pub(super) fn run<T>(
             Failure::local(format!("cannot wait for curl: {error}"), "run the command again")
         })?;
         if let Ended::Stopped(_) = ended {
-            // It may have ended already: what is typed at a terminal reaches it as well.
+            // curl may have ended already: a key typed at the terminal reaches both processes.
             drop(child.kill().await);
         }
         Ok((ended, prepared))
@@ -83,7 +83,7 @@ pub(super) fn withhold(descriptor: i32) {
     close_fds::set_fds_cloexec(descriptor, &others);
 }
 
-/// A signal for all processes of a terminal can end curl before it is seen here.
+/// A signal to all processes of a terminal can end curl before this command sees the signal.
 fn ended_by(status: ExitStatus) -> Ended {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);

@@ -14,7 +14,7 @@ mod by_descriptor {
 
     use rustix::io::{FdFlags, fcntl_setfd};
 
-    /// A file that curl opens by its descriptor. It has no name, so that nothing is left of it however its processes end.
+    /// A file that curl opens by its descriptor. Without a name, it is gone however the two processes end.
     pub(crate) struct PrivateFile(File);
 
     impl PrivateFile {
@@ -24,7 +24,7 @@ mod by_descriptor {
             Self::lend(&file)
         }
 
-        /// Hands a file to every process that is started from here on.
+        /// Lets every process that is started from now on inherit the file.
         pub(crate) fn lend(file: &File) -> io::Result<Self> {
             let mut file = file.try_clone()?;
             file.rewind()?;

@@ -10,77 +10,77 @@ use crate::{
     request::header_line::HeaderLine,
 };
 
-/// How far clocks may be apart, in seconds, before it is they that are wrong: the skew that servers allow by default.
+/// The difference between two clocks, in seconds, up to which they agree: the skew that servers allow by default.
 const SKEW: u64 = 10;
-/// What this command covers in every request, and the digest in every one with content.
+/// The components that this command always covers; the digest if there is content.
 const ANYWAY: [&str; 5] = ["@method", "@authority", "@path", "@query", "content-digest"];
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The head of the answer that counts: after those of proxies, and after `100 Continue`.
+/// The head of the final response, after those of proxies and `100 Continue`.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     status: StatusCode,
     headers: HeaderMap,
 }
 
-/// Where the content of an answer is, for whoever wants to know more.
+/// Where the user finds the content of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum ResponseBody {
     /// On stdout.
     Printed,
     /// In a file.
     Saved,
-    /// The answer to a HEAD request has none.
+    /// Nowhere: the response to a HEAD request has no content.
     NotForHead,
     /// `-f` drops it.
     Dropped,
-    /// There is none.
+    /// Nowhere: the response has no content.
     Empty,
 }
 
-impl Answer {
+impl Response {
     pub(super) fn last(heads: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(heads);
-        let mut answer: Option<Self> = None;
+        let mut response: Option<Self> = None;
         for line in text.lines() {
             let status = line.strip_prefix("HTTP/").and_then(|line| line.split(' ').nth(1));
             if let Some(Ok(status)) = status.map(str::parse) {
-                answer = Some(Self { status, headers: HeaderMap::new() });
-            } else if let Some(answer) = &mut answer
+                response = Some(Self { status, headers: HeaderMap::new() });
+            } else if let Some(response) = &mut response
                 && let Ok(HeaderLine::Field { name, value }) = HeaderLine::parse(line)
                 && let Ok(name) = name.parse::<http::HeaderName>()
             {
-                answer.headers.append(name, value);
+                response.headers.append(name, value);
             }
         }
-        answer.filter(|answer| !answer.status.is_informational())
+        response.filter(|response| !response.status.is_informational())
     }
 
-    /// Where its content is, if curl was called with these arguments.
-    pub(super) fn content(&self, arguments: &Arguments, head: bool) -> Content {
+    /// Where curl puts the content when called with these arguments.
+    pub(super) fn content(&self, arguments: &Arguments, head: bool) -> ResponseBody {
         let length = self.headers.get(header::CONTENT_LENGTH);
         if head {
-            Content::NotForHead
+            ResponseBody::NotForHead
         } else if length.is_some_and(|length| length == "0") {
-            Content::Empty
+            ResponseBody::Empty
         } else if arguments.fails {
-            Content::Dropped
+            ResponseBody::Dropped
         } else if arguments.saves {
-            Content::Saved
+            ResponseBody::Saved
         } else {
-            Content::Printed
+            ResponseBody::Printed
         }
     }
 
-    /// Why it is not what was asked for, if it is not.
-    pub(super) fn refusal(&self, content: Content) -> Option<Failure> {
+    /// The failure that this response means, if it means one.
+    pub(super) fn refusal(&self, content: ResponseBody) -> Option<Failure> {
         self.refusal_at(content, moment::now())
     }
 
-    fn refusal_at(&self, content: Content, now: Timestamp) -> Option<Failure> {
+    fn refusal_at(&self, content: ResponseBody, now: Timestamp) -> Option<Failure> {
         let code = self.code();
         let status = match code {
-            // A service can let its refusals redirect people. It is refused all the same.
+            // A service can redirect people on a refusal. The request is refused all the same.
             Some(code) if self.status.as_u16() < 400 => code.status(),
             _ => self.status,
         };
@@ -114,24 +114,24 @@ impl Answer {
         let advice = match code {
             Code::SignatureRequired => return self.advice_on_tag(),
             Code::SignatureMalformed => {
-                "something on the way changes the signature fields, or a field that was given with -H is wrong: leave it out"
+                "leave out any signature field that you gave with -H; if you gave none, a proxy changes the signature fields"
             }
             Code::SignaturePolicy => return self.advice_on_coverage(),
             Code::SignatureStale => return self.advice_on_time(now),
             Code::SignatureReplayed => {
-                "run it again, which signs anew; if it is refused again, something on the way sends requests twice"
+                "run it again, which signs anew; if that is refused too, a proxy sends requests twice"
             }
             Code::SignatureInvalid => {
-                "is the key registered there? `countersign pubkey FILE` shows which it is, and the operator registers its .pub file; if it is registered, something on the way changes the request"
+                "is the key registered there? `countersign pubkey FILE` prints its name, and the operator registers its .pub file; if it is registered, a proxy changes the request"
             }
             Code::DigestMismatch => {
-                "run it again; if it is refused again, something on the way changes the content"
+                "run it again; if that is refused too, a proxy changes the content"
             }
             Code::DigestUnsupported => {
-                "leave out -H Content-Digest: this command makes one that the server takes"
+                "leave out -H ResponseBody-Digest: this command makes one that the server takes"
             }
             Code::KeyRequired => {
-                "the signature did not reach the server: ask its operator whether a proxy takes the fields Signature and Signature-Input off"
+                "the signature did not reach the server: ask its operator whether a proxy removes the fields Signature and Signature-Input"
             }
             Code::KeyUnknown => {
                 "leave the publishable key out of the request: the signature is enough"
@@ -144,8 +144,7 @@ impl Answer {
             }
             Code::KeyQuarantined => return self.ask_the_operator("why this key may only read"),
             Code::KeyForbidden => {
-                return self
-                    .ask_the_operator("what this key may do, and from where: this is not allowed");
+                return self.ask_the_operator("what this key may do, and from where");
             }
             Code::TokenRequired => {
                 "put `Authorization: Bearer TOKEN` into a file, and add -H @FILE: the route asks for an access token, which is then signed as well"
@@ -164,7 +163,7 @@ impl Answer {
                 "write the URL without // and dot segments, without %2f, %5c and %2e, and without a bare ? at its end"
             }
             Code::BadRequest => {
-                "run it again with -v, and compare what is sent with what you meant"
+                "run it again with -v, and compare the request with the one that you meant"
             }
             Code::MethodNotAllowed => return self.advice_on_method(),
             Code::RequestTimeout => "run it again, over a faster line or with less content",
@@ -178,7 +177,7 @@ impl Answer {
             | Code::Overloaded
             | Code::ReplayStoreUnavailable
             | Code::RegistryUnavailable
-            | Code::TokenKeysUnavailable => return self.when_to_come_back(),
+            | Code::TokenKeysUnavailable => return self.when_to_retry(),
             Code::Misconfigured => return self.ask_the_operator("to look into the server's log"),
             // A code of a later version.
             _ => return code.hint().to_owned(),
@@ -186,7 +185,7 @@ impl Answer {
         advice.to_owned()
     }
 
-    /// The tag comes from the server, so only one that needs no quoting is repeated.
+    /// The server chose the tag, so the advice repeats only a tag that needs no quoting.
     fn advice_on_tag(&self) -> String {
         let asked = AcceptSignature::all(&self.headers).unwrap_or_default();
         let plain = |tag: &&str| {
@@ -195,7 +194,7 @@ impl Answer {
         };
         match asked.iter().filter_map(AcceptSignature::tag).find(plain) {
             Some(tag) => format!(
-                "the server asks for `countersign curl --tag {tag} …`, before curl's own arguments; if that is the tag already, something on the way takes the signature off"
+                "the server asks for `countersign curl --tag {tag} …`, before curl's own arguments; if you gave that tag already, a proxy removes the signature"
             ),
             None => {
                 "ask the service's operator for the tag of its signatures, and run `countersign curl --tag TAG …`, before curl's own arguments"
@@ -222,23 +221,23 @@ impl Answer {
         };
         match asked.iter().find_map(names).filter(|names| !names.is_empty()) {
             Some(names) => format!(
-                "run `countersign curl{names} …`, before curl's own arguments: the server wants that covered"
+                "run `countersign curl{names} …`, before curl's own arguments: the server asks for that coverage"
             ),
             None => "run it with -i: Accept-Signature says what to cover, and `countersign curl --component ID …`, before curl's own arguments, covers it".to_owned(),
         }
     }
 
-    /// What is wrong with the time: the server's, which has just begun, or this machine's.
+    /// Whose time is wrong: the server's, which has just started, or this machine's.
     fn advice_on_time(&self, now: Timestamp) -> String {
         if self.headers.contains_key(header::RETRY_AFTER) {
-            let again = self.when_to_come_back();
+            let again = self.when_to_retry();
             return format!(
                 "{again}: until then the server cannot tell what it saw before, as after a restart"
             );
         }
         match self.clocks(now) {
             Clocks::Unknown => "set this machine's clock, as by `timedatectl set-ntp true`, and run it again".to_owned(),
-            Clocks::Agree => "run it again: the clocks agree, so the request was on its way for too long, perhaps held back by a proxy until all of it was there".to_owned(),
+            Clocks::Agree => "run it again: the clocks agree, so the request took too long to arrive, perhaps because a proxy waited for all of it".to_owned(),
             Clocks::Differ(how) => set_the_clock(&how),
         }
     }
@@ -288,12 +287,12 @@ impl Answer {
         }
     }
 
-    /// What to do about an answer of which only the status is known.
-    fn advice_on_status(&self, content: Content, now: Timestamp) -> String {
+    /// What to do about a response without a code.
+    fn advice_on_status(&self, content: ResponseBody, now: Timestamp) -> String {
         let said = self.where_detail_is(content);
         let advice = match self.status.as_u16() {
             401 if self.headers.contains_key(header::RETRY_AFTER) => {
-                return self.when_to_come_back() + &said;
+                return self.when_to_retry() + &said;
             }
             401 => match self.clocks(now) {
                 Clocks::Unknown => "is the key registered there, and this machine's clock right?",
@@ -301,16 +300,16 @@ impl Answer {
                 Clocks::Differ(how) => return set_the_clock(&how) + &said,
             },
             403 => "this key may not do that; ask the service's operator",
-            429 => return self.when_to_come_back(),
+            429 => return self.when_to_retry(),
             501 => "the server does not know this method; use another",
             505 => "the server wants another version of HTTP; leave out --http1.0 and the like",
-            500.. => return format!("{}; every run signs anew", self.when_to_come_back()),
+            500.. => return format!("{}; every run signs anew", self.when_to_retry()),
             _ => return where_it_says_why(content).to_owned(),
         };
         advice.to_owned() + &said
     }
 
-    /// The advice, and for how long the server asks for no request where the advice does not say it.
+    /// Adds the time for which the server asks for no request, unless the advice has it already.
     fn with_pause(&self, advice: String) -> String {
         match self.pause() {
             Some(Pause::Seconds(seconds)) if !advice.contains(&format!(" in {seconds} s")) => {
@@ -323,21 +322,23 @@ impl Answer {
         }
     }
 
-    /// Where the rest of what the server says is, if it says more.
-    fn where_detail_is(&self, content: Content) -> String {
+    /// Points to the problem details, if the response has them.
+    fn where_detail_is(&self, content: ResponseBody) -> String {
         let is_problem = self.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
             value.as_bytes().to_ascii_lowercase().starts_with(b"application/problem+json")
         });
         match content {
-            Content::Printed if is_problem => "; `detail` in the answer says more".to_owned(),
-            Content::Saved if is_problem => {
-                "; `detail` in the answer that was saved says more".to_owned()
+            ResponseBody::Printed if is_problem => {
+                "; `detail` in the response says more".to_owned()
+            }
+            ResponseBody::Saved if is_problem => {
+                "; `detail` in the response that was saved says more".to_owned()
             }
             _ => String::new(),
         }
     }
 
-    fn when_to_come_back(&self) -> String {
+    fn when_to_retry(&self) -> String {
         match self.pause() {
             Some(Pause::Seconds(seconds)) => format!("run it again in {seconds} s"),
             Some(Pause::Until(date)) => format!("run it again after {date}"),
@@ -353,7 +354,7 @@ impl Answer {
     }
 }
 
-/// How long a server asks to be left alone.
+/// How long the server asks for no request.
 #[derive(Clone, Copy, Debug)]
 enum Pause<'h> {
     Seconds(&'h str),
@@ -376,7 +377,7 @@ fn set_the_clock(how: &str) -> String {
     )
 }
 
-/// A value that can stand in a hint: a server's text is not ours, and must not pass for it.
+/// A value that a hint may repeat: other text of the server's could pass for this command's own.
 fn plain(value: &http::HeaderValue) -> Option<&str> {
     value.to_str().ok().filter(|text| is_plain(text))
 }
@@ -386,13 +387,19 @@ fn is_plain(text: &str) -> bool {
     (1..=100).contains(&text.len()) && text.bytes().all(in_text)
 }
 
-fn where_it_says_why(content: Content) -> &'static str {
+fn where_it_says_why(content: ResponseBody) -> &'static str {
     match content {
-        Content::Printed => "the answer says what is wrong with the request",
-        Content::Saved => "the answer that was saved says what is wrong with the request",
-        Content::NotForHead => "check the URL; an answer to HEAD has no content that says more",
-        Content::Dropped => "leave out -f, or use --fail-with-body, to see what the answer says",
-        Content::Empty => "check the method and the URL; the answer has no content that says more",
+        ResponseBody::Printed => "the response says what is wrong with the request",
+        ResponseBody::Saved => "the response that was saved says what is wrong with the request",
+        ResponseBody::NotForHead => {
+            "check the URL; a response to HEAD has no content that says more"
+        }
+        ResponseBody::Dropped => {
+            "leave out -f, or use --fail-with-body, to see what the response says"
+        }
+        ResponseBody::Empty => {
+            "check the method and the URL; the response has no content that says more"
+        }
     }
 }
 
@@ -405,8 +412,8 @@ pub(super) fn curl_failure(status: ExitStatus) -> Failure {
         0 => {
             return Failure::new(
                 Exit::Server,
-                "the server gave no answer that has a status",
-                "run it again with -v to see what came",
+                "the server sent no response with a status",
+                "run it again with -v to see what the server sent",
             );
         }
         1..=4 | 23 | 26 | 27 | 37 | 41 | 43 | 45 | 48 | 53 | 54 | 58 | 59 | 66 | 77 | 82 => {
@@ -430,7 +437,7 @@ mod tests {
 
     #[test]
     fn the_status_that_counts_is_the_last_one() {
-        let status = |heads: &str| Answer::last(heads.as_bytes()).map(|a| a.status.as_u16());
+        let status = |heads: &str| Response::last(heads.as_bytes()).map(|a| a.status.as_u16());
         let table = [
             ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
             ("HTTP/2 404 \r\nserver: x\r\n\r\n", Some(404)),
@@ -462,8 +469,8 @@ mod tests {
         ];
         for (status, expected) in table {
             let status = StatusCode::from_u16(status).unwrap();
-            let answer = Answer { status, headers: HeaderMap::new() };
-            let exit = answer.refusal(Content::Printed).map(|failure| failure.exit);
+            let response = Response { status, headers: HeaderMap::new() };
+            let exit = response.refusal(ResponseBody::Printed).map(|failure| failure.exit);
             assert_eq!(exit, expected, "{status}");
         }
     }
@@ -476,12 +483,12 @@ mod tests {
     const AFTER: (&str, &str) = ("retry-after", "10");
     const ID: (&str, &str) = ("x-request-id", "5d1f");
 
-    fn answer(status: StatusCode, fields: &[(&str, &str)]) -> Answer {
+    fn response(status: StatusCode, fields: &[(&str, &str)]) -> Response {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        Answer { status, headers }
+        Response { status, headers }
     }
 
     #[test]
@@ -531,7 +538,7 @@ mod tests {
             (C::SignatureReplayed, &[], "run it again, which signs anew"),
             (C::SignatureInvalid, &[], "is the key registered there?"),
             (C::DigestMismatch, &[], "changes the content"),
-            (C::DigestUnsupported, &[], "leave out -H Content-Digest"),
+            (C::DigestUnsupported, &[], "leave out -H ResponseBody-Digest"),
             (C::KeyRequired, &[], "did not reach the server"),
             (C::KeyUnknown, &[], "leave the publishable key out"),
             (C::KeyRevoked, &[], "countersign keygen"),
@@ -567,7 +574,8 @@ mod tests {
         ];
         for (code, fields, hint) in table {
             let named = [fields, &[("countersign-refusal", code.as_str())]].concat();
-            let failure = answer(code.status(), &named).refusal_at(Content::Empty, NOW).unwrap();
+            let failure =
+                response(code.status(), &named).refusal_at(ResponseBody::Empty, NOW).unwrap();
             let text = failure.to_string();
             let status = code.status();
             assert!(
@@ -575,7 +583,7 @@ mod tests {
                 "{text}"
             );
             assert!(text.contains(hint), "{code}: {text}");
-            let by_status = answer(status, &[]).refusal_at(Content::Empty, NOW).unwrap();
+            let by_status = response(status, &[]).refusal_at(ResponseBody::Empty, NOW).unwrap();
             assert_eq!(failure.exit, by_status.exit, "{code}");
         }
         for code in Code::all() {
@@ -609,16 +617,16 @@ mod tests {
     }
 
     #[test]
-    fn every_advice_can_be_followed_and_heeds_when_to_come_back() {
+    fn every_advice_can_be_followed_and_heeds_when_to_retry() {
         const TOMORROW: (&str, &str) = ("retry-after", "Mon, 24 Nov 2025 12:05:20 GMT");
         let pauses = [(None, ""), (Some(AFTER), "10 s"), (Some(TOMORROW), TOMORROW.1)];
         let asked = [None, Some(ASKED), Some(("allow", "GET")), Some(ID)];
         let contents = [
-            Content::Printed,
-            Content::Saved,
-            Content::NotForHead,
-            Content::Dropped,
-            Content::Empty,
+            ResponseBody::Printed,
+            ResponseBody::Saved,
+            ResponseBody::NotForHead,
+            ResponseBody::Dropped,
+            ResponseBody::Empty,
         ];
         let codes = Code::all().iter().map(|code| (code.status(), Some(code.as_str())));
         let statuses = [400, 401, 403, 404, 421, 429, 500, 501, 503, 505];
@@ -632,7 +640,7 @@ mod tests {
                         let code = code.map(|code| ("countersign-refusal", code));
                         let fields: Vec<_> =
                             [code, pause, asked, date].into_iter().flatten().collect();
-                        let refusal = answer(status, &fields).refusal_at(content, NOW).unwrap();
+                        let refusal = response(status, &fields).refusal_at(content, NOW).unwrap();
                         let text = refusal.to_string();
                         let (_, advice) = text.split_once("\nhint: ").unwrap();
                         follow(advice);
@@ -653,7 +661,9 @@ mod tests {
         let code = |code| ("countersign-refusal", code);
         let of = |status: u16, fields: &[(&str, &str)]| {
             let status = StatusCode::from_u16(status).unwrap();
-            answer(status, fields).refusal_at(Content::Printed, NOW).map(|failure| failure.exit)
+            response(status, fields)
+                .refusal_at(ResponseBody::Printed, NOW)
+                .map(|failure| failure.exit)
         };
         let table = [
             (200, Some(code("key-revoked")), Some(Exit::Refused)),
@@ -680,14 +690,14 @@ mod tests {
             (
                 401,
                 &[("content-type", "application/problem+json")],
-                "right?; `detail` in the answer says more",
+                "right?; `detail` in the response says more",
             ),
             (503, &[AFTER], "run it again in 10 s; every run signs anew"),
             (503, &[], "run it again later; every run signs anew"),
         ];
         for (status, fields, hint) in table {
             let status = StatusCode::from_u16(status).unwrap();
-            let failure = answer(status, fields).refusal_at(Content::Printed, NOW).unwrap();
+            let failure = response(status, fields).refusal_at(ResponseBody::Printed, NOW).unwrap();
             assert!(failure.to_string().contains(hint), "{failure}");
         }
     }

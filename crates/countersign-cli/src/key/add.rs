@@ -17,8 +17,8 @@ use crate::{
 
 /// Registers a key for an application
 ///
-/// What is registered of an Ed25519 key is the .pub file that `countersign keygen` or `countersign pubkey --prove` made:
-/// the public half, and the proof that whoever sent it has the private one.
+/// For an Ed25519 key, give the .pub file that `countersign keygen` or `countersign pubkey --prove` made: it has the
+/// public half, and a proof that its sender has the private half.
 #[derive(Args, Debug)]
 pub(super) struct Add {
     /// The application
@@ -29,16 +29,16 @@ pub(super) struct Add {
     /// How to open an encrypted HMAC secret
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Takes a public key without proof that its holder has the private one: it may be somebody else's
+    /// Accept a public key without that proof: it may belong to somebody else
     #[arg(long, requires = "public_key")]
     insecure_unproven: bool,
-    /// What people call it [default: the file's name]
+    /// The label of the key [default: the file's name]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// When it stops being good, like 2027-01-31T00:00:00Z [default: never]
+    /// When the key expires, like 2027-01-31T00:00:00Z [default: never]
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     expires: Option<Timestamp>,
-    /// What it may do, where routes ask for it, like orders:write; can be repeated
+    /// A scope of the key, like orders:write; can be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
     #[command(flatten)]
@@ -51,7 +51,7 @@ struct AddedFile {
     /// The .pub file of an Ed25519 key; `-` is stdin
     #[arg(long, value_name = "FILE")]
     public_key: Option<String>,
-    /// The file of an HMAC secret, which the server needs as much as its caller does
+    /// The file of an HMAC secret, which the server and the caller share
     #[arg(long, value_name = "FILE")]
     hmac_key: Option<String>,
 }
@@ -81,7 +81,7 @@ impl Add {
                 registry.db_option()
             ))
         })?;
-        note(format_args!("{app} can use it now; it is called {:?}", added.label));
+        note(format_args!("registered for {app} with the label {:?}", added.label));
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Add {
             Ok(KeyFile::Public(key)) => key,
             Ok(KeyFile::Private(_)) | Err(KeyError::Encrypted) => {
                 return Err(Failure::local(
-                    format!("{source} holds a private key, which nobody but its holder is to have"),
+                    format!("{source} holds a private key, which stays with its holder"),
                     "let the holder make its .pub file with `countersign pubkey --prove FILE > FILE.pub`; \
                      an HMAC secret is given with --hmac-key",
                 ));
@@ -127,7 +127,7 @@ impl Add {
         };
         match ProvenKey::from_file(&content) {
             Ok(proven) => Ok(proven),
-            // A proof that is there and wrong was refused above; what is left is a key without one.
+            // A wrong proof was refused above; here the file has no proof.
             _ if self.insecure_unproven => Ok(ProvenKey::insecure_without_proof(key)),
             _ => Err(source.unusable(&KeyError::Unproven("missing"), "a public key")),
         }
@@ -139,7 +139,7 @@ impl Add {
         if let Some(kind) = self.restrictions.report_only.iter().find(named) {
             return Err(Failure::local(
                 format!("there is no restriction of the kind `{kind}` to report"),
-                format_args!("say what it allows with --allow-{kind}"),
+                format_args!("add --allow-{kind}"),
             ));
         }
         Ok(restrictions.into_iter().fold(Restrictions::default(), Restrictions::with))

@@ -31,6 +31,6 @@ pub(super) fn print(registry: &RegistryArgs, changed: &Credential) -> Result<(),
             registry.db_option()
         ))
     })?;
-    note("servers go by it within 5 s");
+    note("servers apply it within 5 s");
     Ok(())
 }

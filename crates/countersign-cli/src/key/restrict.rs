@@ -4,30 +4,29 @@ use countersign_store::{Restriction, RestrictionKind, Restrictions};
 use super::{change, key_arg::KeyArg, restriction_args::RestrictionArgs};
 use crate::{failure::Failure, registry_args::RegistryArgs};
 
-/// Changes where a key may be used from: servers go by it within 5 s
+/// Changes where a key may be used from: servers apply it within 5 s
 ///
-/// What is allowed of a kind takes the place of what was allowed of it, and is enforced unless it is to be only reported.
-/// Kinds that are not named stay as they are. All kinds have to hold, and of each kind one entry. Signed requests are bound by ip
-/// alone.
+/// --allow-KIND replaces all entries of that kind, and enforces them unless --report-only names the kind. Other kinds
+/// stay as they are. A request has to match one entry of every kind. For signed requests only the kind ip counts.
 #[derive(Args, Debug)]
 pub(super) struct Restrict {
     #[command(flatten)]
     key: KeyArg,
     #[command(flatten)]
     restrictions: RestrictionArgs,
-    /// Refuses what this kind does not allow: the end of --report-only
+    /// Enforce this kind, which was only reported
     #[arg(long, value_name = "KIND")]
     enforce: Vec<RestrictionKind>,
-    /// Lifts the restriction of this kind
+    /// Remove the restriction of this kind
     #[arg(long, value_name = "KIND")]
     lift: Vec<RestrictionKind>,
 }
 
-/// What is to become of the restrictions of a key.
+/// A change of the restrictions of a key.
 #[derive(Debug)]
 struct Change {
     allowed: Vec<Restriction>,
-    /// Of kinds that are there already.
+    /// Kinds that the key is restricted by already.
     reported: Vec<RestrictionKind>,
     enforced: Vec<RestrictionKind>,
     lifted: Vec<RestrictionKind>,
@@ -59,8 +58,8 @@ impl Restrict {
         let report = &restrictions.report_only;
         if allowed.is_empty() && report.is_empty() && enforce.is_empty() && lift.is_empty() {
             return Err(Failure::local(
-                "nothing is to be changed",
-                "say what with --allow-…, --report-only, --enforce or --lift",
+                "no change is given",
+                "add --allow-…, --report-only, --enforce or --lift",
             ));
         }
         for kind in RestrictionKind::ALL {
@@ -68,7 +67,7 @@ impl Restrict {
             let keeps = restrictions.names(kind) || reports || enforces;
             if reports && enforces || lift.contains(&kind) && keeps {
                 return Err(Failure::local(
-                    format!("two things at once are said of `{kind}`"),
+                    format!("two options contradict each other on `{kind}`"),
                     "name a kind with one of --report-only, --enforce and --lift",
                 ));
             }
@@ -79,7 +78,7 @@ impl Restrict {
 }
 
 impl Change {
-    /// Makes the change, or nothing of it if it names a kind that is not there, which is given back.
+    /// Makes the whole change; or none of it, and returns the kind that the key is not restricted by.
     fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
         let mut changed = restrictions.clone();
         for kind in self.lifted {

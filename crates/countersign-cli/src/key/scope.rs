@@ -4,7 +4,7 @@ use countersign_store as store;
 use super::{change, key_arg::KeyArg};
 use crate::{failure::Failure, registry_args::RegistryArgs};
 
-/// Changes what a key may do: servers go by it within 5 s
+/// Changes the scopes of a key: servers apply them within 5 s
 #[derive(Args, Debug)]
 pub(super) struct Scope {
     #[command(flatten)]
@@ -16,10 +16,10 @@ pub(super) struct Scope {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 struct ScopeChange {
-    /// What it may do from now on, like orders:write; can be repeated
+    /// A scope to add, like orders:write; can be repeated
     #[arg(long, value_name = "SCOPE")]
     add: Vec<store::Scope>,
-    /// What it may do no longer; can be repeated
+    /// A scope to remove; can be repeated
     #[arg(long, value_name = "SCOPE")]
     remove: Vec<store::Scope>,
 }
@@ -29,7 +29,7 @@ impl Scope {
         let ScopeChange { add, remove } = self.change;
         if let Some(scope) = add.iter().find(|scope| remove.contains(scope)) {
             return Err(Failure::local(
-                format!("{scope} is to be added and removed"),
+                format!("{scope} is both added and removed"),
                 "name it once",
             ));
         }

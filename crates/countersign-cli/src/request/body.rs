@@ -40,7 +40,7 @@ impl Data {
         let file = self.text.strip_prefix('@');
         match (self.kind, file) {
             (DataKind::Text, Some(file)) => {
-                // As curl does, which drops NUL bytes with the line breaks.
+                // curl drops NUL bytes together with the line breaks.
                 let kept = |byte: &u8| !matches!(byte, b'\r' | b'\n' | b'\0');
                 open(file)?.read(&mut |piece| {
                     let piece: Vec<u8> = piece.iter().copied().filter(kept).collect();
@@ -55,7 +55,7 @@ impl Data {
         }
     }
 
-    /// The file whose bytes are this piece as they are.
+    /// The file that holds exactly this piece.
     fn file(&self) -> Option<&str> {
         match self.kind {
             DataKind::Binary | DataKind::Json => self.text.strip_prefix('@'),
@@ -105,7 +105,7 @@ pub(crate) fn url_encoded(text: &str, open: Open<'_>) -> Result<String, Failure>
         .map_err(|_| Failure::local("the query is not UTF-8 text", "check it"))
 }
 
-/// The content of a request: read once for its digest, and kept for whoever sends it.
+/// The content of a request: read once for its digest, and kept to be sent.
 ///
 /// A file is not copied, and stays where it is. Other content is kept in memory up to 1 MiB, and from there on in a file
 /// that has no name.
@@ -123,7 +123,7 @@ enum Kept {
     Named { name: String, file: File, stamp: Stamp },
 }
 
-/// Which bytes are in a file, as far as the file system tells.
+/// Tells whether a file has changed, as far as the file system knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     length: u64,
@@ -160,7 +160,7 @@ impl Body {
         };
         let metadata = file.metadata().map_err(read)?;
         let (is_file, stamp) = (metadata.is_file(), Stamp::from(metadata));
-        // A device, or a file of the system's whose length is not known before it is read.
+        // A device, or a system file whose length is unknown until it is read.
         if !is_file || stamp.length == 0 {
             let mut input = Some(Input { name, source: Source::File(file), hint });
             return Self::made(&mut |push| input.take().map_or(Ok(()), |one| one.read(push)));
@@ -211,7 +211,7 @@ impl Body {
         &self.digest
     }
 
-    /// Whether it is the content that these digests are of.
+    /// Whether the content has these digests.
     pub(crate) fn matches(&self, digest: ContentDigest) -> Result<bool, Failure> {
         let mut check = digest.check();
         self.read(&mut |piece| {
@@ -244,7 +244,7 @@ impl Body {
         Ok(bytes)
     }
 
-    /// What of it is in memory: all, or nothing.
+    /// All of the content if it is in memory; else nothing.
     pub(crate) fn in_memory(&self) -> &[u8] {
         match &self.kept {
             Kept::Memory(bytes) => bytes,
@@ -252,7 +252,7 @@ impl Body {
         }
     }
 
-    /// The file that it is in, if it is in one.
+    /// The file that holds the content, if one does.
     pub(crate) const fn file(&self) -> Option<&File> {
         match &self.kept {
             Kept::Memory(_) => None,
@@ -260,7 +260,7 @@ impl Body {
         }
     }
 
-    /// The name of the user's file, if that is no longer what its digest is of.
+    /// The name of the user's file, if the file has changed since its digest was made.
     pub(crate) fn changed(&self) -> Option<&str> {
         match &self.kept {
             Kept::Named { name, file, stamp } => {

@@ -10,7 +10,7 @@ pub(crate) enum HeaderLine {
         /// Without outer white space.
         value: HeaderValue,
     },
-    /// `Name:`: the field is not to be sent, also where curl would add it.
+    /// `Name:`: the field is not sent, even where curl would add it.
     Removed(HeaderName),
 }
 

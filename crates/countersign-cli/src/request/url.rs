@@ -2,7 +2,7 @@ use countersign::{Origin, Scheme};
 
 use crate::failure::Failure;
 
-/// A URL cut into what is signed.
+/// A URL, cut into the parts that are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) origin: Origin,
@@ -13,7 +13,7 @@ pub(crate) struct Url {
 impl Url {
     /// Reads `http(s)://host/path?query` without changing a byte of path and query.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        // It may hold a password, so it is not shown.
+        // The URL may hold a password, so the message does not show it.
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
             return Err(Failure::local(
@@ -21,7 +21,7 @@ impl Url {
                 "give it as an Authorization header, or to `countersign curl` with -u, so that it is signed",
             ));
         }
-        // A password with a slash in it ends up in what looks like a path.
+        // A password with a slash in it would be part of the path.
         let shown = if text.contains('@') { "this".to_owned() } else { format!("`{text}`") };
         let wrong =
             |hint: &str| Failure::local(format!("{shown} is not a URL that can be signed"), hint);

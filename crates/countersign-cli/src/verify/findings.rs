@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
 use super::{
-    Judged, NO_LENGTH, NO_SIGNATURE, PolicyName, Refusal, Verify, acceptable, acceptable_trailers,
-    covered_digest::CoveredDigest, exchange::Received, names_another_key,
+    Judged, NO_LENGTH, NO_SIGNATURE, NotVerified, PolicyName, Verify, acceptable,
+    acceptable_trailers, covered_digest::CoveredDigest, exchange::ReceivedRequest,
+    names_another_key,
 };
 use crate::{
     failure::{Failure, one_line, with_reasons},
@@ -19,7 +20,7 @@ use crate::{
 const UNREAD_SIGNATURE: &str =
     "the message carries no signature in its head, and a server does not look at trailers";
 
-/// What one look at the message found, whatever was found before.
+/// The result of one part of a check, made whatever the results before it.
 #[derive(Debug)]
 pub(crate) struct Finding {
     /// The check that it is a part of.
@@ -33,7 +34,7 @@ pub(crate) struct Finding {
 pub(crate) enum Outcome {
     Passed,
     Failed,
-    /// Nobody asked for it, or there is nothing to look at.
+    /// Not asked for, or not possible here.
     Skipped,
 }
 
@@ -76,7 +77,7 @@ impl Findings {
         self.0.push(Finding { check, name: name.into(), outcome: Outcome::Skipped, detail });
     }
 
-    /// All of them in the order in which a server makes the checks, with those that only a server makes.
+    /// All findings in the order of a server's checks, with a line for each check that only the server makes.
     fn in_order(mut self, policy: PolicyName) -> Vec<Finding> {
         for check in Check::ALL {
             match (check, policy) {
@@ -100,7 +101,7 @@ impl Findings {
     }
 }
 
-/// What an outsider cannot see of a check.
+/// The detail of a check that only the server makes.
 const ONLY_THE_SERVER: &str = "only the server can tell";
 
 /// Why a check failed, as text.
@@ -120,7 +121,7 @@ impl Reason for &str {
     }
 }
 
-impl Reason for Refusal {
+impl Reason for NotVerified {
     fn text(self) -> String {
         self.detail
     }
@@ -239,11 +240,11 @@ impl Verify {
         found
     }
 
-    /// What the policy asks for: form, coverage, parameters, time.
+    /// The checks of the policy: form, coverage, parameters, time.
     fn check_policy(
         &self,
         findings: &mut Findings,
-        request: &Received<'_>,
+        request: &ReceivedRequest<'_>,
         signature: &LabelledSignature<'_>,
         now: Timestamp,
     ) -> Result<(), Failure> {
@@ -253,7 +254,7 @@ impl Verify {
             Err(rejection @ Rejection::Malformed(_)) => {
                 findings.add(Check::Form, "form", Err::<&str, _>(rejection));
             }
-            // It is of the signature with the tag, and there is none.
+            // No signature has the tag, which another finding says.
             Err(Rejection::Required | Rejection::Policy(Unmet::Parameter("tag"))) => {}
             _ => findings.add(Check::Form, "form", Ok::<_, &str>("canonical")),
         }
@@ -272,7 +273,7 @@ impl Verify {
             findings.skip(
                 Check::Policy,
                 format!("covers {component}"),
-                "yes, and nothing asks for it",
+                "yes, though the policy does not ask for it",
             );
         }
         for name in ["nonce", "keyid"] {
@@ -286,7 +287,7 @@ impl Verify {
         let presented = KeyLocations::default().find(head.headers, head.target.query());
         let key_id = input.string("keyid").ok().flatten().and_then(|id| id.parse::<KeyId>().ok());
         let agrees = presented.and_then(|presented| presented.agrees_with(key_id.as_ref()));
-        let agrees = agrees.map(|()| "no other beside the signature").map_err(Refusal::from);
+        let agrees = agrees.map(|()| "no other beside the signature").map_err(NotVerified::from);
         findings.add(Check::Policy, "credentials", agrees);
         let created = match input.created() {
             Ok(Some(created)) => created,
@@ -359,7 +360,7 @@ impl Verify {
                 findings.skip(
                     Check::Signature,
                     "signature",
-                    "there is no base that it could be over",
+                    "without a signature base there is nothing to verify",
                 );
                 return;
             }
@@ -377,7 +378,7 @@ impl Verify {
     }
 }
 
-fn check_target(findings: &mut Findings, request: &Received<'_>) -> Result<(), Failure> {
+fn check_target(findings: &mut Findings, request: &ReceivedRequest<'_>) -> Result<(), Failure> {
     let head = request.head;
     findings.add(
         Check::Target,
@@ -404,7 +405,7 @@ fn check_target(findings: &mut Findings, request: &Received<'_>) -> Result<(), F
 
 fn is_asked_for(
     policy: &countersign::Policy,
-    request: &Received<'_>,
+    request: &ReceivedRequest<'_>,
     component: &Component<'_>,
 ) -> bool {
     let head = request.head;
@@ -419,7 +420,7 @@ fn skip_time(findings: &mut Findings, signature: &LabelledSignature<'_>, now: Ti
     findings.skip(Check::Policy, "time", format!("{when}; not asked for by --policy none"));
 }
 
-/// When it was made, and when it expires.
+/// The times of a signature, beside the time of the verification.
 fn show_time(created: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> String {
     let made = match (now.since(created), created.since(now)) {
         (Some(age), _) => format!("created {created}, {} s ago", age.as_secs()),
@@ -468,7 +469,7 @@ fn compare(digest: &ContentDigest, content: &[u8]) -> Result<String, String> {
     }
 }
 
-/// Trailers that a server refuses, or else drops.
+/// The trailers, which a server refuses or drops.
 fn check_trailers(findings: &mut Findings, trailers: &HeaderMap) {
     if trailers.is_empty() {
         return;

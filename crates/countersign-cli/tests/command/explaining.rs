@@ -207,7 +207,7 @@ fn answer(desk: &Desk) {
         algorithm: None,
         tag: None,
     };
-    let fields = sign(&Message::from(response).answering(head), &key, &params).unwrap();
+    let fields = sign(&Message::from(response).with_request(head), &key, &params).unwrap();
     fields.apply(&mut headers);
     let mut text = "HTTP/1.1 200 OK\r\n".to_owned();
     for (name, value) in &headers {

@@ -51,7 +51,7 @@ async fn a_client_of_ones_own_verifies_answers() {
     assert_eq!(client.get(server.url("/")).send().await.unwrap().status(), StatusCode::CREATED);
     let unsigned = client.get(server.url("/")).send().await;
     assert!(
-        matches!(unsigned, Err(Error::Answer { reason: ResponseRejection::Unsigned, .. })),
+        matches!(unsigned, Err(Error::Response { reason: ResponseRejection::Unsigned, .. })),
         "{unsigned:?}"
     );
 }

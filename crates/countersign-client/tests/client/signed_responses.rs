@@ -162,7 +162,7 @@ async fn an_answer_that_was_changed_on_the_way_is_none() {
         })
         .await;
         let error = verifying().post(server.url("/v1/orders")).body("{}").send().await;
-        let Err(Error::Answer { reason: rejection, .. }) = error else {
+        let Err(Error::Response { reason: rejection, .. }) = error else {
             panic!("{name}: {error:?}")
         };
         assert_eq!(rejection, expected, "{name}");
@@ -182,7 +182,10 @@ async fn the_answer_to_another_attempt_is_none() {
     let send = || verifying().post(server.url("/v1/orders")).body("{}").send();
     assert_eq!(send().await.unwrap().status(), StatusCode::CREATED);
     let error = send().await.unwrap_err();
-    assert!(matches!(error, Error::Answer { reason: ResponseRejection::Invalid, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Response { reason: ResponseRejection::Invalid, .. }),
+        "{error:?}"
+    );
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(why.contains("does not hold"), "{why}");
     assert!(error.to_string().contains("201"), "{error}");
@@ -234,7 +237,7 @@ async fn every_hop_of_a_redirect_is_verified_by_itself() {
     let received = server.received().len();
     let forged = verifying().post(server.url("/forged")).body("{}").send().await;
     assert!(
-        matches!(forged, Err(Error::Answer { reason: ResponseRejection::Policy(_), .. })),
+        matches!(forged, Err(Error::Response { reason: ResponseRejection::Policy(_), .. })),
         "{forged:?}"
     );
     assert_eq!(server.received().len(), received + 1, "it was followed");
@@ -257,7 +260,7 @@ async fn a_tag_of_the_api_is_the_one_that_answers_are_bound_by() {
     let unbound = client.get(server.url("/other")).send().await;
     let expected = ResponseRejection::Policy(Unmet::Component("signature-input;req"));
     assert!(
-        matches!(&unbound, Err(Error::Answer { reason, .. }) if *reason == expected),
+        matches!(&unbound, Err(Error::Response { reason, .. }) if *reason == expected),
         "{unbound:?}"
     );
 }
@@ -267,10 +270,10 @@ async fn an_answer_is_not_taken_into_memory_without_a_limit() {
     let server = Server::start(|request, _| order().signed(request).into_response()).await;
     let length = order().content.len();
     for (most, accepted) in [(length, true), (length - 1, false)] {
-        let response = verifying().answer_limit(most).get(server.url("/")).send().await;
+        let response = verifying().response_limit(most).get(server.url("/")).send().await;
         assert_eq!(response.is_ok(), accepted, "{response:?}");
         if let Err(error) = response {
-            assert!(matches!(error, Error::AnswerTooLarge { most: found } if found == most));
+            assert!(matches!(error, Error::ResponseTooLarge { most: found } if found == most));
         }
     }
 }
@@ -298,7 +301,7 @@ async fn keys_are_read_from_the_directory_and_go_on_by_it() {
     let id = countersign::KeyId::from(PrivateKey::ed25519(&[22; 32]).publishable_key());
     assert!(next.find(&id).is_some());
     let stranger = client().verify_responses(keys(5)).server_keys(&url).await;
-    assert!(matches!(stranger, Err(Error::Answer { reason: ResponseRejection::UnknownKey, .. })));
+    assert!(matches!(stranger, Err(Error::Response { reason: ResponseRejection::UnknownKey, .. })));
     let plain = client().server_keys("http://api.example.com/").await;
     assert!(matches!(plain, Err(Error::PlainDirectory)), "{plain:?}");
     let elsewhere = Server::start(|_, _| "no directory".into_response()).await;

@@ -1,6 +1,7 @@
 pub(crate) mod allowed;
 mod android_app;
 mod bundle_id;
+pub(crate) mod half;
 mod ip_range;
 pub(crate) mod kind;
 mod product;
@@ -13,9 +14,10 @@ use http::HeaderMap;
 
 use self::{
     allowed::{Allowed, BadRestriction},
+    half::Half,
     kind::RestrictionKind,
 };
-use crate::limits::Enforcement;
+use crate::enforcement::Enforcement;
 
 /// Where a credential may be used from: at most one [`Restriction`] of each kind, and all of them have to hold. By default
 /// there is none.
@@ -40,15 +42,6 @@ pub struct Restrictions(
     /// By kind, each at most once.
     Vec<Restriction>,
 );
-
-/// The half of a key pair that a request shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// The publishable key, in a request without a signature.
-    Publishable,
-    /// The private key, in a signature that holds.
-    Private,
-}
 
 impl Restrictions {
     /// Adds a restriction, in the place of the one of its kind.

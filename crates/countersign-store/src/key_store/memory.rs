@@ -77,11 +77,12 @@ mod tests {
     use countersign::PrivateKey;
 
     use super::*;
-    use crate::credential::{Application, CredentialId, State};
+    use crate::credential::{CredentialId, State, application::Application};
 
     fn credential(number: i64, seed: u8, state: State) -> Credential {
         let created_at = Timestamp::from_unix(1);
-        let application = Application::new("shop", "live", created_at);
+        let application =
+            Application::new("shop".parse().unwrap(), "live".parse().unwrap(), created_at);
         let key = PrivateKey::ed25519(&[seed; 32]).verifying_key();
         Credential::new(CredentialId::new(number), application, key, created_at).with_state(state)
     }

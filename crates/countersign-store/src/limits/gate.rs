@@ -135,7 +135,7 @@ impl<N: NonceStore> Gate for Unlimited<N> {
 /// Makes a replay guard of this crate a gate without limits.
 macro_rules! unlimited {
     ($guard:ty $(, $ceiling:ident)?) => {
-        impl$(<$ceiling: $crate::nonces::Ceiling>)? $crate::limits::gate::Gate for $guard {
+        impl$(<$ceiling: $crate::nonces::ceiling::Ceiling>)? $crate::limits::gate::Gate for $guard {
             async fn signed(
                 &self,
                 used: &countersign::NonceUse,

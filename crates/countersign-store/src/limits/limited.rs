@@ -5,9 +5,10 @@ use countersign::{Claim, NonceUse, Timestamp};
 use super::memory_budget::MemoryBudget;
 use crate::{
     credential::CredentialId,
+    enforcement::Enforcement,
     error::StoreError,
     limits::{
-        Enforcement, Limits, Verdict,
+        Limits, Verdict,
         client_address::{ClientAddress, ClientNetwork},
         gate::{Gate, NoClientAddress, Passage},
     },

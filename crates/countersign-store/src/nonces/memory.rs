@@ -13,6 +13,7 @@ mod simulation;
 mod snapshot;
 mod sync;
 mod tally;
+mod unable;
 mod width;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -22,14 +23,18 @@ use countersign::{Claim, NonceUse, Timestamp};
 use self::{
     memory_limit::Budget,
     reach::{Reach, farthest, unaccepted},
-    record::{MEMORY, Record, Unable},
+    record::{MEMORY, Record},
     snapshot::Snapshot,
+    unable::Unable,
 };
 use crate::{
     error::StoreError,
     limits::gate::unlimited,
     nonces::{
-        Ceiling, NonceStore, Owner, Window, fingerprint_key::FingerprintKey, readiness::Readiness,
+        NonceStore, Window,
+        ceiling::{Ceiling, Owner},
+        fingerprint_key::FingerprintKey,
+        readiness::Readiness,
     },
 };
 

@@ -52,15 +52,17 @@ impl PostgresNonces {
     /// Makes the schema `countersign` in this database, or brings it up to date. Where nothing is to be done, it asks for no
     /// right but that to read.
     ///
-    /// A schema that is made now may replace a lost one. So what could have been accepted by `now` is refused as too old,
-    /// which is everything that is signed in the next `skew` + 1 s.
+    /// A schema without a low-water mark may replace a lost one. So what could have been accepted by `now` is refused as too
+    /// old, which is everything that is signed in the next `skew` + 1 s.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the database cannot be reached or changed, or was changed by a newer version.
     pub async fn prepare(pool: PgPool, window: Window, now: Timestamp) -> Result<Self, StoreError> {
-        postgres_schema::prepare(&pool, now.plus(window.skew()).plus(Duration::from_secs(1)))
-            .await?;
+        postgres_schema::prepare(&pool).await?;
+        let first_mark = now.plus(window.skew()).plus(Duration::from_secs(1));
+        let unset = |error| StoreError::because("the low-water mark cannot be set", error);
+        set_first_mark(&pool, first_mark).await.map_err(unset)?;
         Ok(Self { pool, window })
     }
 
@@ -131,6 +133,26 @@ impl Readiness for PostgresNonces {
     }
 }
 
+/// Sets the low-water mark, unless it is set.
+async fn set_first_mark(pool: &PgPool, mark: Timestamp) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let is_set: bool = sqlx::query_scalar("SELECT is_called FROM countersign.low_water_mark")
+        .fetch_one(&mut *connection)
+        .await?;
+    if is_set {
+        return Ok(());
+    }
+    let mut transaction = postgres_schema::begin_alone(&mut connection).await?;
+    sqlx::query(
+        "SELECT setval('countersign.low_water_mark', $1) FROM countersign.low_water_mark
+         WHERE NOT is_called",
+    )
+    .bind(seconds(mark))
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await
+}
+
 async fn claim(
     executor: impl PgExecutor<'_>,
     used: &NonceUse,
@@ -165,7 +187,7 @@ fn fingerprint(used: &NonceUse) -> [u8; 16] {
 }
 
 /// A time as a column holds it.
-pub(crate) fn seconds(time: Timestamp) -> i64 {
+fn seconds(time: Timestamp) -> i64 {
     // A timestamp has at most 15 digits, which always fit.
     i64::try_from(time.unix()).unwrap_or(i64::MAX)
 }

@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     credential::CredentialId,
+    enforcement::Enforcement,
     error::StoreError,
     limits::{
-        Budget, Enforcement, Excess, Level, Limits, Verdict,
+        Budget, Excess, Level, Limits, Verdict,
         client_address::{ClientAddress, ClientNetwork},
         gate::{Gate, NoClientAddress, Passage},
         limited::Limited,

@@ -4,7 +4,7 @@ use countersign::{KeyId, PublishableKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::error::RegistryError;
-use crate::credential::{Application, CredentialId};
+use crate::credential::{CredentialId, application::Application};
 
 /// A credential whose row in the registry is damaged, with the columns that can still be read. No server accepts it.
 #[derive(Debug)]

@@ -1,3 +1,3 @@
-pub(super) mod address;
-pub(super) mod file;
-pub(super) mod schema;
+pub(crate) mod address;
+pub(crate) mod file;
+pub(crate) mod schema;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     credential::restrictions::{Restriction, Restrictions, kind::RestrictionKind},
-    limits::Enforcement,
+    enforcement::Enforcement,
 };
 
 /// The form that migration 2 describes.

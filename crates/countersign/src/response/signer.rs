@@ -111,7 +111,7 @@ impl ResponseSigner {
         signature_params.push_str(&created.to_string());
         signature_params.push_str(&self.named);
         let message = Message::from(*response)
-            .answering(*request)
+            .with_request(*request)
             .with_content_digest(content_digest.as_ref());
         let rules = Rules::Policy;
         let prepared =
@@ -144,7 +144,7 @@ impl ResponseSigner {
             algorithm: Some(self.key.algorithm()),
             tag: Some("http-message-signatures-directory"),
         };
-        sign(&Message::from(*response).answering(*request), &self.key, &params)
+        sign(&Message::from(*response).with_request(*request), &self.key, &params)
     }
 }
 

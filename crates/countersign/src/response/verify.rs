@@ -51,7 +51,7 @@ impl<'m> UnverifiedResponse<'m> {
         let created = policy.judge(&input, headers, &request, now)?;
         input.string("alg")?;
         input.string("nonce")?;
-        let message = Message::from(response).answering(request);
+        let message = Message::from(response).with_request(request);
         let components = input.components()?;
         let base = SignatureBase::new(&message, components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;

@@ -86,7 +86,7 @@ mod elsewhere {
 
     use crate::failure::Exit;
 
-    /// Nothing asks in a way that could be answered.
+    /// Off Unix no signal is handled.
     pub(crate) struct Stop;
 
     impl Stop {

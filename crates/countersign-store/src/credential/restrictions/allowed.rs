@@ -6,10 +6,10 @@ use http::{
 };
 
 use super::{
-    RestrictionKind,
     android_app::AndroidApp,
     bundle_id::BundleId,
     ip_range::IpRange,
+    kind::RestrictionKind,
     product::{Product, products},
     referrer::{Page, Referrer},
     web_origin::WebOrigin,

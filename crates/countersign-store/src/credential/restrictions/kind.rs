@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::Half;
+use super::half::Half;
 
 /// What a [`Restriction`](super::Restriction) looks at, how its entries are written, and who can get around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,12 +3,15 @@ use std::{sync::Arc, time::Duration};
 use countersign::Timestamp;
 
 use super::{
-    record::Unable,
     sync::{AtomicU64, AtomicUsize, Ordering},
+    unable::Unable,
 };
 use crate::{
     error::StoreError,
-    nonces::{Ceiling, Owner, Window},
+    nonces::{
+        Window,
+        ceiling::{Ceiling, Owner},
+    },
 };
 
 /// How far ahead the ceiling is written, so that there is one write every few seconds and not one a request.

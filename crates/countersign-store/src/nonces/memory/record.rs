@@ -6,18 +6,14 @@ use super::{
     fingerprint::Fingerprint,
     memory_limit::Budget,
     reach::latest,
-    shard::{LookUp, NoRoom, Shard},
+    shard::{LookUp, NoRoom, SHARDS, Shard},
     sync::{Mutex, lock},
     tally::{Tally, until_forgotten},
+    unable::Unable,
     width::Width,
 };
-use crate::{
-    error::StoreError,
-    nonces::{Window, fingerprint_key::FingerprintKey},
-};
+use crate::nonces::{Window, fingerprint_key::FingerprintKey};
 
-/// How many shards there are. One is the hardest case, and the one that loom can explore.
-pub(super) const SHARDS: usize = if cfg!(countersign_loom) { 1 } else { 16 };
 /// How many tallies there are, so that each has but a few credentials.
 pub(super) const TALLIES: usize = if cfg!(countersign_loom) { 1 } else { 64 };
 /// However full the guard is: who signed so much more than the skew ago is still served.
@@ -41,24 +37,6 @@ pub(super) struct Record {
 /// Alone in its cache lines, so that one who waits for a lock does not slow who works under the next.
 #[repr(align(128))]
 struct Alone<T>(T);
-
-/// Why a claim cannot be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unable {
-    Full,
-    Ahead,
-    Ended,
-}
-
-impl From<Unable> for StoreError {
-    fn from(unable: Unable) -> Self {
-        Self::new(match unable {
-            Unable::Full => "the replay guard is full",
-            Unable::Ahead => "the claim is for a time that is still to come",
-            Unable::Ended => "the replay guard has ended",
-        })
-    }
-}
 
 impl Record {
     /// A record of nothing yet, that cannot vouch for what was before its mark.

@@ -22,7 +22,11 @@ use super::{
     snapshot::Snapshot,
     tests::{NOW, TestCeiling, at, used},
 };
-use crate::nonces::{Ceiling, NonceStore, Owner, Window, fingerprint_key::FingerprintKey};
+use crate::nonces::{
+    NonceStore, Window,
+    ceiling::{Ceiling, Owner},
+    fingerprint_key::FingerprintKey,
+};
 
 type Guard = MemoryNonces<Arc<TestCeiling>>;
 

@@ -12,12 +12,12 @@ use siphasher::sip128::SipHasher24;
 use super::{
     fingerprint::Fingerprint,
     memory_limit::Budget,
-    record::{SHARDS, TALLIES, bucket, span},
+    record::{TALLIES, bucket, span},
     set::Set,
-    shard::{Bucket, Shard},
+    shard::{Bucket, SHARDS, Shard},
     tally::{Span, Tally},
 };
-use crate::nonces::{Owner, Window, fingerprint_key::FingerprintKey};
+use crate::nonces::{Window, ceiling::Owner, fingerprint_key::FingerprintKey};
 
 /// What a file begins with: whose it is, and in which form.
 const MAGIC: &[u8; 16] = b"countersign\0mem1";

@@ -1,15 +1,15 @@
 use std::{sync::LazyLock, time::Duration};
 
-use sqlx::{
-    Connection, SqliteConnection, SqlitePool,
-    migrate::{Migrate, MigrateError, Migrator},
-};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::file::{APPLICATION_ID, FileError};
-use crate::{migrations::migrator, registry::error::RegistryError};
+use crate::{
+    migrations::{Migrations, Pending},
+    registry::error::RegistryError,
+};
 
-static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    migrator([
+static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
+    Migrations::new([
         (
             1,
             "applications and credentials",
@@ -22,27 +22,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// Makes the schema, or brings it up to date.
 pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
     let mut connection = pool.acquire().await?;
-    // Looking first: whoever has nothing to change waits for nobody, and needs no right to write.
-    if is_current(&mut connection).await {
-        run(&mut connection).await?;
-    } else {
-        migrate(&mut connection).await?;
+    match MIGRATIONS.pending(&mut *connection).await? {
+        Pending::Nothing => {}
+        Pending::Migrations => migrate(&mut connection).await?,
     }
     write_ahead(&mut connection).await
-}
-
-/// Whether every migration was applied, or more than those. What cannot be read now is asked again by [`migrate`].
-async fn is_current(connection: &mut SqliteConnection) -> bool {
-    let table = &MIGRATIONS.table_name;
-    let applied = connection.list_applied_migrations(table).await.unwrap_or_default();
-    let is_applied = |version| applied.iter().any(|migration| migration.version == version);
-    MIGRATIONS.iter().all(|migration| is_applied(migration.version))
-}
-
-/// Applies what was not applied, and refuses what is not known.
-async fn run(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
-    // As `Migrator::run` does it, whose future is not `Send` on a borrowed connection.
-    MIGRATIONS.run_direct(None, connection, false).await
 }
 
 /// Everything in one transaction, that nobody else can be in. Of several who open a new file at once, one makes the
@@ -62,7 +46,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), RegistryError>
         let claim = format!("PRAGMA application_id = {APPLICATION_ID}");
         sqlx::query(sqlx::AssertSqlSafe(claim)).execute(&mut *transaction).await?;
     }
-    run(&mut transaction).await?;
+    MIGRATIONS.apply(&mut *transaction).await?;
     Ok(transaction.commit().await?)
 }
 
