@@ -65,3 +65,21 @@ fn every_promise_names_tests_that_there_are() {
     }
     assert!(names > 80, "{names}");
 }
+
+#[test]
+fn contributing_names_rooms_and_files_that_there_are() {
+    let contributing = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let (_, rooms) = contributing.split_once("\n## Rooms\n").unwrap();
+    let (rooms, _) = rooms.split_once("\n## Order inside a file\n").unwrap();
+    let crates = ["countersign", "countersign-server", "countersign-store"];
+    let src = crates.map(|name| root().join("crates").join(name).join("src"));
+    let mut named = 0;
+    for word in rooms.split('`').skip(1).step_by(2) {
+        if !word.contains(' ') && (word.contains('/') || word.ends_with(".rs")) {
+            let folders = src.iter().cloned().chain([root()]);
+            assert!(folders.into_iter().any(|folder| folder.join(word).exists()), "{word}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
