@@ -6,7 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
-use countersign_store::{ClientNetwork, Gate, KeyStore, Level};
+use countersign_store::{ClientNetwork, Gate, KeyStore, QuotaLeft};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
     header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE},
@@ -143,7 +143,7 @@ where
 #[derive(Default)]
 struct Marks {
     kept_private: KeptPrivate,
-    level: Option<Level>,
+    level: Option<QuotaLeft>,
     streamed: Option<StreamedMark>,
     /// The sender of a read by a publishable key, which a layer further in can still refuse.
     reader: Option<ClientNetwork>,

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use countersign::{BadDigest, BadPresented, Code, Rejection};
-use countersign_store::{Excess, RestrictionKind, Scope};
+use countersign_store::{OverLimit, RestrictionKind, Scope};
 use http::StatusCode;
 
 #[cfg(feature = "oauth")]
@@ -56,8 +56,8 @@ pub(crate) enum Reason {
     /// The answer to a request, which was carried out or refused, cannot be signed: our own mistake.
     Unsignable(Unsignable),
     /// The caller, who is known, is over a limit.
-    RateLimited(Excess),
-    TooManyFailures(Excess),
+    RateLimited(OverLimit),
+    TooManyFailures(OverLimit),
     RegistryUnavailable,
     ReplayStoreUnavailable,
     /// A limit by client address or a list of proxies, and nobody says what the address is: our own mistake.
@@ -249,8 +249,8 @@ impl Reason {
                 return format!("the key may not be used from there: its {kind} restriction");
             }
             Self::MissingScope(scope) => return format!("the key lacks the scope {scope}"),
-            Self::RateLimited(Excess { level, .. }) => {
-                return format!("this is more than the quota {} allows", level.name());
+            Self::RateLimited(OverLimit { left, .. }) => {
+                return format!("this is more than the quota {} allows", left.name());
             }
             Self::Method => "the method is none that is served here",
             Self::HttpVersion => "HTTP/1.1 or HTTP/2 is needed",
@@ -332,7 +332,7 @@ impl Reason {
         }
     }
 
-    pub(crate) const fn excess(&self) -> Option<&Excess> {
+    pub(crate) const fn excess(&self) -> Option<&OverLimit> {
         match self {
             Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess),
             _ => None,

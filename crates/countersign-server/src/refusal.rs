@@ -4,7 +4,7 @@ use bytes::Bytes;
 use countersign::{
     ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
 };
-use countersign_store::Level;
+use countersign_store::QuotaLeft;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use time::{OffsetDateTime, macros::format_description};
 
@@ -183,7 +183,7 @@ impl Refusal {
         });
         if let Some(problem) = problem.as_object_mut() {
             if let Some(excess) = reason.excess() {
-                problem.insert("violated-policies".into(), vec![excess.level.name()].into());
+                problem.insert("violated-policies".into(), vec![excess.left.name()].into());
             }
             if let Some(base) = signature_base {
                 problem.insert("signature_base".into(), (&**base).into());
@@ -246,18 +246,18 @@ fn tell_what_to_do(
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     if let Some(excess) = reason.excess() {
-        tell_limits(headers, &excess.to_string(), &excess.level);
+        tell_limits(headers, &excess.to_string(), &excess.left);
     }
 }
 
 /// Tells how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless that was told already.
-pub(crate) fn tell_level(headers: &mut HeaderMap, level: &Level) {
+pub(crate) fn tell_level(headers: &mut HeaderMap, level: &QuotaLeft) {
     if !headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY) {
         tell_limits(headers, &level.to_string(), level);
     }
 }
 
-fn tell_limits(headers: &mut HeaderMap, rate_limit: &str, level: &Level) {
+fn tell_limits(headers: &mut HeaderMap, rate_limit: &str, level: &QuotaLeft) {
     let values = (HeaderValue::try_from(rate_limit), HeaderValue::try_from(level.policy()));
     if let (Ok(rate_limit), Ok(policy)) = values {
         headers.insert(RATE_LIMIT, rate_limit);

@@ -6,8 +6,8 @@ use countersign::{
     Rejection, RequestHead, TARGET_OVERRIDES, Target, Timestamp, Unverified, VerifyingKey,
 };
 use countersign_store::{
-    ClientAddress, ClientNetwork, Credential, CredentialId, Gate, Half, KeyStore, Level,
-    NoClientAddress, Passage, RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, ClientNetwork, Credential, CredentialId, Gate, Half, KeyStore, NoClientAddress,
+    Passage, QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
@@ -36,9 +36,9 @@ pub(crate) enum Admitted {
     /// Anyone may do this.
     Open,
     /// A read by a known publishable key.
-    Publishable(Caller, Option<Level>),
+    Publishable(Caller, Option<QuotaLeft>),
     /// A signed request, whose content is still to be compared with its digest.
-    Signed(Caller, Claimed, Option<Level>, Hidden),
+    Signed(Caller, Claimed, Option<QuotaLeft>, Hidden),
 }
 
 /// Fields of a signed request that its signature leaves out, and that no handler may take for the signer's.
