@@ -25,11 +25,11 @@ async fn list(
     Publishable(caller): Publishable,
     Extension(client): Extension<ClientAddress>,
 ) -> Json<Value> {
-    Json(json!({ "application": caller.application().name, "client": client.to_string() }))
+    Json(json!({ "application": caller.application().name.as_str(), "client": client.to_string() }))
 }
 
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label, "order": order });
+    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
     (StatusCode::CREATED, Json(answer))
 }
 
@@ -87,6 +87,8 @@ async fn run(
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The log says which line a proxy's configuration lacks.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match run(env::args().skip(1)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -112,11 +112,11 @@ async fn start_server(
 }
 
 async fn list(Publishable(caller): Publishable) -> Json<Value> {
-    Json(json!({ "application": caller.application().name, "orders": [] }))
+    Json(json!({ "application": caller.application().name.as_str(), "orders": [] }))
 }
 
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label, "order": order });
+    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
     (StatusCode::CREATED, Json(answer))
 }
 

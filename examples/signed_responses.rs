@@ -44,10 +44,10 @@ fn random_key() -> Result<PrivateKey, Failure> {
 fn service(origin: Origin, caller: &PrivateKey) -> Result<Router, Failure> {
     let keys = MemoryKeys::default();
     let now = system_time();
-    let shop = Application::new("shop", "test", now);
+    let shop = Application::new("shop".parse()?, "test".parse()?, now);
     keys.insert(
         Credential::new(CredentialId::new(1), shop, caller.verifying_key(), now)
-            .with_label("laptop"),
+            .with_label("laptop".parse()?),
     )?;
     // The key is as old as this process: there is nothing from before it that could be repeated.
     let started = now.minus(std::time::Duration::from_secs(3600));

@@ -19,7 +19,9 @@ use countersign::{ContentDigest, Origins, ResponseSigner};
 use countersign_server::{
     ContentError, Require, Route, Routes, SignResponses, Signed, SignedBy, VerifiedBody,
 };
-use countersign_store::{Application, Limited, Limits, MemoryKeys, Quota, State};
+use countersign_store::{
+    Application, ApplicationName, Environment, Limited, Limits, MemoryKeys, Quota, State,
+};
 use flate2::{Compression, write::GzEncoder};
 use harness::{Answer, Counted, NOW, Raw, Service, TestClock, credential, exchange, key, verifier};
 use http::{Method, StatusCode};
@@ -617,7 +619,9 @@ async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_ev
 fn keys_of_two_applications() -> MemoryKeys {
     let keys = Service::keys();
     let mut other = credential(7, &key(7), State::Active);
-    other.application = Arc::new(Application::new("desk", "test", NOW));
+    let (name, environment) =
+        (ApplicationName::from_static("desk"), Environment::from_static("test"));
+    other.application = Arc::new(Application::new(name, environment, NOW));
     keys.insert(other).unwrap();
     keys
 }

@@ -70,7 +70,7 @@ impl Server {
             targets.lock().unwrap().push(uri.to_string());
             Json(json!({
                 "target": uri.to_string(),
-                "caller": caller.credential().label,
+                "caller": caller.credential().label.as_str(),
                 "client": client.to_string(),
                 "version": format!("{version:?}"),
                 "host": headers.get("host").and_then(|host| host.to_str().ok()),

@@ -89,7 +89,7 @@ fn wrong_in(checks: &[Check]) -> Raw {
         request = request.target(&format!("/{path}"));
     }
     // Each has an address of its own, where its failure counts.
-    let other = format!("192.0.2.{}", checks.len() + 10);
+    let other = format!("192.0.2.{}", checks.len().saturating_add(10));
     request.add("Test-From", if is(Check::Failures) { FAILED } else { &other })
 }
 

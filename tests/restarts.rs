@@ -150,36 +150,6 @@ async fn a_server_that_is_stopped_refuses_nobody_when_it_starts_again_but_who_re
     assert_eq!(process.send(order).await, Some(401));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_that_hand_over_refuse_nobody_who_goes_where_a_probe_says_ready() {
-    let mut desk = Desk::new();
-    let old = desk.start();
-    let order = desk.order();
-    assert_eq!(old.send(order).await, Some(201));
-    desk.pass(3);
-    let next = desk.start();
-    let mut running = Some(old);
-    for second in 0..40 {
-        let order = desk.order();
-        let old = match &running {
-            Some(old) => desk.is_ready(old).await.then_some(old),
-            None => None,
-        };
-        let new = desk.is_ready(&next).await.then_some(&next);
-        let ready: Vec<_> = [old, new].into_iter().flatten().collect();
-        let &[ready] = ready.as_slice() else { panic!("{} are ready at {second}", ready.len()) };
-        assert_eq!(ready.send(order).await, Some(201), "second {second}");
-        if new.is_some() {
-            // It has handed over: it may end in any way.
-            drop(running.take());
-        }
-        desk.pass(1);
-    }
-    assert!(running.is_none(), "nobody took over");
-    assert_eq!(desk.handled(), desk.captured.len());
-    desk.repeat_everything(&next).await;
-}
-
 /// Names what the process of a test is to do.
 const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
 
@@ -289,6 +259,36 @@ async fn a_second_signal_ends_a_server_that_is_stopping_at_once() {
         let status = process.ended();
         assert_eq!(status.signal(), Some(number), "{status}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_that_hand_over_refuse_nobody_who_goes_where_a_probe_says_ready() {
+    let mut desk = Desk::new();
+    let old = desk.start();
+    let order = desk.order();
+    assert_eq!(old.send(order).await, Some(201));
+    desk.pass(3);
+    let next = desk.start();
+    let mut running = Some(old);
+    for second in 0..40 {
+        let order = desk.order();
+        let old = match &running {
+            Some(old) => desk.is_ready(old).await.then_some(old),
+            None => None,
+        };
+        let new = desk.is_ready(&next).await.then_some(&next);
+        let ready: Vec<_> = [old, new].into_iter().flatten().collect();
+        let &[ready] = ready.as_slice() else { panic!("{} are ready at {second}", ready.len()) };
+        assert_eq!(ready.send(order).await, Some(201), "second {second}");
+        if new.is_some() {
+            // It has handed over: it may end in any way.
+            drop(running.take());
+        }
+        desk.pass(1);
+    }
+    assert!(running.is_none(), "nobody took over");
+    assert_eq!(desk.handled(), desk.captured.len());
+    desk.repeat_everything(&next).await;
 }
 
 /// A registry whose server is told to stop while it takes the ceiling over.

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 /// As of an API that has always answered everyone, and says what it got.
 async fn echo(caller: Option<SignedBy>, content: Bytes) -> String {
     let caller =
-        caller.map_or("nobody".into(), |SignedBy(caller)| caller.credential().label.clone());
+        caller.map_or("nobody".into(), |SignedBy(caller)| caller.credential().label.to_string());
     format!("{caller}: {}", String::from_utf8_lossy(&content))
 }
 

@@ -59,7 +59,7 @@ fn routes(handled: &Arc<AtomicUsize>) -> Routes {
         let count = count();
         async move |SignedBy(caller): SignedBy| {
             count();
-            caller.credential().label.clone()
+            caller.credential().label.to_string()
         }
     };
     let one = count();

@@ -60,9 +60,9 @@ pub fn key(number: u8) -> PrivateKey {
 
 /// A credential of the application `shop`.
 pub fn credential(number: i64, key: &PrivateKey, state: State) -> Credential {
-    let application = Application::new("shop", "test", NOW);
+    let application = Application::new("shop".parse().unwrap(), "test".parse().unwrap(), NOW);
     Credential::new(CredentialId::new(number), application, key.verifying_key(), NOW)
-        .with_label(format!("key {number}"))
+        .with_label(format!("key {number}").parse().unwrap())
         .with_state(state)
         .with_expires_at((number == 3).then_some(NOW))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     failure::{one_line, with_reasons},
     moment,
-    output::note,
+    output::warn,
     table::{columns, facts},
 };
 
@@ -20,9 +20,9 @@ pub(crate) fn object(key: &Credential) -> Value {
         "publishable_key": key.publishable_key().to_string(),
         "thumbprint": thumbprint(key),
         "alg": key.key.algorithm().as_str(),
-        "application": key.application.name,
-        "environment": key.application.environment,
-        "label": key.label,
+        "application": key.application.name.as_str(),
+        "environment": key.application.environment.as_str(),
+        "label": key.label.as_str(),
         "state": state(key),
         "created_at": moment::show(key.created_at),
         "expires_at": key.expires_at.map(moment::show),
@@ -52,8 +52,8 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
         "publishable_key": publishable_key,
         "thumbprint": thumbprint,
         "alg": null,
-        "application": application.map(|application| &application.name),
-        "environment": application.map(|application| &application.environment),
+        "application": application.map(|application| application.name.as_str()),
+        "environment": application.map(|application| application.environment.as_str()),
         "label": damaged.label,
         "state": DAMAGED,
         "damage": with_reasons(damaged),
@@ -68,13 +68,11 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
 /// The state of a key that no server accepts, since its row in the registry is damaged.
 const DAMAGED: &str = "damaged";
 
-/// Says what is wrong with the damaged ones among these.
-pub(crate) fn tell_damage(keys: &[Listed]) {
+/// Warns of the damaged keys among these.
+pub(crate) fn warn_of_damage(keys: &[Listed]) {
     for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
-        note(one_line(&format!(
-            "warning: {}; servers refuse it: restore a backup of the registry",
-            with_reasons(&**damaged)
-        )));
+        let reasons = with_reasons(&**damaged);
+        warn(format_args!("{reasons}; servers refuse it: restore a backup of the registry"));
     }
 }
 
@@ -95,8 +93,8 @@ pub(crate) fn listing(keys: &[Listed]) -> String {
     let whole = |key: &Credential| {
         [
             key.publishable_key().to_string(),
-            key.application.name.clone(),
-            key.label.clone(),
+            key.application.name.to_string(),
+            key.label.to_string(),
             state(key).to_owned(),
             key.expires_at.map_or_else(|| "never".to_owned(), moment::show),
             or_none(key.scopes.iter().map(Scope::to_string)),
@@ -111,7 +109,7 @@ pub(crate) fn listing(keys: &[Listed]) -> String {
             key.key.map_or_else(unknown, |key| key.to_string()),
             key.application
                 .as_ref()
-                .map_or_else(unknown, |application| one_line(&application.name)),
+                .map_or_else(unknown, |application| application.name.to_string()),
             key.label.as_deref().map_or_else(unknown, one_line),
             DAMAGED.to_owned(),
             unknown(),
@@ -153,9 +151,9 @@ pub(crate) fn shown(key: &Credential) -> String {
         ("publishable key", Some(key.publishable_key().to_string())),
         ("thumbprint", thumbprint(key)),
         ("algorithm", Some(key.key.algorithm().to_string())),
-        ("application", Some(key.application.name.clone())),
-        ("environment", Some(key.application.environment.clone())),
-        ("label", Some(key.label.clone())),
+        ("application", Some(key.application.name.to_string())),
+        ("environment", Some(key.application.environment.to_string())),
+        ("label", Some(key.label.to_string())),
         ("state", Some(state(key).to_owned())),
         ("added", Some(moment::show(key.created_at))),
         ("expires", key.expires_at.map(moment::show)),
@@ -175,7 +173,7 @@ fn thumbprint(key: &Credential) -> Option<String> {
     key.key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
 }
 
-/// Where it is in its life, by this machine's clock.
+/// The state of the key by this machine's clock.
 fn state(key: &Credential) -> &'static str {
     match key.standing(moment::now()) {
         Standing::Expired => "expired",

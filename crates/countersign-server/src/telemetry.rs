@@ -6,7 +6,7 @@ use countersign::Code;
 use metrics::{SharedString, Unit};
 use tracing::{Span, field::Empty};
 
-use crate::{Caller, Rollout, unaccepted::Cause};
+use crate::{caller::Caller, refusal::unaccepted::Cause, route::rollout::Rollout};
 
 /// Describes all metrics of this crate and of `countersign-store` to the recorder that is installed, for instance as `# HELP`
 /// lines of Prometheus.
@@ -80,15 +80,15 @@ impl Outcome {
     }
 }
 
-/// A request on its way through a verifier.
-pub(crate) struct Passing {
+/// The measurement of a request's verification, for metrics and the span.
+pub(crate) struct Measurement {
     started: Instant,
     rollout: Rollout,
     /// Of a route that was declared.
     route: Option<Arc<str>>,
 }
 
-impl Passing {
+impl Measurement {
     pub(crate) fn begin(rollout: Rollout, route: Option<Arc<str>>) -> Self {
         if let Some(route) = &route {
             Span::current().record("route", &**route);

@@ -1,31 +1,14 @@
+pub(crate) mod application;
+pub(crate) mod label;
+pub(crate) mod name;
+pub(crate) mod restrictions;
+pub(crate) mod scope;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use countersign::{PublishableKey, Timestamp, VerifyingKey};
 
-use crate::{Restrictions, Scopes};
-
-/// A program that calls the API. It owns credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Application {
-    /// Its name, which is unique: 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
-    pub name: String,
-    /// Its environment, `live` or `test` or another: 1 to 16 of `a-z 0-9 -`.
-    pub environment: String,
-    /// When it was added.
-    pub created_at: Timestamp,
-}
-
-impl Application {
-    /// An application with this name and in this environment, which are taken as they are; a `Registry` checks them.
-    pub fn new(
-        name: impl Into<String>,
-        environment: impl Into<String>,
-        created_at: Timestamp,
-    ) -> Self {
-        Self { name: name.into(), environment: environment.into(), created_at }
-    }
-}
+use self::{application::Application, label::Label, restrictions::Restrictions, scope::Scopes};
 
 /// The number of a credential: its row in the store, never a text from the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,14 +35,15 @@ impl CredentialId {
 /// use countersign_store::{Application, Credential, CredentialId, Standing};
 ///
 /// let created_at = Timestamp::from_unix(1_763_900_000);
-/// let shop = Application::new("shop", "live", created_at);
+/// let shop = Application::new("shop".parse()?, "live".parse()?, created_at);
 /// let key = PrivateKey::ed25519(&[7; 32]).verifying_key();
 /// let expires_at = Timestamp::from_unix(1_800_000_000);
 /// let credential = Credential::new(CredentialId::new(1), shop, key, created_at)
-///     .with_label("laptop")
+///     .with_label("laptop".parse()?)
 ///     .with_expires_at(Some(expires_at));
 /// assert_eq!(credential.standing(created_at), Standing::Active);
 /// assert_eq!(credential.standing(expires_at), Standing::Expired);
+/// # Ok::<(), countersign_store::BadName>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -68,8 +52,8 @@ pub struct Credential {
     pub id: CredentialId,
     /// Whose it is.
     pub application: Arc<Application>,
-    /// What people call it: up to 64 printable characters.
-    pub label: String,
+    /// What people call it.
+    pub label: Label,
     /// Where it is in its life.
     pub state: State,
     /// What its signatures are verified with, prepared for use.
@@ -97,7 +81,7 @@ impl Credential {
         Self {
             id,
             application: application.into(),
-            label: String::new(),
+            label: Label::default(),
             state: State::Active,
             key,
             created_at,
@@ -109,8 +93,8 @@ impl Credential {
     }
 
     /// What people call it. Default: empty.
-    pub fn with_label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+    pub fn with_label(mut self, label: Label) -> Self {
+        self.label = label;
         self
     }
 
@@ -230,7 +214,8 @@ mod tests {
         let now = Timestamp::from_unix(100);
         let standing = |state, expires_at: Option<u64>| {
             let created_at = Timestamp::from_unix(1);
-            let application = Application::new("shop", "live", created_at);
+            let application =
+                Application::new("shop".parse().unwrap(), "live".parse().unwrap(), created_at);
             let key = PrivateKey::ed25519(&[5; 32]).verifying_key();
             Credential::new(CredentialId::new(1), application, key, created_at)
                 .with_state(state)

@@ -1,8 +1,10 @@
+pub(crate) mod memory;
+
 use std::sync::Arc;
 
 use countersign::{KeyId, Timestamp};
 
-use crate::{Credential, StoreError};
+use crate::{credential::Credential, error::StoreError};
 
 /// Finds credentials.
 pub trait KeyStore: Send + Sync + 'static {

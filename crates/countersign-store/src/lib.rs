@@ -36,53 +36,70 @@
 //! crate are gates without limits, and [`Limited`] puts [`Limits`] in front of one. With the feature `redis`, `RedisNonces`
 //! and `RedisGate` serve several servers. [`Readiness`] says from when on a guard accepts signed requests.
 
-mod client_address;
 mod credential;
+mod enforcement;
 mod error;
-mod fingerprint_key;
-mod gate;
-mod gcra;
 mod key_store;
 mod limits;
-mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod migrations;
-mod nonce_store;
+mod nonces;
 #[cfg(feature = "postgres")]
-mod postgres;
-mod quota;
-mod readiness;
+mod postgres_schema;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "sqlite")]
 mod registry;
-mod restrictions;
-mod scope;
 mod system_time;
 mod telemetry;
 
+// The public interface is:
 #[cfg(feature = "redis")]
-pub use crate::redis::{BadRedis, Redis, RedisGate, RedisNonces};
-pub use client_address::{ClientAddress, ClientNetwork};
-pub use credential::{Application, Credential, CredentialId, Standing, State, UnknownState};
+pub use crate::redis::{
+    gate::RedisGate,
+    nonces::RedisNonces,
+    server::{BadRedis, Redis},
+};
+pub use credential::{
+    Credential, CredentialId, Standing, State, UnknownState,
+    application::{Application, ApplicationName, Environment},
+    label::Label,
+    name::BadName,
+    restrictions::{
+        Restriction, Restrictions,
+        allowed::BadRestriction,
+        half::Half,
+        kind::{RestrictionKind, UnknownKind},
+    },
+    scope::{BadScope, Scope, Scopes},
+};
+pub use enforcement::Enforcement;
 pub use error::StoreError;
-pub use gate::{Gate, NoClientAddress, Passage, Unlimited};
-pub use key_store::KeyStore;
-pub use limits::{Budget, Enforcement, Excess, Level, Limits, Verdict};
-pub use memory::{Limited, MemoryBudget, MemoryKeys, MemoryNonces, Volatile};
-pub use nonce_store::{Ceiling, NonceStore, Owner, Window};
+pub use key_store::{KeyStore, memory::MemoryKeys};
+pub use limits::{
+    Budget, Limits, OverLimit, QuotaLeft, Verdict,
+    client_address::{ClientAddress, ClientNetwork},
+    gate::{Gate, NoClientAddress, Passage, Unlimited},
+    limited::Limited,
+    memory_budget::MemoryBudget,
+    quota::{BadWindow, Quota},
+};
 #[cfg(feature = "postgres")]
-pub use postgres::{NotClaimed, PostgresNonces};
-pub use quota::{BadWindow, Quota};
-pub use readiness::Readiness;
+pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
+pub use nonces::{
+    NonceStore, Window,
+    ceiling::{Ceiling, Owner},
+    memory::{MemoryNonces, Volatile},
+    readiness::Readiness,
+};
 #[cfg(feature = "sqlite")]
 pub use registry::{
-    BadName, DamagedApplication, DamagedCredential, FileError, NewCredential, Registry,
-    RegistryError, Revocation, Subject,
+    Registry,
+    credentials::Revocation,
+    damaged::{DamagedApplication, DamagedCredential},
+    error::{RegistryError, Subject},
+    new_credential::NewCredential,
+    sqlite::file::FileError,
 };
-pub use restrictions::{
-    BadRestriction, Half, Restriction, RestrictionKind, Restrictions, UnknownKind,
-};
-pub use scope::{BadScope, Scope, Scopes};
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;

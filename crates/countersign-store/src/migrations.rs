@@ -1,17 +1,86 @@
+//! Migrations, and one rule of versions for both databases.
+//!
+//! A schema has the migrations of one version of this crate, and all programs that share a database need that version or an
+//! earlier one that made no other schema. A program that knows a migration which was not applied applies it, with all that
+//! follow, in one transaction. A program that finds a migration it does not know, or another text of a migration that it knows,
+//! refuses the database and changes nothing.
+
 use sqlx::{
     SqlStr,
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
 };
 
-/// Applies these migrations: version, description and SQL of each.
-///
-/// In place of `sqlx::migrate!`, whose macros build SQLite a second time, for the compiler itself.
-pub(crate) fn migrator<const N: usize>(
-    migrations: [(i64, &'static str, &'static str); N],
-) -> Migrator {
-    let migrations = migrations.map(|(version, description, sql)| {
-        let (kind, sql) = (MigrationType::Simple, SqlStr::from_static(sql));
-        Migration::new(version, description.into(), kind, sql, false)
-    });
-    Migrator::with_migrations(migrations.into())
+/// The migrations of a schema.
+#[derive(Debug)]
+pub(crate) struct Migrations(Migrator);
+
+/// What a schema lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// Nothing: it is up to date.
+    Nothing,
+    /// A migration, or all of them.
+    Migrations,
+}
+
+impl Migrations {
+    /// These migrations: version, description and SQL of each.
+    ///
+    /// In place of `sqlx::migrate!`, whose macros build SQLite a second time, for the compiler itself.
+    pub(crate) fn new<const N: usize>(migrations: [(i64, &'static str, &'static str); N]) -> Self {
+        let migrations = migrations.map(|(version, description, sql)| {
+            let (kind, sql) = (MigrationType::Simple, SqlStr::from_static(sql));
+            Migration::new(version, description.into(), kind, sql, false)
+        });
+        Self(Migrator::with_migrations(migrations.into()))
+    }
+
+    /// Makes this schema, and keeps the table of the applied migrations in it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn in_schema(mut self, schema: &'static str, table: &'static str) -> Self {
+        self.0.create_schema(schema);
+        self.0.dangerous_set_table_name(table);
+        // The lock of sqlx belongs to the session, and would stay with the connection after an error.
+        self.0.set_locking(false);
+        self
+    }
+
+    /// Looks without changing anything, so that a program with nothing to change waits for nobody, and needs no right to write.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`] if the schema is one that this version does not know.
+    pub(crate) async fn pending(
+        &self,
+        connection: &mut impl Migrate,
+    ) -> Result<Pending, MigrateError> {
+        let table = &self.0.table_name;
+        // A table that cannot be read is one that `apply` makes, or fails on.
+        let Ok(applied) = connection.list_applied_migrations(table).await else {
+            return Ok(Pending::Migrations);
+        };
+        if let Some(version) = connection.dirty_version(table).await? {
+            return Err(MigrateError::Dirty(version));
+        }
+        for one in &applied {
+            let known = self.0.iter().find(|migration| migration.version == one.version);
+            let known = known.ok_or(MigrateError::VersionMissing(one.version))?;
+            if known.checksum != one.checksum {
+                return Err(MigrateError::VersionMismatch(one.version));
+            }
+        }
+        let is_applied = |version| applied.iter().any(|one| one.version == version);
+        let all = self.0.iter().all(|migration| is_applied(migration.version));
+        Ok(if all { Pending::Nothing } else { Pending::Migrations })
+    }
+
+    /// Applies the migrations that are missing. To be called in a transaction that nobody else can be in.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`], also if the schema is one that this version does not know.
+    pub(crate) async fn apply(&self, transaction: &mut impl Migrate) -> Result<(), MigrateError> {
+        // As `Migrator::run` does it, whose future is not `Send` on a borrowed connection.
+        self.0.run_direct(None, transaction, false).await
+    }
 }

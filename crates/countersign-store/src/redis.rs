@@ -3,20 +3,16 @@
 mod denied;
 mod eviction;
 mod failure;
-mod gate;
+pub(crate) mod gate;
 mod guard;
 mod link;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod lua;
-mod nonces;
+pub(crate) mod nonces;
 mod script;
-mod server;
+pub(crate) mod server;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 mod simulation;
 mod terms;
-
-pub use gate::RedisGate;
-pub use nonces::RedisNonces;
-pub use server::{BadRedis, Redis};

@@ -545,6 +545,29 @@ async fn a_schema_of_a_newer_version_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_schema_whose_migrations_are_not_ours_is_left_alone() {
+    let bank = Bank::open().await;
+    let other = "UPDATE countersign.migration SET checksum = 'other'";
+    sqlx::query(other).execute(&bank.pool).await.unwrap();
+    let prepare = PostgresNonces::prepare(bank.pool.clone(), Window::default(), at(NOW));
+    assert!(prepare.await.is_err());
+}
+
+#[tokio::test]
+async fn a_schema_without_a_mark_gets_one_for_the_nonces() {
+    let bank = Bank::open().await;
+    // As after a restoration without the values of sequences, and as another store would make the schema.
+    let restart = "ALTER SEQUENCE countersign.low_water_mark RESTART";
+    sqlx::query(restart).execute(&bank.pool).await.unwrap();
+    let prepare = || PostgresNonces::prepare(bank.pool.clone(), Window::default(), at(NOW));
+    let preparing: Vec<_> = (0..8).map(|_| tokio::spawn(prepare())).collect();
+    for prepared in preparing {
+        prepared.await.unwrap().unwrap();
+    }
+    assert_eq!(bank.mark().await, i64::try_from(NOW + 11).unwrap());
+}
+
+#[tokio::test]
 async fn a_role_that_can_claim_needs_no_right_to_forget() {
     let bank = Bank::open().await;
     // As docs/operating.md has it.

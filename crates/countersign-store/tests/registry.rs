@@ -13,8 +13,8 @@ use std::{
 
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Application, Ceiling, FileError, KeyStore, MemoryNonces, NewCredential, NonceStore, Owner,
-    Registry, RegistryError, Revocation, Standing, State, Subject, Window,
+    ApplicationName, Ceiling, Environment, FileError, KeyStore, MemoryNonces, NewCredential,
+    NonceStore, Owner, Registry, RegistryError, Revocation, Standing, State, Subject, Window,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -233,9 +233,14 @@ async fn names_are_unique_and_of_one_form() {
 
 #[test]
 fn a_name_can_be_checked_before_there_is_a_registry() {
-    Application::check("shop", "live").unwrap();
+    let check = |name: &str, environment: &str| {
+        name.parse::<ApplicationName>()?;
+        environment.parse::<Environment>()?;
+        Ok::<_, RegistryError>(())
+    };
+    check("shop", "live").unwrap();
     for (name, environment) in [("bad name", "live"), ("shop", "Live"), ("", "")] {
-        let refused = Application::check(name, environment);
+        let refused = check(name, environment);
         assert!(matches!(refused, Err(RegistryError::BadName(_))), "{name:?} {environment:?}");
     }
 }
@@ -1058,4 +1063,19 @@ async fn a_damaged_credential_is_neither_used_nor_changed() {
         let state: String = folder.ask("SELECT state FROM credential").await;
         assert_eq!(state, "revoked", "{damage}");
     }
+}
+
+#[tokio::test]
+async fn the_changes_of_a_registry_can_be_made_by_a_task_of_its_own() {
+    let folder = Folder::new();
+    let registry = Arc::new(folder.registry().await);
+    let task = tokio::spawn(async move {
+        registry.add_application("shop", "live", NOW).await?;
+        let proven = ProvenKey::from(&key(1));
+        registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await?;
+        registry.change_credential(&key(1).publishable_key(), |_, _| {}).await?;
+        registry.revoke(&id(&key(1)), NOW).await?;
+        registry.remove_application("shop", NOW).await
+    });
+    task.await.unwrap().unwrap();
 }

@@ -71,8 +71,8 @@ use std::{
 use countersign::{NonceUse, Origins, PrivateKey, Timestamp};
 use countersign_server::{Caller, SignedCaller};
 use countersign_store::{
-    Application, ClientAddress, Credential, CredentialId, MemoryKeys, MemoryNonces, Window,
-    system_time,
+    Application, ApplicationName, ClientAddress, Credential, CredentialId, Environment, MemoryKeys,
+    MemoryNonces, Window, system_time,
 };
 
 pub use self::{
@@ -101,8 +101,15 @@ pub fn key() -> PrivateKey {
 /// The active credential of [`key`]: number 1, of the application `shop` in the environment `test`, without scopes and
 /// restrictions. Its setters change it, as in `credential().with_state(State::Revoked)`.
 pub fn credential() -> Credential {
-    let shop = Application::new("shop", "test", NOW);
-    Credential::new(CredentialId::new(1), shop, key().verifying_key(), NOW).with_label("test")
+    const SHOP: ApplicationName = ApplicationName::from_static("shop");
+    const TEST: Environment = Environment::from_static("test");
+    Credential::new(
+        CredentialId::new(1),
+        Application::new(SHOP, TEST, NOW),
+        key().verifying_key(),
+        NOW,
+    )
+    .with_label("test".parse().expect("the label is one"))
 }
 
 /// A key store with [`credential`] alone.

@@ -18,7 +18,7 @@ pub enum Check {
     Signature,
     /// The state, the restrictions and the scopes of the credential. From here on the caller is known.
     Credential,
-    /// The budget of the credential's signed requests.
+    /// The budget of the credential's signed requests, and the application's share of the memory for content.
     Budget,
     /// The low-water mark and the nonce. From here on the nonce is spent.
     Replay,
@@ -79,11 +79,12 @@ impl Check {
     pub const fn statuses(self) -> &'static [u16] {
         match self {
             Self::Target => &[400, 405, 414, 421, 505],
-            Self::Failures | Self::Budget => &[429],
+            Self::Failures => &[429],
             Self::Form => &[400, 431],
             Self::Policy => &[400, 401, 413, 503],
             Self::Signature => &[401, 503],
             Self::Credential => &[401, 403, 429],
+            Self::Budget => &[429, 503],
             Self::Replay => &[401, 429, 503],
             Self::Content => &[400, 408, 413, 503],
             Self::Token => &[401, 403, 503],

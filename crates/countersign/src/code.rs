@@ -304,9 +304,10 @@ mod tests {
 
     #[test]
     fn a_response_names_one_code() {
+        type Row = (&'static [&'static str], Option<Result<Code, UnknownCode>>);
         let stale = Some(Ok(Code::SignatureStale));
         let unknown = Some(Err(UnknownCode));
-        let table: [(&[&'static str], Option<Result<Code, UnknownCode>>); 13] = [
+        let table: [Row; 13] = [
             (&["signature-stale"], stale),
             (&["signature-stale;since=5"], stale),
             (&["signature-stale ; since=\"a;b\""], stale),

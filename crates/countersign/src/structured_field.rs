@@ -70,6 +70,7 @@ impl<'de> DictionaryVisitor<'de> for Members<'_> {
     type Error = Infallible;
 
     fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        step();
         let member = self.0.get_mut(key.as_str()).map(Option::get_or_insert_default);
         Ok(member.map(|text| {
             text.clear();
@@ -108,6 +109,7 @@ impl<'de> ItemVisitor<'de> for ItemWriter<'_> {
         self,
         item: BareItemFromInput<'de>,
     ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        step();
         let text: &mut String = ItemSerializer::with_buffer(self.0).bare_item(&item).finish();
         Ok(ParameterWriter { text, parameters: Vec::new(), places: HashMap::new() })
     }
@@ -147,11 +149,16 @@ impl<'de> ParameterWriter<'_, 'de> {
 
     fn place(&mut self, key: &str) -> Option<usize> {
         if self.parameters.len() <= Self::FEW {
-            return self.parameters.iter().position(|(other, _)| *other == key);
+            let is_it = |(other, _): &(&str, _)| {
+                step();
+                *other == key
+            };
+            return self.parameters.iter().position(is_it);
         }
         if self.places.is_empty() {
             let keys = self.parameters.iter().map(|(key, _)| *key);
-            self.places = keys.enumerate().map(|(at, key)| (key, at)).collect();
+            let counted = keys.inspect(|_| step());
+            self.places = counted.enumerate().map(|(at, key)| (key, at)).collect();
         }
         self.places.get(key).copied()
     }
@@ -181,17 +188,67 @@ impl<'de> ParameterVisitor<'de> for ParameterWriter<'_, 'de> {
 
     fn finish(self) -> Result<(), Infallible> {
         for (key, value) in &self.parameters {
+            step();
             write_parameter(self.text, key, value);
         }
         Ok(())
     }
 }
 
+#[cfg(not(test))]
+fn step() {}
+
+/// Counts what is done for each piece of a field, so that a test can bound it without a clock.
+#[cfg(test)]
+fn step() {
+    tests::STEPS.set(tests::STEPS.get().saturating_add(1));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    thread_local! {
+        pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn a_field_takes_steps_in_proportion_to_its_bytes_whatever_repeats_in_it() {
+        let few: String = ('b'..='i').map(|name| format!(";{name}")).collect();
+        let cases = [
+            "a,".to_owned(),
+            "a;b,".into(),
+            "a;b;c;b;c;b,".into(),
+            "a=(1 2 1;q;q);b,".into(),
+            format!("a{few};j{few}{few},"),
+            "b,".into(),
+        ];
+        let different = |from: usize| (from..from + 100).map(|at| format!(";p{at}"));
+        for piece in cases {
+            let steps = |times: usize| {
+                STEPS.set(0);
+                let field = piece.repeat(times);
+                let field = field.trim_end_matches(',');
+                Members::read(field, FieldType::Dictionary, ["a"].into_iter()).unwrap();
+                (STEPS.get(), field.len())
+            };
+            let ((some, _), (many, bytes)) = (steps(100), steps(10_000));
+            assert!(many <= some * 100, "{piece}: {some} and {many}");
+            assert!(many <= bytes * 4, "{piece}: {many} for {bytes} bytes");
+        }
+        // Parameters of one member: different ones, and the same ones again.
+        for rounds in [1, 10] {
+            STEPS.set(0);
+            let once: String = (0..20).flat_map(|hundreds| different(hundreds * 100)).collect();
+            let field = format!("a{}", once.repeat(rounds));
+            Members::read(&field, FieldType::Dictionary, ["a"].into_iter()).unwrap();
+            assert!(STEPS.get() <= field.len(), "{} for {} bytes", STEPS.get(), field.len());
+        }
+    }
 
     fn text() -> impl Strategy<Value = String> {
         let piece = prop_oneof![

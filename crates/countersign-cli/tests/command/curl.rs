@@ -322,9 +322,9 @@ fn a_hint_sends_nobody_to_an_answer_that_is_not_there() {
     let (desk, _) = Desk::with_key();
     let server = Server::start("HTTP/1.1 404 Not Found\nConnection: close\n\nwhy");
     let table: [(&[&str], &str, &str); 4] = [
-        (&[], "why", "the answer says what is wrong"),
-        (&["-o", "answer"], "", "the answer that was saved"),
-        (&["-I"], "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", "answer to HEAD"),
+        (&[], "why", "the response says what is wrong"),
+        (&["-o", "answer"], "", "the response that was saved"),
+        (&["-I"], "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", "response to HEAD"),
         (&["-f", "-s"], "", "leave out -f"),
     ];
     for (flags, stdout, hint) in table {

@@ -48,7 +48,8 @@ impl Server {
             let verifier = Verifier::new(origins, registry, nonces).clock(move || {
                 system_time().plus(Duration::from_secs(clock.load(Ordering::SeqCst)))
             });
-            let read = async |Publishable(caller): Publishable| caller.application().name.clone();
+            let read =
+                async |Publishable(caller): Publishable| caller.application().name.to_string();
             let write = async |Signed(_, order): Signed<Json<Value>>| order;
             let app = Router::new().route("/v1/orders", get(read).post(write));
             tokio::spawn(serve(listener, app.layer(verifier.layer()), std::future::pending()));

@@ -5,8 +5,8 @@ use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
 use super::Verifier;
-use crate::{
-    reason::{Reason, SentKey},
+use crate::refusal::{
+    reason::{NO_ADDRESS, Reason, SentKey},
     unaccepted::Unaccepted,
 };
 
@@ -89,11 +89,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 }
-
-/// What to add where no address is known.
-pub(crate) const NO_ADDRESS: &str = "a limit by client address or a list of proxies is set, and no address is known: serve with \
-     `countersign_server::serve`; with another server add a layer around the verifier that puts the peer's address as a \
-     `countersign_store::ClientAddress` into the request's extensions; in a test put one there by hand";
 
 /// The host that a request names.
 fn host(head: &Parts) -> String {

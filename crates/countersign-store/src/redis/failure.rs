@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{RedisError, Value};
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Why Redis gave no answer that counts. It is for our logs: nothing of it holds a password.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -22,7 +22,10 @@ use super::{
     server::{Place, Redis, Replicas, connect, connect_by_sentinels, redirected},
     terms::{Charge, Known, Mark, Recovery, Reply, Tab, Terms, Verdict, When},
 };
-use crate::{StoreError, Window, fingerprint_key::FingerprintKey};
+use crate::{
+    error::StoreError,
+    nonces::{Window, fingerprint_key::FingerprintKey},
+};
 
 /// How often the cluster may send us on before we give up.
 const REDIRECTS: usize = 5;

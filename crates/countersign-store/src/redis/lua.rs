@@ -290,10 +290,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        Quota, Window,
-        gcra::{Charged, Gcra},
+        limits::{
+            gcra::{Charged, Gcra},
+            quota::Quota,
+        },
+        nonces::Window,
         redis::{
-            Redis,
+            server::Redis,
             terms::{Charge, Over, Rate, Tab, Terms},
         },
     };

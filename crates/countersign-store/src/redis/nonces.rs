@@ -2,8 +2,12 @@ use std::sync::Arc;
 
 use countersign::{Claim, NonceUse, Timestamp};
 
-use super::{Redis, guard::Guard};
-use crate::{NonceStore, Readiness, StoreError, Window, gate::unlimited};
+use super::{guard::Guard, server::Redis};
+use crate::{
+    error::StoreError,
+    limits::gate::unlimited,
+    nonces::{NonceStore, Window, readiness::Readiness},
+};
 
 /// The replay guard of several servers, in a Redis or Valkey that they share.
 ///

@@ -14,12 +14,12 @@ use countersign::{Nonce, NonceUse, Policy, Timestamp};
 use fastrand::Rng;
 
 use super::{
-    Redis,
     lua::{Command, Engine, Node, Role, Which},
     script::{CLAIM, RECOVER},
+    server::Redis,
     terms::{Asked, Known, Reply, Terms, Verdict, When},
 };
-use crate::{Window, fingerprint_key::FingerprintKey};
+use crate::nonces::{Window, fingerprint_key::FingerprintKey};
 
 const START: u64 = 1_763_900_000;
 /// In how many runs a script that is wrong is found out, and more.

@@ -7,7 +7,10 @@ use super::{
     failure::{Failure, number, text},
     server::Redis,
 };
-use crate::{Quota, Window, fingerprint_key::FingerprintKey};
+use crate::{
+    limits::quota::Quota,
+    nonces::{Window, fingerprint_key::FingerprintKey},
+};
 
 /// Width of a bucket, in seconds of `created`. Buckets are forgotten whole.
 pub(super) const BUCKET: u64 = 4;

@@ -8,7 +8,7 @@ use std::{
 
 use countersign::{KeyId, Timestamp};
 
-use crate::Credential;
+use crate::credential::Credential;
 
 /// How long an answer is believed: a revocation takes effect everywhere within this.
 const BELIEVED: Duration = Duration::from_secs(5);

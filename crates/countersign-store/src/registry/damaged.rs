@@ -3,8 +3,8 @@ use std::{error::Error, fmt, sync::Arc};
 use countersign::{KeyId, PublishableKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::RegistryError;
-use crate::{Application, CredentialId};
+use super::error::RegistryError;
+use crate::credential::{CredentialId, application::Application};
 
 /// A credential whose row in the registry is damaged, with the columns that can still be read. No server accepts it.
 #[derive(Debug)]

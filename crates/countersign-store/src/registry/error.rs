@@ -1,9 +1,10 @@
-use std::{error::Error, fmt, io};
+use std::{convert::Infallible, error::Error, fmt, io};
 
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
-use super::file::FileError;
+use super::sqlite::file::FileError;
+use crate::credential::name::BadName;
 
 /// What is looked for in a registry, or added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +23,6 @@ impl fmt::Display for Subject {
             Self::Credential => "key",
         })
     }
-}
-
-/// Why a text is no name of an application, no environment or no label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadName {
-    /// It is no name of an application.
-    #[error("a name has 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")]
-    Application,
-    /// It is no environment.
-    #[error("an environment has 1 to 16 of a-z 0-9 -")]
-    Environment,
-    /// It is no label.
-    #[error("a label has at most 64 characters, none of which is invisible")]
-    Label,
 }
 
 /// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
@@ -102,6 +89,13 @@ pub enum RegistryError {
     /// Anything else that the database says.
     #[error("the registry cannot answer")]
     Database(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// For functions that take a name as a text or as a name.
+impl From<Infallible> for RegistryError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl From<sqlx::Error> for RegistryError {

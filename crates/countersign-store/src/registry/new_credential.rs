@@ -1,6 +1,6 @@
 use countersign::{ProvenKey, Timestamp};
 
-use crate::{Restrictions, Scopes};
+use crate::credential::{restrictions::Restrictions, scope::Scopes};
 
 /// What is registered with [`Registry::add_credential`](super::Registry::add_credential).
 #[derive(Clone, Debug)]

@@ -3,35 +3,14 @@ use std::{error::Error, sync::Arc};
 use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{BadName, RegistryError, stored_restrictions};
-use crate::{Application, BadScope, Credential, CredentialId, UnknownState};
-
-/// The columns of a [`CredentialRow`].
-macro_rules! select_credential {
-    () => {
-        "SELECT c.id, c.publishable_key, c.hmac_secret, c.label, c.state, c.created_at,
-                c.expires_at, c.revoked_at, c.scopes, c.restrictions, c.thumbprint, a.name, a.environment, a.created_at AS added_at
-         FROM credential c LEFT JOIN application a ON a.id = c.application_id"
-    };
-}
-pub(super) use select_credential;
-
-/// The same of the row that a statement has just written, so that nothing has to be read back.
-macro_rules! returning_credential {
-    () => {
-        " RETURNING id, publishable_key, hmac_secret, label, state, created_at, expires_at, revoked_at,
-                    scopes, restrictions, thumbprint,
-                    (SELECT a.name FROM application a WHERE a.id = application_id) AS name,
-                    (SELECT a.environment FROM application a WHERE a.id = application_id)
-                        AS environment,
-                    (SELECT a.created_at FROM application a WHERE a.id = application_id)
-                        AS added_at"
-    };
-}
-pub(super) use returning_credential;
+use super::{error::RegistryError, stored_restrictions};
+use crate::credential::{
+    Credential, CredentialId, UnknownState, application::Application, name::BadName,
+    scope::BadScope,
+};
 
 impl Application {
-    /// What a row with the columns `id`, `name`, `environment` and `created_at` says.
+    /// What the columns of an application say.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
         Self::read_columns(row, "created_at").map_err(|source| RegistryError::DamagedApplication {
             id: row.try_get("id").unwrap_or_default(),
@@ -39,22 +18,21 @@ impl Application {
         })
     }
 
-    /// The application of a credential: `name`, `environment` and `added_at`.
+    /// The application of a credential, in the columns of that.
     pub(super) fn read_of_credential(row: &SqliteRow) -> Result<Self, BoxError> {
         Self::read_columns(row, "added_at")
     }
 
     fn read_columns(row: &SqliteRow, created_at: &str) -> Result<Self, BoxError> {
-        let (name, environment): (String, String) =
-            (row.try_get("name")?, row.try_get("environment")?);
-        Self::check(&name, &environment)?;
-        Ok(Self { name, environment, created_at: time(row.try_get(created_at)?)? })
+        let text = |column| row.try_get::<&str, _>(column);
+        let (name, environment) = (text("name")?.parse()?, text("environment")?.parse()?);
+        Ok(Self::new(name, environment, time(row.try_get(created_at)?)?))
     }
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A row of [`select_credential`] or [`returning_credential`].
+/// The columns of a credential.
 struct CredentialRow {
     id: i64,
     publishable_key: String,
@@ -70,7 +48,7 @@ struct CredentialRow {
 }
 
 impl Credential {
-    /// What a row of [`select_credential`] or [`returning_credential`] says.
+    /// What the columns of a credential say.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
         let damaged = |what| {
             move |error| RegistryError::DamagedRow {
@@ -119,11 +97,11 @@ impl CredentialRow {
             let other = "its thumbprint is another key's";
             return Err(damaged("its key", Some(other.into())));
         }
-        check_label(&self.label).map_err(|error| damaged("its label", Some(error.into())))?;
+        let label = self.label.parse();
         Ok(Credential {
             id: CredentialId::new(id),
             application: Arc::new(application),
-            label: self.label,
+            label: label.map_err(|error: BadName| damaged("its label", Some(error.into())))?,
             state: self.state.parse().map_err(|_: UnknownState| damaged("its state", None))?,
             key,
             created_at: self.created_at,
@@ -150,53 +128,4 @@ fn time(seconds: i64) -> Result<Timestamp, BoxError> {
 /// The thumbprint of a key as its column holds it.
 pub(super) fn thumbprint(key: &VerifyingKey) -> Option<String> {
     key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
-}
-
-impl Application {
-    /// Whether an application may have this name and be in this environment.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::BadName`].
-    pub fn check(name: &str, environment: &str) -> Result<(), RegistryError> {
-        check_name(name)?;
-        check_environment(environment)
-    }
-}
-
-fn check_name(name: &str) -> Result<(), RegistryError> {
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if first && name.len() <= 64 && name.bytes().all(rest) {
-        return Ok(());
-    }
-    Err(BadName::Application.into())
-}
-
-fn check_environment(environment: &str) -> Result<(), RegistryError> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=16).contains(&environment.len()) && environment.bytes().all(allowed) {
-        return Ok(());
-    }
-    Err(BadName::Environment.into())
-}
-
-pub(super) fn check_label(label: &str) -> Result<(), RegistryError> {
-    if label.chars().count() <= 64 && !label.chars().any(is_invisible) {
-        return Ok(());
-    }
-    Err(BadName::Label.into())
-}
-
-/// Control characters, and those that show nothing or turn the direction of what follows: with them one label can look
-/// like another.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{200B}'..='\u{200F}'
-                | '\u{202A}'..='\u{202E}'
-                | '\u{2060}'..='\u{2069}'
-                | '\u{FEFF}'
-        )
 }

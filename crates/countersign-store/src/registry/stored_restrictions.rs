@@ -3,7 +3,10 @@ use std::error::Error;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Enforcement, Restriction, RestrictionKind, Restrictions};
+use crate::{
+    credential::restrictions::{Restriction, Restrictions, kind::RestrictionKind},
+    enforcement::Enforcement,
+};
 
 /// The form that migration 2 describes.
 const VERSION: u32 = 1;

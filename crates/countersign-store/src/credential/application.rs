@@ -1,0 +1,129 @@
+use std::borrow::Cow;
+
+use countersign::Timestamp;
+
+use super::name::{BadName, checked_text};
+
+/// A program that calls the API. It owns credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Application {
+    /// Its name, which is unique in a registry.
+    pub name: ApplicationName,
+    /// Its environment, `live` or `test` or another.
+    pub environment: Environment,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+impl Application {
+    /// An application with this name and in this environment.
+    pub const fn new(
+        name: ApplicationName,
+        environment: Environment,
+        created_at: Timestamp,
+    ) -> Self {
+        Self { name, environment, created_at }
+    }
+}
+
+/// The name of an application: 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
+///
+/// ```
+/// use countersign_store::{ApplicationName, BadName};
+///
+/// const SHOP: ApplicationName = ApplicationName::from_static("shop");
+/// assert_eq!("shop".parse(), Ok(SHOP));
+/// assert_eq!("my shop".parse::<ApplicationName>(), Err(BadName::Application));
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApplicationName(Cow<'static, str>);
+
+checked_text!(ApplicationName, is_name, BadName::Application);
+
+impl ApplicationName {
+    /// A name that is written in the program. A `const` with an invalid name does not compile.
+    ///
+    /// # Panics
+    ///
+    /// If the name is invalid. Parse a name that comes from elsewhere.
+    pub const fn from_static(name: &'static str) -> Self {
+        assert!(is_name(name), "a name has 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first");
+        Self(Cow::Borrowed(name))
+    }
+}
+
+const fn is_name(name: &str) -> bool {
+    let [first, rest @ ..] = name.as_bytes() else { return false };
+    let mut rest = rest;
+    if !first.is_ascii_alphanumeric() || name.len() > 64 {
+        return false;
+    }
+    while let [byte, others @ ..] = rest {
+        if !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+            return false;
+        }
+        rest = others;
+    }
+    true
+}
+
+/// The environment of an application, `live` or `test` or another: 1 to 16 of `a-z 0-9 -`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Environment(Cow<'static, str>);
+
+checked_text!(Environment, is_environment, BadName::Environment);
+
+impl Environment {
+    /// An environment that is written in the program. A `const` with an invalid one does not compile.
+    ///
+    /// # Panics
+    ///
+    /// If the environment is invalid. Parse an environment that comes from elsewhere.
+    pub const fn from_static(environment: &'static str) -> Self {
+        assert!(is_environment(environment), "an environment has 1 to 16 of a-z 0-9 -");
+        Self(Cow::Borrowed(environment))
+    }
+}
+
+const fn is_environment(environment: &str) -> bool {
+    let mut rest = environment.as_bytes();
+    if rest.is_empty() || rest.len() > 16 {
+        return false;
+    }
+    while let [byte, others @ ..] = rest {
+        if !(byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-') {
+            return false;
+        }
+        rest = others;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_environments_are_parsed_and_print_as_they_were_written() {
+        let longest = "x".repeat(64);
+        for name in ["shop", "Shop.1_a-b", "7", &longest] {
+            let parsed: ApplicationName = name.parse().unwrap();
+            assert_eq!(
+                (parsed.to_string(), format!("{parsed:?}")),
+                (name.into(), format!("{name:?}"))
+            );
+        }
+        let too_long = "x".repeat(65);
+        for name in ["", "-a", ".a", "a b", "a\n", "a\0", "é", &too_long] {
+            assert_eq!(name.parse::<ApplicationName>(), Err(BadName::Application), "{name:?}");
+        }
+        for environment in ["live", "test-2", "-", "0123456789abcdef"] {
+            assert_eq!(environment.parse::<Environment>().unwrap(), environment);
+        }
+        for environment in ["", "Live", "a_b", "a b", "0123456789abcdefg"] {
+            let refused = environment.parse::<Environment>();
+            assert_eq!(refused, Err(BadName::Environment), "{environment:?}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+use super::name::{BadName, checked_text};
+
+/// What people call a credential: up to 64 printable characters, and by default none.
+///
+/// ```
+/// use countersign_store::{BadName, Label};
+///
+/// let label: Label = "Ana's laptop".parse()?;
+/// assert_eq!(label, "Ana's laptop");
+/// assert_eq!("two\nlines".parse::<Label>(), Err(BadName::Label));
+/// # Ok::<(), BadName>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(Box<str>);
+
+checked_text!(Label, is_label, BadName::Label);
+
+fn is_label(text: &str) -> bool {
+    text.chars().count() <= 64 && !text.chars().any(is_invisible)
+}
+
+/// Control characters, characters without a glyph, and those that change the direction of the text behind them: with them one
+/// label can look like another.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200B}'..='\u{200F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{FEFF}'
+        )
+}

@@ -1,0 +1,9 @@
+/// What happens to a request over a limit, or against a restriction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enforcement {
+    /// The request is refused.
+    #[default]
+    Enforce,
+    /// The request is counted, and passes.
+    Report,
+}

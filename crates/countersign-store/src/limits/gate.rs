@@ -1,0 +1,160 @@
+use std::{num::NonZeroU32, sync::Arc};
+
+use countersign::{Claim, NonceUse, Timestamp};
+
+use crate::{
+    credential::CredentialId,
+    error::StoreError,
+    limits::{OverLimit, QuotaLeft, Verdict, client_address::ClientAddress},
+    nonces::{NonceStore, readiness::Readiness},
+};
+
+/// What a request whose caller is known still has to pass: its budgets and, if it is signed, the replay guard.
+///
+/// The replay guards of this crate are gates without limits, and [`Unlimited`] makes one of any other [`NonceStore`].
+/// [`Limited`](crate::Limited) adds limits that are kept in this process. Verifiers that share an `Arc` of a gate share its
+/// limits and its nonces.
+pub trait Gate: Send + Sync + 'static {
+    /// Charges a signed request whose signature holds and, if its budget allows it, claims its nonce: what is over a limit
+    /// uses up no nonce.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the replay guard cannot answer; the request is then refused with 503.
+    fn signed(
+        &self,
+        used: &NonceUse,
+        cost: NonZeroU32,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Passage, StoreError>> + Send;
+
+    /// Charges a read that shows a publishable key, or a signed request that is refused before its nonce is claimed: of a key that
+    /// is dead or quarantined, or that may not do this.
+    ///
+    /// # Errors
+    ///
+    /// [`NoClientAddress`] if there is a limit by address, and none is known.
+    fn unsigned(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> impl Future<Output = Result<Verdict, NoClientAddress>> + Send;
+}
+
+/// What became of a signed request at a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a passage that nobody looks at guards nothing"]
+pub enum Passage {
+    /// Its budget allows it, and has this left if it is limited; its nonce was asked for.
+    Claimed(Claim, Option<QuotaLeft>),
+    /// It is over a limit. No nonce was claimed.
+    Limited(OverLimit),
+}
+
+/// There is a limit by client address, and the address is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is a limit by client address, and the address is not known")]
+pub struct NoClientAddress;
+
+impl<G: Gate> Gate for Arc<G> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        cost: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        G::signed(self, used, cost, now).await
+    }
+
+    async fn unsigned(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        G::unsigned(self, credential, from, cost).await
+    }
+}
+
+/// A [`Gate`] without limits over a [`NonceStore`].
+///
+/// ```
+/// use countersign::{Claim, NonceUse, Timestamp};
+/// use countersign_store::{Gate, NonceStore, StoreError, Unlimited};
+///
+/// /// Nonces in a database of your own.
+/// struct Nonces;
+///
+/// impl NonceStore for Nonces {
+///     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
+///         Err(StoreError::new("the database cannot be reached"))
+///     }
+/// }
+///
+/// fn gate() -> impl Gate {
+///     Unlimited::new(Nonces)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited<N>(N);
+
+impl<N> Unlimited<N> {
+    /// No limits in front of this replay guard.
+    pub const fn new(nonces: N) -> Self {
+        Self(nonces)
+    }
+}
+
+impl<N: Readiness> Readiness for Unlimited<N> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.0.ready_at(now).await
+    }
+}
+
+impl<N: NonceStore> Gate for Unlimited<N> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        _: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        Ok(Passage::Claimed(self.0.claim(used, now).await?, None))
+    }
+
+    async fn unsigned(
+        &self,
+        _: CredentialId,
+        _: Option<ClientAddress>,
+        _: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        Ok(Verdict::Within(None))
+    }
+}
+
+/// Makes a replay guard of this crate a gate without limits.
+macro_rules! unlimited {
+    ($guard:ty $(, $ceiling:ident)?) => {
+        impl$(<$ceiling: $crate::nonces::ceiling::Ceiling>)? $crate::limits::gate::Gate for $guard {
+            async fn signed(
+                &self,
+                used: &countersign::NonceUse,
+                _: std::num::NonZeroU32,
+                now: countersign::Timestamp,
+            ) -> Result<$crate::limits::gate::Passage, $crate::error::StoreError> {
+                let claim = $crate::NonceStore::claim(self, used, now).await?;
+                Ok($crate::Passage::Claimed(claim, None))
+            }
+
+            async fn unsigned(
+                &self,
+                _: $crate::credential::CredentialId,
+                _: Option<$crate::limits::client_address::ClientAddress>,
+                _: std::num::NonZeroU32,
+            ) -> Result<$crate::limits::Verdict, $crate::limits::gate::NoClientAddress> {
+                Ok($crate::Verdict::Within(None))
+            }
+        }
+    };
+}
+pub(crate) use unlimited;

@@ -1,0 +1,360 @@
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use countersign::{Claim, NonceUse, Timestamp};
+
+use super::memory_budget::MemoryBudget;
+use crate::{
+    credential::CredentialId,
+    enforcement::Enforcement,
+    error::StoreError,
+    limits::{
+        Limits, Verdict,
+        client_address::{ClientAddress, ClientNetwork},
+        gate::{Gate, NoClientAddress, Passage},
+    },
+    nonces::{NonceStore, readiness::Readiness},
+};
+
+/// A gate whose limits are counted in this process, in front of any replay guard.
+///
+/// What a signed request costs is set aside while its nonce is claimed, and charged if that is fresh. So requests that wait for
+/// a guard over the network hold a part of the budget, also those that are replayed: in front of such a guard use a gate that
+/// claims and charges in one step, as `RedisGate` does. Who hangs up meanwhile is not charged, though such a guard may have kept
+/// the nonce.
+///
+/// Each budget counts up to 1,000,000 subjects, at some 100 bytes each, and those who come when there is no room share one
+/// allowance; see [`MemoryBudget`].
+#[derive(Debug)]
+pub struct Limited<N> {
+    nonces: N,
+    signed: Option<MemoryBudget<CredentialId>>,
+    unsigned: UnsignedBudgets,
+    enforcement: Enforcement,
+}
+
+/// What limits reads that show a publishable key.
+#[derive(Debug)]
+pub(crate) struct UnsignedBudgets {
+    by_credential: Option<MemoryBudget<CredentialId>>,
+    by_address: Option<MemoryBudget<ClientNetwork>>,
+}
+
+impl<N> Limited<N> {
+    /// Limits in front of a replay guard.
+    pub fn new(nonces: N, limits: Limits) -> Self {
+        Self {
+            nonces,
+            signed: limits.signed.map(MemoryBudget::of),
+            unsigned: UnsignedBudgets {
+                by_credential: limits.unsigned.map(MemoryBudget::of),
+                by_address: limits.unsigned_by_address.map(MemoryBudget::of),
+            },
+            enforcement: limits.enforcement,
+        }
+    }
+
+    /// Where the time of the budgets comes from: since any moment, and never stepping back. Default: the system's
+    /// monotonic clock.
+    pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let clock = Arc::new(clock);
+        let time = || {
+            let clock = Arc::clone(&clock);
+            move || clock()
+        };
+        self.signed = self.signed.map(|budget| budget.clock(time()));
+        let UnsignedBudgets { by_credential, by_address } = self.unsigned;
+        self.unsigned = UnsignedBudgets {
+            by_credential: by_credential.map(|budget| budget.clock(time())),
+            by_address: by_address.map(|budget| budget.clock(time())),
+        };
+        self
+    }
+}
+
+impl UnsignedBudgets {
+    /// The address first, so that one client cannot use up what the others of its key have.
+    pub(crate) fn charge(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        let by_address = match &self.by_address {
+            Some(budget) => budget.charge(from.ok_or(NoClientAddress)?.network(), cost),
+            None => Verdict::Within(None),
+        };
+        Ok(by_address.and(|| match &self.by_credential {
+            Some(budget) => budget.charge(credential, cost),
+            None => Verdict::Within(None),
+        }))
+    }
+}
+
+impl<N: NonceStore> Gate for Limited<N> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        cost: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        let credential = CredentialId::new(used.credential());
+        let (verdict, reservation) = match &self.signed {
+            None => (Verdict::Within(None), None),
+            Some(budget) => budget.reserve(credential, cost),
+        };
+        match self.enforcement.apply(verdict) {
+            Verdict::Exceeded(over) => Ok(Passage::Limited(over)),
+            Verdict::Within(left) => {
+                // A request that somebody else captured must not use up what its signer has, also if its client does not
+                // wait for the answer.
+                let claim = self.nonces.claim(used, now).await?;
+                if let (Claim::Fresh, Some(reservation)) = (claim, reservation) {
+                    reservation.spend();
+                }
+                Ok(Passage::Claimed(claim, left))
+            }
+        }
+    }
+
+    async fn unsigned(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        let verdict = self.unsigned.charge(credential, from, cost)?;
+        Ok(self.enforcement.apply(verdict))
+    }
+}
+
+impl<N: Readiness> Readiness for Limited<N> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.nonces.ready_at(now).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::IpAddr,
+        sync::atomic::{AtomicU32, AtomicU64, Ordering},
+        task::{Context, Poll, Waker},
+    };
+
+    use countersign::Nonce;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+    use crate::limits::quota::Quota;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+    const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+
+    /// A replay guard that only counts how often it is asked.
+    #[derive(Default)]
+    struct Asked(Arc<AtomicU32>);
+
+    impl NonceStore for Asked {
+        async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Claim::Fresh)
+        }
+    }
+
+    struct Gated {
+        gate: Limited<Asked>,
+        asked: Arc<AtomicU32>,
+        /// In milliseconds.
+        time: Arc<AtomicU64>,
+    }
+
+    fn gated(limits: Limits) -> Gated {
+        let (nonces, time) = (Asked::default(), Arc::new(AtomicU64::new(5_000)));
+        let (asked, clock) = (Arc::clone(&nonces.0), Arc::clone(&time));
+        let now = move || Duration::from_millis(clock.load(Ordering::SeqCst));
+        Gated { gate: Limited::new(nonces, limits).clock(now), asked, time }
+    }
+
+    fn per_minute(amount: u32) -> [Quota; 1] {
+        [Quota::per_minute(NonZeroU32::new(amount).unwrap())]
+    }
+
+    impl Gated {
+        /// What became of a signed request, and how often the replay guard was asked in all.
+        async fn signed(&self, credential: i64, cost: u32) -> (Result<Option<u32>, Duration>, u32) {
+            let used = NonceUse::new(credential, NOW, Nonce::from_random([1; 16]));
+            let cost = NonZeroU32::new(cost).unwrap();
+            let passage = match self.gate.signed(&used, cost, NOW).await.unwrap() {
+                Passage::Claimed(Claim::Fresh, left) => Ok(left.map(|left| left.remaining())),
+                Passage::Claimed(other, _) => panic!("{other:?}"),
+                Passage::Limited(over) => Err(over.retry_after),
+            };
+            (passage, self.asked.load(Ordering::SeqCst))
+        }
+
+        async fn unsigned(&self, credential: i64, from: Option<&str>) -> Result<String, String> {
+            let from = from.map(|from| from.parse::<IpAddr>().unwrap().into());
+            let verdict = self.gate.unsigned(CredentialId::new(credential), from, ONE).await;
+            match verdict.map_err(|NoClientAddress| "no address".to_owned())? {
+                Verdict::Within(left) => Ok(left.map_or(String::new(), |left| left.to_string())),
+                Verdict::Exceeded(over) => Err(over.to_string()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_over_the_signed_limit_claims_no_nonce_and_takes_nothing_from_others() {
+        let gated = gated(Limits::default().signed(per_minute(2)));
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(1)), 1));
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 2));
+        let wait = Duration::from_secs(30);
+        assert_eq!(gated.signed(1, 1).await, (Err(wait), 2));
+        assert_eq!(gated.signed(2, 1).await, (Ok(Some(1)), 3));
+        gated.time.fetch_add(30_000, Ordering::SeqCst);
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 4));
+        assert_eq!(gated.signed(1, 1).await, (Err(wait), 4));
+    }
+
+    /// A replay guard that answers the same to all.
+    struct Always(Result<Claim, ()>);
+
+    impl NonceStore for Always {
+        async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+            self.0.map_err(|()| StoreError::new("it cannot answer"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_replay_guard_refuses_takes_nothing_from_its_signer() {
+        let retry_after = Duration::from_secs(1);
+        let table = [
+            (Ok(Claim::Fresh), 2),
+            (Ok(Claim::Replayed), 100),
+            (Ok(Claim::TooOld { retry_after }), 100),
+            (Ok(Claim::ShareUsedUp { retry_after }), 100),
+            (Err(()), 100),
+        ];
+        for (claim, expected) in table {
+            let limits = Limits::default().signed(per_minute(2));
+            let gate = Limited::new(Always(claim), limits).clock(|| Duration::from_secs(5));
+            let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
+            let mut passed = 0;
+            for _ in 0..100 {
+                match gate.signed(&used, ONE, NOW).await {
+                    Ok(Passage::Limited(_)) => {}
+                    Ok(Passage::Claimed(..)) | Err(_) => passed += 1,
+                }
+            }
+            assert_eq!(passed, expected, "{claim:?}");
+        }
+    }
+
+    /// A replay guard that never answers.
+    struct Silent;
+
+    impl NonceStore for Silent {
+        async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_nobody_waits_for_takes_nothing_from_its_signer() {
+        let limits = Limits::default().signed(per_minute(2));
+        let gate = Limited::new(Silent, limits).clock(|| Duration::from_secs(5));
+        let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
+        let is_limited = || {
+            let mut passage = std::pin::pin!(gate.signed(&used, ONE, NOW));
+            let answer = passage.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            matches!(answer, Poll::Ready(Ok(Passage::Limited(_))))
+        };
+        for _ in 0..10 {
+            assert!(!is_limited());
+        }
+        // While they are waited for, they hold a part of the budget.
+        let mut waiting =
+            [gate.signed(&used, ONE, NOW), gate.signed(&used, ONE, NOW)].map(Box::pin);
+        for claim in &mut waiting {
+            assert!(claim.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert!(is_limited());
+        drop(waiting);
+        assert!(!is_limited());
+    }
+
+    #[tokio::test]
+    async fn a_request_takes_what_it_costs() {
+        let gated = gated(Limits::default().signed(per_minute(10)));
+        assert_eq!(gated.signed(1, 7).await, (Ok(Some(3)), 1));
+        assert_eq!(gated.signed(1, 4).await, (Err(Duration::from_secs(6)), 1));
+        assert_eq!(gated.signed(1, 3).await, (Ok(Some(0)), 2));
+    }
+
+    #[tokio::test]
+    async fn reads_and_signed_requests_are_charged_apart() {
+        let gated = gated(Limits::default().signed(per_minute(1)).unsigned(per_minute(1)));
+        assert_eq!(gated.unsigned(1, None).await, Ok(r#""unsigned-60";r=0;t=60"#.into()));
+        assert_eq!(gated.unsigned(1, None).await, Err(r#""unsigned-60";r=0;t=60"#.into()));
+        assert_eq!(gated.signed(1, 1).await, (Ok(Some(0)), 1));
+        assert_eq!(gated.unsigned(2, None).await, Ok(r#""unsigned-60";r=0;t=60"#.into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_named_is_not_limited() {
+        let gated = gated(Limits::default());
+        for times in 1..100 {
+            assert_eq!(gated.signed(1, 1000).await, (Ok(None), times));
+            assert_eq!(gated.unsigned(1, None).await, Ok(String::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_use_up_what_all_who_show_a_key_have() {
+        let limits = Limits::default().unsigned(per_minute(3)).unsigned_by_address(per_minute(2));
+        let gated = gated(limits);
+        let (one, other) = (Some("192.0.2.1"), Some("192.0.2.2"));
+        // The left is that of the quota that has least left.
+        assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=1;t=30"#.into()));
+        assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=0;t=60"#.into()));
+        for _ in 0..5 {
+            assert_eq!(gated.unsigned(1, one).await, Err(r#""address-60";r=0;t=30"#.into()));
+        }
+        assert_eq!(gated.unsigned(1, other).await, Ok(r#""unsigned-60";r=0;t=60"#.into()));
+        assert_eq!(gated.unsigned(1, other).await, Err(r#""unsigned-60";r=0;t=20"#.into()));
+    }
+
+    #[tokio::test]
+    async fn a_limit_by_address_asks_for_the_address() {
+        let gated = gated(Limits::default().unsigned_by_address(per_minute(1)));
+        assert_eq!(gated.unsigned(1, None).await, Err("no address".into()));
+        assert_eq!(gated.unsigned(1, Some("192.0.2.1")).await.map(drop), Ok(()));
+        // Signed requests are not limited by it.
+        assert_eq!(gated.signed(1, 1).await, (Ok(None), 1));
+    }
+
+    #[tokio::test]
+    async fn what_is_over_a_limit_is_counted_and_what_is_only_reported_passes_in_silence() {
+        let recorder = DebuggingRecorder::new();
+        let counted = recorder.snapshotter();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        let limits = || Limits::default().signed(per_minute(1)).unsigned(per_minute(1));
+        let (enforced, reported) = (gated(limits()), gated(limits().insecure_report_only()));
+        for times in 1..=3 {
+            assert_eq!(reported.signed(1, 1).await, (Ok(None), times));
+            assert_eq!(reported.unsigned(1, None).await, Ok(String::new()));
+            assert_eq!(enforced.signed(1, 1).await.0.is_ok(), times == 1);
+        }
+        let counters = counted.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+            let labels = key.key().labels().map(|label| label.value().to_owned());
+            let DebugValue::Counter(count) = value else { panic!("{value:?}") };
+            (key.key().name().to_owned(), labels.collect::<Vec<_>>().join(" "), count)
+        });
+        let mut counters: Vec<_> = counters.collect();
+        counters.sort();
+        let expected = [("signed enforced", 2), ("signed reported", 2), ("unsigned reported", 2)];
+        let expected = expected.map(|(labels, count)| {
+            ("countersign_over_limit_total".to_owned(), labels.to_owned(), count)
+        });
+        assert_eq!(counters, expected);
+    }
+}

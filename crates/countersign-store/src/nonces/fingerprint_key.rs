@@ -1,0 +1,71 @@
+use std::hash::Hasher as _;
+
+use countersign::NonceUse;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::error::StoreError;
+
+/// The key by which a replay guard hashes what it remembers of nonces. Nobody outside knows it, so nobody can choose two uses
+/// that look alike.
+#[derive(Clone)]
+pub(crate) struct FingerprintKey(SipHasher24);
+
+impl FingerprintKey {
+    pub(crate) fn random() -> Result<Self, StoreError> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)
+            .map_err(|error| StoreError::because("the system has no randomness", error))?;
+        Ok(Self::from_bytes(&key))
+    }
+
+    pub(crate) fn from_bytes(key: &[u8; 16]) -> Self {
+        Self(SipHasher24::new_with_key(key))
+    }
+
+    pub(crate) fn to_bytes(&self) -> [u8; 16] {
+        self.0.key()
+    }
+
+    /// It may never change, or servers of two versions that share a guard would each accept a request once.
+    #[inline]
+    pub(crate) fn fingerprint(&self, used: &NonceUse) -> u128 {
+        let mut hasher = self.0;
+        // Fixed lengths first, then the one that varies: two different uses never write the same bytes.
+        hasher.write(&used.credential().to_le_bytes());
+        hasher.write(&used.created().unix().to_le_bytes());
+        hasher.write(used.nonce().as_str().as_bytes());
+        hasher.finish128().as_u128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::{Nonce, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_the_same_in_every_version_and_differ_with_every_part() {
+        let used = |credential, created, nonce: &str| {
+            NonceUse::new(credential, Timestamp::from_unix(created), nonce.parse().unwrap())
+        };
+        let nonce = Nonce::from_random([7; 16]);
+        let first = used(1, 1_763_900_000, nonce.as_str());
+        let key = FingerprintKey::from_bytes(&[9; 16]);
+        assert_eq!(FingerprintKey::from_bytes(&key.to_bytes()).fingerprint(&first), KNOWN);
+        assert_eq!(key.fingerprint(&first), KNOWN);
+        let other_key = FingerprintKey::from_bytes(&[8; 16]);
+        assert_ne!(other_key.fingerprint(&first), KNOWN);
+        for other in [
+            used(2, 1_763_900_000, nonce.as_str()),
+            used(1, 1_763_900_001, nonce.as_str()),
+            used(1, 1_763_900_000, "BwcHBwcHBwcHBwcHBwcHB="),
+            used(1, 1_763_900_000, "BwcHBwcHBwcHBwcHBwcHBwA"),
+        ] {
+            assert_ne!(key.fingerprint(&other), KNOWN, "{other:?}");
+        }
+    }
+
+    /// SipHash-2-4 with 128 bits of the two numbers as 8 bytes each, little-endian, and the nonce.
+    const KNOWN: u128 = 0x0d9c_93bd_a811_42b0_9603_a093_58f7_f124;
+}

@@ -1,0 +1,45 @@
+use countersign::Timestamp;
+
+use super::{History, Registry, row::seconds, statements};
+use crate::{
+    error::StoreError,
+    nonces::ceiling::{Ceiling, Owner},
+};
+
+impl Ceiling for Registry {
+    async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
+        let failed = "the replay ceiling cannot be taken over";
+        let unavailable = |error| StoreError::because(failed, error);
+        let mut connection = self.database.connection().await.map_err(unavailable)?;
+        let ceiling: Vec<Option<i64>> = sqlx::query_scalar(statements::TAKE_CEILING_OVER)
+            .bind(owner.get())
+            // To its end: a statement is committed when its last row was asked for.
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        let ceiling = ceiling.into_iter().flatten().next().map(u64::try_from).transpose();
+        let ceiling = ceiling.map_err(|error| StoreError::because(failed, error))?;
+        Ok(match (ceiling, self.history) {
+            (Some(ceiling), _) => Some(Timestamp::from_unix(ceiling)),
+            (None, History::New) => None,
+            // A copy from before the first ceiling looks the same as a registry that was never used.
+            (None, History::Unknown) => Some(Timestamp::from_unix(0)),
+        })
+    }
+
+    async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
+        let unavailable =
+            |error| StoreError::because("the replay ceiling cannot be written", error);
+        let mut connection = self.database.connection().await.map_err(unavailable)?;
+        let raised = sqlx::query(statements::RAISE_CEILING)
+            .bind(seconds(to))
+            .bind(owner.get())
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        if raised.rows_affected() == 0 {
+            return Err(StoreError::new("another server has taken over the replay ceiling"));
+        }
+        Ok(())
+    }
+}

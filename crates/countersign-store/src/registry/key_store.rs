@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use countersign::{KeyId, Timestamp};
+
+use super::Registry;
+use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
+
+impl KeyStore for Registry {
+    async fn find(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Credential>>, StoreError> {
+        if let Some(known) = self.cache.get(id, now) {
+            return Ok(known);
+        }
+        let question = self.cache.question(now);
+        let unavailable = |error| StoreError::because("the registry cannot be read", error);
+        let row = self.row(id).await.map_err(unavailable)?;
+        let credential = match row.as_ref().map(Credential::read).transpose() {
+            Ok(credential) => credential.map(Arc::new),
+            // A damaged row names nobody.
+            Err(error) => {
+                tracing::error!(%error, %id, "a registered key cannot be used");
+                None
+            }
+        };
+        self.cache.put(id, credential.clone(), question);
+        Ok(credential)
+    }
+}

@@ -1,0 +1,3 @@
+pub(crate) mod address;
+pub(crate) mod file;
+pub(crate) mod schema;

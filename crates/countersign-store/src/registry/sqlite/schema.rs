@@ -1,0 +1,66 @@
+use std::{sync::LazyLock, time::Duration};
+
+use sqlx::{Connection, SqliteConnection, SqlitePool};
+
+use super::file::{APPLICATION_ID, FileError};
+use crate::{
+    migrations::{Migrations, Pending},
+    registry::error::RegistryError,
+};
+
+static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
+    Migrations::new([
+        (
+            1,
+            "applications and credentials",
+            include_str!("migrations/0001_applications_and_credentials.sql"),
+        ),
+        (2, "scopes and restrictions", include_str!("migrations/0002_scopes_and_restrictions.sql")),
+    ])
+});
+
+/// Makes the schema, or brings it up to date.
+pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
+    let mut connection = pool.acquire().await?;
+    match MIGRATIONS.pending(&mut *connection).await? {
+        Pending::Nothing => {}
+        Pending::Migrations => migrate(&mut connection).await?,
+    }
+    write_ahead(&mut connection).await
+}
+
+/// Everything in one transaction, that nobody else can be in. Of several who open a new file at once, one makes the
+/// schema, and the others wait and find it made.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), RegistryError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let application_id: i64 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *transaction).await?;
+    if application_id != i64::from(APPLICATION_ID) {
+        // It was empty when it was looked at, and another program may have come first.
+        let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+            .fetch_one(&mut *transaction)
+            .await?;
+        if application_id != 0 || entries != 0 {
+            return Err(FileError::Foreign.into());
+        }
+        let claim = format!("PRAGMA application_id = {APPLICATION_ID}");
+        sqlx::query(sqlx::AssertSqlSafe(claim)).execute(&mut *transaction).await?;
+    }
+    MIGRATIONS.apply(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// The mode lasts: it is written in the file, before the first connection that uses it.
+async fn write_ahead(connection: &mut SqliteConnection) -> Result<(), RegistryError> {
+    // SQLite does not wait here for others to let go of the file, whatever its time-out for being busy.
+    for _ in 0..200 {
+        let set = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await;
+        match set.map_err(RegistryError::from) {
+            Err(RegistryError::File(FileError::Locked)) => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
+            set => return set.map(drop),
+        }
+    }
+    Err(FileError::Locked.into())
+}
