@@ -1,7 +1,7 @@
 //! Tests a service behind a verifier, in one process and without a socket: a key and its credential, stores, a clock, and
 //! requests that are signed.
 //!
-//! Add this crate to the `[dev-dependencies]` of a service, never to its dependencies: its private key is known to everyone.
+//! Add this crate to the `[dev-dependencies]` of a service, never to its dependencies: its private key is public.
 //!
 //! ```
 //! use axum::{Json, Router, routing::post};
@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! Let your service take its stores and its origins as arguments, so that a test can pass these. Use [`FailingStore`] to test
-//! the service without a store, and [`TestClock`] to move its time:
+//! Let your service take its stores and its origins as arguments, so that a test can pass these. Use [`FailingStore`] to
+//! test the service without a store, and [`TestClock`] to move its time:
 //!
 //! ```
 //! # use axum::{Router, routing::get};
@@ -87,7 +87,7 @@ pub const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 /// The origin of requests without a host.
 pub const ORIGIN: &str = "https://api.example.com";
 
-/// [`ORIGIN`], as the origins that a verifier answers for.
+/// [`ORIGIN`], as the origins of a verifier.
 pub fn origins() -> Origins {
     let origin = ORIGIN.parse().expect("the origin is one");
     Origins::new([origin]).expect("there is one origin")
@@ -124,7 +124,7 @@ pub fn keys_with(credential: Credential) -> MemoryKeys {
     keys
 }
 
-/// A fresh replay guard by the system's clock. It refuses replays, and nothing else.
+/// A fresh replay guard by the system's clock. It refuses replays and accepts all other requests.
 ///
 /// Never start a service with this guard: it accepts requests that an earlier guard has accepted already.
 ///

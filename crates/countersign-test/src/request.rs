@@ -10,14 +10,14 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Signs a request with [`key`], at the time of the system's clock, for `tower::ServiceExt::oneshot` and its like.
 ///
-/// The content is a `&'static str`, a `String`, a `Vec<u8>` or `Bytes`. A request without `Host` gets one: the host of its
-/// URI, or that of [`ORIGIN`]. It comes from [`address`], unless a `ClientAddress` in its extensions says otherwise.
+/// The content is a `&'static str`, a `String`, a `Vec<u8>` or `Bytes`. A request without `Host` gets the host of its
+/// URI, or of [`ORIGIN`]. It comes from [`address`], unless its extensions have another `ClientAddress`.
 ///
 /// Each call uses a new nonce. To test a replay, clone the signed request and send both.
 ///
 /// # Panics
 ///
-/// If the request cannot be signed: its URI is one that servers refuse, or it has a signature already.
+/// If the request cannot be signed: servers refuse its URI, or it has a signature already.
 pub fn signed<B: Into<Bytes>>(request: Request<B>) -> Request<Full<Bytes>> {
     signed_at(request, system_time())
 }
@@ -54,8 +54,8 @@ pub fn signed_by<B: Into<Bytes>>(
     Request::from_parts(head, Full::new(content))
 }
 
-/// An unsigned request that shows the publishable key of [`credential`](crate::credential), in `X-Api-Key`, and otherwise
-/// comes as [`signed`] ones do.
+/// An unsigned request with the publishable key of [`credential`](crate::credential) in `X-Api-Key`. Otherwise as from
+/// [`signed`].
 ///
 /// # Panics
 ///
@@ -68,7 +68,7 @@ pub fn with_publishable_key<B: Into<Bytes>>(request: Request<B>) -> Request<Full
     Request::from_parts(head, Full::new(content.into()))
 }
 
-/// Gives the head the form in which a server receives it, and returns the origin of the request.
+/// Gives the head the form of a received request, and returns the origin of the request.
 fn arrive(head: &mut Parts) -> Origin {
     if head.extensions.get::<countersign_store::ClientAddress>().is_none() {
         head.extensions.insert(address());
@@ -92,7 +92,7 @@ fn arrive(head: &mut Parts) -> Origin {
     Origin::new(scheme, &host).expect("the host is one")
 }
 
-/// A nonce that no other request has.
+/// A nonce for a single request.
 pub(crate) fn nonce() -> Nonce {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has randomness");

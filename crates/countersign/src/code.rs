@@ -2,8 +2,8 @@ use std::{fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-/// Names the [`Code`] of a refusal in its response, whatever the content says: an Item of structured fields whose value is a
-/// Token (RFC 9651 §3.3.4).
+/// The field that names the [`Code`] of a refusal in its response, whatever the content is: an Item of structured fields
+/// with a Token (RFC 9651 §3.3.4).
 pub const REFUSAL: HeaderName = HeaderName::from_static("countersign-refusal");
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
@@ -83,12 +83,12 @@ impl Code {
         Self::Misconfigured,
     ];
 
-    /// The code that a response names in its field `Countersign-Refusal`, whatever its status and its content are.
+    /// The code in the field `Countersign-Refusal` of a response, whatever its status and content are.
     ///
-    /// `None` for a response that does not have the field on one line, as a Token (RFC 9651 §3.3.4): it is no refusal, or one of a
-    /// server that knows no such field. Parameters behind the Token are ignored.
+    /// `None` if the response does not have the field on one line, as a Token (RFC 9651 §3.3.4): it is no refusal, or
+    /// comes from an older server. Parameters after the Token are ignored.
     ///
-    /// The inner error is for a code of a later version: the response is a refusal, and its status says of what kind.
+    /// The inner error is for a code of a later version: the response is a refusal, and its status tells of which kind.
     pub fn of_refusal(headers: &HeaderMap) -> Option<Result<Self, UnknownCode>> {
         let mut lines = headers.get_all(REFUSAL).iter();
         let (Some(line), None) = (lines.next(), lines.next()) else { return None };
@@ -104,7 +104,7 @@ impl Code {
         &Self::ALL
     }
 
-    /// The name, such as `signature-replayed`.
+    /// The name, as in `signature-replayed`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignatureRequired => "signature-required",
@@ -143,7 +143,7 @@ impl Code {
         }
     }
 
-    /// The status it is answered with.
+    /// The status of the refusal.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::SignatureRequired
@@ -181,7 +181,7 @@ impl Code {
         }
     }
 
-    /// What it means, in a few words that are the same for every request.
+    /// The meaning in a few words, the same for every request.
     pub const fn title(self) -> &'static str {
         match self {
             Self::SignatureRequired => "A signature is required",
@@ -220,7 +220,7 @@ impl Code {
         }
     }
 
-    /// What the caller can do about it.
+    /// The remedy for the caller.
     pub const fn hint(self) -> &'static str {
         match self {
             Self::SignatureRequired => {

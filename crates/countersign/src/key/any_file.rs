@@ -21,10 +21,11 @@ use super::{
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use super::{jwk::Jwk, openssh, pem};
 
-/// The key in a file, whatever its form and its algorithm, for tools. Credentials are read by [`KeyFile`].
+/// The key in a file of any form and algorithm, for tools. For credentials use [`KeyFile`].
 ///
-/// Beside what [`KeyFile`] reads, and as far as the features go: ECDSA keys on P-256 and P-384, and RSA keys, as PKCS#8
-/// PEM (also encrypted), SPKI PEM, JWK and OpenSSH keys (also encrypted); ECDSA also as `EC PRIVATE KEY`; RSA also as PKCS#1 PEM.
+/// Reads everything that [`KeyFile`] reads and, with their features, ECDSA keys on P-256 and P-384 and RSA keys, as
+/// PKCS#8 PEM (also encrypted), SPKI PEM, JWK and OpenSSH keys (also encrypted); ECDSA also as `EC PRIVATE KEY`; RSA also
+/// as PKCS#1 PEM.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyKeyFile {
@@ -32,10 +33,10 @@ pub enum AnyKeyFile {
     Private(AnyPrivateKey),
     /// A public key.
     Public(AnyVerifyingKey),
-    /// The public half of an RSA private key, with which nothing is signed here: the library's operations with it are
-    /// not constant-time (RUSTSEC-2023-0071).
+    /// The public half of an RSA private key. This crate does not sign with RSA: the library's operations with private
+    /// keys are not constant-time (RUSTSEC-2023-0071).
     PublicHalf(AnyVerifyingKey),
-    /// The publishable key of an HMAC secret, which only names it.
+    /// The publishable key of an HMAC secret. It only names the secret.
     Named(PublishableKey),
 }
 
@@ -44,7 +45,7 @@ impl AnyKeyFile {
     ///
     /// # Errors
     ///
-    /// A [`KeyError`]: a wrong kind of key is named, an encrypted one asks for its passphrase.
+    /// A [`KeyError`]. It names a wrong kind of key, and asks for the passphrase of an encrypted one.
     pub fn parse(content: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         file::parse(content, passphrase)
     }
@@ -53,7 +54,7 @@ impl AnyKeyFile {
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] if it is a public one, or one that is not signed with here.
+    /// [`KeyError::WrongKind`] for a public key, and for a private key that does not sign here.
     pub fn into_private(self) -> Result<AnyPrivateKey, KeyError> {
         let file = match self {
             Self::Private(key) => return Ok(key),
@@ -69,7 +70,7 @@ impl AnyKeyFile {
         Err(KeyError::WrongKind { found: file, wanted: "a private key" })
     }
 
-    /// What signatures of this key are verified with.
+    /// The key that verifies its signatures.
     ///
     /// # Errors
     ///

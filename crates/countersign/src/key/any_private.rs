@@ -3,7 +3,7 @@ use super::ecdsa::EcdsaPrivateKey;
 use super::{any_verifying::AnyVerifyingKey, private::PrivateKey};
 use crate::algorithm::Algorithm;
 
-/// What signs with any algorithm of RFC 9421 that is signed with here, for tools: RSA is verified only.
+/// A private key of any algorithm that this crate signs with, for tools. RSA keys only verify.
 ///
 /// A [`Signer`](crate::Signer) takes the [`PrivateKey`] of a credential.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl AnyPrivateKey {
         }
     }
 
-    /// What this key's signatures are verified with.
+    /// The key that verifies its signatures.
     pub fn verifying_key(&self) -> AnyVerifyingKey {
         match self {
             Self::Credential(key) => key.verifying_key().into(),
@@ -58,7 +58,7 @@ impl From<EcdsaPrivateKey> for AnyPrivateKey {
     }
 }
 
-/// What [`sign`](crate::sign()) signs with: a key of any kind. Nothing else can be one.
+/// A key for [`sign`](crate::sign()), of any kind. You cannot implement it.
 pub trait Signs: sealed::SignsBase {}
 
 impl Signs for PrivateKey {}

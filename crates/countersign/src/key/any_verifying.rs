@@ -8,10 +8,9 @@ use super::{
 };
 use crate::algorithm::{Algorithm, UnknownAlgorithm};
 
-/// What a signature of any algorithm of RFC 9421 is verified with, for tools that look at the messages of others.
+/// A verifying key of any algorithm of RFC 9421, for tools that look at messages of others.
 ///
-/// A server is never given one: [`Unverified::verify`](crate::Unverified::verify) takes the [`VerifyingKey`] of a
-/// credential.
+/// A server never gets one: [`Unverified::verify`](crate::Unverified::verify) takes the [`VerifyingKey`] of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AnyVerifyingKey {
@@ -26,7 +25,7 @@ pub enum AnyVerifyingKey {
 }
 
 impl AnyVerifyingKey {
-    /// The algorithm of this key; `None` for an RSA key that does not say which of two it is for.
+    /// The algorithm of this key; `None` for an RSA key that leaves open which of two it is for.
     pub const fn algorithm(&self) -> Option<Algorithm> {
         match self {
             Self::Credential(key) => Some(key.algorithm()),
@@ -66,7 +65,7 @@ impl AnyVerifyingKey {
         }
     }
 
-    /// Checks a signature over `base` by the key's algorithm. While that is not known none holds.
+    /// Checks a signature over `base` by the key's algorithm. With an unknown algorithm no signature is valid.
     ///
     /// # Errors
     ///
@@ -108,21 +107,20 @@ impl From<RsaPublicKey> for AnyVerifyingKey {
     }
 }
 
-/// What [`Candidate`](crate::Candidate) verifies with: a key of any kind. Nothing else can be one.
+/// A key for [`Candidate`](crate::Candidate), of any kind. You cannot implement it.
 pub trait Verifies: sealed::VerifiesBeside {}
 
 impl Verifies for VerifyingKey {}
 impl Verifies for AnyVerifyingKey {}
 
-/// The `alg` of a message, if it has one.
+/// The `alg` of a message, if present.
 pub(crate) type Named = Option<Result<Algorithm, UnknownAlgorithm>>;
 
 pub(crate) mod sealed {
     use super::{BadSignature, Named};
 
     pub trait VerifiesBeside {
-        /// Checks a signature that comes with this `alg`. The key decides; an unknown name is no agreement (RFC 9421
-        /// §7.3.6).
+        /// Checks a signature with this `alg`. The key decides; an unknown name never agrees (RFC 9421 §7.3.6).
         fn verify_beside(
             &self,
             named: Named,
@@ -139,7 +137,7 @@ impl sealed::VerifiesBeside for VerifyingKey {
         base: &[u8],
         signature: &[u8],
     ) -> Result<(), BadSignature> {
-        // The operation is done in either case, so that its time does not tell which it was.
+        // Verifies in either case, so that the time does not tell which it was.
         let held = self.verify(base, signature);
         let agrees = named.is_none_or(|algorithm| algorithm == Ok(self.algorithm()));
         if agrees { held } else { Err(BadSignature) }
@@ -159,7 +157,7 @@ impl sealed::VerifiesBeside for AnyVerifyingKey {
             (_, None) => self.verify(base, signature),
             #[cfg(any(feature = "ecdsa", feature = "rsa"))]
             (_, Some(Err(UnknownAlgorithm))) => Err(BadSignature),
-            // To one of RSA's two, if the key does not say which.
+            // An RSA key without an algorithm agrees with RSA's two.
             #[cfg(any(feature = "ecdsa", feature = "rsa"))]
             (_, Some(Ok(algorithm))) => {
                 let key = self.clone().with_algorithm(algorithm).map_err(|_| BadSignature)?;

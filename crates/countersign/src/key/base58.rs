@@ -1,7 +1,7 @@
 use zeroize::Zeroizing;
 
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-/// What each byte counts for, and 58 for those that are no digits.
+/// The value of each byte as a digit, and 58 for other bytes.
 #[expect(clippy::indexing_slicing, reason = "out of bounds it would not compile")]
 const DIGITS: [u8; 256] = {
     let mut digits = [58; 256];
@@ -17,8 +17,8 @@ const TOGETHER: usize = 5;
 /// Room for 160 digits, in 32 bits each.
 const LIMBS: usize = 30;
 
-/// The bytes that these digits stand for, or `None` if one is none, or they are more than 160. Every signed request has a key
-/// to be read, so five digits are taken in one step.
+/// The bytes of these digits, or `None` with another character or more than 160 digits. Every signed request has a key to
+/// read, so it takes five digits in one step.
 pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     // The number so far, its lowest limb first.
     let (mut limbs, mut used) = (Zeroizing::new([0u32; LIMBS]), 0usize);
@@ -30,7 +30,7 @@ pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
             base = base.saturating_mul(58);
         }
         for limb in limbs.iter_mut().take(used) {
-            // Of less than 2³² times less than 2³⁰ nothing is lost.
+            // A number below 2³² times a number below 2³⁰ fits.
             let sum = u64::from(*limb).saturating_mul(base).saturating_add(carry);
             *limb = u32::try_from(sum & u64::from(u32::MAX)).ok()?;
             carry = sum >> 32;

@@ -23,7 +23,7 @@ const OTHER_CURVE: KeyError =
     KeyError::WrongKind { found: "an elliptic-curve key on another curve", wanted: WANTED };
 const NO_PRIVATE_KEY: KeyError = KeyError::Damaged("it is no private key on P-256 or P-384");
 
-/// An ECDSA public key, for tools: no credential has one. The curve decides the algorithm.
+/// An ECDSA public key, for tools: credentials have other keys. The curve decides the algorithm.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EcdsaPublicKey(Point);
 
@@ -117,7 +117,7 @@ impl EcdsaPublicKey {
 
 const NO_POINT: KeyError = KeyError::Weak("it is no point of the curve");
 
-/// The library knows one more form than SEC 1, in which there is half a point.
+/// Refuses a form that the library reads beside SEC 1: a half of a point.
 fn known_form(point: &[u8]) -> Result<&[u8], KeyError> {
     match point.first() {
         Some(2..=4) => Ok(point),
@@ -132,7 +132,7 @@ impl fmt::Debug for EcdsaPublicKey {
     }
 }
 
-/// An ECDSA private key, for tools: no credential has one. Wiped on drop, and prints nothing.
+/// An ECDSA private key, for tools: credentials have other keys. Wiped on drop, and prints nothing.
 pub struct EcdsaPrivateKey(Scalar);
 
 enum Scalar {
@@ -169,7 +169,7 @@ impl EcdsaPrivateKey {
         }
     }
 
-    /// What this key's signatures are verified with.
+    /// The key that verifies its signatures.
     pub fn public_key(&self) -> EcdsaPublicKey {
         EcdsaPublicKey(match &self.0 {
             Scalar::P256(key) => Point::P256(*key.verifying_key()),
@@ -179,7 +179,7 @@ impl EcdsaPrivateKey {
 
     /// Signs a signature base: r and s (RFC 9421 §3.3.4), 64 bytes for P-256, 96 for P-384.
     ///
-    /// The number that must never be used twice is derived from key and base (RFC 6979), so no randomness can fail.
+    /// The number that must never repeat is derived from key and base (RFC 6979), so it needs no randomness.
     pub fn sign(&self, base: &[u8]) -> Vec<u8> {
         match &self.0 {
             Scalar::P256(key) => {
@@ -193,7 +193,7 @@ impl EcdsaPrivateKey {
         }
     }
 
-    /// RFC 5915. The library refuses a public half that is not this key's, and parameters of another curve.
+    /// RFC 5915. The library refuses a public half of another key, and parameters of another curve.
     pub(super) fn from_sec1(der: &[u8]) -> Result<Self, KeyError> {
         Self::p256_from_sec1(der).or_else(|_| Self::p384_from_sec1(der))
     }
@@ -208,7 +208,7 @@ impl EcdsaPrivateKey {
         Ok(Self(Scalar::P384(Box::new(key.into()))))
     }
 
-    /// What stands in openssh's `PROTOCOL.key` of a key of RFC 5656.
+    /// The key of RFC 5656 in openssh's `PROTOCOL.key`.
     pub(super) fn from_openssh(pair: &EcdsaKeypair) -> Result<Self, KeyError> {
         let (private, public) = match pair {
             EcdsaKeypair::NistP256 { public, private } => {
@@ -242,7 +242,7 @@ impl fmt::Debug for EcdsaPrivateKey {
     }
 }
 
-/// RFC 7518 §6.2: the public half, and the private one if it is there.
+/// RFC 7518 §6.2: the public half, and the private one if present.
 pub(super) fn from_jwk(jwk: &Jwk) -> Result<(EcdsaPublicKey, Option<EcdsaPrivateKey>), KeyError> {
     let (alg, public): (_, fn(&[u8]) -> _) = match jwk.crv.as_deref() {
         Some("P-256") => ("ES256", |point| EcdsaPublicKey::p256(point)),

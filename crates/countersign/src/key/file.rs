@@ -9,12 +9,13 @@ use super::{
 
 const MAX_FILE: usize = 64 * 1024;
 
-/// The key in a file, whatever the file's form.
+/// The key in a file of any form.
 ///
-/// Read are PKCS#8 PEM (also encrypted), SPKI PEM, JWK (`OKP` with `Ed25519`, and `oct`), OpenSSH Ed25519 keys (also
-/// encrypted), the one-line `sk_…` and `pk_…`, and the `.pub` file of [`ProvenKey::proof`]. A JWK Set is read if it holds one key.
+/// Reads PKCS#8 PEM (also encrypted), SPKI PEM, JWK (`OKP` with `Ed25519`, and `oct`), OpenSSH Ed25519 keys (also
+/// encrypted), the one-line `sk_…` and `pk_…`, and the `.pub` file of [`ProvenKey::proof`]. Reads a JWK Set with a single
+/// key.
 ///
-/// What editors, shells and variables do to a file is undone, as long as nothing is lost: line breaks that are gone,
+/// Undoes everything that editors, shells and variables do to a file without losing any of it: line breaks that are gone,
 /// or became blanks or `\n`; quotes; a byte order mark; UTF-16; text around a PEM block; comment lines.
 #[derive(Debug)]
 pub enum KeyFile {
@@ -22,7 +23,7 @@ pub enum KeyFile {
     Private(PrivateKey),
     /// A public key.
     Public(VerifyingKey),
-    /// The publishable key of an HMAC secret, which only names it.
+    /// The publishable key of an HMAC secret. It only names the secret.
     Named(PublishableKey),
 }
 
@@ -31,7 +32,7 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// A [`KeyError`]: a wrong kind of key is named, an encrypted one asks for its passphrase.
+    /// A [`KeyError`]. It names a wrong kind of key, and asks for the passphrase of an encrypted one.
     pub fn parse(content: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         parse(content, passphrase)
     }
@@ -40,7 +41,7 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] if it is a public one.
+    /// [`KeyError::WrongKind`] for a public key.
     pub fn into_private(self) -> Result<PrivateKey, KeyError> {
         let found = match self {
             Self::Private(key) => return Ok(key),
@@ -50,7 +51,7 @@ impl KeyFile {
         Err(KeyError::WrongKind { found, wanted: "a private key" })
     }
 
-    /// What signatures of this key are verified with.
+    /// The key that verifies its signatures.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ pub(super) fn parse<T: Reads>(
     }
 }
 
-/// The forms that are no text; `None` if it is none of them.
+/// The binary forms; `None` for other bytes.
 fn parse_bytes<T: Reads>(
     bytes: &[u8],
     passphrase: Option<&Passphrase>,
@@ -122,7 +123,7 @@ fn parse_bytes<T: Reads>(
     pem::parse_der(bytes, passphrase).or_else(openssh)
 }
 
-/// The forms that are one line, or the three of a proof, with comments and other text behind them.
+/// The forms of a single line, and the three lines of a proof, with comments and other text after them.
 fn parse_lines<T: Reads>(text: &str) -> Result<T, KeyError> {
     let lines: Vec<&str> = key_text::lines(text).collect();
     let words = || lines.iter().filter_map(|line| line.split_whitespace().next());
@@ -140,7 +141,7 @@ fn parse_lines<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
 }
 
-/// A key that can have been wrapped into several lines.
+/// A key that may be wrapped into several lines.
 fn whole<K: FromStr<Err = KeyError>>(word: &str, lines: &[&str]) -> Result<K, KeyError> {
     let joined = || Zeroizing::new(lines.concat()).parse().ok();
     word.parse().or_else(|error| joined().ok_or(error))
@@ -150,7 +151,7 @@ fn public<T: Reads>(lines: &[&str]) -> Result<T, KeyError> {
     let first = lines.first().and_then(|line| line.split_whitespace().next());
     let read: Result<PublishableKey, KeyError> = match lines {
         [_] => first.ok_or(KeyError::UnknownForm)?.parse(),
-        // A proof is never one line, whatever wraps it.
+        // A proof never fits into one line.
         _ => lines.concat().parse(),
     };
     match read {

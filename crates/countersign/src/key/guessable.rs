@@ -1,20 +1,20 @@
 use super::error::KeyError;
 
-/// What a secret has to show, in hundredths of a bit: the 112 bits that NIST SP 800-131A asks for.
+/// The required entropy of a secret, in hundredths of a bit: the 112 bits of NIST SP 800-131A.
 const LEAST: usize = 11_200;
 
-/// The pairs of letters that make up about half of an English text, and blanks beside a letter.
+/// Pairs of letters that make up about half of an English text, and blanks beside a letter.
 const COMMON_PAIRS: &[u8] = b"THHEINERANREONATENNDTIESORTEOFEDISITALARSTTONTNGSEHAASOUIOLEVECOMEDEHIRIROICNEEATIWEKECHLLSASSOREYOWOMAMYSHEYPACRIGSITTRULECTAIGHEMYRDKI";
 
-/// Refuses an HMAC secret that can be guessed, as far as that can be seen.
+/// Refuses an HMAC secret that looks guessable.
 ///
-/// The estimate is an upper bound, so a secret that passes can still be weak. Each byte counts as much as the smallest
-/// of a few alphabets that has all of them, and nothing if it follows from those before it: it continues a run or a
-/// sequence, repeats three bytes that were there before, or, in a text, ends one of the commonest pairs of letters.
+/// The estimate is an upper bound, so an accepted secret can still be weak. Each byte counts as much as the smallest of a
+/// few alphabets with all the bytes of the secret. A byte that follows from those before it counts for zero: it continues
+/// a run or a sequence, repeats three earlier bytes, or, in a text, ends one of the commonest pairs of letters.
 ///
-/// A random byte follows from those before it less than once in 10,000 times, and of 32 random bytes 19 would have to for a
-/// refusal. Of secrets that are random but written as 32 hex digits, about one in 5,000 is refused; as 32 small letters,
-/// about one in 300.
+/// A random byte follows from those before it less than once in 10,000 times, and a refusal takes 19 of 32 random bytes.
+/// Of random secrets written as 32 hex digits, about one in 5,000 is refused; written as 32 small letters, about one in
+/// 300.
 pub(super) fn require_unguessable(secret: &[u8]) -> Result<(), KeyError> {
     let (alphabet, each) = alphabet(secret);
     let is_text = matches!(alphabet, Alphabet::Text);
@@ -30,7 +30,7 @@ enum Alphabet {
     Bytes,
 }
 
-/// The smallest alphabet that has all of these bytes, and the logarithm of its size, in hundredths of a bit.
+/// The smallest alphabet with all of these bytes, as the logarithm of its size, in hundredths of a bit.
 fn alphabet(secret: &[u8]) -> (Alphabet, usize) {
     let all = |is: fn(&u8) -> bool| secret.iter().all(is);
     if all(u8::is_ascii_digit) {

@@ -4,9 +4,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::publishable::PublishableKey;
 
-/// What a `keyid` names: a publishable key, or the RFC 7638 JWK thumbprint of an Ed25519 public key.
+/// The key named by a `keyid`: a publishable key, or the RFC 7638 JWK thumbprint of an Ed25519 public key.
 ///
-/// It has a fixed size and is compared by value, so that two spellings of one key are one key.
+/// It has a fixed size and compares by value, so that two spellings of a key are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyId {
     /// `pk_…`, with or without a brand.

@@ -8,8 +8,8 @@ use super::{publishable::PublishableKey, reads::Reads};
 #[cfg(feature = "key-files")]
 use crate::algorithm::Algorithm;
 
-/// A JSON Web Key (RFC 7517) with the members that are read here. A member that occurs twice is an error; others are
-/// ignored, as §4 asks.
+/// A JSON Web Key (RFC 7517) with the members used here. A repeated member is an error; other members are ignored, as §4
+/// asks.
 #[derive(Deserialize)]
 pub(super) struct Jwk {
     pub(super) kty: String,
@@ -31,7 +31,7 @@ pub(super) struct Jwk {
 }
 
 impl Jwk {
-    /// Whether it holds what nobody but its owner should have. Of keys of other kinds `d` is part of every private one.
+    /// Whether it holds a secret. Private keys of all other kinds have a `d`.
     pub(super) fn is_secret(&self) -> bool {
         self.d.is_some() || self.k.is_some()
     }
@@ -81,7 +81,7 @@ pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
     let jwk = one(text)?;
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("OKP", Some("Ed25519")) => match (&jwk.x, &jwk.d) {
-            // Nothing is lost: the public half comes from the private one.
+            // The public half comes from the private one.
             (None, Some(d)) => Ok(T::of_private(PrivateKey::ed25519(&*bytes(d)?))),
             _ => match ed25519(&jwk)? {
                 (_, Some(private)) => Ok(T::of_private(private)),
@@ -100,7 +100,7 @@ pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
 }
 
-/// The one key in a JWK, or in a JWK Set.
+/// The single key of a JWK or a JWK Set.
 #[cfg(feature = "key-files")]
 fn one(text: &str) -> Result<Jwk, KeyError> {
     let jwk = serde_json::from_str(text).or_else(|_| {
@@ -116,7 +116,7 @@ fn one(text: &str) -> Result<Jwk, KeyError> {
     jwk.map(Jwk::in_base64url)
 }
 
-/// The public key, and the private one of a JWK that has it (RFC 8037 §2).
+/// The public key, and the private one if the JWK has it (RFC 8037 §2).
 pub(super) fn ed25519(jwk: &Jwk) -> Result<(VerifyingKey, Option<PrivateKey>), KeyError> {
     if !matches!(jwk.alg.as_deref(), None | Some("EdDSA" | "Ed25519")) {
         return Err(KeyError::Damaged("its alg is not that of an Ed25519 key"));
@@ -131,8 +131,8 @@ pub(super) fn ed25519(jwk: &Jwk) -> Result<(VerifyingKey, Option<PrivateKey>), K
     Ok((x, Some(key)))
 }
 
-/// RFC 7518 §6.4. The identifier is the one that `kid` names; a secret from elsewhere gets one that is derived from it, as
-/// [`derived_id`] says.
+/// RFC 7518 §6.4. The identifier comes from `kid`; for a secret from elsewhere it is derived from the secret by
+/// [`derived_id`].
 #[cfg(feature = "key-files")]
 fn hmac(jwk: &Jwk) -> Result<PrivateKey, KeyError> {
     if !matches!(jwk.alg.as_deref(), None | Some("HS256")) {
@@ -143,7 +143,7 @@ fn hmac(jwk: &Jwk) -> Result<PrivateKey, KeyError> {
     let secret = secret.map_err(|_| KeyError::Damaged("its member k is not base64url"))?;
     let named = jwk.kid.as_deref().and_then(|kid| kid.parse::<PublishableKey>().ok());
     let named = named.filter(|key| key.algorithm() == Algorithm::HmacSha256);
-    // What is refused is refused before the work.
+    // Refuses before the work.
     PrivateKey::hmac_sha256([0; 16], &secret)?.require_unguessable()?;
     let id = match named.and_then(|key| key.as_bytes().try_into().ok()) {
         Some(id) => id,
@@ -152,9 +152,10 @@ fn hmac(jwk: &Jwk) -> Result<PrivateKey, KeyError> {
     PrivateKey::hmac_sha256(id, &secret)
 }
 
-/// The identifier of a secret that has none: scrypt (RFC 7914) of it under a fixed salt, so that both sides derive the same.
+/// Derives the identifier of a secret without one: scrypt (RFC 7914) under a fixed salt, so that both sides derive the
+/// same.
 ///
-/// An identifier is shown to everybody. A plain hash would let them try secrets as fast as a machine can hash; with these
+/// Identifiers are public. With a plain hash, anyone could try secrets as fast as a machine can hash; with these
 /// parameters, which OWASP recommends for passwords, each try takes 32 MiB and a good part of a second.
 #[cfg(feature = "key-files")]
 fn derived_id(secret: &[u8]) -> Result<[u8; 16], KeyError> {

@@ -2,11 +2,11 @@ use zeroize::Zeroizing;
 
 use super::error::KeyError;
 
-/// What stands around a key that went through a shell, a variable or an editor.
+/// Quotes around a key, from a shell, a variable or an editor.
 const QUOTES: [(char, char); 4] = [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’')];
 
-/// The text in a key file, free of what editors, shells and variables add to it: a byte order mark, UTF-16, quotes,
-/// blanks at both ends, and line breaks and tabs written as `\n` and `\t`. Nothing of the key itself is changed.
+/// The text in a key file, without the additions of editors, shells and variables: a byte order mark, UTF-16, quotes,
+/// blanks at both ends, and line breaks and tabs written as `\n` and `\t`. The key itself stays unchanged.
 pub(super) fn read(content: &[u8]) -> Result<Zeroizing<String>, KeyError> {
     let text = match utf16(content) {
         Some(units) => from_utf16(&units),
@@ -19,7 +19,7 @@ pub(super) fn read(content: &[u8]) -> Result<Zeroizing<String>, KeyError> {
     Ok(in_lines(unescaped(unquoted(&text))))
 }
 
-/// Puts back the line breaks of a proof, which say nothing that its words do not.
+/// Restores the line breaks of a proof.
 fn in_lines(text: Zeroizing<String>) -> Zeroizing<String> {
     const SECOND: &str = "Signature-Input: sig=";
     const THIRD: &str = "Signature: sig=";
@@ -30,7 +30,7 @@ fn in_lines(text: Zeroizing<String>) -> Zeroizing<String> {
     Zeroizing::new(second.replace(THIRD, &format!("\n{THIRD}")))
 }
 
-/// The lines that say something: no empty ones, and no comments.
+/// The lines except empty ones and comments.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let is_comment = |line: &str| ["#", "//", ";"].iter().any(|mark| line.starts_with(mark));
     // Also at the line breaks of old Macs.
@@ -39,7 +39,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
         .filter(move |line| !line.is_empty() && !is_comment(line))
 }
 
-/// The text without its blanks, whatever they are.
+/// The text without blanks of any kind.
 pub(super) fn without_blanks(text: &str) -> Zeroizing<String> {
     let mut joined = Zeroizing::new(String::with_capacity(text.len()));
     joined.extend(text.chars().filter(|character| !is_blank(*character)));
@@ -47,12 +47,12 @@ pub(super) fn without_blanks(text: &str) -> Zeroizing<String> {
 }
 
 fn is_blank(character: char) -> bool {
-    // Editors and web pages put in the last two, which Unicode does not count as white space.
+    // Editors and web pages insert the last two, which Unicode does not count as white space.
     character.is_whitespace() || matches!(character, '\0' | '\u{feff}' | '\u{200b}')
 }
 
-/// The units of UTF-16, as Windows PowerShell's `>` writes it: behind a byte order mark, or ASCII whose every other
-/// byte is zero.
+/// The units of UTF-16, as Windows PowerShell's `>` writes it: after a byte order mark, or ASCII with zero as every other
+/// byte.
 fn utf16(content: &[u8]) -> Option<Zeroizing<Vec<u16>>> {
     let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks();
@@ -68,7 +68,7 @@ fn utf16(content: &[u8]) -> Option<Zeroizing<Vec<u16>>> {
 }
 
 fn from_utf16(units: &[u16]) -> Option<Zeroizing<String>> {
-    // Three bytes at most for each unit: a buffer that grows would leave copies of a secret behind.
+    // Three bytes at most for each unit: a growing buffer would leave copies of a secret behind.
     let mut text = Zeroizing::new(String::with_capacity(units.len().saturating_mul(3)));
     for character in char::decode_utf16(units.iter().copied()) {
         text.push(character.ok()?);
@@ -89,8 +89,8 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Line breaks and quotes that were written as an escape sequence, once or twice over. A JSON text that can be read as it is
-/// stays so; one that cannot loses its blanks, which an editor can have put into a line that it wrapped.
+/// Undoes escape sequences for line breaks and quotes, written once or twice over. Valid JSON stays unchanged; invalid
+/// JSON loses its blanks, since an editor may have wrapped its line.
 fn unescaped(text: &str) -> Zeroizing<String> {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     if text.starts_with('{') && is_json(text) {

@@ -5,9 +5,9 @@ use super::{
 
 /// Fewer digits than this tell too little of a key.
 const LEAST_DIGITS: usize = 20;
-/// A key that is whole has more digits than this, also where one of them is mistyped.
+/// A whole key has more digits than this, even with a mistyped one.
 const WHOLE: usize = 40;
-/// What the base64 of every Ed25519 private key in PKCS#8 form has, and that of every OpenSSH private key begins with.
+/// The base64 in every Ed25519 private key in PKCS#8 form, and at the start of every OpenSSH private key.
 const BODIES: [&str; 2] = ["BQYDK2VwBCIEI", "b3BlbnNzaC1rZXktdjE"];
 /// How URLs and HTML write the punctuation of JSON.
 const ESCAPED: [(&str, &str); 8] = [
@@ -20,15 +20,15 @@ const ESCAPED: [(&str, &str); 8] = [
     ("&#34;", "\""),
     ("u0022", "\""),
 ];
-/// What stands before the digits of an escape sequence, and how many digits: in URLs, JSON, shells and programs.
+/// The characters before the digits of an escape sequence, and the number of digits: in URLs, JSON, shells and programs.
 const HEXADECIMAL: [(&str, usize); 5] = [("%u", 4), (r"\x", 1), (r"\x", 2), (r"\u", 4), (r"\U", 8)];
 
 impl PrivateKey {
-    /// Whether a private key stands somewhere in this text, for what logs, prints or counts texts of others.
+    /// Whether a text contains a private key. Ask before you log, print or count a stranger's text.
     ///
-    /// A private key is `sk_…` at the beginning of a word, with a checksum that holds, or mistyped, or cut short; a private key in PEM
-    /// form, also its body alone; and a JWK with a private member. A name like `task_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A.json` or `SHOP PRIVATE KEY.pem`
-    /// holds none.
+    /// A private key is `sk_…` at the beginning of a word, whole, mistyped or cut short; a private key in PEM form, or
+    /// its body alone; or a JWK with a private member. Names like `task_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A.json` and `SHOP
+    /// PRIVATE KEY.pem` are no keys.
     ///
     /// ```
     /// use countersign::PrivateKey;
@@ -82,13 +82,13 @@ fn ends_with_escape(text: &str) -> bool {
         || colour.is_some_and(|before| before.ends_with('['))
 }
 
-/// Whether this begins with a private key, or most of one.
+/// Whether the word begins with a private key, or most of a key.
 fn is_key(word: &str) -> bool {
     let is_digit = |character: char| character.is_ascii_alphanumeric();
     let digits = word.strip_prefix(PRIVATE).unwrap_or_default();
     let length = digits.find(|character| !is_digit(character)).unwrap_or(digits.len());
     let end = length.saturating_add(PRIVATE.len());
-    // The format and the length of a key leave its first digit few choices: those of an Ed25519 seed, and of an HMAC
+    // The format and the length of a key leave its first digit few choices: those of an Ed25519 seed and of an HMAC
     // secret of 32 bytes.
     let cut = length >= LEAST_DIGITS && digits.starts_with(['a', 'b', 'L', 'M']);
     let holds = || word.get(..end).is_some_and(|word| text::decode(PRIVATE, word).is_ok());

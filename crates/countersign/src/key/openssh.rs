@@ -17,7 +17,7 @@ pub(super) fn is_public(text: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Whether this is such a line with options before the key, as `restrict ssh-ed25519 AAAA…`.
+/// Whether this is such a line with options before the key, as in `restrict ssh-ed25519 AAAA…`.
 pub(super) fn is_public_with_options(text: &str) -> bool {
     let words = text.split_whitespace();
     words.clone().zip(words.skip(1)).any(|(name, key)| is_public(name) && key.starts_with("AAAA"))
@@ -34,7 +34,7 @@ pub(super) fn parse_public<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
 }
 
-/// Whether this is what an OpenSSH private key holds.
+/// Whether these are the bytes of an OpenSSH private key.
 pub(super) fn is_private(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
@@ -70,7 +70,7 @@ pub(super) fn parse_private<T: Reads>(
             _ => KeyError::WrongPassphrase,
         })?;
     }
-    // The public half stands before what is encrypted, and once more within.
+    // The public half stands before the encrypted part, and again within it.
     if KeyData::try_from(key.key_data()).as_ref() != Ok(key.public_key().key_data()) {
         return Err(KeyError::Mismatched);
     }
@@ -87,8 +87,8 @@ pub(super) fn parse_private<T: Reads>(
     }
 }
 
-/// What a private key says in the clear before the part that may be encrypted (openssh's `PROTOCOL.key`). Of a key that it does not
-/// read, the library does not say what it is.
+/// The head of a private key, which is in the clear before the part that may be encrypted (openssh's `PROTOCOL.key`). The
+/// library does not tell the kind of a key that it cannot read.
 struct Head {
     cipher: String,
     kdf: String,
@@ -108,7 +108,7 @@ impl Head {
         Some(Self { cipher: text(cipher)?, kdf: text(kdf)?, algorithm: text(algorithm)? })
     }
 
-    /// The library says of a cipher that it does not have what it says of a wrong passphrase.
+    /// The library reports an unknown cipher as it reports a wrong passphrase.
     fn require_read_cipher(&self) -> Result<(), KeyError> {
         let unread = match (self.cipher.as_str(), self.kdf.as_str()) {
             ("3des-cbc", _) => "triple DES",
@@ -121,7 +121,7 @@ impl Head {
     }
 }
 
-/// A `string` (RFC 4251 §5), and what follows it.
+/// A `string` (RFC 4251 §5), and the rest.
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
@@ -134,7 +134,7 @@ pub(super) fn blob(line: &str) -> Result<Vec<u8>, KeyError> {
     STANDARD.decode(digits).map_err(|_| NO_PUBLIC_KEY)
 }
 
-/// The strings that the second word is made of; a number is one too. The first is the first word once more.
+/// The strings in the second word; a number is a string too. The first string repeats the first word.
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 pub(super) fn strings<'b>(line: &str, mut bytes: &'b [u8]) -> Result<Vec<&'b [u8]>, KeyError> {
     let mut strings = Vec::new();
@@ -149,7 +149,7 @@ pub(super) fn strings<'b>(line: &str, mut bytes: &'b [u8]) -> Result<Vec<&'b [u8
     Ok(strings)
 }
 
-/// What keys of other algorithms are called: the private, and the public one.
+/// The names of other algorithms' keys: the private, and the public one.
 fn kind(algorithm: &str) -> Option<(&'static str, &'static str)> {
     match algorithm {
         "ssh-ed25519" => None,

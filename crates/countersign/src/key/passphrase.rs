@@ -2,7 +2,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// What opens an encrypted key file. Wiped on drop, and prints nothing.
+/// The passphrase of an encrypted key file. Wiped on drop, and prints nothing.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {

@@ -18,7 +18,7 @@ use super::{
     verifying::VerifyingKey,
 };
 
-/// What a PEM block begins with. Its blank can be lost, as all others.
+/// The start of a PEM block. Its blank can be lost, like all others.
 pub(super) const BEGIN: &str = "-----BEGIN";
 
 const NO_PKCS8: KeyError = KeyError::Damaged("it is no encrypted PKCS#8 private key");
@@ -27,16 +27,16 @@ const UNKNOWN: &str = "an unknown algorithm";
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// Decodes base64 that has lost its padding, too.
+/// Decodes base64 with or without its padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Reads the key in PEM blocks (RFC 7468): in lines of any length or none, and whatever text stands around them.
+/// Reads the key in PEM blocks (RFC 7468): with lines of any length, or a single line, and any text around them.
 pub(super) fn parse<T: Reads>(text: &str, passphrase: Option<&Passphrase>) -> Result<T, KeyError> {
     let mut blocks = blocks(text)?;
-    // `openssl ecparam -genkey` writes the curve into a block of its own, before the key, which says it once more.
+    // `openssl ecparam -genkey` writes the curve into a block of its own before the key, which repeats the curve.
     blocks.retain(|(label, _)| !matches!(label.as_str(), "ECPARAMETERS" | "DHPARAMETERS"));
     // Exports of key stores have the certificates of a key beside it.
     if blocks.iter().any(|(label, _)| label.ends_with("PRIVATEKEY")) {
@@ -58,7 +58,7 @@ pub(super) fn parse<T: Reads>(text: &str, passphrase: Option<&Passphrase>) -> Re
     }
 }
 
-/// The key in bytes that are no text: PKCS#8 or SPKI without PEM, as `-outform DER` and other libraries write it.
+/// The key in binary form: PKCS#8 or SPKI without PEM, as `-outform DER` and other libraries write it.
 pub(super) fn parse_der<T: Reads>(
     der: &[u8],
     passphrase: Option<&Passphrase>,
@@ -74,9 +74,9 @@ pub(super) fn parse_der<T: Reads>(
     }
 }
 
-/// The body of a PEM block that has lost its first and its last line.
+/// The body of a PEM block without its first and last line.
 pub(super) fn bare_body(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    // The shortest is a public key; no other text that is read here is base64 throughout.
+    // The shortest body is a public key; other texts read here are not base64 throughout.
     let der = BASE64.decode(key_text::without_blanks(text).as_bytes()).map(Zeroizing::new).ok()?;
     (der.len() >= 40).then_some(der)
 }
@@ -137,15 +137,15 @@ fn private<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
 
 fn pair<T: Reads>(seed: &[u8; 32], public: Option<&[u8; 32]>) -> Result<T, KeyError> {
     let key = PrivateKey::ed25519(seed);
-    // A signer that believed a public half from outside could be made to give its private one away.
+    // An attacker who chooses the public half of a signer could make it reveal the private one.
     match public {
         Some(public) if key.publishable_key().as_bytes() != public => Err(KeyError::Mismatched),
         _ => Ok(T::of_private(key)),
     }
 }
 
-/// Both halves of a PKCS#8 version 2 key as the library ring wrote it up to its version 0.17: with a tag around the public half that is
-/// not the one of RFC 5958.
+/// Both halves of a PKCS#8 version 2 key as the library ring wrote it up to version 0.17: with another tag around the
+/// public half than RFC 5958 has.
 fn ring_pair(der: &[u8]) -> Option<(&[u8; 32], &[u8; 32])> {
     let rest =
         der.strip_prefix(b"\x30\x53\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20")?;
@@ -159,7 +159,7 @@ fn encrypted<T: Reads>(der: &[u8], passphrase: Option<&Passphrase>) -> Result<T,
         let pkcs8::Error::Asn1(error) = error else { return NO_PKCS8 };
         match error.kind() {
             ErrorKind::OidUnknown { oid } => KeyError::UnreadCipher(cipher(&oid)),
-            // What the library says of every scheme that is neither PBES1 nor PBES2.
+            // The library's report for every scheme but PBES1 and PBES2.
             ErrorKind::Value { tag: Tag::ObjectIdentifier } => KeyError::UnreadCipher(UNKNOWN),
             _ => NO_PKCS8,
         }
@@ -175,17 +175,17 @@ fn encrypted<T: Reads>(der: &[u8], passphrase: Option<&Passphrase>) -> Result<T,
         }
         _ => KeyError::WrongPassphrase,
     })?;
-    // With CBC a wrong passphrase gives padding that looks right once in 256 times, and behind it noise.
+    // With CBC, a wrong passphrase gives valid padding once in 256 times, and noise before it.
     private(opened.as_bytes()).map_err(|error| match error {
         KeyError::Damaged(_) => KeyError::WrongPassphrase,
         error => error,
     })
 }
 
-/// The most memory that the file may ask for: 256 MiB, and a little for what scrypt holds beside its N blocks.
+/// The most memory that a file may ask for: 256 MiB, and a little for the memory of scrypt beside its N blocks.
 const MOST_MEMORY: u64 = (256 << 20) + (1 << 20);
 
-/// Bounds what the file asks for to seconds, and to [`MOST_MEMORY`].
+/// Bounds the cost of a file's parameters to seconds and to [`MOST_MEMORY`].
 fn check_cost(scheme: &EncryptionScheme) -> Result<(), KeyError> {
     let EncryptionScheme::Pbes2(scheme) = scheme else {
         return Err(KeyError::UnreadCipher(cipher(&scheme.oid())));
@@ -216,10 +216,10 @@ fn check_cost(scheme: &EncryptionScheme) -> Result<(), KeyError> {
     }
 }
 
-/// What ways of encryption that are not read here are called.
+/// The names of unsupported encryptions.
 ///
-/// openssl has encrypted with AES and HMAC-SHA-256 for as long as it has known Ed25519, unless it was told otherwise. With
-/// its feature for triple DES, the library panics on an initialisation vector that is too short.
+/// openssl's default has been AES with HMAC-SHA-256 for as long as it has known Ed25519. With its feature for triple DES,
+/// the library panics on an initialisation vector that is too short.
 fn cipher(algorithm: &ObjectIdentifier) -> &'static str {
     match algorithm.to_string().as_str() {
         "1.2.840.113549.3.7" => "triple DES",
@@ -245,7 +245,7 @@ fn public<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
     VerifyingKey::ed25519(bytes.ok_or(damaged)?).map(T::of_public)
 }
 
-/// What keys of other algorithms are called: the private, and the public one.
+/// The names of other algorithms' keys: the private, and the public one.
 fn kind(algorithm: &ObjectIdentifier) -> Option<(&'static str, &'static str)> {
     match algorithm.to_string().as_str() {
         "1.2.840.113549.1.1.1" => Some(("an RSA private key", "an RSA public key")),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::algorithm::Algorithm;
 
-/// The half of a credential that signs: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
+/// The signing half of a credential: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
 ///
 /// Its text form `sk_…` comes from [`PrivateKey::expose_text`] and is read by `parse`. Key files of other forms are
 /// read by [`KeyFile`](crate::KeyFile).
@@ -28,14 +28,14 @@ enum Secret {
 }
 
 impl PrivateKey {
-    /// The Ed25519 private key of a 32-byte seed (RFC 8032 §5.1.5), which must come from a good random source.
+    /// The Ed25519 private key of a 32-byte seed (RFC 8032 §5.1.5). Take the seed from a good random source.
     ///
-    /// The public key is always derived from it: a signer that takes both can be made to leak the private one.
+    /// The public key is always derived from the seed: a signer that takes both can be made to reveal the private one.
     pub fn ed25519(seed: &[u8; 32]) -> Self {
         Self(Secret::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(seed))))
     }
 
-    /// An HMAC-SHA256 secret of 32 to 64 random bytes with a random identifier, which is its publishable half.
+    /// An HMAC-SHA256 secret of 32 to 64 random bytes with a random identifier, its publishable half.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl PrivateKey {
         self.verifying_key().publishable_key()
     }
 
-    /// What a server needs to check this key's signatures. For HMAC that is the same secret.
+    /// The key with which a server checks its signatures. For HMAC it is the same secret.
     pub fn verifying_key(&self) -> VerifyingKey {
         match &self.0 {
             Secret::Ed25519(key) => VerifyingKey::from(&**key),
@@ -65,7 +65,7 @@ impl PrivateKey {
         }
     }
 
-    /// Refuses an HMAC secret that can be guessed.
+    /// Refuses a guessable HMAC secret.
     #[cfg(feature = "key-files")]
     pub(super) fn require_unguessable(&self) -> Result<(), KeyError> {
         match &self.0 {
@@ -82,11 +82,11 @@ impl PrivateKey {
         }
     }
 
-    /// The PKCS#8 PEM form of an Ed25519 key (RFC 8410 §7), as `openssl genpkey` writes it. Whoever reads it can sign.
+    /// The PKCS#8 PEM form of an Ed25519 key (RFC 8410 §7), as `openssl genpkey` writes it. Anyone who reads it can sign.
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] for an HMAC secret, which that form does not have.
+    /// [`KeyError::WrongKind`] for an HMAC secret, which has no such form.
     pub fn expose_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let Secret::Ed25519(key) = &self.0 else {
             return Err(KeyError::WrongKind {
@@ -94,12 +94,12 @@ impl PrivateKey {
                 wanted: "an Ed25519 key",
             });
         };
-        // Without the public half: openssl writes none, and older versions of it read none.
+        // Without the public half: openssl writes no public half here, and its older versions refuse it.
         let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
         pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Damaged("it cannot be encoded"))
     }
 
-    /// The text form `sk_…`. Whoever reads it can sign.
+    /// The text form `sk_…`. Anyone who reads it can sign.
     pub fn expose_text(&self) -> Zeroizing<String> {
         match &self.0 {
             Secret::Ed25519(key) => text::encode(text::PRIVATE, Format::Ed25519, &[key.as_bytes()]),

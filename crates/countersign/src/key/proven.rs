@@ -6,10 +6,10 @@ use super::{
     error::KeyError, private::PrivateKey, publishable::PublishableKey, verifying::VerifyingKey,
 };
 
-/// A verifying key whose holder has shown possession of the private key, so that nobody who saw only the publishable key
-/// can register it as their own. This is what a registry takes.
+/// A verifying key whose holder has proven possession of the private key, so that nobody can register another's
+/// publishable key as their own. Registries take this type.
 ///
-/// A proof is the same for everyone, and whoever gets it can hand it on: it goes to the registrar alone.
+/// A proof is the same for every registrar, and anyone who has it can hand it on: send it to the registrar alone.
 ///
 /// The proof is a signature over no message at all, in the form of RFC 9421, under a tag of its own: it can never pass
 /// as a request. [`ProvenKey::proof`] writes it as three lines, the content of the `.pub` file beside a key:
@@ -23,11 +23,11 @@ use super::{
 pub struct ProvenKey(VerifyingKey);
 
 impl ProvenKey {
-    /// The proof for `key`, to hand to whoever registers its public half.
+    /// The proof for `key`. Hand it to the registrar of the public half.
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] for an HMAC secret: it has no public half, and whoever registers it has to have it.
+    /// [`KeyError::WrongKind`] for an HMAC secret: it has no public half, and its registrar needs the secret.
     pub fn proof(key: &PrivateKey) -> Result<String, KeyError> {
         require_public(&key.verifying_key())?;
         let publishable = key.publishable_key();
@@ -63,19 +63,19 @@ impl ProvenKey {
         Ok(Self(key))
     }
 
-    /// As [`ProvenKey::from_proof`], for the content of a `.pub` file, whatever editors and shells put around it, as
-    /// [`KeyFile::parse`](crate::KeyFile::parse) reads it.
+    /// As [`ProvenKey::from_proof`], for the content of a `.pub` file. Undoes the additions of editors and shells, as
+    /// [`KeyFile::parse`](crate::KeyFile::parse) does.
     ///
     /// # Errors
     ///
-    /// As [`ProvenKey::from_proof`], and [`KeyError::UnknownForm`] for what is no text.
+    /// As [`ProvenKey::from_proof`], and [`KeyError::UnknownForm`] for bytes that are not text.
     #[cfg(feature = "key-files")]
     pub fn from_file(content: &[u8]) -> Result<Self, KeyError> {
         let text = key_text::read(content)?;
         Self::from_proof(&key_text::lines(&text).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Takes a key on trust: whoever registers it may be registering a key of somebody else.
+    /// Takes a key on trust. Its registrant may be registering another's key.
     pub const fn insecure_without_proof(key: VerifyingKey) -> Self {
         Self(key)
     }

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::algorithm::Algorithm;
 
-/// The half of a credential that may be shown to anyone: `pk_…`, also the `keyid` on the wire.
+/// The public half of a credential, which you may show to anyone: `pk_…`, also the `keyid` on the wire.
 ///
-/// For Ed25519 it is the public key itself; for HMAC a random identifier. Its text has a checksum, so a typo is judged
-/// without asking anyone. A [`Brand`] before the prefix is read and ignored: it names the same key.
+/// For Ed25519 it is the public key itself; for HMAC a random identifier. Its text has a checksum, so a typo is found
+/// offline. A [`Brand`] before the prefix is ignored: the key is the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublishableKey(Payload);
 
@@ -24,7 +24,7 @@ enum Payload {
 }
 
 impl PublishableKey {
-    /// The publishable key of an Ed25519 public key. Nothing says yet that the bytes are a usable one.
+    /// The publishable key of an Ed25519 public key. The bytes are not checked yet.
     pub const fn ed25519(public_key: [u8; 32]) -> Self {
         Self(Payload::Ed25519(public_key))
     }
@@ -50,7 +50,7 @@ impl PublishableKey {
         }
     }
 
-    /// The verifying key, which for Ed25519 is in the publishable key itself.
+    /// The verifying key. For Ed25519 the publishable key contains it.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl PublishableKey {
 
     /// The RFC 7638 JWK thumbprint (SHA-256) of an Ed25519 public key.
     ///
-    /// `None` for an HMAC secret: its thumbprint is a hash of the secret, which RFC 7638 §7 asks not to show around.
+    /// `None` for an HMAC secret: its thumbprint is a hash of the secret, which RFC 7638 §7 warns not to publish.
     pub fn thumbprint(&self) -> Option<[u8; 32]> {
         let Payload::Ed25519(bytes) = &self.0 else { return None };
         let x = URL_SAFE_NO_PAD.encode(bytes);
@@ -75,8 +75,8 @@ impl PublishableKey {
         Some(Sha256::digest(jwk).into())
     }
 
-    /// Whether a text begins as a key of either half, with a brand or without one. The values of other services can have `k_`
-    /// anywhere.
+    /// Whether a text begins like a key of either half, with or without a brand. The values of other services can have
+    /// `k_` anywhere.
     pub(crate) fn is_begun_in(text: &str) -> bool {
         [text::PUBLISHABLE, text::PRIVATE]
             .iter()

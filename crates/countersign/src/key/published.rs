@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-/// Ed25519 public keys, in hex, whose private halves a standard prints, or everybody tries first.
+/// Ed25519 public keys, in hex, whose private halves are printed in a standard, or are the first guess.
 const ED25519: [(&str, &str); 12] = [
     (
         "26b40b8f93fff3d897112f7ebc582b232dbd72517d082fe83cfb30ddce43d1bb",
@@ -27,7 +27,7 @@ const ED25519: [(&str, &str); 12] = [
     ),
 ];
 
-/// HMAC secrets, in hex, that a standard prints.
+/// HMAC secrets, in hex, from standards.
 const HMAC_SHA256: [(&str, &str); 3] = [
     (
         "bb3bc97c1e2edcdd09cb84fb359ef930355cafccd24c89de749b6481cbb8e985\

@@ -28,11 +28,11 @@ const SALT: usize = 64;
 const NO_PUBLIC_KEY: KeyError = KeyError::Damaged("it is no RSA public key");
 const NO_PRIVATE_KEY: KeyError = KeyError::Damaged("it is no RSA private key");
 
-/// An RSA public key, for tools: no credential has one.
+/// An RSA public key, for tools: credentials have other keys.
 ///
-/// An RSA key is good for two algorithms. Which one is meant is said by whoever has the key, with
-/// [`with_algorithm`](Self::with_algorithm); by the key itself where its file says it; or else by the message, which
-/// can choose between these two and nothing else.
+/// An RSA key can be for two algorithms. The holder of the key decides between them, with
+/// [`with_algorithm`](Self::with_algorithm); or else the key's file; or else the message, which can choose one of these
+/// two only.
 ///
 /// There is no private half: the library's operations with it are not constant-time (RUSTSEC-2023-0071).
 #[derive(Clone, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl RsaPublicKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Weak`] if the modulus is even, below 2048 bits or above 8192, or the exponent is even, below 3 or
-    /// not below 2³³: a small key can be factored, and a large one costs the verifier more than it has.
+    /// [`KeyError::Weak`] if the modulus is even, below 2048 bits or above 8192, or the exponent is even, below 3 or not
+    /// below 2³³: a small key can be factored, and a large key costs the verifier too much.
     pub fn new(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
         let (n, e) = (number(modulus, 1024, TOO_LONG)?, number(exponent, 5, BAD_EXPONENT)?);
         let key = PublicKey::new_with_size_limits(n, e, 2048..=8192).map_err(|error| {
@@ -65,11 +65,11 @@ impl RsaPublicKey {
         Ok(Self { key, algorithm: None })
     }
 
-    /// The key for this algorithm alone, whatever a message says.
+    /// The key for this algorithm alone, whatever the message says.
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] if it is none of RSA's, or the key's file says the other one.
+    /// [`KeyError::WrongKind`] for an algorithm that is not RSA, or if the key's file has the other one.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, KeyError> {
         let found = match (self.algorithm, algorithm) {
             (None, Algorithm::RsaPssSha512 | Algorithm::RsaV15Sha256) => {
@@ -89,7 +89,7 @@ impl RsaPublicKey {
         self.algorithm
     }
 
-    /// Checks a signature over `base` by the key's algorithm. While that is not known none holds.
+    /// Checks a signature over `base` by the key's algorithm. With an unknown algorithm no signature is valid.
     ///
     /// # Errors
     ///
@@ -142,7 +142,8 @@ impl RsaPublicKey {
         Self::from_pkcs1_private(info.private_key.as_bytes())?.restricted(&info.algorithm)
     }
 
-    /// An RSA-PSS key is for nothing else (RFC 4055 §1.2); its parameters bind the hash, and the salt from below (§3.1).
+    /// An RSA-PSS key has a single use (RFC 4055 §1.2); its parameters bind the hash, and the least length of the salt
+    /// (§3.1).
     fn restricted(self, id: &AlgorithmIdentifierRef<'_>) -> Result<Self, KeyError> {
         if id.oid == RSA_ENCRYPTION {
             return match id.parameters {
@@ -196,7 +197,7 @@ impl RsaPublicKey {
         }
     }
 
-    /// The public half of what stands in openssh's `PROTOCOL.key`.
+    /// The public half of the key in openssh's `PROTOCOL.key`.
     pub(super) fn from_openssh_private(pair: &RsaKeypair) -> Result<Self, KeyError> {
         Self::new(pair.public().n().as_bytes(), pair.public().e().as_bytes())
     }
@@ -205,7 +206,7 @@ impl RsaPublicKey {
 const TOO_LONG: &str = "its modulus is longer than 8192 bits";
 const BAD_EXPONENT: &str = "its exponent is even, below 3 or not below 2^33";
 
-/// A number of at most this many bytes, which are counted without the zeros in front.
+/// A number of at most this many bytes, without the zeros in front.
 fn number(bytes: &[u8], longest: usize, too_large: &'static str) -> Result<BoxedUint, KeyError> {
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     let bytes = bytes.get(zeros..).unwrap_or_default();

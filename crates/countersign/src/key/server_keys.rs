@@ -8,17 +8,17 @@ use super::{
     verifying::VerifyingKey,
 };
 
-/// Where a server publishes the keys that its answers are signed with
-/// (draft-meunier-http-message-signatures-directory).
+/// The path of a server's key directory (draft-meunier-http-message-signatures-directory), with the keys that sign its
+/// responses.
 pub const KEY_DIRECTORY_PATH: &str = "/.well-known/http-message-signatures-directory";
 
-/// The media type of what is there: a JWK Set (RFC 7517 §5).
+/// The media type of a key directory: a JWK Set (RFC 7517 §5).
 pub const KEY_DIRECTORY_TYPE: &str = "application/http-message-signatures-directory+json";
 
 const MOST_BYTES: usize = 64 * 1024;
 const MOST_KEYS: usize = 32;
 
-/// The Ed25519 keys that a server's answers are signed with: of the one that it uses, and those before and after it.
+/// The Ed25519 keys that sign a server's responses: the current one, and those before and after it.
 #[derive(Clone, Debug)]
 pub struct ServerKeys(Vec<(KeyId, VerifyingKey)>);
 
@@ -29,13 +29,13 @@ pub enum BadServerKeys {
     /// Not a JWK Set.
     #[error("it is no JWK Set of at most 64 KiB and 32 keys")]
     NotAJwkSet,
-    /// None, or none of a kind that answers are signed with here.
+    /// No key, or no key of a kind that signs responses here.
     #[error("there is no Ed25519 key among them")]
     None,
-    /// A private key or a secret, which whoever got this has now.
+    /// A private key or a secret. Its readers have it now.
     #[error("one of them is a private key or a secret, which is known to everyone now")]
     Private,
-    /// An HMAC secret: whoever verifies with it could make answers.
+    /// An HMAC secret: its verifiers could make responses.
     #[error("one of them is an HMAC secret, with which whoever verifies an answer could make one")]
     Secret,
     /// A damaged or weak key.
@@ -60,7 +60,7 @@ impl ServerKeys {
         if named.is_empty() { Err(BadServerKeys::None) } else { Ok(Self(named)) }
     }
 
-    /// The keys in a directory: a JWK Set (RFC 7517 §5). Those of other kinds or for other uses are passed over.
+    /// The keys in a directory: a JWK Set (RFC 7517 §5). Keys of other kinds and for other uses are ignored.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl ServerKeys {
         Self::new(keys?)
     }
 
-    /// The JWK Set of these keys, in the order in which they were given.
+    /// The JWK Set of these keys, in their original order.
     pub fn to_jwks(&self) -> String {
         let jwk = |(id, key): &(KeyId, VerifyingKey)| {
             let x = URL_SAFE_NO_PAD.encode(key.publishable_key().as_bytes());
@@ -91,7 +91,7 @@ impl ServerKeys {
         json!({ "keys": self.0.iter().map(jwk).collect::<Vec<_>>() }).to_string()
     }
 
-    /// The key that a `keyid` names.
+    /// The key of a `keyid`.
     pub fn find(&self, id: &KeyId) -> Option<&VerifyingKey> {
         let named = |(own, key): &&(KeyId, VerifyingKey)| match id {
             KeyId::Thumbprint(_) => own == id,

@@ -3,7 +3,7 @@ use zeroize::Zeroizing;
 use super::{base58, error::KeyError};
 
 // The text form of both halves: PREFIX + base58(format byte, key bytes, CRC-32). The checksum includes the prefix, so
-// that the halves cannot be taken for each other.
+// that neither half passes for the other.
 pub(super) const PUBLISHABLE: &str = "pk_";
 pub(super) const PRIVATE: &str = "sk_";
 
@@ -11,8 +11,8 @@ pub(super) const PRIVATE: &str = "sk_";
 const MAX_TEXT: usize = 160;
 const CHECKSUM: usize = 4;
 
-/// Format version 1 in the high half of the byte, the algorithm in the low half: those of credentials have one. It is
-/// never zero, so that the number of base58 digits gives the number of bytes.
+/// Format version 1 in the high half of the byte, the algorithm in the low half. It is never zero, so that the number of
+/// base58 digits gives the number of bytes.
 #[derive(Clone, Copy)]
 pub(super) enum Format {
     Ed25519 = 0x11,
@@ -27,7 +27,7 @@ fn checksum(prefix: &str, payload: &[u8]) -> [u8; CHECKSUM] {
 }
 
 pub(super) fn encode(prefix: &str, format: Format, parts: &[&[u8]]) -> Zeroizing<String> {
-    // Reserved whole: a buffer that grows would leave copies of a secret behind.
+    // Reserved whole: a growing buffer would leave copies of a secret behind.
     let mut payload = Zeroizing::new(Vec::with_capacity(MAX_TEXT));
     payload.push(format as u8);
     for part in parts {
@@ -42,7 +42,7 @@ pub(super) fn encode(prefix: &str, format: Format, parts: &[&[u8]]) -> Zeroizing
     text
 }
 
-/// The format and the key bytes of `text`, which may carry a brand before its prefix.
+/// The format and the key bytes of `text`. A brand may stand before the prefix.
 pub(super) fn decode(
     prefix: &'static str,
     text: &str,
@@ -66,7 +66,7 @@ pub(super) fn decode(
     Ok((format, Zeroizing::new(key.to_vec())))
 }
 
-/// What follows `prefix`, where nothing or a brand of `[a-z0-9]` and an underscore stands before it.
+/// The text after `prefix`, if `prefix` stands at the start, or after a brand of `[a-z0-9]` and an underscore.
 pub(super) fn after_prefix<'t>(prefix: &str, text: &'t str) -> Option<&'t str> {
     if let Some(digits) = text.strip_prefix(prefix) {
         return Some(digits);

@@ -7,9 +7,10 @@ use subtle::ConstantTimeEq;
 use super::{error::KeyError, guessable, hmac::HmacKey, publishable::PublishableKey, published};
 use crate::algorithm::Algorithm;
 
-/// What a server checks signatures with, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
+/// The key with which a server checks signatures, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
 ///
-/// The algorithm is the key's own; each kind has its own bytes, so that a public key can never serve as a secret.
+/// The algorithm belongs to the key; the bytes of each kind have a type of their own, so that a public key never serves
+/// as a secret.
 #[derive(Clone)]
 pub struct VerifyingKey(Material);
 
@@ -47,7 +48,7 @@ const SMALL_ORDER: [[u8; 32]; 8] = [
     ],
 ];
 
-/// An encoding whose bytes are alike but for the first and the last.
+/// An encoding with equal bytes between the first and the last.
 const fn encoding(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     let [head, .., tail] = &mut bytes;
@@ -55,7 +56,7 @@ const fn encoding(first: u8, middle: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
-/// The signature does not hold. Nothing more is known, on purpose.
+/// The signature is invalid. On purpose it tells no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not hold")]
 pub struct BadSignature;
@@ -65,8 +66,8 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Weak`] unless it is the canonical encoding of a point of the prime-order group: under other keys
-    /// one signature can hold for many messages.
+    /// [`KeyError::Weak`] unless it is the canonical encoding of a point of the prime-order group: under other keys a
+    /// signature can be valid for many messages.
     pub fn ed25519(public_key: &[u8; 32]) -> Result<Self, KeyError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(public_key)
             .map_err(|_| KeyError::Weak("it is no point of the curve"))?;
@@ -113,7 +114,7 @@ impl VerifyingKey {
         self.publishable_key().thumbprint()
     }
 
-    /// The HMAC secret, for a store that has to keep it; an Ed25519 key has none on this side.
+    /// The HMAC secret, for a store that has to keep it; `None` for an Ed25519 key.
     pub fn hmac_secret(&self) -> Option<&[u8]> {
         match &self.0 {
             Material::Ed25519(_) => None,
@@ -121,8 +122,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether its private half can be anybody's secret, as far as that can be seen. A registry asks this of every key that it
-    /// takes.
+    /// Checks that the private half may be secret. Registries ask this of every key.
     ///
     /// # Errors
     ///
@@ -142,7 +142,8 @@ impl VerifyingKey {
 
     /// Checks a signature over `base`.
     ///
-    /// Ed25519 with the answers of `verify_strict`, whole 64 bytes; HMAC in constant time, whole 32 bytes.
+    /// Ed25519 gives the same answers as `verify_strict`, for whole 64 bytes; HMAC takes constant time, for whole 32
+    /// bytes.
     ///
     /// # Errors
     ///
@@ -152,9 +153,9 @@ impl VerifyingKey {
             Material::Ed25519(key) => {
                 let signature = signature.try_into().map_err(|_| BadSignature)?;
                 let signature = ed25519_dalek::Signature::from_bytes(signature);
-                // What `verify_strict` adds to this: that the key has not small order, which is known since it was
-                // made; and that R has not, for which it decompresses R. An R that is accepted is canonical, since it
-                // is compared as bytes with the one that is computed; so these eight are all there are.
+                // `verify_strict` also checks that the key has not small order, which is known since the key was made;
+                // and that R has not, for which it decompresses R. An accepted R is canonical, since it is compared as
+                // bytes with the computed one; so these eight encodings are all that exist.
                 if SMALL_ORDER.contains(signature.r_bytes()) {
                     return Err(BadSignature);
                 }
