@@ -2,12 +2,16 @@
 //!
 //! ```console
 //! $ cargo run --example axum_server -- 127.0.0.1:8080 sqlite:countersign.db
+//! $ cargo run --example axum_server -- 0.0.0.0:8080 sqlite:countersign.db http://shop.example:8080 http://localhost:8080
 //! ```
+//!
+//! What follows the registry are the origins by which callers know the server. A server that listens at every address has to be
+//! told at least one. Without them it is known by the address where it listens.
 
-use std::{env, process::ExitCode};
+use std::{env, net::SocketAddr, process::ExitCode};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::Origins;
+use countersign::{Origin, Origins};
 use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
 use countersign_store::{Limited, Limits, Quota, Registry, Window};
 use serde_json::{Value, json};
@@ -24,12 +28,19 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
     (StatusCode::CREATED, Json(answer))
 }
 
-async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(
+    address: &str,
+    db: &str,
+    mut origins: Vec<Origin>,
+) -> Result<(), Box<dyn std::error::Error>> {
     // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
-    // A server is told whom it answers for: behind a proxy that is https:// and its public name.
-    let origin = format!("http://{}", listener.local_addr()?);
-    let origins = Origins::new([origin.parse()?])?;
+    let here = format!("http://{}", listener.local_addr()?);
+    // The names by which callers know this server, such as https://api.example.com. Requests for any other host are refused.
+    if origins.is_empty() {
+        origins.push(here.parse()?);
+    }
+    let origins = Origins::new(origins)?;
 
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
     // The replay guard, and the file that has its memory from a stop to the next start: a restart refuses nobody.
@@ -44,7 +55,7 @@ async fn run(address: &str, db: &str) -> Result<(), Box<dyn std::error::Error>> 
         .route("/v1/orders", get(list).post(add))
         .route("/health", get(async || "well\n"))
         .layer(verifier.layer());
-    println!("{origin}");
+    println!("{here}");
     // Until Ctrl-C, or SIGTERM of systemd, Docker or Kubernetes; then the guard is saved.
     serve(listener, app, nonces.until_signal()).await?;
     Ok(())
@@ -67,9 +78,16 @@ fn limits() -> Limits {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let address = env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
-    let db = env::args().nth(2).unwrap_or("sqlite:countersign.db".into());
-    match run(&address, &db).await {
+    // The log says what only the operator can mend, such as a host name that is missing among the origins.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let mut arguments = env::args().skip(1);
+    let address = arguments.next().unwrap_or("127.0.0.1:8080".into());
+    let db = arguments.next().unwrap_or("sqlite:countersign.db".into());
+    let outcome = match origins(&address, arguments) {
+        Ok(origins) => run(&address, &db, origins).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // An address with an @ in it may hold a password.
@@ -77,11 +95,24 @@ async fn main() -> ExitCode {
             let what = if shown { format!(" {address} with {db}") } else { String::new() };
             eprintln!("error: cannot serve{what}: {}", with_causes(&*error));
             eprintln!(
-                "hint: name a free address, then a registry: axum_server ADDRESS sqlite:FILE"
+                "hint: name a free address, a registry, and the origins that callers use: axum_server ADDRESS sqlite:FILE [ORIGIN]..."
             );
             ExitCode::FAILURE
         }
     }
+}
+
+/// The origins that are named behind the registry. An address that stands for all addresses of a machine is in no URL.
+fn origins(
+    address: &str,
+    named: impl Iterator<Item = String>,
+) -> Result<Vec<Origin>, Box<dyn std::error::Error>> {
+    let origins: Vec<Origin> = named.map(|origin| origin.parse()).collect::<Result<_, _>>()?;
+    let everywhere = address.parse().is_ok_and(|at: SocketAddr| at.ip().is_unspecified());
+    if everywhere && origins.is_empty() {
+        return Err("no origin is named, and callers use another host than this address".into());
+    }
+    Ok(origins)
 }
 
 /// An error and what caused it, in one line.

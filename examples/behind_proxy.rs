@@ -87,6 +87,8 @@ async fn run(
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The log says which line a proxy's configuration lacks.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match run(env::args().skip(1)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,12 +2,13 @@
 //!
 //! ```console
 //! $ cargo run --example hyper_server -- 127.0.0.1:8080 sqlite:countersign.db
+//! $ cargo run --example hyper_server -- 0.0.0.0:8080 sqlite:countersign.db http://shop.example:8080
 //! ```
 
-use std::{convert::Infallible, env, error::Error, process::ExitCode};
+use std::{convert::Infallible, env, error::Error, net::SocketAddr, process::ExitCode};
 
 use bytes::Bytes;
-use countersign::Origins;
+use countersign::{Origin, Origins};
 use countersign_server::{
     Caller, SavedNonces, ServedBody, SignedCaller, VerifiedBody, Verifier, serve,
 };
@@ -57,11 +58,14 @@ fn answer_json(status: StatusCode, content: &Value) -> Answer {
     answer
 }
 
-async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
+async fn run(address: &str, db: &str, mut origins: Vec<Origin>) -> Result<(), Box<dyn Error>> {
     // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
-    let origin = format!("http://{}", listener.local_addr()?);
-    let origins = Origins::new([origin.parse()?])?;
+    let here = format!("http://{}", listener.local_addr()?);
+    if origins.is_empty() {
+        origins.push(here.parse()?);
+    }
+    let origins = Origins::new(origins)?;
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
     let saved = format!("{}-nonces", registry.file().display());
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
@@ -70,21 +74,40 @@ async fn run(address: &str, db: &str) -> Result<(), Box<dyn Error>> {
     let service = service_fn(async |request| {
         Ok::<_, Infallible>(route(request).await.unwrap_or_else(|refusal| refusal))
     });
-    println!("{origin}");
+    println!("{here}");
     serve(listener, verifier.layer().layer(service), nonces.until_signal()).await?;
     Ok(())
 }
 
+/// The origins that are named behind the registry. An address that stands for all addresses of a machine is in no URL.
+fn origins(
+    address: &str,
+    named: impl Iterator<Item = String>,
+) -> Result<Vec<Origin>, Box<dyn Error>> {
+    let origins: Vec<Origin> = named.map(|origin| origin.parse()).collect::<Result<_, _>>()?;
+    let everywhere = address.parse().is_ok_and(|at: SocketAddr| at.ip().is_unspecified());
+    if everywhere && origins.is_empty() {
+        return Err("no origin is named, and callers use another host than this address".into());
+    }
+    Ok(origins)
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let address = env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
-    let db = env::args().nth(2).unwrap_or("sqlite:countersign.db".into());
-    match run(&address, &db).await {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let mut arguments = env::args().skip(1);
+    let address = arguments.next().unwrap_or("127.0.0.1:8080".into());
+    let db = arguments.next().unwrap_or("sqlite:countersign.db".into());
+    let outcome = match origins(&address, arguments) {
+        Ok(origins) => run(&address, &db, origins).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             eprintln!(
-                "hint: name a free address, then a registry: hyper_server ADDRESS sqlite:FILE"
+                "hint: name a free address, a registry, and the origins that callers use: hyper_server ADDRESS sqlite:FILE [ORIGIN]..."
             );
             ExitCode::FAILURE
         }

@@ -20,7 +20,7 @@ use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_ti
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 async fn list(Publishable(_): Publishable) -> &'static str {
@@ -60,9 +60,10 @@ async fn run(stay: bool) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
     let nonces = MemoryNonces::durable(Window::default(), registry.clone(), system_time()).await?;
-    let verifier = Verifier::new(Origins::new([origin.parse()?])?, registry, nonces);
+    let verifier = Verifier::new(Origins::new([origin.parse()?])?, registry.clone(), nonces);
     let app = verifier.protect(routes())?;
-    tokio::spawn(serve(listener, app, std::future::pending()));
+    let (stop, asked_to_stop) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, app, async { drop(asked_to_stop.await) }));
 
     // Where strangers do not get: a port of its own, which nobody routes to from outside.
     let inside = TcpListener::bind("127.0.0.1:0").await?;
@@ -92,6 +93,12 @@ async fn run(stay: bool) -> Result<(), Box<dyn Error>> {
         let stopped = until_signal()?;
         println!("{origin}/v1/orders with X-Api-Key: {publishable}\n{metrics}");
         stopped.await;
+    }
+    // The threads of the registry may hold the span of a request for a moment longer than the request lasts.
+    drop(stop);
+    serving.await?;
+    if let Some(registry) = Arc::into_inner(registry) {
+        registry.close().await;
     }
     Ok(())
 }

@@ -64,6 +64,10 @@ enum Verdict {
 async fn run(serve: Serve) -> Outcome<Verdict> {
     let folder = tempfile::tempdir()?;
     let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+    if serve == Serve::Yes {
+        // What is told in it is of use to those who try commands: why something was refused, and what to change.
+        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    }
     let registry = Arc::new(Registry::open_or_create(&db).await?);
     let address = start_server(Arc::clone(&registry)).await?;
     println!("A server at http://{address}, with its registry in {db}");
@@ -183,20 +187,33 @@ async fn stay(registry: &Registry, address: SocketAddr, db: &str, key_file: &Pat
     let (publishable, key_file) = (key.publishable_key(), key_file.display());
     println!(
         "
-A read, by anyone who knows the publishable key:
+The server stays up at http://{address}. Call it from another terminal, in this folder.
+
+\"shop\" has a second key pair for you:
+
+  publishable key   {publishable}
+  private key       {key_file}
+
+Read the orders. The publishable key is enough for that, and anyone may know it:
 
   curl -H 'X-Api-Key: {publishable}' http://{address}/v1/orders
 
-A write, by who has the private key (`cargo install --path crates/countersign-cli` brings the command):
+Try to add an order with it. The server refuses that, and says why:
 
+  curl -H 'X-Api-Key: {publishable}' --json '{{\"item\":\"book\"}}' http://{address}/v1/orders
+
+Add an order. The private key has to sign that; install the command which does so, then call the server by it:
+
+  cargo install --path crates/countersign-cli
   countersign curl --key {key_file} --json '{{\"item\":\"book\"}}' http://{address}/v1/orders
 
-The registry, for a key of your own:
+Make a key pair of your own, and register it for \"shop\". From then on my.key signs as well:
 
   countersign keygen --out my.key
   countersign key add --app shop --public-key my.key.pub --db {db}
 
-Ctrl-C ends the server and removes its files."
+This server answers no other machine, and only under http://{address}. The log follows below. Ctrl-C stops the server, and
+deletes its registry and its keys."
     );
     stopped.await;
     Ok(())

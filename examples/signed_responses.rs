@@ -135,7 +135,7 @@ async fn order(what: &str, client: &Client, url: &str) -> Result<(), Failure> {
             let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str());
             format!("verified: {status} {}", code.unwrap_or(&text))
         }
-        Err(Error::Answer { reason, .. }) => format!("refused: {reason}"),
+        Err(Error::Response { reason, .. }) => format!("refused: {reason}"),
         Err(error) => return Err(error.into()),
     };
     println!("{what:<40} →  {outcome}");

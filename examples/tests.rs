@@ -4,10 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read as _},
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
@@ -40,6 +40,14 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
+    }
+
+    /// What it has said on stderr, which was kept, once it has ended.
+    fn end_and_read_log(mut self) -> String {
+        self.end_by("TERM");
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
     }
 
     fn line(&mut self, wanted: &str) -> String {
@@ -535,6 +543,89 @@ fn calls_that_are_under_way_at_a_restart_are_answered_or_find_nobody_and_none_is
 }
 
 #[test]
+fn an_instance_that_takes_over_from_one_that_stopped_refuses_nobody() {
+    const URL: &str = "http://shop.example/v1/orders";
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for name in ["axum_server", "hyper_server"] {
+        let served = Served::start(name);
+        let Served { folder, mut running, .. } = served;
+        running.end_by("TERM");
+        let instance = || {
+            let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+            let mut command = example(name);
+            command.args(["127.0.0.1:0", &db, "http://shop.example"]);
+            let mut running = Running::start(command);
+            let origin = running.line("http://");
+            let address: SocketAddr = origin.strip_prefix("http://").unwrap().parse().unwrap();
+            // As a load balancer, which has one name for all instances.
+            let wire = reqwest::Client::builder().resolve("shop.example", address).build();
+            (running, wire.unwrap())
+        };
+        let client =
+            countersign_client::Client::from_key_file(folder.path().join("shop.key")).unwrap();
+        let sign = || client.post(URL).json(&json!({ "item": "book" })).sign().unwrap();
+        let send = |wire: &reqwest::Client, request: &reqwest::Request| {
+            let sent = wire.execute(request.try_clone().unwrap());
+            let answer = runtime.block_on(async { Refusal::check(sent.await.unwrap()).await });
+            answer.map(|response| response.status().as_u16()).map_err(|refusal| refusal.code)
+        };
+        let mut captured = Vec::new();
+        let (mut running, mut wire) = instance();
+        for _ in 0..3 {
+            for _ in 0..20 {
+                let signed = sign();
+                assert_eq!(send(&wire, &signed), Ok(201), "{name}");
+                captured.push(signed);
+            }
+            running.end_by("TERM");
+            (running, wire) = instance();
+            for signed in &captured {
+                assert_eq!(send(&wire, signed), Err(Code::SignatureReplayed), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_at_every_address_is_told_its_origins_and_its_log_says_them() {
+    let read = |port: &str, host: &str, key: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-H", &format!("X-Api-Key: {key}"), "-H", &format!("Host: {host}")]);
+        let output = curl.arg(format!("http://127.0.0.1:{port}/v1/orders")).output().unwrap();
+        json(&text(&output.stdout))
+    };
+    for name in ["axum_server", "hyper_server"] {
+        let Served { folder, mut running, publishable, .. } = Served::start(name);
+        running.end_by("TERM");
+        let db = format!("sqlite:{}", folder.path().join("registry.db").display());
+        for everywhere in ["0.0.0.0:0", "[::]:0"] {
+            failed(&example(name).args([everywhere, &db]).output().unwrap(), "no origin is named");
+        }
+        let unusable = example(name).args(["0.0.0.0:0", &db, "shop.example"]).output().unwrap();
+        failed(&unusable, "http");
+        let mut command = example(name);
+        command.args(["0.0.0.0:0", &db, "http://shop.example", "http://localhost:8080"]);
+        command.stderr(Stdio::piped());
+        let mut running = Running::start(command);
+        let at = running.line("http://");
+        let (_, port) = at.rsplit_once(':').unwrap();
+        for host in ["shop.example", "localhost:8080"] {
+            assert_eq!(read(port, host, &publishable), no_orders(), "{name}");
+        }
+        let elsewhere = format!("127.0.0.1:{port}");
+        let refused = read(port, &elsewhere, &publishable);
+        assert_eq!(refused.get("code"), Some(&json!("misdirected")), "{name}");
+        let log = running.end_and_read_log();
+        let origins = r#"origins="http://localhost:8080 http://shop.example""#;
+        let told = log.lines().filter(|line| line.contains("shop.example"));
+        assert_eq!(told.count(), 2, "{origins} {log}");
+        let advice =
+            log.lines().find(|line| line.contains("a request for another host was refused"));
+        assert!(advice.unwrap().contains(&elsewhere), "{log}");
+    }
+}
+
+#[test]
 fn whoever_asks_for_the_health_of_a_server_needs_to_know_nothing() {
     use std::io::{Read, Write};
     for server in ["axum_server", "hyper_server"] {
@@ -681,6 +772,14 @@ fn a_port_in_use_is_told_in_one_line_and_what_to_do_in_another() {
 }
 
 #[test]
+fn the_client_brings_the_libraries_that_its_types_are_of() {
+    let ours: reqwest::Client = countersign_client::reqwest::Client::new();
+    assert!(ours.get("http://127.0.0.1/").build().is_ok());
+    let method: http::Method = countersign_client::http::Method::GET;
+    assert_eq!(method, http::Method::GET);
+}
+
+#[test]
 fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
     let readme = include_str!("../README.md");
     let (_, section) = readme.split_once("\n## In your project\n").unwrap();
@@ -693,6 +792,10 @@ fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
         let named = [dependency, underscored].iter().any(|line| section.contains(line.as_str()));
         assert!(named || used == "std", "{used}");
     }
+
+    let (_, snippet) = section.split_once("\n```toml\n").unwrap();
+    let (snippet, _) = snippet.split_once("\n```\n").unwrap();
+    readme_depends_on_what_the_server_is_built_with(snippet);
 
     let workspace = include_str!("../Cargo.toml");
     let (features, versions) = section.split_once("| crate | version |").unwrap();
@@ -727,6 +830,48 @@ fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
             let shown = if bold { format!("**`{feature}`**") } else { format!("`{feature}`") };
             assert!(feature == "default" || row.contains(&shown), "{name}: {shown}");
         }
+    }
+}
+
+/// Its lines name crates by version or by path, with features or without: those of the workspace, and of the examples' package.
+fn readme_depends_on_what_the_server_is_built_with(snippet: &str) {
+    let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+    let of = |table: &toml::Table, name: &str| {
+        let value = table.get(name).unwrap_or_else(|| panic!("{name} is no dependency here"));
+        match value {
+            toml::Value::Table(table) => table.clone(),
+            version => [("version".to_owned(), version.clone())].into_iter().collect(),
+        }
+    };
+    let features = |dependency: &toml::Table| -> BTreeSet<String> {
+        let features = dependency.get("features").and_then(toml::Value::as_array);
+        let features = features.into_iter().flatten();
+        features.map(|feature| feature.as_str().unwrap().to_owned()).collect()
+    };
+    let snippet = table(snippet);
+    let snippet = of(&snippet, "dependencies");
+    let workspace = table(include_str!("../Cargo.toml"));
+    let workspace = of(&of(&workspace, "workspace"), "dependencies");
+    let package = table(include_str!("Cargo.toml"));
+    let package = of(&package, "dependencies");
+    for name in snippet.keys() {
+        let (shown, built) = (of(&snippet, name), of(&package, name));
+        let ours = if workspace.contains_key(name) { of(&workspace, name) } else { built.clone() };
+        match shown.get("path").and_then(toml::Value::as_str) {
+            Some(path) => {
+                let ours = ours.get("path").and_then(toml::Value::as_str);
+                assert_eq!(path.strip_prefix("../countersign/"), ours, "{name}");
+            }
+            None => {
+                let version = |table: &toml::Table| table["version"].as_str().unwrap().to_owned();
+                let (shown, ours) = (version(&shown), version(&ours));
+                assert!(ours == shown || ours.starts_with(&format!("{shown}.")), "{name} {ours}");
+            }
+        }
+        // What the examples need beyond the server is in other crates, or with the defaults of this one.
+        let built = features(&built);
+        let shown = features(&shown);
+        assert!(shown.is_subset(&built), "{name}: {shown:?} {built:?}");
     }
 }
 

@@ -6,6 +6,9 @@
 //! $ cargo run --features tls --example tls_server -- 127.0.0.1:8443 sqlite:countersign.db localhost.pem localhost.key
 //! ```
 //!
+//! What follows the key are the origins by which callers know the server, such as `https://api.example.com`. Without them it is
+//! known as `https://localhost`, with the port where it listens.
+//!
 //! With a key that is registered: `countersign curl --key shop.key --cacert localhost.pem https://localhost:8443/v1/orders`.
 
 use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
@@ -37,14 +40,16 @@ async fn reload(tls: Tls) {
 }
 
 async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [address, db, certificate, key] = arguments else {
-        return Err("four arguments are needed".into());
+    let [address, db, certificate, key, origins @ ..] = arguments else {
+        return Err("at least four arguments are needed".into());
     };
     let tls = Tls::from_files(certificate, key)?;
     // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
-    let origin = format!("https://localhost:{}", listener.local_addr()?.port());
-    let origins = Origins::new([origin.parse()?])?;
+    let here = format!("https://localhost:{}", listener.local_addr()?.port());
+    let origins = if origins.is_empty() { std::slice::from_ref(&here) } else { origins };
+    let origins: Vec<_> = origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
+    let origins = Origins::new(origins)?;
     let registry = Arc::new(Registry::open_or_create(db).await?);
     let saved = format!("{}-nonces", registry.file().display());
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
@@ -53,7 +58,7 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         .route("/v1/orders", get(list).post(add))
         .route("/health", get(async || "well\n"))
         .layer(verifier.layer());
-    println!("{origin}");
+    println!("{here}");
     tokio::spawn(reload(tls.clone()));
     serve(Listener::from(listener).tls(tls), app, nonces.until_signal()).await?;
     Ok(())
@@ -61,12 +66,13 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let arguments: Vec<_> = env::args().skip(1).collect();
     match run(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            eprintln!("hint: tls_server ADDRESS sqlite:FILE CERTIFICATE.pem KEY.pem");
+            eprintln!("hint: tls_server ADDRESS sqlite:FILE CERTIFICATE.pem KEY.pem [ORIGIN]...");
             ExitCode::FAILURE
         }
     }

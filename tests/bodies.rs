@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     io::Write as _,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,8 +19,11 @@ use countersign::{ContentDigest, Origins, ResponseSigner};
 use countersign_server::{
     ContentError, Require, Route, Routes, SignResponses, Signed, SignedBy, VerifiedBody,
 };
+use countersign_store::{
+    Application, ApplicationName, Environment, Limited, Limits, MemoryKeys, Quota, State,
+};
 use flate2::{Compression, write::GzEncoder};
-use harness::{Answer, NOW, Raw, Service, TestClock, exchange, key, verifier};
+use harness::{Answer, Counted, NOW, Raw, Service, TestClock, credential, exchange, key, verifier};
 use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
@@ -566,7 +570,7 @@ async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_ev
     let budget = |verifier: countersign_server::Verifier<_, _>| {
         verifier.content_limit(1_000).content_memory(1_500)
     };
-    let service = Service::start_with(Service::keys(), Service::nonces(), budget).await;
+    let service = Service::start_with(keys_of_two_applications(), Service::nonces(), budget).await;
     let signed = || large().signed();
 
     let mut open = all_but_the_last_byte(&service).await;
@@ -580,7 +584,7 @@ async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_ev
     in_chunks.body = chunks.into_bytes();
     assert_eq!(send(&service, &in_chunks).await.code(), "overloaded");
     // What is small has room.
-    let small = Raw::order().target("/v1/plain").signed_by(key(5), NOW);
+    let small = Raw::order().target("/v1/plain").signed_by(key(7), NOW);
     assert_eq!(send(&service, &small).await.status, 200);
     let too_much = Raw::order().target("/v1/plain").body(&[b'a'; 1_001]).signed();
     assert_eq!(send(&service, &too_much).await.code(), "content-too-large");
@@ -611,19 +615,56 @@ async fn content_of_all_requests_together_has_a_budget_which_is_given_back_on_ev
     until_answered(&service, 200, signed).await;
 }
 
+/// The registered keys, of which 1 and 5 are of one application, and 7 of another one.
+fn keys_of_two_applications() -> MemoryKeys {
+    let keys = Service::keys();
+    let mut other = credential(7, &key(7), State::Active);
+    let (name, environment) =
+        (ApplicationName::from_static("desk"), Environment::from_static("test"));
+    other.application = Arc::new(Application::new(name, environment, NOW));
+    keys.insert(other).unwrap();
+    keys
+}
+
 #[tokio::test]
-async fn one_credential_leaves_room_for_the_content_of_others() {
+async fn one_application_leaves_room_for_the_content_of_others_however_many_keys_it_has() {
     let budget = |verifier: countersign_server::Verifier<_, _>| {
         verifier.content_limit(1_000).content_memory(8_000)
     };
-    let service = Service::start_with(Service::keys(), Service::nonces(), budget).await;
+    let service = Service::start_with(keys_of_two_applications(), Service::nonces(), budget).await;
     // Two orders fit a quarter of the room.
     let open = [all_but_the_last_byte(&service).await, all_but_the_last_byte(&service).await];
     let refused = until_answered(&service, 503, || large().signed()).await;
     assert_eq!((refused.code().as_str(), refused.get("retry-after")), ("overloaded", Some("1")));
-    assert_eq!(send(&service, &large().signed_by(key(5), NOW)).await.status, 200);
+    assert_eq!(send(&service, &large().signed_by(key(5), NOW)).await.code(), "overloaded");
+    assert_eq!(send(&service, &large().signed_by(key(7), NOW)).await.status, 200);
     drop(open);
     until_answered(&service, 200, || large().signed()).await;
+}
+
+#[tokio::test]
+async fn content_that_says_it_is_more_than_the_share_has_room_for_uses_neither_nonce_nor_limit() {
+    let (keys, clock) = (keys_of_two_applications(), TestClock::default());
+    let (nonces, asked) = Counted::new(Service::nonces());
+    let limits = Limits::default().signed([Quota::per_minute(NonZeroU32::new(100).unwrap())]);
+    let gate = Limited::new(nonces, limits).clock(clock.monotonic());
+    let service = Service::start_by(clock, keys, gate, |verifier| {
+        verifier.content_limit(1_000).content_memory(8_000)
+    })
+    .await;
+    let open = [all_but_the_last_byte(&service).await, all_but_the_last_byte(&service).await];
+    let refused = until_answered(&service, 503, || large().signed()).await;
+    assert_eq!(refused.code(), "overloaded");
+    let before = asked.load(Ordering::SeqCst);
+    let announced = large().signed();
+    for _ in 0..5 {
+        let refused = send(&service, &announced).await;
+        assert_eq!((refused.code().as_str(), refused.get("ratelimit")), ("overloaded", None));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), before);
+    drop(open);
+    until_answered(&service, 200, || large().signed()).await;
+    assert_eq!(send(&service, &announced).await.status, 200, "its nonce was not used");
 }
 
 #[tokio::test]
@@ -636,6 +677,25 @@ async fn where_nothing_is_refused_content_passes_whole_without_room_for_it() {
     for _ in 0..20 {
         let answer = send(&service, &large().signed()).await;
         assert_eq!((answer.status, answer.body.len()), (200, 1_000));
+    }
+    drop(open);
+}
+
+#[tokio::test]
+async fn where_nothing_is_refused_content_passes_whole_and_unverified_beyond_a_share() {
+    let budget = |verifier: countersign_server::Verifier<_, _>| {
+        verifier.content_limit(1_000).content_memory(8_000).insecure_observe()
+    };
+    let service = Service::start_with(keys_of_two_applications(), Service::nonces(), budget).await;
+    let open = [all_but_the_last_byte(&service).await, all_but_the_last_byte(&service).await];
+    let chunks = format!("3e8\r\n{}\r\n0\r\n\r\n", "a".repeat(1_000));
+    for _ in 0..20 {
+        let mut in_chunks = large().signed().add("Transfer-Encoding", "chunked");
+        in_chunks.body = chunks.clone().into_bytes();
+        for request in [large().signed(), in_chunks] {
+            let answer = send(&service, &request).await;
+            assert_eq!((answer.status, answer.body.len()), (200, 1_000), "{answer:?}");
+        }
     }
     drop(open);
 }

@@ -551,6 +551,42 @@ async fn one_place_is_kept_while_nobody_else_wants_it_and_then_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_place_serves_many_requests_of_an_http2_connection_and_is_then_handed_on() {
+    let mut server = Server::start_with(|listener| listener.connections(NonZeroU32::MIN)).await;
+    let mut before: Option<Http2> = None;
+    for _ in 0..3 {
+        let client = server.http2(65_535).await;
+        let started = Instant::now();
+        // The one before is idle, and gives its place up for this request.
+        assert_eq!(client.get("/quick").await.await.unwrap().status(), 200);
+        assert!(started.elapsed() <= Duration::from_secs(4), "{:?}", started.elapsed());
+        if let Some(before) = before.take() {
+            assert!(before.connection.await.unwrap().is_ok(), "it was told to go");
+        }
+        // Nobody else wants its place.
+        sleep(Duration::from_secs(5)).await;
+        client.works().await;
+        before = Some(client);
+    }
+
+    // Nobody gets the place of a connection whose requests are not answered yet.
+    let busy = before.unwrap();
+    let slow = [busy.get("/slow").await, busy.get("/slow").await];
+    for _ in &slow {
+        server.begun.recv().await.unwrap();
+    }
+    let started = Instant::now();
+    let next = server.http2(65_535).await;
+    assert_eq!(next.get("/quick").await.await.unwrap().status(), 200);
+    let waited = started.elapsed();
+    assert!((4..=9).contains(&waited.as_secs()), "{waited:?}");
+    for answer in slow {
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }
+    assert!(busy.connection.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_there_is_no_room_idle_connections_make_it_and_busy_ones_are_waited_for() {
     let two = NonZeroU32::new(2).unwrap();
     let mut server = Server::start_with(|listener| listener.connections(two)).await;

@@ -177,6 +177,40 @@ async fn what_is_over_a_limit_is_answered_as_the_draft_says() {
 }
 
 #[tokio::test]
+async fn verifiers_that_share_a_gate_share_its_limits_and_its_nonces() {
+    let clock = TestClock::default();
+    let limits = Limits::default().signed(per_minute(2)).unsigned(per_minute(2));
+    let gate = Arc::new(gate(&clock, limits).0);
+    let service = || {
+        let gate = Arc::clone(&gate);
+        Service::start_by(clock.clone(), Service::keys(), gate, |verifier| verifier)
+    };
+    let (one, other) = (service().await, service().await);
+    let first = order(1);
+    assert_eq!(told(&one, &first).await, done(201));
+    let replayed = (401, "signature-replayed".to_owned());
+    assert_eq!(told(&other, &first).await, replayed);
+    // The replay is charged to nobody's signed calls.
+    let left = |answer: &Answer| members(answer, "ratelimit");
+    let second = send(&other, &order(1)).await;
+    assert_eq!(second.status, 201);
+    assert!(
+        left(&second).iter().all(|(_, params)| params.contains(&("r".into(), 0))),
+        "{second:?}"
+    );
+    assert_eq!(told(&one, &order(1)).await, limit());
+    assert_eq!(told(&other, &order(1)).await, limit());
+    // Another credential has a budget of its own at both, as reads have.
+    assert_eq!(told(&one, &order(5)).await, done(201));
+    assert_eq!(told(&one, &read(5)).await, done(200));
+    assert_eq!(told(&other, &read(5)).await, done(200));
+    assert_eq!(told(&one, &read(5)).await, limit());
+    clock.set(30);
+    let signed = Raw::order().signed_by(key(1), clock.now());
+    assert_eq!(told(&other, &signed).await, done(201));
+}
+
+#[tokio::test]
 async fn a_request_over_the_limit_burns_no_nonce() {
     let (service, asked) = limited(Limits::default().signed(per_minute(2))).await;
     for _ in 0..2 {
@@ -317,6 +351,20 @@ async fn an_address_that_failed_too_often_is_not_even_read() {
     assert_eq!(told(&service, &order(1)).await, limit());
 }
 
+#[tokio::test]
+async fn private_keys_that_are_made_up_are_looked_up_no_more_often_than_failures_are_allowed() {
+    let (keys, asked) = Counted::new(Service::keys());
+    let service = failing_with(keys, Quota::per_minute(number(3)), |verifier| verifier).await;
+    let made_up = |number: u8| Raw::read().add("X-Api-Key", key(number).expose_text().as_str());
+    for number in 50..53 {
+        assert_eq!(told(&service, &made_up(number)).await, (401, "signature-required".into()));
+    }
+    for number in 53..60 {
+        assert_eq!(told(&service, &made_up(number)).await, limit());
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
 /// Keys that are looked up when 16 requests wait for them.
 struct Together(MemoryKeys, Barrier);
 
@@ -333,7 +381,8 @@ impl KeyStore for Together {
 
 #[tokio::test]
 async fn failures_that_come_at_once_are_limited_as_if_one_by_one() {
-    for failing in [forged(1), read(9)] {
+    let made_up = Raw::read().add("X-Api-Key", key(9).expose_text().as_str());
+    for failing in [forged(1), read(9), made_up] {
         let keys = Together(Service::keys(), Barrier::new(16));
         let service = failing_with(keys, Quota::per_minute(number(3)), |verifier| verifier).await;
         let (address, bytes) = (service.address, failing.bytes());
@@ -366,9 +415,9 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
             .signed_as(&format!("({covered}){PARAMS}"))
     };
     let two_keys = read(1).target(&format!("/v1/orders?api_key={}", ours(5)));
-    let private = key(1).expose_text().to_string();
+    let [private, made_up] = [1, 9].map(|number| key(number).expose_text().to_string());
     let bare = Raw::order().signed_as(&format!("(\"@method\"){PARAMS}"));
-    let cases: [(Raw, u16, &str, bool); 27] = [
+    let cases: [(Raw, u16, &str, bool); 30] = [
         (forged(1), 401, "signature-invalid", true),
         (order(9), 401, "signature-invalid", true),
         (order(1).without("Signature"), 400, "signature-malformed", true),
@@ -378,6 +427,20 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         (read(9), 401, "key-unknown", true),
         (Raw::read().add("X-Api-Key", "guess"), 401, "key-unknown", true),
         (two_keys, 400, "ambiguous-credential", true),
+        // A look-up for each that anybody can make up.
+        (Raw::read().add("X-Api-Key", &made_up), 401, "signature-required", true),
+        (
+            Raw::order().add("Authorization", format!("Bearer {made_up}")).signed(),
+            401,
+            "signature-required",
+            true,
+        ),
+        (
+            Raw::read().add("X-Api-Key", private.replacen("sk_", "sk_0", 1)),
+            401,
+            "signature-required",
+            true,
+        ),
         // It holds, and is good for nothing.
         (order(2), 401, "key-revoked", true),
         (order(3), 401, "key-expired", true),
@@ -388,6 +451,7 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         // An honest client learns from these, and does better next time.
         (Raw::read(), 401, "key-required", false),
         (Raw::order(), 401, "signature-required", false),
+        // Its holder alone can send it.
         (Raw::read().add("X-Api-Key", &private), 401, "signature-required", false),
         (
             Raw::read().add("Authorization", format!("Bearer {private}")),

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,19 +16,28 @@ use axum::{
     routing::{any, get},
 };
 use countersign::{
-    Code, Content, Origins, Policy, RefusedRequest, TARGET_OVERRIDES, Timestamp, Unverified,
+    Code, Content, Nonce, Origins, Policy, PrivateKey, RefusedRequest, Signer, TARGET_OVERRIDES,
+    Timestamp, Unverified,
 };
 use countersign_client::{Client, Refusal};
-use countersign_server::{ForwardedFields, Ingress, Proxies, Verifier};
-use countersign_store::ClientAddress;
+use countersign_server::{ForwardedFields, Ingress, Proxies, Route, Routes, Verifier};
+use countersign_store::{ClientAddress, State};
 use harness::{
-    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, exchange, exchange_http2, key,
-    router, verifier,
+    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange, exchange_http2,
+    key, router, verifier,
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
+
+/// Random bytes for a nonce, other ones each time.
+fn request_number() -> [u8; 16] {
+    static NUMBER: AtomicU64 = AtomicU64::new(1 << 32);
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&NUMBER.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+    bytes
+}
 
 async fn send(service: &Service, request: &Raw) -> Answer {
     exchange(service.address, &request.bytes()).await
@@ -184,6 +193,53 @@ async fn every_refusal_is_known_by_a_field_that_nobody_can_take_out() {
     }
 }
 
+/// A service behind the verifier can be a proxy, and what is behind that another Countersign server.
+#[tokio::test]
+async fn no_service_inside_says_that_its_response_is_a_refusal_of_the_verifier() {
+    let inside = async |target: http::Uri, _: Bytes| {
+        let status = match target.query() {
+            Some(_) => StatusCode::UNAUTHORIZED,
+            None => StatusCode::OK,
+        };
+        (status, [("countersign-refusal", "signature-stale"), ("x-inside", "1")], "from inside")
+    };
+    let routes = Routes::new()
+        .route(Route::read("/read"), inside)
+        .route(Route::signed(Method::POST, "/streamed").streamed(1 << 10), inside)
+        .route(Route::signed(Method::GET, "/observed").insecure_observe(), inside)
+        .route(Route::signed(Method::GET, "/off").insecure_off(), inside)
+        .undeclared(Router::new().route("/open", any(inside)).route("/health", any(inside)));
+    let (clock, handled) = (TestClock::default(), Arc::<AtomicUsize>::default());
+    let app = verifier(&clock, Service::keys(), Service::nonces())
+        .insecure_open_path("/open")
+        .public_path("/health")
+        .protect(routes)
+        .unwrap();
+    let service = Service::serve(clock, app, handled).await;
+    let shown = |target: &str| {
+        Raw::read().target(target).add("X-Api-Key", key(1).publishable_key().to_string())
+    };
+    for query in ["", "?401"] {
+        let to = |path: &str| format!("{path}{query}");
+        for request in [
+            shown(&to("/read")),
+            Raw::read().target(&to("/read")).signed(),
+            Raw::order().target(&to("/streamed")).signed(),
+            Raw::read().target(&to("/observed")),
+            Raw::read().target(&to("/off")),
+            Raw::read().target(&to("/open")),
+            Raw::read().target(&to("/health")),
+        ] {
+            let answer = send(&service, &request).await;
+            assert_eq!(answer.body, "from inside", "{request:?}");
+            assert_eq!(answer.get("x-inside"), Some("1"), "{answer:?}");
+            assert_eq!(answer.get("countersign-refusal"), None, "{request:?}");
+        }
+    }
+    let refused = send(&service, &Raw::read().target("/read")).await;
+    assert_eq!(refused.get("countersign-refusal"), Some("key-required"));
+}
+
 #[tokio::test]
 async fn a_private_key_that_was_sent_is_counted_and_its_revocation_asked_for_wherever_it_was() {
     let recorder = metrics_util::debugging::DebuggingRecorder::new();
@@ -271,6 +327,84 @@ async fn a_request_whose_client_cannot_be_told_is_refused_and_is_not_its_proxys(
     let known = Raw::read().target("/open").add("X-Forwarded-For", "192.0.2.1");
     assert_eq!(send(&service, &known).await.body, "192.0.2.1");
     assert_eq!(service.handled(), 0);
+}
+
+/// An HMAC key names its publishable half by itself, so that anybody can write one with the name of somebody else's.
+#[tokio::test]
+async fn nobody_has_the_key_of_another_revoked_by_making_a_private_key_up() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let (log, _listening) = Log::listen();
+    let service = Service::start().await;
+    let hmac = |secret: u8| PrivateKey::hmac_sha256([6; 16], &[secret; 32]).unwrap();
+    let victim = hmac(6).publishable_key().to_string();
+    assert_eq!(hmac(66).publishable_key().to_string(), victim);
+    let encoded =
+        |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let sent = |private: &PrivateKey| {
+        let text = private.expose_text();
+        [
+            Raw::read().add("X-Api-Key", &*text),
+            Raw::read().target(&format!("/v1/orders?api_key={}", *text)),
+            Raw::read().add("Authorization", format!("Bearer {}", *text)),
+            Raw::read().add("Authorization", format!("Basic {}", encoded(&format!("{}:", *text)))),
+            Raw::order().add("Authorization", format!("Bearer {}", *text)).signed(),
+        ]
+    };
+    for private in [hmac(66), key(9)] {
+        for request in sent(&private) {
+            let answer = send(&service, &request).await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+            assert!(answer.body.contains("what looks like a private key"), "{answer:?}");
+            for advice in ["key revoke", &victim, "sk_"] {
+                assert!(!answer.body.contains(advice), "{advice}: {answer:?}");
+            }
+        }
+    }
+    assert_eq!(log.lines_with("key revoke"), [] as [String; 0]);
+    assert_eq!(log.lines_with(&victim), [] as [String; 0]);
+    assert_eq!(log.lines_with("what looks like a private key").len(), 1);
+    let counted = || {
+        let counters = recorder.snapshotter().snapshot().into_vec();
+        counters
+            .into_iter()
+            .filter(|(key, ..)| key.key().name() == "countersign_private_keys_sent_total")
+            .count()
+    };
+    assert_eq!(counted(), 0, "no private key of this service was sent");
+    for request in sent(&hmac(6)) {
+        let answer = send(&service, &request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+        let revoke = format!("countersign key revoke {victim}");
+        assert!(answer.body.contains(&revoke), "{answer:?}");
+        assert_eq!(log.lines_with(&revoke).len(), 1);
+    }
+    assert_eq!(counted(), 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_about_one_key_holds_back_no_line_about_another() {
+    let (log, _listening) = Log::listen();
+    let keys = Service::keys();
+    keys.insert(credential(7, &key(7), State::Revoked)).unwrap();
+    let service = Service::start_with(keys, Service::nonces(), |verifier| verifier).await;
+    let shown = |text: &str| Raw::read().add("X-Api-Key", text);
+    for _ in 0..10 {
+        for number in [2, 7] {
+            let request = shown(&key(number).publishable_key().to_string());
+            assert_eq!(send(&service, &request).await.status, 401);
+        }
+        for number in [1, 5] {
+            assert_eq!(send(&service, &shown(&key(number).expose_text())).await.status, 401);
+        }
+    }
+    for about in ["credential_id=2", "credential_id=7"] {
+        assert_eq!(log.lines_with(about).len(), 1, "{about}");
+    }
+    for number in [1, 5] {
+        let revoke = format!("key revoke {}", key(number).publishable_key());
+        assert_eq!(log.lines_with(&revoke).len(), 1, "{revoke}");
+    }
 }
 
 #[tokio::test]
@@ -369,6 +503,50 @@ async fn a_request_that_a_program_hands_over_has_its_host_in_its_uri() {
     let mut bare = Raw::order().signed().without("Host");
     bare.target = ours;
     assert_eq!(send(&service, &bare).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_ipv6_host_is_one_origin_however_it_is_written() {
+    let signed = |method: &str| {
+        let request = Request::builder().method(method).uri("https://[::1]/v1/secret");
+        let mut request = request.body([]).unwrap();
+        let nonce = Nonce::from_random(request_number());
+        Signer::new(key(1)).sign_request(&mut request, NOW, &nonce).unwrap();
+        let raw = Raw::read().target("/v1/secret").method(method);
+        request.headers().iter().fold(raw, |raw, (name, value)| raw.add(name.as_str(), value))
+    };
+    let origins = || Origins::new(["https://[::1]".parse().unwrap()]).unwrap();
+    let direct = Ingress::from(origins());
+    let forwarded = Ingress::forwarded(origins(), proxies());
+    for (ingress, host) in [(direct, "Host"), (forwarded, "X-Forwarded-Host")] {
+        let (clock, handled) = (TestClock::default(), Arc::default());
+        let time = clock.clone();
+        let verifier = Verifier::new(ingress, Service::keys(), Service::nonces());
+        let verifier = verifier.clock(move || time.now());
+        let app = router(Arc::clone(&handled)).layer(verifier.layer());
+        let service = Service::serve(clock, app, handled).await;
+        let asked = |named: &str| {
+            let request = signed("GET").set("Host", "proxy.internal").set(host, named);
+            if host == "Host" { request } else { request.add("X-Forwarded-For", "192.0.2.1") }
+        };
+        for (named, status) in [
+            ("[::1]", 200),
+            ("[::1]:443", 200),
+            ("[0:0:0:0:0:0:0:1]", 200),
+            ("[0000:0000::0001]:443", 200),
+            ("[::2]", 421),
+            ("[::1]:8443", 421),
+        ] {
+            let request = asked(named);
+            let answers = [
+                send(&service, &request).await,
+                exchange_http2(service.address, &asked(named).http2()).await.answer(),
+            ];
+            for answer in answers {
+                assert_eq!(answer.status, status, "{host}: {named}: {answer:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -575,7 +753,7 @@ async fn private_keys_that_are_made_up_hide_no_real_one_from_the_log() {
     for number in 50..60 {
         send_private(number).await;
     }
-    assert_eq!(log.lines_with("no credential was found for it").len(), 1);
+    assert_eq!(log.lines_with("no credential here has it").len(), 1);
     assert_eq!(log.lines_with("key revoke").len(), 0, "a stranger's invention");
     send_private(1).await;
     let revoke = format!("countersign key revoke {}", key(1).publishable_key());

@@ -6,12 +6,16 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    process::{self, Command},
+    env, fs,
+    io::{BufRead as _, BufReader, Lines},
+    os::unix::process::ExitStatusExt as _,
+    process::{self, Child, ChildStdout, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
 };
 
 use countersign::{Claim, Nonce, NonceUse, Timestamp};
-use countersign_server::{SavedNonces, Stop as _};
+use countersign_server::{SavedNonces, Stop as _, until_signal};
 use countersign_store::{
     Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, Window, system_time,
 };
@@ -83,6 +87,13 @@ impl Desk {
         }
     }
 
+    /// What a readiness probe is told.
+    async fn is_ready(&self, process: &Process) -> bool {
+        let status = process.send(b"GET /ready HTTP/1.1\r\n\r\n".to_vec()).await;
+        assert!(matches!(status, Some(200 | 503)), "{status:?}");
+        status == Some(200)
+    }
+
     fn handled(&self) -> usize {
         let handled = fs::read_to_string(self.folder.path().join("handled")).unwrap();
         let handled: Vec<_> = handled.lines().collect();
@@ -137,6 +148,147 @@ async fn a_server_that_is_stopped_refuses_nobody_when_it_starts_again_but_who_re
     desk.repeat_everything(&process).await;
     let order = desk.order();
     assert_eq!(process.send(order).await, Some(401));
+}
+
+/// Names what the process of a test is to do.
+const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
+
+/// A test of this file that runs once more, in a process of its own in which [`ROLE`] is set.
+struct InAProcess {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl InAProcess {
+    /// Starts it, and waits until it says that it is ready.
+    fn start(test: &str) -> Self {
+        // A test's name has the modules that it is in.
+        let name = module_path!().split_once("::").map_or("", |(_, modules)| modules);
+        let name = if name.is_empty() { test.to_owned() } else { format!("{name}::{test}") };
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(ROLE, test)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut process = Self { child, lines };
+        process.until_ready();
+        process
+    }
+
+    /// Whether this is that process.
+    fn is_this() -> bool {
+        env::var_os(ROLE).is_some()
+    }
+
+    /// Says there that it is ready.
+    fn say_ready() {
+        println!("\nready");
+    }
+
+    fn until_ready(&mut self) {
+        assert!(self.lines.any(|line| line.unwrap() == "ready"), "it ended before");
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &process]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end, which is not long in coming.
+    fn ended(mut self) -> ExitStatus {
+        for _ in 0..2_000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill().unwrap();
+        panic!("it did not end");
+    }
+}
+
+/// A registry that cannot be reached, and does not say so.
+struct Hangs;
+
+impl Ceiling for Hangs {
+    async fn take_over(&self, _: Owner) -> Result<Option<Timestamp>, StoreError> {
+        InAProcess::say_ready();
+        std::future::pending().await
+    }
+
+    async fn raise(&self, _: Owner, _: Timestamp) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_server_whose_registry_hangs_at_its_start() {
+    if InAProcess::is_this() {
+        let resumed = SavedNonces::resume(Window::default(), Hangs, "unused").await;
+        assert!(resumed.unwrap_err().to_string().contains("signal"));
+        return;
+    }
+    for name in ["TERM", "INT"] {
+        let process = InAProcess::start("a_signal_ends_a_server_whose_registry_hangs_at_its_start");
+        process.signal(name);
+        assert!(process.ended().success(), "{name}: it says why it does not go on");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_server_that_is_stopping_at_once() {
+    if InAProcess::is_this() {
+        let stopped = until_signal().unwrap();
+        InAProcess::say_ready();
+        stopped.await;
+        InAProcess::say_ready();
+        // As of a handler that blocks: nothing asynchronous runs any more.
+        thread::sleep(Duration::from_secs(600));
+        return;
+    }
+    for (first, second, number) in [("INT", "TERM", 15), ("INT", "INT", 2), ("TERM", "TERM", 15)] {
+        let mut process =
+            InAProcess::start("a_second_signal_ends_a_server_that_is_stopping_at_once");
+        process.signal(first);
+        process.until_ready();
+        process.signal(second);
+        let status = process.ended();
+        assert_eq!(status.signal(), Some(number), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_that_hand_over_refuse_nobody_who_goes_where_a_probe_says_ready() {
+    let mut desk = Desk::new();
+    let old = desk.start();
+    let order = desk.order();
+    assert_eq!(old.send(order).await, Some(201));
+    desk.pass(3);
+    let next = desk.start();
+    let mut running = Some(old);
+    for second in 0..40 {
+        let order = desk.order();
+        let old = match &running {
+            Some(old) => desk.is_ready(old).await.then_some(old),
+            None => None,
+        };
+        let new = desk.is_ready(&next).await.then_some(&next);
+        let ready: Vec<_> = [old, new].into_iter().flatten().collect();
+        let &[ready] = ready.as_slice() else { panic!("{} are ready at {second}", ready.len()) };
+        assert_eq!(ready.send(order).await, Some(201), "second {second}");
+        if new.is_some() {
+            // It has handed over: it may end in any way.
+            drop(running.take());
+        }
+        desk.pass(1);
+    }
+    assert!(running.is_none(), "nobody took over");
+    assert_eq!(desk.handled(), desk.captured.len());
+    desk.repeat_everything(&next).await;
 }
 
 /// A registry whose server is told to stop while it takes the ceiling over.

@@ -4,6 +4,8 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
+    fmt::Debug,
     future::{Ready, poll_fn, ready},
     net::SocketAddr,
     sync::{
@@ -18,15 +20,16 @@ use axum::{
     routing::{any, get},
 };
 use bytes::Bytes;
-use countersign::{Origins, ResponseSigner};
+use countersign::{KEY_DIRECTORY_PATH, Origins, ResponseSigner, TARGET_OVERRIDES};
 use countersign_server::{
-    Caller, ForwardedFields, Ingress, Proxies, Require, Routes, ServedBody, SignResponses,
-    SignedBy, SignedCaller, Verifier, serve,
+    Caller, ForwardedFields, Ingress, Proxies, Require, Route, RouteTable, Routes, ServedBody,
+    SignResponses, SignedBy, SignedCaller, Verifier, serve,
 };
 use harness::{
-    Answer, Http2, Outcome, Raw, Service, TestClock, exchange, exchange_http2, key, verifier,
+    Answer, Http2, Outcome, Raw, Service, TestClock, exchange, exchange_http1, exchange_http2, key,
+    verifier,
 };
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::{
@@ -169,17 +172,9 @@ async fn a_public_path_is_read_by_whoever_asks_under_whatever_name() {
             ("GET /v1/orders HTTP/1.1\r\nHost: 10.244.1.7\r\n\r\n", [421, 400]),
             ("GET /v1/orders HTTP/1.1\r\n\r\n", [400, 400]),
             ("GET /v1/orders HTTP/1.0\r\nHost: api.example.com\r\n\r\n", [505, 505]),
-            // The service can take these for requests of another method, or for another target.
+            // The service can take this for a request of another method.
             (
                 "GET /health HTTP/1.1\r\nHost: api.example.com\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
-                [401, 400],
-            ),
-            (
-                "GET /health HTTP/1.1\r\nHost: api.example.com\r\nX-Original-URL: /v1/secret\r\n\r\n",
-                [401, 400],
-            ),
-            (
-                "HEAD /health HTTP/1.1\r\nHost: api.example.com\r\nX-Rewrite-URL: /v1/secret\r\n\r\n",
                 [401, 400],
             ),
         ] {
@@ -192,6 +187,84 @@ async fn a_public_path_is_read_by_whoever_asks_under_whatever_name() {
     let address = served(routes().layer(made().layer())).await;
     let who = exchange(address, &Raw::read().target("/who").signed().bytes()).await;
     assert_eq!((who.status, who.code().as_str()), (500, "misconfigured"));
+}
+
+/// What a handler says that serves every path, of which `/health` alone is open to anyone.
+#[tokio::test]
+async fn a_public_path_opens_nothing_but_itself() {
+    let verifier =
+        verifier(&TestClock::default(), Service::keys(), Service::nonces()).public_path("/health");
+    let reached = any(async |request: axum::extract::Request| {
+        let hidden = TARGET_OVERRIDES.iter().all(|name| !request.headers().contains_key(name));
+        assert!(hidden, "another target that nobody signed");
+        "reached"
+    });
+    let address = served(Router::new().fallback(reached).layer(verifier.layer())).await;
+    let host = "Host: 10.244.1.7:8080\r\n";
+    let ours = "Host: api.example.com\r\n";
+    let cases = [
+        ("GET /health", host, true),
+        ("GET /health", ours, true),
+        ("GET /health", "", true),
+        ("HEAD /health", host, true),
+        ("GET /health?", host, true),
+        ("GET /health?a=/../b", host, true),
+        ("GET http://evil.example/health", "Host: evil.example\r\n", true),
+        ("GET /health", "Host: a\r\nX-Original-URL: /v1/secret\r\n", true),
+        ("HEAD /health", "Host: a\r\nX-Rewrite-URL: /v1/secret\r\n", true),
+        ("POST /health", ours, false),
+        ("PUT /health", ours, false),
+        ("DELETE /health", ours, false),
+        ("OPTIONS /health", ours, false),
+        ("get /health", ours, false),
+        ("GET /health", "Host: a\r\nX-HTTP-Method-Override: DELETE\r\n", false),
+        ("GET /health/", ours, false),
+        ("GET //health", ours, false),
+        ("GET /health//", ours, false),
+        ("GET /Health", ours, false),
+        ("GET /HEALTH", ours, false),
+        ("GET /health;v=1", ours, false),
+        ("GET /health;", ours, false),
+        ("GET /%68ealth", ours, false),
+        ("GET /health%2f", ours, false),
+        ("GET /health%00", ours, false),
+        ("GET /health%3fa", ours, false),
+        ("GET /./health", ours, false),
+        ("GET /%2e/health", ours, false),
+        ("GET /v1/../health", ours, false),
+        ("GET /v1/%2e%2e/health", ours, false),
+        ("GET /health/..", ours, false),
+        ("GET /health/%2e%2e/v1/secret", ours, false),
+        ("GET /health\\", ours, false),
+        ("GET /healthy", ours, false),
+        ("GET /heal", ours, false),
+        ("GET /", ours, false),
+        ("OPTIONS *", ours, false),
+    ];
+    for (line, fields, open) in cases {
+        let request = format!("{line} HTTP/1.1\r\n{fields}Content-Length: 0\r\n\r\n");
+        let answer = exchange(address, request.as_bytes()).await;
+        let text = if line.starts_with("HEAD") { "" } else { "reached" };
+        match open {
+            true => assert_eq!((answer.status, answer.body.as_str()), (200, text), "{request}"),
+            false => assert!(answer.status >= 400 && answer.body != "reached", "{request}"),
+        }
+    }
+    for (path, open) in [("/health", true), ("/health/", false), ("/%68ealth", false)] {
+        for (authority, scheme) in [("evil.example", "http"), ("api.example.com", "https")] {
+            let mut request = Http2::default();
+            for (name, value) in [
+                (":method", "GET"),
+                (":scheme", scheme),
+                (":authority", authority),
+                (":path", path),
+            ] {
+                request.add(name, value);
+            }
+            let answer = exchange_http2(address, &request).await.answer();
+            assert_eq!(answer.body == "reached", open, "{path} {authority}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -243,6 +316,141 @@ async fn a_response_that_may_have_no_content_has_none_over_either_version() {
             let lengths = answers.each_ref().map(|answer| answer.get("content-length"));
             assert_eq!(lengths[0], lengths[1]);
             assert!(lengths[1].is_some_and(|length| length != "0"), "{answers:?}");
+        }
+    }
+}
+
+/// Responses of a handler, with content where there may be none, and lengths of all kinds.
+async fn of_any_length<B: Body<Data = Bytes, Error: Debug>>(
+    request: Request<B>,
+) -> Result<Reply, Infallible> {
+    let path = request.uri().path().to_owned();
+    request.into_body().collect().await.unwrap();
+    let (status, length, content) = match path.as_str() {
+        "/none" => (204, None, "well"),
+        "/none/empty" => (204, None, ""),
+        "/none/length" => (204, Some("4"), "well"),
+        "/none/zero" => (204, Some("0"), ""),
+        "/same" => (304, None, "well"),
+        "/same/empty" => (304, None, ""),
+        "/same/length" => (304, Some("7"), ""),
+        "/length" => (200, Some("7"), ""),
+        "/empty" => (200, None, ""),
+        _ => (200, None, "well"),
+    };
+    let mut response = Response::new(Full::from(content));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().extend(
+        length.map(|length| (http::header::CONTENT_LENGTH, http::HeaderValue::from_static(length))),
+    );
+    Ok(response)
+}
+
+#[tokio::test]
+async fn a_response_that_may_have_no_content_says_no_wrong_length_over_either_version() {
+    async fn listening<S, C>(service: S) -> SocketAddr
+    where
+        S: tower::Service<Request<ServedBody>, Response = Response<C>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send,
+        C: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, service, std::future::pending()));
+        address
+    }
+    let made = || verifier(&TestClock::default(), Service::keys(), Service::nonces());
+    let streamed = RouteTable::new(
+        [Method::GET, Method::POST]
+            .map(|method| Route::signed(method, "/{*any}").streamed(1 << 10)),
+    );
+    let origins = Origins::new(["https://api.example.com".parse().unwrap()]).unwrap();
+    let key = countersign::PrivateKey::ed25519(&[8; 32]);
+    let signing = SignResponses::new(origins, ResponseSigner::new(key).unwrap());
+    let addresses = [
+        ("plain", listening(service_fn(of_any_length)).await),
+        ("verified", listening(made().layer().layer(service_fn(of_any_length))).await),
+        (
+            "streamed",
+            listening(made().routes(streamed.unwrap()).layer().layer(service_fn(of_any_length)))
+                .await,
+        ),
+        ("signed", listening(signing.layer(service_fn(of_any_length))).await),
+    ];
+    for (kind, address) in addresses {
+        for (method, target, expected) in [
+            ("GET", "/none", &[None][..]),
+            ("GET", "/none/empty", &[None]),
+            ("GET", "/none/length", &[None]),
+            ("GET", "/none/zero", &[None]),
+            ("POST", "/none", &[None]),
+            ("POST", "/none/length", &[None]),
+            ("HEAD", "/none/length", &[None]),
+            ("GET", "/same", &[None]),
+            ("HEAD", "/same", &[None]),
+            ("GET", "/same/empty", &[None]),
+            ("GET", "/same/length", &[Some("7"), None]),
+            ("HEAD", "/", &[Some("4")]),
+            ("HEAD", "/length", &[Some("7")]),
+            ("HEAD", "/empty", &[None]),
+            ("GET", "/empty", &[Some("0"), None]),
+        ] {
+            let request = || match method {
+                "POST" => Raw::order().target(target).signed(),
+                _ => Raw::read().target(target).method(method).signed(),
+            };
+            let outcomes = [
+                exchange_http1(address, &request().bytes()).await,
+                exchange_http2(address, &request().http2()).await,
+            ];
+            for outcome in outcomes {
+                let case = format!("{kind} {method} {target}: {outcome:?}");
+                let answer = outcome.answer();
+                assert_eq!(answer.body, "", "{case}");
+                // It may go unsaid where it is the length of another response, and where the end of a stream says it.
+                let length = answer.get("content-length");
+                assert!(expected.contains(&length), "{case}");
+            }
+        }
+    }
+}
+
+/// With a server that, unlike `serve`, sends whatever content there is.
+#[tokio::test]
+async fn whatever_this_crate_answers_to_head_has_the_length_of_its_content_and_no_content() {
+    let origins = Origins::new(["https://api.example.com".parse().unwrap()]).unwrap();
+    let private = countersign::PrivateKey::ed25519(&[8; 32]);
+    let signing = SignResponses::new(origins, ResponseSigner::new(private).unwrap());
+    let app = || {
+        let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
+        harness::router(Arc::default())
+            .route("/none", any(async || (StatusCode::NO_CONTENT, [("content-length", "4")])))
+            .layer(verifier.layer())
+            .route_service(KEY_DIRECTORY_PATH, signing.directory([]).unwrap())
+    };
+    let shown = |target: &str| {
+        Raw::read().target(target).add("X-Api-Key", key(1).publishable_key().to_string())
+    };
+    for app in [app(), app().layer(signing.clone())] {
+        for (request, status) in [
+            (Raw::read(), 401),
+            (Raw::read().target("/a//b"), 400),
+            (shown("/v1/raised"), 401),
+            (shown("/v1/secret"), 401),
+            (Raw::read().target(KEY_DIRECTORY_PATH), 200),
+            (Raw::read().target(KEY_DIRECTORY_PATH).set("Host", "other.example"), 421),
+        ] {
+            let answered = async |request: Raw| {
+                let response = app.clone().oneshot(request.request()).await.unwrap();
+                let (head, body) = response.into_parts();
+                assert_eq!(head.status, status, "{request:?}");
+                (head.headers, body.collect().await.unwrap().to_bytes().len())
+            };
+            let (_, length) = answered(request.clone()).await;
+            let (headers, none) = answered(request.method("HEAD")).await;
+            assert!(length > 0 && none == 0, "{length} {none}");
+            assert_eq!(headers.get("content-length").unwrap(), &length.to_string());
         }
     }
 }

@@ -417,7 +417,7 @@ async fn the_directory_needs_no_credential_and_has_the_keys_before_they_are_used
     let (headers, status) = (fields(&answer), StatusCode::OK);
     request.with_head(|head, _| {
         let response = ResponseHead { status, headers: &headers };
-        let message = Message::from(response).answering(*head);
+        let message = Message::from(response).with_request(*head);
         let proof = Candidate::select(&message, Some("directory")).unwrap();
         proof.insecure_verify_without_policy(&key(SERVER).verifying_key()).unwrap();
     });

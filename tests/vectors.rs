@@ -93,7 +93,7 @@ impl MessageText {
         };
         let message = message.with_trailers(&self.trailers).with_field_types(FIELD_TYPES);
         match answers {
-            Some(request) => message.answering(request.request()),
+            Some(request) => message.with_request(request.request()),
             None => message,
         }
     }

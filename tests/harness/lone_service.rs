@@ -1,14 +1,16 @@
 //! A service as a process, with a replay guard of its own whose ceiling is in an SQLite registry. Everything is in the folder
 //! that is its argument: `registry.db`, `clock`, which it reads whenever it wants to know the time, `handled`, with a line
-//! for each order, and `nonces`, where it leaves its memory when its standard input ends.
+//! for each order, and `nonces`, where it leaves its memory when its standard input ends. `GET /ready` says whether its guard accepts
+//! what is signed now.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{env, fs, path::PathBuf, sync::Arc};
 
+use axum::{http::StatusCode, routing::get};
 use countersign::Timestamp;
 use countersign_server::serve;
-use countersign_store::{MemoryNonces, Registry, Window};
+use countersign_store::{MemoryNonces, Readiness as _, Registry, Window};
 use harness::{Service, order_log, order_verifier};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
@@ -24,7 +26,17 @@ async fn main() {
     let nonces = MemoryNonces::resume(Window::default(), ceiling, &memory, now()).await.unwrap();
     let nonces = Arc::new(nonces);
     let verifier = order_verifier(Service::keys(), Arc::clone(&nonces)).clock(now.clone());
-    let app = order_log(folder.join("handled")).layer(verifier.layer());
+    let (guard, clock) = (Arc::clone(&nonces), now.clone());
+    let ready = async move || {
+        let now = clock();
+        match guard.ready_at(now).await {
+            Ok(from) if from <= now => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    };
+    let app = order_log(folder.join("handled"))
+        .route("/ready", get(ready))
+        .layer(verifier.public_path("/ready").layer());
     println!("{}", listener.local_addr().unwrap());
     let told_to_stop = async {
         tokio::io::stdin().read_to_end(&mut Vec::new()).await.unwrap();

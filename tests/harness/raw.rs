@@ -295,5 +295,6 @@ fn parse(bytes: &[u8], content: bool) -> Option<Answer> {
     let answer = Answer { status, headers, body: body.to_owned() };
     let length: usize =
         answer.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
+    let content = content && ![204, 304].contains(&answer.status);
     (!content || body.len() >= length).then_some(answer)
 }

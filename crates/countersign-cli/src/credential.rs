@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     failure::{one_line, with_reasons},
     moment,
-    output::note,
+    output::warn,
     table::{columns, facts},
 };
 
@@ -68,13 +68,11 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
 /// The state of a key that no server accepts, since its row in the registry is damaged.
 const DAMAGED: &str = "damaged";
 
-/// Says what is wrong with the damaged ones among these.
-pub(crate) fn tell_damage(keys: &[Listed]) {
+/// Warns of the damaged keys among these.
+pub(crate) fn warn_of_damage(keys: &[Listed]) {
     for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
-        note(one_line(&format!(
-            "warning: {}; servers refuse it: restore a backup of the registry",
-            with_reasons(&**damaged)
-        )));
+        let reasons = with_reasons(&**damaged);
+        warn(format_args!("{reasons}; servers refuse it: restore a backup of the registry"));
     }
 }
 
@@ -175,7 +173,7 @@ fn thumbprint(key: &Credential) -> Option<String> {
     key.key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
 }
 
-/// Where it is in its life, by this machine's clock.
+/// The state of the key by this machine's clock.
 fn state(key: &Credential) -> &'static str {
     match key.standing(moment::now()) {
         Standing::Expired => "expired",

@@ -1,10 +1,10 @@
-mod answer;
 mod argument_list;
 mod arguments;
 mod child;
 mod flag;
 mod form;
 mod private_file;
+mod response;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,48 +15,54 @@ use std::{
 };
 
 use clap::Args;
-use countersign::{Nonce, Scheme, SignError, Signer};
+use countersign::{Scheme, SignError, Signer};
 use http::Method;
 
 use self::{
-    answer::{Answer, Content},
-    arguments::{Arguments, Passed, Planned},
+    arguments::{Arguments, CurlFlag, NamedKey, PlannedRequest},
     child::Ended,
     private_file::PrivateFile,
+    response::{Response, ResponseBody},
 };
 use crate::{
+    environment::{self, KEY_VARIABLE},
     failure::{Exit, Failure},
-    header_line::HeaderLine,
-    key_source::{KEY_VARIABLE, PASSPHRASE_VARIABLE, PrivateKeyArgs},
+    input::Files,
+    key_source::PrivateKeyArgs,
     moment,
     output::{note, print},
-    request::{cannot_sign, signed_fields},
-    request_body::{Body, Files, cannot_keep},
-    sign::chosen_coverage,
+    random,
+    request::{
+        CURL_FLAGS,
+        body::{Body, WHILE_WRITTEN, cannot_keep},
+        cannot_sign,
+        coverage::chosen_coverage,
+        header_line::HeaderLine,
+        signed_fields,
+    },
 };
 
 /// Signs the request that curl's arguments ask for, and runs curl to send it
 ///
-/// This command's own options come first. From the first argument that is not one of them, all are curl's. A --key that
-/// stands there signs all the same, unless --cert does too: then it is curl's own, the key of a TLS client certificate.
+/// Put this command's own options first. From the first other argument on, all arguments are curl's. A --key among
+/// curl's arguments signs too, unless --cert is there as well: then it is curl's own, the key of the TLS client
+/// certificate.
 ///
-/// Method, URL, headers and content are read from curl's flags, and exactly these are signed and sent. curl runs with
-/// -q (~/.curlrc is not read, as what it adds would go unsigned), --path-as-is and --globoff. Flags that cannot be
-/// signed are refused: redirects, config files, retries, several URLs, authentication by handshake, and flags
-/// that are not known.
+/// Method, URL, header fields and content come from curl's flags, and are signed and sent exactly so. curl runs with
+/// -q (header fields from ~/.curlrc would go unsigned), --path-as-is and --globoff. Flags that cannot be signed are
+/// refused: redirects, config files, retries, several URLs, authentication by handshake, and unknown flags.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "countersign curl --key FILE [--tag TAG] [--component ID] [curl's own arguments]",
-    after_help = "Exit codes, by the server's status: 0 below 400, unless Countersign-Refusal says that it is a refusal · 3 for 401 and 403 · 4 for 429 · 2 for every other from 400 on, \
-so that 0 means that it is done.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 129, 130, 131 or 143 when it was stopped by SIGHUP, SIGINT, SIGQUIT or SIGTERM."
+    after_help = "Exit codes, by the server's status: 0 below 400 without a Countersign-Refusal field · 3 for 401 and 403 · 4 for 429 · 2 for every other status from 400 on.\nA failure of curl itself: 2 for the network, 1 for wrong usage or a fault on this machine. 129, 130, 131 or 143 when it was stopped by SIGHUP, SIGINT, SIGQUIT or SIGTERM."
 )]
 pub(crate) struct Curl {
     #[command(flatten)]
     key: PrivateKeyArgs,
-    /// The tag that the server selects its signatures by
+    /// The tag by which the server selects the signature
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// A component to cover beside those that are covered anyway, like @scheme or x-tenant
+    /// A component to cover in addition, like @scheme or x-tenant
     #[arg(long = "component", value_name = "ID")]
     components: Vec<String>,
     /// curl's own arguments
@@ -68,17 +74,26 @@ impl Curl {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let mut arguments = Arguments::read(argument_list::conceal(self.arguments)?)?;
         let more = chosen_coverage(&self.components)?;
-        let key = match arguments.take_signing_key()? {
-            Some(key) => self.key.named_later(key)?,
-            None => self.key,
+        let key = match arguments.take_keys()? {
+            NamedKey::Signing(key) => self.key.named_later(key)?,
+            NamedKey::OfCertificate if !self.key.is_given() => {
+                return Err(Failure::local(
+                    "no key that signs is given: the --key beside --cert is curl's own",
+                    format!(
+                        "give the key that signs before curl's own arguments, as in `countersign curl --key FILE …`, or set {KEY_VARIABLE}"
+                    ),
+                ));
+            }
+            NamedKey::OfCertificate | NamedKey::None => self.key,
         };
-        // Before any other file is open: a number that nobody gave this process must not be one of these.
+        // Read before any other file is opened: a descriptor number that the caller did not open must not name one of
+        // these files.
         let private_key = key.read();
         let as_text = "text that begins with @ goes in with --data-raw";
         let mut files = Files::new(key.is_stdin(), as_text);
         let planned = arguments.request(&mut |file| files.open(file))?;
         let private_key = private_key?;
-        // What is left of stdin is curl's, for flags like -w @-.
+        // curl gets the rest of stdin, for flags like -w @-.
         let stdin = if files.stdin_is_free() { Stdio::inherit() } else { Stdio::null() };
         let signer = Signer::new(private_key).tag(&self.tag).map_err(|error| {
             Failure::local(error, "name the tag that the server's operator gave you")
@@ -86,7 +101,7 @@ impl Curl {
         let request = &planned.request;
         let headers = request.headers();
         let head = request.head(&headers);
-        let nonce = random_nonce()?;
+        let nonce = random::nonce()?;
         let content = request.digest(&headers)?;
         let now = moment::now();
         let signed = signer.sign_digested_covering(&more, &head, content.as_ref(), now, &nonce);
@@ -112,44 +127,29 @@ pub(crate) fn knows_flag(name: &str) -> bool {
     flag::by_long_name(name).is_some()
 }
 
-/// 16 random bytes as a nonce.
-pub(crate) fn random_nonce() -> Result<Nonce, Failure> {
-    random_bytes().map(Nonce::from_random)
-}
-
-fn random_bytes() -> Result<[u8; 16], Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Failure::local(
-            format!("the system gives no random bytes: {error}"),
-            "try again; early in a machine's start this can take a moment",
-        )
-    })?;
-    Ok(bytes)
-}
-
-/// `Host` is always sent as it was signed: curl rewrites some hosts, as `0x7f.1` to `127.0.0.1`.
-fn authority_value(planned: &Planned) -> Result<http::HeaderValue, Failure> {
+/// The value of `Host` as it was signed, which is always sent: curl rewrites some hosts, such as `0x7f.1` to
+/// `127.0.0.1`.
+fn authority_value(planned: &PlannedRequest) -> Result<http::HeaderValue, Failure> {
     planned.request.origin.authority().parse().map_err(|_| {
         Failure::local("the URL's host cannot be a header", "check the host in the URL")
     })
 }
 
-/// Files that curl reads or writes and nobody else.
+/// The files that only this command and curl can open.
 struct PrivateFiles {
     config: PrivateFile,
     headers: PrivateFile,
     content: Option<PrivateFile>,
-    answer_head: PrivateFile,
+    response_head: PrivateFile,
 }
 
 fn send(
     arguments: &Arguments,
-    planned: &Planned,
+    planned: &PlannedRequest,
     lines: &[HeaderLine],
     stdin: Stdio,
 ) -> Result<Exit, Failure> {
-    // A file that cannot be written is told before anything is sent.
+    // Created before the request is sent, so that a file that cannot be written stops it.
     let dump = match &arguments.dump_header {
         Some(file) if file != "-" => Some(
             File::create(file)
@@ -163,38 +163,39 @@ fn send(
         Ended::ByItself(status) => status,
         Ended::Stopped(exit) => return Ok(exit),
     };
-    let head = files.answer_head.content().unwrap_or_default();
+    let head = files.response_head.content().unwrap_or_default();
     if let (Some(mut dump), Some(file)) = (dump, &arguments.dump_header) {
         let sent = "the request was sent; name another file with -D";
         dump.write_all(&head).map_err(|error| cannot_dump(file, &error, sent))?;
     } else if dump_to_stdout && arguments.saves {
         print(&head)?;
     }
-    let Some(answer) = Answer::last(&head) else { return Err(answer::curl_failure(status)) };
-    let content = answer.content(arguments, planned.head);
-    match answer.refusal(content) {
+    let Some(response) = Response::last(&head) else { return Err(response::curl_failure(status)) };
+    let content = response.content(arguments, planned.head);
+    match response.refusal(content) {
         Some(refusal) => {
-            // On one terminal what follows would stand behind the last line of the answer.
-            if content == Content::Printed && stdout().is_terminal() && stderr().is_terminal() {
+            // On a terminal the error would otherwise continue the last line of the response.
+            if content == ResponseBody::Printed && stdout().is_terminal() && stderr().is_terminal()
+            {
                 note("");
             }
             let changed = planned.request.body.as_ref().and_then(Body::changed);
             Err(match changed {
-                Some(file) => refusal.with_hint(format!(
-                    "`{file}` changed after it was signed; run this again when nothing writes to it"
-                )),
+                Some(file) => refusal
+                    .with_hint(format!("`{file}` changed after it was signed; {WHILE_WRITTEN}")),
                 None => refusal,
             })
         }
         None if status.success() => Ok(Exit::Done),
-        None => Err(answer::curl_failure(status)),
+        None => Err(response::curl_failure(status)),
     }
 }
 
-/// The command that sends a request as it was signed. Other users see the names of its switches, and no values.
+/// The curl command that sends the request as it was signed. Other users see the names of its switches, but no
+/// values.
 fn prepare(
     arguments: &Arguments,
-    planned: &Planned,
+    planned: &PlannedRequest,
     lines: &[HeaderLine],
     stdin: Stdio,
 ) -> Result<(tokio::process::Command, PrivateFiles), Failure> {
@@ -204,22 +205,22 @@ fn prepare(
         headers.extend(line.for_curl());
         headers.push(b'\n');
     }
-    let way = Way::of(arguments, planned);
+    let transfer = Transfer::of(arguments, planned);
     let mut url = format!("{}{}", planned.connect_to, request.uri);
-    let target = (way == Way::UploadToTarget).then(|| request.uri.to_string());
+    let target = (transfer == Transfer::UploadToTarget).then(|| request.uri.to_string());
     if target.is_some() {
-        // The target takes its place.
+        // `--request-target` sends the signed target in place of this URL's.
         url = format!("{}{}content", planned.connect_to, request.uri.path());
         if let Some(query) = request.uri.query() {
             url.push('?');
             url.push_str(query);
         }
     }
-    let (config, empty_first, empty_last) = config(&arguments.passed, &url, target.as_deref());
+    let (config, empty_first, empty_last) = config(&arguments.for_curl, &url, target.as_deref());
     let files = private_files(&config, &headers, request.body.as_ref());
     let files = files.map_err(|error| cannot_keep(&error))?;
     let mut command = child::curl(stdin);
-    command.args(["-q", "--path-as-is", "--globoff"]).args(empty_first);
+    command.args(CURL_FLAGS).args(empty_first);
     if arguments.dump_header.as_deref() == Some(OsStr::new("-")) && !arguments.saves {
         command.arg("--include");
     }
@@ -227,44 +228,44 @@ fn prepare(
         (&Method::HEAD, _, _) => drop(command.arg("--head")),
         (method, true, _) => drop(command.args(["--head", "--request", method.as_str()])),
         (&Method::GET, _, None) => {}
-        (&Method::POST, _, Some(_)) if way == Way::Data => {}
-        (&Method::PUT, _, Some(_)) if way != Way::Data => {}
+        (&Method::POST, _, Some(_)) if transfer == Transfer::Data => {}
+        (&Method::PUT, _, Some(_)) if transfer != Transfer::Data => {}
         (method, ..) => drop(command.args(["--request", method.as_str()])),
     }
-    // Not by stdin, which another flag could read first: `-w @-`.
+    // Not by stdin: another flag, like `-w @-`, could read that first.
     if let Some(content) = &files.content {
-        match way {
-            Way::Data => command.arg("--data-binary").arg(from_file(content)),
+        match transfer {
+            Transfer::Data => command.arg("--data-binary").arg(from_file(content)),
             _ => command.arg("--upload-file").arg(content.path()),
         };
     }
     command.arg("--header").arg(from_file(&files.headers));
-    command.arg("--dump-header").arg(files.answer_head.path());
+    command.arg("--dump-header").arg(files.response_head.path());
     command.arg("--config").arg(files.config.path());
     command.args(empty_last);
-    for secret in [KEY_VARIABLE, PASSPHRASE_VARIABLE, "COUNTERSIGN_DB", argument_list::VARIABLE] {
-        command.env_remove(secret);
+    for variable in environment::ALL {
+        command.env_remove(variable);
     }
     Ok((command, files))
 }
 
-/// How content goes to curl.
+/// How curl gets the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// By `--data-binary`, for which curl reads all of it into memory.
+enum Transfer {
+    /// By `--data-binary`: curl reads all of the content into memory.
     Data,
-    /// By `--upload-file`, from which curl reads while it sends.
+    /// By `--upload-file`: curl reads the content while it sends.
     Upload,
-    /// As `Upload`, to a URL whose path ends in a slash, to which curl would add the file's name: a few versions about 7.88
-    /// also where there is a query.
+    /// As `Upload`, with the target in a flag of its own. curl would add the file's name to a path that ends in a
+    /// slash; a few versions about 7.88 do so even before a query.
     UploadToTarget,
 }
 
-impl Way {
-    /// curl asks for `100 Continue` before data of more than 1 MiB, and before uploads of any size.
+impl Transfer {
+    /// Above this, curl asks for `100 Continue` before data; before uploads it asks at any size.
     const MOST_DATA: u64 = 1024 * 1024;
 
-    fn of(arguments: &Arguments, planned: &Planned) -> Self {
+    fn of(arguments: &Arguments, planned: &PlannedRequest) -> Self {
         let (uri, length) = (&planned.request.uri, planned.request.body.as_ref().map(Body::length));
         if length.is_none_or(|length| length <= Self::MOST_DATA) {
             return Self::Data;
@@ -272,14 +273,14 @@ impl Way {
         if !uri.path().ends_with('/') {
             return Self::Upload;
         }
-        // curl would take the name of the file that it saves from the URL, which is then another.
-        if arguments.passed.iter().any(|flag| flag.name == "remote-name") {
+        // curl names the file that it saves after the URL, which `UploadToTarget` changes.
+        if arguments.for_curl.iter().any(|flag| flag.name == "remote-name") {
             return Self::Data;
         }
-        // A proxy of plain http is told the URL in the place of the target.
+        // A proxy for plain http gets the URL in place of the target.
         let proxies = ["http_proxy", "all_proxy", "ALL_PROXY"];
         let by_variable = proxies.into_iter().any(|name| std::env::var_os(name).is_some());
-        let by_flag = arguments.passed.iter().any(|flag| flag.name.contains("proxy"));
+        let by_flag = arguments.for_curl.iter().any(|flag| flag.name.contains("proxy"));
         match planned.connect_to.scheme() {
             Scheme::Http if by_variable || by_flag => Self::Data,
             _ => Self::UploadToTarget,
@@ -296,23 +297,23 @@ fn private_files(config: &[u8], headers: &[u8], body: Option<&Body>) -> io::Resu
         config: PrivateFile::new(config)?,
         headers: PrivateFile::new(headers)?,
         content: content.transpose()?,
-        answer_head: PrivateFile::new(b"")?,
+        response_head: PrivateFile::new(b"")?,
     })
 }
 
-/// The config file, and the flags with an empty value, which no config file can hold: those that a later flag of the same
-/// name overrides, and the others.
+/// The config file, and the flags with an empty value, which a config file cannot hold: first those that a later flag
+/// of the same name overrides, then the others.
 fn config(
-    passed: &[Passed],
+    flags: &[CurlFlag],
     url: &str,
     target: Option<&str>,
 ) -> (Vec<u8>, Vec<OsString>, Vec<OsString>) {
     let mut config = Vec::new();
     let (mut first, mut last) = (Vec::new(), Vec::new());
-    for (at, Passed { name, value }) in passed.iter().enumerate() {
+    for (at, CurlFlag { name, value }) in flags.iter().enumerate() {
         match value {
             Some(value) if value.is_empty() => {
-                let mut later = passed.iter().skip(at.saturating_add(1));
+                let mut later = flags.iter().skip(at.saturating_add(1));
                 let overridden = later.any(|flag| flag.name == *name);
                 let arguments = if overridden { &mut first } else { &mut last };
                 arguments.extend([OsString::from(format!("--{name}")), OsString::new()]);

@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 use self::difference::Difference;
 use crate::{
     failure::{Exit, Failure},
+    input::read_file,
     output::{print, print_line},
-    request_body::is_stdin,
-    verify::{Check, Outcome, Verify, read_file},
+    verify::{
+        Verify,
+        findings::{Finding, Outcome},
+    },
 };
 
-/// Verifies as `verify` does, and shows every check, and the signature base
+/// Verifies like `verify`, and shows every check and the signature base
 ///
-/// With --expected also the first line in which the base differs from the one that the other side signed, as `sign
-/// --json` has it and most libraries can print it.
+/// With --expected, also shows the first line in which that base differs from the one that the other side signed.
+/// `sign --json` and most libraries print a signature base.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
@@ -30,8 +33,9 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
+        self.verify.require_one_stdin(self.expected.as_deref())?;
         let judged = self.verify.judge()?;
-        let checks = self.verify.checks(&judged)?;
+        let findings = self.verify.findings(&judged)?;
         let expected = self.expected()?;
         let difference = match (judged.base(), &expected) {
             (Some(base), Some(expected)) => base.difference(expected).map(Difference),
@@ -40,13 +44,13 @@ impl Explain {
         if self.verify.wants_json() {
             let mut told = judged.to_json();
             if let Value::Object(told) = &mut told {
-                told.insert("checks".into(), checks.iter().map(Check::to_json).collect());
+                told.insert("checks".into(), findings.iter().map(Finding::to_json).collect());
                 told.insert("difference".into(), json!(difference.map(|one| one.to_json())));
             }
             print_line(told)?;
             return Ok(self.verify.conclude(&judged));
         }
-        let mut text = listing(&checks);
+        let mut text = listing(&findings);
         text.push_str("\nsignature base:\n");
         text.push_str(judged.base().map_or("(it cannot be made)", SignatureBase::as_str));
         text.push('\n');
@@ -61,12 +65,6 @@ impl Explain {
 
     fn expected(&self) -> Result<Option<String>, Failure> {
         let Some(file) = &self.expected else { return Ok(None) };
-        if is_stdin(file) && self.verify.takes_stdin() {
-            return Err(Failure::local(
-                "only one of --expected, --request, --key and the message can be stdin",
-                "name files for the others",
-            ));
-        }
         let hint = "name the file of a signature base, or `-` for stdin";
         let content = String::from_utf8(read_file(file, hint)?);
         content.map(Some).map_err(|_| {
@@ -75,16 +73,17 @@ impl Explain {
     }
 }
 
-/// A line for each check.
-fn listing(checks: &[Check]) -> String {
-    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
-    let line = |check: &Check| {
-        let mark = match check.outcome {
+/// A line for each finding, with the number of its check in the order of `docs/protocol.md`.
+fn listing(findings: &[Finding]) -> String {
+    let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
+    let line = |finding: &Finding| {
+        let mark = match finding.outcome {
             Outcome::Passed => "ok  ",
             Outcome::Failed => "FAIL",
             Outcome::Skipped => "-   ",
         };
-        format!("{mark}  {:width$}  {}\n", check.name, check.detail)
+        let number = finding.check.number();
+        format!("{number:>2}  {mark}  {:width$}  {}\n", finding.name, finding.detail)
     };
-    checks.iter().map(line).collect()
+    findings.iter().map(line).collect()
 }

@@ -2,9 +2,9 @@ use std::{fmt, process::ExitCode};
 
 use countersign::PrivateKey;
 
-use crate::key_source::KEY_VARIABLE;
+use crate::environment::KEY_VARIABLE;
 
-/// What the exit code tells a script.
+/// The exit codes of this command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// It is done.
@@ -33,7 +33,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What went wrong in one line, and what to do about it in another.
+/// A failure, as two lines: what went wrong, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -49,16 +49,21 @@ impl Failure {
 
     pub(crate) fn new(exit: Exit, error: impl fmt::Display, hint: impl fmt::Display) -> Self {
         let (error, hint) = (error.to_string(), hint.to_string());
-        // What is said goes to logs too. Here all of it passes, also what clap says of an argument in the wrong place.
+        // Messages end up in logs. All of them are made here, those of clap about a misplaced argument included.
         if [&error, &hint].into_iter().any(|text| PrivateKey::is_shown_in(text)) {
             return Self::private_key_shown();
         }
         Self { exit, error: one_line(&error), hint: one_line(&hint) }
     }
 
-    /// The same with another hint, from whoever knows more of what was going on.
+    /// Replaces the hint, where the caller knows a closer one.
     pub(crate) fn with_hint(self, hint: impl fmt::Display) -> Self {
         Self::new(self.exit, self.error, hint)
+    }
+
+    /// The system refuses what this command needs to run at all.
+    pub(crate) fn cannot_start(error: &std::io::Error) -> Self {
+        Self::local(format!("cannot start: {error}"), "close other programs and try again")
     }
 
     /// A private key was given as an argument.
@@ -77,7 +82,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A file name or a server's text may hold line breaks and terminal codes; ours are always one plain line.
+/// Escapes control characters: a file name or a server's text may hold line breaks and terminal codes.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {

@@ -8,7 +8,7 @@ pub(crate) fn parse(text: &str) -> Result<(&'static str, FieldType), String> {
         .ok_or_else(|| "write it as NAME=item, NAME=list or NAME=dictionary".to_owned())?;
     let field_type = field_type.parse::<FieldType>().map_err(|error| error.to_string())?;
     let name = name.parse::<HeaderName>().map_err(|_| format!("{name} is no field name"))?;
-    // An argument is there for as long as the process.
+    // An argument lives as long as the process.
     Ok((name.as_str().to_owned().leak(), field_type))
 }
 

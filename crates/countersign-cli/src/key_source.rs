@@ -12,12 +12,10 @@ use countersign::{
 use zeroize::Zeroizing;
 
 use crate::{
+    environment::{KEY_VARIABLE, PASSPHRASE_VARIABLE},
     failure::{Failure, with_reasons},
-    request_body,
+    input::is_stdin,
 };
-
-pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
-pub(crate) const PASSPHRASE_VARIABLE: &str = "COUNTERSIGN_PASSPHRASE";
 
 const LARGEST: u64 = 64 * 1024;
 
@@ -45,7 +43,7 @@ impl FromStr for KeySource {
     }
 }
 
-/// How an encrypted key file is opened.
+/// The passphrase of an encrypted key file.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PassphraseSource {
     /// The file whose first line is the passphrase of an encrypted key [default: COUNTERSIGN_PASSPHRASE, or a prompt]
@@ -53,7 +51,7 @@ pub(crate) struct PassphraseSource {
     passphrase_file: Option<PathBuf>,
 }
 
-/// A private key, as the commands that sign take it.
+/// The options for the private key of the commands that sign.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PrivateKeyArgs {
     /// The private key's file; `-` is stdin, fd:N a descriptor [default: the text in COUNTERSIGN_KEY]
@@ -64,18 +62,12 @@ pub(crate) struct PrivateKeyArgs {
 }
 
 impl PrivateKeyArgs {
-    /// Whether reading the key or its passphrase uses up stdin.
+    /// Whether the key or its passphrase is read from stdin.
     pub(crate) fn is_stdin(&self) -> bool {
-        let is_stdin = |file: &Path| file.to_str().is_some_and(request_body::is_stdin);
-        let key = match self.key.as_deref().map(str::parse::<KeySource>) {
-            Some(Ok(KeySource::Stdin | KeySource::Descriptor(0))) => true,
-            Some(Ok(KeySource::File(file))) => is_stdin(&file),
-            _ => false,
-        };
-        key || self.passphrase.passphrase_file.as_deref().is_some_and(is_stdin)
+        self.key.as_deref().is_some_and(is_stdin_key) || self.passphrase.is_stdin()
     }
 
-    /// The descriptors that the key and its passphrase are read from, which no other process needs.
+    /// The descriptors of the key and its passphrase, which no other process needs.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
         let passphrase = self.passphrase.passphrase_file.as_deref().and_then(Path::to_str);
         let named = [self.key.as_deref(), passphrase].into_iter().flatten();
@@ -85,16 +77,17 @@ impl PrivateKeyArgs {
         })
     }
 
-    /// The same with a key that was named behind the options of this command.
+    /// Adds a key that was named among curl's arguments.
     pub(crate) fn named_later(mut self, key: String) -> Result<Self, Failure> {
-        if self.key.is_some() {
-            return Err(Failure::local(
-                "two keys are named with --key, and one signs",
-                "leave one out; a --key of curl's own, for a TLS client certificate, goes with --cert",
-            ));
+        match self.key.replace(key) {
+            Some(_) => Err(two_keys()),
+            None => Ok(self),
         }
-        self.key = Some(key);
-        Ok(self)
+    }
+
+    /// Whether there is a key to read: a named one, or the variable's.
+    pub(crate) fn is_given(&self) -> bool {
+        self.key.is_some() || std::env::var_os(KEY_VARIABLE).is_some()
     }
 
     /// Reads the private key of a credential.
@@ -121,6 +114,23 @@ impl PrivateKeyArgs {
     }
 }
 
+/// Whether the text of a `--key` names stdin.
+pub(crate) fn is_stdin_key(text: &str) -> bool {
+    match text.parse() {
+        Ok(KeySource::Stdin | KeySource::Descriptor(0)) => true,
+        Ok(KeySource::File(file)) => file.to_str().is_some_and(is_stdin),
+        _ => false,
+    }
+}
+
+/// Two keys were named where one signs.
+pub(crate) fn two_keys() -> Failure {
+    Failure::local(
+        "two keys are named with --key, and one signs",
+        "leave one out; a --key of curl's own, for a TLS client certificate, goes with --cert",
+    )
+}
+
 /// Reads the text of a `--key`; refuses a secret, which every user of this machine would see in the list of processes.
 pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
     if is_key_text(text.trim()) && !Path::new(text).exists() {
@@ -131,7 +141,7 @@ pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
     })
 }
 
-/// What a key is called: a credential's by its publishable key, others by their JWK thumbprint.
+/// The name of a key: its publishable key, or the JWK thumbprint of a key that is no credential's.
 pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     match key {
         AnyVerifyingKey::Credential(key) => key.publishable_key().to_string(),
@@ -142,7 +152,7 @@ pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     }
 }
 
-/// Whose keys can be used.
+/// Which keys a command can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keys {
     Credentials,
@@ -197,7 +207,7 @@ impl KeySource {
         let (content, metadata) = self.content()?;
         let parsed = match parse(&content, None) {
             Err(KeyError::Encrypted) => {
-                // The mode is looked at first: a passphrase is not asked for in vain.
+                // Check the mode before asking for a passphrase.
                 self.require_private(metadata.as_ref())?;
                 parse(&content, Some(&passphrase.read(self)?))
             }
@@ -210,7 +220,7 @@ impl KeySource {
         Ok(file)
     }
 
-    /// The bytes, and what the file system says of them if they come from a file.
+    /// The bytes, and the metadata of the file if they come from one.
     pub(crate) fn content(&self) -> Result<(Zeroizing<Vec<u8>>, Option<Metadata>), Failure> {
         let path = match self {
             Self::Environment => {
@@ -275,9 +285,14 @@ impl KeySource {
     }
 
     fn unusable_of(&self, keys: Keys, error: &KeyError, wanted: &str) -> Failure {
+        let unusable = |hint: &str| {
+            Failure::local(format!("cannot use {self} as {wanted}: {}", with_reasons(error)), hint)
+        };
         let hint = match error {
             KeyError::Empty | KeyError::UnknownForm if matches!(self, Self::Environment) => {
-                "set COUNTERSIGN_KEY to the text of a key; a file's name is given with --key"
+                return unusable(&format!(
+                    "set {KEY_VARIABLE} to the text of a key; a file's name is given with --key"
+                ));
             }
             KeyError::Empty | KeyError::UnknownForm if !matches!(self, Self::File(_)) => {
                 "send the text of a key there, as with `< FILE`, or name the file itself"
@@ -295,7 +310,7 @@ impl KeySource {
                 "name an Ed25519 key or an HMAC secret; `countersign keygen` makes either"
             }
             KeyError::WrongPassphrase => "check the passphrase",
-            KeyError::Several => "keep the one that is meant in a file of its own",
+            KeyError::Several => "put the key that you mean into a file of its own",
             KeyError::TooCostly => {
                 "the key is good; where it can be opened, encrypt it with less work: `ssh-keygen -p -a 16 -f FILE`, or `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`"
             }
@@ -303,7 +318,7 @@ impl KeySource {
                 "encrypt it with AES: `openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW`, or `ssh-keygen -p -f FILE`"
             }
             KeyError::Encrypted => {
-                "set COUNTERSIGN_PASSPHRASE, or name a file with --passphrase-file"
+                return unusable(&set_passphrase());
             }
             KeyError::SecretLength(_) | KeyError::Guessable => {
                 "make a secret with `countersign keygen --alg hmac-sha256`"
@@ -316,7 +331,7 @@ impl KeySource {
                 "copy it again from where it was made, or make a new key with `countersign keygen`"
             }
         };
-        Failure::local(format!("cannot use {self} as {wanted}: {}", with_reasons(error)), hint)
+        unusable(hint)
     }
 
     fn require_private(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
@@ -335,7 +350,7 @@ impl KeySource {
     }
 }
 
-/// What others than its owner can do with a file.
+/// What users other than its owner can do with a file.
 #[cfg(unix)]
 fn open_to_others(metadata: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt;
@@ -364,6 +379,11 @@ impl std::fmt::Display for KeySource {
 }
 
 impl PassphraseSource {
+    /// Whether the passphrase is read from stdin.
+    pub(crate) fn is_stdin(&self) -> bool {
+        self.passphrase_file.as_deref().and_then(Path::to_str).is_some_and(is_stdin)
+    }
+
     fn read(&self, of: &KeySource) -> Result<Passphrase, Failure> {
         if let Some(file) = &self.passphrase_file {
             return from_file(file);
@@ -376,18 +396,22 @@ impl PassphraseSource {
                 format!(
                     "{of} is encrypted with a passphrase, and there is no terminal to ask for it"
                 ),
-                format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file"),
+                set_passphrase(),
             ));
         }
         let typed = rpassword::prompt_password(format!("Passphrase of {of}: "));
         let typed = typed.map_err(|error| {
             Failure::local(
                 format!("cannot ask for the passphrase of {of}: {error}"),
-                format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file"),
+                set_passphrase(),
             )
         })?;
         Ok(passphrase(Zeroizing::new(typed)))
     }
+}
+
+fn set_passphrase() -> String {
+    format!("set {PASSPHRASE_VARIABLE}, or name a file with --passphrase-file")
 }
 
 fn from_file(file: &Path) -> Result<Passphrase, Failure> {

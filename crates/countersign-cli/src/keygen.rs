@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     failure::{Exit, Failure},
     output::{note, print_line},
+    random,
     shell::quote,
 };
 
@@ -104,27 +105,18 @@ fn parse_algorithm(name: &str) -> Result<Algorithm, &'static str> {
 }
 
 fn generate(algorithm: Algorithm) -> Result<PrivateKey, Failure> {
-    let random = |bytes: &mut [u8]| {
-        getrandom::fill(bytes).map_err(|error| {
-            Failure::local(
-                format!("the system gives no random bytes: {error}"),
-                "try again; early in a machine's start this can take a moment",
-            )
-        })
-    };
     let mut secret = Zeroizing::new([0; 32]);
-    random(&mut *secret)?;
+    random::fill(&mut *secret)?;
     if algorithm == Algorithm::HmacSha256 {
-        let mut id = [0; 16];
-        random(&mut id)?;
-        return PrivateKey::hmac_sha256(id, &*secret).map_err(|error| internal(&error));
+        return PrivateKey::hmac_sha256(random::bytes()?, &*secret)
+            .map_err(|error| internal(&error));
     }
     Ok(PrivateKey::ed25519(&secret))
 }
 
 fn internal(error: &dyn std::error::Error) -> Failure {
     Failure::local(
-        format!("the key that was made cannot be written down: {error}"),
+        format!("cannot write the new key: {error}"),
         "this is a fault of this program; please report it",
     )
 }

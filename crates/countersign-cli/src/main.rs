@@ -1,23 +1,25 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
 mod app;
+mod application;
 mod credential;
 mod curl;
+mod environment;
 mod explain;
 mod failure;
 mod field_type_arg;
-mod header_line;
 #[cfg(test)]
 mod hints;
+mod input;
 mod key;
 mod key_source;
 mod keygen;
 mod moment;
 mod output;
 mod pubkey;
+mod random;
 mod registry_args;
 mod request;
-mod request_body;
 mod shell;
 mod sign;
 mod table;
@@ -31,9 +33,8 @@ use self::failure::{Exit, Failure};
 
 /// Makes keys, signs and verifies HTTP requests (RFC 9421), runs curl signed, and registers applications
 ///
-/// Data goes to stdout, the rest to stderr. An error is one line `error: …`, and one line `hint: …` says what to do.
-/// A private key comes from a file of mode 600, from COUNTERSIGN_KEY or from a file descriptor, never from the
-/// command line.
+/// Data goes to stdout, messages go to stderr. An error is one line `error: …`; a second line `hint: …` says what to
+/// do. Give a private key as a file of mode 600, in COUNTERSIGN_KEY or by a file descriptor, never as an argument.
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, after_help = EXIT_CODES)]
 struct Cli {
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// clap's answer, as ours: help and version are data, all else is a fault of usage.
+/// Turns clap's error into this command's: help and version are data, everything else is wrong usage.
 fn help_or_usage(error: &clap::Error) -> Result<Exit, Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -105,7 +106,7 @@ fn help_or_usage(error: &clap::Error) -> Result<Exit, Failure> {
     Err(Failure::local(said, hint))
 }
 
-/// The command as far as its subcommands are known: `countersign key add`.
+/// The subcommands at the beginning of the arguments, such as `countersign key add`.
 fn asked_command() -> String {
     let mut name = "countersign".to_owned();
     let mut command = Cli::command();

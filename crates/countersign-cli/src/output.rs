@@ -1,12 +1,12 @@
 use std::io::{ErrorKind, Write};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 
 /// Writes data to stdout.
 pub(crate) fn print(data: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(data.as_ref()).and_then(|()| stdout.flush()) {
-        // Whoever reads us has read enough, as in `countersign … | head -1`.
+        // The reader has read enough, as in `countersign … | head -1`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::local(
             format!("cannot write to stdout: {error}"),
@@ -21,8 +21,13 @@ pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
     print(format!("{line}\n"))
 }
 
-/// Says something that is no data.
+/// Writes a message to stderr.
 pub(crate) fn note(line: impl std::fmt::Display) {
-    // There is nowhere left to say that stderr is closed.
+    // A closed stderr cannot be reported anywhere.
     drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// Writes a warning to stderr, as one line.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    note(one_line(&format!("warning: {text}")));
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// Prints the publishable key of any key file, and on a second line the JWK thumbprint of an Ed25519 key
 ///
-/// An ECDSA or RSA key has no publishable key, since no credential has one: of it the thumbprint alone is printed.
+/// An ECDSA or RSA key has no publishable key: only its thumbprint is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Pubkey {
     /// A private or public key file; `-` is stdin, fd:N a descriptor

@@ -2,82 +2,107 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
+use serde_json::Value;
 
 use crate::{
-    failure::{Failure, one_line, with_reasons},
-    output::note,
+    environment::DB_VARIABLE,
+    failure::{Failure, with_reasons},
+    output::{print, print_line, warn},
     shell::quote,
 };
 
-/// Which registry, as the commands that ask one take it.
+/// The options of commands that ask a registry: which registry, and the form of the output.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
     /// The registry: sqlite:FILE
-    #[arg(long, value_name = "URL", env = "COUNTERSIGN_DB", hide_env_values = true, global = true)]
+    #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
-}
-
-/// Whether a registry that is not there is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IfMissing {
-    Create,
-    Fail,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 impl RegistryArgs {
-    /// What a command that a hint names needs in order to find the same registry: nothing, if the variable names it.
-    pub(crate) fn again(&self) -> String {
-        self.db.as_deref().map_or_else(String::new, again)
+    /// The option that a command in a hint needs to find the same registry: empty if the variable names that.
+    pub(crate) fn db_option(&self) -> String {
+        self.db.as_deref().map_or_else(String::new, db_option)
     }
 
     /// Opens the registry and asks it.
     pub(crate) fn ask<T>(
         &self,
-        if_missing: IfMissing,
+        question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
+    ) -> Result<T, Failure> {
+        self.ask_opened(async |url| Registry::open(url).await, question)
+    }
+
+    /// Opens the registry, makes it if it is missing, and asks it.
+    pub(crate) fn ask_or_create<T>(
+        &self,
+        question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
+    ) -> Result<T, Failure> {
+        self.ask_opened(async |url| Registry::open_or_create(url).await, question)
+    }
+
+    fn ask_opened<T>(
+        &self,
+        open: impl AsyncFnOnce(&str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
         let Some(url) = &self.db else {
             return Err(Failure::local(
                 "no registry is named",
-                "add --db sqlite:FILE, or set COUNTERSIGN_DB to it",
+                format!("add --db sqlite:FILE, or set {DB_VARIABLE} to it"),
             ));
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.map_err(|error| {
-            Failure::local(format!("cannot start: {error}"), "close other programs and try again")
-        })?;
+        let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
-            let registry = match if_missing {
-                IfMissing::Create => Registry::open_or_create(url).await?,
-                IfMissing::Fail => Registry::open(url).await?,
-            };
-            tell_closed(url, registry.closed_files());
+            let registry = open(url).await?;
+            warn_of_exposure(url, registry.closed_files());
             let answer = question(&registry).await;
             registry.close().await;
             answer
         });
         answer.map_err(|error| failure(url, &error))
     }
+
+    /// Prints JSON on a line, or text that ends its own lines.
+    pub(crate) fn print(
+        &self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        match self.json {
+            true => print_line(json()),
+            false => print(text()),
+        }
+    }
 }
 
-fn again(url: &str) -> String {
-    match std::env::var("COUNTERSIGN_DB").is_ok_and(|set| set == url) || url.is_empty() {
+fn db_option(url: &str) -> String {
+    match is_set_to(url) || url.is_empty() {
         true => String::new(),
         false => format!(" --db {}", quote(url)),
     }
 }
 
-/// Says which files other users could read. Secrets lie in them, and that they are closed now takes nothing back: neither
-/// what was read, nor the descriptor of a program that has a file open.
-fn tell_closed(url: &str, files: &[PathBuf]) {
+/// Whether the variable names this registry.
+fn is_set_to(url: &str) -> bool {
+    std::env::var(DB_VARIABLE).is_ok_and(|set| set == url)
+}
+
+/// Warns of files that other users could read, and that are closed now. Closing takes nothing back: neither the secrets that
+/// somebody read, nor the descriptor of a program that has a file open.
+fn warn_of_exposure(url: &str, files: &[PathBuf]) {
     if !files.is_empty() {
-        note(one_line(&format!(
-            "warning: other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600), but a program \
+        warn(format_args!(
+            "other users could read {}, where HMAC secrets lie as they are; now closed to them (mode 600), but a program \
              that has the file open goes on reading it, and a user who has read a secret can sign: stop the servers, run {} as \
              the owner, then revoke the HMAC keys and register new ones",
             names(files),
             renewal(url)
-        )));
+        ));
     }
 }
 
@@ -103,12 +128,11 @@ fn names(files: &[PathBuf]) -> String {
 pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let file = Registry::file_of(url).unwrap_or(Path::new("")).display().to_string();
     let plain = quote(&format!("sqlite:{file}"));
-    let again = again(url);
+    let db = db_option(url);
     let hint = match error {
-        // Not shown back: an address of another form may hold a password.
+        // The message does not show the address: one of another form may hold a password.
         RegistryError::UnsupportedUrl => {
-            let variable = std::env::var("COUNTERSIGN_DB").is_ok_and(|set| set == url);
-            let named = if variable { "COUNTERSIGN_DB" } else { "--db" };
+            let named = if is_set_to(url) { DB_VARIABLE } else { "--db" };
             return Failure::local(
                 format!("{named} names no registry"),
                 "write it as sqlite:FILE, with the name of a file",
@@ -173,10 +197,10 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         }
         RegistryError::DamagedApplication { .. } => "restore a backup of the registry".into(),
         RegistryError::NotFound(Subject::Application) => {
-            format!("`countersign app list{again}` shows those there are")
+            format!("`countersign app list{db}` shows those there are")
         }
         RegistryError::NotFound(_) => {
-            format!("`countersign key list{again}` shows those there are")
+            format!("`countersign key list{db}` shows those there are")
         }
         RegistryError::Key(_) => {
             "make one of its holder's own with `countersign keygen`; nobody else can sign with that"
@@ -186,11 +210,11 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
             "a key is registered once, for ever; make another with `countersign keygen`".into()
         }
         RegistryError::Exists(_) => {
-            format!("take another name; `countersign app list{again}` shows those there are")
+            format!("take another name; `countersign app list{db}` shows those there are")
         }
         RegistryError::InUse => {
             format!(
-                "revoke them first: `countersign key list{again}`, `countersign key revoke KEY{again}`"
+                "revoke them first: `countersign key list{db}`, `countersign key revoke KEY{db}`"
             )
         }
         RegistryError::BadName(BadName::Application) => "give it another name".into(),

@@ -1,16 +1,24 @@
+pub(crate) mod body;
+pub(crate) mod coverage;
+pub(crate) mod header_line;
+pub(crate) mod url;
+
 use countersign::{
-    BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, Scheme, SignError,
-    SignatureFields, SignedFields, Target,
+    BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, SignError, SignatureFields,
+    SignedFields, Target,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
     failure::{Failure, with_reasons},
-    header_line::HeaderLine,
-    request_body::{Body, percent_encoded},
+    request::{
+        body::Body,
+        header_line::HeaderLine,
+        url::{Url, check_characters},
+    },
 };
 
-/// What is longer is refused by servers, and with many digits more is no URI for the libraries here.
+/// The longest path and query that servers accept.
 const MAX_TARGET: usize = 8 * 1024;
 
 /// A request that is about to be signed.
@@ -25,61 +33,8 @@ pub(crate) struct Request {
     pub(crate) body: Option<Body>,
 }
 
-/// A URL cut into what is signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Url {
-    pub(crate) origin: Origin,
-    /// Begins with `/`; no fragment.
-    pub(crate) path_and_query: String,
-}
-
-impl Url {
-    /// Reads `http(s)://host/path?query` without changing a byte of path and query.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        // It may hold a password, so it is not shown.
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
-            return Err(Failure::local(
-                "the URL holds a user name",
-                "give it as an Authorization header, or to `countersign curl` with -u, so that it is signed",
-            ));
-        }
-        // A password with a slash in it ends up in what looks like a path.
-        let shown = if text.contains('@') { "this".to_owned() } else { format!("`{text}`") };
-        let wrong =
-            |hint: &str| Failure::local(format!("{shown} is not a URL that can be signed"), hint);
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or_else(|| wrong("write it in full, like https://api.example.com/v1/orders"))?;
-        let scheme = match scheme.to_ascii_lowercase().parse::<Scheme>() {
-            Ok(scheme) => scheme,
-            Err(_) => return Err(wrong("only http:// and https:// are signed")),
-        };
-        let rest = rest.split('#').next().unwrap_or(rest);
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        let origin = Origin::new(scheme, authority).map_err(|_| match ascii_host(authority) {
-            Some(ascii) => wrong(&format!("write its host in ASCII: {ascii}")),
-            None => wrong("its host is a name or an address, with a port if need be"),
-        })?;
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self { origin, path_and_query: format!("{slash}{path}") })
-    }
-
-    /// Adds a piece to the query.
-    pub(crate) fn push_query(&mut self, piece: &str) {
-        let separator = match self.path_and_query.split_once('?') {
-            None => "?",
-            Some((_, "")) => "",
-            Some(_) => "&",
-        };
-        self.path_and_query.push_str(separator);
-        self.path_and_query.push_str(piece);
-    }
-}
-
 impl Request {
-    /// Puts a request together. A `Host` among `lines` says whom it is for, as it does to the server.
+    /// Puts a request together. A `Host` among `lines` names the origin, as it does for the server.
     pub(crate) fn new(
         method: &str,
         url: Url,
@@ -127,14 +82,14 @@ impl Request {
         let given = |name: &&HeaderName| lines.iter().any(|line| line.is(name));
         if let Some(name) = reserved.iter().find(given) {
             return Err(Failure::local(
-                format!("the header {name} is this command's to make"),
+                format!("the header {name} is made by this command"),
                 format!("leave out -H '{name}: …'"),
             ));
         }
         Ok(Self { method, origin, uri, lines, body })
     }
 
-    /// The fields that are sent, without `Host`.
+    /// The header fields, without `Host`.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in &self.lines {
@@ -147,7 +102,7 @@ impl Request {
         headers
     }
 
-    /// The head to sign, over [`Request::headers`] or what became of them.
+    /// The head to sign, with [`Request::headers`] and those added since.
     pub(crate) fn head<'a>(&'a self, headers: &'a HeaderMap) -> RequestHead<'a> {
         RequestHead {
             method: &self.method,
@@ -157,8 +112,7 @@ impl Request {
         }
     }
 
-    /// The digest to sign, which a `Content-Digest` among these headers may have by another algorithm; `None` if there is
-    /// no content.
+    /// The digest to sign: that of a `Content-Digest` among these headers, or SHA-256; `None` without content.
     pub(crate) fn digest(&self, headers: &HeaderMap) -> Result<Option<ContentDigest>, Failure> {
         let Some(body) = self.body.as_ref().filter(|body| body.length() > 0) else {
             return Ok(None);
@@ -180,55 +134,10 @@ impl Request {
         if matches { Ok(given) } else { Err(wrong()) }
     }
 
-    /// The SHA-256 digest of the content, also of none.
+    /// The SHA-256 digest of the content, which may be empty.
     pub(crate) fn made_digest(&self) -> ContentDigest {
         self.body.as_ref().map_or_else(|| ContentDigest::sha256(&[]), |body| *body.digest())
     }
-}
-
-/// An authority with a name of other letters (RFC 5890) as it is sent: `bücher.example` is `xn--bcher-kva.example`.
-fn ascii_host(authority: &str) -> Option<String> {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, format!(":{port}")),
-        None => (authority, String::new()),
-    };
-    let ascii = idna::domain_to_ascii(host).ok().filter(|_| !host.is_ascii())?;
-    Origin::new(Scheme::Https, &ascii).ok().map(|_| format!("{ascii}{port}"))
-}
-
-/// Refuses characters that have to be percent-encoded, and says how that is written.
-fn check_characters(path_and_query: &str) -> Result<(), Failure> {
-    for (at, character) in path_and_query.char_indices() {
-        let digits = at
-            .checked_add(1)
-            .and_then(|from| path_and_query.as_bytes().get(from..from.checked_add(2)?));
-        let encoded = || percent_encoded(character.to_string().as_bytes());
-        match character {
-            '%' if !digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) => {
-                return Err(Failure::local(
-                    "the URL has a % without two hexadecimal digits behind it",
-                    "write a percent sign as %25",
-                ));
-            }
-            '%' | '!'..='~' => {}
-            ' ' => {
-                return Err(Failure::local("the URL has a space", "write it as %20"));
-            }
-            _ if character.is_ascii() => {
-                return Err(Failure::local(
-                    "the URL has a control character",
-                    format!("leave it out, or write it as {}", encoded()),
-                ));
-            }
-            _ => {
-                return Err(Failure::local(
-                    format!("the URL has the character `{character}`, which is not ASCII"),
-                    format!("write it as {}", encoded()),
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The fields that signing adds, in the order in which they are sent.
@@ -241,9 +150,20 @@ pub(crate) fn added_fields(
     digest.into_iter().chain([("Signature-Input", input), ("Signature", signature)]).collect()
 }
 
-/// As [`added_fields`].
+/// The same for [`SignedFields`].
 pub(crate) fn signed_fields(signed: SignedFields) -> Vec<(&'static str, HeaderValue)> {
     added_fields(signed.content_digest, signed.signature)
+}
+
+/// The flags with which curl sends a target as it is written, and no header field of ~/.curlrc.
+pub(crate) const CURL_FLAGS: [&str; 3] = ["-q", "--path-as-is", "--globoff"];
+
+/// curl waits for no content of a response to HEAD, and sends none with the request.
+pub(crate) fn head_with_content() -> Failure {
+    Failure::local(
+        "a HEAD request with content cannot be sent by curl",
+        "leave out the content, or use another method",
+    )
 }
 
 /// Why a request could not be signed, and what to do about it.
@@ -254,7 +174,7 @@ pub(crate) fn cannot_sign(error: &SignError) -> Failure {
             "write one slash where several follow each other"
         }
         SignError::Target(_) => {
-            "servers refuse such a target, as programs read it differently; change the URL"
+            "change the URL: programs read such a target differently, so servers refuse it"
         }
         SignError::ContentDigest => "leave the Content-Digest header out; it is made for you",
         SignError::RepeatedField(_) => "give that header once",
@@ -267,54 +187,6 @@ pub(crate) fn cannot_sign(error: &SignError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_cut_without_changing_it() {
-        let table = [
-            ("https://Example.com", "https://example.com", "/"),
-            ("HTTP://example.com:80/a?b=c#d", "http://example.com", "/a?b=c"),
-            ("https://example.com:8443?x", "https://example.com:8443", "/?x"),
-            ("https://[::1]:1/%7Ea/{b}?'c'=%20+", "https://[::1]:1", "/%7Ea/{b}?'c'=%20+"),
-            ("https://example.com/a?b=https://c/", "https://example.com", "/a?b=https://c/"),
-        ];
-        for (text, origin, path_and_query) in table {
-            let url = Url::parse(text).unwrap();
-            assert_eq!(url.origin.to_string(), origin, "{text}");
-            assert_eq!(url.path_and_query, path_and_query, "{text}");
-        }
-        for text in [
-            "",
-            "example.com/a",
-            "ftp://example.com/",
-            "file:///etc/passwd",
-            "https://",
-            "https:///a",
-            "https://user:password@example.com/",
-            "ftp://user:password@example.com/",
-            "user:password@example.com/",
-            "https://user:password/@example.com/",
-            "//user:password@example.com/",
-            "https://exa mple.com/",
-            "https://example.com:port/",
-        ] {
-            let failure = Url::parse(text).unwrap_err().to_string();
-            assert!(!failure.contains("password"), "{failure}");
-        }
-    }
-
-    #[test]
-    fn a_query_grows_by_pieces() {
-        for (text, expected) in [
-            ("https://a/b", "/b?x=1"),
-            ("https://a/b?", "/b?x=1"),
-            ("https://a/b?c", "/b?c&x=1"),
-            ("https://a", "/?x=1"),
-        ] {
-            let mut url = Url::parse(text).unwrap();
-            url.push_query("x=1");
-            assert_eq!(url.path_and_query, expected);
-        }
-    }
 
     #[test]
     fn what_has_to_be_written_otherwise_is_told_with_its_spelling() {

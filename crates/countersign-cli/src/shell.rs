@@ -1,4 +1,4 @@
-/// A word that a POSIX shell reads back as it is.
+/// Quotes a word so that a POSIX shell reads it back unchanged.
 pub(crate) fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {

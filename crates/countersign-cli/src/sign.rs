@@ -9,22 +9,29 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 
 use crate::{
-    curl::random_nonce,
     failure::{Exit, Failure},
     field_type_arg,
-    header_line::HeaderLine,
+    input::{Files, is_stdin},
     key_source::{self, PrivateKeyArgs},
     moment,
     output::{print, print_line},
-    request::{Request, Url, added_fields, cannot_sign},
-    request_body::{self, Body, Data, DataKind, Files},
+    random,
+    request::{
+        CURL_FLAGS, Request, added_fields,
+        body::{Body, Data, DataKind, WHILE_WRITTEN},
+        cannot_sign,
+        coverage::chosen_coverage,
+        head_with_content,
+        header_line::HeaderLine,
+        url::Url,
+    },
     shell::quote,
 };
 
 /// Signs a request and sends nothing: prints the header fields to add, the whole request, or a curl command
 ///
-/// Covered is what a Countersign server's default policy wants; with --component exactly the components that are
-/// given, in their order. An ECDSA key signs too, for servers of others: a Countersign server knows no such key.
+/// Covers what a Countersign server's default policy asks for or, with --component, exactly the components that you
+/// give, in their order. An ECDSA key signs too, for other servers: a Countersign server accepts no ECDSA key.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
     #[command(flatten)]
@@ -44,25 +51,25 @@ pub(crate) struct Sign {
     /// A component to cover, like @method, content-type or '"@query-param";name="page"'
     #[arg(long = "component", value_name = "ID")]
     components: Vec<String>,
-    /// When it is signed, in seconds since 1970 [default: now]
+    /// The time of signing, in seconds since 1970 [default: now]
     #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
     created: Option<Timestamp>,
-    /// When it stops being good, in seconds since 1970 [default: never by itself]
+    /// The time at which the signature expires, in seconds since 1970 [default: none]
     #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
     expires: Option<Timestamp>,
-    /// What makes it good for one request [default: random]
+    /// The nonce, which makes the signature good for one request [default: random]
     #[arg(long, value_name = "N")]
     nonce: Option<String>,
     /// The label of the signature
     #[arg(long, default_value = "sig")]
     label: String,
-    /// The name of the key [default: its publishable key; of an ECDSA key its JWK thumbprint]
+    /// The keyid [default: the publishable key; of an ECDSA key the JWK thumbprint]
     #[arg(long, value_name = "ID")]
     keyid: Option<String>,
-    /// The tag that the server selects its signatures by
+    /// The tag by which the server selects the signature
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// How a field of the service's own is structured, for components with `sf` and `key`
+    /// The type of a structured field that only the service knows, for components with `sf` and `key`
     #[arg(long = "field-type", value_name = "NAME=item|list|dictionary", value_parser = field_type_arg::parse)]
     field_types: Vec<(&'static str, FieldType)>,
     /// What to print
@@ -71,7 +78,7 @@ pub(crate) struct Sign {
     /// Print a JSON object, as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Where the request goes, like https://api.example.com/v1/orders
+    /// The URL of the request, like https://api.example.com/v1/orders
     url: String,
 }
 
@@ -93,7 +100,7 @@ enum Format {
 
 struct Signed {
     request: Request,
-    /// The URL as curl is to have it.
+    /// The URL for curl.
     url: String,
     added: Vec<(&'static str, HeaderValue)>,
     base: String,
@@ -118,7 +125,7 @@ impl Sign {
                     if let Some(file) = body.changed() {
                         return Err(Failure::local(
                             format!("`{file}` changed while it was signed and printed"),
-                            "run this again when nothing writes to the file",
+                            WHILE_WRITTEN,
                         ));
                     }
                 }
@@ -140,10 +147,10 @@ impl Sign {
         Ok(Exit::Done)
     }
 
-    /// The file whose bytes are the content as they are, if it can be read once more.
+    /// The file that holds exactly the content, if it can be read once more.
     fn binary_file(&self) -> Option<PathBuf> {
         let file = self.data_binary.as_deref()?.strip_prefix('@')?;
-        let passing = request_body::is_stdin(file) || file.starts_with("/dev/fd/");
+        let passing = is_stdin(file) || file.starts_with("/dev/fd/");
         (!passing && Path::new(file).is_file()).then(|| file.into())
     }
 
@@ -186,7 +193,7 @@ impl Sign {
         }
         let nonce = match self.nonce {
             Some(nonce) => nonce,
-            None => random_nonce()?.to_string(),
+            None => random::nonce()?.to_string(),
         };
         let mut headers = request.headers();
         let (components, content_digest) = if self.components.is_empty() {
@@ -252,7 +259,7 @@ fn default_coverage(
     let nonce: Nonce = nonce
         .parse()
         .map_err(|error| Failure::local(error, "leave --nonce out: a random one is made"))?;
-    // The key is of no consequence: label and keyid are the user's, so this signature is not the one that is printed.
+    // Any key will do: this signature is not printed, since label and keyid are the user's.
     let signer = Signer::new(PrivateKey::ed25519(&[0; 32]));
     let content = request.digest(headers)?;
     let signed = signer.sign_digested(&request.head(headers), content.as_ref(), created, &nonce);
@@ -267,21 +274,8 @@ fn default_coverage(
     Ok((chosen_coverage(&covered)?, content_digest))
 }
 
-/// The components of `--component`.
-pub(crate) fn chosen_coverage(identifiers: &[String]) -> Result<Vec<Component<'static>>, Failure> {
-    let read = |text: &String| {
-        text.parse::<Component<'static>>().map_err(|error| {
-            Failure::local(
-                format!("--component {text}: {error}"),
-                "a component is like @method, content-type or '\"@query-param\";name=\"page\"'",
-            )
-        })
-    };
-    identifiers.iter().map(read).collect()
-}
-
 fn text(value: &HeaderValue) -> &str {
-    // What signing adds is ASCII.
+    // Signing adds only ASCII.
     value.to_str().unwrap_or_default()
 }
 
@@ -310,7 +304,7 @@ fn http_head(signed: &Signed) -> Result<Vec<u8>, Failure> {
     for (name, value) in &signed.added {
         push(name, value.as_bytes());
     }
-    // Servers expect content of these methods, so that its absence is said (RFC 9110 §8.6).
+    // With these methods a request without content says so (RFC 9110 §8.6).
     let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     if request.body.is_some() || expected {
         let length = request.body.as_ref().map_or(0, Body::length);
@@ -330,15 +324,10 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
     };
     let request = &signed.request;
     if request.method == Method::HEAD && request.body.is_some() {
-        return Err(Failure::local(
-            "a HEAD request with content cannot be sent by curl",
-            "leave out the content, or use another method",
-        ));
+        return Err(head_with_content());
     }
     let mut words = vec!["curl".to_owned()];
-    for fixed in ["-q", "--path-as-is", "--globoff"] {
-        words.push(fixed.to_owned());
-    }
+    words.extend(CURL_FLAGS.map(str::to_owned));
     match (&request.method, &request.body) {
         (&Method::HEAD, _) => words.push("--head".to_owned()),
         (&Method::GET, None) => {}

@@ -1,50 +1,48 @@
-mod check;
 mod chunked;
 mod covered_digest;
 mod exchange;
+pub(crate) mod findings;
 mod message_file;
-
-use std::io::Read;
 
 use clap::{Args, ValueEnum};
 use countersign::{
-    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyLocations,
-    Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme, SignatureBase,
-    SignatureInput, Timestamp, Unverified, VerifyingKey,
+    Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
+    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
+    SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey,
+    check_served, check_trailers,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
 
-pub(crate) use self::check::{Check, Outcome};
 use self::{
     covered_digest::CoveredDigest,
-    exchange::{Exchange, Received},
-    message_file::Body,
+    exchange::{Exchange, ReceivedRequest},
+    message_file::MessageBody,
 };
 use crate::{
+    environment::KEY_VARIABLE,
     failure::{Exit, Failure, one_line, with_reasons},
     field_type_arg,
-    key_source::{self, KEY_VARIABLE, KeySource, PassphraseSource},
+    input::is_stdin,
+    key_source::{self, KeySource, PassphraseSource, is_stdin_key},
     moment,
     output::{note, print_line},
-    request_body::is_stdin,
 };
 
-const LARGEST: u64 = 256 * 1024 * 1024;
 const NO_SIGNATURE: &str = "the message carries no signature";
 const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
 /// Verifies a raw HTTP/1.1 request or response, as a server would
 ///
-/// With --policy default what a Countersign server with its defaults checks of the request itself. Not what only the
-/// server can tell: whether it was used before, whether the key is registered and active, what it may do and from where,
-/// whether the origin is its own, and limits. With --policy none the signature alone, and the digest of the content where it is covered; then the key can
-/// also be an ECDSA or RSA key, which no credential is.
+/// With --policy default, makes the checks of a Countersign server with default settings, except those that only the
+/// server can make: whether the signature was used before, whether the key is registered and active, what the key may
+/// do and from where, whether the server has this origin, and limits. With --policy none, checks the signature alone,
+/// and the digest of the content where it is covered; the key may then also be an ECDSA or RSA key.
 ///
-/// The message is as it was sent, its content also in chunks. Of the trailers behind these the default policy takes
-/// nothing, as a server: it refuses components with `tr`, and signature and digest fields there. With --policy none
-/// components with `tr` are of them, and so is the signature if the head has none. All lines, also those of the chunks, end
-/// with CRLF, or all with LF.
+/// Give the message as it was sent; its content may be in chunks. Like a server, the default policy reads nothing
+/// from trailers: it refuses components with `tr`, and signature and digest fields among the trailers. With --policy
+/// none, components with `tr` are read from the trailers, and so is the signature if the head has none. All lines of
+/// the message, those of the chunks included, end with CRLF, or all with LF.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
@@ -53,30 +51,30 @@ pub(crate) struct Verify {
     /// A key file, private or public, or a publishable key pk_…; `-` is stdin [default: the text in COUNTERSIGN_KEY]
     #[arg(long, value_name = "FILE|PUBLISHABLE")]
     key: Option<String>,
-    /// What to ask of the signature
+    /// What the signature has to satisfy
     #[arg(long, value_enum, default_value_t)]
     policy: PolicyName,
-    /// The time to judge by, in seconds since 1970 [default: now]
+    /// The time of the verification, in seconds since 1970 [default: now]
     #[arg(long, value_name = "UNIX", value_parser = moment::parse_unix)]
     at: Option<Timestamp>,
     /// The label of the signature; needed where there are several
     #[arg(long, value_name = "L")]
     label: Option<String>,
-    /// The tag that selects the signature under the default policy
+    /// The tag by which the default policy selects the signature
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// The file of the request that a response answers: for what is bound to it, and since an answer to HEAD has no
-    /// content; `-` is stdin
+    /// The file of the request that the response belongs to: for components with `req`, and because a response to
+    /// HEAD has no content; `-` is stdin
     #[arg(long, value_name = "FILE")]
     request: Option<String>,
-    /// The scheme that the request came by, which the message does not tell; with --policy none a target in absolute form
-    /// does
+    /// The scheme of the request, which the message does not name; with --policy none, a target in absolute form
+    /// names it
     #[arg(long, default_value = "https", value_parser = parse_scheme)]
     scheme: Scheme,
-    /// The algorithm, which has to be the key's; an RSA key leaves it open, and some messages do too
+    /// The algorithm of the key; an RSA key needs it if the message does not name one
     #[arg(long)]
     alg: Option<Algorithm>,
-    /// How a field of the service's own is structured, for components with `sf` and `key`
+    /// The type of a structured field that only the service knows, for components with `sf` and `key`
     #[arg(long = "field-type", value_name = "NAME=item|list|dictionary", value_parser = field_type_arg::parse)]
     field_types: Vec<(&'static str, FieldType)>,
     /// Print a JSON object
@@ -90,14 +88,14 @@ pub(crate) struct Verify {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum PolicyName {
-    /// What a Countersign server asks for
+    /// The default policy of a Countersign server
     #[default]
     Default,
-    /// Nothing but a signature that holds
+    /// A signature that holds, and nothing else
     None,
 }
 
-/// What is known of a signature, however its verification ends.
+/// The parts of a signature that could be read, whatever the verdict.
 #[derive(Debug, Default)]
 struct Seen {
     label: Option<String>,
@@ -105,30 +103,36 @@ struct Seen {
     base: Option<SignatureBase>,
 }
 
-/// Why it is not verified.
-struct Refusal {
+/// Why a message is not verified, and what to do about it.
+struct NotVerified {
     code: Code,
     detail: String,
+    hint: &'static str,
 }
 
-/// A message, and what became of its verification.
+/// A message and the verdict on it.
 pub(crate) struct Judged {
     key: AnyVerifyingKey,
     exchange: Exchange,
     now: Timestamp,
     seen: Seen,
-    verdict: Result<(), Refusal>,
+    verdict: Result<(), NotVerified>,
 }
 
-impl From<Rejection> for Refusal {
+impl From<Rejection> for NotVerified {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code(), detail: one_line(&with_reasons(&rejection)) }
+        let detail = one_line(&with_reasons(&rejection));
+        Self { code: rejection.code(), detail, hint: hint(&rejection) }
     }
 }
 
-impl From<BadPresented> for Refusal {
+impl From<BadPresented> for NotVerified {
     fn from(bad: BadPresented) -> Self {
-        Self { code: bad.code(), detail: bad.to_string() }
+        let hint = match bad.code() {
+            Code::KeyUnknown => "check the publishable key that it carries beside the signature",
+            code => code.hint(),
+        };
+        Self { code: bad.code(), detail: bad.to_string(), hint }
     }
 }
 
@@ -143,8 +147,9 @@ impl Verify {
         Ok(self.conclude(&judged))
     }
 
-    /// Verifies, and keeps what there is to tell of it.
+    /// Verifies the message, and keeps everything that `explain` shows.
     pub(crate) fn judge(&self) -> Result<Judged, Failure> {
+        self.require_one_stdin(None)?;
         let key = self.key()?;
         let key = match self.alg {
             Some(algorithm) => {
@@ -184,17 +189,18 @@ impl Verify {
         Ok(Judged { key, exchange, now, seen, verdict })
     }
 
-    /// Says what the verdict does not, and gives its exit code.
+    /// Prints the hint or the note that goes with the verdict, and returns the exit code.
     pub(crate) fn conclude(&self, judged: &Judged) -> Exit {
-        if judged.verdict.is_err() {
+        if let Err(refusal) = &judged.verdict {
+            note(format_args!("hint: {}", refusal.hint));
             return Exit::Refused;
         }
         note(match self.policy {
             PolicyName::Default => {
-                "note: whether it was used before is not checked; only the server can tell"
+                "note: only the server can tell whether this signature was used before"
             }
             PolicyName::None => {
-                "note: by --policy none neither its age nor what it covers is checked"
+                "note: --policy none checks neither the age of the signature nor what it covers"
             }
         });
         Exit::Done
@@ -204,10 +210,24 @@ impl Verify {
         self.json
     }
 
-    /// Whether an argument already takes stdin, which can be read once.
-    pub(crate) fn takes_stdin(&self) -> bool {
-        let named = [Some(&self.message), self.request.as_ref(), self.key.as_ref()];
-        named.into_iter().flatten().any(|file| is_stdin(file))
+    /// Refuses arguments of which two are stdin, which can be read once.
+    pub(crate) fn require_one_stdin(&self, expected: Option<&str>) -> Result<(), Failure> {
+        let is_file = |file: Option<&str>| file.is_some_and(is_stdin);
+        let stdins = [
+            ("the key", self.key.as_deref().is_some_and(is_stdin_key)),
+            ("its passphrase", self.passphrase.is_stdin()),
+            ("the request", is_file(self.request.as_deref())),
+            ("the expected base", is_file(expected)),
+            ("the message", is_stdin(&self.message)),
+        ];
+        let mut stdins = stdins.into_iter().filter(|(_, is_stdin)| *is_stdin);
+        match (stdins.next(), stdins.next()) {
+            (Some((first, _)), Some((second, _))) => Err(Failure::local(
+                format!("{first} and {second} cannot both be stdin"),
+                "name a file for one of them",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn key(&self) -> Result<AnyVerifyingKey, Failure> {
@@ -239,18 +259,10 @@ impl Verify {
                 ));
             }
         };
-        let files = [Some(&self.message), self.request.as_ref()];
-        let stdin = files.into_iter().flatten().any(|file| is_stdin(file));
-        if matches!(source, KeySource::Stdin) && stdin {
-            return Err(Failure::local(
-                "key and message cannot both be stdin",
-                "name a file for one of them",
-            ));
-        }
         source.read_verifying(&self.passphrase)
     }
 
-    /// Notes what can be told of the signature that is meant, also if it is refused.
+    /// Reads the selected signature, even if it is refused.
     fn look(&self, message: &Message<'_>) -> Seen {
         let in_head = ["signature-input", "signature"];
         let in_head = in_head.into_iter().any(|name| message.headers().contains_key(name));
@@ -268,7 +280,7 @@ impl Verify {
         }
     }
 
-    /// The label of the signature that is meant; `None` where it is the only one, or none is.
+    /// The label of the selected signature; `None` if there is only one, or none is selected.
     fn meant_label(&self, message: &Message<'_>) -> Option<String> {
         if self.label.is_some() || self.policy == PolicyName::None {
             return self.label.clone();
@@ -281,16 +293,16 @@ impl Verify {
 
     fn policy(&self) -> Result<Policy, Failure> {
         Policy::default().tag(&self.tag).map_err(|error| {
-            Failure::local(error, "name the tag that the server selects its signatures by")
+            Failure::local(error, "give the tag by which the server selects the signature")
         })
     }
 
     fn by_policy(
         &self,
-        request: &Received<'_>,
+        request: &ReceivedRequest<'_>,
         key: &VerifyingKey,
         now: Timestamp,
-    ) -> Result<Result<(), Refusal>, Failure> {
+    ) -> Result<Result<(), NotVerified>, Failure> {
         let (policy, origins) = (self.policy()?, request.origins()?);
         let (head, content) = (request.head, request.content());
         let verdict = (|| {
@@ -304,9 +316,16 @@ impl Verify {
             presented.agrees_with(key_id.as_ref())?;
             self.check_label(head)?;
             if !key_id.is_some_and(|id| id.names(&key.publishable_key())) {
-                return Err(Refusal {
+                let name = key.publishable_key().to_string();
+                return Err(NotVerified {
                     code: Code::SignatureInvalid,
-                    detail: format!("its keyid names another key than {}", key.publishable_key()),
+                    detail: names_another_key(key_id.as_ref(), &name),
+                    hint: match key_id {
+                        Some(_) => "give the key that signed it with --key",
+                        None => {
+                            "sign with a keyid that servers look a key up by: its publishable key, or its JWK thumbprint"
+                        }
+                    },
                 });
             }
             let authentic = unverified.verify(key)?;
@@ -320,7 +339,7 @@ impl Verify {
         Ok(if request.body.unframed { unframed(verdict) } else { verdict })
     }
 
-    /// The tag selects; a label that was asked for has to be that signature's.
+    /// The tag selects the signature; `--label`, if given, has to be its label.
     fn check_label(&self, head: RequestHead<'_>) -> Result<(), Rejection> {
         let Some(wanted) = &self.label else { return Ok(()) };
         let signatures = SignatureInput::all(head.headers)?;
@@ -334,15 +353,18 @@ impl Verify {
     fn without_policy(
         &self,
         message: &Message<'_>,
-        body: &Body,
+        body: &MessageBody,
         key: &AnyVerifyingKey,
-    ) -> Result<Result<(), Refusal>, Failure> {
+    ) -> Result<Result<(), NotVerified>, Failure> {
         let candidate = match Candidate::select(message, self.label.as_deref()) {
             Ok(candidate) => candidate,
-            // Said of a tag, which nobody asked for here.
+            // The rejection speaks of a tag, and --policy none asks for no tag.
             Err(rejection @ Rejection::Required) => {
-                let detail = NO_SIGNATURE.to_owned();
-                return Ok(Err(Refusal { code: rejection.code(), detail }));
+                let (detail, hint) = (
+                    NO_SIGNATURE.to_owned(),
+                    "add Signature-Input and Signature to the message, as they were sent",
+                );
+                return Ok(Err(NotVerified { code: rejection.code(), detail, hint }));
             }
             Err(rejection) => return Ok(Err(rejection.into())),
         };
@@ -363,7 +385,7 @@ impl Verify {
             }
             Ok::<_, Rejection>(())
         })();
-        Ok(verdict.map_err(Refusal::from))
+        Ok(verdict.map_err(NotVerified::from))
     }
 }
 
@@ -372,7 +394,7 @@ impl Judged {
     pub(crate) fn verdict(&self) -> String {
         match &self.verdict {
             Ok(()) => format!("verified: signed by {}", key_source::name(&self.key)),
-            Err(Refusal { code, detail }) => format!("not verified: {code}: {detail}"),
+            Err(NotVerified { code, detail, .. }) => format!("not verified: {code}: {detail}"),
         }
     }
 
@@ -394,74 +416,82 @@ impl Judged {
     }
 }
 
+/// What to do about a rejection: its own hint, or one for somebody who has the message, where the hint of its code
+/// speaks of a server's response.
+fn hint(rejection: &Rejection) -> &'static str {
+    let code = rejection.code();
+    let closer = rejection.hint();
+    if closer != code.hint() {
+        return closer;
+    }
+    match (rejection, code) {
+        (Rejection::Malformed(Malformed::NoSuchLabel), _) => {
+            "name one of the labels in Signature-Input with --label"
+        }
+        (_, Code::SignatureRequired) => "give the tag of the signature with --tag",
+        (_, Code::SignaturePolicy) => {
+            "cover what a server's default policy asks for, as `countersign sign` does, or verify the signature alone with --policy none"
+        }
+        (_, Code::SignatureStale) => "sign anew, or give the time of its arrival with --at",
+        (_, Code::SignatureInvalid) => {
+            "check that this key signed the message, and that the message is as it was sent; `countersign explain` shows the signature base"
+        }
+        (_, Code::Misdirected) => "give the scheme of the request with --scheme",
+        (_, code) => code.hint(),
+    }
+}
+
+/// Why the key id does not name this key.
+fn names_another_key(key_id: Option<&KeyId>, name: &str) -> String {
+    match key_id {
+        Some(_) => format!("its keyid names another key than {name}"),
+        None => "its keyid is no publishable key and no JWK thumbprint".to_owned(),
+    }
+}
+
 fn parse_scheme(text: &str) -> Result<Scheme, &'static str> {
     text.parse().map_err(|_| "it is http or https")
 }
 
-/// The content of a file that is read whole, or of stdin for `-`.
-pub(crate) fn read_file(file: &str, hint: &str) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
-    let limit = LARGEST.saturating_add(1);
-    let read = match file {
-        "-" => std::io::stdin().lock().take(limit).read_to_end(&mut content),
-        file => {
-            std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut content))
-        }
+/// The check of trailers, which a server makes when it has read the content.
+fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), NotVerified> {
+    let refused = |trailer: SignedTrailer| NotVerified {
+        code: trailer.code(),
+        detail: trailer.to_string(),
+        hint: "send them in the head, before the content",
     };
-    read.map_err(|error| Failure::local(format!("cannot read {file}: {error}"), hint))?;
-    if u64::try_from(content.len()).is_ok_and(|length| length <= LARGEST) {
-        return Ok(content);
-    }
-    Err(Failure::local(
-        format!("{file} is larger than 256 MiB"),
-        "verify large content by its digest with another tool",
-    ))
-}
-
-/// What a server looks at when all content was read, before it compares the digest.
-fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let misplaced = ["signature", "signature-input", "content-digest"];
-    if misplaced.into_iter().any(|name| trailers.contains_key(name)) {
-        let detail = "signature and digest fields do not belong in trailers".to_owned();
-        return Err(Refusal { code: Code::BadRequest, detail });
-    }
-    Ok(())
+    check_trailers(trailers).map_err(refused)
 }
 
 const NO_LENGTH: &str =
     "the request has neither Content-Length nor Transfer-Encoding, so a server reads no content";
 
-/// The verdict on a request whose content a server takes for the next request.
-fn unframed(verdict: Result<(), Refusal>) -> Result<(), Refusal> {
+const ADD_LENGTH: &str = "add the Content-Length that was sent, or leave out what follows the head";
+
+/// The verdict on a request without a length, whose content a server would take for the next request.
+fn unframed(verdict: Result<(), NotVerified>) -> Result<(), NotVerified> {
     match verdict {
-        Ok(()) => Err(Refusal {
+        Ok(()) => Err(NotVerified {
             code: Code::BadRequest,
             detail: format!("{NO_LENGTH}, and takes what follows the head for another request"),
+            hint: ADD_LENGTH,
         }),
-        Err(Refusal { code: code @ Code::DigestMismatch, .. }) => {
-            Err(Refusal { code, detail: format!("{NO_LENGTH}; other content was signed") })
+        Err(NotVerified { code: code @ Code::DigestMismatch, .. }) => {
+            let detail = format!("{NO_LENGTH}; other content was signed");
+            Err(NotVerified { code, detail, hint: ADD_LENGTH })
         }
         refused => refused,
     }
 }
 
-/// What a server looks at before anything else.
-fn acceptable(method: &Method, version: Version) -> Result<(), Refusal> {
-    const METHODS: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-    ];
-    let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned() });
-    if version < Version::HTTP_11 {
-        return refuse(Code::BadRequest, "HTTP/1.1 or HTTP/2 is needed");
-    }
-    if !METHODS.contains(method) {
-        return refuse(Code::MethodNotAllowed, "the method is none that is served");
-    }
-    Ok(())
+/// The first check: method and HTTP version.
+fn acceptable(method: &Method, version: Version) -> Result<(), NotVerified> {
+    let refused = |unserved: Unserved| {
+        let hint = match unserved {
+            Unserved::Version => "send it by HTTP/1.1; no signature covers the version",
+            Unserved::Method => "use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE",
+        };
+        NotVerified { code: unserved.code(), detail: unserved.to_string(), hint }
+    };
+    check_served(method, version).map_err(refused)
 }

@@ -4,9 +4,9 @@ use reqwest::Url;
 
 /// Whether a response is known to come from the server that its request was sent to.
 ///
-/// Only an authenticated response makes the client sign anything more: a second attempt, a redirect, another time. Whoever
-/// can write into a connection without TLS could otherwise have it sign what its caller never asked for, or the same
-/// write twice.
+/// Only an authenticated response makes the client sign anything more: a second attempt, a redirect, another time.
+/// Without TLS, an attacker on the connection could otherwise have the client sign a request that its caller never made,
+/// or the same write twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Authenticity {
     Authenticated,
@@ -16,7 +16,7 @@ pub(crate) enum Authenticity {
 impl Authenticity {
     /// By the connection that a response came over: TLS, or one that does not leave this machine.
     pub(crate) fn of_connection(url: &Url, peer: Option<SocketAddr>) -> Self {
-        // A proxy for http:// is the peer. Somewhere else, it can write what it likes.
+        // A proxy for http:// is the peer. A proxy on another machine can write anything.
         let here = || is_loopback(url) && peer.is_some_and(|peer| peer.ip().is_loopback());
         match url.scheme() == "https" || here() {
             true => Self::Authenticated,

@@ -9,19 +9,20 @@ use countersign::{
     PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer, Target,
     Timestamp,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
 #[cfg(feature = "key-files")]
 use crate::key_file::read_private_key;
 use crate::{
-    Error, RequestBuilder,
-    answers::{self, Answers, Sent},
     authenticity::{Authenticity, is_loopback},
-    clock::{Clock, Followed, Moment},
+    clock::{Clock, Moment},
+    error::Error,
     explanation::SignedBase,
-    refusal::{Named, peek},
+    refusal::peek,
+    request_builder::RequestBuilder,
     reread::Reread,
+    response_verifier::{self, ResponseVerifier, Sent},
 };
 
 const MOST_REDIRECTS: usize = 5;
@@ -37,8 +38,8 @@ pub struct Client {
     signer: Arc<Signer>,
     clock: Clock,
     headers: HeaderMap,
-    answers: Option<Answers>,
-    answer_limit: usize,
+    responses: Option<ResponseVerifier>,
+    response_limit: usize,
     plain_http: PlainHttp,
     redirected_writes: RedirectedWrites,
 }
@@ -50,7 +51,7 @@ enum PlainHttp {
     Trusted,
 }
 
-/// What becomes of a write whose response is a redirect.
+/// How the client treats a redirect of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RedirectedWrites {
     Returned,
@@ -81,7 +82,7 @@ impl Client {
         Self::new(read_private_key(path.as_ref(), Some(passphrase))?)
     }
 
-    /// A client that signs with this key, wherever it comes from.
+    /// A client that signs with this key.
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ impl Client {
         Self::from_signer(Signer::new(key))
     }
 
-    /// A client with a signer that was set up otherwise: another tag, more fields to cover.
+    /// A client with a signer of your own: another tag, more fields to cover.
     ///
     /// # Errors
     ///
@@ -101,17 +102,18 @@ impl Client {
             signer: Arc::new(signer),
             clock: Clock::default(),
             headers: HeaderMap::new(),
-            answers: None,
-            answer_limit: answers::MOST,
+            responses: None,
+            response_limit: response_verifier::MOST,
             plain_http: PlainHttp::Unauthenticated,
             redirected_writes: RedirectedWrites::Returned,
         };
         client.http(with_timeouts())
     }
 
-    /// Sends with a client of other time-outs, proxies or certificates. Its redirect policy is replaced, and it must
-    /// have no default headers and no cookie store: their fields are added behind the signature. [`Client::default_headers`] has
-    /// signed ones. Responses over `https` count as the server's own, so do not have it accept invalid certificates.
+    /// Sends with a client of other timeouts, proxies or certificates. The redirect policy of the builder is replaced.
+    /// The builder must have no default headers and no cookie store: reqwest adds those fields after signing. For signed
+    /// default headers use [`Client::default_headers`]. Responses over `https` count as the server's own, so do not
+    /// accept invalid certificates.
     ///
     /// # Errors
     ///
@@ -121,13 +123,13 @@ impl Client {
         Ok(self)
     }
 
-    /// Sends with this client, which the application already has. Following the clock, redirects and
-    /// [`Client::verify_responses`] work as with a client of our own.
+    /// Sends with a client of the application. Following the clock, redirects and [`Client::verify_responses`] work as
+    /// with a client built here.
     ///
-    /// Build it with `redirect(Policy::none())`: a redirect that it follows by itself carries the signature along, unsigned
-    /// for where it leads, and ends in [`Error::FollowedRedirect`]. It must have no default headers and no cookie store,
-    /// whose fields are added behind the signature. Its time-outs are its own. [`Client::http`] takes a builder and
-    /// sees to the redirects itself.
+    /// Build the client with `redirect(Policy::none())`: a redirect that the client follows by itself carries the
+    /// signature to the other URL, where it is invalid, and ends in [`Error::FollowedRedirect`]. The client must have no
+    /// default headers and no cookie store, since reqwest adds their fields after signing. It keeps its own timeouts.
+    /// [`Client::http`] takes a builder and switches redirects off itself.
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.http = client;
         self
@@ -136,26 +138,28 @@ impl Client {
     /// Also follows a redirect of a write: 307 and 308, to the same origin, with the same method and content. Default: the
     /// redirect is the caller's to see.
     ///
-    /// A write is a request of any method but GET and HEAD, with content, or with a field that overrides the method. Whoever
-    /// can make the server answer with a `Location` of theirs then has the client sign this write for any path of the origin.
+    /// A write is a request of any method but GET and HEAD, with content, or with a field that overrides the method. With
+    /// this setting, anyone who controls a `Location` of the server can have the client sign the write for any path of
+    /// the origin.
     pub const fn insecure_follow_redirected_writes(mut self) -> Self {
         self.redirected_writes = RedirectedWrites::Followed;
         self
     }
 
-    /// Takes responses over plain HTTP for the server's own, as those over TLS. For a network that nobody else can write to,
-    /// such as one between sidecar proxies that speak TLS.
+    /// Trusts responses over plain HTTP as the server's own, like those over TLS. Use it on a network where only your own
+    /// processes can write, such as between sidecar proxies that speak TLS.
     ///
-    /// Without it such a response is the caller's, and nothing more is signed because of it, unless it came from this machine
-    /// or [`Client::verify_responses`] found it genuine: no redirect is followed, no clock, and no `Accept-Signature`. With
-    /// it, whoever can write into the connection can have the client sign a request twice, sign reads of other paths of
-    /// the origin, and sign up to 15 minutes ahead of time, which can be kept until then.
+    /// By default the client returns a plain HTTP response as it is and signs nothing more because of it, unless the
+    /// response came from this machine or [`Client::verify_responses`] found it genuine: the client follows no redirect,
+    /// no clock and no `Accept-Signature`. With this setting, anyone who can write into the connection can have the
+    /// client sign a request twice, sign reads of other paths of the origin, and sign up to 15 minutes ahead of time, for
+    /// later use.
     pub const fn insecure_trust_plain_http(mut self) -> Self {
         self.plain_http = PlainHttp::Trusted;
         self
     }
 
-    /// Headers of every request that does not have them itself. Those that have to be covered are.
+    /// Default headers, for requests without their own. Signatures cover them like other headers.
     pub fn default_headers(mut self, headers: HeaderMap) -> Self {
         self.headers = headers;
         self
@@ -167,42 +171,43 @@ impl Client {
         self
     }
 
-    /// Verifies every answer before the caller sees it: that a server with one of these keys made it, to this very
-    /// attempt, and all of its content. Any other is [`Error::Answer`], one that is unsigned included.
+    /// Verifies every response before you see it: that a server with one of these keys made the whole of it, for this
+    /// attempt. Any other response, also an unsigned one, is [`Error::Response`].
     ///
-    /// Whatever is sent with this client goes to servers that have these keys. Its fields that are not covered (see
-    /// [`ResponsePolicy`](countersign::ResponsePolicy)) are as they came. A reqwest that decompresses changes what was
-    /// signed: its features for that have to be off. What [`RequestBuilder::sign`] signs is sent, and answered, elsewhere.
+    /// Send requests with this client only to servers that have these keys. Uncovered fields of a response (see
+    /// [`ResponsePolicy`](countersign::ResponsePolicy)) are not verified. Switch off reqwest's decompression features:
+    /// they change the signed content. A request of [`RequestBuilder::sign`] is sent by other means, so its response is
+    /// not verified here.
     pub fn verify_responses(mut self, keys: ServerKeys) -> Self {
-        self.answers = Some(Answers::new(keys, self.signer.selected_tag()));
+        self.responses = Some(ResponseVerifier::new(keys, self.signer.selected_tag()));
         self
     }
 
-    /// The most content of an answer that is taken into memory to verify it, in bytes. Default: 16 MiB.
-    pub const fn answer_limit(mut self, bytes: usize) -> Self {
-        self.answer_limit = bytes;
+    /// The largest content of a response that the client verifies, in bytes; it is held in memory. Default: 16 MiB.
+    pub const fn response_limit(mut self, bytes: usize) -> Self {
+        self.response_limit = bytes;
         self
     }
 
-    /// Reads the key directory of the server that this URL is of, for [`Client::verify_responses`].
+    /// Reads the key directory of the server at this URL, for [`Client::verify_responses`].
     ///
-    /// With a client that verifies answers the directory has to be signed with a key that it knows: so it goes on to the
-    /// next key. With another, TLS alone says whose keys they are.
+    /// A client that verifies responses accepts the directory only if it is signed with a known key. This is how you move
+    /// on to the server's next key. For another client, TLS alone proves whose keys these are.
     ///
     /// # Errors
     ///
-    /// [`Error::Directory`]; [`Error::PlainDirectory`] unless the URL is `https` or of this machine, or answers are
-    /// verified; as [`RequestBuilder::send`].
+    /// [`Error::Directory`]; [`Error::PlainDirectory`] unless the URL is `https` or of this machine, or the client
+    /// verifies responses; as [`RequestBuilder::send`].
     pub async fn server_keys(&self, url: impl IntoUrl) -> Result<ServerKeys, Error> {
         let mut url = url.into_url()?;
-        if self.answers.is_none() && url.scheme() != "https" && !is_loopback(&url) {
+        if self.responses.is_none() && url.scheme() != "https" && !is_loopback(&url) {
             return Err(Error::PlainDirectory);
         }
         url.set_path(KEY_DIRECTORY_PATH);
         url.set_query(None);
         url.set_fragment(None);
         let response = self.get(url).send().await?;
-        // A proxy that the environment names answers for this machine as well.
+        // A proxy of the environment also serves URLs of this machine.
         if self.authenticity(&response) == Authenticity::Unauthenticated {
             return Err(Error::PlainDirectory);
         }
@@ -212,7 +217,7 @@ impl Client {
         Ok(ServerKeys::from_jwks(&json)?)
     }
 
-    /// The publishable half of the key that signs.
+    /// The publishable half of the signing key.
     pub fn publishable_key(&self) -> PublishableKey {
         self.signer.publishable_key()
     }
@@ -252,9 +257,9 @@ impl Client {
         RequestBuilder::new(self.clone(), self.http.request(method, url))
     }
 
-    /// Signs a request that is sent by somebody else: once, and soon.
+    /// Signs a request for another sender. Send it once, and soon.
     ///
-    /// It gets the default headers, a nonce of its own and the time at its origin. Nothing may change behind this.
+    /// Adds the default headers, a nonce and the time at the origin. Change nothing after this call.
     ///
     /// # Errors
     ///
@@ -283,14 +288,8 @@ impl Client {
         mut request: http::Request<B>,
     ) -> Result<http::Request<B>, Error> {
         let uri = request.uri().clone();
-        let scheme: Scheme = uri.scheme_str().unwrap_or_default().parse()?;
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let origin = Origin::new(scheme, authority)?;
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        let same = |host: &HeaderValue| {
-            host.to_str().is_ok_and(|host| Origin::new(scheme, host).as_ref() == Ok(&origin))
-        };
-        if !hosts.all(same) {
+        let origin = Origin::of_uri(&uri)?;
+        if !origin.agrees_with_host(request.headers()) {
             return Err(Error::HostHeader);
         }
         self.add_default_headers(request.headers_mut());
@@ -307,7 +306,7 @@ impl Client {
         self.attempt_covering(&[], request)
     }
 
-    /// As [`Client::attempt`], and covers `more` beside all that is covered anyway.
+    /// As [`Client::attempt`], and also covers `more`.
     fn attempt_covering(
         &self,
         more: &[Component<'_>],
@@ -344,7 +343,7 @@ impl Client {
         }
     }
 
-    /// Signs with a nonce of its own, at the time of the origin as far as that is known.
+    /// Signs with a new nonce, at the origin's time as far as the client knows it.
     fn sign_head(
         &self,
         more: &[Component<'_>],
@@ -367,7 +366,7 @@ impl Client {
         let again = |request: &Request| request.try_clone().ok_or(Error::StreamingBody);
         let mut attempt = self.attempt(again(&request)?)?;
         let mut redirects = 0;
-        let mut corrected = Followed::No;
+        let mut corrected = false;
         let mut more = Vec::new();
         loop {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
@@ -376,21 +375,20 @@ impl Client {
             if self.authenticity(&response) == Authenticity::Unauthenticated {
                 return Ok(response);
             }
-            let named = Named::of(response.headers());
+            let named = Code::of_refusal(response.headers());
             let is_refusal = response.status() == StatusCode::UNAUTHORIZED || named.is_some();
-            let can_do_more = corrected == Followed::No || more.is_empty();
+            let can_do_more = !corrected || more.is_empty();
             if is_refusal && can_do_more {
                 let refusal;
                 (refusal, response) = peek(response).await;
                 let other = match refusal.map(|refusal| refusal.code) {
-                    // A server that says when to come back has another reason than a clock.
+                    // With `Retry-After` the reason is not the clock.
                     Some(Code::SignatureStale)
-                        if corrected == Followed::No
-                            && !response.headers().contains_key(header::RETRY_AFTER) =>
+                        if !corrected && !response.headers().contains_key(header::RETRY_AFTER) =>
                     {
                         corrected =
                             self.clock.follow(&origin, answered, response.headers(), signed);
-                        corrected == Followed::Yes
+                        corrected
                     }
                     Some(Code::SignaturePolicy | Code::SignatureRequired) if more.is_empty() => {
                         more = self.asked_beyond(response.headers());
@@ -401,7 +399,7 @@ impl Client {
                 if other {
                     attempt = match self.attempt_covering(&more, again(&request)?) {
                         Ok(attempt) => attempt,
-                        // What is to be covered is not in the request: the caller sees the refusal.
+                        // The request lacks a component that the server asks for: return the refusal.
                         Err(Error::Sign(_)) => return Ok(response),
                         Err(error) => return Err(error),
                     };
@@ -417,7 +415,7 @@ impl Client {
             *next.url_mut() = url;
             attempt = match self.attempt_covering(&more, again(&next)?) {
                 Ok(attempt) => attempt,
-                // Where it leads no signed request can go. That is for the caller to see, as with other such redirects.
+                // No signed request can go to the redirect's URL: return the redirect.
                 Err(Error::Sign(_) | Error::Url(_) | Error::Target(_)) => return Ok(response),
                 Err(error) => return Err(error),
             };
@@ -428,14 +426,14 @@ impl Client {
 
     /// Whether a response is the server's own.
     fn authenticity(&self, response: &Response) -> Authenticity {
-        match self.answers.is_some() || self.plain_http == PlainHttp::Trusted {
+        match self.responses.is_some() || self.plain_http == PlainHttp::Trusted {
             // Where responses are verified, no other gets here.
             true => Authenticity::Authenticated,
             false => Authenticity::of_connection(response.url(), response.remote_addr()),
         }
     }
 
-    /// Where a redirect leads that can be followed: to the same origin, with the same method and content.
+    /// The URL of a redirect that the client may follow: to the same origin, with the same method and content.
     fn next_url(&self, request: &Request, response: &Response) -> Option<Url> {
         let read = !self.is_write(request);
         match response.status() {
@@ -450,7 +448,7 @@ impl Client {
         (anonymous && url.origin() == request.url().origin()).then_some(url)
     }
 
-    /// Whether a request may change something: also one that some frameworks take for another method.
+    /// Whether a request may change something. Counts a request with a field that overrides the method.
     fn is_write(&self, request: &Request) -> bool {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         let has = |name| request.headers().contains_key(name) || self.headers.contains_key(name);
@@ -458,23 +456,23 @@ impl Client {
         !read || bytes.is_some_and(|length| length > 0) || METHOD_OVERRIDES.iter().any(has)
     }
 
-    /// Sends one attempt. Where answers are verified, gives an answer to it that is, and when that was signed.
+    /// Sends one attempt. If the client verifies responses, returns the verified response and when it was signed.
     async fn exchange(
         &self,
         attempt: Request,
         origin: &Origin,
     ) -> Result<(Response, Option<Timestamp>), Error> {
-        let Some(answers) = &self.answers else {
+        let Some(verifier) = &self.responses else {
             return Ok((self.send(attempt).await?, None));
         };
         let sent = Sent::new(&attempt, target(attempt.url())?, origin.clone());
         let response = self.send(attempt).await?;
         let now = self.clock.now(origin).time;
-        let verified = answers.verify(&sent, response, self.answer_limit, now).await;
+        let verified = verifier.verify(&sent, response, self.response_limit, now).await;
         verified.map(|(response, created)| (response, Some(created)))
     }
 
-    /// Sends one attempt where it was signed for, and nowhere else.
+    /// Sends one attempt to the origin that it was signed for, and to no other.
     async fn send(&self, attempt: Request) -> Result<Response, Error> {
         let without_fragment = |url: &Url| {
             let mut url = url.clone();
@@ -489,7 +487,7 @@ impl Client {
         }
     }
 
-    /// What a server asks to be covered beside what is covered anyway, under our tag and of our key.
+    /// The components that the server asks for under our tag and for our key, beyond those covered anyway.
     fn asked_beyond(&self, headers: &HeaderMap) -> Vec<Component<'static>> {
         let asked = AcceptSignature::all(headers).unwrap_or_default();
         let mut ours = asked.iter().filter_map(|asked| self.signer.asked_beyond(asked).ok());
@@ -497,7 +495,7 @@ impl Client {
     }
 }
 
-/// A signed request, and what it was signed for and at.
+/// A signed request, with its origin and the time of signing.
 pub(crate) struct Attempt {
     pub(crate) request: Request,
     origin: Origin,
@@ -505,7 +503,7 @@ pub(crate) struct Attempt {
     base: SignedBase,
 }
 
-/// What a request may take, unless its caller says otherwise.
+/// The default timeouts.
 pub(crate) fn with_timeouts() -> reqwest::ClientBuilder {
     reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT)
 }

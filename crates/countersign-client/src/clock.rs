@@ -8,13 +8,11 @@ use std::{
 use countersign::{Origin, Timestamp};
 use http::{HeaderMap, header::DATE};
 
-use crate::http_date;
-
-/// How far a server's clock is followed. What is further off is not a clock that drifted.
+/// How far the client follows a server's clock, in seconds. A larger difference is not drift.
 const MOST: i64 = 15 * 60;
 
-/// The time at which requests are signed: the local clock, for each origin corrected by it once it refused a request as
-/// stale. What one server says of the time moves no other's.
+/// The time at which requests are signed: the local clock, corrected for each origin after it refused a request as stale.
+/// One server's time never changes another's.
 #[derive(Clone)]
 pub(crate) struct Clock {
     local: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -38,7 +36,7 @@ impl Moment {
 impl Default for Clock {
     fn default() -> Self {
         let system = || {
-            // A clock before 1970 signs what servers refuse as stale, and is then corrected or not.
+            // With a clock before 1970 servers refuse the signature as stale, and the clock is then corrected or not.
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
         };
@@ -58,44 +56,39 @@ impl Clock {
         Moment { time: Timestamp::from_unix(time), offset }
     }
 
-    /// Follows the clock of an origin that refused as stale what was signed at `signed`: the time of the response's own
-    /// signature if that was verified, or else its `Date`.
+    /// Follows the clock of an origin that refused a request, signed at `signed`, as stale. The origin's time is that of
+    /// the response's own signature if it was verified, and its `Date` otherwise. Returns whether the clock changed, so
+    /// that signing again can help.
     ///
-    /// Only an authenticated response is followed. A signature that was made ahead of time can be kept until its time comes,
-    /// so a forged `Date` would make every request that follows good for minutes longer than the server's window.
+    /// Call it for authenticated responses only. An attacker can keep a signature that was made ahead of time until its
+    /// time comes, so a forged `Date` would make every later request good for minutes longer than the server's window.
     pub(crate) fn follow(
         &self,
         origin: &Origin,
         answered: Option<Timestamp>,
         headers: &HeaderMap,
         signed: Moment,
-    ) -> Followed {
-        let answered = answered.map(|time| i64::try_from(time.unix()).unwrap_or(i64::MAX));
-        let date = || headers.get(DATE).and_then(http_date::parse);
-        let Some(server) = answered.or_else(date) else { return Followed::No };
+    ) -> bool {
+        let date = || headers.get(DATE).and_then(Timestamp::from_http_date);
+        let Some(server) = answered.or_else(date) else { return false };
+        let server = i64::try_from(server.unix()).unwrap_or(i64::MAX);
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);
         let since = local.saturating_sub(signed.local()).max(0);
-        // Compared with what this attempt knew: others may have followed the clock meanwhile. What time on the way accounts for
-        // is no clock that is off: it may have come in time before, and have been carried out.
+        // Compared with the offset of this attempt: others may have followed the clock meanwhile. A difference no larger
+        // than the time on the way is no proof of a wrong clock: the request may have arrived in time before, and have
+        // been carried out.
         let moved = offset.saturating_sub(signed.offset).saturating_abs();
         if offset.saturating_abs() > MOST || moved <= since {
-            return Followed::No;
+            return false;
         }
         self.offsets().insert(origin.clone(), offset);
-        Followed::Yes
+        true
     }
 
     fn offsets(&self) -> MutexGuard<'_, HashMap<Origin, i64>> {
         self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the clock is another one than the attempt was signed by, so that signing again can help.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Followed {
-    Yes,
-    No,
 }
 
 impl fmt::Debug for Clock {
@@ -118,7 +111,7 @@ mod tests {
         let now = |origin| clock.now(origin).time.unix();
         let follow = |date, signed| {
             let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
-            clock.follow(&ours, None, &headers, signed) == Followed::Yes
+            clock.follow(&ours, None, &headers, signed)
         };
         let before = clock.now(&ours);
         assert!(!follow("yesterday", before));

@@ -7,36 +7,36 @@ use http::{HeaderMap, HeaderName, header};
 const SHOWN: usize = 80;
 /// How many of them are from before the place where two values part.
 const BEFORE: usize = 24;
-/// Fields that hold secrets, whether or not they are marked as sensitive.
+/// Fields with secrets, even if they are not marked as sensitive.
 const SECRET: [HeaderName; 4] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
 
-/// How the signature base that a server rebuilt, as one in explain mode tells it, compares with the one that was signed.
+/// How the signature base of the server, from a refusal in explain mode, compares with the signed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Explanation {
-    /// Something changed on the way, or the server is set up otherwise: this is the first component that differs.
+    /// The request changed on the way, or the server is set up differently: this is the first component that differs.
     Differs(DifferentComponent),
-    /// All is as it was signed. So the server has another key for this key id, or none, or another signature reached it.
+    /// The bases are equal. The server has another key for this key id, or no key, or received another signature.
     Same,
 }
 
-/// A component of which a server saw another value than was signed.
+/// A component whose value at the server differs from the signed one.
 ///
-/// Of values there is an excerpt, around the place where they part, and escaped so that it is one line of ASCII. Of fields
-/// that are marked as [sensitive](http::HeaderValue::is_sensitive), `Authorization` and cookies there is none.
+/// Values are excerpts around the first difference, escaped to one line of ASCII. Fields marked as
+/// [sensitive](http::HeaderValue::is_sensitive), `Authorization` and cookies have no excerpt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DifferentComponent {
     /// Its identifier, as `"@path"`, with the quotation marks.
     pub identifier: String,
-    /// What was signed. `None` where there was no such component, or it is not shown.
+    /// The signed value. `None` if the component was absent, or is not shown.
     pub signed: Option<String>,
-    /// What the server saw. `None` where it saw no such component, or it is not shown.
+    /// The server's value. `None` if the component was absent, or is not shown.
     pub seen: Option<String>,
 }
 
-/// What was signed of the request that a response is the answer to, in the response's extensions.
+/// The signature base of the request, in the extensions of its response.
 #[derive(Clone)]
 pub(crate) struct SignedBase {
     base: Arc<SignatureBase>,
@@ -50,7 +50,7 @@ impl SignedBase {
         Self { base: Arc::new(base), secret }
     }
 
-    /// Compares it with what a server says that it saw.
+    /// Compares it with the server's signature base.
     pub(crate) fn explain(&self, seen: &str) -> Explanation {
         match self.base.difference(seen) {
             Some(difference) => Explanation::Differs(self.show(&difference)),

@@ -7,9 +7,9 @@ use std::{
 use countersign::{KeyError, KeyFile, Passphrase, PrivateKey};
 use zeroize::Zeroizing;
 
-use crate::Error;
+use crate::error::Error;
 
-/// The private key in a file that nobody but its owner can read or change.
+/// The private key in a file that only its owner can read or change.
 pub(crate) fn read_private_key(
     path: &Path,
     passphrase: Option<&Passphrase>,
@@ -20,7 +20,7 @@ pub(crate) fn read_private_key(
     if metadata.is_dir() {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
-    // Room for any key at once: a buffer that grows leaves copies of its content behind.
+    // Room for any key at once: a growing buffer leaves copies of its content behind.
     let mut content = Zeroizing::new(Vec::with_capacity(128 * 1024));
     let most = 64 * 1024 + 1;
     file.by_ref().take(most).read_to_end(&mut content).map_err(unreadable)?;

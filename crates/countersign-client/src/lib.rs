@@ -1,4 +1,4 @@
-//! Signs what reqwest sends.
+//! Signs the requests of reqwest.
 //!
 //! ```no_run
 //! use countersign_client::Client;
@@ -12,14 +12,14 @@
 //! # }
 //! ```
 //!
-//! Signing is the last step before a request is sent: nothing changes it afterwards. Every attempt is signed anew, with
-//! its own nonce and time. A redirect is followed only within the same origin and only for a read, and signed anew as well.
+//! Signing is the last step before a request is sent. The client signs every attempt anew, with a new nonce and time. It
+//! follows a redirect only within the same origin and only for a read, and signs that request anew as well.
 //!
-//! A response that anyone on the way could have written makes the client sign nothing more: redirects, the time of the
-//! server and what it wants covered are heeded over TLS, from this machine, and in responses that were verified.
+//! A response that anyone on the way could have written makes the client sign nothing more: it heeds redirects, the
+//! server's time and the components that the server asks for only over TLS, from this machine, and in verified responses.
 //!
-//! With a [`reqwest::Client`] that the application already has, [`Client::http_client`] does all of this. Another sender
-//! takes what [`Client::sign`] and [`Client::sign_http`] have signed, and sends it once, and soon:
+//! [`Client::http_client`] does all of this with the [`reqwest::Client`] of your application. For another sender, use
+//! [`Client::sign`] or [`Client::sign_http`], and send the request once, and soon:
 //!
 //! ```
 //! # fn sign(client: &countersign_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -32,16 +32,14 @@
 //! # }
 //! ```
 //!
-//! Where a server signs its answers, [`Client::verify_responses`] takes no others: each is then the server's own, to the very
-//! attempt that it answers, and whole.
+//! For a server that signs its responses, use [`Client::verify_responses`]: the client then accepts only whole responses
+//! that the server made for this very attempt.
 
-mod answers;
 mod authenticity;
 mod client;
 mod clock;
 mod error;
 mod explanation;
-mod http_date;
 #[cfg(feature = "key-files")]
 mod key_file;
 mod publishable_client;
@@ -49,6 +47,7 @@ mod quota_left;
 mod refusal;
 mod request_builder;
 mod reread;
+mod response_verifier;
 
 pub use client::Client;
 pub use error::Error;
@@ -58,6 +57,6 @@ pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;
 pub use request_builder::RequestBuilder;
 
-// Their types are in what is public here: with these an application needs no dependencies of the same versions.
+// Their types are part of the public interface: with these an application needs no dependencies of the same versions.
 pub use http;
 pub use reqwest;

@@ -2,7 +2,7 @@ use countersign::PublishableKey;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{IntoUrl, RequestBuilder, redirect};
 
-use crate::{Error, client::with_timeouts};
+use crate::{client::with_timeouts, error::Error};
 
 /// A client for nonsensitive reads, with a publishable key alone. It cannot sign, and so it cannot write.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct PublishableClient {
 }
 
 impl PublishableClient {
-    /// A client that sends this key in `X-Api-Key`. It follows no redirects, so that the key goes nowhere else.
+    /// A client that sends this key in `X-Api-Key`. It follows no redirects, so that no other server gets the key.
     ///
     /// # Errors
     ///

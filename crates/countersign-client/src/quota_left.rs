@@ -4,21 +4,21 @@ use http::{HeaderMap, HeaderName};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// What is left of the quota that is nearest to its end: the first member of `RateLimit`
+/// The remainder of the quota that is nearest to its end: the first member of `RateLimit`
 /// (draft-ietf-httpapi-ratelimit-headers-10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuotaLeft {
-    /// The name of the quota, such as `signed-60`.
+    /// The name of the quota, as in `signed-60`.
     pub name: String,
     /// How much may still be asked at once.
     pub remaining: u64,
-    /// When all of the quota is there again, if that is told; in a 429 when the request can be sent again.
+    /// When the quota is full again, if the response tells it; in a 429 when to send the request again.
     pub resets_in: Option<Duration>,
 }
 
 impl QuotaLeft {
-    /// What a response says of quotas; `None` if it says nothing that can be read.
+    /// The quota in a response; `None` without a valid `RateLimit`.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(RATE_LIMIT)?.to_str().ok()?;
         // Names of quotas are without quotation marks and backslashes here, and others are not read.

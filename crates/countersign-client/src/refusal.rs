@@ -1,25 +1,24 @@
 use std::{fmt, time::Duration};
 
-use countersign::{Code, REFUSAL};
+use countersign::{Code, Timestamp, UnknownCode};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
-    Explanation, QuotaLeft,
-    explanation::SignedBase,
-    http_date,
+    explanation::{Explanation, SignedBase},
+    quota_left::QuotaLeft,
     reread::{Reread, take_apart},
 };
 
-/// How much of an answer is read in search of problem details, which may hold a signature base.
+/// How many bytes of a response are read in search of problem details, which may hold a signature base.
 const MOST: usize = 64 * 1024;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A refusal by a Countersign server.
 ///
-/// It is known by its field `Countersign-Refusal`, whatever status and content the service gives its refusals
-/// (`Verifier::on_refusal`); without that field by problem details (RFC 9457) with a known code and a status from 400 on, as
-/// servers of before send them.
+/// The client knows it by the field `Countersign-Refusal`, whatever status and content the service gives its refusals
+/// (`Verifier::on_refusal`). Without the field, problem details (RFC 9457) with a known code and a status from 400 on are
+/// a refusal, as older servers send them.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {}; {}{}", printable(detail), printable(hint), explained(explanation.as_ref()))]
 #[non_exhaustive]
@@ -28,22 +27,22 @@ pub struct Refusal {
     pub status: StatusCode,
     /// Why, as a stable code.
     pub code: Code,
-    /// What is wrong with this request. Where the response has no problem details, what the code means.
+    /// The fault of this request. Without problem details in the response, the meaning of the code.
     pub detail: String,
-    /// What can be done about it. Where the response has no problem details, what the code advises.
+    /// The remedy. Without problem details in the response, the advice of the code.
     pub hint: String,
-    /// What the server's log calls this request; empty if the response does not tell it.
+    /// The request's id in the server's log; empty if the response does not tell it.
     pub request_id: String,
     /// How long to wait before signing and sending again, from `Retry-After`. `None` if waiting does not help.
     pub retry_after: Option<Duration>,
-    /// The names of the quotas that were exceeded, in a refusal as `rate-limited`.
+    /// The names of the exceeded quotas, in a `rate-limited` refusal.
     pub violated_policies: Vec<String>,
-    /// What is left of the quota that is nearest to its end, if the response tells it.
+    /// The remainder of the quota that is nearest to its end, if the response tells it.
     pub quota_left: Option<QuotaLeft>,
-    /// What the server saw otherwise than it was signed, if it is in explain mode and the response is from
-    /// [`RequestBuilder::send`](crate::RequestBuilder::send).
+    /// The first difference between the signed request and the received one. Present if the server is in explain mode and
+    /// the response is from [`RequestBuilder::send`](crate::RequestBuilder::send).
     pub explanation: Option<Explanation>,
-    /// All fields of the response, for what the others do not have: `Accept-Signature`, `WWW-Authenticate`, `Allow`.
+    /// All fields of the response, such as `Accept-Signature`, `WWW-Authenticate` and `Allow`.
     pub headers: HeaderMap,
 }
 
@@ -74,13 +73,11 @@ impl Refusal {
         }
     }
 
-    /// The refusal that the head of a response names by its field `Countersign-Refusal`, with nothing read of the content:
-    /// for services that give their refusals content of their own.
+    /// The refusal in the head of a response, by its field `Countersign-Refusal`. It reads no content: for services whose
+    /// refusals have content of their own.
     pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        match Named::of(headers) {
-            Some(Named::Known(code)) => Some(Self::new(status, headers, code)),
-            Some(Named::Unknown) | None => None,
-        }
+        let code = Code::of_refusal(headers)?.ok()?;
+        Some(Self::new(status, headers, code))
     }
 
     fn new(status: StatusCode, headers: &HeaderMap, code: Code) -> Self {
@@ -99,7 +96,7 @@ impl Refusal {
         }
     }
 
-    /// The same with what its problem details say.
+    /// Adds the problem details.
     fn detailed(self, problem: Problem, signed: Option<&SignedBase>) -> Self {
         let Problem { detail, hint, request_id, violated_policies, signature_base, .. } = problem;
         let explanation = signed.zip(signature_base).map(|(signed, seen)| signed.explain(&seen));
@@ -108,38 +105,15 @@ impl Refusal {
     }
 }
 
-/// What a response says in the field `Countersign-Refusal`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    Known(Code),
-    /// A code of a later version.
-    Unknown,
-}
-
-impl Named {
-    /// `None` for a response that does not have the field on one line, as a Token (RFC 9651 §3.3.4).
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(REFUSAL).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-        // Parameters may come to say more.
-        let token = line.to_str().ok()?.split(';').next()?.trim_matches(' ');
-        let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'*';
-        let later = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
-        let is_token = token.bytes().next().is_some_and(first) && token.bytes().all(later);
-        is_token.then(|| token.parse().map_or(Self::Unknown, Self::Known))
-    }
-}
-
-/// RFC 9110 §10.2.3. A date counts from that of the response, so that no clock here has to be right.
+/// RFC 9110 §10.2.3. A date counts from the response's own `Date`, so that no clock here has to be right.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?;
     let text = value.to_str().ok()?;
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(Duration::from_secs);
     }
-    let wait =
-        http_date::parse(value)?.checked_sub(http_date::parse(headers.get(header::DATE)?)?)?;
-    u64::try_from(wait).ok().map(Duration::from_secs)
+    let date = Timestamp::from_http_date(headers.get(header::DATE)?)?;
+    Timestamp::from_http_date(value)?.since(date)
 }
 
 /// Without the values of fields: a refusal ends up in logs, and cookies do not belong there.
@@ -164,7 +138,7 @@ fn explained(explanation: Option<&Explanation>) -> String {
     explanation.map_or_else(String::new, |explanation| format!("; {explanation}"))
 }
 
-/// A server's text as one plain line of a terminal, which nothing in it steers or turns around.
+/// A server's text as one plain line for a terminal, without control characters and changes of direction.
 fn printable(text: &str) -> String {
     let steers = |character: char| {
         character.is_control()
@@ -176,11 +150,11 @@ fn printable(text: &str) -> String {
 /// Looks for a refusal, and gives the response back whole.
 pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwest::Response) {
     let status = response.status();
-    let named = Named::of(response.headers());
+    let named = Code::of_refusal(response.headers());
     let failed = status.is_client_error() || status.is_server_error();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem);
     let of_head = Refusal::of_head(status, response.headers());
-    if !is_problem || named == Some(Named::Unknown) || (named.is_none() && !failed) {
+    if !is_problem || named == Some(Err(UnknownCode)) || (named.is_none() && !failed) {
         return (of_head, response);
     }
     let (head, body) = take_apart(response);
@@ -188,7 +162,7 @@ pub(crate) async fn peek(response: reqwest::Response) -> (Option<Refusal>, reqwe
     let refusal = body.content().and_then(|content| {
         let problem: Problem = serde_json::from_slice(&content).ok()?;
         let code = problem.code.parse().ok()?;
-        // Content with another code than the field's is of somebody else.
+        // Content with another code than the field is not the server's.
         let refusal = match &of_head {
             Some(refusal) => Some(refusal.clone()).filter(|refusal| refusal.code == code)?,
             None => Refusal::new(status, &head.headers, code),
@@ -219,36 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn the_field_names_one_code() {
-        let stale = Some(Named::Known(Code::SignatureStale));
-        let table: [(&[&str], Option<Named>); 13] = [
-            (&["signature-stale"], stale),
-            (&["signature-stale;since=5"], stale),
-            (&["signature-stale ; since=\"a;b\""], stale),
-            (&["unheard-of"], Some(Named::Unknown)),
-            (&["Signature-Stale"], Some(Named::Unknown)),
-            (&["\"signature-stale\""], None),
-            (&["signature-stale, signature-invalid"], None),
-            (&["signature-stale", "signature-stale"], None),
-            (&["signature stale"], None),
-            (&["?1"], None),
-            (&["5"], None),
-            (&[""], None),
-            (&[], None),
-        ];
-        for (lines, expected) in table {
-            let fields: Vec<_> = lines.iter().map(|&line| (REFUSAL, line)).collect();
-            assert_eq!(Named::of(&headers(&fields)), expected, "{lines:?}");
-        }
-    }
-
-    #[test]
     fn how_long_to_wait_is_read_in_both_its_forms() {
         let date = "Sun, 23 Nov 2025 12:13:20 GMT";
         let table = [
             ("10", Some(10)),
             ("0", Some(0)),
             ("Sun, 23 Nov 2025 12:14:20 GMT", Some(60)),
+            ("Sunday, 23-Nov-25 12:14:20 GMT", Some(60)),
+            ("Sun Nov 23 12:14:20 2025", Some(60)),
             ("Sun, 23 Nov 2025 12:13:19 GMT", None),
             ("-1", None),
             ("+1", None),

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Response};
 use serde::Serialize;
 
-use crate::{Client, Error};
+use crate::{client::Client, error::Error};
 
 /// A request on its way to be signed, built as with reqwest.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl RequestBuilder {
         Self { client: self.client, inner: change(self.inner) }
     }
 
-    /// Adds a header. What cannot be a header is told when the request is sent.
+    /// Adds a header. An invalid header is an error when the request is sent.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         HeaderName: TryFrom<N>,
@@ -34,7 +34,7 @@ impl RequestBuilder {
         self.map(|inner| inner.header(name, value))
     }
 
-    /// Adds headers, in place of those of the same names.
+    /// Adds headers, and replaces headers of the same names.
     pub fn headers(self, headers: HeaderMap) -> Self {
         self.map(|inner| inner.headers(headers))
     }
@@ -59,7 +59,7 @@ impl RequestBuilder {
         self.map(|inner| inner.form(form))
     }
 
-    /// A bearer token, which the signature covers.
+    /// A bearer token. The signature covers it.
     pub fn bearer_auth(self, token: impl std::fmt::Display) -> Self {
         self.map(|inner| inner.bearer_auth(token))
     }
@@ -72,10 +72,11 @@ impl RequestBuilder {
 
     /// Signs and sends the request.
     ///
-    /// A refusal as `signature-stale` is answered once by following the clock of its origin, up to 15 minutes, and signing
-    /// again: such a request was not executed. One that was on its way for as long as the clock is off may have been, by
-    /// somebody who delivered it twice, and is not sent again. One as `signature-policy` or `signature-required` is
-    /// answered once by covering more. A redirect is followed within the origin, if the request is a read.
+    /// On `signature-stale` the client follows the clock of the origin once, up to 15 minutes, and signs again: the
+    /// server did not execute the request. It does not send a request again that was on its way for as long as the clock
+    /// is off: an attacker may have delivered it twice, and the first may have been executed. On `signature-policy` or
+    /// `signature-required` the client once covers more. It follows a redirect within the origin, if the request is a
+    /// read.
     ///
     /// All of this only if the response is the server's own: over TLS, from this machine, or verified
     /// ([`Client::verify_responses`]). Any other is given to the caller as it came.
@@ -87,7 +88,7 @@ impl RequestBuilder {
         self.client.execute(self.inner.build()?).await
     }
 
-    /// Signs the request, and gives it to whoever sends it: once, and soon.
+    /// Signs the request for another sender. Send it once, and soon.
     ///
     /// # Errors
     ///

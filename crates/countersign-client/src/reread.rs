@@ -12,24 +12,24 @@ use reqwest::{Response, ResponseBuilderExt as _};
 type Data = <reqwest::Body as Body>::Data;
 type Read = Result<Frame<Data>, reqwest::Error>;
 
-/// Takes a response apart, to read it before its caller does. The one that is made of these parts again has its URL.
+/// Takes a response apart, to read it before its caller does. A response made of the parts has the same URL.
 pub(crate) fn take_apart(response: Response) -> (Parts, reqwest::Body) {
     let url = response.url().clone();
     let (mut head, body) = http::Response::from(response).into_parts();
-    // It comes from an extension, which only a builder can make.
+    // The URL comes from an extension, which only a builder can make.
     if let Ok(with_url) = http::Response::builder().url(url).body(()) {
         head.extensions.extend(with_url.into_parts().0.extensions);
     }
     (head, body)
 }
 
-/// Content whose beginning was read, and which can be read from its beginning all the same.
+/// Content whose beginning was read, and that can still be read from its beginning.
 pub(crate) struct Reread {
     read: VecDeque<Read>,
     rest: Rest,
 }
 
-/// What was not read yet.
+/// The unread rest.
 enum Rest {
     More(reqwest::Body),
     Ended,
@@ -55,7 +55,7 @@ impl Reread {
         Self { read, rest: Rest::More(body) }
     }
 
-    /// All of it, if it ended well within what was read.
+    /// The whole content, if all of it was read and it ended well.
     pub(crate) fn content(&self) -> Option<Vec<u8>> {
         let mut content = Vec::new();
         for frame in &self.read {
@@ -92,7 +92,7 @@ impl Body for Reread {
         let read = u64::try_from(read).unwrap_or(u64::MAX);
         let rest = match &self.rest {
             Rest::More(body) => body.size_hint(),
-            // One that breaks off has no size.
+            // Content that breaks off has no size.
             Rest::Ended if self.read.iter().any(Result::is_err) => SizeHint::new(),
             Rest::Ended => SizeHint::with_exact(0),
         };

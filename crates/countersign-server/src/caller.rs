@@ -1,11 +1,13 @@
+#[cfg(feature = "axum")]
+pub(crate) mod extract;
+pub(crate) mod require;
+pub(crate) mod verification;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use countersign::NonceUse;
 use countersign_store::{Application, Credential};
-use http::{HeaderValue, Request, Response};
-
-use crate::passed::Passed;
+use http::HeaderValue;
 
 /// Who sent a request, and how that is known.
 ///
@@ -48,16 +50,6 @@ impl Caller {
     #[cfg(feature = "oauth")]
     pub(crate) const fn signed_use(&self) -> Option<&SignedUse> {
         self.signed.as_ref()
-    }
-
-    /// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
-    ///
-    /// # Errors
-    ///
-    /// The answer to a request of whose caller nothing is known, as to one on an open route: 401. To one that did not pass a
-    /// verifier it is 500, and the log says what to add.
-    pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
-        Passed::caller_of(request.extensions(), request.version(), request.headers())
     }
 
     /// A caller without a request, for tests that call a handler as a function: the caller of a signed request with a
@@ -105,16 +97,6 @@ impl SignedCaller {
     #[cfg(feature = "test-util")]
     pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: NonceUse) -> Self {
         Self { credential: credential.into(), nonce_use }
-    }
-
-    /// The caller of a signed request, whose content is what was signed, as far as layers behind the verifier left it so.
-    ///
-    /// # Errors
-    ///
-    /// The answer to a request that is not signed: 401. To one that did not pass a verifier it is 500, and the log says what to
-    /// add.
-    pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
-        Passed::signed_caller_of(request.extensions(), request.version(), request.headers())
     }
 
     /// The application that the credential belongs to.

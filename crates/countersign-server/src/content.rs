@@ -1,14 +1,20 @@
-//! Reads content to its end: that of a signed request, comparing it with its digest on the way, and that of an answer.
+//! Reads the content of a signed request to its end, and compares it with its digest on the way.
+
+pub(crate) mod gathered;
+pub(crate) mod guarded_body;
+pub(crate) mod length;
+pub(crate) mod memory;
+pub(crate) mod verified_body;
 
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use countersign::{Claimed, Intact};
-use http::HeaderMap;
+use bytes::{Buf as _, Bytes};
+use countersign::{Claimed, Intact, check_trailers};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::{BoxError, ContentError, content_memory::Share, reason::Reason};
+use self::{gathered::Gathered, memory::Share};
+use crate::{BoxError, refusal::reason::Reason};
 
 /// How much content is read, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +93,10 @@ impl ContentLimit {
                 }
                 // Trailers are not covered, so nobody gets to see them.
                 Err(frame) => {
-                    if frame.trailers_ref().is_some_and(has_signature_fields) {
+                    if frame
+                        .trailers_ref()
+                        .is_some_and(|trailers| check_trailers(trailers).is_err())
+                    {
                         return Err((Reason::SignedTrailer, None));
                     }
                 }
@@ -101,7 +110,7 @@ impl ContentLimit {
 #[cfg(feature = "serve")]
 pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
-    match causes.any(|cause| cause.is::<crate::serve::TooSlow>()) {
+    match causes.any(|cause| cause.is::<crate::serve::pace::TooSlow>()) {
         true => Reason::ContentTimeout,
         false => Reason::ContentBroken,
     }
@@ -110,111 +119,4 @@ pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
 #[cfg(not(feature = "serve"))]
 pub(crate) const fn why_broken(_: &(dyn std::error::Error + 'static)) -> Reason {
     Reason::ContentBroken
-}
-
-/// Why the content of an answer cannot be gathered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Ungathered {
-    #[error("it has more than {limit} bytes")]
-    TooLarge { limit: u64 },
-    #[error("it did not end in time")]
-    Timeout,
-    #[error("it broke off")]
-    Broken,
-    /// What it depends on is not what was signed.
-    #[error("{}", .0.detail())]
-    Refused(Box<Reason>),
-    #[error("it has trailers, which no signature covers")]
-    Trailers,
-}
-
-impl Ungathered {
-    fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut causes = std::iter::successors(Some(error), |error| error.source());
-        let refused = causes.find_map(|cause| cause.downcast_ref::<ContentError>());
-        refused.map_or(Self::Broken, |refused| Self::Refused(Box::new(refused.reason().clone())))
-    }
-}
-
-impl ContentLimit {
-    /// The content of an answer.
-    pub(crate) async fn gather<B>(&self, body: B) -> Result<Bytes, Ungathered>
-    where
-        B: Body<Error: Into<BoxError>> + Unpin,
-    {
-        let gathered = tokio::time::timeout(self.time, self.gather_to_end(body)).await;
-        gathered.unwrap_or(Err(Ungathered::Timeout))
-    }
-
-    async fn gather_to_end<B>(&self, mut body: B) -> Result<Bytes, Ungathered>
-    where
-        B: Body<Error: Into<BoxError>> + Unpin,
-    {
-        let too_large = Ungathered::TooLarge { limit: self.bytes };
-        if body.size_hint().lower() > self.bytes {
-            return Err(too_large);
-        }
-        let mut content = Gathered::default();
-        while let Some(frame) = body.frame().await {
-            match frame.map_err(|error| Ungathered::broken(&*error.into()))?.into_data() {
-                Ok(mut data) => content.add(data.copy_to_bytes(data.remaining())),
-                Err(frame) if frame.trailers_ref().is_none_or(HeaderMap::is_empty) => {}
-                Err(_) => return Err(Ungathered::Trailers),
-            }
-            if content.len() > self.bytes {
-                return Err(too_large);
-            }
-        }
-        Ok(content.into_bytes())
-    }
-}
-
-/// A trailer that was merged into the head on another hop would change what was verified.
-pub(crate) fn has_signature_fields(trailers: &HeaderMap) -> bool {
-    ["signature", "signature-input", "content-digest"]
-        .iter()
-        .any(|name| trailers.contains_key(*name))
-}
-
-/// One piece is handed on as it came; only a second one makes a copy.
-#[derive(Default)]
-enum Gathered {
-    #[default]
-    Nothing,
-    One(Bytes),
-    Several(BytesMut),
-}
-
-impl Gathered {
-    fn len(&self) -> u64 {
-        let length = match self {
-            Self::Nothing => 0,
-            Self::One(piece) => piece.len(),
-            Self::Several(pieces) => pieces.len(),
-        };
-        u64::try_from(length).unwrap_or(u64::MAX)
-    }
-
-    fn add(&mut self, piece: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::Nothing => Self::One(piece),
-            Self::One(first) => {
-                let mut pieces = BytesMut::from(first);
-                pieces.extend_from_slice(&piece);
-                Self::Several(pieces)
-            }
-            Self::Several(mut pieces) => {
-                pieces.extend_from_slice(&piece);
-                Self::Several(pieces)
-            }
-        };
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Nothing => Bytes::new(),
-            Self::One(piece) => piece,
-            Self::Several(pieces) => pieces.freeze(),
-        }
-    }
 }

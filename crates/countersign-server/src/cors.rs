@@ -1,9 +1,8 @@
 use std::time::Duration;
 
+use countersign::METHODS;
 use http::{HeaderName, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
-
-use crate::refusal::METHODS;
 
 /// How long browsers may remember the answer to a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);

@@ -1,9 +1,14 @@
+pub(crate) mod forwarded;
+pub(crate) mod proxies;
+pub(crate) mod received;
+
 use std::net::IpAddr;
 
 use countersign::{Misdirected, Origin, Origins, Rejection};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, request::Parts};
 
-use crate::{Proxies, proxies::BadForwarded, reason::Reason};
+use self::proxies::{BadForwarded, Proxies};
+use crate::refusal::reason::Reason;
 
 /// How requests get to a server: what tells which of its origins they mean, and from which address they come.
 ///
@@ -122,13 +127,25 @@ impl Ingress {
     }
 }
 
+/// The URI as it was received: a nested router sees a shortened one.
+#[cfg(feature = "axum")]
+pub(crate) fn original_uri(head: &Parts) -> &Uri {
+    let original = head.extensions.get::<axum::extract::OriginalUri>();
+    original.map_or(&head.uri, |original| &original.0)
+}
+
+#[cfg(not(feature = "axum"))]
+pub(crate) const fn original_uri(head: &Parts) -> &Uri {
+    &head.uri
+}
+
 #[cfg(test)]
 mod tests {
     use countersign::Code;
     use http::{HeaderValue, header::HOST};
 
     use super::*;
-    use crate::ForwardedFields;
+    use crate::ingress::proxies::ForwardedFields;
 
     const PROXY: &str = "10.0.0.7";
     const CLIENT: &str = "192.0.2.1";

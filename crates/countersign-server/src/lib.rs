@@ -83,52 +83,41 @@
 //!
 //! [`SignResponses`] signs what is answered, refusals included, each answer bound to its request.
 
-mod access;
-mod body;
 mod caller;
 mod content;
-mod content_memory;
 #[cfg(feature = "cors")]
 mod cors;
-#[cfg(feature = "axum")]
-mod extract;
-mod failure_limit;
-mod guarded_body;
 mod ingress;
-mod key_directory;
-mod layer;
-mod log_pace;
 #[cfg(feature = "oauth")]
 mod oauth;
-mod passed;
-mod proxies;
-mod reason;
-mod received;
 mod refusal;
-mod require;
-mod rollout;
 mod route;
-mod route_table;
 #[cfg(feature = "axum")]
 mod routes;
+#[cfg(feature = "serve")]
+mod saved_nonces;
 #[cfg(feature = "serve")]
 mod serve;
 mod sign_responses;
 mod telemetry;
-mod unaccepted;
 mod verifier;
 
-pub use access::Access;
-pub use body::{ContentError, VerifiedBody};
-pub use caller::{Caller, Proof, SignedCaller};
+#[cfg(feature = "axum")]
+pub use caller::extract::{Publishable, Signed, SignedBy};
+pub use caller::{
+    Caller, Proof, SignedCaller,
+    require::{Require, RequireService},
+};
+pub use content::{
+    guarded_body::GuardedBody,
+    verified_body::{ContentError, VerifiedBody},
+};
 #[cfg(feature = "cors")]
 pub use cors::cors;
-#[cfg(feature = "axum")]
-pub use extract::{Publishable, Signed, SignedBy};
-pub use guarded_body::GuardedBody;
-pub use ingress::Ingress;
-pub use key_directory::KeyDirectory;
-pub use layer::{VerifierLayer, VerifierService};
+pub use ingress::{
+    Ingress,
+    proxies::{BadProxies, ForwardedFields, Proxies},
+};
 #[cfg(all(feature = "oauth", feature = "axum"))]
 pub use oauth::Bearer;
 #[cfg(feature = "oauth")]
@@ -136,21 +125,29 @@ pub use oauth::{
     AccessToken, BadBearer, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys,
     RemoteTokenKeys, RequireBearer, RequireBearerService, TokenKeys,
 };
-pub use proxies::{BadProxies, ForwardedFields, Proxies};
 pub use refusal::Refusal;
-pub use require::{Require, RequireService};
-pub use rollout::Rollout;
-pub use route::Route;
-pub use route_table::{BadRoute, RouteTable};
+pub use route::{
+    Route,
+    access::Access,
+    rollout::Rollout,
+    table::{BadRoute, RouteTable},
+};
 #[cfg(feature = "axum")]
 pub use routes::Routes;
+#[cfg(feature = "serve")]
+pub use saved_nonces::{SaveAtSignal, SavedNonces};
 #[cfg(feature = "tls")]
 pub use serve::{BadTls, Tls};
 #[cfg(feature = "serve")]
-pub use serve::{Listener, SaveAtSignal, SavedNonces, ServedBody, Stop, serve, until_signal};
-pub use sign_responses::{SignResponses, SignResponsesService};
+pub use serve::{Listener, ServedBody, Stop, serve, until_signal};
+pub use sign_responses::{SignResponses, SignResponsesService, key_directory::KeyDirectory};
 pub use telemetry::describe_metrics;
-pub use verifier::Verifier;
+pub use verifier::{
+    Verifier,
+    layer::{VerifierLayer, VerifierService},
+};
 
-/// Any error: that of a body, which is its maker's.
+/// The error of a body of any type.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;

@@ -1,14 +1,13 @@
 //! Access tokens (OAuth 2.0) beside signatures: who the application acts for, next to which application it is.
 
 mod access_token;
-mod bad_token;
+pub(crate) mod bad_token;
 #[cfg(feature = "axum")]
 mod bearer;
 mod remote_token_keys;
 mod require_bearer;
 mod token_keys;
 
-pub(crate) use self::bad_token::BadToken;
 #[cfg(feature = "axum")]
 pub use self::bearer::Bearer;
 pub use self::{

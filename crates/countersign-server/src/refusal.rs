@@ -1,33 +1,24 @@
+pub(crate) mod reason;
+pub(crate) mod unaccepted;
+pub(crate) mod unsignable;
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST, WantDigest,
+    ACCEPT_SIGNATURE, Code, Content, METHODS, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST,
+    WantDigest,
 };
 use countersign_store::QuotaLeft;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
-use time::{OffsetDateTime, macros::format_description};
 
-use crate::{
-    reason::{Reason, Refused},
-    telemetry,
-};
+use self::reason::{Reason, Refused};
+use crate::telemetry;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-
-/// Methods that are served. Others are refused: `get` is not `GET`, and CONNECT and TRACE are for no handler.
-pub(crate) const METHODS: [http::Method; 7] = [
-    http::Method::GET,
-    http::Method::HEAD,
-    http::Method::OPTIONS,
-    http::Method::POST,
-    http::Method::PUT,
-    http::Method::PATCH,
-    http::Method::DELETE,
-];
 
 /// The answer to a refused request, on its way out: problem details (RFC 9457) with the headers that say what to do.
 ///
@@ -76,45 +67,53 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// What an answer to a refused request depends on besides the reason.
-#[derive(Clone, Debug)]
-pub(crate) struct Circumstances {
-    pub(crate) method: Method,
-    pub(crate) version: Version,
-    pub(crate) content: Content,
-    pub(crate) now: Timestamp,
-    /// What a signature has to prove; written out only for those who are told.
-    pub(crate) policy: Option<Arc<Policy>>,
+/// What a verifier's refusals say beside their reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefusalSettings {
+    /// What a signature has to prove; written out only in refusals that ask for one.
+    pub(crate) policy: Policy,
     pub(crate) hook: Option<Hook>,
 }
 
-impl Circumstances {
-    /// Where no verifier has looked at the request, as on a route that is not behind one.
-    pub(crate) const fn unknown(version: Version) -> Self {
-        let (method, now) = (Method::GET, Timestamp::from_unix(0));
-        Self { method, version, content: Content::Present, now, policy: None, hook: None }
+/// What the response to a refused request depends on beside the reason.
+pub(crate) struct Circumstances<'r> {
+    pub(crate) method: &'r Method,
+    pub(crate) version: Version,
+    /// The request's header fields, where they are still known.
+    pub(crate) headers: Option<&'r HeaderMap>,
+    pub(crate) content: Content,
+    pub(crate) now: Timestamp,
+    /// Those of the verifier that the request came to.
+    pub(crate) settings: Option<&'r RefusalSettings>,
+}
+
+impl<'r> Circumstances<'r> {
+    /// The circumstances of a request that came to no verifier.
+    pub(crate) const fn unknown(method: &'r Method, version: Version) -> Self {
+        let now = Timestamp::from_unix(0);
+        Self { method, version, headers: None, content: Content::Present, now, settings: None }
     }
 }
 
-/// The answer to a refused request, which had these fields.
+/// The response to a refused request.
 ///
 /// The [`Code`] is in the response's extensions, for layers that log or count.
-pub(crate) fn answer<B: From<Bytes>>(
+pub(crate) fn respond<B: From<Bytes>>(
     refused: &Refused,
-    circumstances: &Circumstances,
-    asked: &HeaderMap,
+    circumstances: &Circumstances<'_>,
 ) -> Response<B> {
-    let mut refusal = Refusal::new(refused, circumstances, asked);
-    tell(&refused.reason, &refusal);
+    let mut refusal = Refusal::new(refused, circumstances);
+    log(&refused.reason, &refusal);
     let (code, status) = (refusal.code, refusal.status);
-    if let Some(Hook(change)) = &circumstances.hook {
+    if let Some(Hook(change)) = circumstances.settings.and_then(|settings| settings.hook.as_ref()) {
         refusal = change(refusal);
     }
-    let mut response = Response::new(B::from(refusal.content));
-    *response.status_mut() = status;
-    response.extensions_mut().insert(code);
-    let mut headers = refusal.headers;
-    // A client knows a refusal by it, also where the content is the operator's own.
+    let Refusal { mut headers, mut content, .. } = refusal;
+    if *circumstances.method == Method::HEAD {
+        // Not every server takes it off.
+        headers.entry(header::CONTENT_LENGTH).or_insert_with(|| content.len().into());
+        content = Bytes::new();
+    }
     headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // Content that nobody reads must not be taken for the next request.
@@ -126,23 +125,43 @@ pub(crate) fn answer<B: From<Bytes>>(
     if unread && circumstances.version <= Version::HTTP_11 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    let mut response = Response::new(B::from(content));
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response.extensions_mut().insert(code);
+    response.extensions_mut().insert(Ours(code));
     response
 }
 
-/// No stranger fills the log: what they can bring about is told to those who look for it, and counted for the rest.
-fn tell(reason: &Reason, refusal: &Refusal) {
+/// In the extensions of the response to a request that this crate refused.
+#[derive(Clone, Copy)]
+struct Ours(Code);
+
+/// Takes the field off a response by which clients know a refusal, unless it is a refusal of ours. A service inside can be a proxy,
+/// and what is behind that another server with refusals of its own, which say nothing about this one.
+pub(crate) fn unmark_others<B>(response: &mut Response<B>) {
+    let ours = response.extensions().get::<Ours>().copied();
+    let headers = response.headers_mut();
+    match ours {
+        // Whatever layers in between made of it, also where the content is the operator's own.
+        Some(Ours(code)) => drop(headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()))),
+        None => drop(headers.remove(REFUSAL)),
+    }
+}
+
+/// Logs refusals at `debug`, so that strangers cannot fill the log; metrics count all of them. Mistakes of the service are errors.
+fn log(reason: &Reason, refusal: &Refusal) {
     let Refusal { code, request_id, .. } = refusal;
     match reason {
         Reason::ContentUnread => tracing::error!(
             request_id,
-            "a handler of a streamed route answered well and had not read the content to its end; read it until there is no more, or \
+            "a handler of a streamed route responded with success and had not read the content to its end; read it until there is no more, or \
              declare the route without `streamed`"
         ),
         Reason::Unsignable(reason) => tracing::error!(
             request_id,
             %reason,
-            "an answer could not be signed, and was replaced; make it smaller or raise `SignResponses::content_limit`, or take its route \
+            "a response could not be signed, and was replaced; make it smaller or raise `SignResponses::content_limit`, or take its route \
              out from behind `SignResponses`"
         ),
         #[cfg(all(feature = "oauth", feature = "axum"))]
@@ -154,13 +173,13 @@ fn tell(reason: &Reason, refusal: &Refusal) {
     }
 }
 
-/// Says of a response that had begun why it was broken off.
-pub(crate) fn tell_broken_off(reason: &Reason) {
+/// Logs why a response that had begun was broken off.
+pub(crate) fn log_broken_off(reason: &Reason) {
     let code = reason.code();
     telemetry::count_failed_stream(code);
     match reason {
         Reason::ContentUnread => tracing::error!(
-            "a handler of a streamed route answered well and had not read the content to its end, so its response was broken off; \
+            "a handler of a streamed route responded with success and had not read the content to its end, so its response was broken off; \
              read it until there is no more, or declare the route without `streamed`"
         ),
         _ => tracing::debug!(%code, detail = reason.detail(), "a response was broken off"),
@@ -168,7 +187,7 @@ pub(crate) fn tell_broken_off(reason: &Reason) {
 }
 
 impl Refusal {
-    fn new(refused: &Refused, circumstances: &Circumstances, asked: &HeaderMap) -> Self {
+    fn new(refused: &Refused, circumstances: &Circumstances<'_>) -> Self {
         let Refused { reason, signature_base } = refused;
         let (code, status) = (reason.code(), reason.status());
         let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
@@ -195,27 +214,25 @@ impl Refusal {
         if let Ok(request_id) = HeaderValue::try_from(&request_id) {
             headers.insert(X_REQUEST_ID, request_id);
         }
-        tell_what_to_do(&mut headers, reason, circumstances, asked);
+        add_advice(&mut headers, reason, circumstances);
         let content = Bytes::from(problem.to_string());
         Self { code, status, request_id: request_id.into(), headers, content }
     }
 }
 
-fn tell_what_to_do(
-    headers: &mut HeaderMap,
-    reason: &Reason,
-    circumstances: &Circumstances,
-    asked: &HeaderMap,
-) {
+/// Adds the fields that say what to do.
+fn add_advice(headers: &mut HeaderMap, reason: &Reason, circumstances: &Circumstances<'_>) {
     if reason.status() == StatusCode::UNAUTHORIZED {
         // RFC 9110 §11.6.1 asks for a challenge. RFC 9421 registers no scheme; this name is the customary one.
         let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
         headers.insert(header::WWW_AUTHENTICATE, challenge);
-        let policy = circumstances.policy.as_deref();
-        let Circumstances { method, content, .. } = circumstances;
-        let wanted = policy.map(|policy| policy.accept_signature(method, asked, *content));
-        let wanted = wanted.and_then(|wanted| wanted.to_header().ok());
-        headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
+        if let Some(settings) = circumstances.settings {
+            let Circumstances { method, content, .. } = *circumstances;
+            let none = HeaderMap::new();
+            let sent = circumstances.headers.unwrap_or(&none);
+            let wanted = settings.policy.accept_signature(method, sent, content).to_header().ok();
+            headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
+        }
     }
     #[cfg(feature = "oauth")]
     if let Reason::Token(token) = reason {
@@ -226,7 +243,7 @@ fn tell_what_to_do(
     }
     match reason.code() {
         Code::SignatureStale => {
-            headers.extend(http_date(circumstances.now).map(|date| (header::DATE, date)));
+            headers.extend(circumstances.now.http_date().map(|date| (header::DATE, date)));
         }
         Code::DigestUnsupported => {
             let wanted = WantDigest::accepted().to_header().ok();
@@ -246,30 +263,21 @@ fn tell_what_to_do(
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     if let Some(excess) = reason.excess() {
-        tell_limits(headers, &excess.to_string(), &excess.left);
+        add_rate_limit(headers, &excess.to_string(), &excess.left);
     }
 }
 
-/// Tells how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless that was told already.
-pub(crate) fn tell_level(headers: &mut HeaderMap, level: &QuotaLeft) {
+/// Adds how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless the response says so already.
+pub(crate) fn add_quota_left(headers: &mut HeaderMap, left: &QuotaLeft) {
     if !headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY) {
-        tell_limits(headers, &level.to_string(), level);
+        add_rate_limit(headers, &left.to_string(), left);
     }
 }
 
-fn tell_limits(headers: &mut HeaderMap, rate_limit: &str, level: &QuotaLeft) {
-    let values = (HeaderValue::try_from(rate_limit), HeaderValue::try_from(level.policy()));
+fn add_rate_limit(headers: &mut HeaderMap, rate_limit: &str, left: &QuotaLeft) {
+    let values = (HeaderValue::try_from(rate_limit), HeaderValue::try_from(left.policy()));
     if let (Ok(rate_limit), Ok(policy)) = values {
         headers.insert(RATE_LIMIT, rate_limit);
         headers.insert(RATE_LIMIT_POLICY, policy);
     }
-}
-
-/// RFC 9110 §5.6.7.
-fn http_date(at: Timestamp) -> Option<HeaderValue> {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at.unix()).ok()?).ok()?;
-    HeaderValue::try_from(at.format(&format).ok()?).ok()
 }

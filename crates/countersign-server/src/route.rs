@@ -1,9 +1,13 @@
+pub(crate) mod access;
+pub(crate) mod rollout;
+pub(crate) mod table;
+
 use std::{fmt, sync::Arc};
 
 use countersign_store::{Scope, Scopes};
 use http::Method;
 
-use crate::{Access, Rollout};
+use self::{access::Access, rollout::Rollout};
 
 /// A route, and what it asks for.
 ///
@@ -16,16 +20,16 @@ pub struct Route {
     pub(crate) access: Access,
     pub(crate) scopes: Scopes,
     pub(crate) rollout: Option<Rollout>,
-    pub(crate) delivery: Delivery,
+    pub(crate) body_mode: BodyMode,
     /// Its method and path, for metrics: bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
 }
 
 /// How a handler gets the content of a signed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) enum BodyMode {
     /// When all of it has arrived and is what was signed.
-    Whole,
+    Buffered,
     /// As it comes, of up to so many bytes. Its last piece is handed out only if all of it is what was signed.
     Streamed { limit: u64 },
 }
@@ -52,7 +56,7 @@ impl Route {
     fn new(method: Method, path: &str, access: Access) -> Self {
         let label = format!("{method} {path}").into();
         let (path, scopes) = (path.into(), Scopes::default());
-        Self { method, path, access, scopes, rollout: None, delivery: Delivery::Whole, label }
+        Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
     }
 
     /// Asks for a scope of the credential, beside those that are asked for already.
@@ -85,7 +89,7 @@ impl Route {
     ///
     /// A refusal cannot undo what the handler did: write to a place from which nothing is read until the body has ended well.
     pub fn streamed(mut self, limit: u64) -> Self {
-        self.delivery = Delivery::Streamed { limit };
+        self.body_mode = BodyMode::Streamed { limit };
         self
     }
 
@@ -155,7 +159,7 @@ impl fmt::Display for Route {
         for scope in scopes.iter() {
             write!(f, " {scope}")?;
         }
-        if let Delivery::Streamed { limit } = self.delivery {
+        if let BodyMode::Streamed { limit } = self.body_mode {
             write!(f, " (streamed, {limit} bytes)")?;
         }
         match self.rollout {

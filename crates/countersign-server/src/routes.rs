@@ -11,7 +11,13 @@ use countersign_store::{Gate, KeyStore};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BadRoute, Route, RouteTable, Verifier, layer::Behind};
+use crate::{
+    route::{
+        Route,
+        table::{BadRoute, RouteTable},
+    },
+    verifier::{Verifier, demand::Behind},
+};
 
 /// Routes with their handlers, for [`Verifier::protect`].
 ///

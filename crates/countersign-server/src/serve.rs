@@ -2,11 +2,12 @@ mod activity;
 mod connection;
 mod delivery;
 mod listener;
-mod pace;
+pub(crate) mod pace;
+mod phase;
 mod request_body;
 mod response_body;
 mod socket;
-mod stop;
+pub(crate) mod stop;
 #[cfg(feature = "tls")]
 mod tls;
 mod unserved;
@@ -18,14 +19,13 @@ use http_body::Body;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
-use self::connection::Connection;
-pub(crate) use self::pace::TooSlow;
 #[cfg(feature = "tls")]
 pub use self::tls::{BadTls, Tls};
+use self::{connection::Connection, phase::Phase};
 pub use self::{
     listener::Listener,
     request_body::ServedBody,
-    stop::{SaveAtSignal, SavedNonces, Stop, until_signal},
+    stop::{Stop, until_signal},
 };
 use crate::{BoxError, telemetry};
 
@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 10 s at most, and gives the last answers 2 s to arrive. A `TcpListener` is enough of a [`Listener`], which has settings for
 /// more.
 ///
-/// `stop` is any future, such as [`until_signal`]; with [`SavedNonces::until_signal`] the replay guard is saved at the end, so that
+/// `stop` is any future, such as [`until_signal`]; with [`SavedNonces::until_signal`](crate::SavedNonces::until_signal) the replay guard is saved at the end, so that
 /// the next start refuses nobody.
 ///
 /// Slow clients are not waited for. A connection is closed when its first request head, TLS included, is not there within
@@ -120,13 +120,4 @@ where
     phase.send_replace(Phase::Stopping);
     phase.closed().await;
     ending.await
-}
-
-/// What a server does with its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// It has no room for another one.
-    Full,
-    Stopping,
 }

@@ -1,3 +1,5 @@
+pub(crate) mod key_directory;
+
 use std::{
     fmt,
     sync::Arc,
@@ -5,23 +7,31 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use countersign::{
-    BadServerKeys, Content, Origin, Rejection, RequestHead, ResponseHead, ResponseSigner,
-    ServerKeys, SignError, Target, Timestamp, VerifyingKey,
+    Content, Origin, Rejection, RequestHead, ResponseHead, ResponseSigner, SignError, Target,
+    Timestamp,
 };
 use countersign_store::{ClientAddress, SystemClock};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, request::Parts, response};
 use http_body::Body;
+use http_body_util::BodyExt as _;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxError, GuardedBody, Ingress, KeyDirectory,
-    content::{ContentLimit, Ungathered},
-    layer::{BoxFuture, original_uri},
-    reason::Reason,
-    refusal::{Circumstances, answer},
+    BoxError, BoxFuture,
+    content::{
+        ContentLimit, gathered::Gathered, guarded_body::GuardedBody, length,
+        verified_body::ContentError,
+    },
+    ingress::{Ingress, original_uri},
+    refusal::{
+        Circumstances,
+        reason::Reason,
+        respond,
+        unsignable::{Ungathered, Unsignable},
+    },
     telemetry,
 };
 
@@ -98,20 +108,6 @@ impl SignResponses {
         self
     }
 
-    /// The directory of this signer's key, and of `others`: the key that comes after it, and the one from before it while
-    /// clients may still have answers of that.
-    ///
-    /// # Errors
-    ///
-    /// [`BadServerKeys::Secret`].
-    pub fn directory(
-        &self,
-        others: impl IntoIterator<Item = VerifyingKey>,
-    ) -> Result<KeyDirectory, BadServerKeys> {
-        let keys = std::iter::once(self.signer.verifying_key()).chain(others);
-        Ok(KeyDirectory::new(self.clone(), &ServerKeys::new(keys)?))
-    }
-
     pub(crate) fn signer(&self) -> &ResponseSigner {
         &self.signer
     }
@@ -120,8 +116,8 @@ impl SignResponses {
         (self.clock)()
     }
 
-    /// What an answer is bound to.
-    pub(crate) fn asked(&self, head: &Parts) -> Result<Asked, Reason> {
+    /// The parts of a request that its response is bound to.
+    pub(crate) fn bind(&self, head: &Parts) -> Result<BoundRequest, Reason> {
         let uri = original_uri(head);
         Target::new(uri, head.version).check().map_err(Rejection::from)?;
         let peer = head.extensions.get::<ClientAddress>().map(|address| address.ip());
@@ -133,34 +129,37 @@ impl SignResponses {
             }
         }
         let (method, uri, version) = (head.method.clone(), uri.clone(), head.version);
-        Ok(Asked { method, uri, version, origin, headers })
+        Ok(BoundRequest { method, uri, version, origin, headers })
     }
 
     async fn sign<C>(
         &self,
-        asked: &Asked,
+        asked: &BoundRequest,
         response: Response<C>,
-    ) -> Result<Response<GuardedBody<C>>, Unsignable>
+    ) -> Result<Response<GuardedBody<C>>, Reason>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>> + Send,
     {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         let unsigned = ResponseHead { status: head.status, headers: &head.headers };
         let (body, content) = match unsigned.may_have_content(&asked.method) {
             true => {
-                let content = self.limit.gather(std::pin::pin!(body)).await?;
+                let content = gather(self.limit, std::pin::pin!(body)).await?;
                 (GuardedBody::from(content.clone()), content)
             }
-            // It has none whatever it says, and what it says may be of that to another method.
-            false => (GuardedBody::unguarded(body), Bytes::new()),
+            // What is there of it is content of the response to another method.
+            false => {
+                length::settle(&body, &asked.method, head.status, &mut head.headers);
+                (GuardedBody::default(), Bytes::new())
+            }
         };
-        let head = self.sign_head(asked, head, &content)?;
+        let head = self.sign_head(asked, head, &content).map_err(Unsignable::from)?;
         Ok(Response::from_parts(head, body))
     }
 
     fn sign_head(
         &self,
-        asked: &Asked,
+        asked: &BoundRequest,
         mut head: response::Parts,
         content: &[u8],
     ) -> Result<response::Parts, SignError> {
@@ -171,18 +170,13 @@ impl SignResponses {
     }
 
     /// The answer in the place of one that cannot be signed. It is ours, so that no limit is asked for it.
-    fn replace<C: From<Bytes>>(&self, asked: &Asked, reason: Unsignable) -> Response<C> {
-        let reason = match reason {
-            // The verifier told what it is.
-            Unsignable::Content(Ungathered::Refused(reason)) => *reason,
-            reason => {
-                telemetry::count_unsignable();
-                Reason::Unsignable(reason)
-            }
-        };
-        let unknown = Circumstances::unknown(asked.version);
+    fn replace<C: From<Bytes>>(&self, asked: &BoundRequest, reason: Reason) -> Response<C> {
+        if let Reason::Unsignable(_) = reason {
+            telemetry::count_unsignable();
+        }
+        let unknown = Circumstances::unknown(&asked.method, asked.version);
         let circumstances = Circumstances { content: Content::Absent, ..unknown };
-        let replaced: Response<Bytes> = answer(&reason.into(), &circumstances, &HeaderMap::new());
+        let replaced: Response<Bytes> = respond(&reason.into(), &circumstances);
         let (head, content) = replaced.into_parts();
         // Nothing in it cannot be signed.
         let head = match self.sign_head(asked, head.clone(), &content) {
@@ -203,8 +197,8 @@ impl fmt::Debug for SignResponses {
     }
 }
 
-/// What of a request its answer is bound to, as it was received.
-pub(crate) struct Asked {
+/// The parts of a request, as it was received, that its response is bound to.
+pub(crate) struct BoundRequest {
     method: Method,
     uri: Uri,
     version: Version,
@@ -213,7 +207,7 @@ pub(crate) struct Asked {
     headers: HeaderMap,
 }
 
-impl Asked {
+impl BoundRequest {
     pub(crate) fn head(&self) -> RequestHead<'_> {
         RequestHead {
             method: &self.method,
@@ -224,13 +218,67 @@ impl Asked {
     }
 }
 
-/// Why an answer cannot be signed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unsignable {
-    #[error(transparent)]
-    Content(#[from] Ungathered),
-    #[error(transparent)]
-    Head(#[from] SignError),
+/// Why the content of a response is not there to be signed.
+enum Missing {
+    Ungathered(Ungathered),
+    /// The content of the request is not what was signed, and the response depends on it.
+    Refused(Reason),
+}
+
+impl From<Ungathered> for Missing {
+    fn from(ungathered: Ungathered) -> Self {
+        Self::Ungathered(ungathered)
+    }
+}
+
+impl From<Missing> for Reason {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Ungathered(ungathered) => Unsignable::from(ungathered).into(),
+            Missing::Refused(reason) => reason,
+        }
+    }
+}
+
+impl Missing {
+    fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let refused = causes.find_map(|cause| cause.downcast_ref::<ContentError>());
+        refused.map_or(Self::Ungathered(Ungathered::Broken), |refused| {
+            Self::Refused(refused.reason().clone())
+        })
+    }
+}
+
+/// Takes the content of a response into memory.
+async fn gather<B>(limit: ContentLimit, body: B) -> Result<Bytes, Missing>
+where
+    B: Body<Error: Into<BoxError>> + Unpin,
+{
+    let gathered = tokio::time::timeout(limit.time, gather_to_end(limit.bytes, body)).await;
+    gathered.unwrap_or(Err(Ungathered::Timeout.into()))
+}
+
+async fn gather_to_end<B>(limit: u64, mut body: B) -> Result<Bytes, Missing>
+where
+    B: Body<Error: Into<BoxError>> + Unpin,
+{
+    let too_large = Ungathered::TooLarge { limit };
+    if body.size_hint().lower() > limit {
+        return Err(too_large.into());
+    }
+    let mut content = Gathered::default();
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|error| Missing::broken(&*error.into()))?.into_data() {
+            Ok(mut data) => content.add(data.copy_to_bytes(data.remaining())),
+            Err(frame) if frame.trailers_ref().is_none_or(HeaderMap::is_empty) => {}
+            Err(_) => return Err(Ungathered::Trailers.into()),
+        }
+        if content.len() > limit {
+            return Err(too_large.into());
+        }
+    }
+    Ok(content.into_bytes())
 }
 
 impl<S> Layer<S> for SignResponses {
@@ -264,7 +312,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        let asked = self.signing.asked(&head);
+        let asked = self.signing.bind(&head);
         let response = self.service.call(Request::from_parts(head, body));
         let signing = self.signing.clone();
         Box::pin(async move {

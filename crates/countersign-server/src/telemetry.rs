@@ -6,7 +6,7 @@ use countersign::Code;
 use metrics::{SharedString, Unit};
 use tracing::{Span, field::Empty};
 
-use crate::{Caller, Rollout, unaccepted::Cause};
+use crate::{caller::Caller, refusal::unaccepted::Cause, route::rollout::Rollout};
 
 /// Describes all metrics of this crate and of `countersign-store` to the recorder that is installed, for instance as `# HELP`
 /// lines of Prometheus.
@@ -44,7 +44,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "countersign_private_keys_sent_total",
-        "Private keys that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
+        "Registered private keys that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
     ),
     (
         "countersign_unaccepted_keys_total",
@@ -80,15 +80,15 @@ impl Outcome {
     }
 }
 
-/// A request on its way through a verifier.
-pub(crate) struct Passing {
+/// The measurement of a request's verification, for metrics and the span.
+pub(crate) struct Measurement {
     started: Instant,
     rollout: Rollout,
     /// Of a route that was declared.
     route: Option<Arc<str>>,
 }
 
-impl Passing {
+impl Measurement {
     pub(crate) fn begin(rollout: Rollout, route: Option<Arc<str>>) -> Self {
         if let Some(route) = &route {
             Span::current().record("route", &**route);
@@ -123,7 +123,7 @@ pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>)
     .increment(1);
 }
 
-/// Counts a private key that was sent in a request, in the place of a publishable key or in `Authorization`.
+/// Counts a registered private key that was sent in a request, in the place of a publishable key or in `Authorization`.
 pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
 }

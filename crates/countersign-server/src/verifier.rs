@@ -1,24 +1,24 @@
 mod admission;
 mod advice;
+mod check;
+pub(crate) mod demand;
+mod failure_limit;
+pub(crate) mod layer;
+mod log_pace;
+mod nobody;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use countersign::{Content, KeyLocations, Policy, PrivateKey, Timestamp, VerifyingKey};
+use countersign::{KeyLocations, Policy, Timestamp};
 use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget, SystemClock};
 use http::request::Parts;
 
-pub(crate) use self::{
-    admission::{Admitted, Arrival, Demand, Hidden},
-    advice::NO_ADDRESS,
-};
+use self::{demand::Declared, failure_limit::FailureLimit, log_pace::LogPace, nobody::Nobody};
 use crate::{
-    Ingress, Refusal, Rollout, RouteTable, VerifierLayer,
-    content::ContentLimit,
-    content_memory::ContentMemory,
-    failure_limit::FailureLimit,
-    log_pace::LogPace,
-    refusal::{Circumstances, Hook},
-    telemetry,
+    content::{ContentLimit, memory::ContentMemory},
+    ingress::Ingress,
+    refusal::{Hook, Refusal, RefusalSettings},
+    route::{rollout::Rollout, table::RouteTable},
 };
 
 /// Decides what a request may do: finds its key, checks it, looks at restrictions and scopes, passes the gate (budget and
@@ -31,20 +31,17 @@ pub struct Verifier<K, G> {
     ingress: Ingress,
     keys: K,
     gate: G,
-    policy: Arc<Policy>,
     clock: Clock,
     key_locations: KeyLocations,
     limit: ContentLimit,
     content_memory: ContentMemory,
-    routes: RouteTable,
-    rollout: Rollout,
-    open_paths: Vec<String>,
-    public_paths: Vec<String>,
+    declared: Declared,
     cost: Cost,
     failures: FailureLimit,
     log_pace: LogPace,
     explanation: Explanation,
-    hook: Option<Hook>,
+    /// With the policy, which refusals write out.
+    refusals: Arc<RefusalSettings>,
     nobody: Nobody,
 }
 
@@ -59,48 +56,32 @@ enum Explanation {
 type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Keys that nobody has: what unknown key ids are verified with, so that a forger pays the same for them. The time of a
-/// refusal can still tell which keys exist, which is no secret.
-struct Nobody {
-    ed25519: VerifyingKey,
-    hmac: Option<VerifyingKey>,
-}
-
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// A verifier for these [`Origins`](countersign::Origins), or where proxies are in front for this [`Ingress`], with
     /// [`Policy::default`] and a [`SystemClock`].
     pub fn new(ingress: impl Into<Ingress>, keys: K, gate: G) -> Self {
         let clock = SystemClock::default();
-        let hmac = PrivateKey::hmac_sha256([0; 16], &[0; 32]).ok();
-        let nobody = Nobody {
-            ed25519: PrivateKey::ed25519(&[0; 32]).verifying_key(),
-            hmac: hmac.map(|key| key.verifying_key()),
-        };
         Self {
             ingress: ingress.into(),
             keys,
             gate,
-            policy: Arc::default(),
             clock: Arc::new(move || clock.now()),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
             content_memory: ContentMemory::new(64 << 20),
-            routes: RouteTable::default(),
-            rollout: Rollout::default(),
-            open_paths: Vec::new(),
-            public_paths: Vec::new(),
+            declared: Declared::default(),
             cost: Arc::new(|_| NonZeroU32::MIN),
             failures: FailureLimit::default(),
             log_pace: LogPace::default(),
             explanation: Explanation::default(),
-            hook: None,
-            nobody,
+            refusals: Arc::default(),
+            nobody: Nobody::default(),
         }
     }
 
     /// What a signature has to prove.
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = Arc::new(policy);
+        Arc::make_mut(&mut self.refusals).policy = policy;
         self
     }
 
@@ -129,8 +110,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// the handler lets go of it. A request over it is answered with 503 `overloaded` and `Retry-After`. Default: 64 MiB, and
     /// never less than [`content_limit`](Self::content_limit).
     ///
-    /// The requests of one credential have a quarter of this at most, and never less than `content_limit`: set four times as much as your
-    /// busiest client sends at once.
+    /// The requests of one application have a quarter of this at most, and never less than `content_limit`: set four times as much as
+    /// your busiest application sends at once.
     ///
     /// [Streamed](crate::Route::streamed) content is not gathered and takes nothing of it.
     pub fn content_memory(mut self, bytes: usize) -> Self {
@@ -152,7 +133,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// It has to have all routes of the service: what is declared of a path with parameters is taken for all paths that match
     /// it, whatever the service has there.
     pub fn routes(mut self, routes: RouteTable) -> Self {
-        self.routes = routes;
+        self.declared.routes = routes;
         self
     }
 
@@ -161,13 +142,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// The content of routes that are streamed is not compared. Trailers of signed requests are not handed on.
     pub fn insecure_observe(mut self) -> Self {
-        self.rollout = Rollout::Observe;
+        self.declared.rollout = Rollout::Observe;
         self
     }
 
     /// Lets every request pass on routes that do not say otherwise, and does not look at it.
     pub fn insecure_off(mut self) -> Self {
-        self.rollout = Rollout::Off;
+        self.declared.rollout = Rollout::Off;
         self
     }
 
@@ -186,7 +167,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         mut self,
         change: impl Fn(Refusal) -> Refusal + Send + Sync + 'static,
     ) -> Self {
-        self.hook = Some(Hook::new(change));
+        Arc::make_mut(&mut self.refusals).hook = Some(Hook::new(change));
         self
     }
 
@@ -195,8 +176,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// The request needs no `Host`, or may have any: a kubelet or a load balancer sends the address of the instance. A
     /// signature is not looked at, nothing is counted, and a handler that takes [`SignedBy`](crate::SignedBy) or
     /// [`Publishable`](crate::Publishable) there answers 500. Other methods are verified as everywhere, and so are requests with a field that
-    /// names another method or target ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES),
-    /// [`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)).
+    /// names another method ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). Fields that name another target
+    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -217,7 +198,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// # }
     /// ```
     pub fn public_path(mut self, path: impl Into<String>) -> Self {
-        self.public_paths.push(path.into());
+        self.declared.public_paths.push(path.into());
         self
     }
 
@@ -225,7 +206,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// present is verified all the same. Fields that name another target ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden
     /// from the handler, unless they are signed. For health checks see [`public_path`](Self::public_path).
     pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
-        self.open_paths.push(path.into());
+        self.declared.open_paths.push(path.into());
         self
     }
 
@@ -241,7 +222,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// is refilled. Default: `None`, no limit.
     ///
     /// These refusals count: a signature that does not hold, that was used before, or whose key is revoked or expired; a
-    /// publishable key that opens nothing, for whichever reason; malformed signature fields or `Content-Digest`; two different
+    /// publishable key that opens nothing, for whichever reason; what looks like a private key and no credential has; malformed signature fields or `Content-Digest`; two different
     /// keys in one request, or a key in the URL beside a signature. These do not: a missing signature or key, a signature
     /// that covers too little or is outside its time, and what a credential may not do.
     ///
@@ -264,53 +245,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// The layer that verifies requests before the service behind it sees them.
-    ///
-    /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
-    /// under a shortened URI, must not get around it.
-    ///
-    /// Layers inside and outside may change the type of a body, as those of `tower-http` for compression and limits do. What changes
-    /// the content of requests, such as decompression, belongs inside: a digest is one of the content as it came.
-    ///
-    /// ```
-    /// use axum::{Router, routing::get};
-    /// use tower::ServiceBuilder;
-    /// # use countersign::Origins;
-    /// # use countersign_server::Verifier;
-    /// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
-    /// # use tower::layer::util::Identity as CompressionLayer;
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let now = countersign::Timestamp::from_unix(1_763_900_000);
-    /// # let (keys, nonces) = (MemoryKeys::default(), MemoryNonces::volatile(Window::default(), now)?);
-    /// # let origins = Origins::new(["https://api.example.com".parse()?])?;
-    /// let verifier = Verifier::new(origins, keys, nonces);
-    /// let layers = ServiceBuilder::new()
-    ///     .layer(CompressionLayer::new()) // outside: compresses refusals, too
-    ///     .layer(verifier.layer());
-    /// let app: Router = Router::new().route("/v1/orders", get(async || "none")).layer(layers);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn layer(self) -> VerifierLayer<K, G> {
-        telemetry::describe_metrics();
-        self.announce();
-        VerifierLayer::new(Arc::new(self))
-    }
-
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
-    }
-
-    pub(crate) fn circumstances(
-        &self,
-        head: &Parts,
-        content: Content,
-        now: Timestamp,
-    ) -> Circumstances {
-        let (method, version) = (head.method.clone(), head.version);
-        let (policy, hook) = (Some(Arc::clone(&self.policy)), self.hook.clone());
-        Circumstances { method, version, content, now, policy, hook }
     }
 }
 
@@ -318,7 +254,7 @@ impl<K, G> std::fmt::Debug for Verifier<K, G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
             .field("ingress", &self.ingress)
-            .field("policy", &self.policy)
+            .field("policy", &self.refusals.policy)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }

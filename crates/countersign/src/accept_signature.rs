@@ -3,60 +3,61 @@ use std::{borrow::Cow, fmt};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    Algorithm, BadBase, Component, KeyId, Malformed, Message, PrivateKey, PublishableKey,
-    SignatureBase, SignatureInput, SignatureParams, Timestamp,
-    component::write_string,
+    algorithm::Algorithm,
+    bad_base::BadBase,
+    component::Component,
     dictionary::{self, Lines},
-    parameter::Value,
-    signature_base::Rules,
-    signature_input::{MAX_LABELS, MAX_SIGNATURE_FIELDS, write_components},
+    key::{KeyId, PrivateKey, PublishableKey},
+    malformed::Malformed,
+    message::Message,
+    parameter::{Value, write_string},
+    sign::SignatureParams,
+    signature_base::{Rules, SignatureBase},
+    signature_input::{MAX_LABELS, MAX_SIGNATURE_FIELDS, SignatureInput, write_components},
+    timestamp::Timestamp,
 };
 
 /// The name of the `Accept-Signature` field (RFC 9421 §5.1).
 pub const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
-/// A signature that the other side asks for: one member of `Accept-Signature` (RFC 9421 §5.1).
+/// A signature that the other side asks for: a member of `Accept-Signature` (RFC 9421 §5.1).
 ///
-/// Asked for in a response, it is of the next request; in a request, of its response. It is a stranger's wish: what
-/// cannot be met is refused, and nothing is signed instead.
+/// In a response it asks for a signature of the next request, and in a request for a signature of its response. It comes
+/// from a stranger: a signer refuses a request for a signature that it cannot make, and signs nothing else instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptSignature<'a> {
     label: Cow<'a, str>,
     components: Vec<Component<'a>>,
-    created: Asked,
-    expires: Asked,
+    /// Whether `created` is asked for.
+    created: bool,
+    /// Whether `expires` is asked for.
+    expires: bool,
     nonce: Option<Cow<'a, str>>,
     algorithm: Option<Cow<'a, str>>,
     key_id: Option<Cow<'a, str>>,
     tag: Option<Cow<'a, str>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Yes,
-    No,
-}
-
-/// Why a signature that is asked for cannot be made.
+/// Why the requested signature cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unmeetable {
-    /// `alg` is not that of the key at hand, or of none that is known.
+    /// `alg` is unknown, or not the algorithm of the key at hand.
     #[error("a signature is asked for with another algorithm than the key's")]
     Algorithm,
     /// `keyid` does not name the key at hand.
     #[error("a signature is asked for with another key")]
     KeyId,
-    /// `tag` is that of another application.
+    /// `tag` is for another application.
     #[error("a signature is asked for under another tag")]
     Tag,
     /// `nonce` has a value, and the signature is to have its own.
     #[error("a signature is asked for with a nonce of the other side's")]
     Nonce,
-    /// `expires`, and nobody said when.
+    /// `expires` is asked for, and the caller gave no time.
     #[error("a signature is asked for that expires, and it is not known when")]
     Expires,
-    /// A component that the message does not have, or cannot have: `req` in a request.
+    /// A component that the message lacks or cannot have: `req` in a request.
     #[error("a signature is asked for that cannot be made: {0}")]
     Base(#[from] BadBase),
 }
@@ -66,8 +67,8 @@ impl<'a> AcceptSignature<'a> {
         Self {
             label: Cow::Borrowed("sig"),
             components,
-            created: Asked::Yes,
-            expires: Asked::No,
+            created: true,
+            expires: false,
             nonce: None,
             algorithm: None,
             key_id: None,
@@ -75,33 +76,33 @@ impl<'a> AcceptSignature<'a> {
         }
     }
 
-    /// The label that the signature is to have.
+    /// The label for the signature.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// What it has to cover.
+    /// The components to cover.
     pub fn components(&self) -> &[Component<'a>] {
         &self.components
     }
 
-    /// The `tag` that it has to have.
+    /// The required `tag`.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The `nonce` that it has to have.
+    /// The required `nonce`.
     pub fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref()
     }
 
     /// Whether it has to say when it expires.
     pub fn asks_for_expiry(&self) -> bool {
-        self.expires == Asked::Yes
+        self.expires
     }
 
-    /// The parameters of the signature of `message` that is asked for, made at `created` with this key. What is not
-    /// asked for is `None`, and may be added.
+    /// The parameters of the requested signature of `message`, made at `created` with this key. Parameters that are not
+    /// asked for are `None`, and you may add them.
     ///
     /// # Errors
     ///
@@ -116,13 +117,13 @@ impl<'a> AcceptSignature<'a> {
         self.suits(&key.publishable_key())?;
         SignatureBase::new(message, &self.components, "", Rules::Rfc)?;
         let expires = match self.expires {
-            Asked::Yes => Some(expires.ok_or(Unmeetable::Expires)?),
-            Asked::No => None,
+            true => Some(expires.ok_or(Unmeetable::Expires)?),
+            false => None,
         };
         Ok(SignatureParams {
             label: &self.label,
             components: self.components.clone(),
-            created: (self.created == Asked::Yes).then_some(created),
+            created: self.created.then_some(created),
             expires,
             nonce: self.nonce.as_deref(),
             key_id: self.key_id.as_deref(),
@@ -145,18 +146,18 @@ impl<'a> AcceptSignature<'a> {
     ///
     /// # Errors
     ///
-    /// None that can occur: all of it is printable ASCII.
+    /// Always succeeds: the text is printable ASCII.
     pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
         HeaderValue::try_from(self.to_string())
     }
 }
 
 impl AcceptSignature<'static> {
-    /// The signatures that a message asks for; none if it has no such field.
+    /// The signatures that a message asks for; empty without the field.
     ///
     /// # Errors
     ///
-    /// [`Malformed`]: what `Signature-Input` could not be either, and a parameter that is unknown or not of its type.
+    /// [`Malformed`]: as for `Signature-Input`, and for a parameter that is unknown or has the wrong type.
     pub fn all(headers: &HeaderMap) -> Result<Vec<Self>, Malformed> {
         let lines = Lines::of(headers, &ACCEPT_SIGNATURE);
         let members = dictionary::read(lines, MAX_LABELS, MAX_SIGNATURE_FIELDS)?;
@@ -173,8 +174,8 @@ impl AcceptSignature<'static> {
             Ok(input.string(key)?.map(|text| Cow::Owned(text.to_owned())))
         };
         let asked = |key| match input.parameter(key) {
-            None => Ok(Asked::No),
-            Some(Value::Flag) => Ok(Asked::Yes),
+            None => Ok(false),
+            Some(Value::Flag) => Ok(true),
             Some(_) => Err(Malformed::ParameterType(key)),
         };
         Ok(Self {
@@ -197,7 +198,7 @@ impl fmt::Display for AcceptSignature<'_> {
         text.push('=');
         write_components(&mut text, &self.components);
         for (key, asked) in [(";created", self.created), (";expires", self.expires)] {
-            if asked == Asked::Yes {
+            if asked {
                 text.push_str(key);
             }
         }
@@ -223,7 +224,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Origin, RequestHead, Target, component::BadComponent, sign};
+    use crate::{
+        component::BadComponent, message::RequestHead, origin::Origin, sign::sign, target::Target,
+    };
 
     fn read(field: &str) -> Result<Vec<AcceptSignature<'static>>, Malformed> {
         let headers = HeaderMap::from_iter([(ACCEPT_SIGNATURE, field.parse().unwrap())]);
@@ -248,7 +251,7 @@ mod tests {
         let asked = read(&format!("{field}, b=(\"@path\");created=?1")).unwrap();
         assert_eq!(asked[0].components().len(), 5);
         assert_eq!(asked[0].tag(), Some("app-123"));
-        assert_eq!((asked[1].label(), asked[1].created), ("b", Asked::Yes));
+        assert_eq!((asked[1].label(), asked[1].created), ("b", true));
         assert_eq!(AcceptSignature::all(&HeaderMap::new()), Ok(Vec::new()));
     }
 

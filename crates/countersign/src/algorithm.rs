@@ -4,14 +4,14 @@ use std::{fmt, str::FromStr};
 ///
 /// It is an attribute of a key. A message can only agree with it or be refused.
 ///
-/// All names are known, so that an `alg` contradicts a key of another kind rather than being unknown. A credential has
-/// one of the first two; the others are for tools.
+/// All names are known, so that an `alg` for a key of another kind is a contradiction and not an unknown name.
+/// Credentials have the first two; the others are for tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
     /// Ed25519 (RFC 9421 §3.3.6).
     Ed25519,
-    /// HMAC with SHA-256 (RFC 9421 §3.3.3), for callers that cannot do asymmetric keys.
+    /// HMAC with SHA-256 (RFC 9421 §3.3.3), for callers that cannot use asymmetric keys.
     HmacSha256,
     /// ECDSA over P-256 with SHA-256 (RFC 9421 §3.3.4).
     EcdsaP256Sha256,
@@ -48,7 +48,7 @@ impl Algorithm {
 }
 
 impl Algorithm {
-    /// What JOSE (RFC 7518, RFC 8037) calls by this name, in whatever case: `EdDSA`, `HS256`.
+    /// The algorithm that JOSE (RFC 7518, RFC 8037) calls by this name, in any case: `EdDSA`, `HS256`.
     pub(crate) fn of_jose(name: &str) -> Option<Self> {
         let names = [
             ("EdDSA", Self::Ed25519),

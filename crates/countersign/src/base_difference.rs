@@ -1,6 +1,6 @@
 /// The first line in which two signature bases differ, by [`SignatureBase::difference`](crate::SignatureBase::difference).
 ///
-/// Its lines are values of fields, among them perhaps secrets, and those of the other base are whatever its sender wrote.
+/// Its lines are field values, which may be secret. Those of the other base are text of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseDifference<'b> {
     line: usize,
@@ -9,7 +9,7 @@ pub struct BaseDifference<'b> {
 }
 
 impl<'b> BaseDifference<'b> {
-    /// `None` if they are the same. Line breaks may be CRLF, and a last one is none of the base.
+    /// `None` if the bases are equal. Accepts CRLF, and a line break at the end, which is no part of the base.
     pub(crate) fn first(here: &'b str, there: &'b str) -> Option<Self> {
         let (mut here, mut there) = (here.lines(), there.lines());
         for line in 1.. {
@@ -27,34 +27,34 @@ impl<'b> BaseDifference<'b> {
         self.line
     }
 
-    /// The line of the first base; `None` where that has ended.
+    /// The line of the first base; `None` after its end.
     pub const fn here(&self) -> Option<&'b str> {
         self.here
     }
 
-    /// The line of the other base; `None` where that has ended.
+    /// The line of the other base; `None` after its end.
     pub const fn there(&self) -> Option<&'b str> {
         self.there
     }
 
-    /// The identifier of the component that the line is of, by the first base that has one.
+    /// The component of the line, as the first base identifies it, or else the other base.
     pub fn component(&self) -> &'b str {
         self.here.or(self.there).map_or("", |line| split(line).0)
     }
 
-    /// What the first base has for the component; `None` where it has no such line.
+    /// The first base's value of the component; `None` if it has no such line.
     pub fn value_here(&self) -> Option<&'b str> {
         self.here.map(|line| split(line).1)
     }
 
-    /// What the other base has for the component, or in its place the whole line of another one.
+    /// The other base's value of the component, or its whole line if that is of another component.
     pub fn value_there(&self) -> Option<&'b str> {
         let (identifier, value) = split(self.there?);
         if identifier == self.component() { Some(value) } else { self.there }
     }
 }
 
-/// The identifier, before the first colon that is not within a string, and the value behind it.
+/// The identifier, before the first colon outside a string, and the value after it.
 fn split(line: &str) -> (&str, &str) {
     let (mut quoted, mut escaped) = (false, false);
     let end = line.find(|character| {

@@ -1,17 +1,21 @@
-//! Reads members of `Signature-Input` and `Signature` that are in canonical form (RFC 9651 §4.1), as nearly all are,
-//! several times as fast as a general parser. What is not taken here is for the general one to judge, so that there is
-//! one source of refusals.
+//! Reads members of `Signature-Input` and `Signature` in canonical form (RFC 9651 §4.1), several times as fast as a
+//! general parser. Nearly all members are canonical. The general parser judges all others, so that refusals have one
+//! source.
 
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sfv::Integer;
 
-use crate::{Component, byte_set::ByteSet, parameter::Value, signature_input::MAX_COMPONENTS};
+use crate::{
+    byte_set::ByteSet,
+    component::{Component, MAX_COMPONENTS},
+    parameter::Value,
+};
 
-/// What a key may have behind its first character (RFC 9651 §3.1.2).
+/// The bytes of a key after the first (RFC 9651 §3.1.2).
 static KEY: ByteSet = ByteSet::NONE.with_range(b'a', b'z').with_range(b'0', b'9').with(b"_-.*");
-/// What a String may have without being escaped (RFC 9651 §3.3.3).
+/// The bytes of a String that need no escape (RFC 9651 §3.3.3).
 static UNESCAPED: ByteSet = ByteSet::NONE.with_range(b' ', b'~').without(b"\"\\");
 static DIGITS: ByteSet = ByteSet::NONE.with_range(b'0', b'9');
 
@@ -73,15 +77,14 @@ pub(crate) fn bytes_into<'m, 'b>(
     Some((key, buffer.get(..length)?))
 }
 
-/// The digits are not looked at. The engine takes neither missing padding nor trailing bits, so that there is one text
-/// for some bytes.
+/// Does not look at the digits. The engine refuses missing padding and trailing bits, so that some bytes have one text.
 fn base64(raw: &str) -> Option<(&str, &str)> {
     let mut text = Text(raw);
     let key = text.key()?;
     Some((key, text.0.strip_prefix("=:")?.strip_suffix(':')?))
 }
 
-/// What is left to read.
+/// The unread rest.
 struct Text<'m>(&'m str);
 
 impl<'m> Text<'m> {
@@ -90,7 +93,7 @@ impl<'m> Text<'m> {
         Some(())
     }
 
-    /// All that comes before the first byte that does not belong.
+    /// Everything before the first other byte.
     fn take_while(&mut self, belonging: &ByteSet) -> Option<&'m str> {
         let end = self.0.bytes().position(|byte| !belonging.has(byte)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(end)?;
@@ -106,7 +109,7 @@ impl<'m> Text<'m> {
         self.take_while(&KEY)
     }
 
-    /// A String without escapes; nothing is taken if there is none.
+    /// A String without escapes. Takes nothing if the next value is another one.
     fn string(&mut self) -> Option<&'m str> {
         let mut text = Text(self.0.strip_prefix('"')?);
         let string = text.take_while(&UNESCAPED)?;
@@ -142,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Malformed, SignatureInput};
+    use crate::{malformed::Malformed, signature_input::SignatureInput};
 
     /// Texts that are near to canonical members.
     fn member() -> impl Strategy<Value = String> {

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 /// Names the [`Code`] of a refusal in its response, whatever the content says: an Item of structured fields whose value is a
 /// Token (RFC 9651 §3.3.4).
@@ -82,6 +82,22 @@ impl Code {
         Self::TokenKeysUnavailable,
         Self::Misconfigured,
     ];
+
+    /// The code that a response names in its field `Countersign-Refusal`, whatever its status and its content are.
+    ///
+    /// `None` for a response that does not have the field on one line, as a Token (RFC 9651 §3.3.4): it is no refusal, or one of a
+    /// server that knows no such field. Parameters behind the Token are ignored.
+    ///
+    /// The inner error is for a code of a later version: the response is a refusal, and its status says of what kind.
+    pub fn of_refusal(headers: &HeaderMap) -> Option<Result<Self, UnknownCode>> {
+        let mut lines = headers.get_all(REFUSAL).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+        let token = line.to_str().ok()?.split(';').next()?.trim_matches(' ');
+        let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'*';
+        let later = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
+        let is_token = token.bytes().next().is_some_and(first) && token.bytes().all(later);
+        is_token.then(|| token.parse())
+    }
 
     /// All codes of this version.
     pub const fn all() -> &'static [Self] {
@@ -282,7 +298,38 @@ impl FromStr for Code {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn a_response_names_one_code() {
+        type Row = (&'static [&'static str], Option<Result<Code, UnknownCode>>);
+        let stale = Some(Ok(Code::SignatureStale));
+        let unknown = Some(Err(UnknownCode));
+        let table: [Row; 13] = [
+            (&["signature-stale"], stale),
+            (&["signature-stale;since=5"], stale),
+            (&["signature-stale ; since=\"a;b\""], stale),
+            (&["unheard-of"], unknown),
+            (&["Signature-Stale"], unknown),
+            (&["\"signature-stale\""], None),
+            (&["signature-stale, signature-invalid"], None),
+            (&["signature-stale", "signature-stale"], None),
+            (&["signature stale"], None),
+            (&["?1"], None),
+            (&["5"], None),
+            (&[""], None),
+            (&[], None),
+        ];
+        for (lines, expected) in table {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(REFUSAL, HeaderValue::from_static(line));
+            }
+            assert_eq!(Code::of_refusal(&headers), expected, "{headers:?}");
+        }
+    }
 
     #[test]
     fn codes_print_as_they_are_read() {

@@ -1,12 +1,18 @@
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt};
 
 use http::HeaderName;
 
-use crate::{byte_set::ByteSet, message::BoundTo, parameter::Value};
+use crate::{
+    byte_set::ByteSet,
+    parameter::{Value, write_string},
+};
+
+/// How many components a signature may cover.
+pub(crate) const MAX_COMPONENTS: usize = 32;
 
 /// A component identifier (RFC 9421 §2): a field name or a derived component, with its parameters.
 ///
-/// Two identifiers are equal if their names are and they have the same parameters, in whatever order.
+/// Two identifiers are equal if they have the same name and the same parameters, in any order.
 #[derive(Clone, Debug)]
 pub struct Component<'a> {
     name: Name<'a>,
@@ -87,36 +93,44 @@ impl Parameter<'_> {
     }
 }
 
-/// RFC 9110 §5.6.2: tchar, of which RFC 9421 §2.1 leaves the lower case.
+/// RFC 9110 §5.6.2: tchar, in lower case (RFC 9421 §2.1).
 static FIELD_NAME: ByteSet =
     ByteSet::NONE.with_range(b'a', b'z').with_range(b'0', b'9').with(b"!#$%&'*+-.^_`|~");
 
-/// What of a field is taken (RFC 9421 §2.1.1 to §2.1.3).
+/// How a field's value is serialised (RFC 9421 §2.1.1 to §2.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form<'c> {
     AsSent,
     /// `sf`: as a structured field is serialised.
     Strict,
-    /// `key`: one member of a Dictionary.
+    /// `key`: a member of a Dictionary.
     Member(&'c str),
     /// `bs`: each line as a Byte Sequence.
     Wrapped,
 }
 
-/// Why a text is no component identifier, or one that RFC 9421 rules out.
+/// The message that a component belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoundTo {
+    ThisMessage,
+    /// With the parameter `req`.
+    ItsRequest,
+}
+
+/// Why a text is not a component identifier, or RFC 9421 forbids it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadComponent {
     /// Not a structured-field String with parameters.
     #[error("a component identifier is a String")]
     NotAString,
-    /// An `@` name that is not of this list, or `@signature-params`, which is never listed.
+    /// An unknown `@` name, or `@signature-params`, which is never listed.
     #[error("a derived component is unknown, or may not be listed")]
     UnknownDerived,
     /// Not a field name in lower case.
     #[error("a field name is not a lower-case token")]
     FieldName,
-    /// Not one of `sf`, `key`, `bs`, `req`, `tr`, `name`, or one that occurs twice.
+    /// A parameter other than `sf`, `key`, `bs`, `req`, `tr` and `name`, or a repeated one.
     #[error("a component parameter is unknown or occurs twice")]
     UnknownParameter,
     /// A parameter of the wrong type, or where it does not apply, or contradicting another.
@@ -133,13 +147,13 @@ impl<'a> Component<'a> {
     pub(crate) const CONTENT_DIGEST: Self =
         Self { name: Name::Field(Cow::Borrowed("content-digest")), parameters: Vec::new() };
 
-    /// A member of a field of the request that a response answers (RFC 9421 §2.4).
+    /// A member of a field of the request, in the signature of a response (RFC 9421 §2.4).
     pub(crate) fn member_of_request(field: &'a str, key: &'a str) -> Self {
         let name = Name::Field(Cow::Borrowed(field));
         Self { name, parameters: vec![Parameter::Req, Parameter::Key(Cow::Borrowed(key))] }
     }
 
-    /// A derived component of the request that a response answers (RFC 9421 §2.4).
+    /// A derived component of the request, in the signature of a response (RFC 9421 §2.4).
     pub(crate) fn of_request(derived: Derived) -> Self {
         Self { name: Name::Derived(derived), parameters: vec![Parameter::Req] }
     }
@@ -188,7 +202,7 @@ impl<'a> Component<'a> {
         Ok(())
     }
 
-    /// Checks what can only be said of all parameters together.
+    /// Checks the parameters together.
     pub(crate) fn check(&self) -> Result<(), BadComponent> {
         let applies = match self.name {
             Name::Field(_) => {
@@ -242,7 +256,7 @@ impl<'a> Component<'a> {
         self.has("tr")
     }
 
-    /// What of a field is taken.
+    /// How the field's value is serialised.
     pub(crate) fn form(&self) -> Form<'_> {
         let member = self.parameters.iter().find_map(|parameter| match parameter {
             Parameter::Key(key) => Some(Form::Member(key)),
@@ -265,17 +279,17 @@ impl<'a> Component<'a> {
     }
 
     /// Whether this is exactly the derived component or field of this name, without parameters. A component with
-    /// parameters covers something else, and never what a policy asks for.
+    /// parameters covers another value, and never counts for a policy.
     pub fn is_plain(&self, name: &str) -> bool {
         self.parameters.is_empty() && self.name_str() == name
     }
 
-    /// Whether this is of the message's own header field of this name, in whatever form: with `sf`, `bs` or `key`, or as sent.
+    /// Whether this is of the message's own header field of this name, in any form: with `sf`, `bs` or `key`, or as sent.
     pub fn is_of_header(&self, name: &str) -> bool {
         self.is_of_own_field(name) && !self.is_trailer()
     }
 
-    /// Whether this is of the message's own trailer field of this name, in whatever form.
+    /// Whether this is of the message's own trailer field of this name, in any form.
     pub fn is_of_trailer(&self, name: &str) -> bool {
         self.is_of_own_field(name) && self.is_trailer()
     }
@@ -285,7 +299,7 @@ impl<'a> Component<'a> {
             && matches!(&self.name, Name::Field(own) if own == name)
     }
 
-    /// Whether this is of the field of this name, of whatever message, in whatever form.
+    /// Whether this is of the field of this name, of any message, in any form.
     pub(crate) fn is_of_field(&self, field: &HeaderName) -> bool {
         matches!(&self.name, Name::Field(name) if name == field.as_str())
     }
@@ -305,18 +319,6 @@ impl<'a> Component<'a> {
             Name::Derived(derived) => derived.as_str(),
         }
     }
-}
-
-/// Writes a text that is known to be one of a String as RFC 9651 §4.1.6 serialises it.
-pub(crate) fn write_string(text: &mut String, value: &str) {
-    text.push('"');
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            text.push('\\');
-        }
-        text.push(character);
-    }
-    text.push('"');
 }
 
 impl From<Derived> for Component<'_> {
@@ -344,31 +346,6 @@ impl fmt::Display for Component<'_> {
         let mut text = String::new();
         self.write(&mut text);
         f.write_str(&text)
-    }
-}
-
-impl FromStr for Component<'static> {
-    type Err = BadComponent;
-
-    /// Reads an identifier as in a signature base; the quotes around its name may be left out: `@method`,
-    /// `content-type`, `"@query-param";name="page"`.
-    fn from_str(text: &str) -> Result<Self, BadComponent> {
-        let quoted = match text.split_once(';') {
-            _ if text.starts_with('"') => text.to_owned(),
-            Some((name, parameters)) => format!("\"{name}\";{parameters}"),
-            None => format!("\"{text}\""),
-        };
-        let list = format!("c=({quoted})");
-        let input = crate::signature_input::SignatureInput::parse_member(&list)
-            .map_err(|_| BadComponent::NotAString)?;
-        let [component] = input.components().map_err(|malformed| match malformed {
-            crate::Malformed::Component(reason) => reason,
-            _ => BadComponent::NotAString,
-        })?
-        else {
-            return Err(BadComponent::NotAString);
-        };
-        Ok(component.clone().into_owned())
     }
 }
 

@@ -1,15 +1,23 @@
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use sfv::KeyRef;
 
 use crate::{
-    AcceptSignature, BadPolicy, CONTENT_DIGEST, Component, ContentDigest, Derived, Message, Nonce,
-    PreparedSignature, PublishableKey, RequestHead, SignError, Timestamp, Unmeetable, policy,
-    sign::{cover_present, missing_digest, refuse_label},
+    accept_signature::{AcceptSignature, Unmeetable},
+    component::{Component, Derived},
+    digest::ContentDigest,
+    field_name::CONTENT_DIGEST,
+    key::PublishableKey,
+    message::{Message, RequestHead},
+    nonce::Nonce,
+    policy::{self, BadPolicy},
+    prepared_signature::PreparedSignature,
+    sign::{SignError, refuse_label},
     signature_base::Rules,
     signature_input::write_components,
+    timestamp::Timestamp,
 };
 
-/// What a signer covers in requests and says of its key.
+/// The components that a signer covers, and the parameters that name its key.
 #[derive(Debug)]
 pub(crate) struct Coverage {
     key: PublishableKey,
@@ -18,12 +26,12 @@ pub(crate) struct Coverage {
     named: String,
     always: Vec<Derived>,
     when_present: Vec<HeaderName>,
-    /// Of the conditional fields those that are not in the list above.
+    /// The conditional fields that are not in `when_present`.
     conditional: Vec<HeaderName>,
 }
 
 impl Coverage {
-    /// What the default policy asks for, under the tag `countersign`.
+    /// The coverage that the default policy requires, under the tag `countersign`.
     pub(crate) fn new(key: PublishableKey) -> Self {
         let named = named(&key, policy::TAG);
         Self {
@@ -79,7 +87,7 @@ impl Coverage {
         Ok(beyond.cloned().collect())
     }
 
-    /// Everything but the signature itself: with the `Content-Digest` to add.
+    /// Prepares a signature. Also returns the `Content-Digest` to add.
     pub(crate) fn prepare(
         &self,
         more: &[Component<'_>],
@@ -93,7 +101,7 @@ impl Coverage {
         self.prepare_checked(more, request, content_digest, created, nonce)
     }
 
-    /// As [`Coverage::prepare`], of content with this digest, or of none.
+    /// As [`Coverage::prepare`], for content with this digest, or for no content.
     pub(crate) fn prepare_digested(
         &self,
         more: &[Component<'_>],
@@ -115,7 +123,7 @@ impl Coverage {
         self.prepare_checked(more, request, content_digest, created, nonce)
     }
 
-    /// Prepares a request whose target and `Content-Digest` were looked at.
+    /// Prepares a request whose target and `Content-Digest` are checked.
     fn prepare_checked(
         &self,
         more: &[Component<'_>],
@@ -146,7 +154,7 @@ impl Coverage {
         let message = Message::from(*request).with_content_digest(content_digest.as_ref());
         let label = KeyRef::constant("sig");
         refuse_label(headers, label)?;
-        // What is on several lines is refused by servers, also where it is covered because they asked.
+        // Servers refuse a field on several lines, also where they asked for it.
         let rules = Rules::Policy;
         let prepared =
             PreparedSignature::new(&message, label, &components, signature_params, rules)?;
@@ -158,4 +166,48 @@ fn named(key: &PublishableKey, tag: &str) -> String {
     let algorithm = key.algorithm();
     let tag = tag.replace('\\', "\\\\").replace('"', "\\\"");
     format!(r#"";keyid="{key}";alg="{algorithm}";tag="{tag}""#)
+}
+
+/// The `Content-Digest` to add, if there is content and no such field. A field that is present has to match the content.
+pub(crate) fn missing_digest(
+    headers: &HeaderMap,
+    content: &[u8],
+) -> Result<Option<HeaderValue>, SignError> {
+    if headers.contains_key(CONTENT_DIGEST) {
+        check_digest(headers, content)?;
+        return Ok(None);
+    }
+    if content.is_empty() {
+        return Ok(None);
+    }
+    let digest = ContentDigest::sha256(content).to_header();
+    digest.map(Some).map_err(|_| SignError::ContentDigest)
+}
+
+/// Adds the fields of a list that are present or about to be added.
+pub(crate) fn cover_present<'a>(
+    components: &mut Vec<Component<'a>>,
+    when_present: &'a [HeaderName],
+    headers: &HeaderMap,
+    content_digest: Option<&HeaderValue>,
+) -> Result<(), SignError> {
+    for field in when_present {
+        let mut lines = headers.get_all(field).iter();
+        let made = content_digest.is_some() && *field == CONTENT_DIGEST;
+        if lines.next().is_none() && !made {
+            continue;
+        }
+        if lines.next().is_some() && *field != COOKIE {
+            return Err(SignError::RepeatedField(field.clone()));
+        }
+        components.push(Component::field(field));
+    }
+    Ok(())
+}
+
+fn check_digest(headers: &HeaderMap, content: &[u8]) -> Result<(), SignError> {
+    let digest = ContentDigest::from_headers(headers).ok().flatten();
+    let mut check = digest.ok_or(SignError::ContentDigest)?.check();
+    check.update(content);
+    check.finish().map_err(|_| SignError::ContentDigest)
 }

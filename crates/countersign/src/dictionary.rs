@@ -1,11 +1,11 @@
-//! A structured-field Dictionary (RFC 9651 §3.2) cut into the raw text of its members, so that a key that occurs twice
-//! is noticed and the text of one member can be compared with its own re-serialisation.
+//! Cuts a structured-field Dictionary (RFC 9651 §3.2) into the raw text of its members, to notice a repeated key and to
+//! compare the text of a member with its own re-serialisation.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::GetAll};
 
-use crate::Malformed;
+use crate::malformed::Malformed;
 
-/// The fields of one name, each line a part of one Dictionary.
+/// The lines of a field. Together they are a Dictionary.
 pub(crate) struct Lines<'m>(GetAll<'m, HeaderValue>);
 
 impl<'m> Lines<'m> {
@@ -22,7 +22,7 @@ impl<'m> Lines<'m> {
         self.0.iter().next().is_none()
     }
 
-    /// The text of the field if it is on one line.
+    /// The text of the field if it has a single line.
     pub(crate) fn only(&self) -> Option<&'m str> {
         let mut lines = self.0.iter();
         let line = lines.next()?;
@@ -35,7 +35,7 @@ impl<'m> Lines<'m> {
     }
 }
 
-/// The members of a field of at most `bytes`, as [`members`] has them. `None` if there is no such field.
+/// The members of a field of at most `bytes`, as from [`members`]. `None` without the field.
 pub(crate) fn read(
     lines: Lines<'_>,
     most: usize,
@@ -52,8 +52,8 @@ pub(crate) fn read(
 
 /// The members of a Dictionary, each as its key and its whole raw text `key=value`.
 ///
-/// A comma outside strings separates members wherever the Dictionary is well formed. Whoever parses the pieces refuses
-/// one that is not exactly one member.
+/// A comma outside strings separates members of a well-formed Dictionary. The parser of the pieces refuses a piece that
+/// is not exactly one member.
 pub(crate) fn members<'m>(
     Lines(lines): Lines<'m>,
     most: usize,
@@ -80,7 +80,7 @@ pub(crate) fn members<'m>(
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
-    // Most have one member, and no comma anywhere.
+    // Most Dictionaries have one member and no comma.
     let whole = (!text.contains(',')).then_some(text);
     let pieces = whole.is_none().then(|| split_at_commas(text));
     whole.into_iter().chain(pieces.into_iter().flatten())
@@ -92,7 +92,7 @@ fn split_at_commas(text: &str) -> impl Iterator<Item = &str> {
         let outside = matches!(at, At::Outside | At::Percent);
         at = match (at, character) {
             (At::Outside | At::Percent, '%') => At::Percent,
-            // RFC 9651 §3.3.8: a Display String escapes with percents, so that a backslash is one.
+            // RFC 9651 §3.3.8: a Display String escapes with percent signs, so a backslash stands for itself.
             (At::Percent, '"') => At::DisplayString,
             (At::Outside, '"') | (At::Escape, _) => At::String,
             (At::String, '\\') => At::Escape,

@@ -9,22 +9,17 @@ use sfv::{
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::{
-    Malformed, canonical,
+    canonical,
     dictionary::{self, Lines},
+    field_name::CONTENT_DIGEST,
+    malformed::Malformed,
 };
-
-/// The name of the `Content-Digest` field (RFC 9530 §2).
-pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-
-/// The name of the `Repr-Digest` field (RFC 9530 §3): its digests are of the selected representation, which is the
-/// content wherever that is all of it.
-pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 pub(crate) const MAX_MEMBERS: usize = 16;
 /// Room for every algorithm there is, several times.
 pub(crate) const MAX_FIELD: usize = 2 * 1024;
 
-/// A digest algorithm that counts: what is not in the registry as active (RFC 9530 §7.2) can be forged.
+/// An accepted digest algorithm. Digests of algorithms that are not active in the registry (RFC 9530 §7.2) can be forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DigestAlgorithm {
     /// `sha-256`.
@@ -61,33 +56,33 @@ impl FromStr for DigestAlgorithm {
     }
 }
 
-/// The digests in a `Content-Digest` or `Repr-Digest` field, of the algorithms that count: `sha-256` and `sha-512`
-/// (RFC 9530 §5).
+/// The digests of accepted algorithms in a `Content-Digest` or `Repr-Digest` field: `sha-256` and `sha-512` (RFC 9530
+/// §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest {
     sha256: Option<[u8; 32]>,
     sha512: Option<[u8; 64]>,
 }
 
-/// Why a digest field says nothing about the content.
+/// Why a digest field cannot be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadDigest {
-    /// Not a Dictionary of Byte Sequences, a key that occurs twice, a digest of the wrong length, or more than 2 KiB.
+    /// Not a Dictionary of Byte Sequences, a repeated key, a digest of the wrong length, or more than 2 KiB.
     #[error("the digest field is no dictionary of digests, each once and of its proper length")]
     Malformed,
-    /// Only algorithms that anyone can find collisions for, or that are not known here.
+    /// Only algorithms with known collisions, or unknown ones.
     #[error("the digest field has neither sha-256 nor sha-512")]
     Unsupported,
 }
 
-/// The content is not what its digests say.
+/// The content does not match its digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the content does not have the digest that was sent")]
 pub struct DigestMismatch;
 
 impl ContentDigest {
-    /// The SHA-256 digest of `content`, which is what this crate's signers send.
+    /// The SHA-256 digest of `content`. Signers of this crate send this one.
     pub fn sha256(content: &[u8]) -> Self {
         Self { sha256: Some(Sha256::digest(content).into()), sha512: None }
     }
@@ -97,7 +92,7 @@ impl ContentDigest {
         Self { sha256: None, sha512: Some(Sha512::digest(content).into()) }
     }
 
-    /// The digest of `content` by one algorithm.
+    /// The digest of `content` by this algorithm.
     pub fn new(algorithm: DigestAlgorithm, content: &[u8]) -> Self {
         match algorithm {
             DigestAlgorithm::Sha256 => Self::sha256(content),
@@ -105,13 +100,13 @@ impl ContentDigest {
         }
     }
 
-    /// Beside what there is, the digest of the same content by another algorithm.
+    /// Adds the digest of the same content by another algorithm.
     pub fn and(self, algorithm: DigestAlgorithm, content: &[u8]) -> Self {
         let other = Self::new(algorithm, content);
         Self { sha256: other.sha256.or(self.sha256), sha512: other.sha512.or(self.sha512) }
     }
 
-    /// The digests in the `Content-Digest` field; `None` if there is no such field.
+    /// The digests in the `Content-Digest` field; `None` without the field.
     ///
     /// # Errors
     ///
@@ -120,9 +115,9 @@ impl ContentDigest {
         Self::from_field(headers, &CONTENT_DIGEST)
     }
 
-    /// The digests in the field of this name, [`CONTENT_DIGEST`] or [`REPR_DIGEST`]; `None` if there is no such field.
+    /// The digests in the field of this name, [`CONTENT_DIGEST`] or [`REPR_DIGEST`]; `None` without the field.
     ///
-    /// Algorithms other than `sha-256` and `sha-512` are ignored beside one of these.
+    /// Other algorithms beside `sha-256` or `sha-512` are ignored.
     ///
     /// # Errors
     ///
@@ -135,7 +130,7 @@ impl ContentDigest {
         }
     }
 
-    /// One digest in canonical form, as nearly all are: there is nothing to cut.
+    /// A single digest in canonical form. Nearly all fields are such.
     fn only(lines: &Lines<'_>) -> Option<Result<Self, BadDigest>> {
         let line = lines.only().filter(|line| line.len() <= MAX_FIELD)?;
         let mut buffer = [0; 64];
@@ -166,7 +161,7 @@ impl ContentDigest {
         if self == Self::NONE { Err(BadDigest::Unsupported) } else { Ok(self) }
     }
 
-    /// Beside what there is, a member of the field, if its algorithm counts.
+    /// Adds a member of the field, if its algorithm is accepted.
     fn with(mut self, key: &str, bytes: &[u8]) -> Result<Self, BadDigest> {
         let wrong_length = |_| BadDigest::Malformed;
         match key.parse() {
@@ -185,7 +180,7 @@ impl ContentDigest {
     ///
     /// # Errors
     ///
-    /// None that can occur: digits of base64 are proper header characters.
+    /// Always succeeds: base64 has only header characters.
     pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
         HeaderValue::try_from(self.text())
     }
@@ -215,7 +210,7 @@ impl ContentDigest {
             && given.sha512.is_none_or(|digest| self.sha512 == Some(digest))
     }
 
-    /// Starts comparing content, which may come in pieces, with these digests.
+    /// Starts to compare content with these digests. The content may come in pieces.
     pub fn check(self) -> DigestCheck {
         let sha256 = self.sha256.map(|_| DigestAlgorithm::Sha256);
         let sha512 = self.sha512.map(|_| DigestAlgorithm::Sha512);
@@ -226,7 +221,7 @@ impl ContentDigest {
     }
 }
 
-/// A digest of content that comes in pieces, by one algorithm or several.
+/// A running digest of content in pieces, by one or more algorithms.
 ///
 /// ```
 /// use countersign::{ContentDigest, DigestAlgorithm, RunningDigest};
@@ -300,14 +295,14 @@ impl DigestCheck {
         self.running.update(piece);
     }
 
-    /// Compares, at the content's end. Every digest that was sent has to match.
+    /// Compares at the end of the content. All accepted digests have to match.
     ///
     /// # Errors
     ///
     /// [`DigestMismatch`].
     pub fn finish(self) -> Result<(), DigestMismatch> {
         let found = self.running.finish();
-        // Both sides are the peer's to know, so the time this takes tells nothing.
+        // The peer knows both sides, so the time of this comparison tells it nothing new.
         if found == self.expected { Ok(()) } else { Err(DigestMismatch) }
     }
 }
@@ -318,7 +313,7 @@ impl fmt::Debug for DigestCheck {
     }
 }
 
-/// Reads the Byte Sequence that is a Dictionary's only member.
+/// Reads the Byte Sequence of a Dictionary with a single member.
 #[derive(Default)]
 pub(crate) struct OnlyBytes {
     key: Option<()>,
@@ -361,6 +356,7 @@ impl<'de> EntryVisitor<'de> for &mut OnlyBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field_name::REPR_DIGEST;
 
     const CONTENT: &[u8] = br#"{"hello": "world"}"#;
     const SHA256: &str = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";

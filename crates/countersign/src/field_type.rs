@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-/// Which kind of structured field a field is (RFC 9651 §3).
+/// The type of a structured field (RFC 9651 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldType {
     /// One Item.
@@ -25,19 +25,20 @@ impl FromStr for FieldType {
     }
 }
 
-/// The text is none of `item`, `list` and `dictionary`.
+/// The text is not `item`, `list` or `dictionary`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a structured field is an item, a list or a dictionary")]
 pub struct UnknownFieldType;
 
-/// Which fields are structured. Of others the components `sf` and `key` have no value (RFC 9421 §2.1.1, §2.1.2).
+/// The types of structured fields. Components with `sf` and `key` of other fields have no value (RFC 9421 §2.1.1,
+/// §2.1.2).
 ///
-/// Known are the structured fields of the HTTP Field Name registry, and what a service adds for fields of its own.
+/// It has the structured fields of the HTTP Field Name registry, and those that a service adds.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldTypes<'t>(&'t [(&'t str, FieldType)]);
 
-/// Those whose specifications make them structured: of the HTTP Field Name registry, with its provisional ones, and of drafts
-/// that are in use, as the `Signature-Agent` of Web Bot Auth (draft-meunier-web-bot-auth-architecture).
+/// The structured fields of the HTTP Field Name registry, including its provisional ones, and of drafts in use, such as
+/// the `Signature-Agent` of Web Bot Auth (draft-meunier-web-bot-auth-architecture).
 const REGISTERED: [(&str, FieldType); 60] = [
     ("accept-ch", FieldType::List),
     ("accept-query", FieldType::List),
@@ -105,7 +106,7 @@ impl<'t> FieldTypes<'t> {
     /// The registered fields alone.
     pub const REGISTERED: FieldTypes<'static> = FieldTypes(&[]);
 
-    /// The registered fields, and these: names in lower case. One that is registered as well is of the type given here.
+    /// The registered fields and these: names in lower case. For a registered field, the type given here is used.
     pub const fn with(added: &'t [(&'t str, FieldType)]) -> Self {
         Self(added)
     }

@@ -18,11 +18,15 @@ mod leak;
 #[cfg(feature = "key-files")]
 mod openssh;
 #[cfg(feature = "key-files")]
+mod passphrase;
+#[cfg(feature = "key-files")]
 mod pem;
 mod private;
 mod proven;
 mod publishable;
 mod published;
+#[cfg(feature = "key-files")]
+mod reads;
 #[cfg(feature = "rsa")]
 mod rsa;
 mod server_keys;
@@ -37,8 +41,10 @@ pub use any_verifying::{AnyVerifyingKey, Verifies};
 pub use ecdsa::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use error::KeyError;
 #[cfg(feature = "key-files")]
-pub use file::{KeyFile, Passphrase};
+pub use file::KeyFile;
 pub use id::KeyId;
+#[cfg(feature = "key-files")]
+pub use passphrase::Passphrase;
 pub use private::PrivateKey;
 pub use proven::ProvenKey;
 pub use publishable::{Brand, PublishableKey};

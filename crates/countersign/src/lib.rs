@@ -1,5 +1,5 @@
-//! Signs and verifies HTTP requests: RFC 9421 signatures over RFC 9530 digests. No sockets, no clock, no threads: the
-//! caller brings those.
+//! Signs and verifies HTTP requests: RFC 9421 signatures over RFC 9530 digests. It has no sockets, clock or threads: the
+//! caller brings them.
 //!
 //! ```
 //! use countersign::{
@@ -33,24 +33,27 @@
 //! # }
 //! ```
 //!
-//! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for answers, each of which is bound to its request.
+//! [`ResponseSigner`] and [`UnverifiedResponse`] do the same for responses. Each is bound to its request.
 //!
-//! Where the server and client crates do not fit, as in a serverless function: [`Rejection::to_response`] makes the response to
-//! a request that is refused, and [`Signer::sign_request`] signs an [`http::Request`]. Where the key is in a KMS, use
-//! [`RemoteSigner`].
+//! Without the server and client crates, as in a serverless function: [`Rejection::to_response`] makes the response to a
+//! refused request, and [`Signer::sign_request`] signs an [`http::Request`]. For a key in a KMS, use [`RemoteSigner`].
 
 mod accept_signature;
 mod algorithm;
+mod bad_base;
 mod base_difference;
 mod byte_set;
 mod canonical;
+mod check;
 mod code;
 mod component;
 mod coverage;
 mod dictionary;
 mod digest;
+mod field_name;
 mod field_type;
 mod key;
+mod malformed;
 mod message;
 mod nonce;
 mod origin;
@@ -63,24 +66,29 @@ mod refused_request;
 mod rejection;
 mod remote_signer;
 mod response;
+mod served;
 mod sign;
 mod signature_base;
 mod signature_input;
+mod signer;
 mod structured_field;
 mod target;
 mod timestamp;
+mod trailers;
 mod verify;
 mod want_digest;
 
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use bad_base::BadBase;
 pub use base_difference::BaseDifference;
+pub use check::Check;
 pub use code::{Code, REFUSAL, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
 pub use digest::{
-    BadDigest, CONTENT_DIGEST, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch,
-    REPR_DIGEST, RunningDigest,
+    BadDigest, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch, RunningDigest,
 };
+pub use field_name::{CONTENT_DIGEST, REPR_DIGEST};
 pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
@@ -93,25 +101,29 @@ pub use key::{
 };
 #[cfg(feature = "ecdsa")]
 pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
+pub use malformed::Malformed;
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
 pub use policy::{
-    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES,
+    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES, is_read,
 };
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use refused_request::RefusedRequest;
-pub use rejection::{Malformed, Rejection, Stale, Unmet};
+pub use rejection::{Rejection, Stale, Unmet};
 pub use remote_signer::{PreparedRequest, RemoteSigner};
 pub use response::{
     AuthenticResponse, IntactResponse, RESPONSE_TAG, ResponseContentCheck, ResponsePolicy,
     ResponseRejection, ResponseSigner, UnverifiedResponse,
 };
-pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, Signer, sign};
-pub use signature_base::{BadBase, SignatureBase};
+pub use served::{METHODS, OLDEST_VERSION, Unserved, check_served};
+pub use sign::{SignError, SignatureFields, SignatureParams, SignedFields, sign};
+pub use signature_base::SignatureBase;
 pub use signature_input::{LabelledSignature, SignatureInput};
+pub use signer::Signer;
 pub use target::{BadTarget, Target};
 pub use timestamp::Timestamp;
+pub use trailers::{SignedTrailer, check_trailers};
 pub use verify::{Authentic, Candidate, Claimed, ContentCheck, Intact, Unverified};
 pub use want_digest::{BadWant, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest};

@@ -1,22 +1,25 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
-    FieldTypes, Origin, Target,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT},
+    component::BoundTo,
+    field_name::{SIGNATURE, SIGNATURE_INPUT},
+    field_type::FieldTypes,
+    origin::Origin,
+    target::Target,
 };
 
-/// What is signed: a view of a request or response, and of what its components can reach beside its head.
+/// The message to sign: a view of a request or response, and of everything that its components can reach beside the head.
 ///
 /// Made from a [`RequestHead`] or a [`ResponseHead`].
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'m> {
     pub(crate) head: Head<'m>,
-    /// The request that a response answers.
+    /// The request of a response.
     pub(crate) request: Option<RequestHead<'m>>,
     pub(crate) trailers: Option<&'m HeaderMap>,
-    /// Those of the request that a response answers.
+    /// The trailers of the request of a response.
     pub(crate) request_trailers: Option<&'m HeaderMap>,
-    /// The `Content-Digest` that a request gets when it is signed.
+    /// The `Content-Digest` that signing adds to a request.
     pub(crate) content_digest: Option<&'m HeaderValue>,
     pub(crate) field_types: FieldTypes<'m>,
 }
@@ -27,14 +30,14 @@ pub(crate) enum Head<'m> {
     Response(ResponseHead<'m>),
 }
 
-/// The head of a request, with the origin that it means, which the head alone does not tell.
+/// The head of a request, with its origin, which the head alone does not tell.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'m> {
-    /// The method, in the case in which it came.
+    /// The method, in its original case.
     pub method: &'m Method,
-    /// The target as received. Where a router shortens the URI, this is the one from before.
+    /// The target as received. Where a router shortens the URI, pass the original one.
     pub target: Target<'m>,
-    /// The origin that the request means.
+    /// The request's origin.
     pub origin: &'m Origin,
     /// The header fields.
     pub headers: &'m HeaderMap,
@@ -50,8 +53,8 @@ pub struct ResponseHead<'m> {
 }
 
 impl ResponseHead<'_> {
-    /// Whether the answer to a request of this method can have content, whatever its fields say: not to `HEAD`, and not
-    /// with a status that has none (RFC 9110 §6.4.1).
+    /// Whether the response to a request of this method can have content, whatever its fields say: not to `HEAD`, and not
+    /// with a status without content (RFC 9110 §6.4.1).
     pub fn may_have_content(&self, method: &Method) -> bool {
         *method != Method::HEAD
             && !self.status.is_informational()
@@ -71,8 +74,8 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// The request that a response answers, for components with `req` (RFC 9421 §2.4).
-    pub const fn answering(mut self, request: RequestHead<'m>) -> Self {
+    /// The request of a response, for components with `req` (RFC 9421 §2.4).
+    pub const fn with_request(mut self, request: RequestHead<'m>) -> Self {
         self.request = Some(request);
         self
     }
@@ -83,13 +86,13 @@ impl<'m> Message<'m> {
         self
     }
 
-    /// The trailer fields of the request that a response answers, for components with both `req` and `tr`.
+    /// The trailer fields of the request of a response, for components with both `req` and `tr`.
     pub const fn with_request_trailers(mut self, trailers: &'m HeaderMap) -> Self {
         self.request_trailers = Some(trailers);
         self
     }
 
-    /// What is known of fields, for components with `sf` or `key`. Default: [`FieldTypes::REGISTERED`].
+    /// The types of structured fields, for components with `sf` or `key`. Default: [`FieldTypes::REGISTERED`].
     pub const fn with_field_types(mut self, field_types: FieldTypes<'m>) -> Self {
         self.field_types = field_types;
         self
@@ -108,7 +111,7 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// The fields that signatures are in: those of the header or, where it has none, of the trailers (RFC 9421 §4).
+    /// The fields with the signatures: the header, or the trailers if the header has no signature (RFC 9421 §4).
     pub fn signature_fields(&self) -> &'m HeaderMap {
         let signed = |fields: &HeaderMap| {
             fields.contains_key(SIGNATURE_INPUT) || fields.contains_key(SIGNATURE)
@@ -119,7 +122,7 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// The request that components are of, their own or, with `req`, the one that is answered.
+    /// The request of a component: the message itself, or, with `req`, the request of the response.
     pub(crate) const fn request_of(&self, bound: BoundTo) -> Option<RequestHead<'m>> {
         match (bound, self.head) {
             (BoundTo::ThisMessage, Head::Request(request)) => Some(request),
@@ -129,14 +132,6 @@ impl<'m> Message<'m> {
             }
         }
     }
-}
-
-/// Which message a component is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BoundTo {
-    ThisMessage,
-    /// With the parameter `req`.
-    ItsRequest,
 }
 
 impl<'m> From<RequestHead<'m>> for Message<'m> {

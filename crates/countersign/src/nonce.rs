@@ -2,9 +2,9 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Timestamp, byte_set::ByteSet};
+use crate::{byte_set::ByteSet, timestamp::Timestamp};
 
-/// What makes a signature good for one request: 16 to 64 characters of base64 or base64url.
+/// The nonce of a signature, which is then good for one request: 16 to 64 characters of base64 or base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce {
     characters: [u8; Self::MAX],
@@ -19,7 +19,7 @@ pub struct NotANonce;
 impl Nonce {
     const MAX: usize = 64;
 
-    /// The nonce of 16 bytes, which must be fresh from a good random source: 22 characters of base64url.
+    /// The nonce of 16 random bytes: 22 characters of base64url.
     pub fn from_random(bytes: [u8; 16]) -> Self {
         let mut characters = [0; Self::MAX];
         // 16 bytes always fit; were they not to, the nonce would be refused by every server, never reused.
@@ -60,10 +60,10 @@ impl fmt::Debug for Nonce {
     }
 }
 
-/// What a replay guard is asked to claim: all three are covered by the signature, so none can be changed.
+/// The use of a nonce, to be claimed from a replay guard. The signature covers all three parts.
 ///
-/// Built only from a signature that holds, by [`Authentic::nonce_use`](crate::Authentic::nonce_use), so that nothing
-/// is remembered for strangers. Stores that are tested alone use [`NonceUse::new`].
+/// [`Authentic::nonce_use`](crate::Authentic::nonce_use) makes it from a valid signature, so that a guard stores nothing
+/// for strangers. To test a store by itself, use [`NonceUse::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NonceUse {
     credential: i64,
@@ -93,7 +93,7 @@ impl NonceUse {
     }
 }
 
-/// The answer of a replay guard.
+/// The verdict of a replay guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a claim that nobody looks at guards nothing"]
 pub enum Claim {
@@ -101,8 +101,8 @@ pub enum Claim {
     Fresh,
     /// Used before.
     Replayed,
-    /// Signed before the guard's low-water mark: it cannot vouch that this is the first use. Signing anew after
-    /// `retry_after` works.
+    /// Signed before the guard's low-water mark: the guard cannot tell whether this is the first use. Sign anew after
+    /// `retry_after`.
     TooOld {
         /// When a new signature will be above the mark.
         retry_after: Duration,

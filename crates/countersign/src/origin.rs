@@ -1,8 +1,9 @@
 use std::{collections::HashSet, fmt, net::Ipv6Addr, str::FromStr};
 
-use http::{HeaderMap, Uri, header::HOST};
+use http::{HeaderMap, HeaderValue, Uri, header::HOST};
 
-/// The scheme of a request, which the server's set-up tells: behind a proxy that ends TLS the message does not.
+/// The scheme of a request. It comes from the server's configuration: behind a proxy that ends TLS, the message does not
+/// have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `http`, default port 80.
@@ -40,7 +41,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// A scheme and an authority, as in `https://api.example.com`: whom a request is meant for.
+/// A scheme and an authority, as in `https://api.example.com`: the server that a request is for.
 ///
 /// The authority is in the form of `@authority` (RFC 9421 §2.2.3): lower case, and without the scheme's default port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +57,7 @@ pub enum BadOrigin {
     /// Not `http://…` or `https://…`.
     #[error("an origin starts with http:// or https://")]
     Scheme,
-    /// Not a host with an optional port, and nothing else: no user, path, query or fragment.
+    /// Not a host with an optional port. A user, path, query or fragment is refused.
     #[error("an authority is a host name or address with an optional port, and nothing else")]
     Authority,
 }
@@ -76,6 +77,25 @@ impl Origin {
         Ok(Self { scheme, authority: authority.into() })
     }
 
+    /// The origin of an absolute URI, as in `https://api.example.com/v1/orders`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadOrigin`] also for a URI without a scheme or an authority.
+    pub fn of_uri(uri: &Uri) -> Result<Self, BadOrigin> {
+        let scheme = uri.scheme_str().unwrap_or_default().parse()?;
+        Self::new(scheme, uri.authority().map_or("", |authority| authority.as_str()))
+    }
+
+    /// Whether all `Host` fields, if any, name this origin.
+    pub fn agrees_with_host(&self, headers: &HeaderMap) -> bool {
+        let named = |host: &HeaderValue| {
+            let host = host.to_str().ok().and_then(HostPort::parse);
+            host.is_some_and(|host| self.is_meant_by(host))
+        };
+        headers.get_all(HOST).iter().all(named)
+    }
+
     /// The scheme.
     pub const fn scheme(&self) -> Scheme {
         self.scheme
@@ -86,7 +106,7 @@ impl Origin {
         &self.authority
     }
 
-    /// What a `Host` field can call it: `https://a.test` is `a.test` and `a.test:443`, as is `http://a.test:443`.
+    /// The `Host` values for it: `https://a.test` is `a.test` and `a.test:443`, as is `http://a.test:443`.
     fn names(&self) -> [String; 2] {
         let named = HostPort::parse(&self.authority);
         let host = named.map_or_else(String::new, |named| named.host.to_string());
@@ -100,9 +120,9 @@ impl Origin {
         own.host == named.host && own.port == port
     }
 
-    /// Whether a request that names this scheme, in its request line or in `:scheme`, can be for this origin. `http` can also
-    /// be that of the connection from a proxy that ended TLS (RFC 9110 §7.4 lets it pass from `https` to `http`, and not the other
-    /// way). A request that names none can be.
+    /// Whether a request with this scheme, in its request line or in `:scheme`, can be for this origin. `http` can be for
+    /// an `https` origin, as on the connection from a proxy that ended TLS (RFC 9110 §7.4 does not allow the reverse). A
+    /// request without a scheme can be for any.
     pub fn is_under(&self, scheme: Option<&str>) -> bool {
         scheme.is_none_or(|named| {
             named.eq_ignore_ascii_case(self.scheme.as_str()) || named.eq_ignore_ascii_case("http")
@@ -125,7 +145,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The origins that a server answers for. There is no default: a signature made for one host must not be good at others.
+/// The origins of a server. There is no default: a signature made for a host must not be good at others.
 #[derive(Clone, Debug)]
 pub struct Origins(Box<[Origin]>);
 
@@ -133,12 +153,12 @@ pub struct Origins(Box<[Origin]>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadOrigins {
-    /// Nothing would ever be answered.
+    /// A server without an origin would refuse every request.
     #[error(
         "no origin is given; name those that this server answers for, like https://api.example.com"
     )]
     Empty,
-    /// Two origins that a `Host` field can name alike: which of them a request means could not be told.
+    /// Two origins with the same `Host` value: a request could mean either.
     #[error("{0} is given twice, or another origin can be called the same")]
     Ambiguous(Box<str>),
 }
@@ -159,7 +179,7 @@ pub enum Misdirected {
     /// The request line or `:authority` names another host than the `Host` field.
     #[error("the request names two different hosts")]
     Conflict,
-    /// A proper host, but none of ours.
+    /// A valid host of another server.
     #[error("this server does not answer for the host that the request names")]
     NotOurs,
     /// The request line or `:scheme` names another scheme than the origin's (RFC 9110 §7.4).
@@ -172,7 +192,7 @@ impl Origins {
     ///
     /// # Errors
     ///
-    /// [`BadOrigins`]: none, or two with one authority.
+    /// [`BadOrigins`]: an empty list, or two origins with the same authority.
     pub fn new(origins: impl IntoIterator<Item = Origin>) -> Result<Self, BadOrigins> {
         let origins: Box<[Origin]> = origins.into_iter().collect();
         let mut seen = HashSet::new();
@@ -189,9 +209,9 @@ impl Origins {
         }
     }
 
-    /// The origin that a request means: the request line or `:authority`, and the `Host` field, which must agree. A scheme
-    /// in the request line or in `:scheme` has to be the origin's; `http` passes for an `https` origin, since a proxy may
-    /// have ended TLS.
+    /// The origin of a request, from the request line or `:authority` and from the `Host` field, which must agree. A
+    /// scheme in the request line or in `:scheme` has to match the origin's; `http` passes for an `https` origin, since a
+    /// proxy may have ended TLS.
     ///
     /// # Errors
     ///
@@ -227,7 +247,7 @@ impl Origins {
         if origin.is_under(scheme) { Ok(origin) } else { Err(Misdirected::OtherScheme) }
     }
 
-    /// The origin that a host with an optional port names, wherever in a request it stands.
+    /// The origin of a host with an optional port, from any place in a request.
     ///
     /// # Errors
     ///
@@ -237,7 +257,7 @@ impl Origins {
         Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
     }
 
-    /// The origins, in the order in which they were given.
+    /// The origins, in their original order.
     pub fn iter(&self) -> impl Iterator<Item = &Origin> {
         self.0.iter()
     }
@@ -286,8 +306,8 @@ impl fmt::Display for Host<'_> {
 }
 
 impl<'t> HostPort<'t> {
-    /// RFC 9110 §7.2: `uri-host [ ":" port ]`. Registered names are letters, digits, `-`, `.` and `_`; a
-    /// percent-encoded or international name reaches nobody here in that form.
+    /// RFC 9110 §7.2: `uri-host [ ":" port ]`. Registered names are letters, digits, `-`, `.` and `_`; percent-encoded
+    /// and international names are refused.
     fn parse(text: &'t str) -> Option<Self> {
         let (host, port) = if text.starts_with('[') {
             let (address, rest) = text.strip_prefix('[')?.split_once(']')?;
@@ -317,8 +337,6 @@ impl<'t> HostPort<'t> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn resolve(uri: &'static str, hosts: &[&'static str]) -> Result<String, Misdirected> {

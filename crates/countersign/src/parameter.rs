@@ -2,17 +2,15 @@ use std::borrow::Cow;
 
 use sfv::{BareItemFromInput, Integer};
 
-use crate::component::write_string;
-
-/// The value of a parameter, of a component or of a signature, by the types that some parameter has.
+/// The value of a parameter, of a component or of a signature, by type.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'m> {
     /// A String: printable ASCII, unescaped.
     Text(Cow<'m, str>),
     Integer(Integer),
-    /// Nothing behind the key, which is a Boolean that is true.
+    /// No value: a Boolean that is true.
     Flag,
-    /// Of a type that no parameter has.
+    /// A type that no known parameter has.
     Other(BareItemFromInput<'m>),
 }
 
@@ -50,4 +48,16 @@ pub(crate) fn write_parameter(text: &mut String, key: &str, value: &Value<'_>) {
                 sfv::ItemSerializer::with_buffer(text).bare_item(value).finish();
         }
     }
+}
+
+/// Writes a valid String as RFC 9651 §4.1.6 serialises it.
+pub(crate) fn write_string(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text.push('"');
 }

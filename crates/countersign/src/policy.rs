@@ -3,33 +3,37 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
-    AcceptSignature, Component, Derived, Malformed, Nonce, RequestHead, Stale, Timestamp, Unmet,
+    accept_signature::AcceptSignature,
     byte_set::ByteSet,
-    component::Form,
-    digest::CONTENT_DIGEST,
-    message::BoundTo,
-    signature_input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput},
+    component::{BoundTo, Component, Derived, Form},
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    malformed::Malformed,
+    message::RequestHead,
+    nonce::Nonce,
+    rejection::{Stale, Unmet},
+    signature_input::SignatureInput,
+    timestamp::Timestamp,
 };
 
-/// What a request has to prove. Strict by default; setters that weaken it say so in their names.
+/// The requirements on a request. Strict by default; setters that weaken it have `insecure` in their names.
 ///
-/// Covered have to be `@method`, `@authority`, `@path` and `@query`; `content-digest` when there is content; and, when
-/// present, `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method
-/// ([`METHOD_OVERRIDES`]) or a target ([`TARGET_OVERRIDES`]), and whatever [`Policy::cover_when_present`] adds. A write
-/// also has to cover [`CONDITIONAL_FIELDS`] when present; a read that does not cover them loses them
-/// ([`Unverified::fields_to_remove`](crate::Unverified::fields_to_remove)). Present have to be `created`, `nonce`,
-/// `keyid` and the `tag`.
+/// A signature has to cover `@method`, `@authority`, `@path` and `@query`; `content-digest` when there is content; and,
+/// when present, `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a
+/// method ([`METHOD_OVERRIDES`]) or a target ([`TARGET_OVERRIDES`]), and the fields of [`Policy::cover_when_present`]. A
+/// write also has to cover [`CONDITIONAL_FIELDS`] when present; a read that does not cover them loses them
+/// ([`Unverified::fields_to_remove`](crate::Unverified::fields_to_remove)). The parameters `created`, `nonce`, `keyid`
+/// and `tag` are required.
 #[derive(Clone, Debug)]
 pub struct Policy {
     window: Window,
     tag: Box<str>,
     always: Vec<Derived>,
     when_present: Vec<HeaderName>,
-    /// Of the conditional fields those that are in neither of the other lists.
+    /// The conditional fields that are in neither of the other lists.
     conditional: Vec<HeaderName>,
-    /// Fields that are hidden from handlers where they are not covered.
+    /// Fields that are hidden from handlers unless covered.
     removed: Vec<HeaderName>,
-    /// Fields of which members may be covered by themselves.
+    /// Fields whose members may be covered by themselves.
     members: Vec<HeaderName>,
     unsigned_content: UnsignedContent,
 }
@@ -40,10 +44,10 @@ enum UnsignedContent {
     Allowed,
 }
 
-/// Whether a request has content; also an empty one that is sent in pieces.
+/// Whether a request has content. Chunked content counts even if it is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// None: the head is all there is.
+    /// No content: the head is everything.
     Absent,
     /// Some, or some may come.
     Present,
@@ -53,18 +57,18 @@ pub enum Content {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadPolicy {
-    /// Nothing would be accepted, or captured requests would stay good for too long.
+    /// The window would accept no request, or would keep captured requests good for too long.
     #[error("the freshness window is off: max_age is 1 to 900 s, the skew at most 60 s")]
     Window,
     /// Not a structured-field String, or empty.
     #[error("a tag is printable ASCII and not empty")]
     Tag,
-    /// `@query-param`, of which each has a name, or `@status`, which no request has.
+    /// `@query-param`, which needs a name, or `@status`, which requests do not have.
     #[error("{} cannot be asked of every request", .0.as_str())]
     Component(Derived),
 }
 
-/// The time in which a signature is acceptable.
+/// The time window of a signature.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     max_age: Duration,
@@ -107,7 +111,7 @@ impl Window {
     }
 }
 
-/// Refuses a tag that no signature could have.
+/// Refuses a tag that a signature cannot have.
 pub(crate) fn check_tag(tag: &str) -> Result<&str, BadPolicy> {
     match tag.is_empty() || sfv::StringRef::from_str(tag).is_err() {
         true => Err(BadPolicy::Tag),
@@ -115,28 +119,28 @@ pub(crate) fn check_tag(tag: &str) -> Result<&str, BadPolicy> {
     }
 }
 
-/// The tag of Countersign's own signatures, for services that set none of their own.
+/// The default tag of Countersign's signatures.
 pub(crate) const TAG: &str = "countersign";
 
-/// Fields by which some frameworks take a request for one of another method. A server counts them as a write.
+/// Fields by which some frameworks change a request's method. A server counts a request with one of them as a write.
 pub const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
 ];
 
-/// Fields by which some servers and frameworks take a request for one of another target.
+/// Fields by which some servers and frameworks change a request's target.
 ///
-/// A signed request has to cover them, whatever its method. Where a proxy of your own adds one, remove it there, or name it
-/// to [`Policy::remove_uncovered`].
+/// A signed request of any method has to cover them. If a proxy of your own adds one, remove it there, or pass it to
+/// [`Policy::remove_uncovered`].
 pub const TARGET_OVERRIDES: [HeaderName; 2] =
     [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
 
-/// Fields that make a request conditional (RFC 9110 §13.1) or one for a part of a resource (§14.2, §14.4).
+/// Fields of conditional requests (RFC 9110 §13.1) and range requests (§14.2, §14.4).
 ///
-/// Added to a signed write, they change what it does: with `If-None-Match: *` it does nothing. So a write has to cover
-/// them. Caches and proxies add them to reads of their own accord, so a read need not cover them: a server hides uncovered
-/// ones from the handler.
+/// Added to a signed write, they change its effect: with `If-None-Match: *` it does nothing. So a write has to cover
+/// them. Caches and proxies add them to reads by themselves, so a read need not cover them: a server hides uncovered ones
+/// from the handler.
 pub const CONDITIONAL_FIELDS: [HeaderName; 7] = [
     header::IF_MATCH,
     header::IF_UNMODIFIED_SINCE,
@@ -147,7 +151,7 @@ pub const CONDITIONAL_FIELDS: [HeaderName; 7] = [
     header::CONTENT_RANGE,
 ];
 
-/// Fields that change what a request means, so that an uncovered one could be added on the way.
+/// Fields that change the meaning of a request, so that an attacker could add an uncovered one.
 pub(crate) fn when_present() -> Vec<HeaderName> {
     let fields = [
         CONTENT_DIGEST,
@@ -159,23 +163,20 @@ pub(crate) fn when_present() -> Vec<HeaderName> {
     fields.into_iter().chain(METHOD_OVERRIDES).chain(TARGET_OVERRIDES).collect()
 }
 
-/// Whether some field may be one of [`CONDITIONAL_FIELDS`]: one look at each costs less than to look all of them up.
+/// Whether a field may be one of [`CONDITIONAL_FIELDS`]. One look at each name costs less than looking all of them up.
 pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
     let may_be = |name: &str| name.starts_with("if-") || name.ends_with("range");
     headers.keys().any(|name| may_be(name.as_str()))
 }
 
-/// Whether a request reads and changes nothing, as far as its head says.
-fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
+/// Whether a request is a read: `GET`, `HEAD` or `OPTIONS` without content and without a field of [`METHOD_OVERRIDES`].
+pub fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
         && content == Content::Absent
         && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
 
-/// Fields of which a signature may cover members by themselves: those of other signatures.
-pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
-
-/// Refuses components that are another reading of a field: with `sf` or `bs`, and with `key` unless it is of one of these.
+/// Refuses components that reinterpret a field: with `sf` or `bs`, and with `key` unless its field is in this list.
 pub(crate) fn check_forms(
     components: &[Component<'_>],
     members_of: &[HeaderName],
@@ -183,7 +184,7 @@ pub(crate) fn check_forms(
     for component in components {
         match component.form() {
             Form::AsSent => {}
-            // A second reading of a field beside the plain one says nothing more, and could say something else.
+            // A second reading of a field adds nothing to the plain one, and could contradict it.
             Form::Strict | Form::Wrapped => return Err(Malformed::Reformed),
             // It is parsed before the key is looked up, so its size is a stranger's to choose.
             Form::Member(_) if !members_of.iter().any(|field| component.is_of_field(field)) => {
@@ -195,7 +196,7 @@ pub(crate) fn check_forms(
     Ok(())
 }
 
-/// Adds derived components that every request can have, each once.
+/// Adds derived components that every request has, without duplicates.
 pub(crate) fn add_derived(
     list: &mut Vec<Derived>,
     components: impl IntoIterator<Item = Derived>,
@@ -219,8 +220,8 @@ pub(crate) fn add(list: &mut Vec<HeaderName>, fields: impl IntoIterator<Item = H
     }
 }
 
-/// What every signature has to cover. Not `@scheme` or `@target-uri`: behind a proxy that ends TLS they are rarely
-/// what the client saw.
+/// The components that every signature has to cover. Not `@scheme` or `@target-uri`: behind a proxy that ends TLS they
+/// rarely match the client's.
 pub(crate) const ALWAYS: [Derived; 4] =
     [Derived::Method, Derived::Authority, Derived::Path, Derived::Query];
 
@@ -240,7 +241,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The tag that selects our signature among several. Default: `countersign`.
+    /// The tag that selects the signature among several. Default: `countersign`.
     ///
     /// # Errors
     ///
@@ -261,11 +262,11 @@ impl Policy {
         Ok(self)
     }
 
-    /// Adds derived components that every signature has to cover, beside `@method`, `@authority`, `@path` and `@query`:
-    /// [`Derived::Scheme`] or [`Derived::TargetUri`] where a signature for `http` must not be good at the `https` origin of
-    /// the same host and port. The scheme is that of your [`Origin`](crate::Origin). `Accept-Signature` asks for them, so
-    /// that this project's client covers them at its second attempt; [`Signer::cover_always`](crate::Signer::cover_always)
-    /// has it cover them at the first.
+    /// Adds derived components that every signature has to cover, beside `@method`, `@authority`, `@path` and `@query`.
+    /// Use [`Derived::Scheme`] or [`Derived::TargetUri`] if a signature for `http` must not be good at the `https` origin
+    /// of the same host and port. The scheme is that of your [`Origin`](crate::Origin). `Accept-Signature` asks for them,
+    /// so this project's client covers them at its second attempt; with
+    /// [`Signer::cover_always`](crate::Signer::cover_always) it covers them at the first.
     ///
     /// # Errors
     ///
@@ -278,7 +279,7 @@ impl Policy {
         Ok(self)
     }
 
-    /// Adds fields that have to be covered when a request has them, whatever its method.
+    /// Adds fields that a request of any method has to cover when it has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         for field in fields {
             self.removed.retain(|other| *other != field);
@@ -288,9 +289,9 @@ impl Policy {
         self
     }
 
-    /// Hides these fields from handlers where a signature does not cover them, instead of refusing the request. For fields
-    /// that a proxy of your own adds, and that a handler must not take for the caller's. A field that the policy needs by
-    /// itself, `content-digest`, stays one that has to be covered.
+    /// Hides these fields from handlers unless a signature covers them, instead of refusing the request. Use it for
+    /// fields that a proxy of your own adds and that a handler must not take for the caller's. The field `content-digest`
+    /// stays required.
     ///
     /// Without the server crate you remove them yourself:
     /// [`Unverified::fields_to_remove`](crate::Unverified::fields_to_remove).
@@ -303,16 +304,16 @@ impl Policy {
         self
     }
 
-    /// Lets a signature cover members of these Dictionary fields by themselves (`key`, RFC 9421 §2.1.2), beside all that it
-    /// has to cover. Default: `Signature` and `Signature-Input`, for a signature over another signature.
+    /// Lets a signature cover single members of these Dictionary fields (`key`, RFC 9421 §2.1.2), beside the required
+    /// components. Default: `Signature` and `Signature-Input`, for a signature over another signature.
     ///
-    /// Such a field is parsed before the key is looked up, so that strangers can have it parsed.
+    /// The server parses such a field before it looks up the key, so strangers can make it parse the field.
     pub fn allow_members_of(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         add(&mut self.members, fields);
         self
     }
 
-    /// Accepts a signature that leaves the content out, which can then be swapped on the way.
+    /// Accepts a signature that does not cover the content, which an attacker can then replace.
     pub fn insecure_allow_unsigned_content(mut self) -> Self {
         self.unsigned_content = UnsignedContent::Allowed;
         self.when_present.retain(|field| *field != CONTENT_DIGEST);
@@ -334,7 +335,8 @@ impl Policy {
         &self.tag
     }
 
-    /// What a request of this method with these header fields has to cover, in the order in which it is asked for.
+    /// The components that a request of this method with these header fields has to cover, in the order of
+    /// `Accept-Signature`.
     pub fn required(
         &self,
         method: &Method,
@@ -355,7 +357,7 @@ impl Policy {
         components
     }
 
-    /// The fields that a request of this kind has to cover if it has them.
+    /// The fields that such a request has to cover if present.
     fn has_to_be_covered(
         &self,
         method: &Method,
@@ -369,15 +371,15 @@ impl Policy {
         self.when_present.iter().chain(of_writes)
     }
 
-    /// The fields that a handler must not see if they are not covered. The request has passed, so that it is a read or
-    /// covers its conditions.
+    /// The fields to hide from a handler unless covered. The request has passed the policy: it is a read, or it covers
+    /// its conditions.
     fn hidden_from_handlers(&self, headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
         let of_reads = if has_conditions(headers) { &self.conditional[..] } else { &[] };
         self.removed.iter().chain(of_reads)
     }
 
-    /// What to ask for in an `Accept-Signature` field (RFC 9421 §5.1) of the response to a request of this method with
-    /// these header fields. A nonce and a keyid are the signer's to bring, which that field cannot say.
+    /// The `Accept-Signature` (RFC 9421 §5.1) for the response to a request of this method with these header fields. It
+    /// cannot ask for a nonce or a keyid without giving their values; the signer brings them.
     pub fn accept_signature(
         &self,
         method: &Method,
@@ -438,12 +440,11 @@ impl Policy {
         if expires.is_some_and(|expires| expires <= created) {
             return Err(Malformed::ExpiresBeforeCreated.into());
         }
-        let digest = if digest { Covered::Yes } else { Covered::No };
-        Ok(Judged { created, expires, nonce, digest, removed })
+        Ok(Judged { created, expires, nonce, covers_digest: digest, removed })
     }
 
-    /// Refuses what is outside its time: acceptable is `created - skew <= now <= created + max_age + skew`, and no
-    /// second after `expires`.
+    /// Refuses a signature outside its time. Accepted is `created - skew <= now <= created + max_age + skew`, up to the
+    /// second of `expires`.
     ///
     /// # Errors
     ///
@@ -464,15 +465,9 @@ pub(crate) struct Judged {
     pub(crate) expires: Option<Timestamp>,
     pub(crate) nonce: Nonce,
     /// Whether a digest of the content is covered.
-    pub(crate) digest: Covered,
-    /// Fields that are present and uncovered, and that a handler must not see.
+    pub(crate) covers_digest: bool,
+    /// Fields that are present and uncovered, to be hidden from the handler.
     pub(crate) removed: Vec<HeaderName>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Covered {
-    Yes,
-    No,
 }
 
 pub(crate) fn is_key_id(text: &str) -> bool {

@@ -3,15 +3,17 @@ use http::HeaderValue;
 use sfv::KeyRef;
 
 use crate::{
-    Component, Message, SignError, SignatureBase, SignatureFields, SignatureParams,
-    sign::{refuse_label, signature_params},
-    signature_base::Rules,
+    component::Component,
+    key::Signs,
+    message::Message,
+    sign::{SignError, SignatureFields, SignatureParams, refuse_label, signature_params},
+    signature_base::{Rules, SignatureBase},
 };
 
-/// A signature that still has to be made, by a key that is elsewhere: in a KMS, an HSM, or an agent.
+/// A signature to be made by a key elsewhere: in a KMS, an HSM, or an agent.
 ///
-/// For requests to a Countersign server, [`RemoteSigner`](crate::RemoteSigner) covers what it asks for. This is for any message
-/// of RFC 9421.
+/// For requests to a Countersign server, [`RemoteSigner`](crate::RemoteSigner) covers the required components. Use this
+/// type for any message of RFC 9421.
 ///
 /// ```
 /// # use countersign::{
@@ -49,7 +51,7 @@ pub struct PreparedSignature {
 }
 
 impl PreparedSignature {
-    /// What [`sign`](crate::sign) would sign.
+    /// Prepares the signature that [`sign`](crate::sign) would make.
     ///
     /// # Errors
     ///
@@ -74,6 +76,11 @@ impl PreparedSignature {
     /// The bytes to sign.
     pub const fn signature_base(&self) -> &SignatureBase {
         &self.base
+    }
+
+    pub(crate) fn sign(self, key: &impl Signs) -> Result<SignatureFields, SignError> {
+        let signature = key.sign_base(self.base.as_bytes());
+        self.attach(&signature)
     }
 
     /// The fields with this signature of the base. Whether it holds is not checked: no key is known here.

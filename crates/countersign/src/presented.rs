@@ -8,13 +8,16 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Code, KeyId, PrivateKey, PublishableKey};
+use crate::{
+    code::Code,
+    key::{KeyId, PrivateKey, PublishableKey, VerifyingKey},
+};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
 
-/// Where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter `api_key`
-/// and the cookie `api_key`. Whoever switches one off ignores what is there.
+/// The places where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter
+/// `api_key` and the cookie `api_key`. A place that is switched off is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLocations {
     header: Use,
@@ -34,7 +37,7 @@ impl Default for KeyLocations {
     }
 }
 
-/// The publishable key that a request carries, outside its signature.
+/// The publishable key of a request, outside its signature.
 #[derive(Debug, Default)]
 pub struct Presented {
     key: Option<PublishableKey>,
@@ -42,18 +45,21 @@ pub struct Presented {
     in_query: bool,
 }
 
-/// Why what a request presents cannot be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why the publishable key of a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadPresented {
-    /// In the place of a publishable key there is something else.
+    /// The place of a publishable key holds another text.
     #[error("what is in the place of a publishable key is none")]
     NotAKey,
-    /// A private key, in the place of a publishable key or in `Authorization`: the key's publishable half, if the key is
-    /// undamaged. Do not log what was sent.
+    /// A private key, in the place of a publishable key or in `Authorization`. Holds its verifying key, if the private
+    /// key is undamaged. Do not log the text of the private key.
+    ///
+    /// The sender may have made the key up. An HMAC private key contains its key id, so compare the verifying key with
+    /// the registered one before you advise anybody to revoke that.
     #[error("the request carries a private key, which others can have read on the way")]
-    PrivateKey(Option<PublishableKey>),
-    /// Two different keys, one too often, or one in the URL beside a signature.
+    PrivateKey(Option<Box<VerifyingKey>>),
+    /// Two different keys, a key that is repeated too often, or a key in the URL beside a signature.
     #[error(
         "the request carries two different keys, one too often, or one in the URL beside a signature"
     )]
@@ -61,8 +67,8 @@ pub enum BadPresented {
 }
 
 impl BadPresented {
-    /// What it is answered with.
-    pub const fn code(self) -> Code {
+    /// The code of the refusal.
+    pub const fn code(&self) -> Code {
         match self {
             Self::NotAKey => Code::KeyUnknown,
             Self::PrivateKey(_) => Code::SignatureRequired,
@@ -71,7 +77,7 @@ impl BadPresented {
     }
 }
 
-/// How often a request may say its key. Reading one costs something, and nobody has a reason to repeat it.
+/// How often a request may repeat its key. Reading a key costs time, and honest callers do not repeat it.
 const MOST_TIMES: u8 = 4;
 
 impl KeyLocations {
@@ -93,21 +99,21 @@ impl KeyLocations {
         self
     }
 
-    /// The one key that a request with these fields and this query presents, however often.
+    /// The key of a request with these fields and this query. It may be repeated.
     ///
     /// # Errors
     ///
-    /// [`BadPresented`]. An undamaged private key in `Authorization`, as `Bearer sk_…` or in `Basic`, is one of them,
-    /// though no key is read from there.
+    /// [`BadPresented`]. Also for an undamaged private key in `Authorization`, as `Bearer sk_…` or in `Basic`, though the
+    /// verifier reads no key from there.
     pub fn find(
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Result<Presented, BadPresented> {
-        // One field is all that RFC 9110 §11.6.2 allows, and each costs work before anybody has shown a key.
+        // RFC 9110 §11.6.2 allows one field. Each costs work before the caller has shown a key.
         for value in headers.get_all(AUTHORIZATION).iter().take(MOST_AUTHORIZATIONS) {
             if let Some(key) = value.to_str().ok().and_then(private_key_in) {
-                return Err(BadPresented::PrivateKey(Some(key)));
+                return Err(BadPresented::PrivateKey(Some(Box::new(key))));
             }
         }
         let mut presented = Presented::default();
@@ -125,7 +131,7 @@ impl KeyLocations {
         }
         if self.cookie == Use::Read {
             for cookies in headers.get_all(COOKIE) {
-                // What is in other cookies is none of our business.
+                // Other cookies are the service's own.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());
                 // A cookie of this name can be of another service of the same site: a key is told by its form.
                 let keys = values(&cookies, b';').filter(|text| PublishableKey::is_begun_in(text));
@@ -145,7 +151,7 @@ impl Presented {
             return Err(BadPresented::Ambiguous);
         }
         let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
-            true => BadPresented::PrivateKey(publishable_half(text)),
+            true => BadPresented::PrivateKey(verifying_half(text).map(Box::new)),
             false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
@@ -154,12 +160,12 @@ impl Presented {
         }
     }
 
-    /// The key; `None` if the request presents none.
+    /// The key; `None` if the request has no key.
     pub const fn key(&self) -> Option<PublishableKey> {
         self.key
     }
 
-    /// A signed request carries no other key than the one it is signed with, and none in its URL.
+    /// Checks that a signed request carries no key but its own, and no key in its URL.
     ///
     /// # Errors
     ///
@@ -173,14 +179,14 @@ impl Presented {
 /// How many fields of `Authorization` are looked through.
 const MOST_AUTHORIZATIONS: usize = 2;
 
-/// How many words of `Authorization` can be a key, and how long one is in base64 with a name beside it.
+/// How many words of `Authorization` can be a key, and how long a key with a name is in base64.
 const MOST_WORDS: usize = 4;
 const LONGEST_BASIC: usize = 512;
 
-/// The publishable half of a private key in the value of `Authorization`, under any scheme.
-fn private_key_in(value: &str) -> Option<PublishableKey> {
+/// The verifying key of a private key in the value of `Authorization`, under any scheme.
+fn private_key_in(value: &str) -> Option<VerifyingKey> {
     let words = || value.split([' ', '\t', ',', '"', '=']).filter(|word| !word.is_empty());
-    let plain = words().take(MOST_WORDS).find_map(publishable_half);
+    let plain = words().take(MOST_WORDS).find_map(verifying_half);
     plain.or_else(|| {
         let (scheme, encoded) = value.trim_start().split_once(' ')?;
         let basic = scheme.eq_ignore_ascii_case("basic") && encoded.len() <= LONGEST_BASIC;
@@ -190,21 +196,21 @@ fn private_key_in(value: &str) -> Option<PublishableKey> {
         let decoded = basic.then(|| engine.decode(encoded.trim()).ok()).flatten()?;
         let decoded = Zeroizing::new(decoded);
         // RFC 7617 §2: a user and a password.
-        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(publishable_half)
+        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(verifying_half)
     })
 }
 
-/// The publishable half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
-fn publishable_half(text: &str) -> Option<PublishableKey> {
+/// The other half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
+fn verifying_half(text: &str) -> Option<VerifyingKey> {
     text.contains("sk_")
         .then(|| text.parse::<PrivateKey>().ok())
         .flatten()
-        .map(|key| key.publishable_key())
+        .map(|key| key.verifying_key())
 }
 
-/// The values of the pairs that have the name of a key, which may be percent-encoded, as a handler would read it.
+/// The values of the pairs with the name of a key. The name may be percent-encoded, as for a handler.
 ///
-/// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, and nobody has shown a key yet.
+/// One look at each byte: HTTP/2 sends many kilobytes of cookies in a few bytes, before the caller has shown a key.
 fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let (mut rest, mut pair_starts) = (text, true);
     std::iter::from_fn(move || {
@@ -232,7 +238,7 @@ fn values(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What follows the name of a key and an equals sign, if a text starts with them.
+/// The text after the name of a key and an equals sign, if the text starts with them.
 fn value_behind_name(mut text: &str) -> Option<&str> {
     for expected in NAME.bytes() {
         let (byte, rest) = match text.as_bytes() {
@@ -354,15 +360,16 @@ mod tests {
         let private = crate::PrivateKey::ed25519(&[7; 32]).expose_text();
         let all = KeyLocations::default();
         let header = |text: &str| find(all, &[("x-api-key", text)], "").err();
-        let half = crate::PrivateKey::ed25519(&[7; 32]).publishable_key();
-        assert_eq!(header(&private), Some(BadPresented::PrivateKey(Some(half))));
+        let half = crate::PrivateKey::ed25519(&[7; 32]).verifying_key();
+        let found = Some(BadPresented::PrivateKey(Some(Box::new(half))));
+        assert_eq!(header(&private), found);
         let mistyped = private.replacen("sk_", "sk_0", 1);
         assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey(None)));
         // The keys of other services begin like ours.
         assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
         assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
         let query = format!("api_key={}", *private);
-        assert_eq!(find(all, &[], &query).err(), Some(BadPresented::PrivateKey(Some(half))));
+        assert_eq!(find(all, &[], &query).err(), found);
         assert_eq!(header(""), Some(BadPresented::NotAKey));
         assert_eq!(header("pk_1"), Some(BadPresented::NotAKey));
         let query = format!("api_key={two}");
@@ -382,17 +389,17 @@ mod tests {
             format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text))
         };
         let damaged = private.replace("sk_", "sk_1");
-        let found = Some(BadPresented::PrivateKey(Some(key.publishable_key())));
+        let found = || Some(BadPresented::PrivateKey(Some(Box::new(key.verifying_key()))));
         let cases = [
-            (format!("Bearer {}", *private), found),
-            (format!("bearer  {}", *private), found),
-            (private.to_string(), found),
-            (format!("ApiKey key=\"{}\"", *private), found),
-            (format!("Bearer acme_{}", *private), found),
-            (basic(&private), found),
-            (basic(&format!("{}:", *private)), found),
-            (basic(&format!("user:{}", *private)), found),
-            (basic(&format!("user:{}", *private)).replace('=', ""), found),
+            (format!("Bearer {}", *private), found()),
+            (format!("bearer  {}", *private), found()),
+            (private.to_string(), found()),
+            (format!("ApiKey key=\"{}\"", *private), found()),
+            (format!("Bearer acme_{}", *private), found()),
+            (basic(&private), found()),
+            (basic(&format!("{}:", *private)), found()),
+            (basic(&format!("user:{}", *private)), found()),
+            (basic(&format!("user:{}", *private)).replace('=', ""), found()),
             (format!("Bearer {damaged}"), None),
             ("Bearer sk_live_of_another_service".into(), None),
             (format!("Bearer {}", key.publishable_key()), None),
@@ -413,6 +420,6 @@ mod tests {
             lines.push(("authorization", &private));
             find(KeyLocations::default(), &lines, "").err()
         };
-        assert_eq!((lines(0), lines(1), lines(2)), (found, found, None));
+        assert_eq!((lines(0), lines(1), lines(2)), (found(), found(), None));
     }
 }

@@ -4,25 +4,25 @@ use percent_encoding::percent_encode_byte;
 
 use crate::byte_set::ByteSet;
 
-/// What is not in the application/x-www-form-urlencoded percent-encode set (RFC 9421 §2.2.8).
+/// Characters outside the application/x-www-form-urlencoded percent-encode set (RFC 9421 §2.2.8).
 static PLAIN: ByteSet = ByteSet::ALPHANUMERIC.with(b"*-._");
 
-/// The parameters of a query that were asked for. One pass finds them all, so that many names cost hardly more than one.
+/// The requested parameters of a query. A single pass finds them all, so that many names cost hardly more than one.
 pub(crate) struct QueryParams<'m> {
     params: Vec<Param<'m>>,
 }
 
-/// A parameter that was asked for.
+/// A requested parameter.
 struct Param<'m> {
-    /// The name as RFC 9421 §2.2.8 encodes it, which is the one way to ask for it.
+    /// The name as RFC 9421 §2.2.8 encodes it. A request for a parameter has to use this form.
     name: &'m str,
     decoded: Vec<u8>,
-    /// That of the decoded name.
+    /// The tail of the decoded name.
     tail: u64,
     found: Found<'m>,
 }
 
-/// What a query has of a name.
+/// The occurrences of a name in a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found<'q> {
     Nothing,
@@ -30,7 +30,7 @@ enum Found<'q> {
     Again,
 }
 
-/// Why a parameter has no value that can be signed.
+/// Why a parameter has no value to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoParam {
     Absent,
@@ -40,7 +40,7 @@ pub(crate) enum NoParam {
 
 impl<'m> QueryParams<'m> {
     pub(crate) fn find(query: &'m str, names: impl Iterator<Item = &'m str>) -> Self {
-        // A name that is encoded otherwise would be a second way to write the same identifier.
+        // A name in another encoding would be a second identifier of the same parameter.
         let names = names.filter(|name| recode(name.as_bytes()).as_deref() == Some(name));
         let param = |name: &'m str| {
             let decoded: Vec<u8> = form_decode(name.as_bytes()).collect();
@@ -55,7 +55,7 @@ impl<'m> QueryParams<'m> {
         let mut sieve = Sieve::of(params.iter());
         for pair in query.as_bytes().split(|&byte| byte == b'&') {
             let tail = tail(decode_key(pair));
-            // Nearly every key that was not asked for ends here, and one that occurred twice.
+            // Nearly all other keys end here, and so does a repeated one.
             if pair.is_empty() || !sieve.lets_through(tail) {
                 continue;
             }
@@ -91,7 +91,7 @@ impl<'m> QueryParams<'m> {
     }
 }
 
-/// Lets through the tails that are looked for and few others, by a look at one bit.
+/// Lets the requested tails pass and few others, by one bit.
 struct Sieve([u64; 64]);
 
 impl Sieve {
@@ -111,19 +111,19 @@ impl Sieve {
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Of a multiple of the golden ratio the top bits depend on all others, and differ for all tails of one byte.
+    /// The top bits of a multiple of the golden ratio depend on all others, and differ for all tails of one byte.
     fn place(tail: u64) -> (usize, u64) {
         let mixed = tail.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (usize::from((mixed >> 58) as u8), 1 << ((mixed >> 52) & 63))
     }
 }
 
-/// The last eight bytes as a number: names that differ mostly differ in it.
+/// The last eight bytes as a number: different names mostly differ in them.
 fn tail(name: impl Iterator<Item = u8>) -> u64 {
     name.fold(0, |tail, byte| (tail << 8) | u64::from(byte))
 }
 
-/// What does not stand for itself in a key.
+/// The characters that a key encodes.
 static SPECIAL: ByteSet = ByteSet::NONE.with(b"=%+");
 
 /// The decoded key of a pair.
@@ -141,7 +141,7 @@ fn decode_key(mut pair: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// What is behind the first `=` of a pair.
+/// The text after the first `=` of a pair.
 fn value_of(pair: &[u8]) -> &[u8] {
     let mut parts = pair.splitn(2, |&byte| byte == b'=');
     parts.nth(1).unwrap_or_default()
@@ -156,7 +156,7 @@ fn form_decode(mut text: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// What `first` and perhaps two digits behind it stand for, and what is behind these.
+/// The byte that `first` and perhaps the next two digits stand for, and the rest.
 fn decode(first: u8, rest: &[u8]) -> (u8, &[u8]) {
     let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     match (first, rest) {
@@ -169,9 +169,9 @@ fn decode(first: u8, rest: &[u8]) -> (u8, &[u8]) {
     }
 }
 
-/// The text of a name or a value in the one encoding that is signed; `None` if it is not of UTF-8.
+/// The text of a name or a value in the encoding that is signed; `None` if it is not UTF-8.
 fn recode(text: &[u8]) -> Option<Cow<'_, str>> {
-    // What stands for itself is decoded and encoded as it is.
+    // Characters that stand for themselves are decoded and encoded unchanged.
     if text.iter().all(|&byte| PLAIN.has(byte)) {
         return std::str::from_utf8(text).ok().map(Cow::Borrowed);
     }

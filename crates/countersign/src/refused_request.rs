@@ -2,13 +2,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use serde_json::json;
 
 use crate::{
-    ACCEPT_SIGNATURE, Code, Content, Policy, REFUSAL, Rejection, Timestamp, WANT_CONTENT_DIGEST,
-    WantDigest,
+    accept_signature::ACCEPT_SIGNATURE,
+    code::{Code, REFUSAL},
+    policy::{Content, Policy},
+    rejection::Rejection,
+    timestamp::Timestamp,
+    want_digest::{WANT_CONTENT_DIGEST, WantDigest},
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the response to a refused request depends on beside its reason.
+/// The facts on which the response to a refused request depends, beside its reason.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedRequest<'m> {
     /// The request's method.
@@ -17,18 +21,18 @@ pub struct RefusedRequest<'m> {
     pub headers: &'m HeaderMap,
     /// Whether it has content.
     pub content: Content,
-    /// What a signature has to prove, for `Accept-Signature`.
+    /// The policy, for `Accept-Signature`.
     pub policy: &'m Policy,
-    /// The time by which the request was judged, for `Date`.
+    /// The time at which the request was checked, for `Date`.
     pub now: Timestamp,
     /// A name for this refusal, to find it in your log: printable ASCII.
     pub request_id: &'m str,
 }
 
 impl Rejection {
-    /// The response to a request that was rejected, for servers that use this crate alone (serverless functions, other
-    /// frameworks): problem details (RFC 9457) as JSON, and the fields that say what to do. The server crate answers with
-    /// the same.
+    /// The response to a rejected request, for servers that use this crate alone (serverless functions, other
+    /// frameworks): problem details (RFC 9457) as JSON, and the header fields with the remedy. The server crate responds
+    /// in the same way.
     ///
     /// Its content is whole; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
     /// request's content.
@@ -81,7 +85,7 @@ impl Rejection {
         }
         match code {
             Code::SignatureStale => {
-                headers.extend(http_date(request.now).map(|date| (header::DATE, date)));
+                headers.extend(request.now.http_date().map(|date| (header::DATE, date)));
             }
             Code::DigestUnsupported => {
                 let wanted = WantDigest::accepted().to_header().ok();
@@ -90,7 +94,7 @@ impl Rejection {
             _ => {}
         }
         if let Some(wait) = self.retry_after() {
-            // Rounded up: who waits less comes too early.
+            // Rounded up: an earlier retry is refused again.
             let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
@@ -110,69 +114,12 @@ fn detail(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// RFC 9110 §5.6.7, of years that it can write.
-fn http_date(at: Timestamp) -> Option<HeaderValue> {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (days, second) = (at.unix() / 86_400, at.unix() % 86_400);
-    let weekday = DAYS.get(usize::try_from(days % 7).ok()?)?;
-    let (mut year, mut day) = (1970u64, days);
-    while let Some(rest) = day.checked_sub(length_of_year(year)).filter(|_| year <= 9999) {
-        (year, day) = (year.checked_add(1)?, rest);
-    }
-    if year > 9999 {
-        return None;
-    }
-    let february = length_of_year(year).checked_sub(337)?;
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut months = MONTHS.iter().zip(lengths);
-    let (month, _) = months.find(|(_, length)| match day.checked_sub(*length) {
-        Some(rest) => {
-            day = rest;
-            false
-        }
-        None => true,
-    })?;
-    let day = day.checked_add(1)?;
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let text = format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT");
-    HeaderValue::try_from(text).ok()
-}
-
-const fn length_of_year(year: u64) -> u64 {
-    if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
-        366
-    } else {
-        365
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{BadDigest, Malformed, Misdirected, Stale};
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        let table = [
-            (0, Some("Thu, 01 Jan 1970 00:00:00 GMT")),
-            (951_782_399, Some("Mon, 28 Feb 2000 23:59:59 GMT")),
-            (951_782_400, Some("Tue, 29 Feb 2000 00:00:00 GMT")),
-            (1_763_900_000, Some("Sun, 23 Nov 2025 12:13:20 GMT")),
-            (4_107_542_399, Some("Sun, 28 Feb 2100 23:59:59 GMT")),
-            (4_107_542_400, Some("Mon, 01 Mar 2100 00:00:00 GMT")),
-            (253_402_300_799, Some("Fri, 31 Dec 9999 23:59:59 GMT")),
-            (253_402_300_800, None),
-            (u64::MAX, None),
-        ];
-        for (seconds, expected) in table {
-            let date = http_date(Timestamp::from_unix(seconds));
-            assert_eq!(date.as_ref().map(|date| date.to_str().unwrap()), expected, "{seconds}");
-        }
-    }
+    use crate::{digest::BadDigest, malformed::Malformed, origin::Misdirected, rejection::Stale};
 
     #[test]
     fn a_response_says_what_is_wrong_and_what_to_do() {

@@ -1,14 +1,23 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::{
-    AcceptSignature, Algorithm, BadPolicy, Component, Derived, KeyError, Nonce, PreparedSignature,
-    PublishableKey, RequestHead, SignError, SignatureBase, SignedFields, Timestamp, Unmeetable,
-    VerifyingKey, coverage::Coverage,
+    accept_signature::{AcceptSignature, Unmeetable},
+    algorithm::Algorithm,
+    component::{Component, Derived},
+    coverage::Coverage,
+    key::{KeyError, PublishableKey, VerifyingKey},
+    message::RequestHead,
+    nonce::Nonce,
+    policy::BadPolicy,
+    prepared_signature::PreparedSignature,
+    sign::{SignError, SignedFields},
+    signature_base::SignatureBase,
+    timestamp::Timestamp,
 };
 
-/// Signs requests as [`Signer`](crate::Signer) does, with a key that is elsewhere: in a KMS, an HSM, or an agent.
+/// Signs requests like [`Signer`](crate::Signer), with a key elsewhere: in a KMS, an HSM, or an agent.
 ///
-/// You get the bytes to sign, have them signed in whatever way that takes, and attach the signature.
+/// You get the bytes to sign, have them signed, and attach the signature.
 ///
 /// ```
 /// # use countersign::{Nonce, Origin, PrivateKey, RemoteSigner, RequestHead, Target, Timestamp};
@@ -30,7 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub struct RemoteSigner {
     coverage: Coverage,
-    /// Of an HMAC secret nothing is known here that could verify.
+    /// `None` for an HMAC secret, which is not known here.
     verifying_key: Option<VerifyingKey>,
 }
 
@@ -39,7 +48,7 @@ impl RemoteSigner {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] for a public key that no server would register.
+    /// [`KeyError`] for a public key that servers refuse to register.
     pub fn new(key: PublishableKey) -> Result<Self, KeyError> {
         let verifying_key = match key.algorithm() {
             Algorithm::HmacSha256 => None,
@@ -89,9 +98,9 @@ impl RemoteSigner {
         self.coverage.asked_beyond(asked)
     }
 
-    /// Everything but the signature. Every attempt needs a `nonce` of its own, from [`Nonce::from_random`].
+    /// Prepares a request. Every attempt needs a new `nonce`, from [`Nonce::from_random`].
     ///
-    /// The server's window counts from `created`: 60 s by default, the time that the key takes to sign included.
+    /// The server's window counts from `created`: 60 s by default, including the time of the remote signing.
     ///
     /// # Errors
     ///
@@ -106,7 +115,7 @@ impl RemoteSigner {
         self.prepare_covering(&[], request, content, created, nonce)
     }
 
-    /// As [`RemoteSigner::prepare`], and covers `more` beside all that is covered anyway.
+    /// As [`RemoteSigner::prepare`], and also covers `more`.
     ///
     /// # Errors
     ///
@@ -125,7 +134,7 @@ impl RemoteSigner {
     }
 }
 
-/// A request whose signature still has to be made.
+/// A request that waits for its signature.
 #[derive(Debug)]
 #[must_use = "nothing is signed before the signature is attached"]
 pub struct PreparedRequest<'s> {
@@ -145,8 +154,8 @@ impl PreparedRequest<'_> {
     ///
     /// # Errors
     ///
-    /// [`SignError::Signature`] if an Ed25519 signature does not hold, as one of another key or of a hash of the bytes. Of
-    /// an HMAC only the server can tell.
+    /// [`SignError::Signature`] if an Ed25519 signature is invalid, as of another key or of a hash of the bytes. Only the
+    /// server can check an HMAC.
     pub fn attach(self, signature: &[u8]) -> Result<SignedFields, SignError> {
         let Self { content_digest, prepared, verifying_key } = self;
         if let Some(key) = verifying_key {

@@ -1,4 +1,4 @@
-//! Signed answers (RFC 9421 §2.4): each is bound to its request, so that it is no answer to another one.
+//! Signed responses (RFC 9421 §2.4). Each is bound to its request, and cannot pass for the response to another.
 
 mod policy;
 mod rejection;
@@ -11,12 +11,14 @@ pub use signer::ResponseSigner;
 pub use verify::{AuthenticResponse, IntactResponse, ResponseContentCheck, UnverifiedResponse};
 
 use crate::{
-    Component, Derived, Malformed, RequestHead, SignatureInput,
-    signature_input::MAX_SIGNATURE_FIELDS,
+    component::{Component, Derived},
+    malformed::Malformed,
+    message::RequestHead,
+    signature_input::{MAX_SIGNATURE_FIELDS, SignatureInput},
     verify::{Tagged, select_by_tag},
 };
 
-/// What every answer is bound to.
+/// The components of the request that every response is bound to.
 const OF_REQUEST: [(Derived, &str); 4] = [
     (Derived::Method, "@method;req"),
     (Derived::Authority, "@authority;req"),
@@ -24,19 +26,20 @@ const OF_REQUEST: [(Derived, &str); 4] = [
     (Derived::Query, "@query;req"),
 ];
 
-/// What the answer to a signed request is bound to beside that: its signature, with the parameters. With the signature's bytes
-/// alone, the refusal of a request whose `created` somebody changed on the way would be one of the request that was sent.
+/// The components that the response to a signed request is also bound to: the request's signature with its parameters.
+/// Without the parameters, the refusal of a request whose `created` was changed on the way would pass for a refusal of
+/// the original request.
 const OF_SIGNATURE: [(&str, &str); 2] =
     [("signature-input", "signature-input;req"), ("signature", "signature;req")];
 
-/// Which signature of a request its answer is bound to.
+/// The signature of the request that the response is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestSignature<'m> {
-    /// It has none.
+    /// The request has no signature.
     None,
-    /// The one with this label, which has the tag.
+    /// The signature with this label, which has the tag.
     Labelled(&'m str),
-    /// It has some, and none that its server could take for the caller's.
+    /// The request has only signatures that its server does not take for the caller's.
     Foreign,
 }
 
@@ -52,7 +55,7 @@ impl<'m> RequestSignature<'m> {
         })
     }
 
-    /// What of it is covered, and what that is called.
+    /// The components to cover, and their names.
     fn components(self) -> impl Iterator<Item = (Component<'m>, &'static str)> {
         let label = match self {
             Self::Labelled(label) => Some(label),

@@ -4,67 +4,33 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header::COOKIE};
 
 use crate::{
-    BaseDifference, Component, FieldType, Message, canonical,
-    component::{Derived, Form, Name},
+    bad_base::BadBase,
+    base_difference::BaseDifference,
+    canonical,
+    component::{BoundTo, Component, Derived, Form, Name},
     dictionary::{self, Lines},
-    digest::CONTENT_DIGEST,
-    message::{BoundTo, Head, RequestHead},
-    policy::SIGNATURES,
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    field_type::FieldType,
+    message::{Head, Message, RequestHead},
     query_params::{NoParam, QueryParams},
     signature_input::MAX_LABELS,
     structured_field::{self, Members, NoValue},
 };
 
-/// The exact bytes that are signed (RFC 9421 §2.5).
+/// The exact bytes to sign (RFC 9421 §2.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureBase(String);
 
-/// Why a signature base must not be created (RFC 9421 §2.5).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadBase {
-    /// A covered field that the message does not have. It is never taken as empty.
-    #[error("the covered component {0} is not in the message")]
-    Absent(String),
-    /// A derived component that this message cannot have, such as `@status` in a request.
-    #[error("the covered component {0} does not apply to this message")]
-    NotApplicable(String),
-    /// `"@query-param"` whose name occurs more than once (RFC 9421 §2.2.8).
-    #[error("the covered component {0} occurs more than once in the query")]
-    Ambiguous(String),
-    /// A value with a line break, a control character or a byte that is not ASCII.
-    #[error(
-        "the value of the covered component {0} has a character that no signature base may have"
-    )]
-    Unprintable(String),
-    /// A field on several lines, which may be joined otherwise on their way (RFC 9421 §7.5.7). Only a policy refuses it.
-    #[error("the covered field {0} occurs more than once")]
-    Repeated(String),
-    /// Components that say the target again and again. Only a policy refuses it: whoever signs needs no more than `@path`,
-    /// `@query` and `@target-uri`, and every repetition is work for the verifier before it knows the key.
-    #[error("the covered components have the target more than twice over; {0} is one too many")]
-    Repetitive(String),
-    /// `key` on a field, or of a signature that is not in canonical form, that is longer than what is read before a key is
-    /// known. Only a policy refuses it.
-    #[error("the covered component {0} is a member of what is longer than 1 KiB")]
-    TooLong(String),
-    /// `sf` or `key` on a field that is not known to be structured so, or is malformed (RFC 9421 §2.1.1, §2.1.2).
-    #[error(
-        "the covered component {0} is of a field that is not known to be structured so, or is malformed"
-    )]
-    NotStructured(String),
-}
-
-/// Which signature bases are made.
+/// The rules for signature bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rules {
-    /// All that RFC 9421 allows.
+    /// Everything that RFC 9421 allows.
     Rfc,
-    /// Those that a policy takes: a covered field is on one line, and the target is not said again and again.
+    /// Only bases that a policy accepts: a covered field is on one line, and the target is not repeated too often.
     Policy,
 }
 
-/// How many bytes are read for the members that are covered.
+/// How many bytes are read for covered members.
 const MAX_READ: usize = 1024;
 
 /// How much of a base may be made of the target beside twice its length. It leaves room for the other derived components,
@@ -92,7 +58,7 @@ impl SignatureBase {
             base.push_str(": ");
             let from = base.len();
             write_value(&mut base, message, &mut parsed, component, rules)?;
-            // Identifiers are printable by their type; a value is whatever the peer sent.
+            // Identifiers are printable by their type; a value is the peer's text.
             let value = base.as_bytes().get(from..).unwrap_or_default();
             if !is_printable(value) {
                 return Err(BadBase::Unprintable(component.to_string()));
@@ -110,7 +76,7 @@ impl SignatureBase {
         Ok(Self(base))
     }
 
-    /// The bytes, which are all ASCII.
+    /// The bytes, all ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -120,14 +86,14 @@ impl SignatureBase {
         &self.0
     }
 
-    /// The first line that another base of the same message has otherwise, or `None` if both are the same: where the other
-    /// side of a signature that does not hold tells what it made of the message.
+    /// The first line that differs in another base of the same message, or `None` if the bases are equal. Use it if the
+    /// other side of an invalid signature tells its base.
     pub fn difference<'b>(&'b self, other: &'b str) -> Option<BaseDifference<'b>> {
         BaseDifference::first(&self.0, other)
     }
 }
 
-/// Without a branch for each byte, so that many are looked at in one step.
+/// Without a branch for each byte, so that the compiler checks many in one step.
 fn is_printable(value: &[u8]) -> bool {
     value.iter().fold(true, |so_far, &byte| so_far & matches!(byte, b' '..=b'~' | b'\t'))
 }
@@ -135,13 +101,13 @@ fn is_printable(value: &[u8]) -> bool {
 /// The label of a member, and its whole text.
 type Cut<'m> = (&'m str, &'m str);
 
-/// What is parsed once, however many components are parts of it.
+/// The parts of a message that are parsed once for all components.
 struct Parsed<'m> {
     components: &'m [Component<'m>],
     query_params: QueryParams<'m>,
-    /// Fields of which members are covered: where they are, and their names.
+    /// Fields with covered members: their header, name and members.
     dictionaries: Vec<(&'m HeaderMap, &'m str, Members<'m>)>,
-    /// The same of fields with signatures, whose members are only cut.
+    /// The same for fields with signatures, whose members are only cut.
     signatures: Vec<(&'m HeaderMap, &'m str, Vec<Cut<'m>>)>,
     /// How many bytes the values of derived components may have together.
     most_derived: usize,
@@ -183,7 +149,7 @@ impl<'m> Parsed<'m> {
         known.map(|(.., members)| &members[..])
     }
 
-    /// The keys of all members of a field of this name that are covered.
+    /// The keys of all covered members of the field of this name.
     fn keys(&self, name: &str) -> impl Iterator<Item = &'m str> {
         self.components.iter().filter_map(move |component| component.key_of(name))
     }
@@ -233,7 +199,7 @@ fn write_value<'m>(
     }
 }
 
-/// The value of a field, with what its parameters make of it.
+/// The value of a field, serialised by its parameters.
 fn write_field<'m>(
     base: &mut String,
     headers: &'m HeaderMap,
@@ -253,7 +219,7 @@ fn write_field<'m>(
     let field_type = message.field_types.of(name).ok_or_else(not_structured)?;
     let text = || {
         let mut lines = String::new();
-        // Several signatures are members of one Dictionary, on as many lines as there are signers.
+        // Several signatures are members of a Dictionary, on as many lines as there are signers.
         write_lines(&mut lines, headers, name, component, Rules::Rfc).map(|()| lines)
     };
     let refused = |reason| match reason {
@@ -282,8 +248,8 @@ fn write_field<'m>(
     Ok(())
 }
 
-/// A member of a field with signatures. One in canonical form is its own serialisation, and is read no further than it may
-/// go on; any other is read as a whole, if it is short.
+/// A member of a field with signatures. In canonical form it is its own serialisation, and its text suffices; in any
+/// other form it is parsed as a whole, if it is short.
 fn signature_member<'m>(
     headers: &'m HeaderMap,
     name: &'m str,
@@ -307,7 +273,7 @@ fn signature_member<'m>(
         let (_, value) = raw.split_once('=').ok_or_else(not_structured)?;
         return Ok(Cow::Borrowed(value));
     }
-    // Of the request that a response answers the own signature is covered, whatever its form is.
+    // In a response, the request's own signature is covered in any form.
     if raw.len() > MAX_READ && component.bound_to() == BoundTo::ThisMessage {
         return Err(BadBase::TooLong(component.to_string()));
     }
@@ -334,7 +300,7 @@ fn write_lines(
             Some(next) => line = next,
             None => return Ok(()),
         }
-        // RFC 9113 §8.2.3: HTTP/2 sends a cookie string in pieces, which are one again before anybody reads them.
+        // RFC 9113 §8.2.3: HTTP/2 sends a cookie string in pieces, which the recipient joins.
         if name == COOKIE.as_str() {
             base.push_str("; ");
             continue;
@@ -346,7 +312,7 @@ fn write_lines(
     }
 }
 
-/// RFC 9421 §2.1.3: each line as a Byte Sequence, so that no two ways to cut a value into lines are the same.
+/// RFC 9421 §2.1.3: each line as a Byte Sequence, so that different cuts into lines have different values.
 fn write_wrapped(
     base: &mut String,
     headers: &HeaderMap,

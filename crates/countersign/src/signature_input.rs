@@ -1,31 +1,30 @@
-use std::{borrow::Cow, convert::Infallible};
+use std::{borrow::Cow, convert::Infallible, str::FromStr};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use sfv::{
     BareItemFromInput, KeyRef, Parser,
     visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor},
 };
 
 use crate::{
-    Component, Malformed, Timestamp, canonical,
-    component::BadComponent,
+    canonical,
+    component::{BadComponent, Component, MAX_COMPONENTS},
     dictionary::{self, Lines},
     digest::OnlyBytes,
+    field_name::{SIGNATURE, SIGNATURE_INPUT},
+    malformed::Malformed,
     parameter::{Value, write_parameter},
+    timestamp::Timestamp,
 };
-
-pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
-pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
 pub(crate) const MAX_LABELS: usize = 8;
 pub(crate) const MAX_SIGNATURE_FIELDS: usize = 8 * 1024;
-pub(crate) const MAX_COMPONENTS: usize = 32;
 /// How much of the name of an unknown parameter is told.
 const MAX_NAMED: usize = 32;
 
-/// One member of `Signature-Input` (RFC 9421 §4.1): what a signature covers, and its parameters.
+/// A member of `Signature-Input` (RFC 9421 §4.1): the covered components and the parameters of a signature.
 ///
-/// What is wrong with it is told only when it is asked for: a member that is not ours may hold what we do not know.
+/// Its faults are reported when you ask for the faulty part: a member for others may hold unknown parts.
 #[derive(Clone, Debug)]
 pub struct SignatureInput<'m> {
     label: &'m str,
@@ -36,7 +35,7 @@ pub struct SignatureInput<'m> {
     form: Form,
 }
 
-/// Whether a text is known to be what it serialises to.
+/// Whether the text of a member equals its serialisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Canonical,
@@ -46,26 +45,26 @@ enum Form {
 /// A member of `Signature-Input` and the member of `Signature` with the same label.
 #[derive(Clone, Debug)]
 pub struct LabelledSignature<'m> {
-    /// What is covered, and the parameters.
+    /// The covered components, and the parameters.
     pub input: SignatureInput<'m>,
     /// The signature's bytes.
     pub signature: Vec<u8>,
-    /// Whether the text of the `Signature` member is what its bytes serialise to.
+    /// Whether the text of the `Signature` member equals the serialisation of its bytes.
     pub(crate) canonical: bool,
 }
 
 impl<'m> SignatureInput<'m> {
-    /// The signatures of a message, paired by label; none if it has neither field.
+    /// The signatures of a message, paired by label; empty without both fields.
     ///
     /// # Errors
     ///
-    /// [`Malformed`]: a field without the other, a label without its counterpart or occurring twice, more than 8
-    /// labels, or what is no Dictionary of Inner Lists and Byte Sequences.
+    /// [`Malformed`]: a field without the other, a label without its counterpart or repeated, more than 8 labels, or not
+    /// a Dictionary of Inner Lists and Byte Sequences.
     pub fn all(headers: &'m HeaderMap) -> Result<Vec<LabelledSignature<'m>>, Malformed> {
         Self::within(usize::MAX, headers)
     }
 
-    /// As [`SignatureInput::all`], of fields that have at most this many bytes together.
+    /// As [`SignatureInput::all`], for fields of at most this many bytes together.
     pub(crate) fn within(
         most: usize,
         headers: &'m HeaderMap,
@@ -86,7 +85,7 @@ impl<'m> SignatureInput<'m> {
         }
     }
 
-    /// One signature in canonical form, as nearly all are: there is nothing to cut and to pair.
+    /// A single signature in canonical form, without cutting and pairing. Nearly all messages have such a signature.
     fn only(inputs: &Lines<'m>, signatures: &Lines<'m>) -> Option<LabelledSignature<'m>> {
         let (label, signature) = canonical::bytes(signatures.only()?)?;
         let input = Self::parse_canonical(inputs.only()?).filter(|input| input.label == label)?;
@@ -123,13 +122,13 @@ impl<'m> SignatureInput<'m> {
         }
     }
 
-    /// As [`SignatureInput::parse_member`]; `None` if it is not in canonical form, or not one member.
+    /// As [`SignatureInput::parse_member`]; `None` for another form than the canonical one, and for several members.
     fn parse_canonical(raw: &'m str) -> Option<Self> {
         let canonical::Input { label, components, parameters } = canonical::input(raw)?;
         Some(Self { label, raw, components, parameters, problem: None, form: Form::Canonical })
     }
 
-    /// As [`SignatureInput::parse_member`], in whatever form it is.
+    /// As [`SignatureInput::parse_member`], in any form.
     pub(crate) fn parse_generally(raw: &'m str) -> Result<Self, Malformed> {
         let reader = Reader(Self {
             label: "",
@@ -148,7 +147,7 @@ impl<'m> SignatureInput<'m> {
         }
     }
 
-    /// The label, which means nothing but pairs the two fields.
+    /// The label, which pairs the two fields and has no other meaning.
     pub const fn label(&self) -> &'m str {
         self.label
     }
@@ -157,7 +156,7 @@ impl<'m> SignatureInput<'m> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`]: one of them is ruled out by RFC 9421, or there are more than 32.
+    /// [`Malformed`]: a component that RFC 9421 forbids, or more than 32 components.
     pub fn components(&self) -> Result<&[Component<'m>], Malformed> {
         match &self.problem {
             Some(problem) => Err(problem.clone()),
@@ -183,7 +182,7 @@ impl<'m> SignatureInput<'m> {
         self.timestamp("expires")
     }
 
-    /// One of the parameters that are Strings: `nonce`, `alg`, `keyid`, `tag`.
+    /// A String parameter: `nonce`, `alg`, `keyid`, `tag`.
     ///
     /// # Errors
     ///
@@ -215,7 +214,7 @@ impl<'m> SignatureInput<'m> {
         Ok(Cow::Owned(text))
     }
 
-    /// Whether this member's text is what it serialises to, so that nothing about it is read in two ways.
+    /// Whether this member's text equals its serialisation, so that it has one reading.
     pub(crate) fn is_canonical(&self, signature_params: &str) -> bool {
         self.form == Form::Canonical || self.value_text() == Some(signature_params)
     }
@@ -225,7 +224,7 @@ impl<'m> SignatureInput<'m> {
         self.raw.strip_prefix(self.label)?.strip_prefix('=')
     }
 
-    /// The first parameter that is none of RFC 9421 §2.3: the start of its name, which is lower case by its grammar.
+    /// The first parameter that RFC 9421 §2.3 does not have: the start of its name, which is lower case by its grammar.
     pub(crate) fn unknown_parameter(&self) -> Option<&'m str> {
         let known = ["created", "expires", "nonce", "alg", "keyid", "tag"];
         let (key, _) = self.parameters.iter().find(|(key, _)| !known.contains(key))?;
@@ -249,6 +248,30 @@ impl<'m> SignatureInput<'m> {
     }
 }
 
+impl FromStr for Component<'static> {
+    type Err = BadComponent;
+
+    /// Reads an identifier as in a signature base; the quotes around its name may be left out: `@method`,
+    /// `content-type`, `"@query-param";name="page"`.
+    fn from_str(text: &str) -> Result<Self, BadComponent> {
+        let quoted = match text.split_once(';') {
+            _ if text.starts_with('"') => text.to_owned(),
+            Some((name, parameters)) => format!("\"{name}\";{parameters}"),
+            None => format!("\"{text}\""),
+        };
+        let list = format!("c=({quoted})");
+        let input = SignatureInput::parse_member(&list).map_err(|_| BadComponent::NotAString)?;
+        let [component] = input.components().map_err(|malformed| match malformed {
+            Malformed::Component(reason) => reason,
+            _ => BadComponent::NotAString,
+        })?
+        else {
+            return Err(BadComponent::NotAString);
+        };
+        Ok(component.clone().into_owned())
+    }
+}
+
 /// Writes `("a" "b")`.
 pub(crate) fn write_components(text: &mut String, components: &[Component<'_>]) {
     text.push('(');
@@ -269,7 +292,7 @@ fn parse_signature(raw: &str) -> Result<Vec<u8>, Malformed> {
 struct Reader<'m>(SignatureInput<'m>);
 
 impl Reader<'_> {
-    /// The first problem is the one that is told.
+    /// Keeps the first fault.
     fn note(&mut self, problem: Malformed) {
         self.0.problem.get_or_insert(problem);
     }
@@ -317,7 +340,7 @@ impl<'m> InnerListVisitor<'m> for &mut Reader<'m> {
     }
 }
 
-/// One covered component.
+/// A covered component.
 struct Item<'r, 'm>(&'r mut Reader<'m>);
 
 impl<'m> ItemVisitor<'m> for Item<'_, 'm> {
@@ -329,7 +352,7 @@ impl<'m> ItemVisitor<'m> for Item<'_, 'm> {
         item: BareItemFromInput<'m>,
     ) -> Result<impl ParameterVisitor<'m, Out = ()>, Infallible> {
         let Item(reader) = self;
-        // What follows a problem is read only to see where it ends.
+        // After a fault, the rest is read only to find its end.
         if reader.0.problem.is_some() {
             return Ok(ItemParameters { reader, component: None });
         }

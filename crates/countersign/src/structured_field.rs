@@ -1,4 +1,4 @@
-//! Values of structured fields, in the one form that RFC 9651 §4.1 serialises them to.
+//! Values of structured fields, as RFC 9651 §4.1 serialises them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,23 +11,23 @@ use sfv::{
 };
 
 use crate::{
-    FieldType,
+    field_type::FieldType,
     parameter::{Value, write_parameter},
 };
 
-/// Why a field has no such value.
+/// Why a field has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoValue {
-    /// It is not of its type, or that type has no members.
+    /// Not of the field's type, or the type has no members.
     Malformed,
-    /// It has no such member.
+    /// The field lacks the member.
     Absent,
 }
 
 /// The whole value.
 pub(crate) fn strict(value: &str, field_type: FieldType) -> Result<String, NoValue> {
     let parser = Parser::new(value);
-    // What has no members has no serialisation, and a field that is present and empty has an empty value.
+    // A List or Dictionary without members has no serialisation; a present, empty field has an empty value.
     let text = match field_type {
         FieldType::Item => parser.parse::<Item>().map(|item| item.serialize()),
         FieldType::List => parser.parse::<List>().map(|list| list.serialize().unwrap_or_default()),
@@ -38,10 +38,10 @@ pub(crate) fn strict(value: &str, field_type: FieldType) -> Result<String, NoVal
     text.map_err(|_| NoValue::Malformed)
 }
 
-/// The members that are asked for of a Dictionary, each as RFC 9651 §4.1 serialises it.
+/// The requested members of a Dictionary, each as RFC 9651 §4.1 serialises it.
 ///
-/// A Dictionary may have thousands of members, and the same one thousands of times. Each is written down while it is read,
-/// over what an earlier one of its name left, so that every byte of the field costs about the same.
+/// A Dictionary may have thousands of members, and repeat one thousands of times. Each member is written while it is
+/// read, over the earlier one of its name, so that every byte of the field costs about the same.
 pub(crate) struct Members<'k>(BTreeMap<&'k str, Option<String>>);
 
 impl<'k> Members<'k> {
@@ -59,7 +59,7 @@ impl<'k> Members<'k> {
         Parser::new(value).parse_dictionary_with_visitor(asked).map_err(|_| NoValue::Malformed)
     }
 
-    /// The value of one of them.
+    /// The value of a requested member.
     pub(crate) fn value(&self, key: &str) -> Result<&str, NoValue> {
         self.0.get(key).and_then(Option::as_deref).ok_or(NoValue::Absent)
     }
@@ -70,6 +70,7 @@ impl<'de> DictionaryVisitor<'de> for Members<'_> {
     type Error = Infallible;
 
     fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        step();
         let member = self.0.get_mut(key.as_str()).map(Option::get_or_insert_default);
         Ok(member.map(|text| {
             text.clear();
@@ -108,6 +109,7 @@ impl<'de> ItemVisitor<'de> for ItemWriter<'_> {
         self,
         item: BareItemFromInput<'de>,
     ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        step();
         let text: &mut String = ItemSerializer::with_buffer(self.0).bare_item(&item).finish();
         Ok(ParameterWriter { text, parameters: Vec::new(), places: HashMap::new() })
     }
@@ -133,8 +135,8 @@ impl<'de> InnerListVisitor<'de> for ListWriter<'_> {
     }
 }
 
-/// Writes the parameters of an Item or an Inner List: of a name that repeats the last value, in the place of the first
-/// (RFC 9651 §4.2.3.2).
+/// Writes the parameters of an Item or an Inner List. A repeated name has the last value, in the first place (RFC 9651
+/// §4.2.3.2).
 struct ParameterWriter<'t, 'de> {
     text: &'t mut String,
     parameters: Vec<(&'de str, Value<'de>)>,
@@ -147,11 +149,16 @@ impl<'de> ParameterWriter<'_, 'de> {
 
     fn place(&mut self, key: &str) -> Option<usize> {
         if self.parameters.len() <= Self::FEW {
-            return self.parameters.iter().position(|(other, _)| *other == key);
+            let is_it = |(other, _): &(&str, _)| {
+                step();
+                *other == key
+            };
+            return self.parameters.iter().position(is_it);
         }
         if self.places.is_empty() {
             let keys = self.parameters.iter().map(|(key, _)| *key);
-            self.places = keys.enumerate().map(|(at, key)| (key, at)).collect();
+            let counted = keys.inspect(|_| step());
+            self.places = counted.enumerate().map(|(at, key)| (key, at)).collect();
         }
         self.places.get(key).copied()
     }
@@ -181,17 +188,67 @@ impl<'de> ParameterVisitor<'de> for ParameterWriter<'_, 'de> {
 
     fn finish(self) -> Result<(), Infallible> {
         for (key, value) in &self.parameters {
+            step();
             write_parameter(self.text, key, value);
         }
         Ok(())
     }
 }
 
+#[cfg(not(test))]
+fn step() {}
+
+/// Counts what is done for each piece of a field, so that a test can bound it without a clock.
+#[cfg(test)]
+fn step() {
+    tests::STEPS.set(tests::STEPS.get().saturating_add(1));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    thread_local! {
+        pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn a_field_takes_steps_in_proportion_to_its_bytes_whatever_repeats_in_it() {
+        let few: String = ('b'..='i').map(|name| format!(";{name}")).collect();
+        let cases = [
+            "a,".to_owned(),
+            "a;b,".into(),
+            "a;b;c;b;c;b,".into(),
+            "a=(1 2 1;q;q);b,".into(),
+            format!("a{few};j{few}{few},"),
+            "b,".into(),
+        ];
+        let different = |from: usize| (from..from + 100).map(|at| format!(";p{at}"));
+        for piece in cases {
+            let steps = |times: usize| {
+                STEPS.set(0);
+                let field = piece.repeat(times);
+                let field = field.trim_end_matches(',');
+                Members::read(field, FieldType::Dictionary, ["a"].into_iter()).unwrap();
+                (STEPS.get(), field.len())
+            };
+            let ((some, _), (many, bytes)) = (steps(100), steps(10_000));
+            assert!(many <= some * 100, "{piece}: {some} and {many}");
+            assert!(many <= bytes * 4, "{piece}: {many} for {bytes} bytes");
+        }
+        // Parameters of one member: different ones, and the same ones again.
+        for rounds in [1, 10] {
+            STEPS.set(0);
+            let once: String = (0..20).flat_map(|hundreds| different(hundreds * 100)).collect();
+            let field = format!("a{}", once.repeat(rounds));
+            Members::read(&field, FieldType::Dictionary, ["a"].into_iter()).unwrap();
+            assert!(STEPS.get() <= field.len(), "{} for {} bytes", STEPS.get(), field.len());
+        }
+    }
 
     fn text() -> impl Strategy<Value = String> {
         let piece = prop_oneof![

@@ -9,7 +9,7 @@ pub struct Target<'m> {
 
 /// Why a target is refused before anything else is looked at.
 ///
-/// Each is a spelling that a proxy, a router and a signature can read differently.
+/// Proxies, routers and signers can read such a spelling differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadTarget {
@@ -28,7 +28,7 @@ pub enum BadTarget {
     /// `\`, or one of `%2f`, `%5c`, `%00`.
     #[error("the path has a backslash, or an encoded slash, backslash or NUL")]
     Separator,
-    /// A `%` that two hexadecimal digits do not follow.
+    /// A `%` without two hexadecimal digits.
     #[error("the target has a % without two hexadecimal digits")]
     BadPercent,
     /// A byte above 0x7e, or a control character.
@@ -42,7 +42,7 @@ pub enum BadTarget {
 impl<'m> Target<'m> {
     const MAX: usize = 8 * 1024;
 
-    /// The target that a server received, or that a client is about to send.
+    /// The target of a received request, or of one to send.
     pub fn new(uri: &'m Uri, version: Version) -> Self {
         // HTTP/2 and HTTP/3 name scheme and authority in every request; only in HTTP/1 they make another form of it.
         Self { uri, absolute_form: version <= Version::HTTP_11 && uri.scheme().is_some() }
@@ -80,7 +80,7 @@ impl<'m> Target<'m> {
         }
     }
 
-    /// Refuses what different programs read differently.
+    /// Refuses targets that programs read differently.
     ///
     /// # Errors
     ///

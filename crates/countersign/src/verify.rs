@@ -1,17 +1,23 @@
 use http::HeaderName;
 
 use crate::{
-    Algorithm, Claim, Component, Content, ContentDigest, DigestCheck, KeyId, LabelledSignature,
-    Malformed, Message, Nonce, NonceUse, Policy, Rejection, RequestHead, SignatureBase,
-    SignatureInput, Stale, Timestamp, Unmet, Verifies, VerifyingKey,
-    policy::{Covered, Judged},
-    signature_base::Rules,
-    signature_input::MAX_SIGNATURE_FIELDS,
+    algorithm::Algorithm,
+    component::Component,
+    digest::{ContentDigest, DigestCheck},
+    key::{KeyId, Verifies, VerifyingKey},
+    malformed::Malformed,
+    message::{Message, RequestHead},
+    nonce::{Claim, Nonce, NonceUse},
+    policy::{Content, Judged, Policy},
+    rejection::{Rejection, Stale, Unmet},
+    signature_base::{Rules, SignatureBase},
+    signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
+    timestamp::Timestamp,
 };
 
-/// A signature beside the base that it should be over. Nothing of it is trusted yet, and no policy has seen it.
+/// A signature and the base that it should cover. Neither is verified, and no policy was applied.
 ///
-/// Servers use [`Unverified`]. This is for tools that look at any message of RFC 9421.
+/// Servers use [`Unverified`]. This type is for tools that look at any message of RFC 9421.
 #[derive(Clone, Debug)]
 pub struct Candidate<'m> {
     pub(crate) input: SignatureInput<'m>,
@@ -20,7 +26,7 @@ pub struct Candidate<'m> {
 }
 
 impl<'m> Candidate<'m> {
-    /// The signature of this label, or the only one.
+    /// The signature with this label, or the only one.
     ///
     /// # Errors
     ///
@@ -37,7 +43,7 @@ impl<'m> Candidate<'m> {
             return Err(Malformed::NoSuchLabel.into());
         };
         let LabelledSignature { input, signature, .. } = signature;
-        // Types are checked even where the value is not used: the base would hold what nobody read.
+        // Types are checked even where the value is unused: the base would otherwise hold values that were never read.
         input.created()?;
         input.expires()?;
         for key in ["nonce", "alg", "keyid", "tag"] {
@@ -52,7 +58,7 @@ impl<'m> Candidate<'m> {
         Ok(Self { input, base: base.map_err(Malformed::Base)?, signature })
     }
 
-    /// The label, which means nothing.
+    /// The label. It has no meaning.
     pub const fn label(&self) -> &'m str {
         self.input.label()
     }
@@ -67,7 +73,7 @@ impl<'m> Candidate<'m> {
         &self.base
     }
 
-    /// The components that are covered, in their order.
+    /// The covered components, in their order.
     pub fn components(&self) -> &[Component<'m>] {
         // Its base was made of them, so they could be read.
         self.input.components().unwrap_or_default()
@@ -78,34 +84,34 @@ impl<'m> Candidate<'m> {
         self.input.string("alg").ok().flatten()
     }
 
-    /// Checks the signature alone: not when it was made, not what it covers, not whether it was used before.
+    /// Checks the signature alone: not its time, not its coverage, not its nonce.
     ///
     /// The key is a [`VerifyingKey`], or an [`AnyVerifyingKey`](crate::AnyVerifyingKey) of another algorithm.
     ///
     /// # Errors
     ///
-    /// [`Rejection::Invalid`], also when the message names another algorithm than the key's, and when an RSA key and
-    /// the message both do not say which of two it is.
+    /// [`Rejection::Invalid`]. Also if `alg` contradicts the key, or an RSA key and the message both leave the algorithm
+    /// open.
     pub fn insecure_verify_without_policy(&self, key: &impl Verifies) -> Result<(), Rejection> {
         let named = self.input.string("alg")?.map(str::parse::<Algorithm>);
         Ok(key.verify_beside(named, self.base.as_bytes(), &self.signature)?)
     }
 
-    /// As [`insecure_verify_without_policy`](Self::insecure_verify_without_policy), whatever `alg` says: for tools that
-    /// tell a wrong `alg` from a signature that does not hold.
+    /// As [`insecure_verify_without_policy`](Self::insecure_verify_without_policy), but ignores `alg`: for tools that
+    /// tell a wrong `alg` from an invalid signature.
     ///
     /// # Errors
     ///
-    /// [`Rejection::Invalid`], also with an RSA key that does not say which of two algorithms it is for.
+    /// [`Rejection::Invalid`]. Also if an RSA key leaves its algorithm open.
     pub fn insecure_verify_whatever_alg(&self, key: &impl Verifies) -> Result<(), Rejection> {
         Ok(key.verify_beside(None, self.base.as_bytes(), &self.signature)?)
     }
 }
 
-/// A signature whose form, coverage and time meet the policy. Nothing is known yet of who made it.
+/// A signature whose form, coverage and time meet the policy. Its maker is not known yet.
 ///
-/// From here the road is [`verify`](Self::verify) → [`Authentic`] → [`Claimed`] → [`Intact`]; each step gives the value
-/// that the next one needs.
+/// Go on with [`verify`](Self::verify) → [`Authentic`] → [`Claimed`] → [`Intact`]; each step returns the value that the
+/// next step needs.
 #[derive(Clone, Debug)]
 pub struct Unverified<'m> {
     candidate: Candidate<'m>,
@@ -121,8 +127,7 @@ impl<'m> Unverified<'m> {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`]: any signature field that is present leads to a verified request or to a refusal, never to
-    /// what an unsigned request may do.
+    /// A [`Rejection`]. A request with a signature field is verified or refused, and never treated as unsigned.
     pub fn parse(
         request: RequestHead<'m>,
         content: Content,
@@ -137,7 +142,7 @@ impl<'m> Unverified<'m> {
         let tagged = select_by_tag(signatures, policy.selected_tag())?;
         let LabelledSignature { input, signature, canonical } = match tagged {
             Tagged::One(signature) => signature,
-            // Whoever signed without a tag is told so, unless something else is wrong first.
+            // A missing tag is reported unless another fault comes first.
             Tagged::Untagged(untagged) => {
                 untagged.input.components()?;
                 return Err(Unmet::Parameter("tag").into());
@@ -148,10 +153,10 @@ impl<'m> Unverified<'m> {
         if !canonical || !input.is_canonical(&signature_params) {
             return Err(Malformed::NotCanonical.into());
         }
-        let Judged { created, expires, nonce, digest, removed } =
+        let Judged { created, expires, nonce, covers_digest, removed } =
             policy.judge(&input, &request, content)?;
         policy.check_time(created, expires, now)?;
-        // Which algorithm it is the key decides; a name of none is told before any key is looked for.
+        // The key decides the algorithm; an unknown name is refused before any key is looked up.
         if let Some(Err(_)) = input.string("alg")?.map(str::parse::<Algorithm>) {
             let foreign = input.string("alg")?.and_then(Algorithm::of_jose);
             return Err(Malformed::Algorithm(foreign).into());
@@ -160,27 +165,27 @@ impl<'m> Unverified<'m> {
         let base =
             SignatureBase::new(&request.into(), components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
-        let digest = match digest {
-            Covered::Yes => ContentDigest::from_headers(headers)?,
-            Covered::No => None,
+        let digest = match covers_digest {
+            true => ContentDigest::from_headers(headers)?,
+            false => None,
         };
         let candidate = Candidate { input, base, signature };
         Ok(Some(Self { candidate, created, nonce, digest, content, removed }))
     }
 
-    /// What the `keyid` names; `None` if its form is no key's, so that none needs to be looked for.
+    /// The key id in `keyid`; `None` if it has not the form of a key id, so that no lookup is needed.
     pub fn key_id(&self) -> Option<KeyId> {
         self.candidate.key_id().and_then(|text| text.parse().ok())
     }
 
-    /// The components that are covered, in their order.
+    /// The covered components, in their order.
     pub fn components(&self) -> &[Component<'m>] {
         self.candidate.components()
     }
 
-    /// Header fields of this request that its signature leaves out and that change what the request means:
-    /// [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS) of a read, and the fields of
-    /// [`Policy::remove_uncovered`]. A cache or a proxy may have added them.
+    /// Header fields that the signature leaves out and that change the meaning of the request:
+    /// [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS) of a read, and the fields of [`Policy::remove_uncovered`]. A
+    /// cache or a proxy may have added them.
     ///
     /// Remove them from the request before a handler sees it. The server crate does.
     pub fn fields_to_remove(&self) -> &[HeaderName] {
@@ -192,7 +197,7 @@ impl<'m> Unverified<'m> {
         self.candidate.signature_base()
     }
 
-    /// The one signature operation of a request, with the key that its `keyid` names.
+    /// Verifies the signature with the key of `keyid`. This is the one signature operation of a request.
     ///
     /// # Errors
     ///
@@ -203,26 +208,26 @@ impl<'m> Unverified<'m> {
         Ok(Authentic { created, nonce, digest, content })
     }
 
-    /// Refuses a request whose key is not known, with the same work as [`verify`](Self::verify) has with a key, so
-    /// that neither the answer nor its time tells which keys exist.
+    /// Refuses a request with an unknown key, with the same work as [`verify`](Self::verify), so that neither the
+    /// response nor its time tells which keys exist.
     #[must_use = "this is the refusal"]
     pub fn refuse_unknown_key(&self, nobody: &VerifyingKey) -> Rejection {
         match self.candidate.insecure_verify_without_policy(nobody) {
-            // A key that nobody has cannot hold; were it to, it still would not be a caller's.
+            // A signature by a key without an owner cannot verify; if it did, there would still be no caller.
             Ok(()) | Err(_) => Rejection::Invalid,
         }
     }
 }
 
-/// What a tag selects of several signatures.
+/// The signature that a tag selects.
 pub(crate) enum Tagged<'m> {
     One(LabelledSignature<'m>),
-    /// None has this tag, and one has none at all.
+    /// No signature has the tag, and at least one has no tag.
     Untagged(LabelledSignature<'m>),
     None,
 }
 
-/// Our tag selects, never the label: exactly one signature has it.
+/// The tag selects, never the label: exactly one signature has it.
 pub(crate) fn select_by_tag<'m>(
     signatures: Vec<LabelledSignature<'m>>,
     tag: &str,
@@ -246,7 +251,7 @@ pub(crate) fn select_by_tag<'m>(
     })
 }
 
-/// A signature that holds: its maker had the private key. It may still be a repetition.
+/// A request with a valid signature: its maker had the private key. It may still be a replay.
 #[derive(Clone, Debug)]
 #[must_use = "an authentic request can be a repeated one"]
 pub struct Authentic {
@@ -257,7 +262,7 @@ pub struct Authentic {
 }
 
 impl Authentic {
-    /// What to claim from the replay guard, for the credential with this number.
+    /// The nonce to claim from the replay guard, for the credential with this number.
     pub const fn nonce_use(&self, credential: i64) -> NonceUse {
         NonceUse::new(credential, self.created, self.nonce)
     }
@@ -277,7 +282,7 @@ impl Authentic {
     }
 }
 
-/// An authentic request that is the first of its kind. Its content has not been seen yet.
+/// An authentic request with a fresh nonce. Its content was not read yet.
 #[derive(Clone, Debug)]
 #[must_use = "the content has not been compared with its digest"]
 pub struct Claimed {
@@ -320,7 +325,7 @@ impl ContentCheck {
     ///
     /// # Errors
     ///
-    /// [`Rejection::DigestMismatch`], also for content that came although the head said there was none.
+    /// [`Rejection::DigestMismatch`]. Also if content came although the head said that there is none.
     pub fn finish(self) -> Result<Intact, Rejection> {
         match self.check {
             Some(check) => check.finish()?,
@@ -333,6 +338,6 @@ impl ContentCheck {
     }
 }
 
-/// Proof that a request is authentic, the first of its kind, and complete as it was signed.
+/// Proof that a request is authentic, fresh and complete as signed.
 #[derive(Clone, Debug)]
 pub struct Intact(());

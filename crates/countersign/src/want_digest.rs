@@ -4,9 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::{
-    DigestAlgorithm,
     dictionary::{self, Lines},
-    digest::{MAX_FIELD, MAX_MEMBERS},
+    digest::{DigestAlgorithm, MAX_FIELD, MAX_MEMBERS},
 };
 
 /// The name of the `Want-Content-Digest` field (RFC 9530 §4).
@@ -16,25 +15,25 @@ pub const WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-dige
 
 const MOST_WANTED: u8 = 10;
 
-/// The digests that the sender of a message wants in the answer, or in the next request (RFC 9530 §4).
+/// The digests that the sender of a message wants in the response, or in the next request (RFC 9530 §4).
 ///
-/// It is a wish: a digest that is sent is checked, whatever was wanted.
+/// It is a wish: the verifier checks any digest that comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantDigest(Vec<(Box<str>, u8)>);
 
-/// Not a Dictionary of integers from 0 to 10, a key that occurs twice, or more than 2 KiB.
+/// Not a Dictionary of integers from 0 to 10, a repeated key, or more than 2 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the field is no dictionary of digest algorithms, each once, with an integer from 0 to 10")]
 pub struct BadWant;
 
 impl WantDigest {
-    /// What is accepted here; `sha-256` before `sha-512`, since current processors have instructions for it.
+    /// The accepted algorithms; `sha-256` before `sha-512`, since current processors have instructions for it.
     pub fn accepted() -> Self {
         let accepted = [(DigestAlgorithm::Sha256, MOST_WANTED), (DigestAlgorithm::Sha512, 5)];
         Self(accepted.map(|(algorithm, weight)| (algorithm.as_str().into(), weight)).into())
     }
 
-    /// What the field of this name wants, [`WANT_CONTENT_DIGEST`] or [`WANT_REPR_DIGEST`]; `None` if there is none.
+    /// The wishes in the field of this name, [`WANT_CONTENT_DIGEST`] or [`WANT_REPR_DIGEST`]; `None` without the field.
     ///
     /// # Errors
     ///
@@ -46,8 +45,8 @@ impl WantDigest {
         weights.collect::<Result<_, _>>().map(|weights| Some(Self(weights)))
     }
 
-    /// The algorithms known here that are acceptable to the sender, the most wanted first, and what is wanted alike in
-    /// the order of the field. Weight 0 says that one is not acceptable.
+    /// The known algorithms that the sender accepts, the most wanted first, and equally wanted ones in the order of the
+    /// field. Weight 0 refuses an algorithm.
     pub fn preferred(&self) -> Vec<DigestAlgorithm> {
         let known = |(key, weight): &(Box<str>, u8)| Some((key.parse().ok()?, *weight));
         let mut wanted: Vec<(DigestAlgorithm, u8)> =
@@ -60,13 +59,13 @@ impl WantDigest {
     ///
     /// # Errors
     ///
-    /// None that can occur: keys and digits are proper header characters.
+    /// Always succeeds: keys and digits are header characters.
     pub fn to_header(&self) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
         HeaderValue::try_from(self.to_string())
     }
 }
 
-/// The integer of one member. Parameters are for later versions of the field, and ignored.
+/// The integer of a member. Parameters are for later versions of the field, and ignored.
 fn weight(raw: &str) -> Result<u8, BadWant> {
     let mut members = Parser::new(raw).parse::<Dictionary>().map_err(|_| BadWant)?;
     let (Some((_, ListEntry::Item(item))), None) = (members.pop(), members.pop()) else {

@@ -89,7 +89,7 @@ impl Exchange {
             Request => Message::from(request),
             Response => Message::from(response),
             Answer => Message::from(response)
-                .answering(request)
+                .with_request(request)
                 .with_request_trailers(&self.request_trailers),
         };
         let message = message.with_field_types(TYPES).with_trailers(&self.trailers);

@@ -120,7 +120,7 @@ impl Answer {
             tag: Some(RESPONSE_TAG),
         };
         change(&mut params);
-        let message = countersign::Message::from(answer.head()).answering(request.head());
+        let message = countersign::Message::from(answer.head()).with_request(request.head());
         let fields = sign(&message, &PrivateKey::ed25519(&[SERVER; 32]), &params).unwrap();
         fields.apply(&mut answer.headers);
         answer

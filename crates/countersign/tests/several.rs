@@ -242,12 +242,12 @@ fn a_response_that_is_bound_to_a_request_fails_for_another() {
         r#""signature";key="sig";req"#,
     ];
     let response = ResponseHead { status: StatusCode::CREATED, headers: &headers };
-    let message = Message::from(response).answering(request.head());
+    let message = Message::from(response).with_request(request.head());
     let fields = sign_with(&message, &proxy(), "sig", &components);
     fields.apply(&mut headers);
     let holds = |status: StatusCode, request: Option<&Request>| {
         let message = Message::from(ResponseHead { status, headers: &headers });
-        let message = request.map_or(message, |request| message.answering(request.head()));
+        let message = request.map_or(message, |request| message.with_request(request.head()));
         let candidate = Candidate::select(&message, None);
         candidate
             .is_ok_and(|one| one.insecure_verify_without_policy(&proxy().verifying_key()).is_ok())

@@ -9,12 +9,10 @@ use order::in_time;
 
 #[path = "../../../crates/countersign-cli/src/verify/chunked.rs"]
 mod chunked;
+#[path = "../../../crates/countersign-cli/src/environment.rs"]
+mod environment;
 #[path = "../../../crates/countersign-cli/src/failure.rs"]
 mod failure;
-/// What messages about a failure name.
-mod key_source {
-    pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
-}
 #[path = "../../../crates/countersign-cli/src/verify/message_file.rs"]
 mod message_file;
 

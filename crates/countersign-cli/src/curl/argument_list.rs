@@ -4,18 +4,15 @@ use std::ffi::OsString;
 
 use crate::failure::Failure;
 
-/// Takes curl's arguments out of the list of processes, as curl does with its passwords: this program is started again in
-/// its own place, and reads them from a file without a name. Where that cannot be done they stay: off Unix, and where there
-/// is no `/dev/fd`.
+/// Takes curl's arguments out of the list of processes, as curl does with its passwords: replaces this process with
+/// one that reads the arguments from a file without a name. The arguments stay in the list off Unix, and where
+/// `/dev/fd` is missing.
 pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     #[cfg(unix)]
     return again::conceal(arguments);
     #[cfg(not(unix))]
     return Ok(arguments);
 }
-
-/// The variable that names the file's descriptor.
-pub(super) const VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
 
 #[cfg(unix)]
 mod again {
@@ -28,9 +25,9 @@ mod again {
         process::Command,
     };
 
-    use super::VARIABLE;
     use crate::{
         curl::{child, private_file::PrivateFile},
+        environment::CURL_ARGUMENTS_VARIABLE,
         failure::Failure,
     };
 
@@ -40,12 +37,13 @@ mod again {
             drop(start_again(&arguments));
             return Ok(arguments);
         }
-        let descriptor = env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
+        let descriptor =
+            env::var(CURL_ARGUMENTS_VARIABLE).ok().and_then(|number| number.parse().ok());
         let Some(descriptor) = descriptor else { return Ok(arguments) };
         let list = fs::read(format!("/dev/fd/{descriptor}")).map_err(|error| {
             Failure::local(
-                format!("cannot read curl's arguments, which {VARIABLE} says are in descriptor {descriptor}: {error}"),
-                format!("unset {VARIABLE}, which this command sets for itself, and run it again"),
+                format!("cannot read curl's arguments, which {CURL_ARGUMENTS_VARIABLE} says are in descriptor {descriptor}: {error}"),
+                format!("unset {CURL_ARGUMENTS_VARIABLE}, which this command sets for itself, and run it again"),
             )
         })?;
         child::withhold(descriptor);
@@ -72,7 +70,7 @@ mod again {
         // Without /dev/fd there is nothing to read them from.
         drop(File::open(file.path())?);
         let mut again = Command::new(env::current_exe()?);
-        again.arg0(name).args(kept).env(VARIABLE, file.descriptor().to_string());
+        again.arg0(name).args(kept).env(CURL_ARGUMENTS_VARIABLE, file.descriptor().to_string());
         Err(again.exec())
     }
 }

@@ -7,16 +7,21 @@ use http::{HeaderValue, header};
 use super::{
     flag::{self, Arity, Flag, Role},
     form::{self, Form},
-    random_bytes,
 };
 use crate::{
     failure::Failure,
-    header_line::HeaderLine,
-    request::{Request, Url},
-    request_body::{self, Body, Data, DataKind, Open},
+    input::Open,
+    key_source, random,
+    request::{
+        Request,
+        body::{self, Body, Data, DataKind},
+        head_with_content,
+        header_line::HeaderLine,
+        url::{Url, percent_encoded},
+    },
 };
 
-/// What curl's arguments ask for.
+/// curl's arguments, read.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     method: Option<String>,
@@ -31,39 +36,49 @@ pub(super) struct Arguments {
     url: Option<String>,
     user: Option<String>,
     bearer: Option<String>,
-    /// `-r` or `-C`, and the range that it asks for.
+    /// The flag `-r` or `-C`, and its range.
     range: Option<(&'static str, String)>,
     etag_file: Option<String>,
     proxy_header: bool,
     proxy_tunnel: bool,
-    /// Where the answer's head is to be written.
+    /// The file for the head of the response.
     pub(super) dump_header: Option<OsString>,
-    /// Whether the answer's content goes to a file.
+    /// Whether the content of the response goes to a file.
     pub(super) saves: bool,
-    /// Whether the content of a refusal goes nowhere.
+    /// Whether curl drops the content of an error response.
     pub(super) fails: bool,
-    /// The key of `--key`. With a certificate it is curl's own.
-    key: Option<OsString>,
+    /// The keys of `--key`. With a certificate they are curl's own.
+    keys: Vec<OsString>,
     certificate: bool,
-    /// What curl itself is to see.
-    pub(super) passed: Vec<Passed>,
+    /// The flags that curl gets.
+    pub(super) for_curl: Vec<CurlFlag>,
+}
+
+/// What a `--key` among curl's arguments is for.
+#[derive(Debug)]
+pub(super) enum NamedKey {
+    None,
+    /// It signs.
+    Signing(String),
+    /// It is curl's, for a TLS client certificate.
+    OfCertificate,
 }
 
 /// A flag that goes to curl.
 #[derive(Debug)]
-pub(super) struct Passed {
+pub(super) struct CurlFlag {
     /// Its long name, without dashes.
     pub(super) name: String,
     pub(super) value: Option<OsString>,
 }
 
-/// A request, and what only curl has to know.
+/// A request, and the facts that only curl needs.
 #[derive(Debug)]
-pub(super) struct Planned {
+pub(super) struct PlannedRequest {
     pub(super) request: Request,
-    /// Where to connect, which a `Host` header may differ from.
+    /// Where to connect; a `Host` header may name another host.
     pub(super) connect_to: Origin,
-    /// Whether curl is to expect an answer without content.
+    /// Whether curl expects a response without content.
     pub(super) head: bool,
 }
 
@@ -139,16 +154,16 @@ impl Arguments {
                     refused.instead,
                 ));
             }
-            Role::Passed => self.pass(flag, name, value),
+            Role::CurlOnly => self.leave_to_curl(flag, name, value),
             Role::Output => {
                 self.saves |= value.as_deref() != Some(OsStr::new("-"));
-                self.pass(flag, name, value);
+                self.leave_to_curl(flag, name, value);
             }
             Role::Fail => {
                 self.fails = true;
-                self.pass(flag, name, value);
+                self.leave_to_curl(flag, name, value);
             }
-            Role::Field => self.pass_field(flag, name, value)?,
+            Role::Field => self.leave_field_to_curl(flag, name, value)?,
             Role::Range => {
                 refuse_line_break(name, value.as_deref())?;
                 self.range = Some((flag.long, text(value)?));
@@ -164,16 +179,16 @@ impl Arguments {
                     ));
                 }
                 self.range = Some((flag.long, format!("{offset}-")));
-                self.pass(flag, name, Some(offset.into()));
+                self.leave_to_curl(flag, name, Some(offset.into()));
             }
             Role::EtagCompare => self.etag_file = Some(text(value)?),
             Role::ProxyHeader => {
                 self.proxy_header = true;
-                self.pass_field(flag, name, value)?;
+                self.leave_field_to_curl(flag, name, value)?;
             }
             Role::ProxyTunnel => {
                 self.proxy_tunnel = true;
-                self.pass(flag, name, value);
+                self.leave_to_curl(flag, name, value);
             }
             Role::Method => self.method = Some(text(value)?),
             Role::Header => self.headers.push(text(value)?),
@@ -207,42 +222,44 @@ impl Arguments {
             Role::DumpHeader => self.dump_header = value,
             Role::Certificate => {
                 self.certificate = true;
-                self.pass(flag, name, value);
+                self.leave_to_curl(flag, name, value);
             }
-            // The last one counts, as with curl.
-            Role::Key => self.key = value,
+            Role::Key => self.keys.extend(value),
         }
         Ok(())
     }
 
-    /// The key that signs, if one is named among curl's arguments. A `--key` beside a certificate is curl's own, and left
-    /// to it.
-    pub(super) fn take_signing_key(&mut self) -> Result<Option<String>, Failure> {
-        match self.key.take() {
-            Some(key) if self.certificate => {
-                self.passed.push(Passed { name: "key".to_owned(), value: Some(key) });
-                Ok(None)
+    /// Takes the keys of `--key`. Beside a certificate they are curl's own, and left to curl.
+    pub(super) fn take_keys(&mut self) -> Result<NamedKey, Failure> {
+        let mut keys = std::mem::take(&mut self.keys);
+        match (keys.pop(), self.certificate) {
+            (None, _) => Ok(NamedKey::None),
+            // The last one counts, as with curl.
+            (Some(key), true) => {
+                self.for_curl.push(CurlFlag { name: "key".to_owned(), value: Some(key) });
+                Ok(NamedKey::OfCertificate)
             }
-            key => key
-                .map(|key| key.into_string().map_err(|_| not_text("the value of --key")))
-                .transpose(),
+            (Some(_), false) if !keys.is_empty() => Err(key_source::two_keys()),
+            (Some(key), false) => {
+                key.into_string().map(NamedKey::Signing).map_err(|_| not_text("the value of --key"))
+            }
         }
     }
 
-    fn pass(&mut self, flag: &Flag, name: &str, value: Option<OsString>) {
+    fn leave_to_curl(&mut self, flag: &Flag, name: &str, value: Option<OsString>) {
         // `--no-…` is not the flag's own name.
         let long = name.strip_prefix("--").unwrap_or(flag.long);
-        self.passed.push(Passed { name: long.to_owned(), value });
+        self.for_curl.push(CurlFlag { name: long.to_owned(), value });
     }
 
-    fn pass_field(
+    fn leave_field_to_curl(
         &mut self,
         flag: &Flag,
         name: &str,
         value: Option<OsString>,
     ) -> Result<(), Failure> {
         refuse_line_break(name, value.as_deref())?;
-        self.pass(flag, name, value);
+        self.leave_to_curl(flag, name, value);
         Ok(())
     }
 
@@ -254,7 +271,7 @@ impl Arguments {
     }
 
     /// The request that curl would make of these arguments.
-    pub(super) fn request(&self, open: Open<'_>) -> Result<Planned, Failure> {
+    pub(super) fn request(&self, open: Open<'_>) -> Result<PlannedRequest, Failure> {
         let text = self.url.as_deref().ok_or_else(|| {
             Failure::local("no URL is given", "add one, like https://api.example.com/v1/orders")
         })?;
@@ -270,7 +287,7 @@ impl Arguments {
         let (default_method, body) = match (has_data, has_form, &self.upload, self.get, self.head) {
             (true, false, None, true, head) => {
                 let mut data = Vec::new();
-                request_body::join(&self.data, &mut *open, &mut |piece| {
+                body::join(&self.data, &mut *open, &mut |piece| {
                     data.extend_from_slice(piece);
                     Ok(())
                 })?;
@@ -302,7 +319,7 @@ impl Arguments {
         for piece in &self.url_query {
             let encoded = match piece.strip_prefix('+') {
                 Some(piece) => piece.to_owned(),
-                None => request_body::url_encoded(piece, &mut *open)?,
+                None => body::url_encoded(piece, &mut *open)?,
             };
             url.push_query(&encoded);
         }
@@ -310,10 +327,7 @@ impl Arguments {
         let head = self.head || method == "HEAD";
         if body.is_some() {
             if head {
-                return Err(Failure::local(
-                    "a HEAD request with content cannot be sent by curl",
-                    "leave out the content, or use another method",
-                ));
+                return Err(head_with_content());
             }
             if let Some((flag, _)) = self.range {
                 return Err(Failure::local(
@@ -328,7 +342,7 @@ impl Arguments {
         let lines = self.with_defaults(lines, body.is_some(), etag)?;
         let connect_to = url.origin.clone();
         let request = Request::new(method, url, lines, body)?;
-        Ok(Planned { request, connect_to, head })
+        Ok(PlannedRequest { request, connect_to, head })
     }
 
     fn header_lines(&self, open: Open<'_>) -> Result<Vec<HeaderLine>, Failure> {
@@ -343,7 +357,7 @@ impl Arguments {
             };
             let content = open(file)?.text()?;
             for line in content.lines().filter(|line| !line.trim().is_empty()) {
-                // What is in a file may be a secret, so it is not shown.
+                // The line may be a secret, so the message does not show it.
                 lines.push(HeaderLine::parse(line).map_err(|_| {
                     Failure::local(format!("a line of `{file}` is no header"), hint)
                 })?);
@@ -479,9 +493,9 @@ fn etag(file: &str) -> Result<HeaderValue, Failure> {
     })
 }
 
-/// A boundary like curl's, which nobody can have put into the content.
+/// A boundary like curl's, random so that the content cannot contain it.
 fn boundary() -> Result<String, Failure> {
-    let random: [u8; 16] = random_bytes()?;
+    let random: [u8; 16] = random::bytes()?;
     let digits = random.iter().map(|byte| format!("{byte:02x}"));
     Ok(format!("{:-<24}{}", "", digits.collect::<String>()))
 }
@@ -505,12 +519,12 @@ fn wrong_form_type() -> Failure {
     )
 }
 
-/// An upload to a URL that ends in a slash is named after the file. Where there is a query the URL stays as it is: with
-/// curl too, but for a few versions about 7.88.
+/// Names an upload to a URL that ends in a slash after the file, as curl does. A URL with a query stays as it is;
+/// only a few versions of curl about 7.88 differ.
 fn push_file_name(url: &mut Url, file: &str) {
     if url.path_and_query.ends_with('/') && !url.path_and_query.contains('?') {
         let name = file.rsplit('/').next().unwrap_or(file);
-        url.path_and_query.push_str(&request_body::percent_encoded(name.as_bytes()));
+        url.path_and_query.push_str(&percent_encoded(name.as_bytes()));
     }
 }
 

@@ -1,6 +1,8 @@
+mod stop;
+
 use std::{
     future::{Future, poll_fn},
-    io::{self, ErrorKind},
+    io::ErrorKind,
     pin::pin,
     process::{ExitStatus, Stdio},
     task::Poll,
@@ -18,15 +20,15 @@ pub(super) enum Ended {
     Stopped(Exit),
 }
 
-/// Runs what `prepare` makes. Whoever stops this command meanwhile stops curl as well, and is answered only when it has
-/// ended: private files are removed on the way out.
+/// Runs the command that `prepare` makes. A signal that stops this command stops curl as well; this command ends
+/// after curl, so that the private files are removed.
 pub(super) fn run<T>(
     prepare: impl FnOnce() -> Result<(Command, T), Failure>,
 ) -> Result<(Ended, T), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| cannot_start(&error))?;
+    let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
     runtime.block_on(async {
-        let mut stop = Stop::listen().map_err(|error| cannot_start(&error))?;
+        let mut stop = Stop::listen().map_err(|error| Failure::cannot_start(&error))?;
         let (mut command, prepared) = prepare()?;
         let mut child = command.spawn().map_err(|error| match error.kind() {
             ErrorKind::NotFound => Failure::local(
@@ -50,7 +52,7 @@ pub(super) fn run<T>(
             Failure::local(format!("cannot wait for curl: {error}"), "run the command again")
         })?;
         if let Ended::Stopped(_) = ended {
-            // It may have ended already: what is typed at a terminal reaches it as well.
+            // curl may have ended already: a key typed at the terminal reaches both processes.
             drop(child.kill().await);
         }
         Ok((ended, prepared))
@@ -62,10 +64,6 @@ pub(super) fn curl(stdin: Stdio) -> Command {
     let mut command = Command::new("curl");
     command.stdin(stdin);
     command
-}
-
-fn cannot_start(error: &io::Error) -> Failure {
-    Failure::local(format!("cannot start: {error}"), "close other programs and try again")
 }
 
 /// Keeps a descriptor that this process was started with, such as that of a key, from the curl that it starts.
@@ -81,7 +79,7 @@ pub(super) fn withhold(descriptor: i32) {
     close_fds::set_fds_cloexec(descriptor, &others);
 }
 
-/// A signal for all processes of a terminal can end curl before it is seen here.
+/// A signal to all processes of a terminal can end curl before this command sees the signal.
 fn ended_by(status: ExitStatus) -> Ended {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
@@ -93,102 +91,5 @@ fn ended_by(status: ExitStatus) -> Ended {
         Some(3) => Ended::Stopped(Exit::Quit),
         Some(15) => Ended::Stopped(Exit::Terminated),
         _ => Ended::ByItself(status),
-    }
-}
-
-#[cfg(unix)]
-mod stop {
-    use std::{
-        io,
-        task::{Context, Poll},
-    };
-
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-
-    use crate::failure::Exit;
-
-    /// The signals that ask this command to stop.
-    pub(super) struct Stop(Vec<(Signal, Exit)>);
-
-    impl Stop {
-        pub(super) fn listen() -> io::Result<Self> {
-            let signals = [
-                (SignalKind::hangup(), Exit::HungUp),
-                (SignalKind::interrupt(), Exit::Interrupted),
-                (SignalKind::quit(), Exit::Quit),
-                (SignalKind::terminate(), Exit::Terminated),
-            ];
-            // `nohup` has SIGHUP ignored, and a shell SIGINT and SIGQUIT in the background: listening would undo that.
-            let ignored = ignored();
-            let asking = signals.into_iter().filter(|(kind, _)| !is_in(ignored, *kind));
-            let listen = |(kind, exit)| signal(kind).map(|signal| (signal, exit));
-            asking.map(listen).collect::<io::Result<_>>().map(Self)
-        }
-
-        pub(super) fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<Exit> {
-            for (signal, exit) in &mut self.0 {
-                if signal.poll_recv(context).is_ready() {
-                    return Poll::Ready(*exit);
-                }
-            }
-            Poll::Pending
-        }
-    }
-
-    /// The signals that this process ignores, one bit each (proc(5), "SigIgn"). Where that is not told, SIGHUP counts as
-    /// ignored, so that `nohup` works.
-    fn ignored() -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(1)
-    }
-
-    fn is_in(mask: u64, kind: SignalKind) -> bool {
-        let bit = u32::try_from(kind.as_raw_value()).ok().and_then(|number| number.checked_sub(1));
-        bit.and_then(|bit| mask.checked_shr(bit)).is_some_and(|rest| rest & 1 == 1)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_signal_is_ignored_if_its_bit_is_set() {
-            let table = [
-                (0, SignalKind::hangup(), false),
-                (1, SignalKind::hangup(), true),
-                (2, SignalKind::hangup(), false),
-                (6, SignalKind::interrupt(), true),
-                (6, SignalKind::quit(), true),
-                (6, SignalKind::terminate(), false),
-                (0x4000, SignalKind::terminate(), true),
-            ];
-            for (mask, kind, expected) in table {
-                assert_eq!(is_in(mask, kind), expected, "{mask:x} {kind:?}");
-            }
-        }
-    }
-}
-
-#[cfg(not(unix))]
-mod stop {
-    use std::{
-        io,
-        task::{Context, Poll},
-    };
-
-    use crate::failure::Exit;
-
-    /// Nothing asks in a way that could be answered.
-    pub(super) struct Stop;
-
-    impl Stop {
-        pub(super) fn listen() -> io::Result<Self> {
-            Ok(Self)
-        }
-
-        pub(super) fn poll_asked(&mut self, _: &mut Context<'_>) -> Poll<Exit> {
-            Poll::Pending
-        }
     }
 }

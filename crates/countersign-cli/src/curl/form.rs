@@ -1,6 +1,6 @@
 use crate::{
     failure::Failure,
-    request_body::{Open, Push},
+    input::{Open, Push},
 };
 
 /// One of curl's form flags, in the order in which they are given.
@@ -47,7 +47,7 @@ enum Source {
     File(String),
 }
 
-/// What stands behind a field's `=`, cut at its separators.
+/// The value behind a field's `=`, cut at its separators.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Cut {
     data: String,
@@ -297,7 +297,7 @@ fn type_of(name: &str) -> Option<&'static str> {
     TYPES.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, kind)| kind)
 }
 
-/// `major/minor`, and nothing that would begin a header of its own.
+/// `major/minor`, without a line break that would begin another header.
 fn is_content_type(kind: &str) -> bool {
     let Some((major, minor)) = kind.split_once('/') else { return false };
     !major.is_empty()
@@ -306,7 +306,7 @@ fn is_content_type(kind: &str) -> bool {
         && kind.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
 }
 
-/// What is behind a prefix that is in any case.
+/// The text behind a prefix in upper or lower case.
 fn behind_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)

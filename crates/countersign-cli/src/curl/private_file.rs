@@ -14,18 +14,18 @@ mod by_descriptor {
 
     use rustix::io::{FdFlags, fcntl_setfd};
 
-    /// A file that curl opens by its descriptor. It has no name, so that nothing is left of it however its processes end.
-    pub(in crate::curl) struct PrivateFile(File);
+    /// A file that curl opens by its descriptor. Without a name, it is gone however the two processes end.
+    pub(crate) struct PrivateFile(File);
 
     impl PrivateFile {
-        pub(in crate::curl) fn new(content: &[u8]) -> io::Result<Self> {
+        pub(crate) fn new(content: &[u8]) -> io::Result<Self> {
             let mut file = tempfile::tempfile()?;
             file.write_all(content)?;
             Self::lend(&file)
         }
 
-        /// Hands a file to every process that is started from here on.
-        pub(in crate::curl) fn lend(file: &File) -> io::Result<Self> {
+        /// Lets every process that is started from now on inherit the file.
+        pub(crate) fn lend(file: &File) -> io::Result<Self> {
             let mut file = file.try_clone()?;
             file.rewind()?;
             fcntl_setfd(&file, FdFlags::empty())?;
@@ -33,15 +33,15 @@ mod by_descriptor {
         }
 
         /// What curl opens it by.
-        pub(in crate::curl) fn path(&self) -> PathBuf {
+        pub(crate) fn path(&self) -> PathBuf {
             format!("/dev/fd/{}", self.descriptor()).into()
         }
 
-        pub(in crate::curl) fn descriptor(&self) -> i32 {
+        pub(crate) fn descriptor(&self) -> i32 {
             self.0.as_raw_fd()
         }
 
-        pub(in crate::curl) fn content(&self) -> io::Result<Vec<u8>> {
+        pub(crate) fn content(&self) -> io::Result<Vec<u8>> {
             let (mut file, mut content) = (&self.0, Vec::new());
             file.rewind()?;
             file.read_to_end(&mut content)?;
@@ -61,28 +61,28 @@ mod by_name {
     use tempfile::NamedTempFile;
 
     /// A file that only this user can open. It is gone when this is.
-    pub(in crate::curl) struct PrivateFile(NamedTempFile);
+    pub(crate) struct PrivateFile(NamedTempFile);
 
     impl PrivateFile {
-        pub(in crate::curl) fn new(content: &[u8]) -> io::Result<Self> {
+        pub(crate) fn new(content: &[u8]) -> io::Result<Self> {
             let mut file = tempfile::Builder::new().prefix("countersign-").tempfile()?;
             file.write_all(content)?;
             Ok(Self(file))
         }
 
         /// Copies a file.
-        pub(in crate::curl) fn lend(mut file: &File) -> io::Result<Self> {
+        pub(crate) fn lend(mut file: &File) -> io::Result<Self> {
             let mut copy = tempfile::Builder::new().prefix("countersign-").tempfile()?;
             file.rewind()?;
             io::copy(&mut file, &mut copy)?;
             Ok(Self(copy))
         }
 
-        pub(in crate::curl) fn path(&self) -> PathBuf {
+        pub(crate) fn path(&self) -> PathBuf {
             self.0.path().to_owned()
         }
 
-        pub(in crate::curl) fn content(&self) -> io::Result<Vec<u8>> {
+        pub(crate) fn content(&self) -> io::Result<Vec<u8>> {
             std::fs::read(self.0.path())
         }
     }

@@ -1,49 +1,65 @@
 use clap::Args;
 use countersign_store::{Restriction, RestrictionKind, Restrictions};
 
-use super::restriction_args::RestrictionArgs;
-use crate::failure::Failure;
+use super::{change, key_arg::KeyArg, restriction_args::RestrictionArgs};
+use crate::{failure::Failure, registry_args::RegistryArgs};
 
-/// Changes where a key may be used from: servers go by it within 5 s
+/// Changes where a key may be used from: servers apply it within 5 s
 ///
-/// What is allowed of a kind takes the place of what was allowed of it, and is enforced unless it is to be only reported.
-/// Kinds that are not named stay as they are. All kinds have to hold, and of each kind one entry. Signed requests are bound by ip
-/// alone.
+/// --allow-KIND replaces all entries of that kind, and enforces them unless --report-only names the kind. Other kinds
+/// stay as they are. A request has to match one entry of every kind. For signed requests only the kind ip counts.
 #[derive(Args, Debug)]
 pub(super) struct Restrict {
-    /// Its publishable key, or its JWK thumbprint
-    // A thumbprint is base64url, which can begin with a hyphen.
-    #[arg(allow_hyphen_values = true)]
-    pub(super) key: String,
+    #[command(flatten)]
+    key: KeyArg,
     #[command(flatten)]
     restrictions: RestrictionArgs,
-    /// Refuses what this kind does not allow: the end of --report-only
+    /// Enforce this kind, which was only reported
     #[arg(long, value_name = "KIND")]
     enforce: Vec<RestrictionKind>,
-    /// Lifts the restriction of this kind
+    /// Remove the restriction of this kind
     #[arg(long, value_name = "KIND")]
     lift: Vec<RestrictionKind>,
 }
 
-/// What is to become of the restrictions of a key.
+/// A change of the restrictions of a key.
 #[derive(Debug)]
-pub(super) struct Change {
+struct Change {
     allowed: Vec<Restriction>,
-    /// Of kinds that are there already.
+    /// Kinds that the key is restricted by already.
     reported: Vec<RestrictionKind>,
     enforced: Vec<RestrictionKind>,
     lifted: Vec<RestrictionKind>,
 }
 
 impl Restrict {
-    pub(super) fn change(&self) -> Result<Change, Failure> {
+    pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
+        let change = self.change()?;
+        let mut missing = None;
+        let changed = change::make(registry, &self.key, |_, restrictions| {
+            missing = change.apply(restrictions);
+        })?;
+        if let Some(kind) = missing {
+            return Err(Failure::local(
+                format!("the key has no restriction of the kind `{kind}`"),
+                format_args!(
+                    "`countersign key show {}{}` shows those it has",
+                    self.key.key,
+                    registry.db_option()
+                ),
+            ));
+        }
+        change::print(registry, &changed)
+    }
+
+    fn change(&self) -> Result<Change, Failure> {
         let Self { key: _, restrictions, enforce, lift } = self;
         let allowed = restrictions.restrictions()?;
         let report = &restrictions.report_only;
         if allowed.is_empty() && report.is_empty() && enforce.is_empty() && lift.is_empty() {
             return Err(Failure::local(
-                "nothing is to be changed",
-                "say what with --allow-…, --report-only, --enforce or --lift",
+                "no change is given",
+                "add --allow-…, --report-only, --enforce or --lift",
             ));
         }
         for kind in RestrictionKind::ALL {
@@ -51,7 +67,7 @@ impl Restrict {
             let keeps = restrictions.names(kind) || reports || enforces;
             if reports && enforces || lift.contains(&kind) && keeps {
                 return Err(Failure::local(
-                    format!("two things at once are said of `{kind}`"),
+                    format!("two options contradict each other on `{kind}`"),
                     "name a kind with one of --report-only, --enforce and --lift",
                 ));
             }
@@ -62,8 +78,8 @@ impl Restrict {
 }
 
 impl Change {
-    /// Makes the change, or nothing of it if it names a kind that is not there, which is given back.
-    pub(super) fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
+    /// Makes the whole change; or none of it, and returns the kind that the key is not restricted by.
+    fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
         let mut changed = restrictions.clone();
         for kind in self.lifted {
             if changed.remove(kind).is_none() {

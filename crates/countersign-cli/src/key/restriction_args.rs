@@ -3,34 +3,34 @@ use countersign_store::{BadRestriction, Restriction, RestrictionKind};
 
 use crate::failure::Failure;
 
-/// Where a key may be used from, as the commands that register or change one take it.
+/// The options for where a key may be used from.
 #[derive(Args, Debug)]
 pub(super) struct RestrictionArgs {
     /// Only from this address or range, like 192.0.2.0/24; this and the other --allow-… can be repeated
     #[arg(long, value_name = "CIDR")]
     allow_ip: Vec<String>,
-    /// Only from pages of this web origin, like https://shop.example; anything but a browser can pretend that
+    /// Only from pages of this web origin, like https://shop.example; any other client can claim that origin
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-    /// Only from this page and those under it, like https://shop.example/app; anything but a browser can pretend that
+    /// Only from this page and those under it, like https://shop.example/app; any other client can claim that page
     #[arg(long, value_name = "URL")]
     allow_referrer: Vec<String>,
-    /// Only from this Android app, like com.example.shop=5A:0B:…; anyone can pretend that
+    /// Only from this Android app, like com.example.shop=5A:0B:…; any client can claim that app
     #[arg(long, value_name = "PACKAGE=FINGERPRINT")]
     allow_android: Vec<String>,
-    /// Only from this iOS app, like com.example.Shop; anyone can pretend that
+    /// Only from this iOS app, like com.example.Shop; any client can claim that app
     #[arg(long, value_name = "BUNDLE")]
     allow_ios: Vec<String>,
-    /// Only with this name in User-Agent, like shop-sdk; anyone can pretend that
+    /// Only with this name in User-Agent, like shop-sdk; any client can claim that name
     #[arg(long, value_name = "NAME")]
     allow_sdk: Vec<String>,
-    /// Counts what ip, origin, referrer, android, ios or sdk would refuse, and lets it pass
+    /// Count the requests that this kind (ip, origin, referrer, android, ios, sdk) would refuse, and accept them
     #[arg(long, value_name = "KIND")]
     pub(super) report_only: Vec<RestrictionKind>,
 }
 
 impl RestrictionArgs {
-    /// What is allowed by its kind, each once: only reported if that is said.
+    /// The restrictions, one for each kind: only reported if --report-only names the kind.
     pub(super) fn restrictions(&self) -> Result<Vec<Restriction>, Failure> {
         let mut restrictions = Vec::new();
         for kind in RestrictionKind::ALL {

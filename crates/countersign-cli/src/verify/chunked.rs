@@ -14,11 +14,11 @@ pub(super) struct Chunked<'c> {
     pub(super) content: Vec<u8>,
     /// The lines of the trailer section, with the empty one that ends it.
     pub(super) trailers: &'c [u8],
-    /// What is behind them.
+    /// The bytes behind them.
     pub(super) rest: &'c [u8],
 }
 
-/// Why bytes are no chunks, or could be read as others too.
+/// Why bytes are not chunks, or could be read in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadChunks {
     #[error("the lines of its chunks and trailers do not end as those of its head")]

@@ -6,38 +6,37 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use super::{
     PolicyName, Verify,
-    message_file::{Body, MessageFile, Start},
-    read_file,
+    message_file::{MessageBody, MessageFile, Start},
 };
-use crate::{failure::Failure, request_body::is_stdin};
+use crate::{failure::Failure, input::read_file};
 
 const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for stdin";
 
-/// The message that is looked at, and the request that it answers.
+/// The message to verify; for a response, with its request.
 pub(super) struct Exchange {
-    message: Named,
-    answered: Option<Named>,
+    message: Parsed,
+    answered: Option<Parsed>,
     field_types: Vec<(&'static str, FieldType)>,
 }
 
-struct Named {
-    start: Sent,
+struct Parsed {
+    start: StartLine,
     headers: HeaderMap,
-    body: Body,
+    body: MessageBody,
 }
 
 /// A start line, with the origin that a request means.
-enum Sent {
+enum StartLine {
     Request { method: Method, uri: Uri, version: Version, origin: Origin },
     Response { status: StatusCode },
 }
 
 /// A request as it came.
-pub(super) struct Received<'e> {
+pub(super) struct ReceivedRequest<'e> {
     pub(super) head: RequestHead<'e>,
     pub(super) uri: &'e Uri,
     pub(super) version: Version,
-    pub(super) body: &'e Body,
+    pub(super) body: &'e MessageBody,
 }
 
 impl Exchange {
@@ -46,23 +45,17 @@ impl Exchange {
         let scheme = (arguments.scheme, arguments.policy);
         let field_types = arguments.field_types.clone();
         let Some(file) = &arguments.request else {
-            let message = Named::read(name, scheme, None)?;
+            let message = Parsed::read(name, scheme, None)?;
             return Ok(Self { message, answered: None, field_types });
         };
-        if is_stdin(file) && is_stdin(name) {
-            return Err(Failure::local(
-                "request and response cannot both be stdin",
-                "name a file for one of them",
-            ));
-        }
-        let answered = Named::read(file, scheme, None)?;
+        let answered = Parsed::read(file, scheme, None)?;
         let Some(request) = answered.request() else {
             return Err(Failure::local(
                 "--request names a response",
                 "name the file of the request that was answered",
             ));
         };
-        let message = Named::read(name, scheme, Some(request.head.method))?;
+        let message = Parsed::read(name, scheme, Some(request.head.method))?;
         if message.request().is_some() {
             return Err(Failure::local(
                 "--request is for a response, and the message is a request",
@@ -76,25 +69,25 @@ impl Exchange {
     pub(super) fn message(&self) -> Message<'_> {
         let message = self.message.message();
         let message = message.with_field_types(FieldTypes::with(&self.field_types));
-        match self.answered.as_ref().and_then(Named::request) {
+        match self.answered.as_ref().and_then(Parsed::request) {
             Some(request) => {
-                message.answering(request.head).with_request_trailers(&request.body.trailers)
+                message.with_request(request.head).with_request_trailers(&request.body.trailers)
             }
             None => message,
         }
     }
 
     /// The message, if it is a request.
-    pub(super) fn request(&self) -> Option<Received<'_>> {
+    pub(super) fn request(&self) -> Option<ReceivedRequest<'_>> {
         self.message.request()
     }
 
-    pub(super) const fn body(&self) -> &Body {
+    pub(super) const fn body(&self) -> &MessageBody {
         &self.message.body
     }
 }
 
-impl Named {
+impl Parsed {
     fn read(
         name: &str,
         (scheme, policy): (Scheme, PolicyName),
@@ -107,36 +100,36 @@ impl Named {
         };
         let start = match file.start {
             Start::Request { method, uri, version } => {
-                Sent::Request { method, uri, version, origin: origin? }
+                StartLine::Request { method, uri, version, origin: origin? }
             }
-            Start::Response { status, .. } => Sent::Response { status },
+            Start::Response { status, .. } => StartLine::Response { status },
         };
         Ok(Self { start, headers: file.headers, body: file.body })
     }
 
     fn message(&self) -> Message<'_> {
         let message = match &self.start {
-            Sent::Request { method, uri, origin, .. } => {
+            StartLine::Request { method, uri, origin, .. } => {
                 let target = Target::new(uri, Version::HTTP_11);
                 Message::from(RequestHead { method, target, origin, headers: &self.headers })
             }
-            Sent::Response { status } => {
+            StartLine::Response { status } => {
                 Message::from(ResponseHead { status: *status, headers: &self.headers })
             }
         };
         message.with_trailers(&self.body.trailers)
     }
 
-    fn request(&self) -> Option<Received<'_>> {
+    fn request(&self) -> Option<ReceivedRequest<'_>> {
         let Self { start, headers, body } = self;
-        let Sent::Request { method, uri, version, origin } = start else { return None };
+        let StartLine::Request { method, uri, version, origin } = start else { return None };
         let target = Target::new(uri, Version::HTTP_11);
         let head = RequestHead { method, target, origin, headers };
-        Some(Received { head, uri, version: *version, body })
+        Some(ReceivedRequest { head, uri, version: *version, body })
     }
 }
 
-impl Received<'_> {
+impl ReceivedRequest<'_> {
     /// Whether a server reads content: none, if nothing tells its length.
     pub(super) const fn content(&self) -> Content {
         if self.body.unframed { Content::Absent } else { self.body.content }

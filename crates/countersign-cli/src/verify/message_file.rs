@@ -15,7 +15,7 @@ const MAX_TRAILER_FIELDS: usize = 100;
 pub(super) struct MessageFile {
     pub(super) start: Start,
     pub(super) headers: HeaderMap,
-    pub(super) body: Body,
+    pub(super) body: MessageBody,
 }
 
 #[derive(Debug)]
@@ -26,13 +26,13 @@ pub(super) enum Start {
 
 /// What follows the head.
 #[derive(Debug)]
-pub(super) struct Body {
-    /// Whether there is content, as a server tells it by the head: what comes in chunks is content even if it is empty.
+pub(super) struct MessageBody {
+    /// Whether there is content by the head, as for a server: chunks are content even if they are empty.
     pub(super) content: Content,
     pub(super) bytes: Vec<u8>,
     /// The trailer fields, which only chunks can have.
     pub(super) trailers: HeaderMap,
-    /// Whether it is of a request that tells no length, so that a server takes it for the next request (RFC 9112 §6.3).
+    /// Whether the head gives no length for it, so that a server takes it for the next request (RFC 9112 §6.3).
     pub(super) unframed: bool,
 }
 
@@ -41,23 +41,23 @@ impl MessageFile {
     /// is known, that decides whether it can have content.
     pub(super) fn parse(message: &[u8], answered: Option<&Method>) -> Result<Self, Failure> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        // What is longer is not looked at: a head without an end is refused by its size.
+        // A longer head is not read: it is refused by its size.
         let bounded = message.get(..MAX_HEAD).unwrap_or(message);
         let version = |minor| if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
         let (start, head_length, fields) = if message.starts_with(b"HTTP/") {
             let mut response = httparse::Response::new(&mut fields);
             let head_length = length(response.parse(bounded), message)?;
             let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-            let status = status.ok_or_else(|| unreadable("its status is no status"))?;
+            let status = status.ok_or_else(|| unreadable("its status is invalid"))?;
             let version = version(response.version);
             (Start::Response { status, version }, head_length, &*response.headers)
         } else {
             let mut request = httparse::Request::new(&mut fields);
             let head_length = length(request.parse(bounded), message)?;
             let method = request.method.and_then(|name| Method::from_bytes(name.as_bytes()).ok());
-            let method = method.ok_or_else(|| unreadable("its method is no method"))?;
+            let method = method.ok_or_else(|| unreadable("its method is invalid"))?;
             let uri = request.path.and_then(|path| path.parse().ok());
-            let uri = uri.ok_or_else(|| unreadable("its target is no target"))?;
+            let uri = uri.ok_or_else(|| unreadable("its target is invalid"))?;
             let version = version(request.version);
             (Start::Request { method, uri, version }, head_length, &*request.headers)
         };
@@ -66,15 +66,15 @@ impl MessageFile {
         let (head, rest) = split.ok_or_else(|| unreadable("its head does not end"))?;
         let end = LineEnd::of(head).ok_or_else(|| unreadable("its lines do not all end alike"))?;
         let body = if start.ends_with_head(answered) {
-            Body::none(rest)?
+            MessageBody::none(rest)?
         } else if headers.contains_key(header::TRANSFER_ENCODING) {
             check_coding(&headers, start.version())?;
-            Body::chunked(rest, end)?
+            MessageBody::chunked(rest, end)?
         } else {
             let is_request = matches!(start, Start::Request { .. });
             let unframed = is_request && !headers.contains_key(header::CONTENT_LENGTH);
-            let body = Body::of_length(&headers, rest)?;
-            Body { unframed: unframed && !body.bytes.is_empty(), ..body }
+            let body = MessageBody::of_length(&headers, rest)?;
+            MessageBody { unframed: unframed && !body.bytes.is_empty(), ..body }
         };
         Ok(Self { start, headers, body })
     }
@@ -134,10 +134,10 @@ fn malformed(error: httparse::Error, message: &[u8]) -> Failure {
         httparse::Error::Version => unreadable("its version is another than HTTP/1.1").with_hint(
             "write HTTP/1.1 in its first line, and a Host line: no signature covers the version",
         ),
-        httparse::Error::Token => unreadable(
-            "its first line is none like `POST /v1/orders HTTP/1.1` or `HTTP/1.1 200 OK`",
-        ),
-        httparse::Error::Status => unreadable("its status is no status"),
+        httparse::Error::Token => {
+            unreadable("its first line is not like `POST /v1/orders HTTP/1.1` or `HTTP/1.1 200 OK`")
+        }
+        httparse::Error::Status => unreadable("its status is invalid"),
         httparse::Error::HeaderName => unreadable("the name of a header is malformed"),
         httparse::Error::HeaderValue => unreadable("the value of a header is malformed"),
         other => unreadable(&other.to_string()),
@@ -160,7 +160,7 @@ impl Start {
     }
 }
 
-impl Body {
+impl MessageBody {
     fn none(rest: &[u8]) -> Result<Self, Failure> {
         if !are_line_breaks(rest) {
             return Err(unreadable(
@@ -209,14 +209,14 @@ impl Body {
     }
 }
 
-impl From<&[u8]> for Body {
+impl From<&[u8]> for MessageBody {
     fn from(bytes: &[u8]) -> Self {
         let content = if bytes.is_empty() { Content::Absent } else { Content::Present };
         Self { content, bytes: bytes.to_vec(), trailers: HeaderMap::new(), unframed: false }
     }
 }
 
-/// RFC 9112 §6.1 and §6.3: what is not exactly chunked is read in one way by some, and in another by others.
+/// RFC 9112 §6.1 and §6.3: implementations read other codings in different ways.
 fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
     if version < Version::HTTP_11 {
         return Err(unreadable("it has a Transfer-Encoding, which HTTP/1.0 does not know"));
@@ -303,7 +303,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\n\n", "end alike"),
             ("GET / HTTP/2\r\n\r\n", "write HTTP/1.1 in its first line"),
             (":method: GET\n:path: /\n\n", "the fields that begin with a colon"),
-            ("hello\n\n", "its first line is none like"),
+            ("hello\n\n", "its first line is not like"),
             ("HTTP/1.1 99 X\r\n\r\n", "status"),
             (&long, "64 KiB"),
             (&many, "128 header lines"),

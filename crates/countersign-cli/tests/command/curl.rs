@@ -322,9 +322,9 @@ fn a_hint_sends_nobody_to_an_answer_that_is_not_there() {
     let (desk, _) = Desk::with_key();
     let server = Server::start("HTTP/1.1 404 Not Found\nConnection: close\n\nwhy");
     let table: [(&[&str], &str, &str); 4] = [
-        (&[], "why", "the answer says what is wrong"),
-        (&["-o", "answer"], "", "the answer that was saved"),
-        (&["-I"], "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", "answer to HEAD"),
+        (&[], "why", "the response says what is wrong"),
+        (&["-o", "answer"], "", "the response that was saved"),
+        (&["-I"], "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", "response to HEAD"),
         (&["-f", "-s"], "", "leave out -f"),
     ];
     for (flags, stdout, hint) in table {
@@ -456,4 +456,93 @@ fn the_key_that_is_named_signs_wherever_it_stands() {
     let two = ["curl", "--key", "id.key", "-s", "--key", "other.key", &url];
     desk.run(two).failed(1, "two keys", "--cert");
     assert!(server.received_nothing());
+}
+
+#[test]
+fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
+    let (desk, named) = Desk::with_key();
+    let other = desk.run(["keygen", "--out", "other.key"]).done().trim().to_owned();
+    // A curl that only shows what its config file and its header file say.
+    let show =
+        "#!/bin/sh\nfor last; do case $last in @*) cat \"${last#@}\";; esac; done; cat \"$last\"\n";
+    desk.write("curl", show, 0o755);
+    let path = format!("{}:{}", desk.path(".").display(), std::env::var("PATH").unwrap());
+    let key = desk.read("other.key");
+    let desk = desk.variable("PATH", &path);
+    let unset = ["curl", "-s", "--cert", "c.pem", "--key", "c.key", "https://localhost/"];
+    desk.run(unset).failed(1, "the --key beside --cert is curl's own", "`countersign curl --key");
+    let desk = desk.variable("COUNTERSIGN_KEY", &key);
+    // Who signs, and the lines of curl's config that are about keys and certificates.
+    type Row<'r> = (&'r [&'r str], &'r str, &'r [&'r str]);
+    let table: [Row<'_>; 13] = [
+        (&["-s", "--cert", "c.pem"], &other, &["cert = \"c.pem\""]),
+        (
+            &["-s", "--cert", "c.pem", "--key", "c.key"],
+            &other,
+            &["cert = \"c.pem\"", "key = \"c.key\""],
+        ),
+        (
+            &["-s", "--key", "c.key", "-E", "c.pem"],
+            &other,
+            &["cert = \"c.pem\"", "key = \"c.key\""],
+        ),
+        (&["-sEc.pem", "--key", "c.key"], &other, &["cert = \"c.pem\"", "key = \"c.key\""]),
+        // As with curl, the last one counts.
+        (
+            &["-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
+            &other,
+            &["cert = \"c.pem\"", "key = \"d.key\""],
+        ),
+        (&["--key", "id.key", "-s", "--cert", "c.pem"], &named, &["cert = \"c.pem\""]),
+        (
+            &["--key", "id.key", "-s", "--cert", "c.pem", "--key", "c.key"],
+            &named,
+            &["cert = \"c.pem\"", "key = \"c.key\""],
+        ),
+        (
+            &["--key", "id.key", "--key-type", "PEM", "--key", "c.key", "--cert", "c.pem"],
+            &named,
+            &["key-type = \"PEM\"", "cert = \"c.pem\"", "key = \"c.key\""],
+        ),
+        // Certificates for a proxy have flags of their own.
+        (
+            &["-s", "--proxy-cert", "p.pem", "--proxy-key", "p.key", "--key", "id.key"],
+            &named,
+            &["proxy-cert = \"p.pem\"", "proxy-key = \"p.key\""],
+        ),
+        // A password names neither.
+        (&["-s", "-u", "me:secret"], &other, &[]),
+        (&["-s", "-u", "me:secret", "--key", "id.key"], &named, &[]),
+        (&["--key", "id.key", "-su", "me:secret", "-E", "c.pem"], &named, &["cert = \"c.pem\""]),
+        (
+            &["-s", "-u", "me:secret", "--key", "c.key", "--cert", "c.pem"],
+            &other,
+            &["cert = \"c.pem\"", "key = \"c.key\""],
+        ),
+    ];
+    for (flags, signer, config) in table {
+        let arguments = [&["curl"], flags, &["https://localhost/"]].concat();
+        let shown = desk.run(&arguments).stdout;
+        assert!(shown.contains(&format!("keyid=\"{signer}\"")), "{flags:?}: {shown}");
+        let basic = shown.contains("Authorization: Basic bWU6c2VjcmV0");
+        assert_eq!(basic, flags.contains(&"me:secret"), "{flags:?}: {shown}");
+        let of_keys = |line: &&str| {
+            line.contains("key = ") || line.contains("cert = ") || line.contains("-type = ")
+        };
+        assert_eq!(shown.lines().filter(of_keys).collect::<Vec<_>>(), config, "{flags:?}: {shown}");
+    }
+    let refused: [(&[&str], &str, &str); 5] = [
+        (&["--key", "id.key", "-s", "--key", "other.key"], "two keys", "--cert"),
+        (&["-s", "--key", "id.key", "--key", "other.key"], "two keys", "--cert"),
+        (&["-s", "-u", "me:secret", "--key", "none.key"], "cannot read none.key", "keygen"),
+        (&["-s", "-u", "me", "--key", "id.key"], "-u has no password", "-u USER:PASSWORD"),
+        (
+            &["--key", "none.key", "--cert", "c.pem", "--key", "c.key"],
+            "cannot read none.key",
+            "keygen",
+        ),
+    ];
+    for (flags, error, hint) in refused {
+        desk.run([&["curl"], flags, &["https://localhost/"]].concat()).failed(1, error, hint);
+    }
 }

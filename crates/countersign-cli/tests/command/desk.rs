@@ -76,7 +76,6 @@ impl Desk {
         command
     }
 
-    /// Runs `countersign`.
     /// An order that the key of [`with_key`](Self::with_key) signed, in a format of `sign`.
     pub(crate) fn signed_order(&self, format: &str) -> String {
         self.run([
@@ -94,6 +93,7 @@ impl Desk {
         .done()
     }
 
+    /// Runs `countersign`.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
         self.run_with(arguments, b"")
     }

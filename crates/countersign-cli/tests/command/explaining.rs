@@ -1,6 +1,6 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{
-    Component, Derived, KeyFile, Message, Origin, PrivateKey, RequestHead, ResponseHead,
+    Check, Component, Derived, KeyFile, Message, Origin, PrivateKey, RequestHead, ResponseHead,
     SignatureParams, Target, sign,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -48,6 +48,15 @@ fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
         let (explained, verified) = (run(&["explain", "--json"]), run(&["verify", "--json"]));
         let told: Value = serde_json::from_str(&explained.stdout).unwrap();
         assert_eq!(checks(&told, "failed"), failed, "{from} → {to}: {explained:?}");
+        let steps = told["checks"].as_array().unwrap().iter().map(|check| &check["step"]);
+        let steps: Vec<u64> = steps.map(|step| step.as_u64().unwrap()).collect();
+        assert!(steps.is_sorted(), "{told}");
+        for check in Check::ALL {
+            // Without a signature there is nothing to check behind its form.
+            let checked = steps.contains(&check.number().into());
+            let made = failed != ["signature fields"] || check <= Check::Form;
+            assert!(checked || !made, "{check}: {told}");
+        }
         assert_eq!(explained.code, verified.code);
         let verdict: Value = serde_json::from_str(&verified.stdout).unwrap();
         for (name, value) in verdict.as_object().unwrap() {
@@ -159,7 +168,11 @@ fn the_first_line_that_differs_is_named() {
     desk.write("binary", b"\xff", 0o644);
     explain(&["binary"], "").failed(1, "not text", "a signature base");
     let twice = ["explain", "--key", &publishable, "--expected", "-", "-"];
-    desk.run_with(twice, desk.read("message").as_bytes()).failed(1, "can be stdin", "name files");
+    desk.run_with(twice, desk.read("message").as_bytes()).failed(
+        1,
+        "cannot both be stdin",
+        "name a file",
+    );
 }
 
 /// A response that answers a request, as files, signed by the key of the desk.
@@ -198,7 +211,7 @@ fn answer(desk: &Desk) {
         algorithm: None,
         tag: None,
     };
-    let fields = sign(&Message::from(response).answering(head), &key, &params).unwrap();
+    let fields = sign(&Message::from(response).with_request(head), &key, &params).unwrap();
     fields.apply(&mut headers);
     let mut text = "HTTP/1.1 200 OK\r\n".to_owned();
     for (name, value) in &headers {
@@ -234,6 +247,14 @@ fn a_response_is_verified_with_the_request_that_it_answers() {
         run(&["--request", "response", "response"]).failed(1, "names a response", "the request");
         run(&["--request", "request", "request"]).failed(1, "for a response", "leave --request");
         run(&["--request", "-", "-"]).failed(1, "cannot both be stdin", "name a file");
+        for stdin in ["-", "fd:0", "/dev/stdin"] {
+            let key = [command, "--policy", "none", "--key", stdin, "-"];
+            desk.run(key).failed(1, "the key and the message cannot both be stdin", "name a file");
+            let passphrase = [command, "--key", "id.key", "--passphrase-file", "/dev/stdin", stdin];
+            if stdin != "fd:0" {
+                desk.run(passphrase).failed(1, "its passphrase and the message", "name a file");
+            }
+        }
         run(&["--request", "request", "empty"]).failed(1, "less content", "HTTP/1.1");
         run(&["--request", "head", "response"]).failed(1, "to HEAD", "HTTP/1.1");
         run(&["--request", "broken", "response"]).failed(1, "by its size", "HTTP/1.1");

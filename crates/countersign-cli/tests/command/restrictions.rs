@@ -125,13 +125,13 @@ fn a_change_that_cannot_be_made_changes_nothing() {
     let android = format!("com.example.shop={}", SHA1.replacen('5', "", 1));
     let (desk, key) = with_key(&["--allow-ip", "192.0.2.0/24"]);
     let table: [(&[&str], &str, &str); 15] = [
-        (&[], "nothing is to be changed", "--allow-"),
+        (&[], "no change is given", "--allow-"),
         (&["--lift", "sdk"], "no restriction of the kind `sdk`", "key show"),
         (&["--enforce", "sdk", "--allow-ip", "192.0.2.7"], "no restriction", "key show"),
         (&["--report-only", "sdk", "--lift", "ip"], "no restriction", "key show"),
-        (&["--report-only", "ip", "--enforce", "ip"], "two things at once", "name a kind with"),
-        (&["--lift", "ip", "--enforce", "ip"], "two things at once", "name a kind with"),
-        (&["--lift", "ip", "--allow-ip", "::1"], "two things at once", "name a kind with"),
+        (&["--report-only", "ip", "--enforce", "ip"], "contradict each other", "name a kind with"),
+        (&["--lift", "ip", "--enforce", "ip"], "contradict each other", "name a kind with"),
+        (&["--lift", "ip", "--allow-ip", "::1"], "contradict each other", "name a kind with"),
         (&["--lift", "moon"], "a restriction is ip, origin", "key restrict --help"),
         (&["--allow-ip", "192.0.2.7/24"], "`192.0.2.7/24` is not an address", "192.0.2.0/24"),
         (&["--allow-origin", "https://a.test/x"], "is not a web origin", "https://shop.example"),

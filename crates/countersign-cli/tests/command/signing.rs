@@ -262,3 +262,54 @@ fn an_hmac_secret_signs_and_verifies_as_well() {
         "the file of the HMAC secret",
     );
 }
+
+#[test]
+fn what_is_not_verified_is_told_with_what_to_do() {
+    let (desk, publishable) = Desk::with_key();
+    let message = desk.signed_order("http");
+    let digest = message.split("sha-256=:").nth(1).unwrap().split(":\r\n").next().unwrap();
+    let digest = format!("sha-256=:{digest}:");
+    let nonce = message.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+    let keyid = format!("keyid=\"{publishable}\"");
+    let table = [
+        (
+            digest.as_str(),
+            "4ddc693c",
+            "signature-malformed",
+            "as RFC 9530 has it, like sha-256=:BASE64:",
+        ),
+        (&digest, "SHA-256=TdxpPOOXedI=", "signature-malformed", "the older form of the Digest"),
+        ("\"ed25519\"", "\"EdDSA\"", "signature-malformed", "as RFC 9421 does: ed25519"),
+        (nonce, &"a".repeat(65), "signature-malformed", "a nonce of 16 to 64 characters"),
+        (
+            &keyid,
+            "keyid=\"shop key\"",
+            "signature-malformed",
+            "its publishable key (pk_…) or its JWK",
+        ),
+        (&keyid, "keyid=\"shop-key-1\"", "signature-invalid", "that servers look a key up by"),
+        (";tag=", ";session=\"7\";tag=", "signature-malformed", "leave the parameter out"),
+        ("\"@path\" ", "", "signature-policy", "--policy none"),
+        ("tag=\"countersign\"", "tag=\"shop\"", "signature-required", "with --tag"),
+        ("created=1", "created=2", "signature-stale", "with --at"),
+        ("POST ", "PUT ", "signature-invalid", "`countersign explain`"),
+        ("POST ", "TRACE ", "method-not-allowed", "POST, PUT"),
+        ("HTTP/1.1", "HTTP/1.0", "bad-request", "HTTP/1.1"),
+        ("book", "boot", "digest-mismatch", "the very bytes"),
+        ("Content-Length: 15", "X: y", "digest-mismatch", "Content-Length"),
+        ("Content-Length", "X-Api-Key: pk_other\r\nContent-Length", "key-unknown", "it carries"),
+    ];
+    for (from, to, code, hint) in table {
+        let message = message.replacen(from, to, 1);
+        for command in ["verify", "explain"] {
+            let outcome = desk.run_with([command, "--key", &publishable, "-"], message.as_bytes());
+            assert_eq!(outcome.code, 3, "{from} → {to}: {outcome:?}");
+            let verdict = outcome.stdout.lines().last().unwrap();
+            assert!(verdict.starts_with(&format!("not verified: {code}: ")), "{outcome:?}");
+            assert!(outcome.stderr.starts_with("hint: "), "{outcome:?}");
+            assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+            assert!(outcome.stderr.contains(hint), "{from} → {to}: {outcome:?}");
+            assert!(!outcome.stderr.contains("Accept-Signature"), "{outcome:?}");
+        }
+    }
+}

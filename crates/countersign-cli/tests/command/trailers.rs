@@ -250,7 +250,7 @@ fn an_answer_is_bound_to_the_trailers_of_its_request() {
     let trailers = headers(&[("x-sum", "1")]);
     let mut signed = HeaderMap::new();
     let message = Message::from(ResponseHead { status: StatusCode::OK, headers: &none });
-    let message = message.answering(asked).with_request_trailers(&trailers);
+    let message = message.with_request(asked).with_request_trailers(&trailers);
     sign(&message, &key(&desk), &params(&["\"x-sum\";req;tr"])).unwrap().apply(&mut signed);
     let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n", lines(&signed));
     let verified = format!("verified: signed by {publishable}");

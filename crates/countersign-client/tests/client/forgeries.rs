@@ -9,8 +9,8 @@ use countersign::{ACCEPT_SIGNATURE, Timestamp};
 use countersign_client::Client;
 
 use crate::{
-    answers::{Made, SERVER, keys},
     server::{NOW, Received, Server, redirect, refusal},
+    signed_responses::{Made, SERVER, keys},
 };
 
 /// Fourteen minutes ahead of the client, which is less than a clock is followed.

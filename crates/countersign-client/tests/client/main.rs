@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod answers;
 mod clock;
 mod coverage;
 mod forgeries;
@@ -12,4 +11,5 @@ mod own_client;
 mod redirects;
 mod refusals;
 mod server;
+mod signed_responses;
 mod signing;

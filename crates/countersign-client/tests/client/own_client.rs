@@ -12,8 +12,8 @@ use countersign_client::{
 };
 
 use crate::{
-    answers::{Made, SERVER, keys},
     server::{NOW, Server, client, redirect, refusal},
+    signed_responses::{Made, SERVER, keys},
 };
 
 fn with_own() -> Client {
@@ -51,7 +51,7 @@ async fn a_client_of_ones_own_verifies_answers() {
     assert_eq!(client.get(server.url("/")).send().await.unwrap().status(), StatusCode::CREATED);
     let unsigned = client.get(server.url("/")).send().await;
     assert!(
-        matches!(unsigned, Err(Error::Answer { reason: ResponseRejection::Unsigned, .. })),
+        matches!(unsigned, Err(Error::Response { reason: ResponseRejection::Unsigned, .. })),
         "{unsigned:?}"
     );
 }

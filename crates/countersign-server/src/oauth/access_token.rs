@@ -5,7 +5,7 @@ use countersign_store::{Credential, Scope, Scopes};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::BadToken;
+use super::bad_token::BadToken;
 
 /// An access token that its issuer has signed, for this service, at a time at which it is good.
 ///

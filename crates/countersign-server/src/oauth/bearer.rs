@@ -5,8 +5,8 @@ use axum::{
 use http::request::Parts;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{AccessToken, BadToken, require_bearer::Checked};
-use crate::{passed::Passed, reason::Reason, refusal::answer};
+use super::{access_token::AccessToken, bad_token::BadToken, require_bearer::Checked};
+use crate::{caller::verification::Verification, refusal::reason::Reason};
 
 /// The access token of a signed request, and what the service reads of its claims. Beside [`SignedBy`](crate::SignedBy) or
 /// [`Signed`](crate::Signed) a handler knows both: which application called, and whom it acts for.
@@ -36,9 +36,8 @@ impl<S: Sync, C: DeserializeOwned> FromRequestParts<S> for Bearer<C> {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response> {
-        let passed = Passed::of(&head.extensions, head.version)?;
-        let refused = |reason: Reason| answer(&reason.into(), &passed.circumstances, &head.headers);
-        Self::of(head).map_err(refused)
+        let verification = Verification::of(&*head)?;
+        Self::of(head).map_err(|reason| verification.refuse(&*head, reason))
     }
 }
 
@@ -47,12 +46,10 @@ impl<S: Sync, C: DeserializeOwned> OptionalFromRequestParts<S> for Bearer<C> {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
-        let passed = Passed::of(&head.extensions, head.version)?;
+        let verification = Verification::of(&*head)?;
         match Self::of(head) {
             Ok(bearer) => Ok(Some(bearer)),
-            Err(reason @ Reason::NoTokenLayer) => {
-                Err(answer(&reason.into(), &passed.circumstances, &head.headers))
-            }
+            Err(reason @ Reason::NoTokenLayer) => Err(verification.refuse(&*head, reason)),
             Err(_) => Ok(None),
         }
     }

@@ -11,8 +11,8 @@ use reqwest::{Client, Url, redirect};
 use tokio::sync::watch;
 
 use super::{
-    BadJwks, BadToken, TokenKeys,
-    token_keys::{MOST_BYTES, TokenKey},
+    bad_token::BadToken,
+    token_keys::{BadJwks, MOST_BYTES, TokenKey, TokenKeys},
 };
 use crate::telemetry;
 

@@ -12,10 +12,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    AccessToken, BadToken, RemoteTokenKeys, TokenKeys, access_token::Binding, token_keys::TokenKey,
+    access_token::{AccessToken, Binding},
+    bad_token::BadToken,
+    remote_token_keys::RemoteTokenKeys,
+    token_keys::{TokenKey, TokenKeys},
 };
 use crate::{
-    Caller, GuardedBody, layer::BoxFuture, passed::Passed, reason::Reason, refusal::answer,
+    BoxFuture,
+    caller::{Caller, verification::Verification},
+    content::guarded_body::GuardedBody,
+    refusal::reason::Reason,
 };
 
 /// The most that a token may have, in bytes.
@@ -174,8 +180,12 @@ impl RequireBearer {
         self
     }
 
-    async fn check(&self, passed: &Passed, headers: &HeaderMap) -> Result<AccessToken, Reason> {
-        let caller = passed.asked().ok_or(Reason::SignatureRequired)?;
+    async fn check(
+        &self,
+        verification: &Verification,
+        headers: &HeaderMap,
+    ) -> Result<AccessToken, Reason> {
+        let caller = verification.checked_caller().ok_or(Reason::SignatureRequired)?;
         let signed = caller.signed_use().ok_or(Reason::SignatureRequired)?;
         let token = match &signed.authorization {
             Some(authorization) => bearer(authorization)?,
@@ -185,14 +195,14 @@ impl RequireBearer {
             }
             None => return Err(BadToken::Missing.into()),
         };
-        Ok(self.check_token(token, caller, passed).await?)
+        Ok(self.check_token(token, caller, verification).await?)
     }
 
     async fn check_token(
         &self,
         token: &str,
         caller: &Caller,
-        passed: &Passed,
+        verification: &Verification,
     ) -> Result<AccessToken, BadToken> {
         if token.len() > MOST_BYTES {
             return Err(BadToken::Malformed);
@@ -212,7 +222,7 @@ impl RequireBearer {
             }
             _ => BadToken::Malformed,
         })?;
-        let token = AccessToken::new(decoded.claims, passed.circumstances.now, self.leeway)?;
+        let token = AccessToken::new(decoded.claims, verification.now, self.leeway)?;
         token.check_binding(caller.credential(), self.binding)?;
         token.check_scopes(&self.scopes)?;
         Ok(token)
@@ -286,20 +296,19 @@ where
         let mut service = std::mem::replace(&mut self.service, waiting);
         let required = Arc::clone(&self.required);
         Box::pin(async move {
-            let passed = match Passed::of(request.extensions(), request.version()) {
-                Ok(passed) => passed,
+            let verification = match Verification::of(&request) {
+                Ok(verification) => verification,
                 Err(response) => return Ok(response),
             };
-            let checked = match required.check(passed, request.headers()).await {
+            let checked = match required.check(verification, request.headers()).await {
                 // Of content that nobody compares nobody is named as its sender.
-                Ok(_) if passed.caller.is_none() => Checked::Excused(Reason::SignatureRequired),
+                Ok(_) if verification.caller.is_none() => {
+                    Checked::Excused(Reason::SignatureRequired)
+                }
                 Ok(token) => Checked::Passed(token),
-                Err(reason) => match passed.excuse(reason) {
+                Err(reason) => match verification.excuse(reason) {
                     Ok(reason) => Checked::Excused(reason),
-                    Err(reason) => {
-                        let (headers, circumstances) = (request.headers(), &passed.circumstances);
-                        return Ok(answer(&reason.into(), circumstances, headers));
-                    }
+                    Err(reason) => return Ok(verification.refuse(&request, reason)),
                 },
             };
             match &checked {

@@ -15,7 +15,7 @@ use jsonwebtoken::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::BadToken;
+use super::bad_token::BadToken;
 
 /// The most that a JWKS may have, in bytes.
 pub(super) const MOST_BYTES: usize = 128 * 1024;

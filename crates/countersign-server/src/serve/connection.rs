@@ -2,7 +2,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use countersign::ResponseHead;
 use countersign_store::ClientAddress;
-use http::{Method, Request, Response, Version, header::CONTENT_LENGTH};
+use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -20,15 +20,16 @@ use tower::ServiceExt as _;
 use tower_service::Service;
 
 use super::{
-    Phase, ServedBody,
     activity::Activity,
     delivery::{Delivery, Streams},
     pace::TooSlow,
-    response_body::{Content, ResponseBody},
+    phase::Phase,
+    request_body::ServedBody,
+    response_body::{ResponseBody, SentContent},
     socket::{self, Socket},
     unserved,
 };
-use crate::{BoxError, received::Received};
+use crate::{BoxError, content::length, ingress::received::Received};
 
 /// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -157,13 +158,14 @@ where
         async move {
             let delivery = Delivery::of_this_stream();
             let response = match response {
-                Ok(response) => response.await?.map(Content::given),
-                Err(refused) => refused.map(Content::from),
+                Ok(response) => response.await?.map(SentContent::given),
+                Err(refused) => refused.map(SentContent::from),
             };
             let response = match unserved::replace(&method, version, &response) {
-                Some(refused) => refused.map(Content::from),
-                None => strip_content(&method, version, response),
+                Some(refused) => refused.map(SentContent::from),
+                None => response,
             };
+            let response = strip_content(&method, response);
             Ok::<_, S::Error>(response.map(|body| ResponseBody::new(body, delivery, open)))
         }
     });
@@ -174,25 +176,18 @@ where
 }
 
 /// Takes the content off a response that may have none (RFC 9110 §6.4.1), as one to `HEAD`. Over HTTP/2 hyper sends whatever
-/// content there is; over HTTP/1.1 it takes this content off by itself.
+/// content there is, and over either version whatever length the service told.
 fn strip_content<B: Body>(
     method: &Method,
-    version: Version,
-    response: Response<Content<B>>,
-) -> Response<Content<B>> {
+    response: Response<SentContent<B>>,
+) -> Response<SentContent<B>> {
     let told = ResponseHead { status: response.status(), headers: response.headers() };
-    if version != Version::HTTP_2 || told.may_have_content(method) {
+    if told.may_have_content(method) {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    // The length that a response to `GET` has.
-    if *method == Method::HEAD
-        && !body.is_end_stream()
-        && let Some(length) = body.size_hint().exact()
-    {
-        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
-    }
-    Response::from_parts(head, Content::none())
+    length::settle(&body, method, head.status, &mut head.headers);
+    Response::from_parts(head, SentContent::none())
 }
 
 /// Serves a connection until its peer ends it, or it is idle for too long, or nobody wants it any more.

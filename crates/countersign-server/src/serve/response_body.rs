@@ -19,7 +19,7 @@ pin_project! {
     /// The content that the service gives, or that of a refusal in its place.
     #[derive(Debug)]
     #[project = ContentParts]
-    pub(super) enum Content<B> {
+    pub(super) enum SentContent<B> {
         Given {
             #[pin]
             body: B,
@@ -30,13 +30,13 @@ pin_project! {
     }
 }
 
-impl<B> From<Bytes> for Content<B> {
+impl<B> From<Bytes> for SentContent<B> {
     fn from(content: Bytes) -> Self {
         Self::Refusal { content: Some(content) }
     }
 }
 
-impl<B> Content<B> {
+impl<B> SentContent<B> {
     pub(super) const fn given(body: B) -> Self {
         Self::Given { body }
     }
@@ -46,7 +46,7 @@ impl<B> Content<B> {
     }
 }
 
-impl<B: Body> Body for Content<B> {
+impl<B: Body> Body for SentContent<B> {
     type Data = Bytes;
     type Error = B::Error;
 

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
-use crate::{
-    reason::Reason,
-    refusal::{Circumstances, answer},
-};
+use crate::refusal::{Circumstances, reason::Reason, respond};
 
 /// The refusal of a request that cannot be served, whatever the service would say.
 ///
@@ -26,7 +23,7 @@ pub(super) fn refuse<B>(request: &mut Request<B>, most: usize) -> Option<Respons
     } else {
         return None;
     };
-    Some(refusal(reason, request.version()))
+    Some(refusal(reason, request.method(), request.version()))
 }
 
 /// What takes the place of a response after which the connection would speak another protocol.
@@ -45,11 +42,11 @@ pub(super) fn replace<B>(
         %method, %status,
         "a service upgrades a connection or opens a tunnel, and `serve` does neither; serve it by another listener"
     );
-    Some(refusal(Reason::Upgrade, version))
+    Some(refusal(Reason::Upgrade, method, version))
 }
 
-fn refusal(reason: Reason, version: Version) -> Response<Bytes> {
-    answer(&reason.into(), &Circumstances::unknown(version), &HeaderMap::new())
+fn refusal(reason: Reason, method: &Method, version: Version) -> Response<Bytes> {
+    respond(&reason.into(), &Circumstances::unknown(method, version))
 }
 
 /// RFC 6455 §4.1 and, over HTTP/2, RFC 8441 §4.

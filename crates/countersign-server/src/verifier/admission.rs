@@ -1,34 +1,37 @@
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use countersign::{
-    Algorithm, BadPresented, Claimed, Content, KeyId, METHOD_OVERRIDES, Misdirected, Presented,
-    Rejection, RequestHead, TARGET_OVERRIDES, Target, Timestamp, Unverified, VerifyingKey,
+    BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
+    Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, ClientNetwork, Credential, CredentialId, Gate, Half, KeyStore, NoClientAddress,
-    Passage, QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, NoClientAddress, Passage,
+    QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    HeaderMap, HeaderName, HeaderValue, Version,
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
 use http_body::Body;
 
-use super::{Explanation, Nobody, Verifier};
-use crate::{
-    Access, BoxError, Rollout, Route,
-    caller::{Caller, SignedUse},
-    content::{ContentLimit, Unfit},
+use super::{
+    Explanation, Verifier,
+    demand::{Arrival, Demand},
     failure_limit::sender,
-    layer::{Behind, original_uri},
-    reason::{Blame, Reason, Refused},
-    received::Received,
-    refusal::METHODS,
-    route::Delivery,
-    telemetry::{self, Passing},
-    unaccepted::{Cause, Unaccepted},
+};
+use crate::{
+    BoxError,
+    caller::{Caller, SignedUse},
+    content::{ContentLimit, Unfit, memory::Share},
+    ingress::received::Received,
+    refusal::{
+        reason::{Blame, Reason, Refused, SentKey},
+        unaccepted::{Cause, Unaccepted},
+    },
+    route::{BodyMode, Route, access::Access},
+    telemetry,
 };
 
 /// What a request may do, from its head alone, and what is left of the budget that it was charged to.
@@ -45,54 +48,24 @@ pub(crate) enum Admitted {
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// What a request has to bring, and how it is treated.
-    pub(crate) fn demand<'v>(
-        &'v self,
-        head: &Parts,
-        target: Target<'_>,
-        content: Content,
-        behind: &'v Behind,
-    ) -> Demand<'v> {
-        let route = match behind {
-            Behind::Routes => self.routes.find(&head.method, target.path()),
-            // What answers other methods than that of a route is declared by nobody.
-            #[cfg(feature = "axum")]
-            Behind::Route(route) => Some(&**route).filter(|route| route.is_for(&head.method)),
-            #[cfg(feature = "axum")]
-            Behind::Undeclared => None,
-        };
-        let open = self.open_paths.iter().any(|path| path == target.path());
-        let access = match route.map(Route::access) {
-            _ if open => Access::Open,
-            Some(access) => access.for_request(head, content),
-            None => Access::by_default(head, content),
-        };
-        let rollout = route.and_then(Route::rollout).unwrap_or(self.rollout);
-        let delivery = route.map_or(Delivery::Whole, |route| route.delivery);
-        Demand { route, access, rollout, delivery }
-    }
-
     /// Whom a failure of this request is charged to.
     pub(crate) fn sender(&self, head: &Parts) -> Option<ClientNetwork> {
         self.failures.budget.as_ref().and_then(|_| sender(head))
     }
 
-    /// Everything that can be said before the content is read.
-    pub(crate) async fn admit(
+    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
+    /// likewise.
+    pub(super) async fn admit(
         &self,
         head: &Parts,
         target: Target<'_>,
         demand: &Demand<'_>,
         arrival: Arrival,
-        whence: Whence,
+        source: Source,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
-        if head.version < Version::HTTP_11 {
-            return Err(Reason::HttpVersion.into());
-        }
-        if !METHODS.contains(&head.method) {
-            return Err(Reason::Method.into());
-        }
+        // 1. HTTP version, method, target, origin.
+        check_served(&head.method, head.version)?;
         target.check().map_err(Rejection::from)?;
         if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
             // RFC 9112 §3.2, also where the request line names a host. A request that was no HTTP/1.1 message, as one that a test or
@@ -101,27 +74,36 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 return Err(Rejection::from(Misdirected::NoHost).into());
             }
         }
-        let origin = self.ingress.origin(whence.peer, &head.uri, &head.headers)?;
+        let origin = self.ingress.origin(source.peer, &head.uri, &head.headers)?;
         let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
         let Arrival { content, announced } = arrival;
         let open = demand.access == Access::Open;
         let unsigned =
             ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
         if !(open && unsigned) {
-            whence.client?;
+            source.client?;
+            // 2. Failures from this address.
             self.failures.check(head)?;
         }
-        let unverified = Unverified::parse(request, content, &self.policy, now)?;
+        // 3. The form of the signature fields; 4. coverage, parameters, time.
+        let unverified = Unverified::parse(request, content, &self.refusals.policy, now)?;
         if unverified.is_none() && open {
             return Ok(Admitted::Open);
         }
-        let presented = self.key_locations.find(&head.headers, target.query())?;
+        // 4. One credential, and a length that fits.
+        let presented = match self.key_locations.find(&head.headers, target.query()) {
+            Ok(presented) => presented,
+            Err(BadPresented::PrivateKey(sent)) => {
+                return Err(self.refuse_private_key(head, sent, now).await.into());
+            }
+            Err(bad) => return Err(Reason::from(bad).into()),
+        };
         match unverified {
             Some(unverified) => {
                 self.check_announced(demand, announced)?;
                 let key_id = unverified.key_id();
                 presented.agrees_with(key_id.as_ref())?;
-                self.admit_signed(head, unverified, key_id, demand, content, now).await
+                self.admit_signed(head, unverified, key_id, demand, arrival, now).await
             }
             None => Ok(self.admit_unsigned(head, presented, demand, now).await?),
         }
@@ -133,9 +115,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         unverified: Unverified<'_>,
         key_id: Option<KeyId>,
         demand: &Demand<'_>,
-        content: Content,
+        arrival: Arrival,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
+        // 5. Key and signature.
         let credential = match &key_id {
             Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
             None => None,
@@ -155,23 +138,27 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let authentic = unverified
             .verify(&credential.key)
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
-        // The caller has proven to have the key: only from here on are they told facts about it.
+        // 6. State, restrictions, scopes. The caller has proven to have the key: only from here on are they told facts about it.
         let nonce_use = authentic.nonce_use(credential.id.get());
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed = check_standing(credential, head, content, now)
+        let allowed = check_standing(credential, head, arrival.content, now)
             .and_then(|()| Ok(check_authority(credential, Half::Private, head, demand)?));
         if let Err(reason) = allowed {
             return Err(self.charge_forbidden(head, credential, reason).await.into());
         }
+        // 7. Memory for the content, and the budget of signed requests; 8. low-water mark and nonce.
+        if demand.body_mode == BodyMode::Buffered {
+            self.share(demand, credential).check_announced(arrival.announced)?;
+        }
         let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
-        let (claim, level) = match passage.map_err(replay_store_unavailable)? {
-            Passage::Claimed(claim, level) => (claim, level),
+        let (claim, quota_left) = match passage.map_err(replay_store_unavailable)? {
+            Passage::Claimed(claim, quota_left) => (claim, quota_left),
             Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
-        Ok(Admitted::Signed(caller, claimed, level, hidden))
+        Ok(Admitted::Signed(caller, claimed, quota_left, hidden))
     }
 
     async fn admit_unsigned(
@@ -181,6 +168,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         now: Timestamp,
     ) -> Result<Admitted, Reason> {
+        // 5. The key alone. Whatever is wrong with it, the caller gets one response.
         match demand.access {
             Access::Signed => return Err(Reason::SignatureRequired),
             Access::Publishable | Access::Open => {}
@@ -205,16 +193,39 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             // No budget of the credential is charged, or what is left of it would tell that the key exists.
             return Err(unaccepted(cause, Some(credential.id)));
         }
+        // 7. The budgets of unsigned reads.
         let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
         match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
-            Verdict::Within(level) => Ok(Admitted::Publishable(caller, level)),
+            Verdict::Within(quota_left) => Ok(Admitted::Publishable(caller, quota_left)),
             Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
         }
     }
 
+    /// Refuses a private key that was sent. Whoever sent it may have made it up, and put the name of somebody else's key to it:
+    /// only the very key that is registered is somebody's to revoke.
+    async fn refuse_private_key(
+        &self,
+        head: &Parts,
+        sent: Option<Box<VerifyingKey>>,
+        now: Timestamp,
+    ) -> Reason {
+        let Some(sent) = sent else { return Reason::PrivateKey(None) };
+        let key = sent.publishable_key();
+        let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        if let Err(failed_too_often) = self.failures.check_again(head) {
+            return failed_too_often;
+        }
+        let credential = found.unwrap_or_else(|error| {
+            registry_unavailable(error);
+            None
+        });
+        let registered = credential.filter(|credential| credential.key == *sent);
+        Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
+    }
+
     /// Leaves the address of the client in the extensions, in the place of that of its proxy. If it cannot be told, none is
     /// left, and whatever is not open to anyone is refused for that.
-    pub(crate) fn locate(&self, head: &mut Parts) -> Whence {
+    pub(crate) fn locate(&self, head: &mut Parts) -> Source {
         let peer = client_address(head).map(|address| address.ip());
         let client = match self.ingress.client_address(peer, &head.headers) {
             Ok(address) => {
@@ -228,7 +239,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 Err(reason)
             }
         };
-        Whence { peer, client }
+        Source { peer, client }
     }
 
     /// Charges a request whose signature holds and that is refused before its nonce is claimed: to its address, and to the
@@ -250,20 +261,15 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// Charges a refusal to where it came from, if its caller is to blame, and counts what only the operator can mend. A
-    /// private key that was sent is counted, since whoever reads the logs on its way has it now.
-    pub(crate) async fn charge_failure(&self, head: &Parts, reason: &Reason, now: Timestamp) {
+    /// private key that was sent is counted if it is registered, since whoever reads the logs on its way has it now.
+    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
         match reason {
-            Reason::Presented(BadPresented::PrivateKey(_)) => telemetry::count_private_key(),
+            Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
             Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
             _ => {}
         }
         self.failures.charge(sender(head), reason.blame());
-        match reason {
-            Reason::Presented(BadPresented::PrivateKey(key)) => {
-                self.advise_on_private_key(*key, now).await;
-            }
-            _ => self.advise(head, reason),
-        }
+        self.advise(head, reason);
     }
 
     /// Charges a refusal of a publishable key by a layer further in as the verifier charges its own, or the limit on failures
@@ -273,23 +279,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.advise_on_unaccepted(unaccepted);
     }
 
-    /// Whether a request is for a path that stands outside this verifier. A request with a field that names another method
-    /// or target is not: whatever runs behind the verifier may take it for the other one.
-    pub(crate) fn is_public(&self, head: &Parts) -> bool {
-        let read = matches!(head.method, Method::GET | Method::HEAD);
-        read && self.public_paths.iter().any(|path| path == original_uri(head).path())
-            && !METHOD_OVERRIDES
-                .iter()
-                .chain(&TARGET_OVERRIDES)
-                .any(|field| head.headers.contains_key(field))
-    }
-
     /// Refuses content that says of itself that it does not fit, before anything is spent on it.
     fn check_announced(&self, demand: &Demand<'_>, announced: u64) -> Result<(), Reason> {
         self.content_limit_of(demand).check_announced(announced)?;
-        match demand.delivery {
-            Delivery::Whole => Ok(self.content_memory.check_announced(announced)?),
-            Delivery::Streamed { .. } => Ok(()),
+        match demand.body_mode {
+            BodyMode::Buffered => Ok(self.content_memory.check_announced(announced)?),
+            BodyMode::Streamed { .. } => Ok(()),
         }
     }
 
@@ -299,38 +294,24 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         body: B,
         claimed: Claimed,
-        credential: CredentialId,
+        credential: &Credential,
     ) -> Result<Bytes, Unfit<B>> {
-        let limit = self.content_limit_of(demand);
-        let share = self.content_memory.share(credential, limit.bytes);
-        limit.read(body, claimed, share).await
+        let share = self.share(demand, credential);
+        self.content_limit_of(demand).read(body, claimed, share).await
+    }
+
+    /// What the content of a request may take of the memory for it, by its application.
+    fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
+        let largest = self.content_limit_of(demand).bytes;
+        self.content_memory.share(&credential.application, largest)
     }
 
     /// How much content a signed request may have.
     pub(crate) const fn content_limit_of(&self, demand: &Demand<'_>) -> ContentLimit {
-        match demand.delivery {
-            Delivery::Whole => self.limit,
-            Delivery::Streamed { limit } => ContentLimit { bytes: limit, time: self.limit.time },
+        match demand.body_mode {
+            BodyMode::Buffered => self.limit,
+            BodyMode::Streamed { limit } => ContentLimit { bytes: limit, time: self.limit.time },
         }
-    }
-}
-
-/// What a request has to bring, and how it is treated: as its route was declared, or by default.
-pub(crate) struct Demand<'v> {
-    route: Option<&'v Route>,
-    access: Access,
-    pub(crate) rollout: Rollout,
-    pub(crate) delivery: Delivery,
-}
-
-impl Demand<'_> {
-    pub(crate) fn begin(&self) -> Passing {
-        Passing::begin(self.rollout, self.label())
-    }
-
-    /// What the route is called, if it was declared.
-    pub(crate) fn label(&self) -> Option<Arc<str>> {
-        self.route.map(|route| Arc::clone(&route.label))
     }
 }
 
@@ -408,41 +389,11 @@ fn client_address(head: &Parts) -> Option<ClientAddress> {
 }
 
 /// Where a request came from.
-pub(crate) struct Whence {
+pub(crate) struct Source {
     /// Who is connected.
     peer: Option<IpAddr>,
     /// Whether the client is known, as far as proxies have to tell it.
     client: Result<(), Reason>,
-}
-
-/// What the head says of the content.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) content: Content,
-    /// The least number of bytes that will come.
-    announced: u64,
-}
-
-impl Arrival {
-    pub(crate) fn of(body: &impl Body) -> Self {
-        let size = body.size_hint();
-        let absent = body.is_end_stream() || size.exact() == Some(0);
-        let content = if absent { Content::Absent } else { Content::Present };
-        Self { content, announced: size.lower() }
-    }
-}
-
-impl Nobody {
-    fn like(&self, id: Option<&KeyId>) -> &VerifyingKey {
-        match (id, &self.hmac) {
-            (Some(KeyId::Publishable(key)), Some(hmac))
-                if key.algorithm() == Algorithm::HmacSha256 =>
-            {
-                hmac
-            }
-            _ => &self.ed25519,
-        }
-    }
 }
 
 fn registry_unavailable(error: StoreError) -> Reason {

@@ -1,11 +1,14 @@
 //! What the log tells the operator about requests that only the operator can help.
 
-use countersign::{KeyId, Misdirected, PublishableKey, Rejection, Timestamp};
+use countersign::{Misdirected, Rejection, Unserved};
 use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
 use super::Verifier;
-use crate::{reason::Reason, unaccepted::Unaccepted};
+use crate::refusal::{
+    reason::{NO_ADDRESS, Reason, SentKey},
+    unaccepted::Unaccepted,
+};
 
 /// How much of a stranger's text a line of the log has.
 const LONGEST_HOST: usize = 100;
@@ -19,19 +22,26 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Says in the log what can be changed, if that is the operator's to do. Each kind of advice is given once in 10 s at most.
+    /// Says in the log what can be changed, if that is the operator's to do. Each kind of advice is given once in 10 s at most, and
+    /// that about a credential once for each.
     pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
             Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
+            Reason::PrivateKey(Some(sent)) => return self.advise_on_private_key(*sent),
+            Reason::PrivateKey(None) => "unknown private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
-            Reason::HttpVersion => "version",
+            Reason::Unserved(Unserved::Version) => "version",
             Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
             Reason::NoClientAddress => "address",
             _ => return,
         };
-        let Some(held_back) = self.log_pace.due(kind) else { return };
+        let Some(held_back) = self.log_pace.due(kind, None) else { return };
         match reason {
+            Reason::PrivateKey(_) => tracing::warn!(
+                held_back,
+                "what looks like a private key was sent in a request; no credential here has it"
+            ),
             Reason::Forwarded(forwarded) => {
                 tracing::warn!(
                     held_back,
@@ -39,7 +49,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     forwarded.cure()
                 );
             }
-            Reason::HttpVersion => tracing::warn!(
+            Reason::Unserved(Unserved::Version) => tracing::warn!(
                 version = ?head.version,
                 held_back,
                 "a request was refused for its HTTP version; if a proxy in front sent it, as nginx does by default, put \
@@ -56,30 +66,21 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Says in the log that a private key was sent. Those of registered keys have a pace of their own: a stranger who makes keys up
-    /// holds no line about a real one back.
-    pub(super) async fn advise_on_private_key(&self, key: Option<PublishableKey>, now: Timestamp) {
-        if let Some(key) = key
-            && let Ok(Some(_)) = self.keys.find(&KeyId::Publishable(key), now).await
-        {
-            if let Some(held_back) = self.log_pace.due("private key") {
-                tracing::warn!(
-                    held_back,
-                    "a private key was sent in a request, so others may have it: run `countersign key revoke {key}`"
-                );
-            }
-        } else if let Some(held_back) = self.log_pace.due("unknown private key") {
-            tracing::warn!(
-                held_back,
-                "what looks like a private key was sent in a request; no credential was found for it"
-            );
-        }
+    /// Says in the log that the private key of a credential was sent.
+    fn advise_on_private_key(&self, sent: SentKey) {
+        let SentKey { key, credential } = sent;
+        let Some(held_back) = self.log_pace.due("private key", Some(credential)) else { return };
+        tracing::warn!(
+            credential_id = credential.get(),
+            held_back,
+            "a private key was sent in a request, so others may have it: run `countersign key revoke {key}`"
+        );
     }
 
     /// Says in the log why a publishable key that is registered opens nothing.
     pub(super) fn advise_on_unaccepted(&self, unaccepted: &Unaccepted) {
         let Unaccepted { cause, credential: Some(id) } = unaccepted else { return };
-        let Some(held_back) = self.log_pace.due(cause.as_str()) else { return };
+        let Some(held_back) = self.log_pace.due(cause.as_str(), Some(*id)) else { return };
         tracing::info!(
             credential_id = id.get(),
             cause = cause.as_str(),
@@ -88,11 +89,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 }
-
-/// What to add where no address is known.
-pub(crate) const NO_ADDRESS: &str = "a limit by client address or a list of proxies is set, and no address is known: serve with \
-     `countersign_server::serve`; with another server add a layer around the verifier that puts the peer's address as a \
-     `countersign_store::ClientAddress` into the request's extensions; in a test put one there by hand";
 
 /// The host that a request names.
 fn host(head: &Parts) -> String {

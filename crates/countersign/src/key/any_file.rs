@@ -3,14 +3,21 @@ use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use ssh_key::private::KeypairData;
 
-use super::{
-    AnyPrivateKey, AnyVerifyingKey, KeyError, KeyFile, Passphrase, PublishableKey,
-    file::{self, Reads},
-};
 #[cfg(feature = "ecdsa")]
-use super::{EcdsaPrivateKey, EcdsaPublicKey, ecdsa};
+use super::ecdsa::{self, EcdsaPrivateKey, EcdsaPublicKey};
 #[cfg(feature = "rsa")]
-use super::{RsaPublicKey, rsa};
+use super::rsa::{self, RsaPublicKey};
+use super::{
+    any_private::AnyPrivateKey,
+    any_verifying::AnyVerifyingKey,
+    error::KeyError,
+    file::{self, KeyFile},
+    passphrase::Passphrase,
+    private::PrivateKey,
+    publishable::PublishableKey,
+    reads::Reads,
+    verifying::VerifyingKey,
+};
 #[cfg(any(feature = "ecdsa", feature = "rsa"))]
 use super::{jwk::Jwk, openssh, pem};
 
@@ -93,6 +100,18 @@ impl Reads for AnyKeyFile {
         (false, true) => "an Ed25519 or RSA key or an HMAC-SHA256 secret",
         (false, false) => KeyFile::WANTED,
     };
+
+    fn of_private(key: PrivateKey) -> Self {
+        Self::Private(key.into())
+    }
+
+    fn of_public(key: VerifyingKey) -> Self {
+        Self::Public(key.into())
+    }
+
+    fn of_named(key: PublishableKey) -> Self {
+        Self::Named(key)
+    }
 
     #[cfg(any(feature = "ecdsa", feature = "rsa"))]
     fn spki(found: &'static str, info: &SubjectPublicKeyInfoRef<'_>) -> Result<Self, KeyError> {

@@ -1,7 +1,7 @@
 #[cfg(feature = "ecdsa")]
-use super::EcdsaPrivateKey;
-use super::{AnyVerifyingKey, PrivateKey};
-use crate::Algorithm;
+use super::ecdsa::EcdsaPrivateKey;
+use super::{any_verifying::AnyVerifyingKey, private::PrivateKey};
+use crate::algorithm::Algorithm;
 
 /// What signs with any algorithm of RFC 9421 that is signed with here, for tools: RSA is verified only.
 ///

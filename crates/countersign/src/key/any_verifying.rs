@@ -1,9 +1,12 @@
 #[cfg(feature = "ecdsa")]
-use super::EcdsaPublicKey;
+use super::ecdsa::EcdsaPublicKey;
 #[cfg(feature = "rsa")]
-use super::RsaPublicKey;
-use super::{BadSignature, KeyError, VerifyingKey};
-use crate::{Algorithm, UnknownAlgorithm};
+use super::rsa::RsaPublicKey;
+use super::{
+    error::KeyError,
+    verifying::{BadSignature, VerifyingKey},
+};
+use crate::algorithm::{Algorithm, UnknownAlgorithm};
 
 /// What a signature of any algorithm of RFC 9421 is verified with, for tools that look at the messages of others.
 ///

@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use ssh_key::private::EcdsaKeypair;
 
 use super::{
-    BadSignature, KeyError,
+    error::KeyError,
     jwk::{Jwk, bytes},
+    verifying::BadSignature,
 };
-use crate::Algorithm;
+use crate::algorithm::Algorithm;
 
 pub(super) const ID_EC_PUBLIC_KEY: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

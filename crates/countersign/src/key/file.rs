@@ -1,36 +1,13 @@
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
-use ssh_key::private::KeypairData;
 use zeroize::Zeroizing;
 
 use super::{
-    KeyError, PrivateKey, ProvenKey, PublishableKey, VerifyingKey,
-    jwk::{self, Jwk},
-    key_text, openssh, pem, text,
+    error::KeyError, jwk, key_text, openssh, passphrase::Passphrase, pem, private::PrivateKey,
+    proven::ProvenKey, publishable::PublishableKey, reads::Reads, text, verifying::VerifyingKey,
 };
 
 const MAX_FILE: usize = 64 * 1024;
-
-/// What opens an encrypted key file. Wiped on drop, and prints nothing.
-pub struct Passphrase(Zeroizing<Vec<u8>>);
-
-impl Passphrase {
-    /// The passphrase of these bytes, as they are typed: no line end belongs to it.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(bytes.into()))
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passphrase").finish_non_exhaustive()
-    }
-}
 
 /// The key in a file, whatever the file's form.
 ///
@@ -96,57 +73,20 @@ impl KeyFile {
     }
 }
 
-/// What a parser makes of keys that no credential has: a refusal that names them, unless it reads them.
-///
-/// Each is given the name of what was found and what was found, as far as it is read by then.
-pub(super) trait Reads: From<KeyFile> {
-    const WANTED: &'static str;
-
-    fn wrong_kind(found: &'static str) -> Result<Self, KeyError> {
-        Err(KeyError::WrongKind { found, wanted: Self::WANTED })
-    }
-
-    fn spki(found: &'static str, _: &SubjectPublicKeyInfoRef<'_>) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn pkcs8(found: &'static str, _: &PrivateKeyInfoRef<'_>) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn sec1(found: &'static str, _body: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn pkcs1_public(found: &'static str, _body: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn pkcs1_private(found: &'static str, _body: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn jwk(found: &'static str, _: &Jwk) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    fn openssh_public(found: &'static str, _line: &str) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-
-    /// Whether [`openssh_private`](Self::openssh_private) reads keys of this algorithm. Others are named without asking
-    /// for a passphrase.
-    fn reads_openssh(_algorithm: &str) -> bool {
-        false
-    }
-
-    fn openssh_private(found: &'static str, _: &KeypairData) -> Result<Self, KeyError> {
-        Self::wrong_kind(found)
-    }
-}
-
 impl Reads for KeyFile {
     const WANTED: &'static str = "an Ed25519 key or an HMAC-SHA256 secret";
+
+    fn of_private(key: PrivateKey) -> Self {
+        Self::Private(key)
+    }
+
+    fn of_public(key: VerifyingKey) -> Self {
+        Self::Public(key)
+    }
+
+    fn of_named(key: PublishableKey) -> Self {
+        Self::Named(key)
+    }
 }
 
 pub(super) fn parse<T: Reads>(
@@ -193,10 +133,10 @@ fn parse_lines<T: Reads>(text: &str) -> Result<T, KeyError> {
         (Some(word), None) => {
             let key: PrivateKey = whole(word, &lines)?;
             key.require_unguessable()?;
-            Ok(KeyFile::Private(key).into())
+            Ok(T::of_private(key))
         }
         (None, _) if words().any(openssh::is_public) => openssh_public(&lines),
-        (None, _) => public(&lines).map(T::from),
+        (None, _) => public(&lines),
     }
 }
 
@@ -206,7 +146,7 @@ fn whole<K: FromStr<Err = KeyError>>(word: &str, lines: &[&str]) -> Result<K, Ke
     word.parse().or_else(|error| joined().ok_or(error))
 }
 
-fn public(lines: &[&str]) -> Result<KeyFile, KeyError> {
+fn public<T: Reads>(lines: &[&str]) -> Result<T, KeyError> {
     let first = lines.first().and_then(|line| line.split_whitespace().next());
     let read: Result<PublishableKey, KeyError> = match lines {
         [_] => first.ok_or(KeyError::UnknownForm)?.parse(),
@@ -214,11 +154,11 @@ fn public(lines: &[&str]) -> Result<KeyFile, KeyError> {
         _ => lines.concat().parse(),
     };
     match read {
-        Ok(key) => Ok(key.to_verifying_key().map_or(KeyFile::Named(key), KeyFile::Public)),
+        Ok(key) => Ok(key.to_verifying_key().map_or_else(|_| T::of_named(key), T::of_public)),
         Err(error) if lines.len() == 1 => Err(error),
         Err(_) => {
             let proven = ProvenKey::from_proof(&lines.join("\n"))?;
-            Ok(KeyFile::Public(proven.key().clone()))
+            Ok(T::of_public(proven.key().clone()))
         }
     }
 }

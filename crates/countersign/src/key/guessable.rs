@@ -1,4 +1,4 @@
-use super::KeyError;
+use super::error::KeyError;
 
 /// What a secret has to show, in hundredths of a bit: the 112 bits that NIST SP 800-131A asks for.
 const LEAST: usize = 11_200;

@@ -2,7 +2,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::KeyError;
+use super::error::KeyError;
 
 /// An HMAC-SHA256 secret with its key schedule done, and the identifier under which callers name it.
 #[derive(Clone)]

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::PublishableKey;
+use super::publishable::PublishableKey;
 
 /// What a `keyid` names: a publishable key, or the RFC 7638 JWK thumbprint of an Ed25519 public key.
 ///

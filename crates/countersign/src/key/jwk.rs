@@ -2,11 +2,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{KeyError, PrivateKey, VerifyingKey};
+use super::{error::KeyError, private::PrivateKey, verifying::VerifyingKey};
 #[cfg(feature = "key-files")]
-use super::{KeyFile, PublishableKey, file::Reads};
+use super::{publishable::PublishableKey, reads::Reads};
 #[cfg(feature = "key-files")]
-use crate::Algorithm;
+use crate::algorithm::Algorithm;
 
 /// A JSON Web Key (RFC 7517) with the members that are read here. A member that occurs twice is an error; others are
 /// ignored, as §4 asks.
@@ -82,10 +82,10 @@ pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("OKP", Some("Ed25519")) => match (&jwk.x, &jwk.d) {
             // Nothing is lost: the public half comes from the private one.
-            (None, Some(d)) => Ok(KeyFile::Private(PrivateKey::ed25519(&*bytes(d)?)).into()),
+            (None, Some(d)) => Ok(T::of_private(PrivateKey::ed25519(&*bytes(d)?))),
             _ => match ed25519(&jwk)? {
-                (_, Some(private)) => Ok(KeyFile::Private(private).into()),
-                (public, None) => Ok(KeyFile::Public(public).into()),
+                (_, Some(private)) => Ok(T::of_private(private)),
+                (public, None) => Ok(T::of_public(public)),
             },
         },
         ("OKP", Some("X25519")) => T::wrong_kind("an X25519 key"),
@@ -93,7 +93,7 @@ pub(super) fn parse<T: Reads>(text: &str) -> Result<T, KeyError> {
         ("oct", _) if matches!(jwk.alg.as_deref(), Some("HS384" | "HS512")) => {
             T::wrong_kind("an HMAC secret for another hash than SHA-256")
         }
-        ("oct", _) => hmac(&jwk).map(|key| KeyFile::Private(key).into()),
+        ("oct", _) => hmac(&jwk).map(T::of_private),
         ("RSA", _) => T::jwk("an RSA key", &jwk),
         ("EC", _) => T::jwk("an elliptic-curve (ECDSA) key", &jwk),
         _ => T::wrong_kind("a JWK of another kind"),

@@ -1,5 +1,5 @@
 use super::{
-    PrivateKey,
+    private::PrivateKey,
     text::{self, PRIVATE},
 };
 
@@ -9,8 +9,19 @@ const LEAST_DIGITS: usize = 20;
 const WHOLE: usize = 40;
 /// What the base64 of every Ed25519 private key in PKCS#8 form has, and that of every OpenSSH private key begins with.
 const BODIES: [&str; 2] = ["BQYDK2VwBCIEI", "b3BlbnNzaC1rZXktdjE"];
-/// Blanks as they are written in quoted text.
-const ESCAPED: [&str; 3] = [r"\n", r"\r", r"\t"];
+/// How URLs and HTML write the punctuation of JSON.
+const ESCAPED: [(&str, &str); 8] = [
+    ("%22", "\""),
+    ("%3A", ":"),
+    ("%3a", ":"),
+    ("%20", " "),
+    ("+", " "),
+    ("&quot;", "\""),
+    ("&#34;", "\""),
+    ("u0022", "\""),
+];
+/// What stands before the digits of an escape sequence, and how many digits: in URLs, JSON, shells and programs.
+const HEXADECIMAL: [(&str, usize); 5] = [("%u", 4), (r"\x", 1), (r"\x", 2), (r"\u", 4), (r"\U", 8)];
 
 impl PrivateKey {
     /// Whether a private key stands somewhere in this text, for what logs, prints or counts texts of others.
@@ -33,12 +44,42 @@ impl PrivateKey {
 
 fn has_line(text: &str) -> bool {
     text.match_indices(PRIVATE).any(|(at, _)| {
-        // In quoted text a line break is a backslash and a letter.
-        let escaped = |before: &str| ESCAPED.iter().any(|blank| before.ends_with(blank));
-        let begins = |before: &str| !before.ends_with(char::is_alphanumeric) || escaped(before);
         let (before, word) = (text.get(..at), text.get(at..).unwrap_or_default());
-        before.is_some_and(begins) && is_key(word)
+        before.is_some_and(ends_at_boundary) && is_key(word)
     })
+}
+
+/// Whether a word can begin behind this text: it ends with an escape sequence, or with no letter or digit of a key.
+///
+/// Letters of other scripts are no part of a key, and Chinese and Japanese have no blanks before it.
+fn ends_at_boundary(text: &str) -> bool {
+    let inside = text.ends_with(|character: char| character.is_ascii_alphanumeric());
+    !inside || ends_with_escape(text)
+}
+
+/// Whether text ends with an escape sequence, such as the `n` of a line break in JSON or the `20` of a blank in a URL.
+fn ends_with_escape(text: &str) -> bool {
+    let without = |count: usize, radix: u32| {
+        let mut rest = text;
+        for _ in 0..count {
+            rest = rest.strip_suffix(|character: char| character.is_digit(radix))?;
+        }
+        Some(rest)
+    };
+    let letter = text.strip_suffix(['a', 'b', 'e', 'f', 'n', 'r', 't', 'v']);
+    let octal = (1..=3).filter_map(|count| without(count, 8));
+    let hexadecimal = |(mark, count): (&str, usize)| {
+        without(count, 16).is_some_and(|before| before.ends_with(mark))
+    };
+    // A percent sign that was escaped once more is `%25`.
+    let percent = without(2, 16).map(|before| before.trim_end_matches("25"));
+    // A terminal's colour, as in `ESC [ 32 m`.
+    let colour = text.strip_suffix('m');
+    let colour = colour.map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    letter.into_iter().chain(octal).any(|before| before.ends_with('\\'))
+        || HEXADECIMAL.into_iter().any(hexadecimal)
+        || percent.is_some_and(|before| before.ends_with('%'))
+        || colour.is_some_and(|before| before.ends_with('['))
 }
 
 /// Whether this begins with a private key, or most of one.
@@ -57,15 +98,21 @@ fn is_key(word: &str) -> bool {
 fn has_pem(text: &str) -> bool {
     let mut labels = text.split("-----BEGIN").skip(1);
     let is_private = |rest: &str| {
-        let label: String = rest.chars().take(40).filter(|it| !it.is_whitespace()).collect();
+        let rest: String = rest.chars().take(60).collect();
+        let rest = rest.replace("%20", "").replace('+', "");
+        let label: String = rest.chars().filter(|it| !it.is_whitespace()).collect();
         label.split('-').next().is_some_and(|label| label.contains("PRIVATEKEY"))
     };
     labels.any(is_private) || BODIES.iter().any(|body| text.contains(body))
 }
 
 fn has_jwk(text: &str) -> bool {
+    if !text.contains("kty") {
+        return false;
+    }
     // Within a quoted text its quotation marks are escaped.
     let plain = text.replace('\\', "");
+    let plain = ESCAPED.iter().fold(plain, |plain, (escaped, mark)| plain.replace(escaped, mark));
     let member = |name| plain.split(name).skip(1).any(|rest| rest.trim_start().starts_with(':'));
     member("\"kty\"") && (member("\"d\"") || member("\"k\""))
 }
@@ -127,7 +174,6 @@ mod tests {
             r#"{"d":1,"k":2}"#,
             &format!("ta{LINE}"),
             &format!("9{LINE}"),
-            &format!("é{LINE}"),
             &format!("n{LINE}"),
         ];
         for text in others {

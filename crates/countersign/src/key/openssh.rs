@@ -3,7 +3,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ssh_key::{Error, Kdf, private::KeypairData, public::KeyData};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, Passphrase, PrivateKey, PublishableKey, VerifyingKey, file::Reads};
+use super::{
+    error::KeyError, passphrase::Passphrase, private::PrivateKey, publishable::PublishableKey,
+    reads::Reads, verifying::VerifyingKey,
+};
 
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 
@@ -26,9 +29,7 @@ pub(super) fn parse_public<T: Reads>(text: &str) -> Result<T, KeyError> {
     }
     let key = ssh_key::PublicKey::from_openssh(text).map_err(|_| NO_PUBLIC_KEY)?;
     match key.key_data() {
-        KeyData::Ed25519(key) => {
-            VerifyingKey::ed25519(&key.0).map(|key| KeyFile::Public(key).into())
-        }
+        KeyData::Ed25519(key) => VerifyingKey::ed25519(&key.0).map(T::of_public),
         _ => Err(KeyError::Damaged("its algorithm is not the one that it names")),
     }
 }
@@ -77,7 +78,7 @@ pub(super) fn parse_private<T: Reads>(
         (KeypairData::Ed25519(pair), _) => {
             let private = PrivateKey::ed25519(&Zeroizing::new(pair.private.to_bytes()));
             match private.publishable_key() == PublishableKey::ed25519(pair.public.0) {
-                true => Ok(KeyFile::Private(private).into()),
+                true => Ok(T::of_private(private)),
                 false => Err(KeyError::Mismatched),
             }
         }

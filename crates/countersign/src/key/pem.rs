@@ -14,7 +14,8 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use super::{
-    KeyError, KeyFile, Passphrase, PrivateKey, VerifyingKey, file::Reads, key_text, openssh,
+    error::KeyError, key_text, openssh, passphrase::Passphrase, private::PrivateKey, reads::Reads,
+    verifying::VerifyingKey,
 };
 
 /// What a PEM block begins with. Its blank can be lost, as all others.
@@ -119,7 +120,7 @@ pub(super) fn der(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
 
 fn private<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
     if let Some((seed, public)) = ring_pair(der) {
-        return pair(seed, Some(public)).map(T::from);
+        return pair(seed, Some(public));
     }
     let info = PrivateKeyInfoRef::try_from(der);
     let info = info.map_err(|_| KeyError::Damaged("it is no PKCS#8 private key"))?;
@@ -131,15 +132,15 @@ fn private<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
     let pair = KeypairBytes::try_from(info);
     let pair = pair.map_err(|_| KeyError::Damaged("it is no Ed25519 private key"))?;
     let seed = Zeroizing::new(pair.secret_key);
-    self::pair(&seed, pair.public_key.as_ref().map(|PublicKeyBytes(public)| public)).map(T::from)
+    self::pair(&seed, pair.public_key.as_ref().map(|PublicKeyBytes(public)| public))
 }
 
-fn pair(seed: &[u8; 32], public: Option<&[u8; 32]>) -> Result<KeyFile, KeyError> {
+fn pair<T: Reads>(seed: &[u8; 32], public: Option<&[u8; 32]>) -> Result<T, KeyError> {
     let key = PrivateKey::ed25519(seed);
     // A signer that believed a public half from outside could be made to give its private one away.
     match public {
         Some(public) if key.publishable_key().as_bytes() != public => Err(KeyError::Mismatched),
-        _ => Ok(KeyFile::Private(key)),
+        _ => Ok(T::of_private(key)),
     }
 }
 
@@ -241,7 +242,7 @@ fn public<T: Reads>(der: &[u8]) -> Result<T, KeyError> {
         return Err(damaged);
     }
     let bytes = info.subject_public_key.as_bytes().and_then(|bytes| bytes.try_into().ok());
-    VerifyingKey::ed25519(bytes.ok_or(damaged)?).map(|key| KeyFile::Public(key).into())
+    VerifyingKey::ed25519(bytes.ok_or(damaged)?).map(T::of_public)
 }
 
 /// What keys of other algorithms are called: the private, and the public one.

@@ -8,11 +8,13 @@ use zeroize::Zeroizing;
 #[cfg(feature = "key-files")]
 use super::guessable;
 use super::{
-    KeyError, PublishableKey, VerifyingKey,
+    error::KeyError,
     hmac::HmacKey,
+    publishable::PublishableKey,
     text::{self, Format},
+    verifying::VerifyingKey,
 };
-use crate::Algorithm;
+use crate::algorithm::Algorithm;
 
 /// The half of a credential that signs: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
 ///

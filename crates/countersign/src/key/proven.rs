@@ -2,7 +2,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 #[cfg(feature = "key-files")]
 use super::key_text;
-use super::{KeyError, PrivateKey, PublishableKey, VerifyingKey};
+use super::{
+    error::KeyError, private::PrivateKey, publishable::PublishableKey, verifying::VerifyingKey,
+};
 
 /// A verifying key whose holder has shown possession of the private key, so that nobody who saw only the publishable key
 /// can register it as their own. This is what a registry takes.

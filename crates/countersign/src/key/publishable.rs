@@ -4,10 +4,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use super::{
-    KeyError, VerifyingKey,
+    error::KeyError,
     text::{self, Format},
+    verifying::VerifyingKey,
 };
-use crate::Algorithm;
+use crate::algorithm::Algorithm;
 
 /// The half of a credential that may be shown to anyone: `pk_…`, also the `keyid` on the wire.
 ///

@@ -2,8 +2,6 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use super::VerifyingKey;
-
 /// Ed25519 public keys, in hex, whose private halves a standard prints, or everybody tries first.
 const ED25519: [(&str, &str); 12] = [
     (
@@ -44,13 +42,17 @@ const HMAC_SHA256: [(&str, &str); 3] = [
     ("849b57219dae48de646d07dbb533566e976686457c1491be3a76dcea6c427188", "RFC 7520, section 3.5"),
 ];
 
-/// Where the private half of this key can be read by everybody.
-pub(super) fn place(key: &VerifyingKey) -> Option<&'static str> {
-    let publishable = key.publishable_key();
-    let (bytes, known) = match key.hmac_secret() {
-        Some(secret) => (secret, HMAC_SHA256.as_slice()),
-        None => (publishable.as_bytes(), ED25519.as_slice()),
-    };
+/// Where everybody can read the private half of an Ed25519 public key.
+pub(super) fn of_public_key(bytes: &[u8]) -> Option<&'static str> {
+    place(bytes, &ED25519)
+}
+
+/// Where everybody can read an HMAC secret.
+pub(super) fn of_secret(bytes: &[u8]) -> Option<&'static str> {
+    place(bytes, &HMAC_SHA256)
+}
+
+fn place(bytes: &[u8], known: &[(&str, &'static str)]) -> Option<&'static str> {
     let mut hex = Zeroizing::new(String::with_capacity(bytes.len().saturating_mul(2)));
     for byte in bytes {
         write!(hex, "{byte:02x}").ok()?;
@@ -61,7 +63,7 @@ pub(super) fn place(key: &VerifyingKey) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{KeyError, PrivateKey};
+    use crate::key::{error::KeyError, private::PrivateKey, verifying::VerifyingKey};
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();

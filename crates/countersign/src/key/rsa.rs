@@ -13,8 +13,8 @@ use rsa::{
 use sha2::{Digest, Sha256, Sha512};
 use ssh_key::private::RsaKeypair;
 
-use super::{BadSignature, KeyError, jwk::Jwk};
-use crate::Algorithm;
+use super::{error::KeyError, jwk::Jwk, verifying::BadSignature};
+use crate::algorithm::Algorithm;
 
 pub(super) const RSA_ENCRYPTION: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

@@ -2,8 +2,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use super::{
-    KeyError, KeyId, VerifyingKey,
+    error::KeyError,
+    id::KeyId,
     jwk::{self, Jwk, JwkSet},
+    verifying::VerifyingKey,
 };
 
 /// Where a server publishes the keys that its answers are signed with
@@ -102,7 +104,7 @@ impl ServerKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PrivateKey;
+    use crate::key::private::PrivateKey;
 
     fn key(seed: u8) -> VerifyingKey {
         PrivateKey::ed25519(&[seed; 32]).verifying_key()

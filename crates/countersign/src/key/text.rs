@@ -1,6 +1,6 @@
 use zeroize::Zeroizing;
 
-use super::{KeyError, base58};
+use super::{base58, error::KeyError};
 
 // The text form of both halves: PREFIX + base58(format byte, key bytes, CRC-32). The checksum includes the prefix, so
 // that the halves cannot be taken for each other.

@@ -4,8 +4,8 @@ use ed25519_dalek::Verifier as _;
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 
-use super::{KeyError, PublishableKey, guessable, hmac::HmacKey, published};
-use crate::Algorithm;
+use super::{error::KeyError, guessable, hmac::HmacKey, publishable::PublishableKey, published};
+use crate::algorithm::Algorithm;
 
 /// What a server checks signatures with, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
 ///
@@ -129,7 +129,11 @@ impl VerifyingKey {
     /// [`KeyError::Published`] for the test keys of RFC 9421 and other standards, [`KeyError::Guessable`] for an HMAC
     /// secret that shows less than 112 bits of randomness.
     pub fn require_secret(&self) -> Result<(), KeyError> {
-        match (published::place(self), &self.0) {
+        let published = match &self.0 {
+            Material::HmacSha256(key) => published::of_secret(&key.secret),
+            Material::Ed25519(_) => published::of_public_key(self.publishable_key().as_bytes()),
+        };
+        match (published, &self.0) {
             (Some(place), _) => Err(KeyError::Published(place)),
             (None, Material::HmacSha256(key)) => guessable::require_unguessable(&key.secret),
             (None, Material::Ed25519(_)) => Ok(()),

@@ -2,25 +2,33 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{OF_REQUEST, RequestSignature, ResponseRejection};
+use super::{OF_REQUEST, RequestSignature, rejection::ResponseRejection};
 use crate::{
-    ACCEPT_SIGNATURE, BadPolicy, CONTENT_DIGEST, Component, Derived, Malformed, REFUSAL,
-    RequestHead, SignatureInput, Timestamp, Unmet,
-    policy::{self, SIGNATURES, TAG, Window, check_forms, is_key_id},
+    accept_signature::ACCEPT_SIGNATURE,
+    code::REFUSAL,
+    component::{Component, Derived},
+    field_name::{CONTENT_DIGEST, SIGNATURES},
+    malformed::Malformed,
+    message::RequestHead,
+    policy::{self, BadPolicy, TAG, Window, check_forms, is_key_id},
+    rejection::Unmet,
+    signature_input::SignatureInput,
+    timestamp::Timestamp,
 };
 
-/// The tag of signed answers. It is another one than that of requests, so that neither passes for the other.
+/// The tag of signed responses. It differs from the tag of requests, so that neither passes for the other.
 pub const RESPONSE_TAG: &str = "countersign-response";
 
-/// What an answer has to prove.
+/// The requirements on a response.
 ///
-/// Covered have to be `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed, both fields of
-/// that signature; `content-digest` when there is content; and, when present, `content-type`, `content-encoding`,
-/// `content-range`, `location`, `retry-after`, `accept-signature`, `countersign-refusal` and whatever
-/// [`ResponsePolicy::cover_when_present`] adds. Present have to be `created`, `keyid` and the tag [`RESPONSE_TAG`].
+/// A signature has to cover `@status`; of the request `@method`, `@authority`, `@path`, `@query` and, if it was signed,
+/// both fields of that signature; `content-digest` when there is content; and, when present, `content-type`,
+/// `content-encoding`, `content-range`, `location`, `retry-after`, `accept-signature`, `countersign-refusal` and the
+/// fields of [`ResponsePolicy::cover_when_present`]. The parameters `created` and `keyid` and the tag [`RESPONSE_TAG`]
+/// are required.
 ///
-/// An answer that is bound to the signature of its request was made after it, whatever any clock says: nobody had that
-/// signature before, since it has a nonce. So its age is not judged. That of an answer to an unsigned request is.
+/// A response that is bound to the signature of its request was made after the request, whatever the clocks show: that
+/// signature has a new nonce. So only the age of a response to an unsigned request is checked.
 #[derive(Clone, Debug)]
 pub struct ResponsePolicy {
     window: Window,
@@ -28,7 +36,7 @@ pub struct ResponsePolicy {
     when_present: Vec<HeaderName>,
 }
 
-/// Fields that change what an answer means or what a client does next.
+/// Fields that change the meaning of a response, or the next step of a client.
 pub(super) fn when_present() -> Vec<HeaderName> {
     vec![
         CONTENT_DIGEST,
@@ -49,8 +57,8 @@ impl Default for ResponsePolicy {
 }
 
 impl ResponsePolicy {
-    /// The oldest answer accepted to an unsigned request, and the difference of clocks allowed either way. Default: 60 s
-    /// and 10 s.
+    /// The oldest accepted response to an unsigned request, and the allowed difference of clocks either way. Default: 60
+    /// s and 10 s.
     ///
     /// # Errors
     ///
@@ -60,7 +68,7 @@ impl ResponsePolicy {
         Ok(self)
     }
 
-    /// The tag under which requests are signed. Default: `countersign`.
+    /// The tag of signed requests. Default: `countersign`.
     ///
     /// # Errors
     ///
@@ -70,7 +78,7 @@ impl ResponsePolicy {
         Ok(self)
     }
 
-    /// Adds fields that have to be covered when an answer has them.
+    /// Adds fields that a response has to cover when it has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         policy::add(&mut self.when_present, fields);
         self

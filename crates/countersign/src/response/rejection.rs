@@ -1,6 +1,11 @@
-use crate::{BadDigest, BadSignature, Malformed, Stale, Unmet};
+use crate::{
+    digest::BadDigest,
+    key::BadSignature,
+    malformed::Malformed,
+    rejection::{Stale, Unmet},
+};
 
-/// Why an answer is not taken for one of the server's to this request.
+/// Why a response does not count as the server's own to this request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]

@@ -3,23 +3,28 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use sfv::KeyRef;
 
-use super::{OF_REQUEST, RESPONSE_TAG, RequestSignature, policy};
+use super::{
+    OF_REQUEST, RequestSignature,
+    policy::{self, RESPONSE_TAG},
+};
 use crate::{
-    BadPolicy, Component, Derived, KeyError, KeyId, LabelledSignature, Message, PrivateKey,
-    RequestHead, ResponseHead, SignError, SignatureFields, SignatureInput, SignatureParams,
-    SignedFields, Timestamp, VerifyingKey,
-    policy::{TAG, add, check_tag},
-    sign::{cover_present, missing_digest, refuse_label, sign, sign_base},
+    component::{Component, Derived},
+    coverage::{cover_present, missing_digest},
+    key::{KeyError, KeyId, PrivateKey, VerifyingKey},
+    message::{Message, RequestHead, ResponseHead},
+    policy::{BadPolicy, TAG, add, check_tag},
+    prepared_signature::PreparedSignature,
+    sign::{SignError, SignatureFields, SignatureParams, SignedFields, refuse_label, sign},
     signature_base::Rules,
-    signature_input::write_components,
+    signature_input::{LabelledSignature, SignatureInput, write_components},
+    timestamp::Timestamp,
 };
 
 const LABEL: &str = "countersign";
 
-/// Signs answers the way [`ResponsePolicy::default`](crate::ResponsePolicy) wants them: bound to the request that they answer.
+/// Signs responses as [`ResponsePolicy::default`](crate::ResponsePolicy) requires: bound to their requests.
 ///
-/// The key is named by its JWK thumbprint (RFC 7638). Who verifies gets it from
-/// [`ServerKeys`](crate::ServerKeys).
+/// The `keyid` is the key's JWK thumbprint (RFC 7638). The verifier finds the key in [`ServerKeys`](crate::ServerKeys).
 #[derive(Debug)]
 pub struct ResponseSigner {
     key: PrivateKey,
@@ -30,11 +35,11 @@ pub struct ResponseSigner {
 }
 
 impl ResponseSigner {
-    /// A signer with this Ed25519 key, which should be used for nothing else.
+    /// A signer with this Ed25519 key. Use the key for nothing else.
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] for an HMAC secret: whoever could verify an answer with it could make one.
+    /// [`KeyError::WrongKind`] for an HMAC secret: a verifier of responses could also make them.
     pub fn new(key: PrivateKey) -> Result<Self, KeyError> {
         let wrong_kind = KeyError::WrongKind {
             found: "an HMAC secret, with which whoever verifies an answer could make one",
@@ -46,7 +51,7 @@ impl ResponseSigner {
         Ok(Self { key, named, request_tag: TAG.into(), when_present: policy::when_present() })
     }
 
-    /// The tag under which requests are signed. Default: `countersign`.
+    /// The tag of signed requests. Default: `countersign`.
     ///
     /// # Errors
     ///
@@ -56,23 +61,23 @@ impl ResponseSigner {
         Ok(self)
     }
 
-    /// Adds fields to cover when an answer has them.
+    /// Adds fields to cover when a response has them.
     pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         add(&mut self.when_present, fields);
         self
     }
 
-    /// What its signatures are verified with.
+    /// The key that verifies its signatures.
     pub fn verifying_key(&self) -> VerifyingKey {
         self.key.verifying_key()
     }
 
-    /// Signs the answer with this content to `request`, as it was received. [`SignedFields::apply`] adds what came of
-    /// it.
+    /// Signs the response with this content to `request`, as it was received. Add the result with
+    /// [`SignedFields::apply`].
     ///
-    /// An answer without content by definition, as to `HEAD`, gets no `Content-Digest`. An answer to a request whose
-    /// signature fields are malformed, or under other tags alone, is bound to its request line and host alone: no
-    /// server takes such a request for a signed one.
+    /// A response without content by definition, as to `HEAD`, gets no `Content-Digest`. The response to a request whose
+    /// signature fields are malformed, or under other tags alone, is bound to the request line and host alone: servers do
+    /// not take such a request for a signed one.
     ///
     /// # Errors
     ///
@@ -105,16 +110,16 @@ impl ResponseSigner {
         signature_params.push_str(&created.to_string());
         signature_params.push_str(&self.named);
         let message = Message::from(*response)
-            .answering(*request)
+            .with_request(*request)
             .with_content_digest(content_digest.as_ref());
         let rules = Rules::Policy;
-        let signature =
-            sign_base(&message, &self.key, label, &components, signature_params, rules)?;
-        Ok(SignedFields { content_digest, signature })
+        let prepared =
+            PreparedSignature::new(&message, label, &components, signature_params, rules)?;
+        Ok(SignedFields { content_digest, signature: prepared.sign(&self.key)? })
     }
 
-    /// Signs a key directory beside that, as draft-meunier-http-message-signatures-directory has it: whoever has the
-    /// private key says that it is this authority's, so that nobody else can show it as theirs.
+    /// Also signs a key directory (draft-meunier-http-message-signatures-directory): the holder of the private key states
+    /// that it belongs to this authority, so that no other server can show the key as its own.
     ///
     /// # Errors
     ///
@@ -138,11 +143,11 @@ impl ResponseSigner {
             algorithm: Some(self.key.algorithm()),
             tag: Some("http-message-signatures-directory"),
         };
-        sign(&Message::from(*response).answering(*request), &self.key, &params)
+        sign(&Message::from(*response).with_request(*request), &self.key, &params)
     }
 }
 
-/// Of two signatures under one tag nobody could say which is this server's.
+/// Two signatures under one tag leave open which one is this server's.
 fn refuse_tag(headers: &HeaderMap) -> Result<(), SignError> {
     let signatures = SignatureInput::all(headers).map_err(|_| SignError::Labelled)?;
     let ours =

@@ -1,16 +1,24 @@
-use super::{RESPONSE_TAG, ResponsePolicy, ResponseRejection};
+use super::{
+    policy::{RESPONSE_TAG, ResponsePolicy},
+    rejection::ResponseRejection,
+};
 use crate::{
-    Candidate, Content, ContentCheck, ContentDigest, KeyId, LabelledSignature, Malformed, Message,
-    RequestHead, ResponseHead, ServerKeys, SignatureBase, SignatureInput, Timestamp, Unmet,
-    signature_base::Rules,
-    signature_input::MAX_SIGNATURE_FIELDS,
-    verify::{Tagged, select_by_tag},
+    digest::ContentDigest,
+    key::{KeyId, ServerKeys},
+    malformed::Malformed,
+    message::{Message, RequestHead, ResponseHead},
+    policy::Content,
+    rejection::Unmet,
+    signature_base::{Rules, SignatureBase},
+    signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
+    timestamp::Timestamp,
+    verify::{Candidate, ContentCheck, Tagged, select_by_tag},
 };
 
-/// An answer whose signature meets the policy in form, coverage and time. Nothing is known yet of who made it.
+/// A response whose signature meets the policy in form, coverage and time. Its maker is not known yet.
 ///
-/// From here the road is [`verify`](Self::verify) → [`AuthenticResponse`] → [`IntactResponse`]; each step gives the
-/// value that the next one needs.
+/// Go on with [`verify`](Self::verify) → [`AuthenticResponse`] → [`IntactResponse`]; each step returns the value that the
+/// next step needs.
 #[derive(Clone, Debug)]
 pub struct UnverifiedResponse<'m> {
     candidate: Candidate<'m>,
@@ -19,7 +27,7 @@ pub struct UnverifiedResponse<'m> {
 }
 
 impl<'m> UnverifiedResponse<'m> {
-    /// Reads the signature of the answer to `request`, which is the request as it was sent: with its own signature.
+    /// Reads the signature of the response to `request`. Pass the request as it was sent, with its own signature.
     ///
     /// # Errors
     ///
@@ -43,7 +51,7 @@ impl<'m> UnverifiedResponse<'m> {
         let created = policy.judge(&input, headers, &request, now)?;
         input.string("alg")?;
         input.string("nonce")?;
-        let message = Message::from(response).answering(request);
+        let message = Message::from(response).with_request(request);
         let components = input.components()?;
         let base = SignatureBase::new(&message, components, &signature_params, Rules::Policy);
         let base = base.map_err(Malformed::Base)?;
@@ -55,21 +63,21 @@ impl<'m> UnverifiedResponse<'m> {
         Ok(Self { candidate: Candidate { input, base, signature }, created, digest })
     }
 
-    /// What the `keyid` names; `None` if its form is no key's.
+    /// The key id in `keyid`; `None` if it has not the form of a key id.
     pub fn key_id(&self) -> Option<KeyId> {
         self.candidate.key_id().and_then(|text| text.parse().ok())
     }
 
-    /// The signature base as rebuilt from the answer and its request.
+    /// The signature base, rebuilt from the response and its request.
     pub const fn signature_base(&self) -> &SignatureBase {
         self.candidate.signature_base()
     }
 
-    /// The one signature operation, with the key that the `keyid` names.
+    /// Verifies the signature with the key of `keyid`.
     ///
     /// # Errors
     ///
-    /// [`ResponseRejection::UnknownKey`]: the server may have gone on to another key, which its directory would have.
+    /// [`ResponseRejection::UnknownKey`]: the server may have moved on to another key, which its directory would have.
     /// [`ResponseRejection::Invalid`].
     pub fn verify(self, keys: &ServerKeys) -> Result<AuthenticResponse, ResponseRejection> {
         let key = self.key_id().and_then(|id| keys.find(&id));
@@ -80,7 +88,7 @@ impl<'m> UnverifiedResponse<'m> {
     }
 }
 
-/// An answer that the server made to this request. Its content has not been seen yet.
+/// A response of the server to this request. Its content was not read yet.
 #[derive(Clone, Debug)]
 #[must_use = "the content has not been compared with its digest"]
 pub struct AuthenticResponse {
@@ -97,7 +105,7 @@ impl AuthenticResponse {
     }
 }
 
-/// The content of an authentic answer, on its way in.
+/// The incoming content of an authentic response.
 #[derive(Clone, Debug)]
 #[must_use = "content that is not read to its end is not checked"]
 pub struct ResponseContentCheck {
@@ -116,7 +124,7 @@ impl ResponseContentCheck {
     ///
     /// # Errors
     ///
-    /// [`ResponseRejection::DigestMismatch`]; [`ResponseRejection::Policy`] for content of which no digest is covered.
+    /// [`ResponseRejection::DigestMismatch`]; [`ResponseRejection::Policy`] for content without a covered digest.
     pub fn finish(self) -> Result<IntactResponse, ResponseRejection> {
         let Self { created, digest, check } = self;
         match check.finish() {
@@ -127,7 +135,7 @@ impl ResponseContentCheck {
     }
 }
 
-/// Proof that the server made this answer to this request, and that its content is complete as it was signed.
+/// Proof that the server made this response to this request, and that its content is complete as signed.
 #[derive(Clone, Debug)]
 pub struct IntactResponse {
     created: Timestamp,

@@ -1,0 +1,61 @@
+use countersign_store::{Application, DamagedApplication};
+use serde_json::{Value, json};
+
+use crate::{
+    failure::{one_line, with_reasons},
+    moment,
+    output::warn,
+    table::columns,
+};
+
+/// An application as a registry lists it: also one whose row is damaged.
+pub(crate) type Listed = Result<Application, Box<DamagedApplication>>;
+
+/// Applications as a table.
+pub(crate) fn listing(applications: &[Listed]) -> String {
+    let rows: Vec<_> = applications.iter().map(row).collect();
+    columns(["NAME", "ENVIRONMENT", "ADDED"], &rows)
+}
+
+/// Warns of the damaged applications among these.
+pub(crate) fn warn_of_damage(applications: &[Listed]) {
+    for damaged in applications.iter().filter_map(|one| one.as_ref().err()) {
+        let reasons = with_reasons(&**damaged);
+        warn(format_args!("{reasons}; servers refuse its keys: restore a backup of the registry"));
+    }
+}
+
+fn row(application: &Listed) -> [String; 3] {
+    let or_unknown =
+        |text: &Option<String>| text.as_deref().map_or_else(|| "?".to_owned(), one_line);
+    match application {
+        Ok(Application { name, environment, created_at, .. }) => {
+            [name.to_string(), environment.to_string(), moment::show(*created_at)]
+        }
+        Err(damaged) => {
+            [or_unknown(&damaged.name), or_unknown(&damaged.environment), "damaged".to_owned()]
+        }
+    }
+}
+
+/// Of a damaged one there is what could be read, `null` for the rest, and `damage`, which says what is wrong with it.
+pub(crate) fn listed_object(application: &Listed) -> Value {
+    match application {
+        Ok(application) => object(application),
+        Err(damaged) => json!({
+            "name": damaged.name,
+            "environment": damaged.environment,
+            "created_at": null,
+            "damage": with_reasons(&**damaged),
+        }),
+    }
+}
+
+/// An application as JSON has it.
+pub(crate) fn object(application: &Application) -> Value {
+    json!({
+        "name": application.name.as_str(),
+        "environment": application.environment.as_str(),
+        "created_at": moment::show(application.created_at),
+    })
+}

@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use countersign_store::{Credential, Restrictions, Scopes};
+
+use super::key_arg::KeyArg;
+use crate::{
+    credential::{object, shown},
+    failure::Failure,
+    output::note,
+    registry_args::RegistryArgs,
+};
+
+/// Changes what a key may do and from where, and returns the key as it then is.
+pub(super) fn make(
+    registry: &RegistryArgs,
+    key: &KeyArg,
+    change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send,
+) -> Result<Arc<Credential>, Failure> {
+    let key = key.id()?;
+    registry.ask(async |registry| {
+        registry.change_credential(&registry.publishable_key(&key).await?, change).await
+    })
+}
+
+/// Prints a key that was changed.
+pub(super) fn print(registry: &RegistryArgs, changed: &Credential) -> Result<(), Failure> {
+    registry.print(|| object(changed), || shown(changed)).map_err(|failure| {
+        failure.with_hint(format_args!(
+            "the key was changed; `countersign key show {}{}` prints it",
+            changed.publishable_key(),
+            registry.db_option()
+        ))
+    })?;
+    note("servers apply it within 5 s");
+    Ok(())
+}

@@ -1,0 +1,34 @@
+use clap::Args;
+use countersign_store::Revocation;
+
+use super::key_arg::KeyArg;
+use crate::{
+    credential::object, failure::Failure, moment, output::note, registry_args::RegistryArgs,
+};
+
+/// Revokes a key for ever: servers refuse it within 5 s
+#[derive(Args, Debug)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+impl Revoke {
+    pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
+        let (key, now) = (self.key.id()?, moment::now());
+        let revocation = registry.ask(async |registry| registry.revoke(&key, now).await)?;
+        let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
+        registry.print(|| object(key), String::new)?;
+        let (name, label) = (&key.application.name, &key.label);
+        match &revocation {
+            Revocation::Revoked(_) => note(format_args!(
+                "{label:?} of {name} is revoked for ever; servers refuse it within 5 s"
+            )),
+            Revocation::WasRevoked(_) => note(format_args!(
+                "{label:?} of {name} was revoked before, {}",
+                key.revoked_at.map_or_else(|| "at a time unknown".to_owned(), moment::show)
+            )),
+        }
+        Ok(())
+    }
+}

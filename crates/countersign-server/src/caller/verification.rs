@@ -1,0 +1,172 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign::{Content, Timestamp};
+use http::{Extensions, HeaderMap, Method, Request, Response, Version, request::Parts};
+
+use super::{Caller, SignedCaller};
+use crate::{
+    refusal::{Circumstances, RefusalSettings, reason::Reason, respond},
+    route::rollout::Rollout,
+    telemetry,
+};
+
+/// The result of a request's verification, which the verifier leaves in the extensions for extractors and inner layers. Their refusals
+/// are made as the verifier's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Verification {
+    pub(crate) caller: Option<Caller>,
+    /// The content of a signed request, as it was signed, where it was gathered.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors read it"))]
+    pub(crate) content: Option<Bytes>,
+    pub(crate) requirements: Requirements,
+    /// The label of a declared route.
+    pub(crate) route: Option<Arc<str>>,
+    /// Whether the request came with content.
+    pub(crate) arrived: Content,
+    /// The time by which the request was judged.
+    pub(crate) now: Timestamp,
+    pub(crate) settings: Arc<RefusalSettings>,
+}
+
+/// What inner layers do with a request that lacks what they ask for.
+#[derive(Clone, Debug)]
+pub(crate) enum Requirements {
+    /// Nothing: nobody looks, or the request was counted already as one that would be refused.
+    Ignored,
+    /// They count it, and let the request pass. With the caller, if known.
+    Observed(Option<Caller>),
+    /// They refuse it.
+    Enforced,
+}
+
+/// The head of a request, as inner layers see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'r> {
+    method: &'r Method,
+    version: Version,
+    headers: &'r HeaderMap,
+    extensions: &'r Extensions,
+}
+
+impl<'r, B> From<&'r Request<B>> for Head<'r> {
+    fn from(request: &'r Request<B>) -> Self {
+        let (method, version) = (request.method(), request.version());
+        Self { method, version, headers: request.headers(), extensions: request.extensions() }
+    }
+}
+
+impl<'r> From<&'r Parts> for Head<'r> {
+    fn from(head: &'r Parts) -> Self {
+        let Parts { method, version, headers, extensions, .. } = head;
+        Self { method, version: *version, headers, extensions }
+    }
+}
+
+impl Verification {
+    /// What the verifier left, or the response to a request that did not pass one.
+    pub(crate) fn of<'r, B: From<Bytes>>(
+        head: impl Into<Head<'r>>,
+    ) -> Result<&'r Self, Response<B>> {
+        let head = head.into();
+        head.extensions.get().ok_or_else(|| {
+            tracing::error!("a route is not behind the verifier; add `.layer(verifier.layer())` to the finished router");
+            let circumstances = Circumstances::unknown(head.method, head.version);
+            respond(&Reason::NoLayer.into(), &circumstances)
+        })
+    }
+
+    /// The caller whose authority inner layers check.
+    pub(crate) fn checked_caller(&self) -> Option<&Caller> {
+        match &self.requirements {
+            Requirements::Observed(caller) => caller.as_ref(),
+            Requirements::Ignored | Requirements::Enforced => self.caller.as_ref(),
+        }
+    }
+
+    /// Counts that a request lacks what an inner layer asks for.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if the request is to be refused.
+    pub(crate) fn excuse(&self, reason: Reason) -> Result<Reason, Reason> {
+        let count = |rollout| telemetry::count_unmet(reason.code(), rollout, self.route.clone());
+        match self.requirements {
+            Requirements::Ignored => Ok(reason),
+            Requirements::Observed(_) => {
+                count(Rollout::Observe);
+                tracing::info!(code = %reason.code(), detail = reason.for_log(), "would be refused");
+                Ok(reason)
+            }
+            Requirements::Enforced => {
+                count(Rollout::Enforce);
+                Err(reason)
+            }
+        }
+    }
+
+    /// The response to a request that an inner layer or extractor refuses.
+    pub(crate) fn refuse<'r, B: From<Bytes>>(
+        &self,
+        head: impl Into<Head<'r>>,
+        reason: Reason,
+    ) -> Response<B> {
+        let Head { method, version, headers, .. } = head.into();
+        let circumstances = Circumstances {
+            method,
+            version,
+            headers: Some(headers),
+            content: self.arrived,
+            now: self.now,
+            settings: Some(&self.settings),
+        };
+        respond(&reason.into(), &circumstances)
+    }
+
+    /// The caller of a signed request.
+    pub(crate) fn signed(&self) -> Option<SignedCaller> {
+        self.caller.as_ref().and_then(Caller::to_signed)
+    }
+}
+
+impl Caller {
+    /// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
+    ///
+    /// # Errors
+    ///
+    /// The response to a request without a known caller, such as one on an open route: 401. For a request that did not pass a
+    /// verifier it is 500, and the log says what to add.
+    pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
+        Self::of_head(request)
+    }
+
+    pub(crate) fn of_head<'r, C: From<Bytes>>(
+        head: impl Into<Head<'r>>,
+    ) -> Result<Self, Response<C>> {
+        let head = head.into();
+        let verification = Verification::of(head)?;
+        let refused = || verification.refuse(head, Reason::KeyRequired);
+        verification.caller.clone().ok_or_else(refused)
+    }
+}
+
+impl SignedCaller {
+    /// The caller of a signed request. Its content is what was signed, unless layers behind the verifier changed it.
+    ///
+    /// # Errors
+    ///
+    /// The response to a request that is not signed: 401. For a request that did not pass a verifier it is 500, and the log says what
+    /// to add.
+    pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
+        Self::of_head(request)
+    }
+
+    pub(crate) fn of_head<'r, C: From<Bytes>>(
+        head: impl Into<Head<'r>>,
+    ) -> Result<Self, Response<C>> {
+        let head = head.into();
+        let verification = Verification::of(head)?;
+        let refused = || verification.refuse(head, Reason::SignatureRequired);
+        verification.signed().ok_or_else(refused)
+    }
+}

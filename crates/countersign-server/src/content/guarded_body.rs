@@ -1,0 +1,272 @@
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::oneshot;
+
+use super::verified_body::{ContentError, Verdict};
+use crate::{
+    BoxError,
+    refusal::{self, reason::Reason},
+};
+
+/// The most of a response that is taken from its handler before the verdict on the request's content is in.
+const MOST_GATHERED: usize = 64 * 1024;
+
+pin_project! {
+    /// The body of a response from behind a verifier: that of a refusal, or the handler's own body `C`.
+    ///
+    /// On a [streamed](crate::Route::streamed) route the handler's body ends with a
+    /// [`ContentError`] unless the content of the request was what was signed.
+    #[derive(Debug)]
+    pub struct GuardedBody<C> {
+        // What was taken from the handler's body, or is the whole content.
+        ready: VecDeque<Bytes>,
+        // They come last.
+        trailers: Option<Box<HeaderMap>>,
+        #[pin]
+        rest: Rest<C>,
+        guard: Guard,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = RestProjection]
+    #[project_replace = RestOwned]
+    enum Rest<C> {
+        Ended,
+        Broken { error: Option<BoxError> },
+        Untouched { #[pin] body: C },
+        // It was polled before it was handed on.
+        Begun { body: Pin<Box<C>> },
+    }
+}
+
+/// What has to be known before the end of a response is handed out.
+#[derive(Debug)]
+enum Guard {
+    Nothing,
+    Waiting(oneshot::Receiver<Verdict>),
+    Failed(Reason),
+}
+
+impl<C> GuardedBody<C> {
+    fn new(rest: Rest<C>, guard: Guard) -> Self {
+        Self { ready: VecDeque::new(), trailers: None, rest, guard }
+    }
+
+    /// A body that nothing has to be known for.
+    pub(crate) fn unguarded(body: C) -> Self {
+        Self::new(Rest::Untouched { body }, Guard::Nothing)
+    }
+
+    /// A body that ends well only if the content of its request was what was signed.
+    pub(crate) fn guarded(body: C, verdict: oneshot::Receiver<Verdict>) -> Self {
+        Self::new(Rest::Begun { body: Box::pin(body) }, Guard::Waiting(verdict))
+    }
+
+    /// The same for a response that has no content by definition.
+    pub(crate) fn without_content(verdict: oneshot::Receiver<Verdict>) -> Self {
+        Self::new(Rest::Ended, Guard::Waiting(verdict))
+    }
+
+    /// Why the content of the request is not what was signed, if that is known.
+    pub(crate) fn failure(&mut self) -> Option<&Reason> {
+        self.guard.look();
+        match &self.guard {
+            Guard::Failed(reason) => Some(reason),
+            Guard::Nothing | Guard::Waiting(_) => None,
+        }
+    }
+
+    /// Whether the verdict is still to come.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self.guard, Guard::Waiting(_))
+    }
+
+    /// Asks for no verdict any more.
+    pub(crate) fn release(&mut self) {
+        self.guard = Guard::Nothing;
+    }
+}
+
+impl<C: Body<Data = Bytes, Error: Into<BoxError>>> GuardedBody<C> {
+    /// Takes what is there of the handler's body. Ready once the verdict is in, or the response is found to be one that comes
+    /// bit by bit: it may depend on content of the request that is still to come.
+    pub(crate) fn poll_gathered(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut gathered = 0_usize;
+        loop {
+            self.guard.look();
+            if !self.is_waiting() {
+                return Poll::Ready(());
+            }
+            let Rest::Begun { body } = &mut self.rest else { break };
+            if gathered > MOST_GATHERED {
+                return Poll::Ready(());
+            }
+            let Poll::Ready(frame) = body.as_mut().poll_frame(context) else {
+                return Poll::Ready(());
+            };
+            self.rest = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        gathered = gathered.saturating_add(data.len());
+                        self.ready.push_back(data);
+                        // A single piece is in memory anyway, however large.
+                        if body.is_end_stream() {
+                            Rest::Ended
+                        } else {
+                            continue;
+                        }
+                    }
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().map(Box::new);
+                        Rest::Ended
+                    }
+                },
+                Some(Err(error)) => Rest::Broken { error: Some(error.into()) },
+                None => Rest::Ended,
+            };
+        }
+        match self.rest {
+            Rest::Broken { .. } => Poll::Ready(()),
+            _ => self.guard.poll_settled(context),
+        }
+    }
+}
+
+impl Guard {
+    /// Takes the verdict if it is in.
+    fn look(&mut self) {
+        let Self::Waiting(verdict) = self else { return };
+        match verdict.try_recv() {
+            Ok(verdict) => self.settle(verdict),
+            Err(oneshot::error::TryRecvError::Empty) => {}
+            Err(oneshot::error::TryRecvError::Closed) => self.settle(Err(Reason::ContentUnread)),
+        }
+    }
+
+    fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Self::Waiting(verdict) = self {
+            let verdict = ready!(Pin::new(verdict).poll(context));
+            self.settle(verdict.unwrap_or(Err(Reason::ContentUnread)));
+        }
+        Poll::Ready(())
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        *self = match verdict {
+            Ok(()) => Self::Nothing,
+            Err(reason) => Self::Failed(reason),
+        };
+    }
+}
+
+impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut this = self.project();
+        loop {
+            this.guard.look();
+            if let Guard::Failed(reason) = &*this.guard {
+                let reason = reason.clone();
+                refusal::log_broken_off(&reason);
+                *this.guard = Guard::Nothing;
+                *this.trailers = None;
+                this.ready.clear();
+                this.rest.as_mut().project_replace(Rest::Ended);
+                return Poll::Ready(Some(Err(ContentError::from(reason).into())));
+            }
+            if let Some(data) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            let frame = match this.rest.as_mut().project() {
+                RestProjection::Ended => None,
+                RestProjection::Broken { error } => error.take().map(Err),
+                RestProjection::Untouched { body } => {
+                    ready!(body.poll_frame(context)).map(|frame| frame.map_err(Into::into))
+                }
+                RestProjection::Begun { body } => {
+                    ready!(body.as_mut().poll_frame(context)).map(|frame| frame.map_err(Into::into))
+                }
+            };
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    // They end a response.
+                    Err(frame) => *this.trailers = frame.into_trailers().ok().map(Box::new),
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {}
+            }
+            // A request's body that is in it is dropped with it.
+            this.rest.as_mut().project_replace(Rest::Ended);
+            ready!(this.guard.poll_settled(context));
+            if !matches!(this.guard, Guard::Failed(_)) {
+                let trailers = this.trailers.take();
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ended = match &self.rest {
+            Rest::Ended | Rest::Broken { error: None } => true,
+            Rest::Broken { error: Some(_) } => false,
+            Rest::Untouched { body } => body.is_end_stream(),
+            Rest::Begun { body } => body.is_end_stream(),
+        };
+        let free = matches!(self.guard, Guard::Nothing);
+        ended && free && self.ready.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // A length that is told makes a response whole before its end was handed out.
+        if !matches!(self.guard, Guard::Nothing) {
+            return SizeHint::default();
+        }
+        let mut hint = match &self.rest {
+            Rest::Ended => SizeHint::with_exact(0),
+            Rest::Broken { .. } => return SizeHint::default(),
+            Rest::Untouched { body } => body.size_hint(),
+            Rest::Begun { body } => body.size_hint(),
+        };
+        let ready = self.ready.iter().fold(0_u64, |sum, data| {
+            sum.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX))
+        });
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(ready));
+        }
+        hint.set_lower(hint.lower().saturating_add(ready));
+        hint
+    }
+}
+
+impl<C> From<Bytes> for GuardedBody<C> {
+    fn from(content: Bytes) -> Self {
+        let mut body = Self::default();
+        if !content.is_empty() {
+            body.ready.push_back(content);
+        }
+        body
+    }
+}
+
+/// No content.
+impl<C> Default for GuardedBody<C> {
+    fn default() -> Self {
+        Self::new(Rest::Ended, Guard::Nothing)
+    }
+}

@@ -1,0 +1,209 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use countersign_store::{Application, ApplicationName};
+
+/// Which part of the budget the content of one application may have.
+const SHARES: u64 = 4;
+
+/// The memory for gathered content: one budget for all requests of a verifier, of which each application has a share at most.
+#[derive(Clone)]
+pub(crate) struct ContentMemory(Arc<Room>);
+
+struct Room {
+    /// In bytes.
+    limit: u64,
+    used: Mutex<Used>,
+}
+
+/// In bytes.
+#[derive(Debug, Default)]
+struct Used {
+    by_all: u64,
+    /// Without applications that have nothing. Their names are unique.
+    by_application: HashMap<ApplicationName, u64>,
+}
+
+/// The budget, or the application's share of it, has no room for this content now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl ContentMemory {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self(Arc::new(Room { limit, used: Mutex::default() }))
+    }
+
+    /// How many bytes all requests together may have.
+    pub(crate) fn limit(&self) -> u64 {
+        self.0.limit
+    }
+
+    /// Whether this many bytes would fit now. Reserves nothing: a caller that announces content and sends none must not
+    /// keep others out.
+    pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
+        let after = self.0.used().by_all.checked_add(bytes);
+        match after.is_some_and(|after| after <= self.0.limit) {
+            true => Ok(()),
+            false => Err(Full),
+        }
+    }
+
+    /// What a request of this application takes, which is nothing yet. The share of an application is a quarter of the budget, and
+    /// has room for one request of the largest size.
+    pub(crate) fn share(&self, application: &Arc<Application>, largest: u64) -> Share {
+        let most = largest.max(self.0.limit / SHARES);
+        Share { memory: self.clone(), application: Arc::clone(application), most, bytes: 0 }
+    }
+}
+
+impl Room {
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ContentMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Room { limit, .. } = &*self.0;
+        f.debug_struct("ContentMemory").field("limit", limit).finish_non_exhaustive()
+    }
+}
+
+/// What the content of one request takes of the budget; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Share {
+    memory: ContentMemory,
+    application: Arc<Application>,
+    /// Of the application, in bytes.
+    most: u64,
+    bytes: u64,
+}
+
+impl Share {
+    /// Whether this many bytes more would fit now. Reserves nothing, as [`ContentMemory::check_announced`].
+    pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
+        self.with_more(&self.memory.0.used(), bytes).map(drop)
+    }
+
+    /// What all requests, and those of this application, have with this many bytes more.
+    fn with_more(&self, used: &Used, bytes: u64) -> Result<(u64, u64), Full> {
+        let more =
+            |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
+        let own = used.by_application.get(&self.application.name).copied().unwrap_or(0);
+        Ok((more(used.by_all, self.memory.0.limit)?, more(own, self.most)?))
+    }
+
+    /// Takes room for this many bytes more.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Full> {
+        let mut used = self.memory.0.used();
+        let (by_all, own) = self.with_more(&used, bytes)?;
+        used.by_all = by_all;
+        match used.by_application.get_mut(&self.application.name) {
+            Some(had) => *had = own,
+            None if own > 0 => {
+                used.by_application.insert(self.application.name.clone(), own);
+            }
+            None => {}
+        }
+        drop(used);
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// The content, which keeps its room until its last copy is dropped.
+    pub(crate) fn hold(self, content: Bytes) -> Bytes {
+        match content.is_empty() {
+            true => content,
+            false => Bytes::from_owner(Held { content, _share: self }),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        let mut used = self.memory.0.used();
+        used.by_all = used.by_all.saturating_sub(self.bytes);
+        let name = &self.application.name;
+        if let Some(own) = used.by_application.get_mut(name) {
+            *own = own.saturating_sub(self.bytes);
+            if *own == 0 {
+                used.by_application.remove(name);
+            }
+        }
+    }
+}
+
+struct Held {
+    content: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::Timestamp;
+    use countersign_store::Environment;
+
+    use super::*;
+
+    fn application(name: &str) -> Arc<Application> {
+        let (name, environment) = (name.parse().unwrap(), Environment::from_static("test"));
+        Arc::new(Application::new(name, environment, Timestamp::from_unix(0)))
+    }
+
+    #[test]
+    fn an_application_leaves_three_quarters_of_the_room_to_others() {
+        let memory = ContentMemory::new(100);
+        let (mut first, mut second) =
+            (memory.share(&application("one"), 10), memory.share(&application("one"), 10));
+        assert_eq!(first.take(20), Ok(()));
+        assert_eq!(second.take(6), Err(Full));
+        assert_eq!((second.check_announced(5), second.check_announced(6)), (Ok(()), Err(Full)));
+        assert_eq!(second.take(5), Ok(()), "what was refused took nothing");
+        assert_eq!(second.take(1), Err(Full));
+        let mut other = memory.share(&application("other"), 10);
+        assert_eq!(other.take(25), Ok(()));
+        assert_eq!(memory.check_announced(50), Ok(()));
+        // One request of the largest size fits, however small a quarter is.
+        assert_eq!(memory.share(&application("third"), 40).take(40), Ok(()));
+        drop(first.hold(Bytes::from_static(b"orders")));
+        assert_eq!(second.take(20), Ok(()), "it came back with the last copy");
+        drop((second, other));
+        let used = memory.0.used();
+        assert_eq!((used.by_all, used.by_application.len()), (0, 0), "nothing is left of them");
+    }
+
+    #[test]
+    fn room_is_taken_by_what_came_and_given_back_with_the_last_copy() {
+        let memory = ContentMemory::new(10);
+        let (mut one, mut other) =
+            (memory.share(&application("one"), 10), memory.share(&application("other"), 10));
+        assert_eq!(one.take(6), Ok(()));
+        assert_eq!(memory.check_announced(4), Ok(()));
+        assert_eq!(memory.check_announced(5), Err(Full));
+        assert_eq!(memory.check_announced(u64::MAX), Err(Full));
+        assert_eq!(other.take(5), Err(Full));
+        assert_eq!(other.take(4), Ok(()), "what was refused took nothing");
+        drop(other);
+        let content = one.hold(Bytes::from_static(b"orders"));
+        let copy = content.slice(1..2);
+        drop(content);
+        assert_eq!(memory.check_announced(5), Err(Full));
+        drop(copy);
+        assert_eq!(memory.check_announced(10), Ok(()));
+        assert!(memory.share(&application("one"), 10).hold(Bytes::new()).is_empty());
+        assert_eq!(memory.check_announced(10), Ok(()));
+    }
+}

@@ -1,0 +1,297 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use countersign::{Claimed, Code, ContentCheck, check_trailers};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+
+use super::{ContentLimit, Rest, Unfit, why_broken};
+use crate::{BoxError, refusal::reason::Reason};
+
+/// The content of a request that passed a verifier, of whose own body `B` this is made.
+///
+/// Of a signed request it is what was signed: gathered or, on a route that is [streamed](crate::Route::streamed), as it comes.
+/// Where nothing is refused it is what came.
+#[derive(Debug)]
+pub struct VerifiedBody<B>(Kind<B>);
+
+#[derive(Debug)]
+enum Kind<B> {
+    /// Read to its end before.
+    Whole(Option<Bytes>),
+    Streamed(Box<Streamed<B>>),
+    /// Nobody looked at it.
+    Unchecked(B),
+    /// Looked at in part, on a route where nothing is refused.
+    Resumed {
+        read: Option<Bytes>,
+        rest: Option<Rest<B>>,
+    },
+}
+
+/// Why a streamed body does not end well. What was read of it before does not count.
+///
+/// A response ends with it as well, where the handler began to answer before the content had failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentError(Reason);
+
+impl ContentError {
+    pub(crate) const fn reason(&self) -> &Reason {
+        &self.0
+    }
+
+    /// The code of the refusal, which the caller gets in place of the handler's response unless that has begun.
+    pub const fn code(&self) -> Code {
+        self.0.code()
+    }
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.detail())
+    }
+}
+
+impl std::error::Error for ContentError {}
+
+impl From<Reason> for ContentError {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
+    }
+}
+
+/// What became of the content of a request on a streamed route.
+pub(crate) type Verdict = Result<(), Reason>;
+
+impl<B> VerifiedBody<B> {
+    pub(crate) const fn whole(content: Bytes) -> Self {
+        Self(Kind::Whole(Some(content)))
+    }
+
+    pub(crate) const fn unchecked(body: B) -> Self {
+        Self(Kind::Unchecked(body))
+    }
+
+    pub(crate) fn resumed(unfit: Unfit<B>) -> Self {
+        let Unfit { read, rest, .. } = unfit;
+        Self(Kind::Resumed { read: Some(read), rest: Some(rest) })
+    }
+
+    /// A body that is compared as it comes, and what becomes of it.
+    pub(crate) fn streamed(
+        body: B,
+        claimed: Claimed,
+        limit: ContentLimit,
+    ) -> (Self, oneshot::Receiver<Verdict>) {
+        let (verdict, told) = oneshot::channel();
+        let streamed = Streamed {
+            body,
+            check: Some(claimed.read()),
+            held: None,
+            length: 0,
+            limit: limit.bytes,
+            pause: limit.time,
+            pausing: Box::pin(tokio::time::sleep(limit.time)),
+            waiting: false,
+            verdict: Some(verdict),
+        };
+        (Self(Kind::Streamed(Box::new(streamed))), told)
+    }
+}
+
+/// A body that is compared with its digest as it comes.
+///
+/// The last piece is held back until the digest is known to hold, so that nobody has all of it who does not look at its end.
+#[derive(Debug)]
+struct Streamed<B> {
+    body: B,
+    /// Until the body has ended, well or not.
+    check: Option<ContentCheck>,
+    held: Option<Bytes>,
+    length: u64,
+    limit: u64,
+    /// The longest that nothing may come.
+    pause: Duration,
+    pausing: Pin<Box<Sleep>>,
+    /// Whether this was asked for a piece, and nothing had come.
+    waiting: bool,
+    /// Until it is told.
+    verdict: Option<oneshot::Sender<Verdict>>,
+}
+
+impl<B> Streamed<B> {
+    fn tell(&mut self, verdict: Verdict) {
+        // Nobody waits where the response is gone already.
+        drop(self.verdict.take().map(|told| told.send(verdict)));
+    }
+}
+
+/// Content that says itself where it ends, as `multipart` does, can seem whole to who does not look for the end of the body.
+impl<B> Drop for Streamed<B> {
+    fn drop(&mut self) {
+        self.tell(Err(Reason::ContentUnread));
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ContentError>>> {
+        while let Some(check) = &mut self.check {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                let waits_already = std::mem::replace(&mut self.waiting, true);
+                if !waits_already && let Some(deadline) = Instant::now().checked_add(self.pause) {
+                    self.pausing.as_mut().reset(deadline);
+                }
+                ready!(self.pausing.as_mut().poll(context));
+                return self.fail(Reason::ContentTimeout);
+            };
+            let Some(frame) = frame else {
+                let finished = self.check.take().map(ContentCheck::finish);
+                match finished {
+                    Some(Err(rejection)) => return self.fail(rejection.into()),
+                    Some(Ok(_)) | None => {
+                        self.tell(Ok(()));
+                        break;
+                    }
+                }
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return self.fail(why_broken(&*error.into())),
+            };
+            self.waiting = false;
+            let mut data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => match frame.trailers_ref() {
+                    Some(trailers) if check_trailers(trailers).is_err() => {
+                        return self.fail(Reason::SignedTrailer);
+                    }
+                    _ => continue,
+                },
+            };
+            let piece = data.copy_to_bytes(data.remaining());
+            let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.length = self.length.saturating_add(length);
+            if self.length > self.limit {
+                return self.fail(Reason::ContentTooLarge { limit: self.limit });
+            }
+            check.update(&piece);
+            if piece.is_empty() {
+                continue;
+            }
+            if let Some(earlier) = self.held.replace(piece) {
+                return Poll::Ready(Some(Ok(earlier)));
+            }
+        }
+        Poll::Ready(self.held.take().map(Ok))
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
+        (self.check, self.held) = (None, None);
+        self.tell(Err(reason.clone()));
+        Poll::Ready(Some(Err(ContentError(reason))))
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>> + Unpin> Body for VerifiedBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Whole(content) => {
+                let content = content.take().filter(|content| !content.is_empty());
+                Poll::Ready(content.map(|content| Ok(Frame::data(content))))
+            }
+            Kind::Streamed(streamed) => {
+                let piece = ready!(streamed.poll_piece(context));
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(BoxError::from)))
+            }
+            Kind::Unchecked(body) => poll_unchecked(body, context),
+            Kind::Resumed { read, rest } => {
+                if let Some(read) = read.take().filter(|read| !read.is_empty()) {
+                    return Poll::Ready(Some(Ok(Frame::data(read))));
+                }
+                match rest {
+                    Some(Rest::More(body)) => poll_unchecked(body, context),
+                    Some(Rest::Broken(_)) | None => match rest.take() {
+                        Some(Rest::Broken(error)) => Poll::Ready(Some(Err(error))),
+                        _ => Poll::Ready(None),
+                    },
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(content) => content.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Streamed(streamed) => streamed.check.is_none() && streamed.held.is_none(),
+            Kind::Unchecked(body) => body.is_end_stream(),
+            Kind::Resumed { read, rest } => {
+                let ended = match rest {
+                    Some(Rest::More(body)) => body.is_end_stream(),
+                    Some(Rest::Broken(_)) => false,
+                    None => true,
+                };
+                ended && read.as_ref().is_none_or(Bytes::is_empty)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(content) => SizeHint::with_exact(length(content.as_ref())),
+            Kind::Streamed(streamed) => {
+                let rest = match streamed.check {
+                    Some(_) => streamed.body.size_hint(),
+                    None => SizeHint::with_exact(0),
+                };
+                behind(length(streamed.held.as_ref()), &rest)
+            }
+            Kind::Unchecked(body) => body.size_hint(),
+            Kind::Resumed { read, rest } => match rest {
+                Some(Rest::More(body)) => behind(length(read.as_ref()), &body.size_hint()),
+                Some(Rest::Broken(_)) | None => SizeHint::default(),
+            },
+        }
+    }
+}
+
+fn length(content: Option<&Bytes>) -> u64 {
+    content.map_or(0, |content| u64::try_from(content.len()).unwrap_or(u64::MAX))
+}
+
+/// The size of so many bytes and what comes behind them.
+fn behind(bytes: u64, rest: &SizeHint) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(bytes));
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper.saturating_add(bytes));
+    }
+    hint
+}
+
+fn poll_unchecked<B: Body<Error: Into<BoxError>> + Unpin>(
+    body: &mut B,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    let frame = ready!(Pin::new(body).poll_frame(context));
+    Poll::Ready(frame.map(|frame| {
+        let frame = frame.map_err(Into::into)?;
+        Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+    }))
+}

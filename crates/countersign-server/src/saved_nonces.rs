@@ -1,0 +1,213 @@
+use std::{fmt, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+
+use countersign::{Claim, NonceUse, Timestamp};
+use countersign_store::{
+    Ceiling, ClientAddress, CredentialId, Gate, MemoryNonces, NoClientAddress, NonceStore, Passage,
+    Readiness, StoreError, Verdict, Window, system_time,
+};
+use tokio::sync::watch;
+
+use crate::{
+    BoxFuture,
+    serve::stop::{Stop, until_signal},
+};
+
+/// How long a guard that is being resumed may take after a signal.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The replay guard of one process that keeps its memory over a restart: [`MemoryNonces`] with the file where it is between a
+/// stop and the next start. A server that has one restarts without refusing anybody.
+///
+/// Bind the listener first. Then resume the guard, put a clone of it into the verifier, and
+/// [`until_signal`](Self::until_signal) into [`serve`](crate::serve):
+///
+/// ```no_run
+/// use countersign::Origins;
+/// use countersign_server::{SavedNonces, Verifier, serve};
+/// use countersign_store::Window;
+/// # use axum::{Router, routing::get};
+/// # use countersign_store::{Ceiling, KeyStore};
+/// # async fn run(
+/// #     origins: Origins,
+/// #     registry: std::sync::Arc<impl KeyStore + Ceiling>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// # let routes = Router::new().route("/v1/orders", get(async || "none"));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let nonces =
+///     SavedNonces::resume(Window::default(), registry.clone(), "countersign.nonces").await?;
+/// let verifier = Verifier::new(origins, registry, nonces.clone());
+/// serve(listener, routes.layer(verifier.layer()), nonces.until_signal()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The file is for one server and one registry. Keep it on a disk that the next start sees, readable by nobody else; without it,
+/// as after a crash, the next start refuses signed calls for 11 to 16 s.
+///
+/// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. A start that then finds its port
+/// in use has stopped that server's signed calls for nothing, or has lost the file. So let everything that can fail come before.
+///
+/// From the moment at which resuming begins, a first `SIGINT` or `SIGTERM` does not end the process by itself: a signal that comes
+/// early stops [`serve`](crate::serve) as soon as it runs, and the guard is saved. Where the registry hangs, resuming fails 2 s after the
+/// signal. A second signal ends the process at once, and the next start is one after a crash.
+pub struct SavedNonces<C> {
+    nonces: Arc<MemoryNonces<C>>,
+    file: Arc<Path>,
+    /// Closed when a signal has come.
+    signal: watch::Receiver<()>,
+}
+
+impl<C: Ceiling> SavedNonces<C> {
+    /// Goes on where the guard before stopped, as [`MemoryNonces::resume`] does, and saves into the same file. Call it when the
+    /// listener is bound.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the ceiling cannot be taken over or raised, a signal comes while the registry does not answer, or the
+    /// system has no randomness or delivers no signals.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime with I/O, which `#[tokio::main]` makes.
+    pub async fn resume(
+        window: Window,
+        ceiling: C,
+        file: impl AsRef<Path>,
+    ) -> Result<Self, StoreError> {
+        let file = file.as_ref();
+        // Before the file is used up: a signal would otherwise end the process, and its memory with it.
+        let signal = watched_signal()?;
+        let mut told = signal.clone();
+        let given_up = async {
+            stopped(&mut told).await;
+            // What has begun may have used the file up, and then it is the only one that can save it.
+            tokio::time::sleep(RESUME_TIMEOUT).await;
+        };
+        let nonces = tokio::select! {
+            biased;
+            resumed = MemoryNonces::resume(window, ceiling, file, system_time()) => resumed?,
+            () = given_up => {
+                return Err(StoreError::because(
+                    "a signal came while the replay guard was being resumed",
+                    "the registry does not answer",
+                ));
+            }
+        };
+        Ok(Self { nonces: Arc::new(nonces), file: file.into(), signal })
+    }
+
+    /// Saves this guard into this file, which it was [resumed](MemoryNonces::resume) from: for a guard with settings of its own.
+    /// A signal that comes before this call ends the process, and the guard is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the system delivers no signals to this process.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime with I/O, which `#[tokio::main]` makes.
+    pub fn new(nonces: MemoryNonces<C>, file: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let signal = watched_signal()?;
+        Ok(Self { nonces: Arc::new(nonces), file: file.as_ref().into(), signal })
+    }
+
+    /// Has [`serve`](crate::serve) stop at [`SIGINT` or `SIGTERM`](until_signal), and save the guard when the last request is
+    /// answered. `serve` then returns what became of that. A guard is saved once: where several listeners share it, the one that
+    /// takes longest to stop gets this.
+    pub fn until_signal(&self) -> SaveAtSignal<C> {
+        SaveAtSignal { nonces: self.clone() }
+    }
+
+    /// The guard.
+    pub fn nonces(&self) -> &MemoryNonces<C> {
+        &self.nonces
+    }
+
+    async fn save(self) -> Result<(), StoreError> {
+        self.nonces.stop(&self.file, system_time()).await
+    }
+}
+
+/// Is closed when a signal has come.
+fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
+    let comes = until_signal()
+        .map_err(|error| StoreError::because("the system delivers no signals", error))?;
+    let (open, signal) = watch::channel(());
+    tokio::spawn(async move {
+        comes.await;
+        drop(open);
+    });
+    Ok(signal)
+}
+
+/// Done when a signal has come.
+async fn stopped(signal: &mut watch::Receiver<()>) {
+    // Nothing is ever sent.
+    while signal.changed().await.is_ok() {}
+}
+
+impl<C> Clone for SavedNonces<C> {
+    fn clone(&self) -> Self {
+        let (nonces, file) = (Arc::clone(&self.nonces), Arc::clone(&self.file));
+        Self { nonces, file, signal: self.signal.clone() }
+    }
+}
+
+impl<C> fmt::Debug for SavedNonces<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedNonces")
+            .field("nonces", &self.nonces)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Ceiling> NonceStore for SavedNonces<C> {
+    async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
+        self.nonces.claim(used, now).await
+    }
+}
+
+impl<C: Ceiling> Gate for SavedNonces<C> {
+    async fn signed(
+        &self,
+        used: &NonceUse,
+        cost: NonZeroU32,
+        now: Timestamp,
+    ) -> Result<Passage, StoreError> {
+        self.nonces.signed(used, cost, now).await
+    }
+
+    async fn unsigned(
+        &self,
+        credential: CredentialId,
+        from: Option<ClientAddress>,
+        cost: NonZeroU32,
+    ) -> Result<Verdict, NoClientAddress> {
+        self.nonces.unsigned(credential, from, cost).await
+    }
+}
+
+impl<C: Ceiling> Readiness for SavedNonces<C> {
+    async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.nonces.ready_at(now).await
+    }
+}
+
+/// Stops a server at a signal and saves its replay guard. Made by [`SavedNonces::until_signal`].
+#[derive(Debug)]
+pub struct SaveAtSignal<C> {
+    nonces: SavedNonces<C>,
+}
+
+impl<C: Ceiling> Stop for SaveAtSignal<C> {
+    type Outcome = Result<(), StoreError>;
+    type Asked = BoxFuture<()>;
+    type Ending = BoxFuture<Result<(), StoreError>>;
+
+    fn into_parts(self) -> (Self::Asked, Self::Ending) {
+        let mut signal = self.nonces.signal.clone();
+        let asked = async move { stopped(&mut signal).await };
+        (Box::pin(asked), Box::pin(self.nonces.save()))
+    }
+}
