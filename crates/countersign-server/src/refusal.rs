@@ -9,7 +9,7 @@ use countersign::{
     ACCEPT_SIGNATURE, Code, Content, METHODS, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST,
     WantDigest,
 };
-use countersign_store::Level;
+use countersign_store::QuotaLeft;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use self::reason::{Reason, Refused};
@@ -202,7 +202,7 @@ impl Refusal {
         });
         if let Some(problem) = problem.as_object_mut() {
             if let Some(excess) = reason.excess() {
-                problem.insert("violated-policies".into(), vec![excess.level.name()].into());
+                problem.insert("violated-policies".into(), vec![excess.left.name()].into());
             }
             if let Some(base) = signature_base {
                 problem.insert("signature_base".into(), (&**base).into());
@@ -263,19 +263,19 @@ fn add_advice(headers: &mut HeaderMap, reason: &Reason, circumstances: &Circumst
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     if let Some(excess) = reason.excess() {
-        add_rate_limit(headers, &excess.to_string(), &excess.level);
+        add_rate_limit(headers, &excess.to_string(), &excess.left);
     }
 }
 
 /// Adds how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless the response says so already.
-pub(crate) fn add_level(headers: &mut HeaderMap, level: &Level) {
+pub(crate) fn add_quota_left(headers: &mut HeaderMap, left: &QuotaLeft) {
     if !headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY) {
-        add_rate_limit(headers, &level.to_string(), level);
+        add_rate_limit(headers, &left.to_string(), left);
     }
 }
 
-fn add_rate_limit(headers: &mut HeaderMap, rate_limit: &str, level: &Level) {
-    let values = (HeaderValue::try_from(rate_limit), HeaderValue::try_from(level.policy()));
+fn add_rate_limit(headers: &mut HeaderMap, rate_limit: &str, left: &QuotaLeft) {
+    let values = (HeaderValue::try_from(rate_limit), HeaderValue::try_from(left.policy()));
     if let (Ok(rate_limit), Ok(policy)) = values {
         headers.insert(RATE_LIMIT, rate_limit);
         headers.insert(RATE_LIMIT_POLICY, policy);

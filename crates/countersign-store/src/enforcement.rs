@@ -1,4 +1,4 @@
-/// Whether a limit or a restriction refuses requests.
+/// What happens to a request over a limit, or against a restriction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Enforcement {
     /// The request is refused.

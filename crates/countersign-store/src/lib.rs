@@ -77,7 +77,7 @@ pub use enforcement::Enforcement;
 pub use error::StoreError;
 pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
-    Budget, Excess, Level, Limits, Verdict,
+    Budget, Limits, OverLimit, QuotaLeft, Verdict,
     client_address::{ClientAddress, ClientNetwork},
     gate::{Gate, NoClientAddress, Passage, Unlimited},
     limited::Limited,

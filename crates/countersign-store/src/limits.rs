@@ -10,10 +10,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use self::quota::Quota;
 use crate::enforcement::Enforcement;
 
-/// What callers may do in how long. Nothing is limited that is not named.
+/// The limits of callers. By default nothing is limited.
 ///
-/// Reads that show only a publishable key and signed calls have budgets of their own, and only signatures that hold are
-/// charged to the signed one: whoever knows just the publishable key cannot starve the holder of the private one.
+/// Unsigned reads and signed requests have budgets of their own, and only valid signatures are charged to the signed one: a
+/// caller that knows the publishable key alone cannot starve the holder of the private key.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
     pub(crate) signed: Option<Budget>,
@@ -23,17 +23,17 @@ pub struct Limits {
 }
 
 impl Enforcement {
-    /// What becomes of a verdict. A limit that is only reported lets everything pass, and callers are told nothing of it.
+    /// The verdict as callers get it. With [`Enforcement::Report`] every request passes, and callers are not told of a limit.
     ///
-    /// What is over a limit counts up the metric `countersign_over_limit_total`, whose labels are `budget`, the name of the
+    /// A request over a limit increments the metric `countersign_over_limit_total`. Its labels are `budget`, the name of the
     /// budget, and `enforcement`, which is `enforced` or `reported`.
     pub fn apply(self, verdict: Verdict) -> Verdict {
-        if let Verdict::Exceeded(Excess { level, .. }) = &verdict {
+        if let Verdict::Exceeded(OverLimit { left, .. }) = &verdict {
             let enforcement = match self {
                 Self::Enforce => "enforced",
                 Self::Report => "reported",
             };
-            let labels = [("budget", level.budget), ("enforcement", enforcement)];
+            let labels = [("budget", left.budget), ("enforcement", enforcement)];
             metrics::counter!("countersign_over_limit_total", &labels).increment(1);
         }
         match self {
@@ -44,29 +44,29 @@ impl Enforcement {
 }
 
 impl Limits {
-    /// What each credential may do by signed requests. Each of the quotas has to allow it.
+    /// The quotas of each credential's signed requests. All of them have to allow a request.
     pub fn signed(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.signed = Budget::new("signed", quotas);
         self
     }
 
-    /// What may be read with each publishable key, by all who show it together. Signed requests that are refused before their
-    /// nonce is claimed, as those of a revoked key, are charged to it too.
+    /// The quotas of unsigned reads with each publishable key, by all clients together. Signed requests that are refused before
+    /// their nonce is claimed, such as those of a revoked key, are charged to it too.
     pub fn unsigned(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned = Budget::new("unsigned", quotas);
         self
     }
 
-    /// As [`Limits::unsigned`], for each client address. It is charged first, so that one client cannot use
-    /// up what all who show a key have together.
+    /// As [`Limits::unsigned`], for each client address. It is charged first, so that one client cannot use up the budget that
+    /// all clients with a key share.
     ///
-    /// The address is what the server takes for it: mostly the peer of the socket, which behind a proxy is the proxy.
+    /// The server tells the address: mostly the peer of the socket, which behind a proxy is the proxy.
     pub fn unsigned_by_address(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned_by_address = Budget::new("address", quotas);
         self
     }
 
-    /// Lets through what is over a limit, and counts it as [`Enforcement::apply`] says: to see what a limit would do.
+    /// Lets requests over a limit pass, and counts them as [`Enforcement::apply`] says. Use it to see what a limit would do.
     pub fn insecure_report_only(mut self) -> Self {
         self.enforcement = Enforcement::Report;
         self
@@ -74,19 +74,19 @@ impl Limits {
 }
 
 /// Quotas that are charged together, under the name that clients see. A [`Gate`](crate::Gate) of your own needs it to make a
-/// [`Level`].
+/// [`QuotaLeft`].
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
 ///
-/// use countersign_store::{Budget, Excess, Level, Quota};
+/// use countersign_store::{Budget, OverLimit, QuotaLeft, Quota};
 ///
 /// let quota = Quota::per_minute(NonZeroU32::MIN);
 /// let budget = Budget::new("signed", [quota]).unwrap();
-/// let level = Level::new(&budget, &quota, 0, Duration::from_secs(60));
-/// assert_eq!(level.to_string(), r#""signed-60";r=0;t=60"#);
-/// let excess = Excess::new(level, Duration::from_secs(30));
-/// assert_eq!(excess.to_string(), r#""signed-60";r=0;t=30"#);
+/// let left = QuotaLeft::new(&budget, &quota, 0, Duration::from_secs(60));
+/// assert_eq!(left.to_string(), r#""signed-60";r=0;t=60"#);
+/// let over = OverLimit::new(left, Duration::from_secs(30));
+/// assert_eq!(over.to_string(), r#""signed-60";r=0;t=30"#);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -119,11 +119,11 @@ impl Budget {
     }
 }
 
-/// How much is left of the quota that is nearest to its end.
+/// What is left of the quota that has the least left.
 ///
 /// It prints as a member of the `RateLimit` field (draft-ietf-httpapi-ratelimit-headers-10 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Level {
+pub struct QuotaLeft {
     budget: &'static str,
     policy: Arc<str>,
     window: u64,
@@ -131,15 +131,15 @@ pub struct Level {
     reset: Duration,
 }
 
-impl Level {
-    /// The level of a budget, by the `quota` with the least left: `remaining` now, and full again after `reset` if nothing is
+impl QuotaLeft {
+    /// What a budget has left, by the `quota` with the least left: `remaining` now, and full again after `reset` if nothing is
     /// charged until then.
     pub fn new(budget: &Budget, quota: &Quota, remaining: u32, reset: Duration) -> Self {
         let (window, policy) = (quota.window().as_secs(), Arc::clone(&budget.policy));
         Self { budget: budget.name, policy, window, remaining, reset }
     }
 
-    /// What is left of it now.
+    /// How much of the quota is left now.
     pub const fn remaining(&self) -> u32 {
         self.remaining
     }
@@ -155,69 +155,69 @@ impl Level {
     }
 }
 
-impl fmt::Display for Level {
+impl fmt::Display for QuotaLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_until(self.reset, f)
     }
 }
 
-impl Level {
+impl QuotaLeft {
     fn write_until(&self, time: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { budget, window, remaining, .. } = self;
         write!(f, "\"{budget}-{window}\";r={remaining};t={}", whole_seconds(time))
     }
 }
 
-/// Rounded up: who waits less comes too early.
+/// Rounded up, since a client that waits less retries too early.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
-/// The answer to a charge.
+/// The outcome of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a verdict that nobody looks at limits nothing"]
+#[must_use = "an unused verdict limits nothing"]
 pub enum Verdict {
-    /// It is allowed. If it is limited it was charged, and this is left.
-    Within(Option<Level>),
-    /// It is over a limit, and was not charged.
-    Exceeded(Excess),
+    /// The request is allowed. A limited request was charged, and this is left.
+    Within(Option<QuotaLeft>),
+    /// The request is over a limit, and was not charged.
+    Exceeded(OverLimit),
 }
 
 impl Verdict {
-    /// What both say together; the second is asked if the first allows it. The level is that which has least left.
+    /// Both verdicts together. The second is asked if the first allows the request; of two quotas, the one with less left is kept.
     pub(crate) fn and(self, second: impl FnOnce() -> Self) -> Self {
-        let Self::Within(level) = self else { return self };
+        let Self::Within(left) = self else { return self };
         match second() {
             Self::Within(other) => {
-                Self::Within(level.into_iter().chain(other).min_by_key(Level::remaining))
+                Self::Within(left.into_iter().chain(other).min_by_key(QuotaLeft::remaining))
             }
             exceeded @ Self::Exceeded(_) => exceeded,
         }
     }
 }
 
-/// What is over a limit.
+/// A request over a limit.
 ///
-/// It prints as a member of the `RateLimit` field whose `t` is when it is allowed: it says the same as the `Retry-After`
-/// beside it, as the draft asks.
+/// It prints as a member of the `RateLimit` field. Its `t` is the time until a retry is allowed, the same as `Retry-After`, as
+/// the draft asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excess {
-    /// What is left of the quota that does not allow it.
-    pub level: Level,
-    /// When it is allowed, if nothing else is charged until then.
+pub struct OverLimit {
+    /// The quota that does not allow the request.
+    pub left: QuotaLeft,
+    /// The time until a retry is allowed, if nothing else is charged until then.
     pub retry_after: Duration,
 }
 
-impl Excess {
+impl OverLimit {
     /// A charge that this quota does not allow before `retry_after`.
-    pub const fn new(level: Level, retry_after: Duration) -> Self {
-        Self { level, retry_after }
+    pub const fn new(left: QuotaLeft, retry_after: Duration) -> Self {
+        Self { left, retry_after }
     }
 }
 
-impl fmt::Display for Excess {
+impl fmt::Display for OverLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.level.write_until(self.retry_after, f)
+        self.left.write_until(self.retry_after, f)
     }
 }
 
@@ -235,11 +235,11 @@ mod tests {
         let limits = Limits::default().signed([burst, daily]);
         let budget = limits.signed.unwrap();
         assert_eq!((budget.name(), budget.quotas()), ("signed", &[burst, daily][..]));
-        let level = Level::new(&budget, &daily, 9, Duration::from_millis(2001));
-        assert_eq!(level.policy(), r#""signed-1";q=10;w=1, "signed-86400";q=10000;w=86400"#);
-        assert_eq!(level.to_string(), r#""signed-86400";r=9;t=3"#);
-        assert_eq!(level.name(), "signed-86400");
-        let excess = Excess { level, retry_after: Duration::from_millis(1001) };
-        assert_eq!(excess.to_string(), r#""signed-86400";r=9;t=2"#);
+        let left = QuotaLeft::new(&budget, &daily, 9, Duration::from_millis(2001));
+        assert_eq!(left.policy(), r#""signed-1";q=10;w=1, "signed-86400";q=10000;w=86400"#);
+        assert_eq!(left.to_string(), r#""signed-86400";r=9;t=3"#);
+        assert_eq!(left.name(), "signed-86400");
+        let over = OverLimit { left, retry_after: Duration::from_millis(1001) };
+        assert_eq!(over.to_string(), r#""signed-86400";r=9;t=2"#);
     }
 }

@@ -13,8 +13,9 @@ use std::{
 use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp};
 use countersign_store::{
     Application, Budget, Ceiling, ClientAddress, ClientNetwork, Credential, CredentialId,
-    Enforcement, Excess, Gate, KeyStore, Level, Limited, Limits, MemoryNonces, NoClientAddress,
-    NonceStore, Owner, Passage, Quota, Readiness, Scopes, StoreError, Unlimited, Verdict, Window,
+    Enforcement, Gate, KeyStore, Limited, Limits, MemoryNonces, NoClientAddress, NonceStore,
+    OverLimit, Owner, Passage, Quota, QuotaLeft, Readiness, Scopes, StoreError, Unlimited, Verdict,
+    Window,
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
@@ -82,11 +83,11 @@ impl Counting {
         let verdict = match left.checked_sub(cost.get()) {
             Some(left) => {
                 *taken = taken.saturating_add(cost.get());
-                Verdict::Within(Some(Level::new(budget, quota, left, quota.window())))
+                Verdict::Within(Some(QuotaLeft::new(budget, quota, left, quota.window())))
             }
             None => {
-                let level = Level::new(budget, quota, left, quota.window());
-                Verdict::Exceeded(Excess::new(level, quota.window()))
+                let left = QuotaLeft::new(budget, quota, left, quota.window());
+                Verdict::Exceeded(OverLimit::new(left, quota.window()))
             }
         };
         Enforcement::Enforce.apply(verdict)
@@ -106,8 +107,8 @@ impl Gate for Counting {
             Self::charge(&self.signed, taken.entry(credential).or_default(), cost)
         };
         Ok(match verdict {
-            Verdict::Within(level) => Passage::Claimed(self.nonces.claim(used, now).await?, level),
-            Verdict::Exceeded(excess) => Passage::Limited(excess),
+            Verdict::Within(left) => Passage::Claimed(self.nonces.claim(used, now).await?, left),
+            Verdict::Exceeded(over) => Passage::Limited(over),
         })
     }
 
@@ -167,11 +168,11 @@ fn used(nonce: u8) -> NonceUse {
 /// What becomes of a signed request, in few words.
 async fn passage(gate: &impl Gate, nonce: u8) -> String {
     match gate.signed(&used(nonce), ONE, NOW).await.unwrap() {
-        Passage::Claimed(claim, level) => {
-            let left = level.map(|level| level.remaining());
+        Passage::Claimed(claim, left) => {
+            let left = left.map(|left| left.remaining());
             format!("{claim:?} {left:?}")
         }
-        Passage::Limited(excess) => format!("limited {excess}"),
+        Passage::Limited(over) => format!("limited {over}"),
     }
 }
 

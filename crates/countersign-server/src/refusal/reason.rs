@@ -3,7 +3,7 @@ use std::{borrow::Cow, time::Duration};
 use countersign::{
     BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
 };
-use countersign_store::{CredentialId, Excess, RestrictionKind, Scope};
+use countersign_store::{CredentialId, OverLimit, RestrictionKind, Scope};
 use http::StatusCode;
 
 use super::unaccepted::Unaccepted;
@@ -64,8 +64,8 @@ pub(crate) enum Reason {
     /// The answer to a request, which was carried out or refused, cannot be signed: our own mistake.
     Unsignable(Unsignable),
     /// The caller, who is known, is over a limit.
-    RateLimited(Excess),
-    TooManyFailures(Excess),
+    RateLimited(OverLimit),
+    TooManyFailures(OverLimit),
     RegistryUnavailable,
     ReplayStoreUnavailable,
     /// A limit by client address or a list of proxies, and nobody says what the address is: our own mistake.
@@ -284,8 +284,8 @@ impl Reason {
                 return format!("the key may not be used from there: its {kind} restriction");
             }
             Self::MissingScope(scope) => return format!("the key lacks the scope {scope}"),
-            Self::RateLimited(Excess { level, .. }) => {
-                return format!("this is more than the quota {} allows", level.name());
+            Self::RateLimited(OverLimit { left, .. }) => {
+                return format!("this is more than the quota {} allows", left.name());
             }
             Self::PrivateKey(Some(_)) => {
                 "the request carries a private key, which others can have read on the way"
@@ -371,7 +371,7 @@ impl Reason {
         }
     }
 
-    pub(crate) const fn excess(&self) -> Option<&Excess> {
+    pub(crate) const fn excess(&self) -> Option<&OverLimit> {
         match self {
             Self::RateLimited(excess) | Self::TooManyFailures(excess) => Some(excess),
             _ => None,

@@ -6,8 +6,8 @@ use countersign::{
     Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, Level, NoClientAddress,
-    Passage, RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, NoClientAddress, Passage,
+    QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -39,9 +39,9 @@ pub(crate) enum Admitted {
     /// Anyone may do this.
     Open,
     /// A read by a known publishable key.
-    Publishable(Caller, Option<Level>),
+    Publishable(Caller, Option<QuotaLeft>),
     /// A signed request, whose content is still to be compared with its digest.
-    Signed(Caller, Claimed, Option<Level>, Hidden),
+    Signed(Caller, Claimed, Option<QuotaLeft>, Hidden),
 }
 
 /// Fields of a signed request that its signature leaves out, and that no handler may take for the signer's.
@@ -153,12 +153,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             self.share(demand, credential).check_announced(arrival.announced)?;
         }
         let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
-        let (claim, level) = match passage.map_err(replay_store_unavailable)? {
-            Passage::Claimed(claim, level) => (claim, level),
+        let (claim, quota_left) = match passage.map_err(replay_store_unavailable)? {
+            Passage::Claimed(claim, quota_left) => (claim, quota_left),
             Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
-        Ok(Admitted::Signed(caller, claimed, level, hidden))
+        Ok(Admitted::Signed(caller, claimed, quota_left, hidden))
     }
 
     async fn admit_unsigned(
@@ -196,7 +196,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         // 7. The budgets of unsigned reads.
         let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
         match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
-            Verdict::Within(level) => Ok(Admitted::Publishable(caller, level)),
+            Verdict::Within(quota_left) => Ok(Admitted::Publishable(caller, quota_left)),
             Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
         }
     }

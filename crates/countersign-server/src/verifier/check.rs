@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
-use countersign_store::{ClientNetwork, Gate, KeyStore, Level};
+use countersign_store::{ClientNetwork, Gate, KeyStore, QuotaLeft};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Version,
     header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE},
@@ -32,7 +32,7 @@ use crate::{
     },
     ingress::original_uri,
     refusal::{
-        self, Circumstances, RefusalSettings, add_level,
+        self, Circumstances, RefusalSettings, add_quota_left,
         reason::{Reason, Refused},
         respond,
         unaccepted::Unaccepted,
@@ -158,7 +158,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     where
         B: Body<Error: Into<BoxError>> + Unpin,
     {
-        let private = |level| Marks { caching: Caching::NoStore, level, ..Marks::default() };
+        let private =
+            |quota_left| Marks { caching: Caching::NoStore, quota_left, ..Marks::default() };
         // Nobody signed another target than the one that was looked up.
         let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
         Ok(match admitted {
@@ -166,18 +167,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 hidden: hidden_from_unsigned(),
                 ..Accepted::unknown(VerifiedBody::unchecked(body), Outcome::Open)
             },
-            Admitted::Publishable(caller, level) => Accepted {
+            Admitted::Publishable(caller, quota_left) => Accepted {
                 caller: Some(caller),
                 content: None,
                 // It has no content; what may still come of it, as trailers, is nobody's to read.
                 body: VerifiedBody::whole(Bytes::new()),
                 hidden: hidden_from_unsigned(),
-                marks: Marks { reader: self.sender(head), ..private(level) },
+                marks: Marks { reader: self.sender(head), ..private(quota_left) },
                 outcome: Outcome::Publishable,
             },
-            Admitted::Signed(caller, claimed, level, hidden) => {
+            Admitted::Signed(caller, claimed, quota_left, hidden) => {
                 let limit = self.content_limit_of(demand);
-                let (mut marks, outcome) = (private(level), Outcome::Signed);
+                let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
                 // Where there is nothing to come, nobody would read its end.
                 let body_mode = match content {
                     Content::Absent => BodyMode::Buffered,
@@ -282,7 +283,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let Marks { caching, level, streamed, reader } = marks;
+        let Marks { caching, quota_left, streamed, reader } = marks;
         let mut response = match streamed {
             Some(streamed) => streamed.settle(response).await,
             None => response.map(GuardedBody::unguarded),
@@ -297,8 +298,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if caching == Caching::NoStore {
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
-        if let Some(level) = level.as_ref().filter(|_| unaccepted.is_none()) {
-            add_level(headers, level);
+        if let Some(quota_left) = quota_left.as_ref().filter(|_| unaccepted.is_none()) {
+            add_quota_left(headers, quota_left);
         }
         response
     }
@@ -327,7 +328,7 @@ impl<B> Accepted<B> {
 #[derive(Default)]
 struct Marks {
     caching: Caching,
-    level: Option<Level>,
+    quota_left: Option<QuotaLeft>,
     streamed: Option<StreamedMark>,
     /// The sender of a read by a publishable key, which a layer further in can still refuse.
     reader: Option<ClientNetwork>,

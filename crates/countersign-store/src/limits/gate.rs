@@ -5,7 +5,7 @@ use countersign::{Claim, NonceUse, Timestamp};
 use crate::{
     credential::CredentialId,
     error::StoreError,
-    limits::{Excess, Level, Verdict, client_address::ClientAddress},
+    limits::{OverLimit, QuotaLeft, Verdict, client_address::ClientAddress},
     nonces::{NonceStore, readiness::Readiness},
 };
 
@@ -47,9 +47,9 @@ pub trait Gate: Send + Sync + 'static {
 #[must_use = "a passage that nobody looks at guards nothing"]
 pub enum Passage {
     /// Its budget allows it, and has this left if it is limited; its nonce was asked for.
-    Claimed(Claim, Option<Level>),
+    Claimed(Claim, Option<QuotaLeft>),
     /// It is over a limit. No nonce was claimed.
-    Limited(Excess),
+    Limited(OverLimit),
 }
 
 /// There is a limit by client address, and the address is not known.

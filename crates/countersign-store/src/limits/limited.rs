@@ -103,15 +103,15 @@ impl<N: NonceStore> Gate for Limited<N> {
             Some(budget) => budget.reserve(credential, cost),
         };
         match self.enforcement.apply(verdict) {
-            Verdict::Exceeded(excess) => Ok(Passage::Limited(excess)),
-            Verdict::Within(level) => {
+            Verdict::Exceeded(over) => Ok(Passage::Limited(over)),
+            Verdict::Within(left) => {
                 // A request that somebody else captured must not use up what its signer has, also if its client does not
                 // wait for the answer.
                 let claim = self.nonces.claim(used, now).await?;
                 if let (Claim::Fresh, Some(reservation)) = (claim, reservation) {
                     reservation.spend();
                 }
-                Ok(Passage::Claimed(claim, level))
+                Ok(Passage::Claimed(claim, left))
             }
         }
     }
@@ -185,9 +185,9 @@ mod tests {
             let used = NonceUse::new(credential, NOW, Nonce::from_random([1; 16]));
             let cost = NonZeroU32::new(cost).unwrap();
             let passage = match self.gate.signed(&used, cost, NOW).await.unwrap() {
-                Passage::Claimed(Claim::Fresh, level) => Ok(level.map(|level| level.remaining())),
+                Passage::Claimed(Claim::Fresh, left) => Ok(left.map(|left| left.remaining())),
                 Passage::Claimed(other, _) => panic!("{other:?}"),
-                Passage::Limited(excess) => Err(excess.retry_after),
+                Passage::Limited(over) => Err(over.retry_after),
             };
             (passage, self.asked.load(Ordering::SeqCst))
         }
@@ -196,10 +196,8 @@ mod tests {
             let from = from.map(|from| from.parse::<IpAddr>().unwrap().into());
             let verdict = self.gate.unsigned(CredentialId::new(credential), from, ONE).await;
             match verdict.map_err(|NoClientAddress| "no address".to_owned())? {
-                Verdict::Within(level) => {
-                    Ok(level.map_or(String::new(), |level| level.to_string()))
-                }
-                Verdict::Exceeded(excess) => Err(excess.to_string()),
+                Verdict::Within(left) => Ok(left.map_or(String::new(), |left| left.to_string())),
+                Verdict::Exceeded(over) => Err(over.to_string()),
             }
         }
     }
@@ -315,7 +313,7 @@ mod tests {
         let limits = Limits::default().unsigned(per_minute(3)).unsigned_by_address(per_minute(2));
         let gated = gated(limits);
         let (one, other) = (Some("192.0.2.1"), Some("192.0.2.2"));
-        // The level is that of the quota that has least left.
+        // The left is that of the quota that has least left.
         assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=1;t=30"#.into()));
         assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=0;t=60"#.into()));
         for _ in 0..5 {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::limits::{
-    Budget, Excess, Level, Verdict,
+    Budget, OverLimit, QuotaLeft, Verdict,
     gcra::{Charged, Gcra},
     quota::Quota,
 };
@@ -182,21 +182,22 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
     /// Whether every quota allows it; of those that do not the one that takes longest, or else the one that has least
     /// left.
     fn judge(&self, account: &Account, cost: NonZeroU32, now: Duration) -> Verdict {
-        let (mut least, mut longest): (Option<Level>, Option<Excess>) = (None, None);
+        let (mut least, mut longest): (Option<QuotaLeft>, Option<OverLimit>) = (None, None);
         let quotas = self.budget.quotas.iter().zip(&self.rates);
         for ((quota, rate), full_at) in quotas.zip(&account.full_at) {
             match rate.charge(rate.after(*full_at, account.reserved, now), cost, now) {
                 Charged::Fits { left, .. } => {
-                    let less = |level: &Level| left.remaining < level.remaining();
+                    let less = |other: &QuotaLeft| left.remaining < other.remaining();
                     if least.as_ref().is_none_or(less) {
-                        least = Some(Level::new(&self.budget, quota, left.remaining, left.reset));
+                        least =
+                            Some(QuotaLeft::new(&self.budget, quota, left.remaining, left.reset));
                     }
                 }
                 Charged::TooMuch { retry_after, left } => {
-                    let later = |excess: &Excess| retry_after > excess.retry_after;
+                    let later = |over: &OverLimit| retry_after > over.retry_after;
                     if longest.as_ref().is_none_or(later) {
-                        let level = Level::new(&self.budget, quota, left.remaining, left.reset);
-                        longest = Some(Excess { level, retry_after });
+                        let left = QuotaLeft::new(&self.budget, quota, left.remaining, left.reset);
+                        longest = Some(OverLimit { left, retry_after });
                     }
                 }
             }
@@ -304,9 +305,9 @@ mod tests {
         for subject in [1, 2] {
             assert!(passes(&budget.charge(subject, number(1))));
             assert!(passes(&budget.charge(subject, number(1))));
-            let Verdict::Exceeded(excess) = budget.charge(subject, number(1)) else { panic!() };
-            assert_eq!(excess.retry_after, Duration::from_millis(500));
-            assert_eq!(excess.level.to_string(), r#""test-1";r=0;t=1"#);
+            let Verdict::Exceeded(over) = budget.charge(subject, number(1)) else { panic!() };
+            assert_eq!(over.retry_after, Duration::from_millis(500));
+            assert_eq!(over.left.to_string(), r#""test-1";r=0;t=1"#);
         }
         time.fetch_add(500, Ordering::SeqCst);
         assert!(passes(&budget.charge(1, number(1))));
@@ -325,9 +326,9 @@ mod tests {
             assert!(passes(&budget.charge(1, number(1))));
         }
         time.fetch_add(1000, Ordering::SeqCst);
-        let Verdict::Exceeded(excess) = budget.charge(1, number(1)) else { panic!() };
-        assert_eq!(excess.level.name(), "test-60");
-        assert_eq!(excess.retry_after, Duration::from_secs(17));
+        let Verdict::Exceeded(over) = budget.charge(1, number(1)) else { panic!() };
+        assert_eq!(over.left.name(), "test-60");
+        assert_eq!(over.retry_after, Duration::from_secs(17));
     }
 
     #[test]
@@ -342,8 +343,8 @@ mod tests {
         ];
         for (quotas, expected) in table {
             let (budget, _) = budget(&quotas);
-            let Verdict::Within(Some(level)) = budget.charge(1, number(1)) else { panic!() };
-            assert_eq!((level.name().as_str(), level.remaining()), (expected, 2), "{quotas:?}");
+            let Verdict::Within(Some(left)) = budget.charge(1, number(1)) else { panic!() };
+            assert_eq!((left.name().as_str(), left.remaining()), (expected, 2), "{quotas:?}");
         }
     }
 
@@ -354,9 +355,9 @@ mod tests {
         for (quotas, expected) in [([second, minute], "test-1"), ([minute, second], "test-60")] {
             let (budget, _) = budget(&quotas);
             assert!(passes(&budget.charge(1, number(1))));
-            let Verdict::Exceeded(excess) = budget.charge(1, number(1)) else { panic!() };
-            assert_eq!(excess.retry_after, Duration::from_secs(1));
-            assert_eq!(excess.level.name(), expected, "{quotas:?}");
+            let Verdict::Exceeded(over) = budget.charge(1, number(1)) else { panic!() };
+            assert_eq!(over.retry_after, Duration::from_secs(1));
+            assert_eq!(over.left.name(), expected, "{quotas:?}");
         }
     }
 
@@ -452,8 +453,8 @@ mod tests {
     fn what_is_set_aside_is_for_nobody_else_and_free_again_if_it_is_not_spent() {
         let (budget, _) = budget(&[Quota::per_minute(number(3)), Quota::per_second(number(3))]);
         let (verdict, reservation) = budget.reserve(1, number(2));
-        let Verdict::Within(Some(level)) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(level.remaining(), 1);
+        let Verdict::Within(Some(left)) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(left.remaining(), 1);
         assert!(!passes(&budget.charge(1, number(2))));
         assert!(passes(&budget.charge(1, number(1))));
         assert!(!passes(&budget.look(1)));

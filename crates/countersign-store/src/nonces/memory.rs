@@ -21,7 +21,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use countersign::{Claim, NonceUse, Timestamp};
 
 use self::{
-    memory_limit::Budget,
+    memory_limit::MemoryLimit,
     reach::{Reach, farthest, unaccepted},
     record::{MEMORY, Record},
     snapshot::Snapshot,
@@ -140,14 +140,14 @@ impl<C: Ceiling> MemoryNonces<C> {
     ) -> Result<Self, StoreError> {
         let owner = Owner::random()?;
         let found = ceiling.take_over(owner).await?;
-        let budget = Budget::new(MEMORY);
-        let snapshot = Snapshot::take(file, owner, window, &budget).unwrap_or_else(|error| {
+        let memory_limit = MemoryLimit::new(MEMORY);
+        let snapshot = Snapshot::take(file, owner, window, &memory_limit).unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, file = %file.display(), "what a replay guard saved cannot be read");
             None
         });
         match snapshot.filter(|snapshot| snapshot.is_current(found, now)) {
-            Some(snapshot) => Self::after_a_stop(snapshot, ceiling, owner, budget, now).await,
+            Some(snapshot) => Self::after_a_stop(snapshot, ceiling, owner, memory_limit, now).await,
             None => {
                 let key = FingerprintKey::random()?;
                 Ok(Self::after_a_crash(window, ceiling, owner, found, key, now))
@@ -160,7 +160,7 @@ impl<C: Ceiling> MemoryNonces<C> {
         snapshot: Snapshot,
         ceiling: C,
         owner: Owner,
-        budget: Arc<Budget>,
+        memory_limit: Arc<MemoryLimit>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let Snapshot { window, reached, key, shards, tallies, .. } = snapshot;
@@ -168,7 +168,7 @@ impl<C: Ceiling> MemoryNonces<C> {
         let raised = reached.plus(Duration::from_secs(1)).max(farthest(window, now));
         ceiling.raise(owner, raised).await?;
         Ok(Self {
-            record: Record::of(window, key, shards, tallies, budget),
+            record: Record::of(window, key, shards, tallies, memory_limit),
             reach: Reach::new(window, owner, ceiling, raised),
         })
     }
@@ -228,7 +228,7 @@ impl<C: Ceiling> MemoryNonces<C> {
     /// The most memory that is used for nonces and the tallies of credentials, in bytes: 22 to 25 a nonce, where there are
     /// many. After [`resume`](Self::resume) it is more, where what was saved is. Default: 32 MiB, more than a million nonces.
     pub fn memory(self, bytes: usize) -> Self {
-        self.record.budget().set_limit(bytes);
+        self.record.memory_limit().set_limit(bytes);
         self
     }
 
@@ -242,7 +242,7 @@ impl<C: Ceiling> MemoryNonces<C> {
 
     /// How much of its memory is used now, in bytes.
     pub fn used_memory(&self) -> usize {
-        self.record.budget().used()
+        self.record.memory_limit().used()
     }
 
     /// How many nonces are remembered now, also those that have expired and are not forgotten yet.
@@ -274,7 +274,7 @@ impl<C> fmt::Debug for MemoryNonces<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryNonces")
             .field("window", &self.record.window())
-            .field("budget", self.record.budget())
+            .field("memory_limit", self.record.memory_limit())
             .field("share", &self.record.share())
             .finish_non_exhaustive()
     }

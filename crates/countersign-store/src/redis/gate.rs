@@ -24,7 +24,7 @@ use crate::{
     enforcement::Enforcement,
     error::StoreError,
     limits::{
-        Budget, Excess, Level, Limits, Verdict,
+        Budget, Limits, OverLimit, QuotaLeft, Verdict,
         client_address::{ClientAddress, ClientNetwork},
         gate::{Gate, NoClientAddress, Passage},
         limited::Limited,
@@ -115,8 +115,8 @@ impl RedisGate {
             let (budget, id) = by_credential?;
             budget.denied(id, cost, now)
         });
-        if let Some(excess) = denied {
-            return Ok(Verdict::Exceeded(excess));
+        if let Some(over) = denied {
+            return Ok(Verdict::Exceeded(over));
         }
         let address_tab = by_address.map(|(budget, address)| budget.tab(address, cost, over));
         let credential_tab = by_credential.map(|(budget, id)| budget.tab(id, cost, over));
@@ -177,9 +177,9 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
     }
 
     /// What Redis would say, if that is known.
-    fn denied(&self, subject: S, cost: NonZeroU32, now: Instant) -> Option<Excess> {
+    fn denied(&self, subject: S, cost: NonZeroU32, now: Instant) -> Option<OverLimit> {
         match self.read(self.denied.find(subject, cost, now)?) {
-            Verdict::Exceeded(excess) => Some(excess),
+            Verdict::Exceeded(over) => Some(over),
             Verdict::Within(_) => None,
         }
     }
@@ -193,10 +193,10 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
     fn read(&self, charge: Charge) -> Verdict {
         let Charge { quota, remaining, reset, retry_after } = charge;
         let quota = self.budget.quotas.get(quota).or_else(|| self.budget.quotas.first());
-        let level = quota.map(|quota| Level::new(&self.budget, quota, remaining, reset));
-        match (level, retry_after) {
-            (Some(level), Some(retry_after)) => Verdict::Exceeded(Excess { level, retry_after }),
-            (level, _) => Verdict::Within(level),
+        let left = quota.map(|quota| QuotaLeft::new(&self.budget, quota, remaining, reset));
+        match (left, retry_after) {
+            (Some(left), Some(retry_after)) => Verdict::Exceeded(OverLimit { left, retry_after }),
+            (left, _) => Verdict::Within(left),
         }
     }
 }
@@ -210,10 +210,10 @@ impl Gate for RedisGate {
     ) -> Result<Passage, StoreError> {
         let (budget, credential) = (self.signed.as_ref(), used.credential());
         let denied = budget.and_then(|budget| budget.denied(credential, cost, Instant::now()));
-        if let Some(excess) = denied.filter(|_| self.enforcement == Enforcement::Enforce)
-            && let Verdict::Exceeded(excess) = self.enforcement.apply(Verdict::Exceeded(excess))
+        if let Some(over) = denied.filter(|_| self.enforcement == Enforcement::Enforce)
+            && let Verdict::Exceeded(over) = self.enforcement.apply(Verdict::Exceeded(over))
         {
-            return Ok(Passage::Limited(excess));
+            return Ok(Passage::Limited(over));
         }
         let tab = budget.map(|budget| budget.tab(credential, cost, self.over()));
         let answer = self.guard.claim(used, tab.as_ref(), now).await?;
@@ -221,8 +221,8 @@ impl Gate for RedisGate {
             .zip(answer.charge)
             .map(|(budget, charge)| budget.verdict(credential, cost, charge, Instant::now()));
         match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), answer.claim) {
-            (Verdict::Within(level), Some(claim)) => Ok(Passage::Claimed(claim, level)),
-            (Verdict::Exceeded(excess), None) => Ok(Passage::Limited(excess)),
+            (Verdict::Within(left), Some(claim)) => Ok(Passage::Claimed(claim, left)),
+            (Verdict::Exceeded(over), None) => Ok(Passage::Limited(over)),
             _ => Err(StoreError::new("Redis contradicts itself on what is over a limit")),
         }
     }

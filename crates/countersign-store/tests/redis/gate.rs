@@ -84,19 +84,19 @@ async fn a_call_over_the_limit_spends_no_nonce_and_is_told_what_to_do() {
         gate(at(&server), Limits::default()).await,
     );
     for left in [1, 0] {
-        let Passage::Claimed(Claim::Fresh, Some(level)) = signed(&one, 1).await.unwrap() else {
+        let Passage::Claimed(Claim::Fresh, Some(quota)) = signed(&one, 1).await.unwrap() else {
             panic!()
         };
-        assert_eq!((level.name().as_str(), level.remaining()), ("signed-60", left));
-        assert_eq!(level.policy(), r#""signed-60";q=60;w=60, "signed-86400";q=1;w=86400"#);
+        assert_eq!((quota.name().as_str(), quota.remaining()), ("signed-60", left));
+        assert_eq!(quota.policy(), r#""signed-60";q=60;w=60, "signed-86400";q=1;w=86400"#);
     }
     let used = new();
-    let Passage::Limited(excess) = one.signed(&used, ONE, system_time()).await.unwrap() else {
+    let Passage::Limited(over) = one.signed(&used, ONE, system_time()).await.unwrap() else {
         panic!()
     };
-    assert!(excess.retry_after <= Duration::from_secs(1), "{excess:?}");
-    assert_eq!(excess.level.name(), "signed-60");
-    assert_eq!(excess.level.remaining(), 0);
+    assert!(over.retry_after <= Duration::from_secs(1), "{over:?}");
+    assert_eq!(over.left.name(), "signed-60");
+    assert_eq!(over.left.remaining(), 0);
     // Where nothing is limited, it is fresh.
     let claimed = other.signed(&used, ONE, system_time()).await.unwrap();
     assert_eq!(claimed, Passage::Claimed(Claim::Fresh, None));

@@ -4,12 +4,12 @@ use super::sync::{AtomicUsize, Ordering};
 
 /// The memory that a guard may use, in bytes, and what of it is in use.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryLimit {
     limit: AtomicUsize,
     used: AtomicUsize,
 }
 
-impl Budget {
+impl MemoryLimit {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit: AtomicUsize::new(limit), used: AtomicUsize::new(0) })
     }
@@ -35,20 +35,20 @@ impl Budget {
         let within = |used: usize| used.checked_add(bytes).filter(|&used| used <= self.limit());
         // The number alone is shared: what it guards is allocated by whoever took it.
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok()?;
-        Some(Grant { budget: Arc::clone(self), bytes })
+        Some(Grant { memory_limit: Arc::clone(self), bytes })
     }
 
     /// Takes so much, also where it is not there: for what must not be forgotten.
     pub(super) fn overdraw(self: &Arc<Self>, bytes: usize) -> Grant {
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        Grant { budget: Arc::clone(self), bytes }
+        Grant { memory_limit: Arc::clone(self), bytes }
     }
 }
 
-/// Memory that was taken from a budget. It goes back when this is dropped.
+/// Memory that was taken from a memory limit. It goes back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Grant {
-    budget: Arc<Budget>,
+    memory_limit: Arc<MemoryLimit>,
     bytes: usize,
 }
 
@@ -57,7 +57,7 @@ impl Grant {
         self.bytes
     }
 
-    /// Adds another one of the same budget.
+    /// Adds another one of the same memory limit.
     pub(super) fn join(&mut self, mut other: Self) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
     }
@@ -65,6 +65,6 @@ impl Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory_limit.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

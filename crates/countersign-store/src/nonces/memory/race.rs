@@ -17,7 +17,7 @@ use loom::{
 
 use super::{
     MemoryNonces,
-    memory_limit::Budget,
+    memory_limit::MemoryLimit,
     record::bucket,
     shard::{LookUp, Shard},
     sync::{Mutex, lock},
@@ -98,11 +98,11 @@ fn a_guard_that_unlocks_between_looking_up_and_inserting_is_caught() {
     let broken = || {
         loom::model(|| {
             let shard = Arc::new(Mutex::new(Shard::new(0, bucket(Window::default()))));
-            let budget = Budget::new(1 << 20);
+            let memory_limit = MemoryLimit::new(1 << 20);
             let fresh = Arc::new(AtomicUsize::new(0));
             let claimants: Vec<_> = (0..2)
                 .map(|_| {
-                    let (shard, budget) = (Arc::clone(&shard), Arc::clone(&budget));
+                    let (shard, memory_limit) = (Arc::clone(&shard), Arc::clone(&memory_limit));
                     let fresh = Arc::clone(&fresh);
                     thread::spawn(move || {
                         let fingerprint = &7.into();
@@ -113,7 +113,7 @@ fn a_guard_that_unlocks_between_looking_up_and_inserting_is_caught() {
                         }
                         // Here others come between. The mark and the bucket are not looked at again.
                         let mut shard = lock(&shard);
-                        if shard.insert_unseen(fingerprint, created, &budget) {
+                        if shard.insert_unseen(fingerprint, created, &memory_limit) {
                             fresh.fetch_add(1, Ordering::Relaxed);
                         }
                     })

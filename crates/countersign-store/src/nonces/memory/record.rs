@@ -4,7 +4,7 @@ use countersign::{Claim, NonceUse, Timestamp};
 
 use super::{
     fingerprint::Fingerprint,
-    memory_limit::Budget,
+    memory_limit::MemoryLimit,
     reach::latest,
     shard::{LookUp, NoRoom, SHARDS, Shard},
     sync::{Mutex, lock},
@@ -30,7 +30,7 @@ pub(super) struct Record {
     shards: Box<[Alone<Mutex<Shard>>]>,
     /// Locked while a shard is, never the other way round.
     tallies: Box<[Alone<Mutex<Tally>>]>,
-    budget: Arc<Budget>,
+    memory_limit: Arc<MemoryLimit>,
     share: usize,
 }
 
@@ -45,29 +45,29 @@ impl Record {
         let tally = || Tally::new(span(window));
         let shards = std::iter::repeat_with(shard).take(SHARDS);
         let tallies = std::iter::repeat_with(tally).take(TALLIES);
-        Self::of(window, key, shards, tallies, Budget::new(MEMORY))
+        Self::of(window, key, shards, tallies, MemoryLimit::new(MEMORY))
     }
 
-    /// A record of these, which belong to the budget.
+    /// A record of these, which belong to the memory limit.
     pub(super) fn of(
         window: Window,
         key: FingerprintKey,
         shards: impl IntoIterator<Item = Shard>,
         tallies: impl IntoIterator<Item = Tally>,
-        budget: Arc<Budget>,
+        memory_limit: Arc<MemoryLimit>,
     ) -> Self {
         Self {
             window,
             key,
             shards: shards.into_iter().map(Mutex::new).map(Alone).collect(),
             tallies: tallies.into_iter().map(Mutex::new).map(Alone).collect(),
-            budget,
+            memory_limit,
             share: SHARE,
         }
     }
 
-    pub(super) fn budget(&self) -> &Budget {
-        &self.budget
+    pub(super) fn memory_limit(&self) -> &MemoryLimit {
+        &self.memory_limit
     }
 
     pub(super) fn share(&self) -> usize {
@@ -151,9 +151,9 @@ impl Record {
             return Ok(Claim::ShareUsedUp { retry_after });
         }
         let narrowest = now.minus(self.window.skew()).minus(LATENESS).unix();
-        let filled = vacancy.make_room(&self.budget, narrowest).and_then(|mut room| {
+        let filled = vacancy.make_room(&self.memory_limit, narrowest).and_then(|mut room| {
             // Counted first: what is remembered is always counted.
-            while !tally.add(credential, created, &self.budget) {
+            while !tally.add(credential, created, &self.memory_limit) {
                 room = room.narrow(narrowest)?;
             }
             room.fill()

@@ -3,7 +3,7 @@ use std::{mem::size_of, sync::Arc};
 use super::{
     fingerprint::{Fingerprint, scale},
     log::Log,
-    memory_limit::{Budget, Grant},
+    memory_limit::{Grant, MemoryLimit},
 };
 
 /// The fewest slots of an index.
@@ -119,16 +119,16 @@ impl Set {
         index.insert(fingerprint.hash(), position)
     }
 
-    /// A set of what was remembered before, whatever is left of the budget.
+    /// A set of what was remembered before, whatever is left of the memory limit.
     pub(super) fn remembered(
         fingerprints: impl ExactSizeIterator<Item = Fingerprint>,
-        budget: &Arc<Budget>,
+        memory_limit: &Arc<MemoryLimit>,
     ) -> Self {
         let mut set = Self::default();
         let expected = fingerprints.len();
         for fingerprint in fingerprints {
             if let Some(growth) = set.lacks(expected) {
-                set.grow(growth, budget.overdraw(growth.bytes()));
+                set.grow(growth, memory_limit.overdraw(growth.bytes()));
             }
             let _has_room = set.insert(&fingerprint);
             debug_assert!(_has_room, "it has what it lacked");
@@ -252,19 +252,19 @@ mod tests {
         Fingerprint::from((u128::from(hash) << 64) | u128::from(number))
     }
 
-    fn make_room(set: &mut Set, expected: usize, budget: &Arc<Budget>) -> bool {
+    fn make_room(set: &mut Set, expected: usize, memory_limit: &Arc<MemoryLimit>) -> bool {
         let Some(growth) = set.lacks(expected) else { return true };
-        let Some(growth) = growth.within(budget.left(), usize::MAX) else { return false };
-        set.grow(growth, budget.take(growth.bytes()).unwrap());
+        let Some(growth) = growth.within(memory_limit.left(), usize::MAX) else { return false };
+        set.grow(growth, memory_limit.take(growth.bytes()).unwrap());
         true
     }
 
-    fn set(expected: usize, entries: u64, budget: &Arc<Budget>) -> Set {
+    fn set(expected: usize, entries: u64, memory_limit: &Arc<MemoryLimit>) -> Set {
         let mut set = Set::default();
         for number in 0..entries {
             let fingerprint = fingerprint(number);
             assert!(!set.has(&fingerprint));
-            assert!(make_room(&mut set, expected, budget));
+            assert!(make_room(&mut set, expected, memory_limit));
             assert!(set.insert(&fingerprint));
             assert!(set.has(&fingerprint));
         }
@@ -273,20 +273,20 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_found_and_nothing_else_however_it_grew() {
-        let budget = Budget::new(usize::MAX);
+        let memory_limit = MemoryLimit::new(usize::MAX);
         for (expected, most_indexes) in
             [(0, 12), (10_000, 4), (19_000, 2), (20_000, 1), (90_000, 1)]
         {
-            let set = set(expected, 20_000, &budget);
+            let set = set(expected, 20_000, &memory_limit);
             assert!(set.indexes.len() <= most_indexes, "{expected}: {}", set.indexes.len());
             assert_eq!(set.len(), 20_000);
-            assert_eq!(set.bytes(), budget.used());
+            assert_eq!(set.bytes(), memory_limit.used());
             for number in 0..60_000 {
                 assert_eq!(set.has(&fingerprint(number)), number < 20_000, "{expected}");
             }
             assert!(set.iter().eq((0..20_000).map(|number| fingerprint(number).bits())));
             drop(set);
-            assert_eq!(budget.used(), 0);
+            assert_eq!(memory_limit.used(), 0);
         }
     }
 
@@ -299,25 +299,25 @@ mod tests {
 
     #[test]
     fn without_room_nothing_is_put_in() {
-        let budget = Budget::new(bytes_of(FEWEST) + 10 * 16);
+        let memory_limit = MemoryLimit::new(bytes_of(FEWEST) + 10 * 16);
         let mut set = Set::default();
         assert!(!set.insert(&fingerprint(1)));
-        assert!(make_room(&mut set, 1000, &budget));
+        assert!(make_room(&mut set, 1000, &memory_limit));
         for number in 0..4 {
-            assert!(make_room(&mut set, 0, &budget) && set.insert(&fingerprint(number)));
+            assert!(make_room(&mut set, 0, &memory_limit) && set.insert(&fingerprint(number)));
         }
-        assert!(!make_room(&mut set, 0, &budget) && !set.insert(&fingerprint(4)));
+        assert!(!make_room(&mut set, 0, &memory_limit) && !set.insert(&fingerprint(4)));
         assert_eq!(set.len(), 4);
         assert!(!set.has(&fingerprint(4)));
     }
 
     #[test]
     fn steady_traffic_costs_some_21_bytes_an_entry_and_little_traffic_little() {
-        let budget = Budget::new(usize::MAX);
+        let memory_limit = MemoryLimit::new(usize::MAX);
         for (entries, most) in
             [(1, 300.0), (100, 32.0), (1000, 24.0), (10_000, 22.0), (100_000, 22.0)]
         {
-            let set = set(entries, entries as u64, &budget);
+            let set = set(entries, entries as u64, &memory_limit);
             let each = set.bytes() as f64 / entries as f64;
             assert!(each <= most, "{entries}: {each}");
         }
@@ -325,9 +325,9 @@ mod tests {
 
     #[test]
     fn a_set_that_outgrows_what_was_expected_grows_by_a_quarter_a_half_and_then_doubles() {
-        let budget = Budget::new(usize::MAX);
+        let memory_limit = MemoryLimit::new(usize::MAX);
         let sizes = |expected, entries| {
-            let set = set(expected, entries, &budget);
+            let set = set(expected, entries, &memory_limit);
             set.indexes.iter().map(|index| index.slots.len()).collect::<Vec<_>>()
         };
         assert_eq!(sizes(1000, 1000), [1280]);
@@ -340,13 +340,13 @@ mod tests {
 
     #[test]
     fn what_was_remembered_is_there_also_beyond_the_budget() {
-        let budget = Budget::new(0);
+        let memory_limit = MemoryLimit::new(0);
         for entries in [0, 1, 7, 8, 100, 5000] {
             let numbers: Vec<_> = (0..entries).map(fingerprint).collect();
-            let set = Set::remembered(numbers.iter().copied(), &budget);
+            let set = Set::remembered(numbers.iter().copied(), &memory_limit);
             assert_eq!(set.len(), numbers.len());
             assert!(numbers.iter().all(|number| set.has(number)));
-            assert_eq!(set.bytes(), budget.used());
+            assert_eq!(set.bytes(), memory_limit.used());
         }
     }
 }

@@ -2,7 +2,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     fingerprint::Fingerprint,
-    memory_limit::{Budget, Grant},
+    memory_limit::{Grant, MemoryLimit},
     set::{Growth, Set},
     width::Width,
 };
@@ -161,11 +161,13 @@ impl Shard {
         &mut self,
         fingerprint: &Fingerprint,
         created: u64,
-        budget: &Arc<Budget>,
+        memory_limit: &Arc<MemoryLimit>,
     ) -> bool {
         let low_water = std::mem::take(&mut self.low_water);
         let filled = match self.look_up(fingerprint, created) {
-            LookUp::Unknown(vacancy) => vacancy.make_room(budget, 0).and_then(Room::fill).is_ok(),
+            LookUp::Unknown(vacancy) => {
+                vacancy.make_room(memory_limit, 0).and_then(Room::fill).is_ok()
+            }
             LookUp::Known | LookUp::TooOld(_) | LookUp::Closed => false,
         };
         self.low_water = low_water;
@@ -202,17 +204,17 @@ impl<'a> Vacancy<'a> {
     #[inline]
     pub(super) fn make_room(
         self,
-        budget: &Arc<Budget>,
+        memory_limit: &Arc<MemoryLimit>,
         narrowest: u64,
     ) -> Result<Room<'a>, NoRoom> {
         if self.bucket().is_some_and(|bucket| bucket.fingerprints.has_room()) {
             return Ok(Room(self));
         }
-        self.grow(budget, narrowest)
+        self.grow(memory_limit, narrowest)
     }
 
     #[cold]
-    fn grow(mut self, budget: &Arc<Budget>, narrowest: u64) -> Result<Room<'a>, NoRoom> {
+    fn grow(mut self, memory_limit: &Arc<MemoryLimit>, narrowest: u64) -> Result<Room<'a>, NoRoom> {
         let number = self.shard.width.number(self.created);
         let lacks = match self.bucket() {
             Some(bucket) => bucket.fingerprints.lacks(0),
@@ -222,10 +224,12 @@ impl<'a> Vacancy<'a> {
         // An index that is far too small is for when there is nothing to forget: many of those make looking up long.
         let mut part = 4;
         loop {
-            let quota = budget.limit().saturating_sub(budget.limit() / OF_TALLIES) / SHARDS;
-            let left = quota.saturating_sub(self.shard.bytes()).min(budget.left());
+            let quota =
+                memory_limit.limit().saturating_sub(memory_limit.limit() / OF_TALLIES) / SHARDS;
+            let left = quota.saturating_sub(self.shard.bytes()).min(memory_limit.left());
             let growth = growth.within(left, part);
-            let grant = growth.and_then(|growth| Some((growth, budget.take(growth.bytes())?)));
+            let grant =
+                growth.and_then(|growth| Some((growth, memory_limit.take(growth.bytes())?)));
             if let Some((growth, grant)) = grant {
                 self.take(growth, grant);
                 return Ok(Room(self));
@@ -312,12 +316,12 @@ mod tests {
     fn put(
         shard: &mut Shard,
         (number, created): (u64, u64),
-        budget: &Arc<Budget>,
+        memory_limit: &Arc<MemoryLimit>,
         narrowest: u64,
     ) -> Result<(), NoRoom> {
         let fingerprint = fingerprint(number);
         let LookUp::Unknown(vacancy) = shard.look_up(&fingerprint, created) else { panic!() };
-        vacancy.make_room(budget, narrowest)?.fill()
+        vacancy.make_room(memory_limit, narrowest)?.fill()
     }
 
     /// A limit of which a shard that has so much has so much left.
@@ -329,17 +333,17 @@ mod tests {
 
     #[test]
     fn a_new_bucket_has_room_for_as_many_as_the_fullest_of_its_neighbours() {
-        let budget = Budget::new(usize::MAX);
+        let memory_limit = MemoryLimit::new(usize::MAX);
         let mut shard = shard();
         for number in 0..500 {
-            put(&mut shard, (number, 100), &budget, 0).unwrap();
+            put(&mut shard, (number, 100), &memory_limit, 0).unwrap();
         }
         for number in 0..10 {
-            put(&mut shard, (number, 99), &budget, 0).unwrap();
+            put(&mut shard, (number, 99), &memory_limit, 0).unwrap();
         }
         let cost = |expected| Set::default().lacks(expected).unwrap().bytes();
         for (created, expected) in [(104, 500), (96, 500), (109, 1), (105, 1), (95, 10)] {
-            put(&mut shard, (1, created), &budget, 0).unwrap();
+            put(&mut shard, (1, created), &memory_limit, 0).unwrap();
             let bucket = shard.buckets.iter().find(|bucket| bucket.number == created).unwrap();
             assert_eq!(bucket.fingerprints.bytes(), cost(expected), "{created}");
         }
@@ -347,11 +351,11 @@ mod tests {
 
     #[test]
     fn the_last_of_the_memory_holds_an_index_that_is_smaller_than_it_would_be() {
-        let budget = Budget::new(usize::MAX);
+        let memory_limit = MemoryLimit::new(usize::MAX);
         let mut shard = shard();
         let (mut number, mut small) = (0, None);
         while small.is_none() {
-            put(&mut shard, (number, 100), &budget, 0).unwrap();
+            put(&mut shard, (number, 100), &memory_limit, 0).unwrap();
             number += 1;
             let growth = shard.buckets[0].fingerprints.lacks(0);
             small = growth.and_then(|growth| {
@@ -360,29 +364,31 @@ mod tests {
             });
         }
         let (had, left) = (shard.len(), small.unwrap());
-        budget.set_limit(limit(shard.bytes(), left - 1));
-        assert_eq!(put(&mut shard, (number, 100), &budget, 0), Err(NoRoom::Full));
-        budget.set_limit(limit(shard.bytes(), left));
-        assert_eq!(put(&mut shard, (number, 100), &budget, 0), Ok(()));
+        memory_limit.set_limit(limit(shard.bytes(), left - 1));
+        assert_eq!(put(&mut shard, (number, 100), &memory_limit, 0), Err(NoRoom::Full));
+        memory_limit.set_limit(limit(shard.bytes(), left));
+        assert_eq!(put(&mut shard, (number, 100), &memory_limit, 0), Ok(()));
         assert_eq!(shard.len(), had + 1);
-        assert!(shard.bytes() <= (budget.limit() - budget.limit() / OF_TALLIES) / SHARDS);
+        assert!(
+            shard.bytes() <= (memory_limit.limit() - memory_limit.limit() / OF_TALLIES) / SHARDS
+        );
     }
 
     #[test]
     fn what_would_be_forgotten_for_its_own_room_is_refused() {
         let mut shard = shard();
-        let budget = Budget::new(limit(0, 4096));
+        let memory_limit = MemoryLimit::new(limit(0, 4096));
         let fill = |shard: &mut Shard, created, narrowest| {
             let mut numbers = 0..1000;
-            numbers.find_map(|number| put(shard, (number, created), &budget, narrowest).err())
+            numbers.find_map(|number| put(shard, (number, created), &memory_limit, narrowest).err())
         };
         // Its end is the first second that is not forgotten for anyone.
         assert_eq!(fill(&mut shard, 100, 100), Some(NoRoom::Full));
         assert_eq!(shard.low_water(), 0);
-        assert_eq!(put(&mut shard, (1000, 100), &budget, 101), Err(NoRoom::TooOld(101)));
+        assert_eq!(put(&mut shard, (1000, 100), &memory_limit, 101), Err(NoRoom::TooOld(101)));
         assert_eq!((shard.len(), shard.low_water()), (0, 101));
         assert_eq!(fill(&mut shard, 101, 101), Some(NoRoom::Full));
-        assert_eq!(put(&mut shard, (1000, 102), &budget, 102), Ok(()));
+        assert_eq!(put(&mut shard, (1000, 102), &memory_limit, 102), Ok(()));
         assert_eq!((shard.len(), shard.low_water()), (1, 102));
     }
 }

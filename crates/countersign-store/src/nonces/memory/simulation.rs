@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 use super::{
     MemoryNonces,
-    memory_limit::Budget,
+    memory_limit::MemoryLimit,
     record::{MEMORY, span},
     snapshot::Snapshot,
     tests::{NOW, TestCeiling, at, used},
@@ -227,9 +227,9 @@ impl World {
     }
 
     fn resume(&mut self, left: usize) {
-        let budget = Budget::new(MEMORY);
+        let memory_limit = MemoryLimit::new(MEMORY);
         let (bytes, known) = self.left[left].clone();
-        let snapshot = Snapshot::from_bytes(&bytes, Window::default(), &budget).unwrap();
+        let snapshot = Snapshot::from_bytes(&bytes, Window::default(), &memory_limit).unwrap();
         let found = self.ceiling.ceiling.lock().unwrap().1;
         let (is_last, saved_at) = (found == Some(snapshot.reached), snapshot.saved_at.unix());
         let is_current = is_last && (saved_at..=saved_at + LIFETIME).contains(&self.now);
@@ -242,7 +242,7 @@ impl World {
         }
         let (owner, _, _) = self.take_over();
         let (ceiling, now) = (Arc::clone(&self.ceiling), at(self.now));
-        match ready(Guard::after_a_stop(snapshot, ceiling, owner, budget, now)) {
+        match ready(Guard::after_a_stop(snapshot, ceiling, owner, memory_limit, now)) {
             Ok(guard) => {
                 let guard = guard.memory(self.memory).share(self.share);
                 self.guards.push(Watched { guard, known, has_ended: false });

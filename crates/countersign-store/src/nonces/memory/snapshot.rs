@@ -11,7 +11,7 @@ use siphasher::sip128::SipHasher24;
 
 use super::{
     fingerprint::Fingerprint,
-    memory_limit::Budget,
+    memory_limit::MemoryLimit,
     record::{TALLIES, bucket, span},
     set::Set,
     shard::{Bucket, SHARDS, Shard},
@@ -80,7 +80,11 @@ impl Snapshot {
     }
 
     /// `None` if it is not, to the last bit, what [`Snapshot::to_bytes`] wrote, or if its window is another.
-    pub(super) fn from_bytes(bytes: &[u8], window: Window, budget: &Arc<Budget>) -> Option<Self> {
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        window: Window,
+        memory_limit: &Arc<MemoryLimit>,
+    ) -> Option<Self> {
         let (bytes, last) = bytes.split_last_chunk::<16>()?;
         if *last != checksum(bytes) {
             return None;
@@ -97,7 +101,7 @@ impl Snapshot {
             let buckets = bytes.list(|bytes| {
                 let number = bytes.number()?;
                 let fingerprints = bytes.entries()?.map(Fingerprint::from);
-                Some(Bucket { number, fingerprints: Set::remembered(fingerprints, budget) })
+                Some(Bucket { number, fingerprints: Set::remembered(fingerprints, memory_limit) })
             })?;
             let in_order = buckets.is_sorted_by(|one, next| one.number < next.number);
             in_order.then(|| Shard::remembered(low_water, bucket(window), buckets))
@@ -109,7 +113,7 @@ impl Snapshot {
                     let (credential, count) = (entry as u64, (entry >> 64) as usize);
                     (credential.cast_signed(), count)
                 });
-                Some(Span::remembered(number, counts, budget))
+                Some(Span::remembered(number, counts, memory_limit))
             })?;
             let in_order = spans.is_sorted_by(|one, next| one.number() < next.number());
             in_order.then(|| Tally::remembered(span(window), spans))
@@ -139,7 +143,7 @@ impl Snapshot {
         file: &Path,
         owner: Owner,
         window: Window,
-        budget: &Arc<Budget>,
+        memory_limit: &Arc<MemoryLimit>,
     ) -> io::Result<Option<Self>> {
         match check_ours(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -153,7 +157,7 @@ impl Snapshot {
         let bytes = fs::read(&taken);
         fs::remove_file(&taken)?;
         sync_folder(file)?;
-        let snapshot = Self::from_bytes(&bytes?, window, budget);
+        let snapshot = Self::from_bytes(&bytes?, window, memory_limit);
         if snapshot.is_none() {
             tracing::warn!(file = %file.display(), "what a replay guard saved is damaged, or of another window");
         }
@@ -281,7 +285,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Option<Snapshot> {
-        Snapshot::from_bytes(bytes, Window::default(), &Budget::new(0))
+        Snapshot::from_bytes(bytes, Window::default(), &MemoryLimit::new(0))
     }
 
     #[test]
@@ -291,8 +295,8 @@ mod tests {
             let Snapshot { window, reached, saved_at, key, shards, tallies } =
                 read(&bytes).unwrap();
             assert_eq!((window, reached, saved_at), (Window::default(), NOW, NOW));
-            let budget = Budget::new(1 << 20);
-            let record = Record::of(window, key, shards, tallies, budget);
+            let memory_limit = MemoryLimit::new(1 << 20);
+            let record = Record::of(window, key, shards, tallies, memory_limit);
             assert_eq!(record.len(), usize::from(nonces));
             for nonce in 0..nonces {
                 let claim = record.claim(&used(nonce.into(), nonce), NOW);
@@ -324,14 +328,15 @@ mod tests {
     fn what_no_guard_writes_is_nothing_also_with_its_checksum() {
         let set = || {
             let fingerprints = [1, 2, 3].map(Fingerprint::from);
-            Set::remembered(fingerprints.into_iter(), &Budget::new(0))
+            Set::remembered(fingerprints.into_iter(), &MemoryLimit::new(0))
         };
         let shard = |numbers: &[u64]| {
             let buckets = numbers.iter().map(|&number| Bucket { number, fingerprints: set() });
             Shard::remembered(0, bucket(Window::default()), buckets.collect())
         };
         let tally = |numbers: &[u64]| {
-            let span = |&number| Span::remembered(number, [(1, 2)].into_iter(), &Budget::new(0));
+            let span =
+                |&number| Span::remembered(number, [(1, 2)].into_iter(), &MemoryLimit::new(0));
             Tally::remembered(super::span(Window::default()), numbers.iter().map(span).collect())
         };
         let with = |change: &dyn Fn(&mut Snapshot)| {
@@ -358,7 +363,7 @@ mod tests {
 
     fn take(file: &Path) -> io::Result<Option<Snapshot>> {
         let owner = Owner::random().unwrap();
-        Snapshot::take(file, owner, Window::default(), &Budget::new(0))
+        Snapshot::take(file, owner, Window::default(), &MemoryLimit::new(0))
     }
 
     #[test]
@@ -383,7 +388,7 @@ mod tests {
         let owner = Owner::random().unwrap();
         snapshot(1).write(&file, owner).unwrap();
         fs::create_dir(beside(&file, owner, "taken")).unwrap();
-        assert!(Snapshot::take(&file, owner, Window::default(), &Budget::new(0)).is_err());
+        assert!(Snapshot::take(&file, owner, Window::default(), &MemoryLimit::new(0)).is_err());
         assert!(take(&file).unwrap().is_some());
         // A name without a folder is one in the current folder.
         sync_folder(Path::new("nonces")).unwrap();
@@ -422,6 +427,6 @@ mod tests {
         }
         let policy = Policy::default().window(Duration::from_secs(90), Duration::from_secs(10));
         let window = Window::from(&policy.unwrap());
-        assert!(Snapshot::from_bytes(&bytes, window, &Budget::new(0)).is_none());
+        assert!(Snapshot::from_bytes(&bytes, window, &MemoryLimit::new(0)).is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     fingerprint::scale,
-    memory_limit::{Budget, Grant},
+    memory_limit::{Grant, MemoryLimit},
     width::Width,
 };
 use crate::nonces::Window;
@@ -90,13 +90,18 @@ impl Tally {
 
     /// Counts one more. Without memory for it nothing is counted, and the answer is `false`.
     #[must_use]
-    pub(super) fn add(&mut self, credential: i64, created: u64, budget: &Arc<Budget>) -> bool {
+    pub(super) fn add(
+        &mut self,
+        credential: i64,
+        created: u64,
+        memory_limit: &Arc<MemoryLimit>,
+    ) -> bool {
         let number = self.width.number(created);
         let added = match self.spans.iter_mut().rfind(|span| span.number == number) {
-            Some(span) => span.add(credential, budget),
+            Some(span) => span.add(credential, memory_limit),
             None => {
                 let mut span = Span { number, ..Span::default() };
-                let added = span.add(credential, budget);
+                let added = span.add(credential, memory_limit);
                 if added {
                     let place = self.spans.partition_point(|span| span.number < number);
                     self.spans.insert(place, span);
@@ -112,13 +117,13 @@ impl Tally {
 }
 
 impl Span {
-    /// A span as it was, whatever is left of the budget.
+    /// A span as it was, whatever is left of the memory limit.
     pub(super) fn remembered(
         number: u64,
         counts: impl ExactSizeIterator<Item = (i64, usize)>,
-        budget: &Arc<Budget>,
+        memory_limit: &Arc<MemoryLimit>,
     ) -> Self {
-        let grant = Some(budget.overdraw(bytes_of(counts.len())));
+        let grant = Some(memory_limit.overdraw(bytes_of(counts.len())));
         let by_credential: HashMap<_, _, _> = counts.collect();
         let all = by_credential.values().copied().fold(0, usize::saturating_add);
         Self { number, all, by_credential, grant }
@@ -136,9 +141,9 @@ impl Span {
         self.by_credential.get(&credential).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, credential: i64, budget: &Arc<Budget>) -> bool {
+    fn add(&mut self, credential: i64, memory_limit: &Arc<MemoryLimit>) -> bool {
         let is_full = self.by_credential.len() == self.by_credential.capacity();
-        if is_full && !self.by_credential.contains_key(&credential) && !self.grow(budget) {
+        if is_full && !self.by_credential.contains_key(&credential) && !self.grow(memory_limit) {
             return false;
         }
         match self.by_credential.entry(credential) {
@@ -150,11 +155,11 @@ impl Span {
     }
 
     /// Takes memory for twice as many credentials.
-    fn grow(&mut self, budget: &Arc<Budget>) -> bool {
+    fn grow(&mut self, memory_limit: &Arc<MemoryLimit>) -> bool {
         let more = self.by_credential.len().max(1);
         let bytes = bytes_of(self.by_credential.len().saturating_add(more));
         let had = self.grant.as_ref().map_or(0, Grant::bytes);
-        let Some(grant) = budget.take(bytes.saturating_sub(had)) else { return false };
+        let Some(grant) = memory_limit.take(bytes.saturating_sub(had)) else { return false };
         match &mut self.grant {
             Some(all) => all.join(grant),
             none => *none = Some(grant),
@@ -258,10 +263,10 @@ mod tests {
 
     #[test]
     fn a_credential_has_its_share_back_when_its_own_first_span_is_forgotten() {
-        let budget = Budget::new(usize::MAX);
+        let memory_limit = MemoryLimit::new(usize::MAX);
         let mut tally = tally();
         for (credential, created) in [(1, 0), (1, 40), (2, 40), (2, 20)] {
-            assert!(tally.add(credential, created, &budget));
+            assert!(tally.add(credential, created, &memory_limit));
         }
         assert_eq!(tally.spans().iter().map(Span::number).collect::<Vec<_>>(), [0, 1, 2]);
         let forgets = [1, 2, 3].map(|credential| tally.forgets(credential));
@@ -270,20 +275,20 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_before_there_is_memory_for_it() {
-        let budget = Budget::new(0);
+        let memory_limit = MemoryLimit::new(0);
         let mut tally = tally();
         for credential in 0..1000 {
-            let used = budget.used();
-            budget.set_limit(used);
-            let is_full = !tally.add(credential, 0, &budget);
-            budget.set_limit(usize::MAX);
-            assert!(!is_full || tally.add(credential, 0, &budget));
+            let used = memory_limit.used();
+            memory_limit.set_limit(used);
+            let is_full = !tally.add(credential, 0, &memory_limit);
+            memory_limit.set_limit(usize::MAX);
+            assert!(!is_full || tally.add(credential, 0, &memory_limit));
             let map = &tally.spans()[0].by_credential;
-            assert_eq!(is_full, budget.used() > used, "{credential}");
-            assert!(budget.used() >= map.capacity() * 17, "{credential}");
+            assert_eq!(is_full, memory_limit.used() > used, "{credential}");
+            assert!(memory_limit.used() >= map.capacity() * 17, "{credential}");
             // Who is counted already needs no more.
-            budget.set_limit(budget.used());
-            assert!(tally.add(credential, 0, &budget));
+            memory_limit.set_limit(memory_limit.used());
+            assert!(tally.add(credential, 0, &memory_limit));
         }
         assert_eq!(tally.all, 2000);
     }
