@@ -115,7 +115,7 @@ impl ContentDigest {
         Self::from_field(headers, &CONTENT_DIGEST)
     }
 
-    /// The digests in the field of this name, [`CONTENT_DIGEST`] or [`REPR_DIGEST`]; `None` without the field.
+    /// The digests in the field of this name, [`CONTENT_DIGEST`] or [`REPR_DIGEST`](crate::REPR_DIGEST); `None` without the field.
     ///
     /// Other algorithms beside `sha-256` or `sha-512` are ignored.
     ///

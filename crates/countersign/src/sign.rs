@@ -93,7 +93,7 @@ impl SignatureFields {
     }
 }
 
-/// Signs a message, with a [`PrivateKey`] or with an [`AnyPrivateKey`](crate::AnyPrivateKey) of another algorithm.
+/// Signs a message, with a [`PrivateKey`](crate::PrivateKey) or with an [`AnyPrivateKey`](crate::AnyPrivateKey) of another algorithm.
 ///
 /// # Errors
 ///
