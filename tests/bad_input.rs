@@ -1,4 +1,4 @@
-//! What of the table of bad inputs is no single request to a single server: [the corpus](../corpus/README.md) has the rest.
+//! Bad inputs that take several requests, or several servers; [the corpus](corpus/README.md) has the rest.
 
 #![expect(clippy::arithmetic_side_effects, reason = "a test that cannot go on fails")]
 
