@@ -135,7 +135,11 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
 async fn behind(request: Request) -> Response {
     let input = request.headers()["signature-input"].to_str().unwrap();
     let refused = r#"{"code":"signature-stale"}"#;
-    let problem = [("content-type", "application/problem+json"), ("date", BEHIND_DATE)];
+    let problem = [
+        ("content-type", "application/problem+json"),
+        ("countersign-refusal", "signature-stale"),
+        ("date", BEHIND_DATE),
+    ];
     match (input.contains(&format!(";created={BEHIND};")), request.uri().path()) {
         (false, _) => (StatusCode::UNAUTHORIZED, problem, refused).into_response(),
         (true, "/old") => (StatusCode::FOUND, [("location", "/new")]).into_response(),

@@ -375,10 +375,10 @@ impl Client {
             if self.authenticity(&response) == Authenticity::Unauthenticated {
                 return Ok(response);
             }
+            // Content alone makes no refusal to act on: a service behind the server's verifier can have written it.
             let named = Code::of_refusal(response.headers());
-            let is_refusal = response.status() == StatusCode::UNAUTHORIZED || named.is_some();
             let can_do_more = !corrected || more.is_empty();
-            if is_refusal && can_do_more {
+            if named.is_some() && can_do_more {
                 let refusal;
                 (refusal, response) = peek(response).await;
                 let other = match refusal.map(|refusal| refusal.code) {

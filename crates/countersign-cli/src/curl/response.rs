@@ -128,7 +128,7 @@ impl Response {
                 "run it again; if that is refused too, a proxy changes the content"
             }
             Code::DigestUnsupported => {
-                "leave out -H ResponseBody-Digest: this command makes one that the server takes"
+                "leave out -H Content-Digest: this command makes one that the server takes"
             }
             Code::KeyRequired => {
                 "the signature did not reach the server: ask its operator whether a proxy removes the fields Signature and Signature-Input"
@@ -538,7 +538,7 @@ mod tests {
             (C::SignatureReplayed, &[], "run it again, which signs anew"),
             (C::SignatureInvalid, &[], "is the key registered there?"),
             (C::DigestMismatch, &[], "changes the content"),
-            (C::DigestUnsupported, &[], "leave out -H ResponseBody-Digest"),
+            (C::DigestUnsupported, &[], "leave out -H Content-Digest"),
             (C::KeyRequired, &[], "did not reach the server"),
             (C::KeyUnknown, &[], "leave the publishable key out"),
             (C::KeyRevoked, &[], "countersign keygen"),

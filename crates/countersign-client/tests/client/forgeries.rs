@@ -5,7 +5,7 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use countersign::{ACCEPT_SIGNATURE, Timestamp};
+use countersign::{ACCEPT_SIGNATURE, REFUSAL, Timestamp};
 use countersign_client::Client;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// Fourteen minutes ahead of the client, which is less than a clock is followed.
 const AHEAD: &str = "Sun, 23 Nov 2025 12:27:20 GMT";
 const AHEAD_SECONDS: u64 = 14 * 60;
-const WISH: &str = "sig=(\"@method\" \"x-tenant\");created;tag=\"countersign\"";
+pub(crate) const WISH: &str = "sig=(\"@method\" \"x-tenant\");created;tag=\"countersign\"";
 
 fn created(request: &Received) -> u64 {
     let input = request.header("signature-input");
@@ -107,6 +107,7 @@ async fn over_any_network_answers_that_are_verified_are_heeded() {
             let content = format!(r#"{{"code":"{code}"}}"#);
             Made::new(StatusCode::UNAUTHORIZED, &content)
                 .set(header::CONTENT_TYPE, "application/problem+json")
+                .set(REFUSAL, code)
         };
         let made = match number {
             1 => refused("signature-stale"),

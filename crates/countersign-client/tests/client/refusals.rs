@@ -4,10 +4,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use countersign::Code;
+use countersign::{ACCEPT_SIGNATURE, Code, REFUSAL};
 use countersign_client::Refusal;
 
-use crate::server::{Pieces, Server, client, refusal};
+use crate::{
+    forgeries::WISH,
+    server::{Pieces, Server, client, refusal},
+};
 
 #[tokio::test]
 async fn a_refusal_is_recognised_however_it_is_sent() {
@@ -21,6 +24,7 @@ async fn a_refusal_is_recognised_however_it_is_sent() {
             let server = Server::start(move |_, _| {
                 let mut refusal = refusal("signature-invalid", &[]);
                 let headers = refusal.headers_mut();
+                headers.remove(REFUSAL);
                 headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
                 if pieces {
                     let text = r#"{"code":"signature-invalid","detail":"why"}"#;
@@ -36,6 +40,34 @@ async fn a_refusal_is_recognised_however_it_is_sent() {
     }
 }
 
+/// A service behind the server's verifier can be a proxy, and what is behind that another Countersign server.
+#[tokio::test]
+async fn a_client_acts_on_no_refusal_that_only_the_content_names() {
+    for code in ["signature-stale", "signature-policy", "signature-required"] {
+        for named in [false, true] {
+            let server = Server::start(move |_, number| {
+                let date = (header::DATE, "Sun, 23 Nov 2025 12:05:20 GMT");
+                let mut answer = match number {
+                    1 => refusal(code, &[date, (ACCEPT_SIGNATURE, WISH)]),
+                    _ => return StatusCode::CREATED.into_response(),
+                };
+                if !named {
+                    answer.headers_mut().remove(REFUSAL);
+                }
+                answer
+            })
+            .await;
+            let order = client().post(server.url("/v1/orders")).header("x-tenant", "shop");
+            let response = order.body("{}").send().await.unwrap();
+            let (status, sent) = match named {
+                false => (StatusCode::UNAUTHORIZED, 1),
+                true => (StatusCode::CREATED, 2),
+            };
+            assert_eq!((response.status(), server.received().len()), (status, sent), "{code}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_refusal_is_given_back_whole() {
     let long = format!("{{\"code\":\"signature-invalid\",\"detail\":\"{}\"}}", "x".repeat(100_000));
@@ -44,6 +76,7 @@ async fn what_is_no_refusal_is_given_back_whole() {
     let answer = move |number: usize| answers[(number - 1) / 2].clone();
     let server = Server::start(move |_, number| {
         let mut response = refusal("signature-invalid", &[]);
+        response.headers_mut().remove(REFUSAL);
         *response.body_mut() = match number % 2 {
             0 => answer(number).into(),
             _ => Pieces::of(&answer(number), None),
@@ -183,6 +216,7 @@ async fn an_answer_that_succeeded_is_no_refusal_whatever_it_says() {
     let server = Server::start(|_, _| {
         let mut answer = refusal("signature-invalid", &[]);
         *answer.status_mut() = StatusCode::OK;
+        answer.headers_mut().remove(REFUSAL);
         answer
     })
     .await;
@@ -195,6 +229,7 @@ async fn an_answer_that_succeeded_is_no_refusal_whatever_it_says() {
 async fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
     let server = Server::start(|_, _| {
         let mut refusal = refusal("signature-invalid", &[]);
+        refusal.headers_mut().remove(REFUSAL);
         let text = r#"{"code":"signature-invalid"}"#;
         *refusal.body_mut() = Pieces::of(text, Some(io::ErrorKind::BrokenPipe.into()));
         refusal

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use countersign::{
-    Claim, Content, Origin, Policy, PrivateKey, RequestHead, Target, Timestamp, Unverified,
+    Claim, Content, Origin, Policy, PrivateKey, REFUSAL, RequestHead, Target, Timestamp, Unverified,
 };
 use countersign_client::Client;
 use http_body::Frame;
@@ -156,6 +156,7 @@ pub(crate) fn refusal(code: &str, headers: &[(header::HeaderName, &str)]) -> Res
     let mut response = (StatusCode::UNAUTHORIZED, problem.to_string()).into_response();
     let problem = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, problem);
+    response.headers_mut().insert(REFUSAL, code.parse().unwrap());
     for (name, value) in headers {
         response.headers_mut().insert(name, value.parse().unwrap());
     }

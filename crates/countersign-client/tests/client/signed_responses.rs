@@ -6,8 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use countersign::{
-    Origin, PrivateKey, RequestHead, ResponseHead, ResponseRejection, ResponseSigner, ServerKeys,
-    Signer, Target, Timestamp, Unmet,
+    Origin, PrivateKey, REFUSAL, RequestHead, ResponseHead, ResponseRejection, ResponseSigner,
+    ServerKeys, Signer, Target, Timestamp, Unmet,
 };
 use countersign_client::{Client, Error, Refusal};
 
@@ -91,7 +91,8 @@ async fn a_signed_answer_is_handed_on_whole() {
             "/none" => Made::new(StatusCode::NO_CONTENT, ""),
             "/empty" => Made::new(StatusCode::OK, ""),
             "/refused" => Made::new(StatusCode::FORBIDDEN, r#"{"code":"key-forbidden"}"#)
-                .set(header::CONTENT_TYPE, "application/problem+json"),
+                .set(header::CONTENT_TYPE, "application/problem+json")
+                .set(REFUSAL, "signature-stale"),
             _ => order(),
         };
         // axum takes the content off an answer to HEAD.
@@ -200,7 +201,8 @@ async fn the_time_of_a_verified_refusal_is_followed_and_not_a_date_that_nobody_v
                 StatusCode::UNAUTHORIZED,
                 r#"{"code":"signature-stale","detail":"","hint":"","request_id":""}"#,
             )
-            .set(header::CONTENT_TYPE, "application/problem+json"),
+            .set(header::CONTENT_TYPE, "application/problem+json")
+            .set(REFUSAL, "signature-stale"),
             _ => order(),
         };
         let made = made.signed_at(request, now);
