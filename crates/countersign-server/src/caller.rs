@@ -111,8 +111,8 @@ impl SignedCaller {
 
     /// Returns the nonce that the verifier claimed from its replay guard for this request.
     ///
-    /// A handler that must not run twice, even if the guard loses its memory, claims the nonce again in the transaction in which
-    /// it writes: see `PostgresNonces` of `countersign-store`.
+    /// To never run twice, even if the guard loses its memory, a handler claims the nonce again in the transaction of its own
+    /// writes: see `PostgresNonces` of `countersign-store`.
     pub const fn nonce_use(&self) -> &NonceUse {
         &self.nonce_use
     }

@@ -83,7 +83,7 @@ impl ContentLimit {
                     let piece = data.copy_to_bytes(data.remaining());
                     let taken = share.take(u64::try_from(piece.len()).unwrap_or(u64::MAX));
                     check.update(&piece);
-                    // Added even without room: on a route that refuses nothing, the handler gets all of the content.
+                    // Added even without room: on an observed route the handler gets all of the content.
                     content.add(piece);
                     if content.len() > self.bytes {
                         return Err((Reason::ContentTooLarge { limit: self.bytes }, None));

@@ -10,8 +10,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 /// Lets pages of these origins call the API and read its responses, for publishable reads and signed requests.
 ///
 /// Put this layer outside of the verifier, so that it responds to preflights: they carry no key, and have no effect. It treats
-/// every `OPTIONS` request as a preflight, so none reaches a handler. `AllowOrigin::any()` is right for data that anyone with a
-/// publishable key may have. Cookies are not allowed, so a page cannot use its visitor's cookies.
+/// every `OPTIONS` request as a preflight, so that handlers never see such requests. `AllowOrigin::any()` is right for data that
+/// anyone with a publishable key may have. Cookies are not allowed, so a page cannot use its visitor's cookies.
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};

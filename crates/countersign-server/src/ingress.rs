@@ -12,8 +12,8 @@ use crate::refusal::reason::Reason;
 
 /// How a server finds a request's origin and its client's address.
 ///
-/// Make an ingress from [`Origins`] for a server that clients connect to, or whose proxies pass `Host` on. It reads the request
-/// line, `:authority` and `Host`.
+/// Make an ingress from [`Origins`] if clients connect to the server directly, or if its proxies pass `Host` on. It reads the
+/// request line, `:authority` and `Host`.
 ///
 /// ```
 /// use countersign::Origins;

@@ -69,8 +69,8 @@ impl Route {
     /// The handler starts on content that is not verified to its end. Two things hold, wherever the handler moves the body:
     ///
     /// - The last piece is handed out only if all of the content is the signed content. Otherwise the body ends with a
-    ///   [`ContentError`](crate::ContentError). Until the body has ended without an error, let nothing that you do with it take
-    ///   effect.
+    ///   [`ContentError`](crate::ContentError). Let your work on the body take effect only after the body has ended without an
+    ///   error.
     /// - The caller gets no complete response with success unless the content was the signed content, and was read to its end.
     ///
     /// | the handler's response | the caller gets, if the content is forged or broken |
@@ -90,8 +90,7 @@ impl Route {
     /// Behind [`SignResponses`](crate::SignResponses) every response is complete before it begins, so that the caller always gets
     /// the refusal.
     ///
-    /// A refusal cannot undo the handler's work: until the body has ended without an error, write only to a place that nothing
-    /// reads.
+    /// A refusal cannot undo the handler's work. Write to a place that no reader uses until the body has ended without an error.
     pub fn streamed(mut self, limit: u64) -> Self {
         self.body_mode = BodyMode::Streamed { limit };
         self

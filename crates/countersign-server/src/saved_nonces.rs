@@ -44,8 +44,9 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 /// The file is for one server and one registry. Keep it on a disk that the next start sees, readable by nobody else. Without the
 /// file, as after a crash, the next start refuses signed calls for 11 to 16 s.
 ///
-/// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. If a start then finds its port
-/// in use, it has stopped that server's signed calls for nothing, or has lost the file. So resume after every step that can fail.
+/// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. If the port is in use after
+/// that, the start has stopped that server's signed calls for nothing, or has lost the file. So resume after every step that can
+/// fail.
 ///
 /// From the start of resuming, a first `SIGINT` or `SIGTERM` does not end the process by itself. An early signal stops
 /// [`serve`](crate::serve) as soon as it runs, and the guard is saved. If the registry hangs, resuming fails 2 s after the

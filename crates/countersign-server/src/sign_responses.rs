@@ -174,7 +174,7 @@ impl SignResponses {
         Ok(head)
     }
 
-    /// Makes the response that replaces a response that cannot be signed.
+    /// Makes the refusal that replaces an unsignable response.
     fn replace<C: From<Bytes>>(&self, asked: &BoundRequest, reason: Reason) -> Response<C> {
         if let Reason::Unsignable(_) = reason {
             telemetry::count_unsignable();

@@ -128,7 +128,7 @@ pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
 }
 
-/// Counts a publishable key that opened nothing, by the cause, which the caller does not learn.
+/// Counts a publishable key that was not accepted, by cause. The caller does not learn the cause.
 pub(crate) fn count_unaccepted(cause: &Cause) {
     metrics::counter!("countersign_unaccepted_keys_total", "cause" => cause.as_str()).increment(1);
 }

@@ -211,8 +211,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Sets how much a request costs its budgets, computed from its head alone. A cost above the size of a quota counts as that size.
-    /// Default: 1.
+    /// Sets how much a request costs its budgets, computed from its head alone. A cost above the size of a quota counts as that
+    /// size. Default: 1.
     pub fn cost(mut self, cost: impl Fn(&Parts) -> NonZeroU32 + Send + Sync + 'static) -> Self {
         self.cost = Arc::new(cost);
         self
@@ -225,7 +225,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// These refusals count:
     ///
     /// - a signature that is invalid or repeated, or made with a revoked or expired key;
-    /// - a publishable key that opens nothing, for any reason;
+    /// - a publishable key that is not accepted, for any reason;
     /// - a private key that no credential has;
     /// - malformed signature fields or `Content-Digest`;
     /// - two different keys in one request, or a key in the URL beside a signature.

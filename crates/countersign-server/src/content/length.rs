@@ -3,8 +3,8 @@
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
-/// Corrects the length of a response whose content is about to be dropped because the response may have none: 1xx and 204 have no
-/// length, and a response to `HEAD` has the length of the response to `GET`.
+/// Corrects the length of a response that may have no content, before its content is dropped: 1xx and 204 have no length, and a
+/// response to `HEAD` has the length of the response to `GET`.
 pub(crate) fn settle(
     content: &impl Body,
     method: &Method,

@@ -42,8 +42,8 @@ impl ContentMemory {
         self.0.limit
     }
 
-    /// Checks that this many bytes would fit now. Reserves nothing, so that a caller that announces content and sends none cannot
-    /// keep others out.
+    /// Checks that this many bytes would fit now. Reserves nothing: a caller could otherwise keep others out by announcing
+    /// content and sending none.
     pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
         let after = self.0.used().by_all.checked_add(bytes);
         match after.is_some_and(|after| after <= self.0.limit) {

@@ -19,7 +19,7 @@ use crate::{BoxError, refusal::reason::Reason};
 /// The body of a verified request; wraps the original body `B`.
 ///
 /// For a signed request it has the signed content: gathered, or piece by piece as it arrives on a
-/// [streamed](crate::Route::streamed) route. On a route that refuses nothing it has the content as it arrived.
+/// [streamed](crate::Route::streamed) route. On a route that does not enforce signatures it has the content as it arrived.
 #[derive(Debug)]
 pub struct VerifiedBody<B>(Kind<B>);
 
@@ -30,14 +30,14 @@ enum Kind<B> {
     Streamed(Box<Streamed<B>>),
     /// Not compared with a digest.
     Unchecked(B),
-    /// Compared in part, on a route that refuses nothing.
+    /// Compared in part, on an observed route.
     Resumed {
         read: Option<Bytes>,
         rest: Option<Rest<B>>,
     },
 }
 
-/// Why a streamed body ends with an error. Discard everything that was read of the body before.
+/// Why a streamed body ends with an error. Discard the part of the body that was read before.
 ///
 /// The response's body ends with this error, too, if the handler began the response before the content failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +110,7 @@ impl<B> VerifiedBody<B> {
 
 /// A body that is compared with its digest as it arrives.
 ///
-/// The last piece is held back until the digest matches, so that a handler that ignores the end of the body never has all of the
-/// content.
+/// The last piece is held back until the digest matches. A handler that ignores the end of the body never has all of the content.
 #[derive(Debug)]
 struct Streamed<B> {
     body: B,

@@ -148,7 +148,7 @@ impl Proxies {
 
     /// Trusts every peer about the last address in its fields: for a single proxy of unknown address.
     ///
-    /// Only for a server that nothing but the proxy can connect to, as behind a firewall. Any other peer can claim any address.
+    /// Only for a server behind a firewall or the like that only the proxy can connect to. Any other peer can claim any address.
     pub const fn insecure_any_peer(fields: ForwardedFields) -> Self {
         Self { listed: Listed::AnyPeer, fields }
     }

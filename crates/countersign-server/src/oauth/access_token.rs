@@ -57,7 +57,7 @@ impl AccessToken {
         now: Timestamp,
         leeway: Duration,
     ) -> Result<Self, BadToken> {
-        // `jsonwebtoken` also accepts a list of issuers if one of them is right.
+        // `jsonwebtoken` also accepts a list of issuers that includes the right issuer.
         if !all.get("iss").is_some_and(Value::is_string) {
             return Err(BadToken::Claim("iss"));
         }

@@ -9,10 +9,10 @@ use super::{access_token::AccessToken, bad_token::BadToken, require_bearer::Chec
 use crate::{caller::verification::Verification, refusal::reason::Reason};
 
 /// Extracts the access token of a signed request, and its claims as `C`. Together with [`SignedBy`](crate::SignedBy) or
-/// [`Signed`](crate::Signed) a handler knows both the application that called and the user that it acts for.
+/// [`Signed`](crate::Signed) a handler knows the calling application and the user that it acts for.
 ///
-/// Put [`RequireBearer`](crate::RequireBearer) around the route. If you read only the registered claims, write `Bearer(token, _):
-/// Bearer`.
+/// Put [`RequireBearer`](crate::RequireBearer) around the route. To read only the registered claims, write
+/// `Bearer(token, _): Bearer`.
 #[derive(Clone, Debug)]
 pub struct Bearer<C = IgnoredAny>(pub AccessToken, pub C);
 

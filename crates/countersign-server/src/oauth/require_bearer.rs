@@ -51,8 +51,8 @@ pub enum BadBearer {
 /// inside of a [`VerifierLayer`](crate::VerifierLayer).
 ///
 /// The token is a JWT in a single field `Authorization: Bearer …`. The signature must cover that field: a token that was added on
-/// the way, or copied from another request, does not count. A token with a claim `cnf.jkt` is valid only in requests that were
-/// signed with the key of that thumbprint (RFC 7638). A token with any other `cnf` is refused.
+/// the way, or copied from another request, does not count. A token with a claim `cnf.jkt` is valid only in requests signed with
+/// the key of that thumbprint (RFC 7638). A token with any other `cnf` is refused.
 ///
 /// The token's `kid` names a key of the issuer. The token's signature must verify with that key and the key's algorithm. The
 /// claims `iss`, `aud`, `exp` and `sub` are required. `exp` and `nbf` are checked by the verifier's clock. `typ` is `at+jwt`.

@@ -64,7 +64,8 @@ impl TokenKeys {
             return Err(BadJwks::TooLong);
         }
         if CryptoProvider::try_get_default().is_none() {
-            // Without a default, another part of the program has enabled both providers. A provider that is installed already stays.
+            // No default means that another part of the program enabled both providers. A provider that is installed already
+            // stays.
             aws_lc::DEFAULT_PROVIDER.install_default().ok();
         }
         let jwks: Value = serde_json::from_str(text).map_err(|_| BadJwks::NotAJwks)?;

@@ -39,7 +39,7 @@ pub(crate) enum Reason {
     Upgrade,
     SignatureRequired,
     KeyRequired,
-    /// A publishable key that opens nothing here. The caller does not learn the cause.
+    /// A publishable key that is not accepted here. The caller does not learn the cause.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
     /// A private key was sent: a registered key, or text that looks like a private key.
@@ -196,8 +196,8 @@ impl Reason {
     /// Returns whether the caller is to blame.
     ///
     /// The caller is to blame for forged, guessed and malformed requests, which a correct client never sends, for valid
-    /// signatures of dead keys, and for repeated signatures. All causes for which a publishable key opens nothing count alike.
-    /// Otherwise the limit would reveal the cause.
+    /// signatures of dead keys, and for repeated signatures. Every cause for not accepting a publishable key counts alike:
+    /// otherwise the limit would reveal the cause.
     ///
     /// Nobody is to blame if an honest client can learn from the refusal (coverage, time), if the credential has the authority
     /// for other requests, or if the service is at fault. Refusals before the check of failures cost no more than that check.

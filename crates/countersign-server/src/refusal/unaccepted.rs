@@ -2,7 +2,7 @@ use std::fmt;
 
 use countersign_store::{CredentialId, RestrictionKind, Scope};
 
-/// Why an unsigned publishable key opens nothing.
+/// Why a publishable key without a signature is not accepted.
 ///
 /// Anyone can have a publishable key, so the caller gets the same response for every cause. It never reveals whether a key
 /// exists, its state, or the places that it may be used from. The operator's log and metrics have the cause.

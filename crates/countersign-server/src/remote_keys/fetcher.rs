@@ -6,7 +6,7 @@ use reqwest::{Client, Url, redirect};
 /// How long a fetch may take, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Fetches a document from a URL, over a connection on which nobody can change the document.
+/// Fetches a document over a connection that protects it from changes on the way.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     url: Url,

@@ -119,8 +119,8 @@ impl<S: KeySource> Refresher<S> {
         self.fetch_as_of(at, number).await
     }
 
-    /// Looks up a key. Fetches the keys first if there are none or `look_up` finds nothing. If the keys are getting old, starts a
-    /// fetch and does not wait for it.
+    /// Looks up a key. Fetches the keys first if the refresher has no keys, or `look_up` finds none. If the keys are getting old,
+    /// starts a fetch and does not wait for it.
     pub(crate) async fn find<T>(
         &self,
         look_up: impl Fn(&S::Keys) -> Option<T>,

@@ -40,7 +40,7 @@ impl Activity {
 
     /// Waits until the connection is idle: it has had no request by `first`, or after `first` no request was open for `quiet`.
     ///
-    /// Nothing else from the peer counts, since it may be a request head that never ends, or PING frames.
+    /// Other bytes from the peer do not count: they may be a request head that never ends, or PING frames.
     pub(super) async fn idle(&self, first: Instant, quiet: Duration) {
         sleep_until(first).await;
         if self.had_a_request.load(Ordering::Acquire) {

@@ -37,7 +37,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest request target and header fields together, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// How many bytes of a head are read, so that a head that is too large gets a refusal of this crate. Above this hyper responds
+/// How many bytes of a head are read. A head above [`HEAD_BYTES`] gets a refusal of this crate; above this limit hyper responds
 /// with 431.
 const TAKEN_BYTES: u32 = 64 * 1024;
 /// How many open requests an HTTP/2 connection may have.

@@ -23,8 +23,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How many bytes are read meanwhile.
 const MOST: u64 = 64 * 1024;
 
-/// The socket of a connection. It fails when its peer takes sent bytes too slowly. Dropping it gives
-/// the `TcpStream` back.
+/// The socket of a connection. It fails when its peer takes sent bytes too slowly. Dropping it gives the `TcpStream` back.
 ///
 /// A socket that is closed with unread content resets its connection, and the response can be lost with it. So after a refusal of
 /// a request with content, the peer has some time to read the refusal.
@@ -53,7 +52,7 @@ pub(super) fn set_up(stream: &TcpStream) -> io::Result<()> {
     // Otherwise a response in several frames would wait for the peer's acknowledgement of the first frame.
     stream.set_nodelay(true)?;
     // Otherwise the system buffers some MiB, and reports room only after a third of them is sent. A slow peer would look like a
-    // peer that takes nothing.
+    // stopped peer.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     {
         let socket = socket2::SockRef::from(stream);

@@ -86,7 +86,7 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// Lets the second signal end the process as without this crate. That happens in the signal handler, so that it works even if
+/// Lets the second signal end the process, as it would without this crate. The signal handler does it, so that it works even if
 /// everything else hangs. Returns the flag that the first signal sets.
 #[cfg(unix)]
 fn end_at_second_signal() -> io::Result<Arc<AtomicBool>> {

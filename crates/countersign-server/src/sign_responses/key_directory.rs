@@ -25,8 +25,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// The keys that sign a server's responses, as a service at [`KEY_DIRECTORY_PATH`](countersign::KEY_DIRECTORY_PATH).
 /// Made by [`SignResponses::directory`].
 ///
-/// Clients read it without a credential: put it beside the verified routes, and inside of [`SignResponses`]. Then a client that
-/// knows one of the keys can verify the response with the others. A client that knows no key can rely only on TLS.
+/// Clients read it without a credential: put it beside the verified routes, and inside of [`SignResponses`]. Then a client with
+/// one known key can verify the response, and trust the other keys. A client without a known key can rely only on TLS.
 #[derive(Clone, Debug)]
 pub struct KeyDirectory {
     signing: SignResponses,

@@ -7,8 +7,8 @@ use crate::refusal::reason::{Blame, Reason};
 
 /// The limit on failures of a client address. Requests over the limit are refused unread.
 ///
-/// The budget is checked first, and charged only after a failure. Browsers at an address have a budget of their own: a page that
-/// makes its visitors' browsers fail on purpose uses up only that budget.
+/// The budget is checked first, and charged only after a failure. Browsers at an address have a budget of their own: a page can
+/// make its visitors' browsers fail on purpose, but it uses up only that budget.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLimit {
     pub(crate) budget: Option<MemoryBudget<ClientNetwork>>,

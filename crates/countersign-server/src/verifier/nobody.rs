@@ -1,7 +1,7 @@
 use countersign::{Algorithm, KeyId, PrivateKey, VerifyingKey};
 
-/// Keys without an owner. A signature with an unknown key id is verified with such a key, so that forging costs the same with an
-/// unknown key. The time of a refusal can still tell which keys exist; their existence is no secret.
+/// Keys without an owner. A signature with an unknown key id is verified with one of these keys, so that a forger pays the same
+/// for known and unknown keys. The time of a refusal can still reveal that a key exists; a key's existence is no secret.
 pub(super) struct Nobody {
     ed25519: VerifyingKey,
     hmac: Option<VerifyingKey>,
