@@ -87,7 +87,7 @@ pub(crate) struct Circumstances<'r> {
 }
 
 impl<'r> Circumstances<'r> {
-    /// The circumstances of a request that reached no verifier.
+    /// Returns the circumstances of a request that reached no verifier.
     pub(crate) const fn unknown(method: &'r Method, version: Version) -> Self {
         let now = Timestamp::from_unix(0);
         Self { method, version, headers: None, content: Content::Present, now, settings: None }

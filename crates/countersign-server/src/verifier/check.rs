@@ -318,7 +318,7 @@ struct Accepted<B> {
 }
 
 impl<B> Accepted<B> {
-    /// A request without a known caller.
+    /// Makes a request without a known caller.
     fn unknown(body: VerifiedBody<B>, outcome: Outcome) -> Self {
         let (hidden, marks) = (Hidden::default(), Marks::default());
         Self { caller: None, content: None, body, hidden, marks, outcome }

@@ -31,7 +31,7 @@ struct Pace {
 }
 
 impl LogPace {
-    /// If a line of this kind about this credential is due, returns how many were held back since the last line.
+    /// Returns the number of lines of this kind about this credential that were held back since the last line, if a line is due.
     pub(crate) fn due(&self, kind: &'static str, credential: Option<CredentialId>) -> Option<u64> {
         self.due_at(Subject { kind, credential }, Instant::now())
     }
