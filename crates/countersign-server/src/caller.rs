@@ -9,10 +9,10 @@ use countersign::NonceUse;
 use countersign_store::{Application, Credential};
 use http::HeaderValue;
 
-/// The caller of a request, and the proof of it.
+/// The caller of a request, and the proof of its identity.
 ///
-/// Handlers of axum get it from an extractor, other services by [`Caller::of`] from a request that passed the layer. All of it comes
-/// from the key's credential in the registry, nothing from other parts of the request.
+/// In axum, handlers get it from an extractor. In other services, [`Caller::of`] takes it from a request that passed the layer.
+/// All of it comes from the key's credential in the registry, nothing from other parts of the request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     credential: Arc<Credential>,
@@ -23,8 +23,8 @@ pub struct Caller {
 #[derive(Clone, Debug)]
 pub(crate) struct SignedUse {
     pub(crate) nonce_use: NonceUse,
-    /// The value of `Authorization`, if the signature covers it. Layers in between may change the field; this is what the holder of
-    /// the key sent.
+    /// The value of `Authorization`, if the signature covers it: the value that the holder of the key sent, even if a layer in
+    /// between has changed the field.
     #[cfg_attr(not(feature = "oauth"), expect(dead_code, reason = "tokens are read from it"))]
     pub(crate) authorization: Option<HeaderValue>,
 }
@@ -52,25 +52,25 @@ impl Caller {
         self.signed.as_ref()
     }
 
-    /// A caller without a request, for tests that call a handler as a function: the caller of a signed request with a
-    /// `nonce_use`, and of an unsigned read without.
+    /// Makes a caller without a request, for tests that call a handler as a function. With a `nonce_use` it is the caller of a
+    /// signed request, otherwise of an unsigned read.
     #[cfg(feature = "test-util")]
     pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: Option<NonceUse>) -> Self {
         let signed = nonce_use.map(|nonce_use| SignedUse { nonce_use, authorization: None });
         Self { credential: credential.into(), signed }
     }
 
-    /// The application that the credential belongs to.
+    /// Returns the application that the credential belongs to.
     pub fn application(&self) -> &Application {
         &self.credential.application
     }
 
-    /// The credential.
+    /// Returns the credential.
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
-    /// The proof.
+    /// Returns the proof of the caller's identity.
     pub const fn proof(&self) -> Proof {
         match self.signed {
             Some(_) => Proof::Signed,
@@ -78,7 +78,7 @@ impl Caller {
         }
     }
 
-    /// The signed caller, if the request was signed.
+    /// Returns the signed caller, if the request was signed.
     pub fn to_signed(&self) -> Option<SignedCaller> {
         let nonce_use = self.signed.as_ref()?.nonce_use;
         Some(SignedCaller { credential: Arc::clone(&self.credential), nonce_use })
@@ -93,25 +93,26 @@ pub struct SignedCaller {
 }
 
 impl SignedCaller {
-    /// A caller without a request, for tests that call a handler as a function.
+    /// Makes a caller without a request, for tests that call a handler as a function.
     #[cfg(feature = "test-util")]
     pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: NonceUse) -> Self {
         Self { credential: credential.into(), nonce_use }
     }
 
-    /// The application that the credential belongs to.
+    /// Returns the application that the credential belongs to.
     pub fn application(&self) -> &Application {
         &self.credential.application
     }
 
-    /// The credential.
+    /// Returns the credential.
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
-    /// The nonce that the verifier claimed from its replay guard for this request. A handler that must not run twice, even if the
-    /// guard loses its memory, claims the nonce again in the transaction in which it writes: see `PostgresNonces` of
-    /// `countersign-store`.
+    /// Returns the nonce that the verifier claimed from its replay guard for this request.
+    ///
+    /// To never run twice, even if the guard loses its memory, a handler claims the nonce again in the transaction of its own
+    /// writes: see `PostgresNonces` of `countersign-store`.
     pub const fn nonce_use(&self) -> &NonceUse {
         &self.nonce_use
     }

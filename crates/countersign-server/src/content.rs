@@ -16,14 +16,14 @@ use http_body_util::BodyExt;
 use self::{gathered::Gathered, memory::Share};
 use crate::{BoxError, refusal::reason::Reason};
 
-/// The limits on content, and on the time in which it arrives.
+/// The limits on the size of content and on the time in which it must arrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentLimit {
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
 }
 
-/// Content that is not what was signed: the part that was read, and the rest.
+/// Content that failed its check: the part that was read, and the rest.
 #[derive(Debug)]
 pub(crate) struct Unfit<B> {
     pub(crate) reason: Reason,
@@ -31,7 +31,7 @@ pub(crate) struct Unfit<B> {
     pub(crate) rest: Rest<B>,
 }
 
-/// The rest of content that was read in part.
+/// The rest of content after a failed check.
 #[derive(Debug)]
 pub(crate) enum Rest<B> {
     More(B),
@@ -47,7 +47,7 @@ impl ContentLimit {
         }
     }
 
-    /// Reads the bytes that were signed. They take room in `share` until their last copy is dropped.
+    /// Reads and verifies the signed bytes. They count in `share` until their last copy is dropped.
     pub(crate) async fn read<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         mut body: B,
@@ -83,14 +83,14 @@ impl ContentLimit {
                     let piece = data.copy_to_bytes(data.remaining());
                     let taken = share.take(u64::try_from(piece.len()).unwrap_or(u64::MAX));
                     check.update(&piece);
-                    // Also without room: where nothing is refused, the handler gets all of it.
+                    // Added even without room: on an observed route the handler gets all of the content.
                     content.add(piece);
                     if content.len() > self.bytes {
                         return Err((Reason::ContentTooLarge { limit: self.bytes }, None));
                     }
                     taken.map_err(|full| (full.into(), None))?;
                 }
-                // Trailers are not covered, so nobody gets to see them.
+                // Trailers are not covered by the signature, so they are dropped.
                 Err(frame) => {
                     if frame
                         .trailers_ref()
@@ -105,7 +105,7 @@ impl ContentLimit {
     }
 }
 
-/// Why content broke off: [`serve`](crate::serve) ends content that comes too slowly.
+/// Returns the reason for content that broke off: [`serve`](crate::serve) ends content that arrives too slowly.
 #[cfg(feature = "serve")]
 pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
     let mut causes = std::iter::successors(Some(error), |error| error.source());

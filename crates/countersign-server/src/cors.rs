@@ -4,14 +4,14 @@ use countersign::METHODS;
 use http::{HeaderName, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// How long browsers may remember the answer to a preflight.
+/// How long browsers may remember the response to a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Lets pages of these origins call the API, and read what it answers: publishable reads, and signed requests.
+/// Lets pages of these origins call the API and read its responses, for publishable reads and signed requests.
 ///
-/// It belongs outside of the verifier, so that preflights are answered there: they carry no key, and nothing happens on
-/// their account. It takes every `OPTIONS` for one, so that none reaches a handler. `AllowOrigin::any()` is right for data that anyone with a publishable key may have. Cookies are not
-/// allowed, so a page cannot use those of its visitor.
+/// Put this layer outside of the verifier, so that it responds to preflights: they carry no key, and have no effect. It treats
+/// every `OPTIONS` request as a preflight, so that handlers never see such requests. `AllowOrigin::any()` is right for data that
+/// anyone with a publishable key may have. Cookies are not allowed, so a page cannot use its visitor's cookies.
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};

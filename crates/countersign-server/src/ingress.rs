@@ -10,10 +10,10 @@ use http::{HeaderMap, Uri, request::Parts};
 use self::proxies::{BadForwarded, Proxies};
 use crate::refusal::reason::Reason;
 
-/// How a server finds the origin that a request means, and the address of its client.
+/// How a server finds a request's origin and its client's address.
 ///
-/// An ingress made of [`Origins`] is for a server that clients connect to, or whose proxies pass `Host` on: it reads the request
-/// line, `:authority` and `Host`.
+/// Make an ingress from [`Origins`] if clients connect to the server directly, or if its proxies pass `Host` on. It reads the
+/// request line, `:authority` and `Host`.
 ///
 /// ```
 /// use countersign::Origins;
@@ -24,9 +24,9 @@ use crate::refusal::reason::Reason;
 /// let proxies = Proxies::new(["10.0.0.7/32".parse()?], ForwardedFields::XForwarded)?;
 /// // A proxy that passes `Host` on, and adds to `X-Forwarded-For`:
 /// let ingress = Ingress::from(origins.clone()).proxies(proxies.clone());
-/// // One that sends a `Host` of its own, and says in `X-Forwarded-Host` which it got:
+/// // A proxy that sends a `Host` of its own, and the client's `Host` as `X-Forwarded-Host`:
 /// let ingress = Ingress::forwarded(origins, proxies);
-/// // One that sends a `Host` of its own, and does not say which it got:
+/// // A proxy that sends a `Host` of its own, and does not send the client's:
 /// let ingress = Ingress::fixed("https://api.example.com".parse()?);
 /// # Ok(())
 /// # }
@@ -52,38 +52,38 @@ impl From<Origins> for Ingress {
 }
 
 impl Ingress {
-    /// Every request means this origin, whatever its `Host` is.
+    /// Treats every request as a request to this origin, whatever its `Host` is.
     ///
-    /// Only for a server that is reached under no other: a signature made for any other host that leads here is then refused
-    /// as invalid, and not as misdirected. A request line or `:scheme` that names another scheme is misdirected; `http` passes
-    /// for an `https` origin, since a proxy may have ended TLS.
+    /// Only for a server that is reached under no other origin: a signature made for another host that leads here is then refused
+    /// as invalid, and not as misdirected. A request line or `:scheme` with another scheme is misdirected. `http` is accepted for
+    /// an `https` origin, since a proxy may have ended TLS.
     pub fn fixed(origin: Origin) -> Self {
         let origins = origin.clone().into();
         Self { origins, named_by: NamedBy::Setup(origin), proxies: None }
     }
 
-    /// For requests from these proxies the origin is the forwarded host. A forwarded scheme, if present, must match that origin's. A
-    /// `Host` that names another of the origins is refused; any other `Host` is the proxy's name for this server. For other requests
-    /// the origin is `Host`.
+    /// Takes the origin from the forwarded host, for requests from these proxies. A forwarded scheme, if present, must match that
+    /// origin's. A `Host` that names another of the origins is refused; any other `Host` is the proxy's name for this server. For
+    /// other requests the origin is `Host`.
     ///
-    /// If `Host` is the proxy's name for this server, a scheme in the request line or in `:scheme` is the proxy's as well, and is not
-    /// compared.
+    /// If `Host` is the proxy's name for this server, a scheme in the request line or in `:scheme` is the proxy's as well, and is
+    /// not compared.
     pub const fn forwarded(origins: Origins, proxies: Proxies) -> Self {
         Self { origins, named_by: NamedBy::Proxies, proxies: Some(proxies) }
     }
 
-    /// Takes the client's address from the fields of these proxies. Default: the address is that of the socket's peer.
+    /// Takes the client's address from the fields of these proxies. Default: the address of the socket's peer.
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = Some(proxies);
         self
     }
 
-    /// The origins, for the log.
+    /// Returns the origins, for the log.
     pub(crate) fn served(&self) -> String {
         self.origins.iter().map(Origin::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// The address of the client, if proxies are listed.
+    /// Returns the address of the client, if proxies are listed.
     pub(crate) fn client_address(
         &self,
         peer: Option<IpAddr>,
@@ -94,7 +94,7 @@ impl Ingress {
         Ok(Some(proxies.client_address(peer, headers)?))
     }
 
-    /// The origin that a request means.
+    /// Returns the origin of a request.
     pub(crate) fn origin(
         &self,
         peer: Option<IpAddr>,
@@ -127,7 +127,7 @@ impl Ingress {
     }
 }
 
-/// The URI as it was received: a nested router sees a shortened one.
+/// Returns the URI as it was received. A nested router sees a shortened URI.
 #[cfg(feature = "axum")]
 pub(crate) fn original_uri(head: &Parts) -> &Uri {
     let original = head.extensions.get::<axum::extract::OriginalUri>();

@@ -10,18 +10,18 @@
 //! use serde_json::Value;
 //! use tokio::net::TcpListener;
 //!
-//! /// Runs for whoever shows a publishable key.
+//! /// Runs for a caller with a publishable key.
 //! async fn list(Publishable(caller): Publishable) -> String {
 //!     format!("the orders of {}", caller.application().name)
 //! }
 //!
-//! /// Runs once for each request that a private key signed, with the content that was signed.
+//! /// Runs once for each request that a private key signed, with the signed content.
 //! async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> String {
 //!     format!("{} ordered {order}", caller.application().name)
 //! }
 //!
 //! /// Serves until SIGINT or SIGTERM. The registry has the keys. The replay guard's memory is in a file beside the registry from
-//! /// a stop to the next start, so that a restart refuses nobody.
+//! /// a stop to the next start, so that a restart refuses no request.
 //! async fn run(
 //!     listener: TcpListener, // bound before the guard is resumed
 //!     db: &str,              // as sqlite:countersign.db
@@ -59,7 +59,7 @@
 //! #     let address = listener.local_addr().unwrap();
 //! #     let client = async {
 //! #         let send = |seed| tokio::task::spawn_blocking(move || order(address, PrivateKey::ed25519(&[seed; 32])));
-//! #         // A response tells that the server runs, and has made its registry.
+//! #         // A response shows that the server runs, and has made its registry.
 //! #         assert_eq!(send(1).await.unwrap(), "HTTP/1.1 401 Unauthorized");
 //! #         let registry = Registry::open(&db).await.unwrap();
 //! #         let proof = ProvenKey::proof(&PrivateKey::ed25519(&[2; 32])).unwrap();
@@ -75,9 +75,9 @@
 //! # }
 //! ```
 //!
-//! Put the verifier around all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable key, and all other
-//! requests a signature. [`Routes`] declare more, or less under a name that says so; [`Require`] and the extractors ask for more, and
-//! nothing inside can ask for less.
+//! Put the verifier around all routes. By default `GET`, `HEAD` and `OPTIONS` without content require a publishable key, and all
+//! other requests a signature. [`Routes`] can require more, or less under a name that says so. [`Require`] and the extractors can
+//! only require more.
 //!
 //! Tests of such a service need no socket and no wait: the crate `countersign-test` has a key, stores and signed requests.
 //!

@@ -1,4 +1,4 @@
-//! Access tokens (OAuth 2.0) beside signatures: who the application acts for, next to which application it is.
+//! Access tokens (OAuth 2.0) beside signatures: a signature identifies the application, a token the user that it acts for.
 
 mod access_token;
 pub(crate) mod bad_token;

@@ -18,7 +18,8 @@ use crate::telemetry;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The response to a refused request, before it is sent: problem details (RFC 9457) with the fields that say what to do.
+/// The response to a refused request, before it is sent: problem details (RFC 9457) with fields that tell the caller how to fix
+/// the request.
 ///
 /// [`Verifier::on_refusal`](crate::Verifier::on_refusal) can change the header fields and the content.
 #[derive(Clone, Debug)]
@@ -26,24 +27,24 @@ pub struct Refusal {
     code: Code,
     status: StatusCode,
     request_id: Box<str>,
-    /// Its header fields.
+    /// The header fields of the response.
     pub headers: HeaderMap,
-    /// Its content, `application/problem+json`.
+    /// The content of the response, `application/problem+json`.
     pub content: Bytes,
 }
 
 impl Refusal {
-    /// The stable name of the reason.
+    /// Returns the stable name of the reason.
     pub const fn code(&self) -> Code {
         self.code
     }
 
-    /// Its status.
+    /// Returns the status.
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The name of this response in the server's log.
+    /// Returns the name of this response in the server's log.
     pub const fn request_id(&self) -> &str {
         &self.request_id
     }
@@ -65,35 +66,35 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// What a verifier's refusals say beside their reason.
+/// The parts of a verifier's refusals that do not depend on the reason.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RefusalSettings {
-    /// What a signature has to prove; written out only in refusals that ask for one.
+    /// The requirements on signatures. Written out only in refusals that ask for a signature.
     pub(crate) policy: Policy,
     pub(crate) hook: Option<Hook>,
 }
 
-/// What the response to a refused request depends on beside the reason.
+/// The facts beside the reason that shape the response to a refused request.
 pub(crate) struct Circumstances<'r> {
     pub(crate) method: &'r Method,
     pub(crate) version: Version,
-    /// The request's header fields, where they are still known.
+    /// The request's header fields, if still known.
     pub(crate) headers: Option<&'r HeaderMap>,
     pub(crate) content: Content,
     pub(crate) now: Timestamp,
-    /// Those of the verifier that the request came to.
+    /// The settings of the verifier that the request reached.
     pub(crate) settings: Option<&'r RefusalSettings>,
 }
 
 impl<'r> Circumstances<'r> {
-    /// The circumstances of a request that came to no verifier.
+    /// Returns the circumstances of a request that reached no verifier.
     pub(crate) const fn unknown(method: &'r Method, version: Version) -> Self {
         let now = Timestamp::from_unix(0);
         Self { method, version, headers: None, content: Content::Present, now, settings: None }
     }
 }
 
-/// The response to a refused request.
+/// Makes the response to a refused request.
 ///
 /// The [`Code`] is in the response's extensions, for layers that log or count.
 pub(crate) fn respond<B: From<Bytes>>(
@@ -108,13 +109,13 @@ pub(crate) fn respond<B: From<Bytes>>(
     }
     let Refusal { mut headers, mut content, .. } = refusal;
     if *circumstances.method == Method::HEAD {
-        // Not every server takes it off.
+        // Not every server removes the content by itself.
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| content.len().into());
         content = Bytes::new();
     }
     headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    // Content that nobody reads must not be taken for the next request.
+    // The connection must not continue with unread content, which could pass for the next request.
     let unread = circumstances.content == Content::Present
         || matches!(
             code,
@@ -131,23 +132,24 @@ pub(crate) fn respond<B: From<Bytes>>(
     response
 }
 
-/// In the extensions of the response to a request that this crate refused.
+/// Marks the response to a request that this crate refused. Kept in the response's extensions.
 #[derive(Clone, Copy)]
 struct Ours(Code);
 
-/// Removes the field by which clients know a refusal from responses that are no refusals of this crate. The service inside can be a
-/// proxy, and a refusal of its upstream says nothing about this server.
+/// Removes the field by which clients recognise a refusal, if the response is not a refusal of this crate. The service inside can
+/// be a proxy, and a refusal of its upstream says nothing about this server.
 pub(crate) fn unmark_others<B>(response: &mut Response<B>) {
     let ours = response.extensions().get::<Ours>().copied();
     let headers = response.headers_mut();
     match ours {
-        // Also if a layer in between changed it.
+        // Restored even if a layer in between changed the field.
         Some(Ours(code)) => drop(headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()))),
         None => drop(headers.remove(REFUSAL)),
     }
 }
 
-/// Logs refusals at `debug`, so that strangers cannot fill the log; metrics count all of them. Mistakes of the service are errors.
+/// Logs refusals at `debug`, so that strangers cannot fill the log; metrics count all of them. Logs mistakes of the service as
+/// errors.
 fn log(reason: &Reason, refusal: &Refusal) {
     let Refusal { code, request_id, .. } = refusal;
     match reason {
@@ -171,7 +173,7 @@ fn log(reason: &Reason, refusal: &Refusal) {
     }
 }
 
-/// Logs why a response that had begun was broken off.
+/// Logs why a response was broken off after it had begun.
 pub(crate) fn log_broken_off(reason: &Reason) {
     let code = reason.code();
     telemetry::count_failed_stream(code);
@@ -186,7 +188,7 @@ pub(crate) fn log_broken_off(reason: &Reason) {
 
 impl Refusal {
     fn new(refused: &Refused, circumstances: &Circumstances<'_>) -> Self {
-        /// Of requests that came to no verifier: no such refusal asks for a signature.
+        /// For requests that reached no verifier. No refusal of such a request asks for a signature.
         static NO_POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
         let Refused { reason, signature_base } = refused;
         let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
@@ -226,7 +228,7 @@ impl Refusal {
     }
 }
 
-/// Adds how much is left of a limit (draft-ietf-httpapi-ratelimit-headers-10), unless the response says so already.
+/// Adds the remaining quota (draft-ietf-httpapi-ratelimit-headers-10), unless the response already has these fields.
 pub(crate) fn add_quota_left(headers: &mut HeaderMap, left: &QuotaLeft) {
     if !headers.contains_key(RATE_LIMIT) && !headers.contains_key(RATE_LIMIT_POLICY) {
         add_rate_limit(headers, &left.to_string(), left);

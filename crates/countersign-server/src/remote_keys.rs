@@ -1,4 +1,4 @@
-//! Keys of others that are fetched over HTTPS and kept fresh.
+//! Public keys of other parties, fetched over HTTPS and kept fresh.
 
 pub(crate) mod fetcher;
 pub(crate) mod refresher;

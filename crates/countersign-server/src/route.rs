@@ -9,9 +9,10 @@ use http::Method;
 
 use self::{access::Access, rollout::Rollout};
 
-/// A route, and what it asks for.
+/// A route, and the access that it requires.
 ///
-/// Only [`Route::read`] accepts a publishable key. It is always `GET` (and `HEAD`): a publishable key never is enough for a write.
+/// Only [`Route::read`] accepts a publishable key. It is always `GET` (and `HEAD`): a publishable key is never enough for a
+/// write.
 #[derive(Clone, Debug)]
 pub struct Route {
     pub(crate) method: Method,
@@ -20,33 +21,33 @@ pub struct Route {
     pub(crate) scopes: Scopes,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) body_mode: BodyMode,
-    /// Its method and path, for metrics: bounded, unlike the paths of requests.
+    /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
 }
 
 /// How a handler gets the body of a signed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyMode {
-    /// When all of the content has arrived and is what was signed.
+    /// All at once, after all of the content has arrived and been verified.
     Buffered,
-    /// As it arrives, up to `limit` bytes. The last piece is handed out only if all of the content is what was signed.
+    /// As it arrives, up to `limit` bytes. The last piece is handed out only if all of the content is the signed content.
     Streamed { limit: u64 },
 }
 
 impl Route {
-    /// `GET` and `HEAD` of this path, for callers with a publishable key or a signature.
+    /// Declares `GET` and `HEAD` of this path, for callers with a publishable key or a signature.
     ///
     /// Write the path as for an axum route: `/v1/orders/{id}`.
     pub fn read(path: &str) -> Self {
         Self::new(Method::GET, path, Access::Publishable)
     }
 
-    /// A method of this path, for signed requests. `GET` is also `HEAD`.
+    /// Declares a method of this path, for signed requests. `GET` includes `HEAD`.
     pub fn signed(method: Method, path: &str) -> Self {
         Self::new(method, path, Access::Signed)
     }
 
-    /// A method of this path, for anyone, with unchecked content. A signature that is present is verified all the same.
+    /// Declares a method of this path, for anyone, with unchecked content. A signature that is present is verified all the same.
     pub fn insecure_open(method: Method, path: &str) -> Self {
         Self::new(method, path, Access::Open)
     }
@@ -57,7 +58,7 @@ impl Route {
         Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
     }
 
-    /// Asks for one more scope of the credential.
+    /// Requires one more scope of the credential.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self
@@ -65,27 +66,31 @@ impl Route {
 
     /// Hands signed content to the handler as it arrives, up to `limit` bytes, instead of gathering it first.
     ///
-    /// The handler starts on content that nobody has verified to its end. Two things hold, wherever the handler moves the body:
+    /// The handler starts on content that is not verified to its end. Two things hold, wherever the handler moves the body:
     ///
-    /// - The last piece is handed out only if all of the content is what was signed. Otherwise the body ends with a
-    ///   [`ContentError`](crate::ContentError). So let nothing count that was done before the body has ended well.
-    /// - The caller gets no complete response with success unless the content was what was signed, and was read to its end.
+    /// - The last piece is handed out only if all of the content is the signed content. Otherwise the body ends with a
+    ///   [`ContentError`](crate::ContentError). Let your work on the body take effect only after the body has ended without an
+    ///   error.
+    /// - The caller gets no complete response with success unless the content was the signed content, and was read to its end.
     ///
-    /// | the handler's response | what the caller gets if the content is forged or broken |
+    /// | the handler's response | the caller gets, if the content is forged or broken |
     /// | --- | --- |
     /// | made after the content was read | a refusal in its place |
-    /// | complete before that, as where a task goes on reading | a refusal in its place: the response waits until the content is read |
-    /// | still being made, as one that echoes the content | a refusal if that is known before its first piece is sent; or else a response without an end: in HTTP/1.1 the connection is closed within a chunk, in HTTP/2 the stream is reset |
-    /// | a status of 400 and above | a refusal if that is known by then, or else the handler's response |
+    /// | complete before the content was read, as where a task goes on reading | a refusal in its place: the response waits until the content is read |
+    /// | still being made, as in an echo of the content | a refusal if the verifier knows it before the first piece is sent; or else a response without an end: in HTTP/1.1 the connection is closed within a chunk, in HTTP/2 the stream is reset |
+    /// | a status of 400 and above | a refusal if the verifier knows it by then, or else the handler's response |
     ///
-    /// For content that is not read to its end the same holds, with 500 as the refusal: a response with success whose body was
-    /// dropped, by the handler or by a task, is the service's mistake. A body that is kept and never read holds its response back for as long
-    /// as the connection lasts. A response of which more than 64 KiB come in several pieces counts as one that is still being
-    /// made. It has no `Content-Length`, so that its end is told from a break.
+    /// The same holds for content that is not read to its end, with 500 as the refusal. If the handler responds with success and
+    /// the request body was dropped early, by the handler or by a task, that is the service's mistake. A body that is kept and
+    /// never read holds its response back for as long as the connection lasts.
     ///
-    /// Behind [`SignResponses`](crate::SignResponses) every response is whole before it begins, so that it is always the refusal.
+    /// A response of more than 64 KiB in several pieces counts as still being made. It has no `Content-Length`, so that the
+    /// client can tell its end from a break.
     ///
-    /// A refusal cannot undo what the handler did: write to a place from which nothing is read until the body has ended well.
+    /// Behind [`SignResponses`](crate::SignResponses) every response is complete before it begins, so that the caller always gets
+    /// the refusal.
+    ///
+    /// A refusal cannot undo the handler's work. Write to a place that no reader uses until the body has ended without an error.
     pub fn streamed(mut self, limit: u64) -> Self {
         self.body_mode = BodyMode::Streamed { limit };
         self
@@ -97,7 +102,7 @@ impl Route {
         self
     }
 
-    /// Lets every request pass without a look at it.
+    /// Lets every request pass unchecked.
     pub fn insecure_off(mut self) -> Self {
         self.rollout = Some(Rollout::Off);
         self
@@ -109,32 +114,32 @@ impl Route {
         self
     }
 
-    /// The method; `GET` stands for `HEAD` as well.
+    /// Returns the method. `GET` includes `HEAD`.
     pub const fn method(&self) -> &Method {
         &self.method
     }
 
-    /// The path, with its parameters in braces.
+    /// Returns the path, with its parameters in braces.
     pub const fn path(&self) -> &str {
         &self.path
     }
 
-    /// The access that it asks for.
+    /// Returns the access that the route requires.
     pub const fn access(&self) -> Access {
         self.access
     }
 
-    /// The scopes that the credential must have.
+    /// Returns the scopes that the credential must have.
     pub const fn scopes(&self) -> &Scopes {
         &self.scopes
     }
 
-    /// How far the route has moved to signatures; `None` if the verifier's default applies.
+    /// Returns how far the route has moved to signatures; `None` if the verifier's default applies.
     pub const fn rollout(&self) -> Option<Rollout> {
         self.rollout
     }
 
-    /// The same route below a prefix.
+    /// Returns the same route below a prefix.
     #[cfg(feature = "axum")]
     pub(crate) fn below(mut self, prefix: &str) -> Self {
         let rest = if &*self.path == "/" { "" } else { &self.path };
@@ -143,13 +148,13 @@ impl Route {
         self
     }
 
-    /// Whether it is for this method.
+    /// Whether the route is for this method.
     pub(crate) fn is_for(&self, method: &Method) -> bool {
         self.method == method || (self.method == Method::GET && method == Method::HEAD)
     }
 }
 
-/// In one line: method, path, access, scopes, and what else is unlike the default.
+/// Writes one line: method, path, access, scopes, and all settings that differ from the default.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, path, access, scopes, .. } = self;

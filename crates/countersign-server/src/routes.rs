@@ -56,14 +56,14 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// No routes.
+    /// Makes an empty list of routes.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a route and its handler.
     pub fn route<H: Handler<T, S>, T: 'static>(mut self, route: Route, handler: H) -> Self {
-        // A method that axum has no filter for is refused with the table.
+        // If axum has no filter for the method, the table refuses the route later.
         let handlers = match MethodFilter::try_from(route.method().clone()) {
             Ok(filter) => on(filter, handler),
             Err(_) => MethodRouter::new(),
@@ -72,12 +72,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Adds routes below a prefix. Unlike in a nested router, handlers of declared routes see the
-    /// whole path.
+    /// Adds routes below a prefix. Unlike in a nested router, handlers of declared routes see the whole path.
     ///
     /// # Panics
     ///
-    /// As `Router::nest` does, of a prefix below which undeclared routes cannot be.
+    /// As `Router::nest` does, for a prefix below which undeclared routes cannot be nested.
     pub fn nest(mut self, prefix: &str, routes: Self) -> Self {
         let below = |(route, handlers): (Route, _)| (route.below(prefix), handlers);
         self.declared.extend(routes.declared.into_iter().map(below));
@@ -87,15 +86,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Adds the routes of a router, of which nobody says what they ask for: they ask for what
-    /// [`Access::by_default`](crate::Access::by_default) says.
+    /// Adds the routes of a router without a declaration. [`Access::by_default`](crate::Access::by_default) decides what they
+    /// require.
     pub fn undeclared(mut self, router: Router<S>) -> Self {
         self.undeclared = self.undeclared.merge(router);
         self
     }
 
-    /// Puts a layer around each of the routes that are here by now. It stands inside the verifier, which has taken the
-    /// request already, and outside the handlers.
+    /// Puts a layer around each route that was added before this call. The layer stands inside the verifier, which checks the
+    /// request first, and outside the handlers.
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<routing::Route> + Clone + Send + Sync + 'static,
@@ -123,7 +122,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    /// What was declared.
+    /// Returns the table of the declared routes.
     ///
     /// # Errors
     ///
@@ -134,10 +133,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 }
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// The finished router: these routes, and this verifier around each of them.
+    /// Makes the finished router: these routes, with this verifier around each of them.
     ///
-    /// It is the router that finds the route, and the verifier goes by what was declared of that one, so that the two never
-    /// take a path for different routes.
+    /// The router finds the route of a request, and the verifier applies that route's declaration. So the two never take a path
+    /// for different routes.
     ///
     /// # Errors
     ///

@@ -12,14 +12,14 @@ use crate::{
     serve::stop::{Stop, until_signal},
 };
 
-/// How long a guard that is being resumed may take after a signal.
+/// How long resuming may continue after a signal.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The replay guard of one process that keeps its memory over a restart: [`MemoryNonces`] with the file where it is between a
-/// stop and the next start. A server that has one restarts without refusing anybody.
+/// The replay guard of a single process, which keeps its memory over a restart: [`MemoryNonces`] with a file that has the memory
+/// between a stop and the next start. A server with this guard restarts without refusing any request.
 ///
-/// Bind the listener first. Then resume the guard, put a clone of it into the verifier, and
-/// [`until_signal`](Self::until_signal) into [`serve`](crate::serve):
+/// Bind the listener first. Then resume the guard, put a clone of it into the verifier, and pass
+/// [`until_signal`](Self::until_signal) to [`serve`](crate::serve):
 ///
 /// ```no_run
 /// use countersign::Origins;
@@ -41,29 +41,30 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 /// # }
 /// ```
 ///
-/// The file is for one server and one registry. Keep it on a disk that the next start sees, readable by nobody else; without it,
-/// as after a crash, the next start refuses signed calls for 11 to 16 s.
+/// The file is for one server and one registry. Keep it on a disk that the next start sees, readable by nobody else. Without the
+/// file, as after a crash, the next start refuses signed calls for 11 to 16 s.
 ///
-/// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. A start that then finds its port
-/// in use has stopped that server's signed calls for nothing, or has lost the file. So let everything that can fail come before.
+/// Resuming takes the registry's ceiling away from the server that has it, and uses up the file. If the port is in use after
+/// that, the start has stopped that server's signed calls for nothing, or has lost the file. So resume after every step that can
+/// fail.
 ///
-/// From the moment at which resuming begins, a first `SIGINT` or `SIGTERM` does not end the process by itself: a signal that comes
-/// early stops [`serve`](crate::serve) as soon as it runs, and the guard is saved. Where the registry hangs, resuming fails 2 s after the
-/// signal. A second signal ends the process at once, and the next start is one after a crash.
+/// From the start of resuming, a first `SIGINT` or `SIGTERM` does not end the process by itself. An early signal stops
+/// [`serve`](crate::serve) as soon as it runs, and the guard is saved. If the registry hangs, resuming fails 2 s after the
+/// signal. A second signal ends the process at once, and the next start is as after a crash.
 pub struct SavedNonces<C> {
     nonces: Arc<MemoryNonces<C>>,
     file: Arc<Path>,
-    /// Closed when a signal has come.
+    /// Closed after a signal.
     signal: watch::Receiver<()>,
 }
 
 impl<C: Ceiling> SavedNonces<C> {
-    /// Goes on where the guard before stopped, as [`MemoryNonces::resume`] does, and saves into the same file. Call it when the
-    /// listener is bound.
+    /// Continues from the saved memory of the previous guard, as [`MemoryNonces::resume`] does, and saves into the same file.
+    /// Call it after the listener is bound.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the ceiling cannot be taken over or raised, a signal comes while the registry does not answer, or the
+    /// [`StoreError`] if the ceiling cannot be taken over or raised, a signal arrives while the registry does not respond, or the
     /// system has no randomness or delivers no signals.
     ///
     /// # Panics
@@ -75,12 +76,12 @@ impl<C: Ceiling> SavedNonces<C> {
         file: impl AsRef<Path>,
     ) -> Result<Self, StoreError> {
         let file = file.as_ref();
-        // Before the file is used up: a signal would otherwise end the process, and its memory with it.
+        // Watch for signals before the file is used up. Otherwise a signal would end the process, and lose its memory.
         let signal = watched_signal()?;
         let mut told = signal.clone();
         let given_up = async {
             stopped(&mut told).await;
-            // What has begun may have used the file up, and then it is the only one that can save it.
+            // Resuming may have used up the file already. Then only this guard can save it again.
             tokio::time::sleep(RESUME_TIMEOUT).await;
         };
         let nonces = tokio::select! {
@@ -96,8 +97,8 @@ impl<C: Ceiling> SavedNonces<C> {
         Ok(Self { nonces: Arc::new(nonces), file: file.into(), signal })
     }
 
-    /// Saves this guard into this file, which it was [resumed](MemoryNonces::resume) from: for a guard with settings of its own.
-    /// A signal that comes before this call ends the process, and the guard is lost.
+    /// Saves this guard into the file that it was [resumed](MemoryNonces::resume) from: for a guard with settings of its own. A
+    /// signal before this call ends the process, and the guard is lost.
     ///
     /// # Errors
     ///
@@ -111,14 +112,15 @@ impl<C: Ceiling> SavedNonces<C> {
         Ok(Self { nonces: Arc::new(nonces), file: file.as_ref().into(), signal })
     }
 
-    /// Has [`serve`](crate::serve) stop at [`SIGINT` or `SIGTERM`](until_signal), and save the guard when the last request is
-    /// answered. `serve` then returns what became of that. A guard is saved once: where several listeners share it, the one that
-    /// takes longest to stop gets this.
+    /// Makes [`serve`](crate::serve) stop at [`SIGINT` or `SIGTERM`](until_signal), and save the guard after the last response.
+    /// `serve` then returns the result of saving.
+    ///
+    /// A guard is saved once. If several listeners share the guard, pass this to the listener that takes longest to stop.
     pub fn until_signal(&self) -> SaveAtSignal<C> {
         SaveAtSignal { nonces: self.clone() }
     }
 
-    /// The guard.
+    /// Returns the guard.
     pub fn nonces(&self) -> &MemoryNonces<C> {
         &self.nonces
     }
@@ -128,7 +130,7 @@ impl<C: Ceiling> SavedNonces<C> {
     }
 }
 
-/// Is closed when a signal has come.
+/// Returns a channel that is closed after a signal.
 fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
     let comes = until_signal()
         .map_err(|error| StoreError::because("the system delivers no signals", error))?;
@@ -140,9 +142,9 @@ fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
     Ok(signal)
 }
 
-/// Done when a signal has come.
+/// Waits for a signal.
 async fn stopped(signal: &mut watch::Receiver<()>) {
-    // Nothing is ever sent.
+    // Nothing is ever sent: the channel is closed after a signal.
     while signal.changed().await.is_ok() {}
 }
 

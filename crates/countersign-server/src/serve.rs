@@ -29,26 +29,32 @@ pub use self::{
 };
 use crate::{BoxError, telemetry};
 
-/// How long to wait before accepting again when the system has no more sockets.
+/// The pause before the next accept after the system has refused a socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until it is asked to [`Stop`]; then it lets open requests end, for
-/// 10 s at most, and gives the last responses 2 s to arrive. Pass a `TcpListener`, or a [`Listener`] with settings.
+/// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until [`Stop`] asks it to stop. Then open requests may continue
+/// for 10 s at most, and the last responses have 2 s to arrive.
 ///
-/// `stop` is any future, such as [`until_signal`]; with [`SavedNonces::until_signal`](crate::SavedNonces::until_signal) the replay guard is saved at the end, so that
-/// the next start refuses nobody.
+/// Pass a `TcpListener`, or a [`Listener`] with settings. `stop` is any future, such as [`until_signal`]. With
+/// [`SavedNonces::until_signal`](crate::SavedNonces::until_signal) the replay guard is saved at the end, so that the next start
+/// refuses no request.
 ///
-/// A connection is closed when its first request head, TLS included, has not arrived within 10 s; when it is idle for 10 s in
-/// HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes of a response in 10 s. Request content that arrives more
-/// slowly ends with an error, and an HTTP/2 response that is taken more slowly is reset, while others on its connection go on. The time
-/// that the service itself takes never counts.
+/// A connection is closed:
 ///
-/// A head has up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. No connection is upgraded: a request for a
-/// WebSocket, and one for which the service responds with 101 or opens a tunnel, gets 501 `upgrade-unsupported`.
+/// - if its first request head, TLS included, has not arrived within 10 s;
+/// - if it is idle for 10 s in HTTP/1.1, or for 30 s in HTTP/2;
+/// - if its peer takes less than 5,000 bytes of a response in 10 s. In HTTP/2 a response that the peer takes too slowly is reset,
+///   while the other responses on its connection continue.
 ///
-/// The extensions of every request have the [`ClientAddress`](countersign_store::ClientAddress) of its socket's peer, for limits by
-/// address. Behind a proxy that is the proxy's address; with [`Ingress::proxies`](crate::Ingress::proxies) the verifier finds the
-/// client's.
+/// Request content that arrives at less than 5,000 bytes in 10 s ends with an error. The time that the service itself takes never
+/// counts.
+///
+/// A request head has up to 32 KiB, and an HTTP/2 connection up to 100 requests at a time. No connection is upgraded. A WebSocket
+/// request gets 501 `upgrade-unsupported`, and so does a request for which the service responds with 101 or opens a tunnel.
+///
+/// The extensions of every request have the [`ClientAddress`](countersign_store::ClientAddress) of its socket's peer, for limits
+/// by address. Behind a proxy that is the proxy's address; with [`Ingress::proxies`](crate::Ingress::proxies) the verifier finds
+/// the client's.
 ///
 /// If the service fails, the request gets no response: its connection is closed, or its stream reset.
 pub async fn serve<S, B, T>(listener: impl Into<Listener>, service: S, stop: T) -> T::Outcome
@@ -62,7 +68,7 @@ where
     let listener = listener.into();
     let most = usize::try_from(listener.connections.get()).unwrap_or(usize::MAX);
     let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-    // Every connection holds a receiver of this. It tells us when the last one is gone.
+    // Every connection holds a receiver, so the channel shows when the last connection is gone.
     let (phase, watched) = watch::channel(Phase::Open);
     let (asked, ending) = stop.into_parts();
     let mut asked = pin!(asked);
@@ -70,7 +76,7 @@ where
         loop {
             let full = *phase.borrow() == Phase::Full;
             let accepted = match full && room.available_permits() >= most / 8 {
-                // All connections hear of it, so that it is said only when nobody waits and there is some room.
+                // Only when nobody waits and there is some room, since this wakes all connections.
                 true => tokio::select! {
                     biased;
                     accepted = listener.socket.accept() => accepted,
@@ -96,7 +102,7 @@ where
                         telemetry::count_full();
                         phase.send_replace(Phase::Full);
                     }
-                    // Nobody closes it.
+                    // The semaphore is never closed.
                     let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
                     place
                 }

@@ -35,17 +35,22 @@ use crate::{
     telemetry,
 };
 
-/// Signs every response, bound to its request, so that a client can tell who made the response and to which request.
+/// Signs every response, bound to its request, so that a client can verify who made the response and for which request.
 ///
-/// Put the layer outside of the verifier and of everything else that responds, so that refusals are signed too, and give it the same
-/// [`Ingress`], so that both see the same host in a request. The layer takes the content of a response into memory to make its
-/// `Content-Digest`. It replaces a response by a refusal with 500, and logs why, if the response is larger than the limit, does not end in
-/// time, breaks off, has trailers, is signed already or repeats a field that has to be covered. The handler has run then. Put routes
-/// that stream without an end into another router beside it.
+/// Put the layer outside of the verifier and of everything else that responds, so that refusals are signed, too. Give it the same
+/// [`Ingress`] as the verifier, so that both see the same host in a request.
 ///
-/// Responses to requests for an unknown origin, or with a target that the verifier refuses, are sent unsigned: there is
-/// nothing that they could be bound to. So are the refusals that [`serve`](crate::serve) makes by itself (heads that are too
-/// large, upgrades) and those of the HTTP library to requests that it cannot read.
+/// The layer takes the content of a response into memory to compute its `Content-Digest`. It replaces a response by a refusal
+/// with 500, and logs why, if the response is larger than the limit, does not end in time, breaks off, has trailers, is signed
+/// already or repeats a field that must be covered. The handler has run by then. Put routes that stream without an end into
+/// another router beside it.
+///
+/// These responses are sent unsigned:
+///
+/// - responses to requests for an unknown origin or with a target that the verifier refuses, since a signature could not be bound
+///   to the request;
+/// - the refusals that [`serve`](crate::serve) makes by itself (heads that are too large, upgrades);
+/// - the HTTP library's refusals of requests that it cannot read.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -96,13 +101,13 @@ impl SignResponses {
         self
     }
 
-    /// Limits the content of a response, in bytes, which is in memory while it is signed. Default: 1 MiB.
+    /// Limits the content of a response, in bytes. It is in memory while it is signed. Default: 1 MiB.
     pub fn content_limit(mut self, bytes: usize) -> Self {
         self.limit.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self
     }
 
-    /// Limits the time in which the content of a response has to be made. Default: 30 s.
+    /// Limits the time in which the content of a response must be complete. Default: 30 s.
     pub const fn content_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self
@@ -116,7 +121,7 @@ impl SignResponses {
         (self.clock)()
     }
 
-    /// The parts of a request that its response is bound to.
+    /// Returns the parts of a request that its response is bound to.
     pub(crate) fn bind(&self, head: &Parts) -> Result<BoundRequest, Reason> {
         let uri = original_uri(head);
         Target::new(uri, head.version).check().map_err(Rejection::from)?;
@@ -147,7 +152,7 @@ impl SignResponses {
                 let content = gather(self.limit, std::pin::pin!(body)).await?;
                 (GuardedBody::from(content.clone()), content)
             }
-            // What is there of it is content of the response to another method.
+            // The body, if any, belongs to the response to another method.
             false => {
                 length::settle(&body, &asked.method, head.status, &mut head.headers);
                 (GuardedBody::default(), Bytes::new())
@@ -169,7 +174,7 @@ impl SignResponses {
         Ok(head)
     }
 
-    /// The response in place of one that cannot be signed.
+    /// Makes the refusal that replaces an unsignable response.
     fn replace<C: From<Bytes>>(&self, asked: &BoundRequest, reason: Reason) -> Response<C> {
         if let Reason::Unsignable(_) = reason {
             telemetry::count_unsignable();
@@ -178,7 +183,7 @@ impl SignResponses {
         let circumstances = Circumstances { content: Content::Absent, ..unknown };
         let replaced: Response<Bytes> = respond(&reason.into(), &circumstances);
         let (head, content) = replaced.into_parts();
-        // Nothing in it cannot be signed.
+        // Every part of this response can be signed.
         let head = match self.sign_head(asked, head.clone(), &content) {
             Ok(signed) => signed,
             Err(_) => head,
@@ -218,10 +223,10 @@ impl BoundRequest {
     }
 }
 
-/// Why the content of a response is not there to be signed.
+/// Why the content of a response cannot be signed.
 enum Missing {
     Ungathered(Ungathered),
-    /// The content of the request is not what was signed, and the response depends on it.
+    /// The content of the request is not the signed content, and the response depends on it.
     Refused(Reason),
 }
 

@@ -1,4 +1,4 @@
-//! The metrics and the span of a request. The number of labels is bounded, and no label is a stranger's text.
+//! The metrics, and the span of a request. The number of labels is bounded, and no label is a caller's text.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,8 +11,8 @@ use crate::{caller::Caller, refusal::unaccepted::Cause, route::rollout::Rollout}
 /// Describes all metrics of this crate and of `countersign-store` to the installed recorder, for instance as `# HELP` lines of
 /// Prometheus.
 ///
-/// [`Verifier::layer`](crate::Verifier::layer) and [`Verifier::protect`](crate::Verifier::protect) call this. Call it
-/// yourself where the recorder is installed after them.
+/// [`Verifier::layer`](crate::Verifier::layer) and [`Verifier::protect`](crate::Verifier::protect) call this. Call it yourself if
+/// you install the recorder after them.
 pub fn describe_metrics() {
     countersign_store::describe_metrics();
     metrics::describe_histogram!(
@@ -60,7 +60,7 @@ const COUNTERS: [(&str, &str); 8] = [
 /// The outcome of a request at a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Not verified.
+    /// The verifier did not check the request.
     Unchecked,
     Open,
     Publishable,
@@ -84,7 +84,7 @@ impl Outcome {
 pub(crate) struct Measurement {
     started: Instant,
     rollout: Rollout,
-    /// The label of a declared route.
+    /// The label of the declared route, if any.
     route: Option<Arc<str>>,
 }
 
@@ -114,7 +114,7 @@ fn label(route: Option<Arc<str>>) -> SharedString {
     route.map_or(SharedString::const_str("other"), SharedString::from)
 }
 
-/// Counts a request that passed the verifier and lacks what an inner layer asks for.
+/// Counts a request that passed the verifier but does not meet an inner layer's requirements.
 pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>) {
     metrics::counter!(
         "countersign_unmet_requirements_total",
@@ -128,22 +128,22 @@ pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
 }
 
-/// Counts a publishable key that opened nothing, by the reason that the caller does not learn.
+/// Counts a publishable key that was not accepted, by cause. The caller does not learn the cause.
 pub(crate) fn count_unaccepted(cause: &Cause) {
     metrics::counter!("countersign_unaccepted_keys_total", "cause" => cause.as_str()).increment(1);
 }
 
-/// Counts content that failed after its handler had begun on it.
+/// Counts content that failed after its handler had begun to read it.
 pub(crate) fn count_failed_stream(code: Code) {
     metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);
 }
 
-/// Counts a response that was replaced, since it could not be signed.
+/// Counts a response that was replaced because it could not be signed.
 pub(crate) fn count_unsignable() {
     metrics::counter!("countersign_unsignable_answers_total").increment(1);
 }
 
-/// Counts that a connection had to wait for room.
+/// Counts a connection that had to wait for room.
 #[cfg(feature = "serve")]
 pub(crate) fn count_full() {
     metrics::counter!("countersign_connections_full_total").increment(1);
@@ -155,7 +155,7 @@ pub(crate) fn count_fetch(outcome: &'static str) {
     metrics::counter!("countersign_jwks_fetches_total", "outcome" => outcome).increment(1);
 }
 
-/// The span of a request: its verification, and its handler.
+/// Makes the span of a request, for its verification and its handler.
 pub(crate) fn span() -> Span {
     tracing::info_span!(
         "countersign",
@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    /// Remembers what is described.
+    /// Collects the described metrics.
     #[derive(Default)]
     struct Described(Mutex<BTreeSet<String>>);
 

@@ -24,9 +24,9 @@ use crate::{
 /// Verifies requests: finds the key, checks the signature, restrictions and scopes, asks the gate (budget and nonce) and compares
 /// the content, in that order.
 ///
-/// A verifier needs the origins it serves, a store of keys, and a [`Gate`], which remembers nonces: a replay guard such as
-/// [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which adds limits to a guard.
-/// [`Verifier::layer`] puts the verifier in front of a service.
+/// A verifier needs the origins it serves, a store of keys, and a [`Gate`], which remembers nonces. The gate is a replay guard
+/// such as [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which adds limits to a
+/// guard. [`Verifier::layer`] puts the verifier in front of a service.
 pub struct Verifier<K, G> {
     ingress: Ingress,
     keys: K,
@@ -40,12 +40,12 @@ pub struct Verifier<K, G> {
     failures: FailureLimit,
     log_pace: LogPace,
     explanation: Explanation,
-    /// With the policy, which refusals write out.
+    /// Includes the policy, since refusals tell clients what it requires.
     refusals: Arc<RefusalSettings>,
     nobody: Nobody,
 }
 
-/// Whether the refusal of an invalid signature has the signature base that the server rebuilt.
+/// Whether the refusal of an invalid signature includes the signature base that the server rebuilt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Explanation {
     #[default]
@@ -57,7 +57,7 @@ type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// A verifier for these [`Origins`](countersign::Origins), or for an [`Ingress`] behind proxies. It has
+    /// Makes a verifier for these [`Origins`](countersign::Origins), or for an [`Ingress`] behind proxies. It has
     /// [`Policy::default`] and a [`SystemClock`].
     pub fn new(ingress: impl Into<Ingress>, keys: K, gate: G) -> Self {
         let clock = SystemClock::default();
@@ -79,7 +79,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Sets what a signature has to prove.
+    /// Sets the requirements on signatures. Default: [`Policy::default`].
     pub fn policy(mut self, policy: Policy) -> Self {
         Arc::make_mut(&mut self.refusals).policy = policy;
         self
@@ -91,7 +91,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Sets where unsigned reads may carry their publishable key. Default: everywhere.
+    /// Sets where unsigned reads may carry their publishable key. Default: all locations.
     pub fn key_locations(mut self, locations: KeyLocations) -> Self {
         self.key_locations = locations;
         self
@@ -105,11 +105,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Limits the content of all signed requests together that is in memory, in bytes, from the first byte that arrives until the
-    /// handler drops the content. A request over the limit gets 503 `overloaded` and `Retry-After`. Default: 64 MiB, and never less than
+    /// Limits the memory for the content of all signed requests together, in bytes. Content counts from its first byte until the
+    /// handler drops it. A request over the limit gets 503 `overloaded` and `Retry-After`. Default: 64 MiB, and never less than
     /// [`content_limit`](Self::content_limit).
     ///
-    /// The requests of one application have a quarter of this at most, and never less than `content_limit`: set four times as much as
+    /// The requests of one application may use a quarter of this, or `content_limit` if that is more: set four times as much as
     /// your busiest application sends at once.
     ///
     /// [Streamed](crate::Route::streamed) content is not gathered, and does not count.
@@ -119,33 +119,33 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Limits the time in which the content of a signed request has to arrive. For streamed content, limits each pause instead.
+    /// Limits the time in which the content of a signed request must arrive. For streamed content, limits each pause instead.
     /// Default: 30 s. [`serve`](crate::serve) also ends content that stalls for 10 s.
     pub fn content_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self
     }
 
-    /// Sets what each route asks for, for a service that routes by itself. Default: no route is declared, and
+    /// Sets the declared routes, for a service that routes by itself. Default: no route is declared, and
     /// [`Access::by_default`](crate::Access::by_default) decides. [`Verifier::protect`] needs no table.
     ///
-    /// The table must have all routes of the service: the declaration of a path with parameters applies to every path that matches
-    /// the pattern.
+    /// The table must have all routes of the service: the declaration of a path with parameters applies to every path that
+    /// matches the pattern.
     pub fn routes(mut self, routes: RouteTable) -> Self {
         self.declared.routes = routes;
         self
     }
 
     /// Lets every request pass, and only counts and logs the requests that would be refused: for an API that moves to signatures.
-    /// A route can override this ([`Route::enforce`](crate::Route::enforce)). Handlers take `Option<SignedBy>` then.
+    /// A route can override this ([`Route::enforce`](crate::Route::enforce)). Let handlers take `Option<SignedBy>` then.
     ///
-    /// The content of streamed routes is not compared. Trailers of signed requests are not handed on.
+    /// The content of streamed routes is not compared. Trailers of signed requests are dropped.
     pub fn insecure_observe(mut self) -> Self {
         self.declared.rollout = Rollout::Observe;
         self
     }
 
-    /// Lets every request pass without a look at it. A route can override this ([`Route::enforce`](crate::Route::enforce)).
+    /// Lets every request pass unchecked. A route can override this ([`Route::enforce`](crate::Route::enforce)).
     pub fn insecure_off(mut self) -> Self {
         self.declared.rollout = Rollout::Off;
         self
@@ -160,8 +160,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Changes the header fields and the content of refusals before they are sent. The status stays, and so does
-    /// `Countersign-Refusal`, by which clients know a refusal and its code. Default: no change.
+    /// Sets a function that changes the header fields and the content of refusals before they are sent. The status stays, and so
+    /// does `Countersign-Refusal`, by which clients recognise a refusal and its code. Default: no change.
     pub fn on_refusal(
         mut self,
         change: impl Fn(Refusal) -> Refusal + Send + Sync + 'static,
@@ -174,10 +174,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// The request may have any `Host` or none: a kubelet or a load balancer sends the address of the instance. The verifier
     /// ignores a signature there and counts nothing. A handler that takes [`SignedBy`](crate::SignedBy) or
-    /// [`Publishable`](crate::Publishable) there
-    /// responds with 500. The verifier checks other methods as everywhere, and requests with a field that
-    /// names another method ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). Fields that name another target
-    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler.
+    /// [`Publishable`](crate::Publishable) there responds with 500.
+    ///
+    /// The verifier checks other methods as everywhere, and also requests with a field that names another method
+    /// ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). It hides fields that name another target
+    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) from the handler.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -203,42 +204,50 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// Lets anyone call this exact path, with any method and unchecked content. A signature that is present is verified all the
-    /// same. Fields that name another target ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden
-    /// from the handler, unless they are signed. For health checks see [`public_path`](Self::public_path).
+    /// same. Fields that name another target ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler,
+    /// unless they are signed. For health checks use [`public_path`](Self::public_path).
     pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
         self.declared.open_paths.push(path.into());
         self
     }
 
-    /// Sets what a request costs its budgets, from its head alone. A cost above the size of a quota counts as that size. Default: 1.
+    /// Sets how much a request costs its budgets, computed from its head alone. A cost above the size of a quota counts as that
+    /// size. Default: 1.
     pub fn cost(mut self, cost: impl Fn(&Parts) -> NonZeroU32 + Send + Sync + 'static) -> Self {
         self.cost = Arc::new(cost);
         self
     }
 
-    /// Limits the failures of a client address: requests that are forged, guessed, malformed or repeated, or have a dead key. Once an
-    /// address has used up its budget, all of its requests get 429 until some of the budget is refilled, honest requests included. Each
-    /// server counts for itself. Default: `None`, no limit.
+    /// Limits the failures of a client address: requests that are forged, guessed, malformed or repeated, or have a dead key.
+    /// Once an address has used up its budget, all of its requests get 429 until some of the budget is refilled, honest requests
+    /// included. Each server counts for itself. Default: `None`, no limit.
     ///
-    /// These refusals count: an invalid or repeated signature, or one of a revoked or expired key; a publishable key that opens nothing,
-    /// for whichever reason; a private key that no credential has; malformed signature fields or `Content-Digest`; two different
-    /// keys in one request, or a key in the URL beside a signature. These refusals do not: a missing signature or key, a signature
-    /// that covers too little or is outside its time, a credential without the authority.
+    /// These refusals count:
     ///
-    /// Browsers at an address have a second budget of this size: a request with `Origin` or `Sec-Fetch-Site`, or without signature and
-    /// `X-Api-Key`, counts as theirs. Any page can make its visitors' browsers send such requests and fail on purpose; the page can then
-    /// shut out the browsers at an address for a while, and no other program there. A program that adds `Origin` to every second request
-    /// can fail twice as often.
+    /// - a signature that is invalid or repeated, or made with a revoked or expired key;
+    /// - a publishable key that is not accepted, for any reason;
+    /// - a private key that no credential has;
+    /// - malformed signature fields or `Content-Digest`;
+    /// - two different keys in one request, or a key in the URL beside a signature.
     ///
-    /// The address is the [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions. [`serve`](crate::serve) puts
-    /// the address of the socket's peer there. Behind a proxy that is the proxy's, and all its clients share one budget, unless
-    /// [`Ingress::proxies`] lists the proxy.
+    /// These refusals do not count: a missing signature or key, a signature that covers too little or is outside its time, a
+    /// credential without the authority.
+    ///
+    /// Browsers at an address have a second budget of this size. A request counts for it if it has `Origin` or `Sec-Fetch-Site`,
+    /// or has neither a signature nor `X-Api-Key`. Any page can make its visitors' browsers send such requests and fail on
+    /// purpose. The page can then shut out the browsers at an address for a while, and no other program there. A program that
+    /// adds `Origin` to every second request can fail twice as often.
+    ///
+    /// The address is the [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions.
+    /// [`serve`](crate::serve) puts the address of the socket's peer there. Behind a proxy that is the proxy's address, and all
+    /// its clients share a budget, unless [`Ingress::proxies`] lists the proxy.
     pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientNetwork>>) -> Self {
         self.failures.budget = budget;
         self
     }
 
-    /// Lets requests over the failure limit pass, and counts them as [`Enforcement::apply`] says: to see what the limit would do.
+    /// Lets requests over the failure limit pass, and counts them as described at [`Enforcement::apply`]: to see the effect of a
+    /// limit in advance.
     pub fn insecure_report_failures_only(mut self) -> Self {
         self.failures.enforcement = Enforcement::Report;
         self

@@ -1,4 +1,4 @@
-//! The axum extractors. The layer decides, the extractors deliver.
+//! The axum extractors. The layer decides; the extractors only deliver.
 
 use axum::{
     body::Body,
@@ -9,21 +9,21 @@ use http::{Request, request::Parts};
 
 use super::{Caller, SignedCaller, verification::Verification};
 
-/// The caller of a signed request, and what `T` extracts from its verified content, as in `Signed<Json<Order>>`.
+/// Extracts the caller of a signed request, and `T` from its verified content, as in `Signed<Json<Order>>`.
 ///
-/// A handler that takes this cannot run on an unsigned request, and the content it gets is the content that was signed,
-/// byte for byte, whatever other layers did to the body.
+/// A handler with this extractor cannot run on an unsigned request. Its content is the signed content, byte for byte, whatever
+/// other layers did to the body.
 ///
-/// On a route that is [streamed](crate::Route::streamed), `T` reads the request's own body, as `Signed<Body>` does piece by
-/// piece; layers between the verifier and the handler can change it there.
+/// On a [streamed](crate::Route::streamed) route, `T` reads the request's own body, for example `Signed<Body>` piece by piece.
+/// There, layers between the verifier and the handler can change the content.
 #[derive(Clone, Debug)]
 pub struct Signed<T>(pub SignedCaller, pub T);
 
-/// The caller of a signed request, without its content. For signed reads.
+/// Extracts the caller of a signed request, without its content: for signed reads.
 #[derive(Clone, Debug)]
 pub struct SignedBy(pub SignedCaller);
 
-/// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
+/// Extracts the caller of a request with a publishable key or a signature; [`Caller::proof`] says which.
 #[derive(Clone, Debug)]
 pub struct Publishable(pub Caller);
 
@@ -33,10 +33,10 @@ impl<S: Sync, T: FromRequest<S>> FromRequest<S> for Signed<T> {
     async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Response> {
         let (head, body) = request.into_parts();
         let caller = SignedCaller::of_head(&head)?;
-        // Where it is streamed, the verifier compares the request's own body on its way in.
+        // On a streamed route the verifier compares the request's own body as it arrives.
         let body = Verification::of(&head)?.content.clone().map_or(body, Body::from);
         let mut request = Request::from_parts(head, body);
-        // The verifier has a limit of its own.
+        // The verifier has already limited the content.
         DefaultBodyLimit::disable().apply(&mut request);
         let content = T::from_request(request, state).await.map_err(IntoResponse::into_response)?;
         Ok(Self(caller, content))
@@ -59,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
     }
 }
 
-/// For open routes, and for routes that move to signatures: `None` if the request is unsigned or would be refused.
+/// `None` if the request is unsigned or would be refused: for open routes, and for routes that move to signatures.
 impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     type Rejection = Response;
 
@@ -68,8 +68,8 @@ impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     }
 }
 
-/// For open routes: `None` if the request is unsigned, also with a publishable key, which is not looked up there. For routes that
-/// move to signatures: `None` if the request would be refused.
+/// `None` on an open route if the request is unsigned; a publishable key is not looked up there. `None` on a route that moves to
+/// signatures if the request would be refused.
 impl<S: Sync> OptionalFromRequestParts<S> for Publishable {
     type Rejection = Response;
 

@@ -20,12 +20,12 @@ use crate::{
     telemetry,
 };
 
-/// Asks for more on the routes behind it, for every method. Made for `Router::route_layer`; it works only inside of
+/// Requires more of requests to the routes behind it, whatever their method. Made for `Router::route_layer`; works only inside of
 /// a [`VerifierLayer`](crate::VerifierLayer).
 ///
-/// On an observed route every request passes, and the layer counts and logs the requests that it would refuse; on a route that is
-/// off the layer does nothing. It refuses after the nonce of a signed request was claimed. A declared [`Route`](crate::Route) asks
-/// before that.
+/// On an observed route every request passes, and the layer counts and logs the requests that it would refuse. On a route that is
+/// off the layer does nothing. It refuses after the nonce of a signed request was claimed. A declared [`Route`](crate::Route)
+/// refuses before that.
 #[derive(Clone, Debug)]
 pub struct Require {
     access: Access,
@@ -33,20 +33,20 @@ pub struct Require {
 }
 
 impl Require {
-    /// Asks for a signature.
+    /// Requires a signature.
     pub fn signed() -> Self {
         Self { access: Access::Signed, scopes: Scopes::default() }
     }
 
-    /// Asks for a publishable key or a signature.
+    /// Requires a publishable key or a signature.
     pub fn publishable() -> Self {
         Self { access: Access::Publishable, scopes: Scopes::default() }
     }
 
-    /// Asks for one more scope of the credential.
+    /// Requires one more scope of the credential.
     ///
-    /// An unsigned read has been charged to the budgets of its key by then, which tells a good key without the scope from an
-    /// unknown key. [`Route::scope`](crate::Route::scope) is checked before.
+    /// By then an unsigned read has been charged to its key's budgets, so that a caller can tell a good key without the scope
+    /// from an unknown key. [`Route::scope`](crate::Route::scope) is checked before the charge.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self
@@ -88,7 +88,8 @@ impl<S> Layer<S> for Require {
     }
 }
 
-/// The response to a request that lacks what is asked for. The verifier outside takes the cause from it, which no caller is told.
+/// Returns the response to a request that does not meet the requirements. Puts the cause into its extensions for the verifier
+/// outside; the caller is not told the cause.
 fn refuse<C>(
     reason: Reason,
     verification: &Verification,

@@ -11,32 +11,32 @@ use crate::{
     telemetry,
 };
 
-/// The result of a request's verification, which the verifier leaves in the extensions for extractors and inner layers. Their refusals
-/// are made as the verifier's own.
+/// The result of a request's verification. The verifier leaves it in the extensions for extractors and inner layers, which make
+/// their refusals with it as the verifier makes its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Verification {
     pub(crate) caller: Option<Caller>,
-    /// The content of a signed request, as it was signed, where it was gathered.
+    /// The signed content, if it was gathered.
     #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors read it"))]
     pub(crate) content: Option<Bytes>,
     pub(crate) requirements: Requirements,
-    /// The label of a declared route.
+    /// The label of the declared route, if any.
     pub(crate) route: Option<Arc<str>>,
     /// Whether the request came with content.
     pub(crate) arrived: Content,
-    /// The time by which the request was judged.
+    /// The time that the verifier used for its checks.
     pub(crate) now: Timestamp,
     pub(crate) settings: Arc<RefusalSettings>,
 }
 
-/// What inner layers do with a request that lacks what they ask for.
+/// How inner layers treat a request that does not meet their requirements.
 #[derive(Clone, Debug)]
 pub(crate) enum Requirements {
-    /// Nothing: nobody looks, or the request was counted already as one that would be refused.
+    /// Inner layers do nothing: the route is off, or the verifier has already counted a refusal of the request.
     Ignored,
-    /// They count it, and let the request pass. With the caller, if known.
+    /// Inner layers count the request and let it pass. Has the caller, if known.
     Observed(Option<Caller>),
-    /// They refuse it.
+    /// Inner layers refuse the request.
     Enforced,
 }
 
@@ -64,7 +64,7 @@ impl<'r> From<&'r Parts> for Head<'r> {
 }
 
 impl Verification {
-    /// What the verifier left, or the response to a request that did not pass one.
+    /// Returns the verifier's result, or the response to a request that did not pass a verifier.
     pub(crate) fn of<'r, B: From<Bytes>>(
         head: impl Into<Head<'r>>,
     ) -> Result<&'r Self, Response<B>> {
@@ -76,7 +76,7 @@ impl Verification {
         })
     }
 
-    /// The caller whose authority inner layers check.
+    /// Returns the caller whose authority inner layers check.
     pub(crate) fn checked_caller(&self) -> Option<&Caller> {
         match &self.requirements {
             Requirements::Observed(caller) => caller.as_ref(),
@@ -84,11 +84,12 @@ impl Verification {
         }
     }
 
-    /// Counts that a request lacks what an inner layer asks for.
+    /// Counts a request that does not meet an inner layer's requirements. Returns the reason if the request may pass all the
+    /// same.
     ///
     /// # Errors
     ///
-    /// The reason, if the request is to be refused.
+    /// The reason, if the request must be refused.
     pub(crate) fn excuse(&self, reason: Reason) -> Result<Reason, Reason> {
         let count = |rollout| telemetry::count_unmet(reason.code(), rollout, self.route.clone());
         match self.requirements {
@@ -105,7 +106,7 @@ impl Verification {
         }
     }
 
-    /// The response to a request that an inner layer or extractor refuses.
+    /// Returns the response to a request that an inner layer or extractor refuses.
     pub(crate) fn refuse<'r, B: From<Bytes>>(
         &self,
         head: impl Into<Head<'r>>,
@@ -123,19 +124,19 @@ impl Verification {
         respond(&reason.into(), &circumstances)
     }
 
-    /// The caller of a signed request.
+    /// Returns the caller of a signed request.
     pub(crate) fn signed(&self) -> Option<SignedCaller> {
         self.caller.as_ref().and_then(Caller::to_signed)
     }
 }
 
 impl Caller {
-    /// The caller of a request that carried at least a publishable key; [`Caller::proof`] tells whether it was signed.
+    /// Returns the caller of a request with a publishable key or a signature; [`Caller::proof`] says which.
     ///
     /// # Errors
     ///
-    /// The response to a request without a known caller, such as one on an open route: 401. For a request that did not pass a
-    /// verifier it is 500, and the log says what to add.
+    /// The response to send: 401 for a request without a known caller, such as a request to an open route. 500 for a request that
+    /// did not pass a verifier; the log then says what to add.
     pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
         Self::of_head(request)
     }
@@ -151,12 +152,13 @@ impl Caller {
 }
 
 impl SignedCaller {
-    /// The caller of a signed request. Its content is what was signed, unless layers behind the verifier changed it.
+    /// Returns the caller of a signed request. The request's content is the signed content, unless layers behind the verifier
+    /// changed it.
     ///
     /// # Errors
     ///
-    /// The response to a request that is not signed: 401. For a request that did not pass a verifier it is 500, and the log says what
-    /// to add.
+    /// The response to send: 401 for a request that is not signed. 500 for a request that did not pass a verifier; the log then
+    /// says what to add.
     pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
         Self::of_head(request)
     }

@@ -1,6 +1,6 @@
 use bytes::{Bytes, BytesMut};
 
-/// Content in memory. One piece is kept as it came; only a second one makes a copy.
+/// Content in memory. A single piece is kept without a copy; only a second piece makes a copy.
 #[derive(Default)]
 pub(crate) enum Gathered {
     #[default]

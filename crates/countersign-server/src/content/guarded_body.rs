@@ -16,19 +16,19 @@ use crate::{
     refusal::{self, reason::Reason},
 };
 
-/// The most of a response that is taken from its handler before the verdict on the request's content is known, in bytes.
+/// How many bytes of a response are taken from its handler before the verdict on the request's content is known.
 const MOST_GATHERED: usize = 64 * 1024;
 
 pin_project! {
-    /// The body of a response from behind a verifier: that of a refusal, or the handler's own body `C`.
+    /// The body of a response from a verifier: the body of a refusal, or the handler's own body `C`.
     ///
-    /// On a [streamed](crate::Route::streamed) route the handler's body ends with a
-    /// [`ContentError`] unless the content of the request was what was signed.
+    /// On a [streamed](crate::Route::streamed) route the handler's body ends with a [`ContentError`] if the content of the
+    /// request was not the signed content.
     #[derive(Debug)]
     pub struct GuardedBody<C> {
-        // What was taken from the handler's body, or is the whole content.
+        // Pieces taken from the handler's body, or the whole content.
         ready: VecDeque<Bytes>,
-        // They come last.
+        // Sent last.
         trailers: Option<Box<HeaderMap>>,
         #[pin]
         rest: Rest<C>,
@@ -44,12 +44,12 @@ pin_project! {
         Ended,
         Broken { error: Option<BoxError> },
         Untouched { #[pin] body: C },
-        // It was polled before it was handed on.
+        // Polled before it was handed on.
         Begun { body: Pin<Box<C>> },
     }
 }
 
-/// The verdict that the end of a response waits for.
+/// Whether the end of a response waits for a verdict.
 #[derive(Debug)]
 enum Guard {
     Nothing,
@@ -62,22 +62,22 @@ impl<C> GuardedBody<C> {
         Self { ready: VecDeque::new(), trailers: None, rest, guard }
     }
 
-    /// A body that waits for nothing.
+    /// Makes a body that waits for no verdict.
     pub(crate) fn unguarded(body: C) -> Self {
         Self::new(Rest::Untouched { body }, Guard::Nothing)
     }
 
-    /// A body that ends without an error only if the request's content was what was signed.
+    /// Makes a body that ends without an error only if the request's content was the signed content.
     pub(crate) fn guarded(body: C, verdict: oneshot::Receiver<Verdict>) -> Self {
         Self::new(Rest::Begun { body: Box::pin(body) }, Guard::Waiting(verdict))
     }
 
-    /// The body of a response without content that waits for the verdict.
+    /// Makes the body of a response without content that waits for the verdict.
     pub(crate) fn without_content(verdict: oneshot::Receiver<Verdict>) -> Self {
         Self::new(Rest::Ended, Guard::Waiting(verdict))
     }
 
-    /// Why the content of the request is not what was signed, if that is known.
+    /// Returns why the content of the request failed, if that is known.
     pub(crate) fn failure(&mut self) -> Option<&Reason> {
         self.guard.look();
         match &self.guard {
@@ -98,8 +98,8 @@ impl<C> GuardedBody<C> {
 }
 
 impl<C: Body<Data = Bytes, Error: Into<BoxError>>> GuardedBody<C> {
-    /// Takes the pieces that the handler's body has ready. Ready once the verdict is known, or the body has to be waited for: it may
-    /// depend on content of the request that is still to come.
+    /// Takes the pieces that the handler's body has ready. Ready once the verdict is known, or the handler's body is pending: it
+    /// may depend on request content that is still to arrive.
     pub(crate) fn poll_gathered(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut gathered = 0_usize;
         loop {
@@ -119,7 +119,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> GuardedBody<C> {
                     Ok(data) => {
                         gathered = gathered.saturating_add(data.len());
                         self.ready.push_back(data);
-                        // A single piece is in memory anyway, however large.
+                        // A body of a single piece is in memory anyway, however large.
                         if body.is_end_stream() {
                             Rest::Ended
                         } else {
@@ -143,7 +143,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> GuardedBody<C> {
 }
 
 impl Guard {
-    /// Takes the verdict if it is in.
+    /// Takes the verdict if it has arrived.
     fn look(&mut self) {
         let Self::Waiting(verdict) = self else { return };
         match verdict.try_recv() {
@@ -205,13 +205,13 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                    // They end a response.
+                    // Trailers end a response.
                     Err(frame) => *this.trailers = frame.into_trailers().ok().map(Box::new),
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {}
             }
-            // A request's body that is in it is dropped with it.
+            // Dropping the handler's body also drops a request body inside it.
             this.rest.as_mut().project_replace(Rest::Ended);
             ready!(this.guard.poll_settled(context));
             if !matches!(this.guard, Guard::Failed(_)) {
@@ -233,7 +233,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A length that is told makes a response whole before its end was handed out.
+        // With a known length, the client would take the response for complete before its end is sent.
         if !matches!(self.guard, Guard::Nothing) {
             return SizeHint::default();
         }

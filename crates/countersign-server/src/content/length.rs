@@ -3,8 +3,8 @@
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
-/// Makes the length right before the content of a response is dropped that may have none: 1xx and 204 have no length, and a response to
-/// `HEAD` has the length of the response to `GET`.
+/// Corrects the length of a response that may have no content, before its content is dropped: 1xx and 204 have no length, and a
+/// response to `HEAD` has the length of the response to `GET`.
 pub(crate) fn settle(
     content: &impl Body,
     method: &Method,
@@ -15,7 +15,7 @@ pub(crate) fn settle(
         headers.remove(CONTENT_LENGTH);
     } else if *method == Method::HEAD
         && status != StatusCode::NOT_MODIFIED
-        // What says that it is over already says nothing about the response to GET.
+        // A body that has already ended says nothing about the response to GET.
         && !content.is_end_stream()
         && let Some(length) = content.size_hint().exact()
     {

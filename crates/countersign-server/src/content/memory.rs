@@ -7,10 +7,10 @@ use std::{
 use bytes::Bytes;
 use countersign_store::{Application, ApplicationName};
 
-/// Which part of the budget the content of one application may have.
+/// An application may use the budget divided by this.
 const SHARES: u64 = 4;
 
-/// The memory for gathered content: one budget for all requests of a verifier, of which each application has a share at most.
+/// The memory for gathered content: a budget for all requests of a verifier, and within it a share for each application.
 #[derive(Clone)]
 pub(crate) struct ContentMemory(Arc<Room>);
 
@@ -20,15 +20,15 @@ struct Room {
     used: Mutex<Used>,
 }
 
-/// In bytes.
+/// The used memory, in bytes.
 #[derive(Debug, Default)]
 struct Used {
     by_all: u64,
-    /// Without applications that have nothing. Their names are unique.
+    /// Only applications that use memory. Their names are unique.
     by_application: HashMap<ApplicationName, u64>,
 }
 
-/// The budget, or the application's share of it, has no room for this content now.
+/// The error for content that does not fit into the budget, or into the application's share, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -37,13 +37,13 @@ impl ContentMemory {
         Self(Arc::new(Room { limit, used: Mutex::default() }))
     }
 
-    /// How many bytes all requests together may have.
+    /// Returns how many bytes all requests together may use.
     pub(crate) fn limit(&self) -> u64 {
         self.0.limit
     }
 
-    /// Whether this many bytes would fit now. Reserves nothing: a caller that announces content and sends none must not
-    /// keep others out.
+    /// Checks that this many bytes would fit now. Reserves nothing: a caller could otherwise keep others out by announcing
+    /// content and sending none.
     pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
         let after = self.0.used().by_all.checked_add(bytes);
         match after.is_some_and(|after| after <= self.0.limit) {
@@ -52,8 +52,8 @@ impl ContentMemory {
         }
     }
 
-    /// What a request of this application takes, which is nothing yet. The share of an application is a quarter of the budget, and
-    /// has room for one request of the largest size.
+    /// Begins a request of this application, which uses no memory yet. An application may use a quarter of the budget, and always
+    /// enough for a single request of the largest size.
     pub(crate) fn share(&self, application: &Arc<Application>, largest: u64) -> Share {
         let most = largest.max(self.0.limit / SHARES);
         Share { memory: self.clone(), application: Arc::clone(application), most, bytes: 0 }
@@ -73,23 +73,23 @@ impl fmt::Debug for ContentMemory {
     }
 }
 
-/// What the content of one request takes of the budget; given back on drop.
+/// The memory that the content of a request uses. Returned to the budget on drop.
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: ContentMemory,
     application: Arc<Application>,
-    /// Of the application, in bytes.
+    /// The application's limit, in bytes.
     most: u64,
     bytes: u64,
 }
 
 impl Share {
-    /// Whether this many bytes more would fit now. Reserves nothing, as [`ContentMemory::check_announced`].
+    /// Checks that this many bytes more would fit now. Reserves nothing, as [`ContentMemory::check_announced`].
     pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
         self.with_more(&self.memory.0.used(), bytes).map(drop)
     }
 
-    /// What all requests, and those of this application, have with this many bytes more.
+    /// Returns the bytes used by all requests, and by this application, after this many bytes more.
     fn with_more(&self, used: &Used, bytes: u64) -> Result<(u64, u64), Full> {
         let more =
             |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
@@ -114,7 +114,7 @@ impl Share {
         Ok(())
     }
 
-    /// The content, which keeps its room until its last copy is dropped.
+    /// Returns the content, which keeps its room until its last copy is dropped.
     pub(crate) fn hold(self, content: Bytes) -> Bytes {
         match content.is_empty() {
             true => content,
@@ -176,7 +176,7 @@ mod tests {
         let mut other = memory.share(&application("other"), 10);
         assert_eq!(other.take(25), Ok(()));
         assert_eq!(memory.check_announced(50), Ok(()));
-        // One request of the largest size fits, however small a quarter is.
+        // A single request of the largest size fits, however small a quarter is.
         assert_eq!(memory.share(&application("third"), 40).take(40), Ok(()));
         drop(first.hold(Bytes::from_static(b"orders")));
         assert_eq!(second.take(20), Ok(()), "it came back with the last copy");

@@ -18,28 +18,28 @@ use crate::{BoxError, refusal::reason::Reason};
 
 /// The body of a verified request; wraps the original body `B`.
 ///
-/// For a signed request it has the signed content: gathered or, on a [streamed](crate::Route::streamed) route, piece by piece as
-/// it arrives. Where the verifier refuses nothing, it has the content as it came.
+/// For a signed request it has the signed content: gathered, or piece by piece as it arrives on a
+/// [streamed](crate::Route::streamed) route. On a route that does not enforce signatures it has the content as it arrived.
 #[derive(Debug)]
 pub struct VerifiedBody<B>(Kind<B>);
 
 #[derive(Debug)]
 enum Kind<B> {
-    /// Read to its end before.
+    /// Read to its end before the handler started.
     Whole(Option<Bytes>),
     Streamed(Box<Streamed<B>>),
-    /// Not compared.
+    /// Not compared with a digest.
     Unchecked(B),
-    /// Compared in part, on a route where nothing is refused.
+    /// Compared in part, on an observed route.
     Resumed {
         read: Option<Bytes>,
         rest: Option<Rest<B>>,
     },
 }
 
-/// Why a streamed body ends with an error. Discard what was read of the body before.
+/// Why a streamed body ends with an error. Discard the part of the body that was read before.
 ///
-/// The response's body ends with this error too, if the handler began the response before the content had failed.
+/// The response's body ends with this error, too, if the handler began the response before the content failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentError(Reason);
 
@@ -48,7 +48,8 @@ impl ContentError {
         &self.0
     }
 
-    /// The code of the refusal, which the caller gets in place of the handler's response unless that has begun.
+    /// Returns the code of the refusal. The caller gets that refusal in place of the handler's response, unless the response has
+    /// begun.
     pub const fn code(&self) -> Code {
         self.0.code()
     }
@@ -68,7 +69,7 @@ impl From<Reason> for ContentError {
     }
 }
 
-/// The result of the comparison of streamed content.
+/// The result of the check of streamed content.
 pub(crate) type Verdict = Result<(), Reason>;
 
 impl<B> VerifiedBody<B> {
@@ -85,7 +86,7 @@ impl<B> VerifiedBody<B> {
         Self(Kind::Resumed { read: Some(read), rest: Some(rest) })
     }
 
-    /// A body that is compared as it arrives, and the receiver of the verdict.
+    /// Makes a body that is compared as it arrives, and the receiver of the verdict.
     pub(crate) fn streamed(
         body: B,
         claimed: Claimed,
@@ -107,35 +108,35 @@ impl<B> VerifiedBody<B> {
     }
 }
 
-/// A body that is compared with its digest as it comes.
+/// A body that is compared with its digest as it arrives.
 ///
-/// The last piece is held back until the digest is known to match, so that a handler that ignores the end never has all of the
-/// content.
+/// The last piece is held back until the digest matches. A handler that ignores the end of the body never has all of the content.
 #[derive(Debug)]
 struct Streamed<B> {
     body: B,
-    /// Until the body has ended, well or not.
+    /// `None` once the body has ended, well or not.
     check: Option<ContentCheck>,
     held: Option<Bytes>,
     length: u64,
     limit: u64,
-    /// The longest pause.
+    /// The longest pause between pieces.
     pause: Duration,
     pausing: Pin<Box<Sleep>>,
-    /// Whether the body was polled, and nothing had come.
+    /// Whether the body was polled and is pending.
     waiting: bool,
-    /// Until the verdict is sent.
+    /// `None` once the verdict is sent.
     verdict: Option<oneshot::Sender<Verdict>>,
 }
 
 impl<B> Streamed<B> {
     fn send_verdict(&mut self, verdict: Verdict) {
-        // Nobody waits if the response is gone already.
+        // The response may be gone already, with no receiver left.
         drop(self.verdict.take().map(|sender| sender.send(verdict)));
     }
 }
 
-/// Content that marks its own end, as `multipart` does, can seem complete to a handler that does not read to the end of the body.
+/// A handler can stop before the end of the body if the content marks its own end, as `multipart` does. That content counts as
+/// unread.
 impl<B> Drop for Streamed<B> {
     fn drop(&mut self) {
         self.send_verdict(Err(Reason::ContentUnread));
@@ -276,7 +277,7 @@ fn length(content: Option<&Bytes>) -> u64 {
     content.map_or(0, |content| u64::try_from(content.len()).unwrap_or(u64::MAX))
 }
 
-/// The size of so many bytes and what comes behind them.
+/// Returns the size of this many bytes and the rest behind them.
 fn behind(bytes: u64, rest: &SizeHint) -> SizeHint {
     let mut hint = SizeHint::new();
     hint.set_lower(rest.lower().saturating_add(bytes));

@@ -1,19 +1,19 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One element of `Forwarded` (RFC 7239 §4): what one proxy says of the request that it got.
+/// An element of `Forwarded` (RFC 7239 §4): a proxy's description of the request that it received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Element<'h> {
-    /// `for`: who sent it.
+    /// `for`: the sender of the request.
     pub(super) node: Option<&'h str>,
-    /// `host`: its `Host` field.
+    /// `host`: the `Host` field of the request.
     pub(super) host: Option<&'h str>,
-    /// `proto`: its scheme.
+    /// `proto`: the scheme of the request.
     pub(super) proto: Option<&'h str>,
     by: Option<&'h str>,
 }
 
 impl<'h> Element<'h> {
-    /// Nothing that proxies say needs a quoted-pair, so none is read.
+    /// Parses an element. Refuses quoted-pairs: no proxy needs them.
     pub(super) fn parse(element: &'h [u8]) -> Option<Self> {
         let mut rest = std::str::from_utf8(element).ok().filter(|text| !text.is_empty())?;
         let mut parsed = Self::default();
@@ -49,19 +49,19 @@ impl<'h> Element<'h> {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a text is a token (RFC 9110 §5.6.2).
 fn is_token(text: &str) -> bool {
     let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(in_token)
 }
 
-/// What may stand between quotation marks without being escaped.
+/// Whether a text may stand between quotation marks without escapes.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t') && byte != b'\\')
 }
 
-/// A node of RFC 7239 §6 that is an address. `unknown` and names like `_hidden` are not: whether they are a proxy's cannot
-/// be told.
+/// Returns the address of a node (RFC 7239 §6). Refuses `unknown` and names like `_hidden`: this server cannot tell whether they
+/// are a proxy.
 pub(super) fn node_address(node: &str) -> Option<IpAddr> {
     let (address, port) = match node.strip_prefix('[') {
         Some(rest) => {
@@ -86,7 +86,7 @@ fn is_port(port: &str) -> bool {
     }
 }
 
-/// An element of `X-Forwarded-For`, which no standard defines: as a node, and IPv6 also without brackets.
+/// Parses an element of `X-Forwarded-For`, which no standard defines: like a node, and IPv6 also without brackets.
 pub(super) fn address(element: &str) -> Option<IpAddr> {
     let bare = element.parse::<Ipv6Addr>().ok().map(IpAddr::from);
     bare.or_else(|| node_address(element))

@@ -6,12 +6,12 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::forwarded::{self, Element};
 
-/// The proxies in front of a server that are believed about a request's client.
+/// The trusted proxies in front of a server, and the fields in which they name a request's client.
 ///
-/// Each proxy must write the address that it got a request from into the fields that [`ForwardedFields`] names. `Forwarded` and
-/// `X-Forwarded-For` are read from the end, and only as far as listed proxies wrote them: text that a client wrote there is never
-/// read. All lines of `X-Forwarded-Host` and `X-Forwarded-Proto` are read, and must agree. The fields of a peer that is not listed are
-/// ignored.
+/// Each proxy must write the address that it received a request from into the fields of [`ForwardedFields`]. `Forwarded` and
+/// `X-Forwarded-For` are read from the end, only as far as listed proxies wrote them: text that a client wrote there is never
+/// read. All lines of `X-Forwarded-Host` and `X-Forwarded-Proto` are read, and must agree. The fields of a peer that is not
+/// listed are ignored.
 #[derive(Clone, Debug)]
 pub struct Proxies {
     listed: Listed,
@@ -21,17 +21,18 @@ pub struct Proxies {
 #[derive(Clone, Debug)]
 enum Listed {
     In(Box<[IpNet]>),
-    /// Every peer, and no proxy before it.
+    /// Trusts every peer, and no proxy before it.
     AnyPeer,
 }
 
-/// The fields in which proxies name a request's client. Other fields are not read: a proxy that does not know them passes the
-/// client's on.
+/// The fields in which proxies name a request's client. Other fields are ignored, since a proxy that does not know them passes
+/// the client's on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardedFields {
     /// `Forwarded` (RFC 7239).
     Forwarded,
-    /// `X-Forwarded-For`, and where they are asked for `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    /// `X-Forwarded-For`. With [`Ingress::forwarded`](crate::Ingress::forwarded) also `X-Forwarded-Host` and
+    /// `X-Forwarded-Proto`.
     XForwarded,
 }
 
@@ -44,17 +45,17 @@ pub enum BadProxies {
         "no proxy is listed; name the addresses from which the proxies connect, like 10.0.0.7/32"
     )]
     Empty,
-    /// The list has the whole Internet, so that anyone could claim any address.
+    /// A range is the whole Internet, so that anyone could claim any address.
     #[error("{0} is everyone; list the proxies, or say Proxies::insecure_any_peer")]
     Everyone(IpNet),
-    /// An address with bits behind its prefix, which can mean the address or the range.
+    /// An address has bits behind its prefix, so that it can mean the address or the range.
     #[error(
         "{0} is an address in a range; write {range} for the range, or {address} for the address",
         range = .0.trunc(),
         address = IpNet::from(.0.addr())
     )]
     HostBits(IpNet),
-    /// An IPv4 range in IPv6 form, which would match nothing: such addresses are compared as IPv4.
+    /// A range has IPv4 addresses in IPv6 form. It would match nothing: such addresses are compared as IPv4.
     #[error("{0} holds IPv4 addresses written as IPv6; list them as IPv4")]
     Mapped(IpNet),
 }
@@ -84,7 +85,7 @@ impl BadForwarded {
 }
 
 impl BadForwarded {
-    /// What the operator can change, with the line for nginx.
+    /// Returns the operator's fix, with the line for nginx.
     pub(crate) fn cure(self) -> &'static str {
         match self {
             Self::Missing(X_FORWARDED_FOR) | Self::Malformed(X_FORWARDED_FOR) => {
@@ -116,9 +117,9 @@ const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 
 impl Proxies {
-    /// The proxies that connect from these addresses, and the fields that they write.
+    /// Trusts the proxies that connect from these addresses, and the fields that they write.
     ///
-    /// Every peer with one of these addresses is believed, so list proxies, and not networks with clients in them.
+    /// Every peer with one of these addresses is trusted: list proxies, and not networks with clients in them.
     ///
     /// # Errors
     ///
@@ -145,14 +146,14 @@ impl Proxies {
         Ok(Self { listed: Listed::In(ranges), fields })
     }
 
-    /// One proxy of unknown address: every peer is believed about the last address that it names.
+    /// Trusts every peer about the last address in its fields: for a single proxy of unknown address.
     ///
-    /// For a server that only the proxy can connect to, as behind a firewall. Any other peer can claim any address.
+    /// Only for a server behind a firewall or the like that only the proxy can connect to. Any other peer can claim any address.
     pub const fn insecure_any_peer(fields: ForwardedFields) -> Self {
         Self { listed: Listed::AnyPeer, fields }
     }
 
-    /// The address of the client: that of the peer or, if that is a proxy, the one that the first proxy wrote.
+    /// Returns the address of the client: the peer's or, if the peer is a proxy, the address that the first proxy wrote.
     pub(crate) fn client_address(
         &self,
         peer: IpAddr,
@@ -173,7 +174,7 @@ impl Proxies {
         }
     }
 
-    /// The origin that the client named to the first proxy; `None` if the peer is not a proxy.
+    /// Returns the origin that the client named to the first proxy; `None` if the peer is not a proxy.
     pub(crate) fn origin<'o>(
         &self,
         peer: IpAddr,
@@ -192,7 +193,7 @@ impl Proxies {
                 origin
             }
             ForwardedFields::XForwarded => {
-                // Nothing tells which proxy wrote which line, so all lines must agree.
+                // All lines must agree, since a line does not tell which proxy wrote it.
                 let mut hosts = texts(headers, X_FORWARDED_HOST);
                 let host = hosts.next().ok_or(BadForwarded::Missing(X_FORWARDED_HOST))??;
                 let origin = find(origins, host, X_FORWARDED_HOST)?;
@@ -221,7 +222,7 @@ impl Proxies {
         }
     }
 
-    /// The element of `Forwarded` that the first proxy wrote, and the address in it.
+    /// Returns the element of `Forwarded` that the first proxy wrote, and the address in it.
     fn client_element<'h>(
         &self,
         headers: &'h HeaderMap,
@@ -236,8 +237,9 @@ impl Proxies {
         Ok((address, last))
     }
 
-    /// The first address, from the end, that is not a listed proxy's. What is before it was not written by one, and is not
-    /// read. If all are listed, the first of them asks for itself.
+    /// Returns the first address, from the end, that is not a listed proxy's. The addresses before it are not read, since no
+    /// listed proxy wrote them. If all addresses are listed, the first in the field is the client: a proxy that sends a request
+    /// of its own.
     fn first_unlisted(
         &self,
         addresses: impl Iterator<Item = Result<IpAddr, BadForwarded>>,
@@ -255,7 +257,7 @@ impl Proxies {
     }
 }
 
-/// Whether there are any of `::ffff:0:0/96` in it, which are IPv4 addresses.
+/// Whether a range has addresses of `::ffff:0:0/96`, which are IPv4 addresses.
 fn overlaps_mapped(range: Ipv6Net) -> bool {
     let first = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
     range.contains(&first) || range.network().to_ipv4_mapped().is_some()
@@ -275,20 +277,20 @@ fn same_scheme(origin: &Origin, proto: &str) -> Result<(), BadForwarded> {
     same.then_some(()).ok_or(BadForwarded::Scheme)
 }
 
-/// The lines of a field, from the last to the first.
+/// Returns the lines of a field, from the last to the first.
 fn lines<'h>(headers: &'h HeaderMap, field: &str) -> impl Iterator<Item = &'h [u8]> + use<'h> {
     headers.get_all(field).iter().rev().map(|line| line.as_bytes())
 }
 
-/// The elements of a list, over all its lines, from the last to the first.
+/// Returns the elements of a list over all its lines, from the last to the first.
 fn elements<'h>(headers: &'h HeaderMap, field: &str) -> impl Iterator<Item = &'h [u8]> + use<'h> {
     lines(headers, field).flat_map(|line| line.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii))
 }
 
-/// The same of a list in which a comma may be quoted.
+/// Returns the elements of a list with quoted strings, from the last to the first. A quoted comma does not end an element.
 ///
-/// From the end a quotation mark that is escaped looks like any other. Only an element that has one is cut wrongly by
-/// that, and [`Element::parse`] takes none with a backslash.
+/// From the end, an escaped quotation mark looks like any other, so that an element with one is cut in the wrong place.
+/// [`Element::parse`] refuses every element with a backslash.
 fn quoted_elements<'h>(
     headers: &'h HeaderMap,
     field: &str,
@@ -510,7 +512,7 @@ mod tests {
             ),
             (Forwarded, &[("forwarded", "for=192.0.2.1;host=a.test")], Ok(a)),
             (Forwarded, &[("forwarded", "for=192.0.2.1;proto=https;host=\"b.test:8443\"")], Ok(b)),
-            // What counts is what the client said to the first of our proxies.
+            // The host that the client named to the first of our proxies counts.
             (
                 Forwarded,
                 &[(
@@ -582,7 +584,7 @@ mod tests {
         assert_eq!(found("unknown"), Err(BadForwarded::Malformed(X_FORWARDED_FOR)));
     }
 
-    /// What a client can put in front of what its proxy adds, in the same line or in others.
+    /// Lines that a client can send before the text that its proxy adds, in the same line or in others.
     fn forged() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let piece = prop_oneof![
             "[ -~\t\u{80}-\u{ff}]{0,20}".prop_map(String::into_bytes),

@@ -1,4 +1,3 @@
-/// In the extensions of a request that came as a message over one of our own connections, and not as a value that a program
-/// made.
+/// Marks a request as received over a connection of this crate's server, not made by a program. Kept in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received;

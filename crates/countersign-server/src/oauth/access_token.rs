@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::bad_token::BadToken;
 
-/// An access token that its issuer has signed, for this service, at a time at which it is good.
+/// A valid access token: signed by its issuer, issued for this service, and not expired.
 ///
-/// [`RequireBearer`](crate::RequireBearer) puts it into the request's extensions. It does not print what it says.
+/// [`RequireBearer`](crate::RequireBearer) puts it into the request's extensions. Its `Debug` output has no claims.
 #[derive(Clone)]
 pub struct AccessToken(Arc<Claims>);
 
@@ -20,49 +20,49 @@ struct Claims {
 }
 
 impl AccessToken {
-    /// Whom the application acts for, or itself where it acts for nobody: `sub`.
+    /// Returns the claim `sub`: the user that the application acts for, or the application itself if it acts for no user.
     ///
-    /// It is unique within its issuer, which is the one that [`RequireBearer`](crate::RequireBearer) was made for.
+    /// A subject is unique within its issuer, the issuer that [`RequireBearer`](crate::RequireBearer) was made with.
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
 
-    /// The client that the token was issued to, as its issuer calls it: `client_id`.
+    /// Returns the claim `client_id`: the issuer's name for the client that the token was issued to.
     pub fn client_id(&self) -> Option<&str> {
         self.text("client_id")
     }
 
-    /// What the token allows: `scope`.
+    /// Returns the scopes of the token: the words of the claim `scope`.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.text("scope").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty())
     }
 
-    /// The time from which on it is no longer good: `exp`.
+    /// Returns the claim `exp`: the time at which the token expires. The token is valid only before it.
     pub fn expires_at(&self) -> Timestamp {
         self.0.expires_at
     }
 
-    /// All claims, as what the service reads of them.
+    /// Deserializes all claims into a type of the service.
     ///
     /// # Errors
     ///
-    /// That of `C`.
+    /// The deserialization error of `C`.
     pub fn claims<C: DeserializeOwned>(&self) -> Result<C, serde_json::Error> {
         C::deserialize(&self.0.all)
     }
 
-    /// A token whose signature holds, and whose issuer and audience are right.
+    /// Checks the remaining claims of a token whose signature, issuer and audience are valid.
     pub(super) fn new(
         all: Map<String, Value>,
         now: Timestamp,
         leeway: Duration,
     ) -> Result<Self, BadToken> {
-        // The library takes a list as well, if one of it is right.
+        // `jsonwebtoken` also accepts a list of issuers that includes the right issuer.
         if !all.get("iss").is_some_and(Value::is_string) {
             return Err(BadToken::Claim("iss"));
         }
         let expires_at = date(&all, "exp")?.ok_or(BadToken::Claim("exp"))?;
-        // RFC 7519 §4.1.4: not on or after this time.
+        // RFC 7519 §4.1.4: a token is not accepted on or after this time.
         if now.minus(leeway) >= expires_at {
             return Err(BadToken::Expired);
         }
@@ -74,7 +74,7 @@ impl AccessToken {
         Ok(Self(Arc::new(Claims { subject, expires_at, all })))
     }
 
-    /// Whether it allows what is asked for.
+    /// Checks that the token has all of these scopes.
     pub(super) fn check_scopes(&self, asked: &Scopes) -> Result<(), BadToken> {
         let lacks = |scope: &&Scope| !self.scopes().any(|had| had == scope.as_str());
         match asked.iter().find(lacks) {
@@ -83,7 +83,7 @@ impl AccessToken {
         }
     }
 
-    /// Whether it is for whoever holds the key of this credential (RFC 7800 §3, RFC 9449 §6.1).
+    /// Checks that the token is bound to the key of this credential, if it is bound (RFC 7800 §3, RFC 9449 §6.1).
     pub(super) fn check_binding(
         &self,
         credential: &Credential,
@@ -95,11 +95,11 @@ impl AccessToken {
                 Binding::WhenPresent => Ok(()),
             };
         };
-        // What it says beside that would have to be confirmed too.
+        // Any other member of `cnf` would have to be confirmed, too.
         let members = confirmation.as_object().filter(|members| members.len() == 1);
         let named = members.and_then(|members| members.get("jkt")?.as_str());
         let named = named.ok_or(BadToken::OtherBinding)?;
-        // A shared secret has none, so that no token can be bound to it.
+        // A shared secret has no thumbprint, so no token can be bound to it.
         let own = credential.key.thumbprint().map(|own| KeyId::Thumbprint(own).to_string());
         if own.as_deref() == Some(named) { Ok(()) } else { Err(BadToken::OtherKey) }
     }
@@ -109,7 +109,7 @@ impl AccessToken {
     }
 }
 
-/// Whether tokens have to be bound to the key that signs.
+/// Whether tokens must be bound to the key that signs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Binding {
     #[default]
@@ -117,7 +117,7 @@ pub(super) enum Binding {
     Required,
 }
 
-/// A `NumericDate` (RFC 7519 §2), whose fraction of a second is dropped.
+/// Reads a `NumericDate` (RFC 7519 §2), and drops its fraction of a second.
 fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Timestamp>, BadToken> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let whole = |seconds: f64| {

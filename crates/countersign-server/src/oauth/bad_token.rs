@@ -1,8 +1,7 @@
 use countersign::Code;
 use countersign_store::Scope;
 
-/// Why an access token does not let a signed request through. The messages are for the caller, and have none of the
-/// token's values.
+/// Why an access token is missing or refused. The messages are for the caller, and never have values of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadToken {
     #[error("this request has to carry an access token, in one covered field Authorization")]
@@ -56,7 +55,7 @@ impl BadToken {
             | Self::Audience
             | Self::Expired
             | Self::NotYetValid
-            // As RFC 8705 §3 and RFC 9449 §7.1 have it for tokens that are bound to another key.
+            // RFC 8705 §3 and RFC 9449 §7.1 use this error for tokens that are bound to another key.
             | Self::OtherBinding
             | Self::OtherKey
             | Self::Unbound
@@ -66,7 +65,7 @@ impl BadToken {
         }
     }
 
-    /// The challenge for `WWW-Authenticate` (RFC 6750 §3).
+    /// Returns the challenge for `WWW-Authenticate` (RFC 6750 §3).
     pub(crate) fn challenge(&self) -> Option<String> {
         let error = match (self.code(), self) {
             (Code::TokenRequired, _) => String::new(),

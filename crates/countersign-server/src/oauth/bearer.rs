@@ -8,10 +8,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::{access_token::AccessToken, bad_token::BadToken, require_bearer::Checked};
 use crate::{caller::verification::Verification, refusal::reason::Reason};
 
-/// The access token of a signed request, and what the service reads of its claims. Beside [`SignedBy`](crate::SignedBy) or
-/// [`Signed`](crate::Signed) a handler knows both: which application called, and whom it acts for.
+/// Extracts the access token of a signed request, and its claims as `C`. Together with [`SignedBy`](crate::SignedBy) or
+/// [`Signed`](crate::Signed) a handler knows the calling application and the user that it acts for.
 ///
-/// It needs [`RequireBearer`](crate::RequireBearer) around its route. A service that reads none but the registered claims takes
+/// Put [`RequireBearer`](crate::RequireBearer) around the route. To read only the registered claims, write
 /// `Bearer(token, _): Bearer`.
 #[derive(Clone, Debug)]
 pub struct Bearer<C = IgnoredAny>(pub AccessToken, pub C);
@@ -23,7 +23,7 @@ impl<C: DeserializeOwned> Bearer<C> {
             Checked::Excused(reason) => return Err(reason.clone()),
         };
         let claims = token.claims().map_err(|_| {
-            // Without the error, which has values of the token.
+            // The error is left out of the log, since it has values of the token.
             let wanted = std::any::type_name::<C>();
             tracing::debug!(wanted, "the claims of an access token are not what a handler reads");
             BadToken::OtherClaims
@@ -41,7 +41,7 @@ impl<S: Sync, C: DeserializeOwned> FromRequestParts<S> for Bearer<C> {
     }
 }
 
-/// For routes that move to signatures: `None` for whoever would be refused.
+/// For routes that move to signatures: `None` if the request would be refused.
 impl<S: Sync, C: DeserializeOwned> OptionalFromRequestParts<S> for Bearer<C> {
     type Rejection = Response;
 

@@ -12,14 +12,15 @@ use crate::remote_keys::{
     refresher::{KeySource, NotFound, Refresher},
 };
 
-/// The keys of an issuer at a URL, its `jwks_uri`, which are fetched when a request needs them.
+/// The keys of an issuer, fetched from its `jwks_uri` when a request needs them.
 ///
-/// That is when there are none, when a token names one that is not among them, and, without letting the request wait, when a
-/// twelfth of [`max_age`](Self::max_age) has passed since they came. At most one fetch runs at a time, 60 s apart, or 10 s
-/// apart while there are no keys. Where the issuer cannot be reached, the keys that
-/// there are go on being used until `max_age` is over; from then on requests with a token get 503.
+/// A request starts a fetch when there are no keys, or when its token names an unknown key; the request waits for that fetch.
+/// When the keys are older than a twelfth of [`max_age`](Self::max_age), a request starts a fetch without waiting.
 ///
-/// A response counts if it has status 200, comes within 5 s, from that URL itself, and is a JWKS of at most 128 KiB.
+/// At most one fetch runs at a time, 60 s apart, or 10 s apart while there are no keys. While the issuer cannot be reached, the
+/// last keys stay in use until `max_age` is over. After that, requests with a token get 503.
+///
+/// A fetch succeeds if the response comes within 5 s from that URL itself, has status 200, and is a JWKS of at most 128 KiB.
 #[derive(Clone)]
 pub struct RemoteTokenKeys(Refresher<JwksUri>);
 
@@ -31,10 +32,10 @@ struct JwksUri(Fetcher);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The issuer cannot be reached, or not in time.
+    /// The issuer cannot be reached, or did not respond in time.
     #[error("the JWKS cannot be fetched")]
     Unreachable(#[from] reqwest::Error),
-    /// The response has another status than 200; a redirect is not followed.
+    /// The response has a status other than 200. Redirects are not followed.
     #[error("the JWKS was requested, and the response had the status {0}")]
     Status(StatusCode),
     /// The content is not a JWKS.
@@ -68,34 +69,36 @@ impl KeySource for JwksUri {
 }
 
 impl RemoteTokenKeys {
-    /// The keys at this URL. Nothing is fetched yet.
+    /// Uses the keys at this URL. Does not fetch them yet.
     ///
     /// # Errors
     ///
-    /// [`BadJwksUrl`], unless it is `https`, or `http` to `localhost` or a loopback address.
+    /// [`BadJwksUrl`], unless the URL is `https`, or `http` to `localhost` or a loopback address.
     pub fn new(url: &str) -> Result<Self, BadJwksUrl> {
         Ok(Self(Refresher::new(JwksUri(Fetcher::new(url)?))))
     }
 
-    /// How long keys are used after they were fetched. That is also how long a key may still be used that its issuer has
-    /// withdrawn, if its thief can keep this server from reaching the issuer. Default: 1 h.
+    /// Sets how long fetched keys are used. Default: 1 h.
+    ///
+    /// A key that its issuer has withdrawn stays valid for this long if a thief of the key can keep this server from reaching the
+    /// issuer.
     pub fn max_age(self, max_age: Duration) -> Self {
         Self(self.0.max_age(max_age))
     }
 
-    /// Where the time comes from: since any moment, and never stepping back. Default: the system's monotonic clock.
+    /// Sets the clock: the time since any fixed moment, which never steps back. Default: the system's monotonic clock.
     pub fn clock(self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(self.0.clock(clock))
     }
 
-    /// Fetches the keys now: at the start of a service, so that no request has to wait for them and a wrong URL shows. A
-    /// service may go on without them; requests will fetch them.
+    /// Fetches the keys now. Call it when a service starts, so that no request has to wait for the keys and a wrong URL shows at
+    /// once. If it fails, the service may start all the same: requests fetch the keys later.
+    ///
+    /// If two fetches overlap, the keys of the later start are used, whichever fetch ends first.
     ///
     /// # Errors
     ///
-    /// [`FetchError`]. The keys that there were are used as before.
-    ///
-    /// Of two fetches at a time the keys of the one that was begun later are used, whichever ends first.
+    /// [`FetchError`]. The keys from before stay in use.
     pub async fn fetch(&self) -> Result<(), FetchError> {
         self.0.fetch().await
     }

@@ -24,11 +24,11 @@ use crate::{
     refusal::reason::Reason,
 };
 
-/// The most that a token may have, in bytes.
+/// The longest token, in bytes.
 const MOST_BYTES: usize = 8 * 1024;
 const MOST_LEEWAY: Duration = Duration::from_secs(60);
 
-/// The leeway is too long, or not in whole seconds.
+/// The error for a leeway that is too long, or not in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the leeway is not whole seconds, or more than 60 s; set the clocks by NTP and allow for less"
@@ -39,27 +39,27 @@ pub struct BadLeeway;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadBearer {
-    /// The issuer is empty, or white space.
+    /// The issuer is empty or white space.
     #[error("the issuer is empty; name it as the claim `iss` of its tokens does")]
     NoIssuer,
-    /// The audience is empty, or white space.
+    /// The audience is empty or white space.
     #[error("the audience is empty; name this service as the claim `aud` of its tokens does")]
     NoAudience,
 }
 
-/// Asks for an access token (RFC 9068) beside the signature, on the routes behind it. Made for `Router::route_layer`; it
-/// works only inside of a [`VerifierLayer`](crate::VerifierLayer).
+/// Requires an access token (RFC 9068) beside the signature, on the routes behind it. Made for `Router::route_layer`; works only
+/// inside of a [`VerifierLayer`](crate::VerifierLayer).
 ///
-/// The token is a JWT in the one field `Authorization: Bearer …`, which the signature has to cover: a token that somebody put
-/// in, or took from another request, does not count. A token with a claim `cnf.jkt` is good only in requests that were signed
-/// with the key of that thumbprint (RFC 7638); one that is bound to something else is refused.
+/// The token is a JWT in a single field `Authorization: Bearer …`. The signature must cover that field: a token that was added on
+/// the way, or copied from another request, does not count. A token with a claim `cnf.jkt` is valid only in requests signed with
+/// the key of that thumbprint (RFC 7638). A token with any other `cnf` is refused.
 ///
-/// Its signature has to hold by the issuer's key that its `kid` names, and with that key's algorithm. `iss`, `aud`, `exp` and
-/// `sub` have to be there; `exp` and `nbf` are checked by the verifier's clock. Its `typ` is `at+jwt`.
+/// The token's `kid` names a key of the issuer. The token's signature must verify with that key and the key's algorithm. The
+/// claims `iss`, `aud`, `exp` and `sub` are required. `exp` and `nbf` are checked by the verifier's clock. `typ` is `at+jwt`.
 ///
-/// On an observed route requests that the layer would refuse pass without a token, and are counted and logged as by
-/// [`Require`](crate::Require); where the verifier is off, every request passes. The layer refuses after the nonce of a request was
-/// claimed, so that only requests with a valid signature make it read a token, or fetch a key.
+/// On an observed route a request that the layer would refuse passes without a token, and is counted and logged as by
+/// [`Require`](crate::Require). On a route that is off, every request passes. The layer refuses after the nonce of a request was
+/// claimed, so that only requests with a valid signature make it read a token or fetch a key.
 #[derive(Clone, Debug)]
 pub struct RequireBearer {
     keys: IssuerKeys,
@@ -74,9 +74,9 @@ pub struct RequireBearer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum IssuerKeys {
-    /// Keys that never change while the process runs.
+    /// A fixed set of keys, for as long as the process runs.
     Fixed(TokenKeys),
-    /// Keys that are fetched.
+    /// Keys that are fetched from the issuer.
     Remote(RemoteTokenKeys),
 }
 
@@ -102,22 +102,23 @@ impl IssuerKeys {
     }
 }
 
-/// Which `typ` a token may have.
+/// The accepted values of a token's `typ`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Types {
-    /// RFC 9068 §2.1.
+    /// `at+jwt` (RFC 9068 §2.1).
     #[default]
     AccessToken,
-    /// That of no JWT in particular, or none.
+    /// `at+jwt`, `JWT`, or no `typ`.
     AnyJwt,
 }
 
 impl RequireBearer {
-    /// A token of this issuer, for this audience: what its `iss` is, and one of its `aud`, each to the letter.
+    /// Accepts tokens of this issuer for this audience: `iss` must equal the issuer, and an element of `aud` the audience, to the
+    /// letter.
     ///
     /// # Errors
     ///
-    /// [`BadBearer`] if issuer or audience is empty, as a variable that is not set would make it.
+    /// [`BadBearer`] if the issuer or the audience is empty, as from an environment variable that is not set.
     pub fn new(
         issuer: &str,
         audience: &str,
@@ -129,12 +130,12 @@ impl RequireBearer {
         if audience.trim().is_empty() {
             return Err(BadBearer::NoAudience);
         }
-        // The algorithm is that of the key.
+        // The algorithm is set later, to the key's.
         let mut validation = Validation::default();
         validation.set_required_spec_claims(&["iss", "aud"]);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
-        // By another clock.
+        // The verifier's clock checks these.
         (validation.validate_exp, validation.validate_nbf) = (false, false);
         Ok(Self {
             keys: keys.into(),
@@ -146,11 +147,12 @@ impl RequireBearer {
         })
     }
 
-    /// How far the issuer's clock may be from ours. Default: 10 s.
+    /// Sets how far the issuer's clock may differ from this server's. Default: 10 s. Tokens stay valid for this long after they
+    /// expire.
     ///
     /// # Errors
     ///
-    /// [`BadLeeway`] unless it is at most 60 s, in whole seconds: by that time a token is good after its end.
+    /// [`BadLeeway`] if the leeway is above 60 s, or not in whole seconds.
     pub fn leeway(mut self, leeway: Duration) -> Result<Self, BadLeeway> {
         if leeway > MOST_LEEWAY || leeway.subsec_nanos() > 0 {
             return Err(BadLeeway);
@@ -159,7 +161,7 @@ impl RequireBearer {
         Ok(self)
     }
 
-    /// Asks for one more scope of the token. [`Route::scope`](crate::Route::scope) asks for scopes of the credential.
+    /// Requires one more scope of the token. For scopes of the credential use [`Route::scope`](crate::Route::scope).
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self
@@ -171,9 +173,9 @@ impl RequireBearer {
         self
     }
 
-    /// Takes tokens with the `typ` `JWT`, or none, as well: of issuers that do not follow RFC 9068.
+    /// Also accepts tokens with the `typ` `JWT` or without a `typ`, for issuers that do not follow RFC 9068.
     ///
-    /// Whatever else the issuer signs for this audience, such as an ID token, is then taken for an access token.
+    /// Anything else that the issuer signs for this audience, such as an ID token, is then accepted as an access token.
     pub fn insecure_allow_typ_jwt(mut self) -> Self {
         self.types = Types::AnyJwt;
         self
@@ -228,7 +230,7 @@ impl RequireBearer {
     }
 }
 
-/// The token of `Bearer` and one token (RFC 6750 §2.1). The name of a scheme has no case (RFC 9110 §11.1).
+/// Returns the token of `Bearer <token>` (RFC 6750 §2.1). Scheme names are case-insensitive (RFC 9110 §11.1).
 fn bearer(authorization: &HeaderValue) -> Result<&str, BadToken> {
     let text = authorization.to_str().map_err(|_| BadToken::Missing)?.trim_ascii();
     match text.split_once(' ') {
@@ -240,7 +242,7 @@ fn bearer(authorization: &HeaderValue) -> Result<&str, BadToken> {
 }
 
 impl Types {
-    /// A media type, whose name has no case and may leave `application/` out (RFC 7515 §4.1.9).
+    /// Checks a `typ`: a media type, case-insensitive, with or without `application/` (RFC 7515 §4.1.9).
     fn check(self, typ: Option<&str>) -> Result<(), BadToken> {
         let typ = typ.map(str::to_ascii_lowercase);
         let typ = typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
@@ -256,7 +258,7 @@ impl Types {
 #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "the extractor reads it"))]
 pub(super) enum Checked {
     Passed(AccessToken),
-    /// On a route that refuses nobody.
+    /// The layer would refuse the request, but the route does not enforce it.
     Excused(Reason),
 }
 
@@ -290,7 +292,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one to call.
+        // Calls the instance that was polled ready, and keeps the clone.
         let waiting = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, waiting);
         let required = Arc::clone(&self.required);
@@ -300,7 +302,7 @@ where
                 Err(response) => return Ok(response),
             };
             let checked = match required.check(verification, request.headers()).await {
-                // Nobody compares the content, so the handler learns of no sender.
+                // The content was not verified, so the handler learns of no caller.
                 Ok(_) if verification.caller.is_none() => {
                     Checked::Excused(Reason::SignatureRequired)
                 }

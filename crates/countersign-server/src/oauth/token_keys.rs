@@ -17,18 +17,18 @@ use serde_json::Value;
 
 use super::bad_token::BadToken;
 
-/// The most that a JWKS may have, in bytes.
+/// The largest JWKS, in bytes.
 pub(super) const MOST_BYTES: usize = 128 * 1024;
 
 /// The public keys that an issuer signs access tokens with, from a JWKS (RFC 7517).
 ///
-/// It takes RSA keys of 2048 to 8192 bits (`RS256`, or the one of `RS…` and `PS…` that `alg` names), P-256 (`ES256`), P-384
-/// (`ES384`) and Ed25519 (`EdDSA`), and ignores all others, as §5 asks: also keys that are not for signatures, symmetric keys, weak
+/// It uses RSA keys of 2048 to 8192 bits (`RS256`, or the `RS…` or `PS…` algorithm in `alg`), P-256 (`ES256`), P-384 (`ES384`)
+/// and Ed25519 (`EdDSA`). It ignores all other keys, as RFC 7517 §5 asks: keys that are not for signatures, symmetric keys, weak
 /// keys, and keys with their private half.
 #[derive(Clone)]
 pub struct TokenKeys(Arc<[Arc<TokenKey>]>);
 
-/// A key with the one algorithm that it is for.
+/// A key with its only algorithm.
 pub(super) struct TokenKey {
     kid: Option<Box<str>>,
     pub(super) algorithm: Algorithm,
@@ -48,13 +48,13 @@ pub enum BadJwks {
     /// The text is not JSON, or has no member `keys` that is a list.
     #[error("it is no JWKS: an object with a list of keys")]
     NotAJwks,
-    /// The JWKS has no key that can be used.
+    /// The JWKS has no usable key.
     #[error("the JWKS has no key that access tokens can be checked with")]
     NoKey,
 }
 
 impl TokenKeys {
-    /// The keys of a JWKS.
+    /// Reads the keys of a JWKS.
     ///
     /// # Errors
     ///
@@ -64,7 +64,8 @@ impl TokenKeys {
             return Err(BadJwks::TooLong);
         }
         if CryptoProvider::try_get_default().is_none() {
-            // Another part of the program has made the library choose between two. Whoever was first to choose is right.
+            // No default means that another part of the program enabled both providers. A provider that is installed already
+            // stays.
             aws_lc::DEFAULT_PROVIDER.install_default().ok();
         }
         let jwks: Value = serde_json::from_str(text).map_err(|_| BadJwks::NotAJwks)?;
@@ -73,7 +74,7 @@ impl TokenKeys {
         if keys.is_empty() { Err(BadJwks::NoKey) } else { Ok(Self(keys)) }
     }
 
-    /// The keys of a JWKS in a file, which is read once.
+    /// Reads the keys of a JWKS in a file, once.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl TokenKeys {
         Self::from_jwks(&text)
     }
 
-    /// The key that a token names. A token without a name is for the only key.
+    /// Returns the key with this `kid`. A token without a `kid` is accepted only if there is a single key.
     pub(super) fn find(
         &self,
         kid: Option<&str>,
@@ -111,7 +112,7 @@ impl fmt::Debug for TokenKeys {
 }
 
 impl TokenKey {
-    /// A key that can be used, or `None`.
+    /// Reads a key; `None` if it is not usable.
     fn of(jwk: &Value) -> Option<Self> {
         if ["d", "k"].iter().any(|secret| jwk.get(secret).is_some()) {
             tracing::warn!(
@@ -131,7 +132,7 @@ impl TokenKey {
         let algorithm = algorithm_of(&jwk)?;
         let key = DecodingKey::from_jwk(&jwk).ok()?;
         let sound = match (algorithm, key.kind()) {
-            // Under a weak key anyone can make signatures.
+            // Anyone can make signatures that verify with a weak key.
             (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(bytes)) => {
                 <&[u8; 32]>::try_from(&**bytes).is_ok_and(|key| VerifyingKey::ed25519(key).is_ok())
             }
@@ -145,12 +146,12 @@ impl TokenKey {
     }
 }
 
-/// The one algorithm that a key is for: what kind of key it is says it, and which of several for RSA its `alg`.
+/// Returns the algorithm of a key. It follows from the key's type; for RSA from `alg`.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     let named = jwk.common.key_algorithm;
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => match named {
-            // RFC 9068 §2.1: every issuer supports it.
+            // RFC 9068 §2.1: every issuer supports this algorithm.
             None => Algorithm::RS256,
             Some(named) => Algorithm::try_from(named).ok()?,
         },
@@ -178,7 +179,7 @@ mod tests {
 
     const ED25519: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
-    /// What is made of a JWKS with this key and a good one.
+    /// Reads a JWKS with this key and a good key.
     fn read(jwk: &Value) -> String {
         let good = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "good", "x": ED25519 });
         let keys = TokenKeys::from_jwks(&json!({ "keys": [jwk, good] }).to_string());
@@ -264,7 +265,7 @@ mod tests {
         ] {
             assert_eq!(read(&with(jwk, &json!({ "crv": curve }))), left_out, "{curve}");
         }
-        // A point of small order, under which anyone can make signatures, and one that is not canonical.
+        // A point of small order, for which anyone can make signatures, and a point that is not canonical.
         for weak in ["A".repeat(43), format!("7v{}38", "_".repeat(39))] {
             assert_eq!(read(&with(&ed25519, &json!({ "x": weak }))), left_out, "{weak}");
         }

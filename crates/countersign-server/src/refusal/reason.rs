@@ -12,7 +12,7 @@ use super::unsignable::Unsignable;
 use crate::oauth::bad_token::BadToken;
 use crate::{content::memory::Full, ingress::proxies::BadForwarded};
 
-/// What to add if no client address is known.
+/// The operator's fix for an unknown client address.
 pub(crate) const NO_ADDRESS: &str = "a limit by client address or a list of proxies is set, and no address is known: serve with \
      `countersign_server::serve`; with another server add a layer around the verifier that puts the peer's address as a \
      `countersign_store::ClientAddress` into the request's extensions; in a test put one there by hand";
@@ -23,9 +23,9 @@ pub(crate) enum Reason {
     Rejected(Rejection),
     /// The proxies' fields cannot be used.
     Forwarded(BadForwarded),
-    /// A method or a version that is not served.
+    /// The server does not serve this method or HTTP version.
     Unserved(Unserved),
-    /// Target and fields together.
+    /// The request target and the header fields together are too large.
     #[cfg(feature = "serve")]
     HeadTooLarge {
         limit: usize,
@@ -39,15 +39,15 @@ pub(crate) enum Reason {
     Upgrade,
     SignatureRequired,
     KeyRequired,
-    /// A publishable key that opens nothing here. The caller does not learn why.
+    /// A publishable key that is not accepted here. The caller does not learn the cause.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
-    /// A private key was sent: the one that is registered, or something that looks like one.
+    /// A private key was sent: a registered key, or text that looks like a private key.
     PrivateKey(Option<SentKey>),
     Revoked,
     Expired,
     Quarantined,
-    /// A restriction of the known caller does not hold.
+    /// A restriction of the known caller forbids the request.
     Restricted(RestrictionKind),
     /// The known caller lacks a scope.
     MissingScope(Scope),
@@ -55,27 +55,27 @@ pub(crate) enum Reason {
         limit: u64,
     },
     ContentTimeout,
-    /// The content of other requests takes all the memory, or the application's share is used up.
+    /// The content of other requests takes all of the memory, or the application's share is used up.
     Overloaded,
     ContentBroken,
     SignedTrailer,
-    /// A handler responded with success before it had read the signed content to its end: a mistake of the service.
+    /// A handler responded with success before it had read the signed content to its end. A mistake of the service.
     ContentUnread,
-    /// The response cannot be signed: a mistake of the service. The request may have been carried out.
+    /// The response cannot be signed. A mistake of the service; the request may have taken effect.
     Unsignable(Unsignable),
     /// The known caller is over a limit.
     RateLimited(OverLimit),
     TooManyFailures(OverLimit),
     RegistryUnavailable,
     ReplayStoreUnavailable,
-    /// A limit by client address or a list of proxies is set, and no address is known: a mistake of the service.
+    /// No client address is known, but a limit by client address or a list of proxies is set. A mistake of the service.
     NoClientAddress,
-    /// The route is not behind the layer: a mistake of the service.
+    /// The route is not behind the verifier's layer. A mistake of the service.
     NoLayer,
     /// The signature is valid, and the access token is refused.
     #[cfg(feature = "oauth")]
     Token(BadToken),
-    /// The route is not behind the layer for access tokens: a mistake of the service.
+    /// The route is not behind the layer for access tokens. A mistake of the service.
     #[cfg(all(feature = "oauth", feature = "axum"))]
     NoTokenLayer,
 }
@@ -91,7 +91,7 @@ pub(crate) struct SentKey {
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     pub(crate) reason: Reason,
-    /// The rebuilt base of an invalid signature, if the operator wants it shown.
+    /// The rebuilt signature base of an invalid signature, if the operator allows the refusal to show it.
     pub(crate) signature_base: Option<Box<str>>,
 }
 
@@ -123,7 +123,7 @@ impl From<Unserved> for Reason {
 impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         match presented {
-            // Whether it is registered has to be looked up.
+            // A lookup decides later whether the key is registered.
             BadPresented::PrivateKey(_) => Self::PrivateKey(None),
             presented => Self::Presented(presented),
         }
@@ -193,12 +193,14 @@ impl Reason {
         }
     }
 
-    /// The caller is to blame for forged, guessed and malformed requests, which a correct client never sends, and for valid signatures
-    /// of dead keys and repeated ones. All reasons for which a publishable key opens nothing count alike: the limit would otherwise tell
-    /// them apart.
+    /// Returns whether the caller is to blame.
     ///
-    /// Nobody is to blame where an honest client learns how to do better (what to cover, what time it is), where the credential has the
-    /// authority for other requests, and for faults of the service. Refusals before the look at failures cost no more than that look.
+    /// The caller is to blame for forged, guessed and malformed requests, which a correct client never sends, for valid
+    /// signatures of dead keys, and for repeated signatures. Every cause for not accepting a publishable key counts alike:
+    /// otherwise the limit would reveal the cause.
+    ///
+    /// Nobody is to blame if an honest client can learn from the refusal (coverage, time), if the credential has the authority
+    /// for other requests, or if the service is at fault. Refusals before the check of failures cost no more than that check.
     pub(crate) const fn blame(&self) -> Blame {
         match self {
             Self::Rejected(rejection) => match rejection {
@@ -206,7 +208,7 @@ impl Reason {
                 | Rejection::Digest(BadDigest::Malformed)
                 | Rejection::Invalid
                 | Rejection::Replayed => Blame::Caller,
-                // Of what a later version adds nobody is blamed before somebody thought about it.
+                // A rejection of a later version blames nobody until this list names it.
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
@@ -252,8 +254,8 @@ impl Reason {
         }
     }
 
-    /// What is wrong with the request: its form, never a value, and never a fact about a key whose possession the caller has not
-    /// proven.
+    /// Returns the fault in the request: its form, never a value, and never a fact about a key whose possession the caller has
+    /// not proven.
     pub(crate) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
@@ -321,7 +323,7 @@ impl Reason {
         text.to_owned()
     }
 
-    /// What the caller can do about it.
+    /// Returns the caller's fix.
     pub(crate) fn hint(&self) -> Cow<'static, str> {
         let hint = match self {
             Self::PrivateKey(Some(SentKey { key, .. })) => {
@@ -347,7 +349,7 @@ impl Reason {
         hint.into()
     }
 
-    /// The text for the operator's log. It may have facts about a key, which [`detail`](Self::detail) never has.
+    /// Returns the text for the operator's log. It may have facts about a key; [`detail`](Self::detail) never has.
     pub(crate) fn for_log(&self) -> String {
         match self {
             Self::Unaccepted(Unaccepted { cause, .. }) => cause.to_string(),
@@ -377,7 +379,7 @@ impl Reason {
     }
 }
 
-/// The whole chain of reasons, since a problem has no `source()`.
+/// Joins an error with all of its sources, since a problem has no `source()`.
 fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

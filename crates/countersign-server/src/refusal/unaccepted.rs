@@ -2,14 +2,14 @@ use std::fmt;
 
 use countersign_store::{CredentialId, RestrictionKind, Scope};
 
-/// Why a publishable key without a signature opens nothing.
+/// Why a publishable key without a signature is not accepted.
 ///
-/// Anyone can have a publishable key, so the caller gets the same response for all of these reasons: it tells nobody whether
-/// a key exists, what state it is in, or where it may be used from. The operator's log and metrics have the reason.
+/// Anyone can have a publishable key, so the caller gets the same response for every cause. It never reveals whether a key
+/// exists, its state, or the places that it may be used from. The operator's log and metrics have the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unaccepted {
     pub(crate) cause: Cause,
-    /// The credential; `None` if the key is not known.
+    /// The credential; `None` if the key is unknown.
     pub(crate) credential: Option<CredentialId>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// A label for metrics: of a bounded number.
+    /// Returns the label for metrics. The number of labels is bounded.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -35,7 +35,7 @@ impl Cause {
     }
 }
 
-/// For the operator: what is wrong, and the command that changes it.
+/// Writes the cause and the command that changes it, for the operator.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

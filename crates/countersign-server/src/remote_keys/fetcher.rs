@@ -6,7 +6,7 @@ use reqwest::{Client, Url, redirect};
 /// How long a fetch may take, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Fetches one document from a URL that nobody on the way can change.
+/// Fetches a document over a connection that protects it from changes on the way.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     url: Url,
@@ -20,10 +20,10 @@ pub enum BadJwksUrl {
     /// The text is not a URL.
     #[error("it is no URL")]
     NotAUrl,
-    /// Anybody on the way could swap the keys.
+    /// The URL is `http` to another machine, so that anyone on the way could swap the keys.
     #[error("keys could be swapped on their way; use https, or http to this very machine")]
     Insecure,
-    /// The URL has a user name or a password, which logs would show.
+    /// The URL has a user name or a password, which would show in logs.
     #[error("it has a user name or a password")]
     Credentials,
     /// TLS cannot be set up.
@@ -34,9 +34,9 @@ pub enum BadJwksUrl {
 /// Why a document could not be fetched.
 #[derive(Debug)]
 pub(crate) enum Unfetched {
-    /// The server cannot be reached, or not in time.
+    /// The server cannot be reached, or did not respond in time.
     Unreachable(reqwest::Error),
-    /// The response has another status than 200. Redirects are not followed.
+    /// The response has a status other than 200. Redirects are not followed.
     Status(StatusCode),
     TooLong,
     /// The document is not UTF-8.
@@ -44,7 +44,7 @@ pub(crate) enum Unfetched {
 }
 
 impl Fetcher {
-    /// Fetches nothing yet.
+    /// Prepares fetches from this URL. Does not fetch yet.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Fetcher {
         let mut http = Client::builder();
         match url.scheme() {
             "https" => {}
-            // A proxy would be somebody on the way.
+            // A proxy on the way could swap the keys.
             "http" if is_loopback(&url) => http = http.no_proxy(),
             _ => return Err(BadJwksUrl::Insecure),
         }
@@ -62,17 +62,17 @@ impl Fetcher {
             return Err(BadJwksUrl::Credentials);
         }
         let http = http.redirect(redirect::Policy::none()).timeout(TIMEOUT);
-        // Minutes lie between two fetches.
+        // Fetches are minutes apart, so no connection is kept.
         let http = http.pool_max_idle_per_host(0).build().map_err(BadJwksUrl::Tls)?;
         Ok(Self { url, http })
     }
 
-    /// The URL, for the log.
+    /// Returns the URL, for the log.
     pub(crate) fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Fetches the document, if it has at most this many bytes.
+    /// Fetches the document. Fails if it has more than `most` bytes.
     pub(crate) async fn fetch(&self, accept: &str, most: usize) -> Result<String, Unfetched> {
         let request = self.http.get(self.url.clone()).header(ACCEPT, accept);
         let mut response = request.send().await.map_err(Unfetched::Unreachable)?;

@@ -7,25 +7,27 @@ use tokio::sync::watch;
 
 use crate::telemetry;
 
-/// The least time between attempts while there are keys: for a key that is not among them, or to replace them.
+/// The least time between attempts while there are keys, either to find an unknown key or to replace old keys.
 const PAUSE: Duration = Duration::from_secs(60);
 /// The least time between attempts while there are no keys.
 const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(10);
-/// Keys are fetched anew when this part of `max_age` is over.
+/// Keys are fetched again when they are older than `max_age` divided by this.
 const PART: u32 = 12;
 
-/// Where keys are fetched from.
+/// A source of keys.
 pub(crate) trait KeySource: Clone + Send + Sync + 'static {
     type Keys: Clone + Send;
     type Error: std::error::Error + Send + 'static;
 
     fn fetch(&self) -> impl Future<Output = Result<Self::Keys, Self::Error>> + Send;
 
-    /// The place, for the log.
+    /// Returns the URL of the source, for the log.
     fn place(&self) -> &str;
 }
 
-/// Keys from a source, fetched when a request needs them. At most one fetch runs at a time, 60 s apart, or 10 s while there are no keys.
+/// Keys from a source, fetched when a request needs them.
+///
+/// At most one fetch runs at a time, 60 s apart, or 10 s apart while there are no keys.
 #[derive(Clone)]
 pub(crate) struct Refresher<S: KeySource> {
     source: S,
@@ -36,11 +38,11 @@ pub(crate) struct Refresher<S: KeySource> {
 
 struct State<K> {
     kept: Option<Kept<K>>,
-    /// The last attempt.
+    /// The latest attempt.
     attempt: Option<Attempt>,
-    /// Open as long as a fetch runs.
+    /// Open while a fetch runs.
     fetching: Option<watch::Receiver<()>>,
-    /// How many attempts were begun.
+    /// How many attempts have begun.
     attempts: u64,
 }
 
@@ -48,7 +50,7 @@ struct State<K> {
 struct Kept<K> {
     keys: K,
     at: Duration,
-    /// The number of the attempt that fetched them.
+    /// The number of the attempt that fetched these keys.
     attempt: u64,
 }
 
@@ -60,23 +62,23 @@ struct Attempt {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Also while it is not known yet.
+    /// The attempt failed, or is still running.
     Failed,
     Fetched,
 }
 
-/// Why a key is not found.
+/// Why a key was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotFound {
     /// The source has no such key.
     Unknown,
-    /// The source cannot be asked.
+    /// The source cannot be reached.
     Unavailable,
 }
 
 enum Look<T> {
     Done(Result<T, NotFound>),
-    /// To be repeated when this is closed.
+    /// The caller repeats the lookup when this channel is closed.
     Fetching(watch::Receiver<()>),
 }
 
@@ -105,20 +107,20 @@ impl<S: KeySource> Refresher<S> {
         &self.source
     }
 
-    /// How long keys are used after they were fetched.
+    /// Returns how long fetched keys are used.
     pub(crate) const fn longest(&self) -> Duration {
         self.max_age
     }
 
-    /// Fetches the keys now. Of two fetches at a time the keys of the one that was begun later are used, whichever ends first.
+    /// Fetches the keys now. If two fetches overlap, the keys of the later start are used, whichever fetch ends first.
     pub(crate) async fn fetch(&self) -> Result<(), S::Error> {
         let at = (self.clock)();
         let number = self.state().begin_attempt(at);
         self.fetch_as_of(at, number).await
     }
 
-    /// Looks something up in the keys. Fetches them if there are none, or `look_up` finds nothing; and, without waiting, if they
-    /// begin to be old.
+    /// Looks up a key. Fetches the keys first if the refresher has no keys, or `look_up` finds none. If the keys are getting old,
+    /// starts a fetch and does not wait for it.
     pub(crate) async fn find<T>(
         &self,
         look_up: impl Fn(&S::Keys) -> Option<T>,
@@ -127,7 +129,7 @@ impl<S: KeySource> Refresher<S> {
             Look::Done(found) => return found,
             Look::Fetching(fetching) => fetching,
         };
-        // Nothing is ever sent: it is over when it is closed.
+        // Nothing is ever sent: the fetch is over when the channel is closed.
         fetching.changed().await.ok();
         match self.look(&look_up) {
             Look::Done(found) => found,
@@ -159,7 +161,8 @@ impl<S: KeySource> Refresher<S> {
         }
     }
 
-    /// Fetches in a task of its own, which goes on when the request is given up, unless the last attempt is too near.
+    /// Starts a fetch in a task of its own, which continues if the request is cancelled. Returns `None` if the latest attempt is
+    /// too recent.
     fn begin(
         &self,
         state: &mut State<S::Keys>,
@@ -194,7 +197,7 @@ impl<S: KeySource> Refresher<S> {
         telemetry::count_fetch(if fetched.is_ok() { "fetched" } else { "failed" });
         let keys = fetched?;
         let mut state = self.state();
-        // An attempt that was begun later knows better, whichever of the two ends first.
+        // The attempt that began later has the newer keys, whichever of the two ends first.
         if state.kept.as_ref().is_none_or(|kept| kept.attempt < number) {
             state.kept = Some(Kept { keys, at, attempt: number });
         }
@@ -205,7 +208,7 @@ impl<S: KeySource> Refresher<S> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<S::Keys>> {
-        // Every change of it is whole.
+        // A panic cannot leave the state half changed: every change is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -217,7 +220,7 @@ impl<K> Default for State<K> {
 }
 
 impl<K> State<K> {
-    /// Begins an attempt, which has failed until it has not. Returns its number.
+    /// Begins an attempt, which counts as failed until it succeeds. Returns its number.
     fn begin_attempt(&mut self, at: Duration) -> u64 {
         self.attempts = self.attempts.saturating_add(1);
         let number = self.attempts;
@@ -225,7 +228,8 @@ impl<K> State<K> {
         number
     }
 
-    /// Why a key is not among those that there are: after a failed attempt nobody knows.
+    /// Returns the error for a key that the current keys lack. After a failed attempt nobody knows whether the source has the
+    /// key.
     fn unknown(&self) -> NotFound {
         match self.attempt.as_ref().map(|attempt| attempt.outcome) {
             Some(Outcome::Failed) => NotFound::Unavailable,

@@ -3,26 +3,25 @@ use std::fmt;
 use countersign::{Content, is_read};
 use http::request::Parts;
 
-/// What a route asks for.
+/// The credential that a route requires of its requests.
 ///
-/// By default a route asks for [`Access::Publishable`] when the method is `GET`, `HEAD` or
-/// `OPTIONS`, no field overrides it, and there is no content, and for [`Access::Signed`] in every other case. A
-/// [`Route`](crate::Route) that is declared, the layer [`Require`](crate::Require), and the extractors
-/// [`Signed`](crate::Signed) and [`SignedBy`](crate::SignedBy) raise that. Only
+/// By default a route requires [`Access::Publishable`] if the method is `GET`, `HEAD` or `OPTIONS`, no field overrides it, and
+/// there is no content. In every other case it requires [`Access::Signed`]. A declared [`Route`](crate::Route), the layer
+/// [`Require`](crate::Require), and the extractors [`Signed`](crate::Signed) and [`SignedBy`](crate::SignedBy) raise this. Only
 /// [`Route::insecure_open`](crate::Route::insecure_open) and
 /// [`Verifier::insecure_open_path`](crate::Verifier::insecure_open_path) lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// Anyone.
+    /// No credential: anyone may call.
     Open,
     /// A publishable key, or a signature.
     Publishable,
-    /// A signature. No publishable key ever is enough.
+    /// A signature. A publishable key is never enough.
     Signed,
 }
 
 impl Access {
-    /// The access that a request to an undeclared route asks for.
+    /// Returns the access that a request to an undeclared route requires.
     pub fn by_default(head: &Parts, content: Content) -> Self {
         match is_read(&head.method, &head.headers, content) {
             true => Self::Publishable,
@@ -30,7 +29,7 @@ impl Access {
         }
     }
 
-    /// The access that a request to a declared route asks for: at least the default, unless the route is open.
+    /// Returns the access that a request to a declared route requires: at least the default, unless the route is open.
     pub(crate) fn for_request(self, head: &Parts, content: Content) -> Self {
         match self {
             Self::Open => Self::Open,

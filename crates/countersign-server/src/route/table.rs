@@ -7,10 +7,10 @@ use super::{Route, access::Access};
 
 /// All declared routes, for [`Verifier::routes`](crate::Verifier::routes).
 ///
-/// Print it to see the list. Routes that are not in the table ask for [`Access::by_default`](crate::Access::by_default).
+/// Print it to see the list. [`Access::by_default`](crate::Access::by_default) decides what routes outside the table require.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// By path, in the order in which the paths were declared.
+    /// Grouped by path, in the order in which the paths were declared.
     paths: Vec<Vec<Route>>,
     places: matchit::Router<usize>,
 }
@@ -22,20 +22,20 @@ pub enum BadRoute {
     /// A route is declared twice.
     #[error("the route {0} is declared twice; remove one of the two")]
     Twice(Box<str>),
-    /// A path is invalid, or overlaps another route's.
+    /// A path is invalid, or overlaps the path of another route.
     #[error("the path of the route {route} cannot be served: {reason}")]
     Path {
         /// The route's method and path.
         route: Box<str>,
-        /// What is wrong with the path.
+        /// The fault in the path.
         reason: Box<str>,
     },
-    /// An open route asks for a scope, which nobody would check.
+    /// An open route requires a scope, which the verifier would not check.
     #[error(
         "the route {0} is open and asks for a scope; declare it as read or signed, or without the scope"
     )]
     Open(Box<str>),
-    /// A method that verifiers refuse.
+    /// Verifiers refuse the route's method.
     #[error(
         "the method of the route {0} is none of GET, HEAD, OPTIONS, POST, PUT, PATCH and DELETE"
     )]
@@ -43,7 +43,7 @@ pub enum BadRoute {
 }
 
 impl RouteTable {
-    /// The table of these routes.
+    /// Makes the table of these routes.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl RouteTable {
                 reason: "it does not start with /".into(),
             });
         }
-        // As in earlier versions of axum, which refuses them.
+        // The syntax of earlier axum versions. axum refuses it, too.
         if route.path.contains("/:") || route.path.contains("/*") {
             let reason = "a parameter is {name}, and the rest of a path {*name}".into();
             return Err(BadRoute::Path { route: label(), reason });
@@ -91,12 +91,12 @@ impl RouteTable {
         Ok(())
     }
 
-    /// The routes, those of one path together.
+    /// Returns the routes, grouped by path.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.paths.iter().flatten()
     }
 
-    /// The route of a request.
+    /// Returns the route of a request.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<&Route> {
         let place = self.places.at(path).ok()?.value;
         let routes = self.paths.get(*place)?;
@@ -105,7 +105,7 @@ impl RouteTable {
     }
 }
 
-/// A line for each route.
+/// Writes a line for each route.
 impl fmt::Display for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for route in self.iter() {

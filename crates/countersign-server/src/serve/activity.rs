@@ -11,15 +11,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// What goes on at a connection.
+/// The requests and the writes of a connection, for its timeouts.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
     open_requests: AtomicUsize,
     had_a_request: AtomicBool,
-    /// When the last request ended, in milliseconds since the connection was opened.
+    /// The end of the last request, in milliseconds since the connection was opened.
     ended: AtomicU64,
-    /// Until when the socket took nothing, likewise; [`STILL`] while it takes nothing, 0 if it always did.
+    /// The last time at which the socket was full, in the same unit. [`STILL`] while it is full, 0 if it never was.
     blocked_until: AtomicU64,
     cut: Notify,
 }
@@ -38,9 +38,9 @@ impl Activity {
         })
     }
 
-    /// Done when no request was asked until `first`, or later than that none was open for `quiet`.
+    /// Waits until the connection is idle: it has had no request by `first`, or after `first` no request was open for `quiet`.
     ///
-    /// Nothing else that the peer sends counts: it may be a request head that never ends, or PING frames.
+    /// Other bytes from the peer do not count: they may be a request head that never ends, or PING frames.
     pub(super) async fn idle(&self, first: Instant, quiet: Duration) {
         sleep_until(first).await;
         if self.had_a_request.load(Ordering::Acquire) {
@@ -48,7 +48,7 @@ impl Activity {
         }
     }
 
-    /// Done when there was a request, and none was open for so long.
+    /// Waits until the connection has had a request, and no request was open for this long.
     pub(super) async fn quiet(&self, quiet: Duration) {
         loop {
             let waited = self.waited();
@@ -59,7 +59,7 @@ impl Activity {
         }
     }
 
-    /// How long ago the last request ended, if none is open.
+    /// Returns how long ago the last request ended. Zero while a request is open, and before the first request.
     fn waited(&self) -> Duration {
         let open = self.open_requests.load(Ordering::Acquire) > 0;
         if open || !self.had_a_request.load(Ordering::Acquire) {
@@ -69,29 +69,29 @@ impl Activity {
         self.opened.elapsed().saturating_sub(ended)
     }
 
-    /// So long after the connection was opened.
+    /// Returns the time this long after the connection was opened.
     pub(super) fn after(&self, time: Duration) -> Instant {
         self.opened.checked_add(time).unwrap_or(self.opened)
     }
 
-    /// Begins a request, which is open until this is dropped.
+    /// Begins a request. It is open until the returned value is dropped.
     pub(super) fn open(self: &Arc<Self>) -> OpenRequest {
         self.had_a_request.store(true, Ordering::Release);
         self.open_requests.fetch_add(1, Ordering::AcqRel);
         OpenRequest(Arc::clone(self))
     }
 
-    /// Notes that the socket takes nothing.
+    /// Notes that the socket is full.
     pub(super) fn block(&self) {
         self.blocked_until.store(STILL, Ordering::Release);
     }
 
-    /// Notes that the socket takes something again.
+    /// Notes that the socket has room again.
     pub(super) fn unblock(&self) {
         self.blocked_until.store(self.age(), Ordering::Release);
     }
 
-    /// Until when the socket took nothing at all.
+    /// Returns the last time at which the socket was full.
     pub(super) fn blocked_until(&self) -> Instant {
         match self.blocked_until.load(Ordering::Acquire) {
             STILL => Instant::now(),
@@ -99,12 +99,12 @@ impl Activity {
         }
     }
 
-    /// Has the connection cut off.
+    /// Requests that the connection is cut off.
     pub(super) fn cut(&self) {
         self.cut.notify_one();
     }
 
-    /// Done when the connection is to be cut off.
+    /// Waits until a cut of the connection is requested.
     pub(super) async fn to_be_cut(&self) {
         self.cut.notified().await;
     }
@@ -114,7 +114,7 @@ impl Activity {
     }
 }
 
-/// A request that is not answered to the end.
+/// A request whose response is not complete.
 #[derive(Debug)]
 pub(super) struct OpenRequest(Arc<Activity>);
 

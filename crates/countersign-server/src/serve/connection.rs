@@ -31,32 +31,34 @@ use super::{
 };
 use crate::{BoxError, content::length, ingress::received::Received};
 
-/// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
+/// How long the head of a connection's first request may take to arrive. In HTTP/1.1 the same limit holds for every request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much target and fields of a request may have.
+/// The largest request target and header fields together, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// How much of a head is read, so that a head that is too large gets a refusal of this crate. Beyond this hyper responds with 431.
+/// How many bytes of a head are read. A head above [`HEAD_BYTES`] gets a refusal of this crate; above this limit hyper responds
+/// with 431.
 const TAKEN_BYTES: u32 = 64 * 1024;
-/// How many requests one HTTP/2 connection may have open.
+/// How many open requests an HTTP/2 connection may have.
 const STREAMS: u32 = 100;
-/// How much content may come of one HTTP/2 request, and of all of its connection, before anybody reads it.
+/// How many bytes of content may arrive before they are read: for an HTTP/2 request, and for all requests of its connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// The largest HTTP/2 frame that is taken: the least that RFC 9113 §4.2 allows.
+/// The largest HTTP/2 frame that a peer may send. RFC 9113 §4.2 allows no smaller limit.
 const FRAME_BYTES: u32 = 16 * 1024;
-/// How much of a response is taken from its body before the peer of an HTTP/2 connection takes it.
+/// How many bytes of a response are taken from its body before the peer of an HTTP/2 connection takes them.
 const SEND_BYTES: usize = 64 * 1024;
-/// How many HTTP/2 requests a peer may reset before anybody has seen them, and how many it may get wrong, until its connection ends.
+/// How many HTTP/2 requests a peer may reset before the service sees them, and how many protocol errors it may make, before its
+/// connection ends.
 const RESETS: usize = 20;
 const ERRORS: usize = 100;
-/// How long open requests may take after the stop was asked for.
+/// How long open requests may continue after the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer without requests has to say goodbye (in HTTP/2 it is told first) before its connection is cut off.
+/// How long a peer without requests has to close its connection before it is cut off. In HTTP/2 the server announces this first.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(super) struct Connection {
     stream: TcpStream,
     address: ClientAddress,
@@ -81,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// The same connection over TLS.
+    /// Puts the connection behind TLS.
     #[cfg(feature = "tls")]
     pub(super) fn over(self, tls: Option<super::Tls>) -> Self {
         Self { tls, ..self }
@@ -96,7 +98,7 @@ impl Connection {
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let Self { stream, address, activity, phase, .. } = self;
-        // A process that ends before the last answer has arrived resets its connection.
+        // The connection keeps the process running until the last response has arrived: the end of the process would reset it.
         let _stop_waits = phase.clone();
         let (socket, linger) = Socket::new(stream, Arc::clone(&activity));
         #[cfg(feature = "tls")]
@@ -116,7 +118,7 @@ impl Connection {
     }
 }
 
-/// Begins with TLS, in the time in which there has to be a request.
+/// Does the TLS handshake, within the time limit for the first request head.
 #[cfg(feature = "tls")]
 async fn shake_hands(
     tls: &super::Tls,
@@ -175,8 +177,8 @@ where
     until_closed(connection, activity, phase).await
 }
 
-/// Takes the content off a response that may have none (RFC 9110 §6.4.1), as one to `HEAD`. Over HTTP/2 hyper sends whatever
-/// content there is, and over either version whatever length the service told.
+/// Removes the content of a response that may have none (RFC 9110 §6.4.1), such as a response to `HEAD`. Over HTTP/2 hyper would
+/// send the content, and over either version the length that the service set.
 fn strip_content<B: Body>(
     method: &Method,
     response: Response<SentContent<B>>,
@@ -213,13 +215,13 @@ async fn until_closed<C: GracefulConnection<Error = BoxError>>(
     tokio::select! {
         ended = connection => ended,
         () = activity.to_be_cut() => Err(TooSlow.into()),
-        // A request that crosses the goodbye is answered to its end.
+        // A request that was sent before the peer read the goodbye still gets its whole response.
         () = activity.idle(goodbye, FAREWELL) => Ok(()),
         () = time_is_up => Err("a request was still open at the stop".into()),
     }
 }
 
-/// Done when the server stops, or has no room left and the connection no request for a moment.
+/// Waits until the server stops, or until the server is full and the connection has had no open request for a moment.
 async fn unwanted(phase: &mut watch::Receiver<Phase>, activity: &Activity) {
     loop {
         let now = *phase.borrow_and_update();
@@ -238,7 +240,7 @@ async fn unwanted(phase: &mut watch::Receiver<Phase>, activity: &Activity) {
     }
 }
 
-/// Done when the server stops, or is dropped, which is an error here.
+/// Waits until the server stops. It also ends if the server is dropped, and the error is ignored.
 async fn stopping(phase: &mut watch::Receiver<Phase>) {
     drop(phase.wait_for(|&phase| phase == Phase::Stopping).await);
 }

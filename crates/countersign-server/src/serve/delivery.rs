@@ -22,10 +22,10 @@ pub(super) struct Delivery {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes that were handed over and are not sent.
+    /// Bytes that were handed over but not sent.
     waiting: u64,
     pace: Pace,
-    /// The waker of the body that waits until all of it is sent.
+    /// The waker of a body that waits until all of its bytes are sent.
     waker: Option<Waker>,
 }
 
@@ -38,12 +38,12 @@ impl Delivery {
         Self { activity, state: Mutex::default(), begun: Notify::new() }
     }
 
-    /// That of the HTTP/2 stream that this is called in. HTTP/1.1 has no streams, and the socket says it all there.
+    /// Returns the delivery of the current HTTP/2 stream. `None` in HTTP/1.1, where the socket alone shows the progress.
     pub(super) fn of_this_stream() -> Option<Arc<Self>> {
         DELIVERY.try_with(Arc::clone).ok()
     }
 
-    /// So much was handed over.
+    /// Notes that this many bytes were handed over.
     pub(super) fn hand_over(&self, bytes: usize) {
         let mut state = self.state();
         let none_before = state.waiting == 0;
@@ -54,7 +54,7 @@ impl Delivery {
         }
     }
 
-    /// So much of it is sent, or never will be.
+    /// Notes that this many bytes were sent, or never will be.
     pub(super) fn take(&self, bytes: usize) {
         if bytes == 0 {
             return;
@@ -71,7 +71,7 @@ impl Delivery {
         }
     }
 
-    /// Ready when all that was handed over is sent.
+    /// Ready when all bytes that were handed over are sent.
     pub(super) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if state.waiting == 0 {
@@ -81,7 +81,7 @@ impl Delivery {
         Poll::Pending
     }
 
-    /// Done when the peer has taken too little, though its connection had room.
+    /// Waits until the peer has taken too few bytes, even though its connection had room.
     async fn too_slow(&self) {
         loop {
             match self.deadline() {
@@ -92,14 +92,14 @@ impl Delivery {
         }
     }
 
-    /// Until when the peer is waited for.
+    /// Returns the time at which the peer is too slow.
     fn deadline(&self) -> Option<Instant> {
         let mut state = self.state();
         self.forget_blocked(&mut state.pace);
         (state.waiting > 0).then(|| state.pace.wait(Instant::now()))
     }
 
-    /// While the socket is full, this may wait for its turn behind others.
+    /// Forgives the time in which the socket was full: this stream may have waited for its turn behind others.
     fn forget_blocked(&self, pace: &mut Pace) {
         pace.forget(self.activity.blocked_until());
     }
@@ -132,10 +132,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
             tokio::select! {
                 biased;
                 () = stream => {}
-                // Dropped, it is reset.
+                // The stream is dropped here, which resets it.
                 () = delivery.too_slow() => return,
             }
-            // What is left of its answer is in the hands of the connection, which alone can let go of it.
+            // The connection holds the rest of the response, and only its end can release it.
             tokio::select! {
                 biased;
                 () = poll_fn(|context| delivery.poll_sent(context)) => {}

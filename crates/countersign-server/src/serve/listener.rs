@@ -2,9 +2,9 @@ use std::num::NonZeroU32;
 
 use tokio::net::TcpListener;
 
-/// Where [`serve`](crate::serve) takes connections from, and how many.
+/// The socket on which [`serve`](crate::serve) accepts connections, with its settings.
 ///
-/// Made of a `TcpListener` alone, it takes 1,000 connections at a time, without TLS.
+/// A listener made from a `TcpListener` alone accepts 1,000 connections at a time, without TLS.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: TcpListener,
@@ -16,15 +16,15 @@ pub struct Listener {
 const CONNECTIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 
 impl Listener {
-    /// The most connections that are open at once. Default: 1,000.
+    /// Sets the most connections that are open at once. Default: 1,000.
     ///
-    /// When one more comes, it waits for a place, and connections whose requests are all answered are closed to make one.
+    /// If another connection arrives, it waits for a place. To make room, connections without open requests are closed.
     pub fn connections(mut self, most: NonZeroU32) -> Self {
         self.connections = most;
         self
     }
 
-    /// Speaks TLS, and nothing without it. Default: no TLS, for a server behind a proxy that ends it.
+    /// Accepts only TLS connections. Default: no TLS, for a server behind a proxy that ends TLS.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: super::Tls) -> Self {
         self.tls = Some(tls);

@@ -7,12 +7,12 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a peer is waited for until it has moved [`LEAST`] bytes.
+/// How long a peer may take to move [`LEAST`] bytes.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a peer has to send, or to take, in every 10 s in which it is waited for: 500 bytes a second.
+/// How many bytes a peer must send or take in every 10 s that the server waits for it: 500 bytes a second.
 const LEAST: u64 = 5_000;
 
-/// Whether a peer keeps up: with what it sends, or with what it takes. Only the time counts in which it is waited for.
+/// Measures whether a peer sends, or takes, fast enough. Only the time that the server waits for the peer counts.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     since: Option<Instant>,
@@ -21,38 +21,38 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// It is waited for, until this time at most.
+    /// Starts waiting for the peer, if not already waiting. Returns the time at which the peer is too slow.
     pub(super) fn wait(&mut self, now: Instant) -> Instant {
         let since = *self.since.get_or_insert(now);
         since.checked_add(PATIENCE.saturating_sub(self.waited)).unwrap_or(since)
     }
 
-    /// What was before this time does not count.
+    /// Discards the progress and the waiting before this time.
     pub(super) fn forget(&mut self, before: Instant) {
         if self.since.is_some_and(|since| since < before) {
             *self = Self { since: Some(before), ..Self::default() };
         }
     }
 
-    /// It has moved so much, and nobody waits for it until somebody says so.
+    /// Notes that the peer has moved this many bytes. Stops waiting until the next [`wait`](Self::wait).
     pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
         self.moved = self.moved.saturating_add(bytes);
         if let Some(since) = self.since.take() {
             self.waited = self.waited.saturating_add(now.saturating_duration_since(since));
         }
-        // Whoever had no patience left would have said so, unless it was at something else.
+        // A waiter whose patience is over has already said so, unless it was busy elsewhere.
         if self.moved >= LEAST || self.waited >= PATIENCE {
             *self = Self::default();
         }
     }
 
-    /// Whether it was never waited for since it moved enough.
+    /// Whether the server has not waited for the peer since it last moved enough.
     const fn is_new(&self) -> bool {
         self.since.is_none() && self.waited.is_zero()
     }
 }
 
-/// A [`Pace`] for who is polled.
+/// A [`Pace`] for code that polls.
 #[derive(Debug, Default)]
 pub(super) struct Wait {
     pace: Pace,
@@ -60,7 +60,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Waits for the peer. Ready when it was too slow.
+    /// Waits for the peer. Ready once the peer is too slow.
     pub(super) fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let deadline = self.pace.wait(Instant::now());
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -70,21 +70,21 @@ impl Wait {
         alarm.as_mut().poll(context)
     }
 
-    /// The peer has moved so much.
+    /// Notes that the peer has moved this many bytes.
     pub(super) fn moved(&mut self, bytes: usize) {
-        // Most are never waited for, and the time is not asked for them.
+        // Most peers are never waited for, and need no clock.
         if !self.pace.is_new() {
             self.pace.moved(u64::try_from(bytes).unwrap_or(u64::MAX), Instant::now());
         }
     }
 
-    /// Whether the peer is waited for.
+    /// Whether the server waits for the peer.
     pub(super) const fn is_on(&self) -> bool {
         self.pace.since.is_some()
     }
 }
 
-/// A peer that sends or takes less than 5,000 bytes in 10 s.
+/// The error for a peer that sends or takes less than 5,000 bytes in 10 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooSlow;
 

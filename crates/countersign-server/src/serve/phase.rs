@@ -1,8 +1,8 @@
-/// What a server does with its connections.
+/// The phase of a server, which its connections watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// It has no room for another connection.
+    /// The server has no room for another connection.
     Full,
     Stopping,
 }

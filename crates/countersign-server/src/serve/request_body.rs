@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 use super::pace::{TooSlow, Wait};
 use crate::BoxError;
 
-/// The content of a request that [`serve`](crate::serve) has accepted, as it comes.
+/// The content of a request to [`serve`](crate::serve), as it arrives.
 ///
-/// It ends with an error when less than 5,000 bytes come in 10 s in which it is waited for.
+/// It ends with an error if less than 5,000 bytes arrive in 10 s of waiting.
 #[derive(Debug)]
 pub struct ServedBody {
     incoming: Incoming,

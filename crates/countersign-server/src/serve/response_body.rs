@@ -11,12 +11,12 @@ use pin_project_lite::pin_project;
 
 use super::{activity::OpenRequest, delivery::Delivery};
 
-/// The most that is handed over at once in HTTP/2: what fits a frame. A stream can be reset only while there is more of its answer
-/// to come.
+/// The most bytes that are handed over at once in HTTP/2: the content of a frame. A stream can be reset only while more of its
+/// response is to come.
 const PIECE: usize = 16 * 1024;
 
 pin_project! {
-    /// The body that is sent: the service's, or that of a refusal in its place.
+    /// The body that is sent: the service's body, or the content of a refusal in its place.
     #[derive(Debug)]
     #[project = ContentParts]
     pub(super) enum SentContent<B> {
@@ -87,7 +87,7 @@ pin_project! {
     pub(super) struct ResponseBody<B> {
         #[pin]
         body: B,
-        // What was taken from the body and is not handed over.
+        // Bytes taken from the body and not handed over.
         rest: Bytes,
         size: Size,
         answer: Arc<Answer>,
@@ -97,14 +97,14 @@ pin_project! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
     None,
-    /// One piece.
+    /// A single piece.
     Small,
     Large,
 }
 
 #[derive(Debug)]
 struct Answer {
-    /// Of a stream in HTTP/2.
+    /// The delivery of an HTTP/2 stream.
     delivery: Option<Arc<Delivery>>,
     _open: OpenRequest,
 }
@@ -136,7 +136,7 @@ impl<B: Body> Body for ResponseBody<B> {
                 Some(frame) => match frame?.into_data() {
                     Ok(mut data) => *this.rest = data.copy_to_bytes(data.remaining()),
                     Err(other) => {
-                        // It is none that has data.
+                        // Such a frame has no data.
                         let other = other.map_data(|_| Piece::new(Bytes::new(), this.answer));
                         return Poll::Ready(Some(Ok(other)));
                     }
@@ -158,8 +158,8 @@ impl<B: Body> Body for ResponseBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        // The end of a large answer is kept back until it is taken. A small one is not worth a frame more: whoever does not take so
-        // little loses the connection.
+        // The end of a large response is held back until the peer has taken the content. A small response is not worth another
+        // frame: a peer that does not take even that loses the connection.
         let ends = self.rest.is_empty() && self.body.is_end_stream();
         ends && (self.size != Size::Large || self.answer.delivery.is_none())
     }

@@ -18,16 +18,15 @@ use super::{
     pace::{TooSlow, Wait},
 };
 
-/// How long a socket outlives what was said on it.
+/// How long a socket stays open after the connection was served.
 const LINGER: Duration = Duration::from_secs(2);
-/// How much of what still comes is read meanwhile.
+/// How many bytes are read meanwhile.
 const MOST: u64 = 64 * 1024;
 
-/// The socket of a connection. It fails when its peer is too slow to take what is sent, and is given back when whoever
-/// served it is done.
+/// The socket of a connection. It fails when its peer takes sent bytes too slowly. Dropping it gives the `TcpStream` back.
 ///
-/// A socket that is closed with content unread resets its connection, and the answer can be lost with it. So a refusal
-/// whose request has content leaves the peer some time to read it.
+/// A socket that is closed with unread content resets its connection, and the response can be lost with it. So after a refusal of
+/// a request with content, the peer has some time to read the refusal.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Option<TcpStream>,
@@ -36,10 +35,11 @@ pub(super) struct Socket {
     activity: Arc<Activity>,
 }
 
-/// How much the system takes for a peer beyond what is on its way.
+/// How many unsent bytes the system buffers for a peer.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const AHEAD: u32 = 64 * 1024;
-/// After how long a silence the peer's system is asked whether it is there, how often then, and how long it has to say so.
+/// The keepalive times: the silence before the first probe, the time between probes, and the time after which a silent peer
+/// counts as gone.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const SILENCE: Duration = Duration::from_secs(20);
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -47,17 +47,17 @@ const PROBE: Duration = Duration::from_secs(5);
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const GONE: Duration = Duration::from_secs(40);
 
-/// Sets a connection up for answers that its peer may be slow to take, or is not there to take.
+/// Prepares a connection for a peer that takes responses slowly, or is gone.
 pub(super) fn set_up(stream: &TcpStream) -> io::Result<()> {
-    // An answer in several frames would wait for the peer's acknowledgement of the first.
+    // Otherwise a response in several frames would wait for the peer's acknowledgement of the first frame.
     stream.set_nodelay(true)?;
-    // Otherwise the system takes some MiB, and says that there is room again when a third of that is gone, which looks like a
-    // peer that takes nothing.
+    // Otherwise the system buffers some MiB, and reports room only after a third of them is sent. A slow peer would look like a
+    // stopped peer.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     {
         let socket = socket2::SockRef::from(stream);
         socket.set_tcp_notsent_lowat(AHEAD)?;
-        // A PING frame would be answered behind all of what the peer has not read.
+        // The response to a PING frame would wait behind all bytes that the peer has not read.
         let alive = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE);
         socket.set_tcp_keepalive(&alive)?;
         socket.set_tcp_user_timeout(Some(GONE))?;
@@ -66,7 +66,7 @@ pub(super) fn set_up(stream: &TcpStream) -> io::Result<()> {
 }
 
 impl Socket {
-    /// The socket to serve, and what to await when that is done.
+    /// Returns the socket to serve, and a future to await after serving.
     pub(super) fn new(
         stream: TcpStream,
         activity: Arc<Activity>,
@@ -79,19 +79,19 @@ impl Socket {
                 let mut rest = stream.take(MOST);
                 tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
                 match rest.limit() {
-                    // There is more than is worth reading; that the peer goes cannot be seen any more.
+                    // There are more bytes than are worth reading, so the end of the connection can no longer be seen.
                     0 => std::future::pending().await,
                     _ => io::Result::Ok(()),
                 }
             };
-            // Whether the time is up or the peer is gone, it is over now.
+            // The connection ends either way: the time is up, or the peer is gone.
             drop(timeout(LINGER, until_gone).await);
         };
         let (stream, back) = (Some(stream), Some(back));
         (Self { stream, back, wait: Wait::default(), activity }, linger)
     }
 
-    /// Writes, if the peer is not too slow for it.
+    /// Writes, unless the peer is too slow.
     fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -119,7 +119,7 @@ impl Socket {
         }
     }
 
-    /// Lets go of the connection without waiting for the peer to take what the system still holds for it.
+    /// Closes the connection at once. Does not wait for the peer to take the bytes that the system still buffers.
     fn reset(&mut self) {
         if let Some(stream) = self.stream.take()
             && let Err(error) = stream.set_zero_linger()
@@ -136,7 +136,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
-            // If nobody waits for it any more, it is closed here.
+            // If the future was dropped, the socket is closed here.
             drop(back.send(stream));
         }
     }

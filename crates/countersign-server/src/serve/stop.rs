@@ -8,19 +8,20 @@ use std::{
     io,
 };
 
-/// When [`serve`](crate::serve) stops, and what it does when the last request is answered.
+/// When [`serve`](crate::serve) stops, and its last step after the last response.
 ///
-/// [`SavedNonces::until_signal`](crate::SavedNonces::until_signal) makes one that saves a replay guard. Every future without an
-/// outcome is one that does nothing at the end: [`until_signal`], or `std::future::pending()` for a server that runs as long as its process.
+/// [`SavedNonces::until_signal`](crate::SavedNonces::until_signal) makes a stop that saves a replay guard. Every future with
+/// the output `()` is a stop without a last step: [`until_signal`], or `std::future::pending()` for a server that runs as long as
+/// its process.
 pub trait Stop {
-    /// What `serve` returns.
+    /// The value that `serve` returns.
     type Outcome;
-    /// Ends when the server is to stop.
+    /// Ends when the server must stop.
     type Asked: Future<Output = ()>;
-    /// Runs when the last request is answered.
+    /// Runs after the last response.
     type Ending: Future<Output = Self::Outcome>;
 
-    /// What to wait for, and what to do then.
+    /// Returns the future that ends at the stop, and the last step.
     fn into_parts(self) -> (Self::Asked, Self::Ending);
 }
 
@@ -34,11 +35,11 @@ impl<F: Future<Output = ()>> Stop for F {
     }
 }
 
-/// Ends when the process gets `SIGINT` (Ctrl-C) or `SIGTERM`, by which systemd, Docker and Kubernetes stop a service. On systems
-/// without signals: at Ctrl-C.
+/// Waits until the process gets `SIGINT` (Ctrl-C) or `SIGTERM`, by which systemd, Docker and Kubernetes stop a service. On
+/// systems without signals, waits for Ctrl-C.
 ///
-/// From this call on the first of them does not end the process by itself. The second one does, at once: nothing more is answered or
-/// saved.
+/// After this call the first of these signals does not end the process by itself. The second signal does, at once: open requests
+/// get no response, and nothing is saved.
 ///
 /// ```no_run
 /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
@@ -60,7 +61,7 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        // First, so that nobody hears of a signal before it is known that it has come.
+        // Before the handlers below, so that the flag is set by the time a handler reports a signal.
         let has_come = end_at_second_signal()?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -85,14 +86,14 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// Has the second signal do what it would do without us: in the signal handler, so that it works where everything else hangs.
-/// Returns whether a first one has come.
+/// Lets the second signal end the process, as it would without this crate. The signal handler does it, so that it works even if
+/// everything else hangs. Returns the flag that the first signal sets.
 #[cfg(unix)]
 fn end_at_second_signal() -> io::Result<Arc<AtomicBool>> {
     use signal_hook::{consts, flag};
     let has_come = Arc::new(AtomicBool::new(false));
     for signal in [consts::SIGINT, consts::SIGTERM] {
-        // In this order: the first signal finds that none has come.
+        // In this order, the first signal finds the flag not yet set.
         flag::register_conditional_default(signal, Arc::clone(&has_come))?;
         flag::register(signal, Arc::clone(&has_come))?;
     }

@@ -19,17 +19,17 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 use super::socket::Socket;
 
-/// TLS 1.2 and 1.3 for a [`Listener`](crate::Listener), with the certificate and the key of two PEM files. Clients choose between HTTP/2 and
-/// HTTP/1.1 by ALPN.
+/// TLS 1.2 and 1.3 for a [`Listener`](crate::Listener), with the certificate and the key of two PEM files. Clients choose between
+/// HTTP/2 and HTTP/1.1 by ALPN.
 ///
-/// There are no client certificates, and no early data (0-RTT), which anyone could send again.
+/// Client certificates and early data (0-RTT) are not supported; anyone could send early data again.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
     shown: Arc<Shown>,
 }
 
-/// What is shown to clients.
+/// The certificate and the key that clients see.
 #[derive(Debug)]
 struct Shown {
     certificate: PathBuf,
@@ -38,12 +38,13 @@ struct Shown {
 }
 
 impl Tls {
-    /// The certificate with those that lead to its root, in this order, and its private key: PKCS#8, PKCS#1 or SEC1.
+    /// Reads a certificate chain and its private key. The chain begins with the server's certificate and leads towards its root.
+    /// The key is PKCS#8, PKCS#1 or SEC1.
     ///
     /// # Errors
     ///
-    /// [`BadTls`] if one of them cannot be read or is not what it should be, they do not belong together, or the certificate is not
-    /// valid now.
+    /// [`BadTls`] if a file cannot be read or has the wrong content, the certificate and the key do not belong together, or the
+    /// certificate is not valid now.
     pub fn from_files(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -61,11 +62,11 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), shown })
     }
 
-    /// Reads the two files again, for the connections that come from here on: after a certificate was renewed.
+    /// Reads the two files again, for new connections: call it after a certificate was renewed.
     ///
     /// # Errors
     ///
-    /// As [`Tls::from_files`]; what was shown before is shown still.
+    /// As [`Tls::from_files`]. The server then keeps the previous certificate and key.
     pub fn reload(&self) -> Result<(), BadTls> {
         let certified = Arc::new(load(&self.shown.certificate, &self.shown.key)?);
         *self.shown.certified.write().unwrap_or_else(PoisonError::into_inner) = certified;
@@ -117,10 +118,10 @@ fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, BadTls> {
     }
 }
 
-/// Why a client would not take the certificate at this time, whoever has signed it.
+/// Returns why clients would refuse the certificate's dates now. Ignores who signed the certificate.
 fn wrong_dates(certified: &CertifiedKey, provider: &CryptoProvider) -> Option<rustls::Error> {
     let certificate = ParsedCertificate::try_from(certified.end_entity_cert().ok()?).ok()?;
-    // Nobody is trusted here, and the dates are looked at before that.
+    // No root is trusted here, but the dates are checked first.
     let verified = verify_server_cert_signed_by_trust_anchor(
         &certificate,
         &RootCertStore::empty(),
@@ -141,7 +142,7 @@ fn wrong_dates(certified: &CertifiedKey, provider: &CryptoProvider) -> Option<ru
     }
 }
 
-/// Why TLS cannot be spoken. The message says what to do.
+/// Why TLS cannot be set up. The message says how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]

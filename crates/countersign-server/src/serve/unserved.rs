@@ -1,5 +1,5 @@
-//! Requests that no service gets, and responses that no client gets, since `serve` upgrades no connection, opens no tunnel and
-//! hands on no head that is too large.
+//! Requests that never reach the service, and responses that never reach a client: `serve` upgrades no connection, opens no
+//! tunnel and refuses heads that are too large.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
@@ -7,11 +7,11 @@ use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
 use crate::refusal::{Circumstances, reason::Reason, respond};
 
-/// The refusal of a request that cannot be served, whatever the service would say.
+/// Returns the refusal of a request that `serve` cannot handle, whatever the service would respond.
 ///
-/// Other protocols than WebSocket in `Upgrade` are ignored, as RFC 9110 §7.8 has it: curl offers `h2c` and goes on without.
+/// Ignores other protocols than WebSocket in `Upgrade`, as RFC 9110 §7.8 allows: curl offers `h2c`, and continues without it.
 pub(super) fn refuse<B>(request: &mut Request<B>, most: usize) -> Option<Response<Bytes>> {
-    // Nobody waits for an upgrade that never comes.
+    // An upgrade never comes, so nothing may wait for it.
     request.extensions_mut().remove::<OnUpgrade>();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let reason = if target > most {
@@ -26,7 +26,7 @@ pub(super) fn refuse<B>(request: &mut Request<B>, most: usize) -> Option<Respons
     Some(refusal(reason, request.method(), request.version()))
 }
 
-/// What takes the place of a response after which the connection would speak another protocol.
+/// Returns the replacement for a response that would switch the connection to another protocol.
 pub(super) fn replace<B>(
     method: &Method,
     version: Version,
@@ -49,7 +49,7 @@ fn refusal(reason: Reason, method: &Method, version: Version) -> Response<Bytes>
     respond(&reason.into(), &Circumstances::unknown(method, version))
 }
 
-/// RFC 6455 §4.1 and, over HTTP/2, RFC 8441 §4.
+/// Whether a request asks for a WebSocket (RFC 6455 §4.1; over HTTP/2, RFC 8441 §4).
 fn asks_for_websocket<B>(request: &Request<B>) -> bool {
     if request.extensions().get::<Protocol>().is_some() {
         return true;
@@ -60,13 +60,13 @@ fn asks_for_websocket<B>(request: &Request<B>) -> bool {
         && lists(request.headers(), &header::UPGRADE, "websocket")
 }
 
-/// Whether a list has this token, in any case.
+/// Whether a list has this token, case-insensitive.
 fn lists(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
-/// The bytes of target and fields.
+/// Returns the length of the target and the header fields, in bytes.
 fn head_bytes(target: usize, headers: &HeaderMap) -> usize {
     let fields = headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len().saturating_add(value.len()));

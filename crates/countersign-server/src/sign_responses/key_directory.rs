@@ -19,14 +19,14 @@ use crate::{
     refusal::{Circumstances, reason::Reason, respond},
 };
 
-/// The lifetime of the proof that a key in a directory is this server's.
+/// The lifetime of the proof that a key in a directory belongs to this server.
 const LIFETIME: Duration = Duration::from_secs(600);
 
 /// The keys that sign a server's responses, as a service at [`KEY_DIRECTORY_PATH`](countersign::KEY_DIRECTORY_PATH).
 /// Made by [`SignResponses::directory`].
 ///
-/// Clients read it without a credential: put it beside the verified routes, and inside of [`SignResponses`]. Then a client that knows
-/// one of the keys can verify the response with the others; a client that knows no key has only TLS to rely on.
+/// Clients read it without a credential: put it beside the verified routes, and inside of [`SignResponses`]. Then a client with
+/// one known key can verify the response, and trust the other keys. A client without a known key can rely only on TLS.
 #[derive(Clone, Debug)]
 pub struct KeyDirectory {
     signing: SignResponses,
@@ -34,8 +34,8 @@ pub struct KeyDirectory {
 }
 
 impl SignResponses {
-    /// The directory of this signer's key, and of `others`: the next key, and the previous key while clients may still have its
-    /// responses.
+    /// Makes the directory of this signer's key and of `others`: the next key, and the previous key while clients may still have
+    /// responses that it signed.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl KeyDirectory {
         let headers = response.headers_mut();
         length::settle(&content, &head.method, StatusCode::OK, headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KEY_DIRECTORY_TYPE));
-        // Not by a cache that others use as well: the answer to a signed request is bound to that one.
+        // Not cached by shared caches: the response to a signed request is bound to that request.
         let cached = HeaderValue::from_static("private, max-age=300");
         headers.insert(header::CACHE_CONTROL, cached);
         let signed = {

@@ -34,27 +34,27 @@ use crate::{
     telemetry,
 };
 
-/// The result of the checks of a request's head, with the level of the budget that was charged.
+/// The result of the checks of a request's head, with the level of the charged budget.
 pub(crate) enum Admitted {
-    /// Anyone may do this.
+    /// The route is open to anyone.
     Open,
     /// A read by a known publishable key.
     Publishable(Caller, Option<QuotaLeft>),
-    /// A signed request, whose content is still to be compared with its digest.
+    /// A signed request. Its content is still to be compared with its digest.
     Signed(Caller, Claimed, Option<QuotaLeft>, Hidden),
 }
 
-/// Fields that the verifier hides from the handler, since no signature covers them.
+/// Fields that the verifier hides from the handler, since the signature does not cover them.
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// The budget that failures of this request are charged to.
+    /// Returns the network whose budget is charged for failures of this request.
     pub(crate) fn sender(&self, head: &Parts) -> Option<ClientNetwork> {
         self.failures.budget.as_ref().and_then(|_| sender(head))
     }
 
-    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
-    /// likewise.
+    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL). docs/protocol.md uses the same
+    /// numbers.
     pub(super) async fn admit(
         &self,
         head: &Parts,
@@ -68,8 +68,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         check_served(&head.method, head.version)?;
         target.check().map_err(Rejection::from)?;
         if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
-            // RFC 9112 §3.2, also where the request line names a host. A request that was no HTTP/1.1 message, as one that a test or
-            // a serverless runtime hands over, has its host in the URI alone.
+            // RFC 9112 §3.2 requires `Host`, also if the request line names a host. A request that was not received as an
+            // HTTP/1.1 message, such as a request from a test or a serverless runtime, may have its host in the URI alone.
             if head.extensions.get::<Received>().is_some() || head.uri.authority().is_none() {
                 return Err(Rejection::from(Misdirected::NoHost).into());
             }
@@ -168,7 +168,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         now: Timestamp,
     ) -> Result<Admitted, Reason> {
-        // 5. The key alone. Whatever is wrong with it, the caller gets one response.
+        // 5. The key alone. Whatever is wrong with the key, the caller gets the same response.
         match demand.access {
             Access::Signed => return Err(Reason::SignatureRequired),
             Access::Publishable | Access::Open => {}
@@ -190,7 +190,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Standing::Revoked => Some(Cause::Revoked),
         };
         if let Some(cause) = refused {
-            // No budget of the credential is charged, or what is left of it would tell that the key exists.
+            // The credential's budgets are not charged: their remaining quota would show that the key exists.
             return Err(unaccepted(cause, Some(credential.id)));
         }
         // 7. The budgets of unsigned reads.
@@ -201,8 +201,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Refuses a private key that was sent. A stranger can make up an HMAC key with the name of another caller's: only a key that
-    /// equals the registered one has been disclosed.
+    /// Refuses a private key that was sent. Only a key that equals the registered key counts as disclosed: a stranger can make up
+    /// an HMAC key with another caller's key name.
     async fn refuse_private_key(
         &self,
         head: &Parts,
@@ -223,8 +223,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
     }
 
-    /// Puts the address of the client into the extensions, in place of its proxy's. Removes the address if the client's is unknown:
-    /// then only open paths are served.
+    /// Puts the client's address into the extensions, in place of its proxy's address. Removes the address if the client's is
+    /// unknown; then only open paths are served.
     pub(crate) fn locate(&self, head: &mut Parts) -> Source {
         let peer = client_address(head).map(|address| address.ip());
         let client = match self.ingress.client_address(peer, &head.headers) {
@@ -242,10 +242,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Source { peer, client }
     }
 
-    /// Charges a request with a valid signature that is refused before its nonce is claimed: to its address, and to the credential's
-    /// budget for unsigned reads.
+    /// Charges a request with a valid signature that is refused before its nonce is claimed. Charges its client address and the
+    /// credential's budget for unsigned reads.
     ///
-    /// The budget of signed calls stays untouched: anybody who captured this request could use it up by repeating the request.
+    /// The budget of signed calls stays untouched. Otherwise anyone who captured this request could use up that budget by
+    /// repeating the request.
     async fn charge_forbidden(
         &self,
         head: &Parts,
@@ -260,8 +261,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Charges a refusal to the client address, if the caller is to blame. Counts and logs refusals that concern the operator, such as
-    /// a registered private key in a request.
+    /// Charges a refusal to the client address if the caller is to blame. Counts and logs refusals that concern the operator,
+    /// such as a registered private key in a request.
     pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
         match reason {
             Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
@@ -272,8 +273,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.advise(head, reason);
     }
 
-    /// Charges a publishable key that an inner layer refused as the verifier charges its own refusals: the limit on failures would
-    /// otherwise show that the key exists.
+    /// Charges a publishable key that an inner layer refused, in the same way as the verifier's own refusals. Otherwise the limit
+    /// on failures would show that the key exists.
     pub(crate) fn charge_unaccepted(&self, sender: Option<ClientNetwork>, unaccepted: &Unaccepted) {
         self.failures.charge(sender, Blame::Caller);
         self.advise_on_unaccepted(unaccepted);
@@ -300,13 +301,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.content_limit_of(demand).read(body, claimed, share).await
     }
 
-    /// The application's share of the memory for content.
+    /// Returns the application's share of the memory for content.
     fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
         let largest = self.content_limit_of(demand).bytes;
         self.content_memory.share(&credential.application, largest)
     }
 
-    /// The limit on the content of a signed request.
+    /// Returns the limit on the content of a signed request.
     pub(crate) const fn content_limit_of(&self, demand: &Demand<'_>) -> ContentLimit {
         match demand.body_mode {
             BodyMode::Buffered => self.limit,
@@ -315,7 +316,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 }
 
-/// The value of the one `Authorization` field, if the signature covers it as it was sent.
+/// Returns the value of the only `Authorization` field, if the signature covers it as it was sent.
 fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (lines.next(), lines.next()) else { return None };
@@ -325,7 +326,7 @@ fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Op
     Some(value)
 }
 
-/// Checks that the state of a credential allows its holder this kind of request.
+/// Checks that the state of a credential allows this kind of request.
 fn check_standing(
     credential: &Credential,
     head: &Parts,
@@ -383,16 +384,16 @@ impl From<Forbidden> for Cause {
     }
 }
 
-/// The address of the client in the request's extensions.
+/// Returns the address of the client in the request's extensions.
 fn client_address(head: &Parts) -> Option<ClientAddress> {
     head.extensions.get().copied()
 }
 
-/// Where a request came from.
+/// The origin of a request in the network.
 pub(crate) struct Source {
     /// The peer of the connection.
     peer: Option<IpAddr>,
-    /// Why the proxies' fields do not tell the client's address.
+    /// The error if the proxies' fields do not give the client's address.
     client: Result<(), Reason>,
 }
 

@@ -1,4 +1,4 @@
-//! Log lines that say what the operator can change.
+//! Log lines that tell the operator how to fix a problem.
 
 use countersign::{Misdirected, Rejection, Unserved};
 use countersign_store::{Gate, KeyStore};
@@ -10,11 +10,11 @@ use crate::refusal::{
     unaccepted::Unaccepted,
 };
 
-/// How much of a stranger's text a line of the log has.
+/// The longest text of a caller in a log line, in bytes.
 const LONGEST_HOST: usize = 100;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Logs which origins are served.
+    /// Logs the served origins.
     pub(super) fn announce(&self) {
         tracing::info!(
             origins = self.ingress.served(),
@@ -22,14 +22,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Logs what the operator can change about a refusal. Each kind of advice is given once in 10 s at most, and
-    /// that about a credential once for each.
+    /// Logs how the operator can fix the cause of a refusal. Logs each kind of advice at most once in 10 s; advice about a
+    /// credential, once in 10 s for each credential.
     pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
             Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
             Reason::PrivateKey(Some(sent)) => return self.advise_on_private_key(*sent),
             Reason::PrivateKey(None) => "unknown private key",
-            // A fault that strangers can bring about hides no other.
+            // Each fault has a pace of its own, so that a fault that strangers can cause hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::Unserved(Unserved::Version) => "version",
             Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
@@ -66,7 +66,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Logs that the private key of a credential was sent.
+    /// Logs that a credential's private key was sent in a request.
     fn advise_on_private_key(&self, sent: SentKey) {
         let SentKey { key, credential } = sent;
         let Some(held_back) = self.log_pace.due("private key", Some(credential)) else { return };
@@ -77,7 +77,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Logs why a registered publishable key opens nothing.
+    /// Logs why a registered publishable key was refused.
     pub(super) fn advise_on_unaccepted(&self, unaccepted: &Unaccepted) {
         let Unaccepted { cause, credential: Some(id) } = unaccepted else { return };
         let Some(held_back) = self.log_pace.due(cause.as_str(), Some(*id)) else { return };
@@ -90,7 +90,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 }
 
-/// The host that a request names.
+/// Returns the host that a request names.
 fn host(head: &Parts) -> String {
     let named = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let named = named.or_else(|| head.headers.get(HOST).map(|host| host.as_bytes()));

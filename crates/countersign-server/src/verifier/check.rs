@@ -1,5 +1,5 @@
-//! The way of one request through a verifier, from top to bottom. The numbers are those of [`Check::ALL`](countersign::Check::ALL) and of
-//! docs/protocol.md, "The order of checks".
+//! The way of a request through a verifier, from top to bottom. The numbers of the checks are the same in
+//! [`Check::ALL`](countersign::Check::ALL) and in docs/protocol.md, "The order of checks".
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ use crate::{
 };
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Has the service answer a request that may pass, or refuses it.
+    /// Passes a request to the service if its checks succeed, or else refuses it.
     pub(super) async fn handle<S, B, C>(
         &self,
         request: Request<B>,
@@ -56,7 +56,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         match self.check(request, behind).await {
             Ok((request, marks)) => {
-                // 11. The handler. Its layers may make check 10, of an access token.
+                // 11. The handler. Layers of the service may make check 10, of an access token.
                 let response = service.call(request).await?;
                 Ok(self.finish(marks, response).await)
             }
@@ -96,7 +96,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 self.observe(&head, admitted, &demand, body).await
             }
             Rollout::Enforce => {
-                // 1 to 8.
+                // Checks 1 to 8.
                 let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
                 let received = match admitted {
                     Ok(admitted) => {
@@ -145,7 +145,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Ok((Request::from_parts(head, body), marks))
     }
 
-    /// Takes the content of a request that was admitted.
+    /// Reads the content of an admitted request.
     async fn receive<B>(
         &self,
         admitted: Admitted,
@@ -160,7 +160,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let private =
             |quota_left| Marks { caching: Caching::NoStore, quota_left, ..Marks::default() };
-        // Nobody signed another target than the one that was looked up.
+        // The verifier looked up the request's own target, and no signature covers another target.
         let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
         Ok(match admitted {
             Admitted::Open => Accepted {
@@ -170,7 +170,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Admitted::Publishable(caller, quota_left) => Accepted {
                 caller: Some(caller),
                 content: None,
-                // It has no content; what may still come of it, as trailers, is nobody's to read.
+                // The request has no content. Trailers, if any, are dropped.
                 body: VerifiedBody::whole(Bytes::new()),
                 hidden: hidden_from_unsigned(),
                 marks: Marks { reader: self.sender(head), ..private(quota_left) },
@@ -179,7 +179,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
                 let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
-                // Where there is nothing to come, nobody would read its end.
+                // Without content, a handler would never read to the end of a streamed body.
                 let body_mode = match content {
                     Content::Absent => BodyMode::Buffered,
                     Content::Present => demand.body_mode,
@@ -210,7 +210,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         })
     }
 
-    /// Lets a request pass as it would have without a verifier. Counts and logs what the verifier and inner layers would refuse.
+    /// Lets a request pass as if there were no verifier. Counts and logs the refusals that the verifier and inner layers would
+    /// make.
     async fn observe<B>(
         &self,
         head: &Parts,
@@ -260,7 +261,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                         }
                     }
                 }
-                // Nobody has compared its content, so that nobody is named as its sender.
+                // The content was not compared, so the handler learns of no caller.
                 BodyMode::Streamed { .. } => {
                     let body = VerifiedBody::unchecked(body);
                     let requirements = Requirements::Observed(Some(caller));
@@ -278,7 +279,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         code
     }
 
-    /// Puts on a response what the verifier has to say.
+    /// Adds the verifier's fields to a response.
     async fn finish<C>(&self, marks: Marks, response: Response<C>) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -289,7 +290,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             None => response.map(GuardedBody::unguarded),
         };
         refusal::unmark_others(&mut response);
-        // A layer further in refused a key, and nobody is to learn that the verifier knows it.
+        // An inner layer refused a key. The caller must not learn that the verifier knows the key.
         let unaccepted = response.extensions_mut().remove::<Unaccepted>();
         if let Some(unaccepted) = &unaccepted {
             self.charge_unaccepted(reader, unaccepted);
@@ -308,7 +309,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 /// A request that goes on to the service.
 struct Accepted<B> {
     caller: Option<Caller>,
-    /// The content that was signed, where it was gathered.
+    /// The signed content, if it was gathered.
     content: Option<Bytes>,
     body: VerifiedBody<B>,
     hidden: Hidden,
@@ -317,27 +318,27 @@ struct Accepted<B> {
 }
 
 impl<B> Accepted<B> {
-    /// A request without a known caller.
+    /// Makes a request without a known caller.
     fn unknown(body: VerifiedBody<B>, outcome: Outcome) -> Self {
         let (hidden, marks) = (Hidden::default(), Marks::default());
         Self { caller: None, content: None, body, hidden, marks, outcome }
     }
 }
 
-/// What the response to an accepted request is given.
+/// The verifier's changes to the response to an accepted request.
 #[derive(Default)]
 struct Marks {
     caching: Caching,
     quota_left: Option<QuotaLeft>,
     streamed: Option<StreamedMark>,
-    /// The sender of a read by a publishable key, which a layer further in can still refuse.
+    /// The sender of a read by a publishable key. An inner layer can still refuse the read.
     reader: Option<ClientNetwork>,
 }
 
-/// Content that the handler reads itself.
+/// Streamed content, which the handler reads itself.
 struct StreamedMark {
     verdict: oneshot::Receiver<Verdict>,
-    // What a refusal of it depends on.
+    // The circumstances of a later refusal.
     method: Method,
     version: Version,
     now: Timestamp,
@@ -353,15 +354,15 @@ enum Caching {
 }
 
 impl StreamedMark {
-    /// The handler's response if the content was what was signed, or else a refusal; where the response has to begin before
-    /// that is known, a body that ends with an error unless it was.
+    /// Returns the handler's response if the content was the signed content, or else a refusal. If the response must begin before
+    /// the verdict, its body ends with an error unless the content was the signed content.
     async fn settle<C>(self, response: Response<C>) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let Self { verdict, method, version, now, settings } = self;
         let (mut head, body) = response.into_parts();
-        // A handler that refuses has promised nothing, and may do so without reading on.
+        // A handler that refuses promises nothing, and may do so without reading on.
         let refuses = head.status.is_client_error() || head.status.is_server_error();
         let told = ResponseHead { status: head.status, headers: &head.headers };
         let mut body = match told.may_have_content(&method) {
@@ -376,7 +377,7 @@ impl StreamedMark {
         }
         let failure = body.failure().filter(|&reason| match reason {
             Reason::ContentUnread => !refuses,
-            // Whatever the handler made of it: what it has read is not what was signed.
+            // The handler has read content that is not the signed content, so its own response does not count.
             _ => true,
         });
         if let Some(reason) = failure {
@@ -394,15 +395,15 @@ impl StreamedMark {
         if refuses {
             body.release();
         } else if body.is_waiting() {
-            // Whoever counts bytes must not take the response for whole before its end.
+            // Without a length, a client that counts bytes cannot take the response for complete before its end.
             head.headers.remove(CONTENT_LENGTH);
         }
         Response::from_parts(head, body)
     }
 }
 
-/// Takes the outer white space off all fields, which is part of no value (RFC 9110 §5.5) and of no signature base. Over
-/// HTTP/1.1 there is none; over HTTP/2 a handler would read another value than the one that was verified.
+/// Removes outer white space from all field values. It is part of no value (RFC 9110 §5.5) and of no signature base. HTTP/1.1
+/// values have none; over HTTP/2 a handler would otherwise read another value than the verified value.
 fn trim(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         let trimmed = value.as_bytes().trim_ascii();
@@ -416,8 +417,8 @@ fn trim(headers: &mut HeaderMap) {
     }
 }
 
-/// Puts several `Cookie` fields together, as RFC 9113 §8.2.3 has it and as signature bases have them: a handler that reads the
-/// first one alone would else read less than was signed.
+/// Joins several `Cookie` fields, as RFC 9113 §8.2.3 and signature bases do. Otherwise a handler that reads only the first field
+/// would read less than was signed.
 fn join_cookies(headers: &mut HeaderMap) {
     let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
     if cookies.len() < 2 {

@@ -10,7 +10,7 @@ use crate::{
     telemetry::Measurement,
 };
 
-/// What was declared about the paths of a service.
+/// The declarations about a service's paths.
 #[derive(Debug, Default)]
 pub(crate) struct Declared {
     pub(super) routes: RouteTable,
@@ -19,20 +19,20 @@ pub(crate) struct Declared {
     pub(super) public_paths: Vec<String>,
 }
 
-/// What a service behind a verifier was declared to be.
+/// How the service behind a verifier was declared.
 #[derive(Clone, Debug)]
 pub(crate) enum Behind {
-    /// Several routes, which the verifier's table tells apart.
+    /// Several routes, found in the verifier's table.
     Routes,
-    /// This route: the router has found it.
+    /// A single route, which the router has found.
     #[cfg(feature = "axum")]
     Route(Arc<Route>),
-    /// Nothing, whatever else is declared.
+    /// An undeclared route, whatever the table says.
     #[cfg(feature = "axum")]
     Undeclared,
 }
 
-/// What a request has to bring, and how it is treated: as its route was declared, or by default.
+/// The requirements on a request and how the verifier treats it: by its route's declaration, or by default.
 pub(crate) struct Demand<'v> {
     pub(super) route: Option<&'v Route>,
     pub(super) access: Access,
@@ -40,24 +40,24 @@ pub(crate) struct Demand<'v> {
     pub(super) body_mode: BodyMode,
 }
 
-/// What the head of a request says about its content.
+/// The facts in a request's head about its content.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
     pub(super) content: Content,
-    /// The least number of bytes that will come.
+    /// The announced length: the least number of bytes that will arrive.
     pub(super) announced: u64,
 }
 
 impl Declared {
-    /// Whether a request is for a path that stands outside this verifier. A request with a field that names another method is
-    /// not: whatever runs behind the verifier may take it for a request of that method.
+    /// Whether a request is for a public path, which the verifier leaves alone. A request with a field that names another method
+    /// is not: the service behind the verifier may treat it as a request with that method.
     pub(super) fn is_public(&self, head: &Parts) -> bool {
         let read = matches!(head.method, Method::GET | Method::HEAD);
         read && self.public_paths.iter().any(|path| path == original_uri(head).path())
             && !METHOD_OVERRIDES.iter().any(|field| head.headers.contains_key(field))
     }
 
-    /// What a request has to bring.
+    /// Returns the requirements on a request.
     pub(super) fn demand<'v>(
         &'v self,
         head: &Parts,
@@ -67,7 +67,7 @@ impl Declared {
     ) -> Demand<'v> {
         let route = match behind {
             Behind::Routes => self.routes.find(&head.method, target.path()),
-            // Nobody declared the other methods that a route answers.
+            // A route's declaration does not apply to other methods that the route responds to.
             #[cfg(feature = "axum")]
             Behind::Route(route) => Some(&**route).filter(|route| route.is_for(&head.method)),
             #[cfg(feature = "axum")]
@@ -90,7 +90,7 @@ impl Demand<'_> {
         Measurement::begin(self.rollout, self.label())
     }
 
-    /// The label of a declared route.
+    /// Returns the label of the declared route, if any.
     pub(super) fn label(&self) -> Option<Arc<str>> {
         self.route.map(|route| Arc::clone(&route.label))
     }

@@ -5,10 +5,10 @@ use http::{HeaderMap, request::Parts};
 
 use crate::refusal::reason::{Blame, Reason};
 
-/// The limit on failures of a client address, beyond which its requests are refused unread.
+/// The limit on failures of a client address. Requests over the limit are refused unread.
 ///
-/// The budget is looked at first, and charged only after a failure. Browsers at an address have a budget of their own: a page that
-/// makes its visitors' browsers fail on purpose uses up only that budget.
+/// The budget is checked first, and charged only after a failure. Browsers at an address have a budget of their own: a page can
+/// make its visitors' browsers fail on purpose, but it uses up only that budget.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLimit {
     pub(crate) budget: Option<MemoryBudget<ClientNetwork>>,
@@ -28,12 +28,12 @@ impl FailureLimit {
 
     /// Checks again after waiting: other requests from this address may have failed meanwhile.
     ///
-    /// From here to the charge nothing waits, so that of many requests at once no more fail than the quota allows, and one
-    /// for each thread.
+    /// Nothing awaits between this check and the charge. So of many requests at once, at most the quota and one more for each
+    /// thread can fail.
     pub(crate) fn check_again(&self, head: &Parts) -> Result<(), Reason> {
         match self.enforcement {
             Enforcement::Enforce => self.check(head),
-            // It was counted the first time.
+            // The first check has already counted the request.
             Enforcement::Report => Ok(()),
         }
     }
@@ -41,23 +41,23 @@ impl FailureLimit {
     /// Charges the sender of a request for a refusal, if its caller is to blame.
     pub(crate) fn charge(&self, from: Option<ClientNetwork>, blame: Blame) {
         if let (Some(budget), Some(from), Blame::Caller) = (&self.budget, from, blame) {
-            // Whether it was the last one shows when the next one comes.
+            // The next check shows whether the budget is used up.
             drop(budget.charge(from, NonZeroU32::MIN));
         }
     }
 }
 
-/// The network that is charged for a request: a client's, or that of the browsers there.
+/// Returns the network that is charged for a request: the client's, or the network of the browsers there.
 pub(crate) fn sender(head: &Parts) -> Option<ClientNetwork> {
     let network = head.extensions.get::<ClientAddress>()?.network();
     Some(if can_be_a_page(&head.headers) { network.browsers() } else { network })
 }
 
-/// Whether a page of any site could have had its visitor's browser send this.
+/// Whether a page of any site can have made its visitor's browser send this request.
 ///
-/// A browser puts `Origin` into every request that a script of another site could add fields to, and over TLS `Sec-Fetch-Site`
-/// into every request; no script can take them out (Fetch, "Forbidden request-header"). Without them there is only what a
-/// page needs no script for, such as an image or a link, which has no field of a page's choice.
+/// A browser puts `Origin` into every request to which a script of another site could add fields, and over TLS `Sec-Fetch-Site`
+/// into every request. No script can remove them (Fetch, "Forbidden request-header"). A request without these fields can come
+/// from a page only without a script, as for an image or a link, and then has no field of the page's choice.
 fn can_be_a_page(headers: &HeaderMap) -> bool {
     let has = |name: &&str| headers.contains_key(*name);
     let by_a_browser = ["origin", "sec-fetch-site"];

@@ -25,13 +25,13 @@ pub struct VerifierLayer<K, G> {
 }
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// The layer that verifies requests before the service behind it sees them.
+    /// Makes the layer that verifies requests before the service behind it sees them.
     ///
-    /// Put the layer around the finished router: routes that are added later, or that a nested router serves
-    /// under a shortened URI, would get around it.
+    /// Put the layer around the finished router. Routes that are added later, or that a nested router serves under a shortened
+    /// URI, would bypass it.
     ///
     /// Layers inside and outside may change the type of a body, as the compression and limits of `tower-http` do. Put layers that
-    /// change the content of requests, such as decompression, inside: the digest is that of the content as it came.
+    /// change the content of requests, such as decompression, inside: the digest is computed over the content as it arrived.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -65,7 +65,7 @@ impl<K, G> VerifierLayer<K, G> {
         Self { verifier, behind: Behind::Routes }
     }
 
-    /// This verifier in front of one declared route.
+    /// Returns this verifier's layer for a single declared route.
     #[cfg(feature = "axum")]
     pub(crate) fn before(&self, behind: Behind) -> Self {
         Self { verifier: Arc::clone(&self.verifier), behind }
@@ -131,7 +131,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one to call.
+        // Calls the instance that was polled ready, and keeps the clone.
         let waiting = self.service.clone();
         let service = std::mem::replace(&mut self.service, waiting);
         let (verifier, behind) = (Arc::clone(&self.verifier), self.behind.clone());

@@ -6,15 +6,15 @@ use std::{
 
 use countersign_store::CredentialId;
 
-/// The time between two lines about one subject.
+/// The least time between two lines about the same subject.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How many credentials have a pace of their own at a time.
+/// How many credentials can have a pace of their own at a time.
 const MOST_CREDENTIALS: usize = 256;
 
-/// Lets one line of each kind into the log in 10 s, so that strangers cannot fill it.
+/// Limits the log to one line of each kind in 10 s, so that strangers cannot fill it.
 ///
-/// Lines about credentials have a pace for each, so that requests with one key hide nothing about another. Beyond 256 credentials in
-/// 10 s, all others share one pace.
+/// Each credential has a pace of its own, so that requests with one key do not hide a line about another key. Beyond 256
+/// credentials in 10 s, all others share a single pace.
 #[derive(Debug, Default)]
 pub(crate) struct LogPace(Mutex<HashMap<Subject, Pace>>);
 
@@ -31,7 +31,7 @@ struct Pace {
 }
 
 impl LogPace {
-    /// How many lines of this kind about this credential were held back since the last one, if another one is due.
+    /// Returns the number of lines of this kind about this credential that were held back since the last line, if a line is due.
     pub(crate) fn due(&self, kind: &'static str, credential: Option<CredentialId>) -> Option<u64> {
         self.due_at(Subject { kind, credential }, Instant::now())
     }

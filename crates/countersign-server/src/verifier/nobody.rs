@@ -1,7 +1,7 @@
 use countersign::{Algorithm, KeyId, PrivateKey, VerifyingKey};
 
-/// Keys that nobody has. Signatures of unknown key ids are verified with them, so that a forger pays the same for an unknown key; the
-/// time of a refusal can still tell which keys exist, which is no secret.
+/// Keys without an owner. A signature with an unknown key id is verified with one of these keys, so that a forger pays the same
+/// for known and unknown keys. The time of a refusal can still reveal that a key exists; a key's existence is no secret.
 pub(super) struct Nobody {
     ed25519: VerifyingKey,
     hmac: Option<VerifyingKey>,
@@ -18,7 +18,7 @@ impl Default for Nobody {
 }
 
 impl Nobody {
-    /// The key of the algorithm that a key id names.
+    /// Returns the key for the algorithm that a key id names.
     pub(super) fn like(&self, id: Option<&KeyId>) -> &VerifyingKey {
         match (id, &self.hmac) {
             (Some(KeyId::Publishable(key)), Some(hmac))
