@@ -14,7 +14,8 @@ pub struct NewCredential<'a> {
 }
 
 impl<'a> NewCredential<'a> {
-    /// A key for the application of this name, with a [`Label`](crate::Label). The registry parses both texts.
+    /// Describes a credential: a key of the application with this name, and a [`Label`](crate::Label). The registry parses
+    /// both texts.
     pub fn new(application: &'a str, label: &'a str, key: &'a ProvenKey) -> Self {
         Self {
             application,
