@@ -36,7 +36,7 @@ use self::{
 /// Lookups are cached for 5 s: a change takes effect at once in this registry, and within 5 s in other processes that have
 /// the same file open.
 ///
-/// For Ed25519 keys the file holds no secrets. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps beside
+/// For Ed25519 the file holds only public keys. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps beside
 /// an open registry; a reader of these files can sign. So only its owner may open a registry with HMAC secrets. If other
 /// users can read or write one of its files, opening the registry takes that right from them, and logs a warning with the
 /// names of the files. [`Registry::closed_files`] returns the names.
@@ -52,12 +52,12 @@ pub struct Registry {
     cache: Cache,
 }
 
-/// Whether servers may have used this registry before it was opened here, and accepted requests.
+/// Whether requests may have been accepted with this registry before it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum History {
-    /// No server has: the registry was made when it was opened.
+    /// No requests: the registry was created when it was opened.
     New,
-    /// Any server may have: the registry existed, and may be a copy.
+    /// Any requests: the registry existed, and may be a copy.
     Unknown,
 }
 

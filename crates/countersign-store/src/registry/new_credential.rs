@@ -14,8 +14,7 @@ pub struct NewCredential<'a> {
 }
 
 impl<'a> NewCredential<'a> {
-    /// Describes a credential: a key of the application with this name, and a [`Label`](crate::Label). The registry parses
-    /// both texts.
+    /// Takes a key for the application with this name, and a [`Label`](crate::Label). The registry parses both texts.
     pub fn new(application: &'a str, label: &'a str, key: &'a ProvenKey) -> Self {
         Self {
             application,

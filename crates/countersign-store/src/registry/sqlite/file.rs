@@ -47,10 +47,10 @@ pub(crate) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"cSgn");
 const HEADER: usize = 108;
 
 /// The content of a file, read from its header alone. SQLite itself would first recover and fold in the journal or log that
-/// the database's own program left beside it.
+/// the database's own program left beside it, before this check could run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// The file has no bytes, or is a database without any tables ever made.
+    /// The file has no bytes, or is a database in which nothing was ever created.
     Empty,
     /// A registry.
     Registry,
