@@ -33,7 +33,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure, as two lines: what went wrong, and what to do about it.
+/// A failure, printed as two lines: the error, and a hint for the user.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,

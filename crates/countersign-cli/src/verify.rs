@@ -189,7 +189,7 @@ impl Verify {
         Ok(Judged { key, exchange, now, seen, verdict })
     }
 
-    /// Prints the hint or the note that goes with the verdict, and returns the exit code.
+    /// Prints the hint or the note for the verdict, and returns the exit code.
     pub(crate) fn conclude(&self, judged: &Judged) -> Exit {
         if let Err(refusal) = &judged.verdict {
             note(format_args!("hint: {}", refusal.hint));

@@ -1,9 +1,9 @@
 //! Migrations, with the same rule of versions for both databases.
 //!
-//! A schema has the migrations of one version of this crate. All programs that share a database need that version, or an
-//! earlier version with the same schema. If a program knows a migration that is not yet applied, it applies it and all later
-//! migrations in one transaction. If a database has an unknown migration, or a known migration with another text, the program
-//! refuses the database and changes nothing.
+//! A schema has the migrations of one version of this crate. All programs on a database need that version, or an
+//! earlier version with the same schema. If a migration is not yet applied, a program that knows it applies it and all
+//! later migrations, in one transaction. If a database has an unknown migration, or a known migration with another
+//! text, the program refuses the database and changes nothing.
 
 use sqlx::{
     SqlStr,
@@ -45,8 +45,8 @@ impl Migrations {
         self
     }
 
-    /// Returns whether migrations are missing. Only reads, so that a program without missing migrations never waits for
-    /// others and needs no right to write.
+    /// Returns whether migrations are missing. Only reads: an up-to-date program never waits for others, and needs no
+    /// right to write.
     ///
     /// # Errors
     ///

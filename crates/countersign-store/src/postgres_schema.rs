@@ -38,8 +38,8 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     Ok(transaction.commit().await?)
 }
 
-/// Begins a transaction that excludes all other servers. If several servers prepare a database at once, one makes the schema,
-/// and the others wait and find it made.
+/// Begins a transaction that excludes all other servers. If several servers prepare a database at once, the first makes
+/// the schema, and the others wait and find it made.
 pub(crate) async fn begin_alone(
     connection: &mut PgConnection,
 ) -> Result<PgTransaction<'_>, sqlx::Error> {

@@ -609,7 +609,7 @@ mod tests {
                 let cli = Cli::try_parse_from(command.split(' '));
                 let cli = cli.unwrap_or_else(|error| panic!("{error}: {advice}"));
                 if let crate::Command::Curl(curl) = cli.command {
-                    // An option that is not this command's own is curl's, or does not exist.
+                    // An unknown option belongs to curl, or does not exist.
                     assert_eq!(curl.arguments, ["https://api.example.com/"], "{advice}");
                 }
             }

@@ -217,8 +217,8 @@ impl From<&[u8]> for MessageBody {
     }
 }
 
-/// Refuses every transfer coding but `chunked`: implementations read other codings in different ways (RFC 9112 §6.1 and
-/// §6.3).
+/// Refuses every `Transfer-Encoding` but a single `chunked`, and a `Content-Length` beside it: implementations read
+/// other messages in different ways (RFC 9112 §6.1 and §6.3).
 fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
     if version < Version::HTTP_11 {
         return Err(unreadable("it has a Transfer-Encoding, which HTTP/1.0 does not know"));

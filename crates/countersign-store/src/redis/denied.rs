@@ -20,9 +20,6 @@ const SWEEP: Duration = Duration::from_secs(1);
 ///
 /// A refusal charges nothing, and charges of others only delay the refill. So Redis would refuse again until then, as long as
 /// it keeps its counters. A refusal is trusted for 10 s at most.
-///
-/// A refusal charges nothing, and what others charge meanwhile only takes longer to refill: until then the answer is the
-/// same, as long as Redis remembers what it counted. So it is believed for 10 s at most.
 pub(super) struct Denied<S> {
     table: Mutex<Table<S>>,
 }

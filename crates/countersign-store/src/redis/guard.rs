@@ -44,14 +44,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// 1. Accepted requests have `created <= true time + 1.5 D + skew`: the clocks of the server and of Redis are at most D apart, one
 ///    of them is right, and `created` is at most the skew ahead of the server's clock.
 /// 2. After a loss of data, the mark is gone, has another replication id than the primary, or is below a mark that a server has
-///    seen. The script refuses claims in all three cases. Data set back within the process of Redis, unnoticed, is not covered.
-/// 3. A recovery then sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
+///    seen. The script then refuses claims until a recovery. Data set back within the process of Redis, unnoticed, is not covered.
+/// 3. The recovery sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
 /// 4. The true time does not step back: every request accepted before is below the mark, and the mark never falls.
-///    one of them is right, and `created` is at most the skew ahead of the server's.
-/// 2. Lost data means that the mark is gone, has another replication id than the primary, or is below one that a server has
-///    seen. All of these are refused. What was set back within its process, and is not seen to be, is not covered.
-/// 3. Until a recovery sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
-/// 4. The true time does not step back: what was accepted before is below the mark, and the mark never falls.
 pub(super) struct Guard {
     redis: Redis,
     terms: Terms,

@@ -55,7 +55,7 @@ impl Link {
         }
     }
 
-    /// Returns the connection. Waits for the first attempt to reconnect, but not for attempts after a failed one.
+    /// Returns the connection. Waits for the first attempt to reconnect, but not for later attempts.
     pub(super) async fn soon(&self) -> Result<Connected, Failure> {
         let mut state = self.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting)).await;

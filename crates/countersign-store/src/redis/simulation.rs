@@ -388,8 +388,7 @@ impl<'a> World<'a> {
             self.servers[server].clock_off = self.random.either_way(most);
         }
         if self.wild == Wild::Redis {
-            // The guard does not promise to survive one unnoticed leap of more than a day, so some scripts run at the new
-            // time.
+            // The guard does not promise to survive an unseen leap of more than a day, so a few claims see the leap.
             for _ in 0..3 {
                 let server = self.random.below(self.servers.len());
                 let now = self.now(server);

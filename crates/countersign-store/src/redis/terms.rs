@@ -14,8 +14,7 @@ use crate::{
 
 /// Width of a bucket, in seconds of `created`. A bucket is dropped as a whole.
 pub(super) const BUCKET: u64 = 4;
-/// Number of hashes in a bucket. At 30,000 claims a second, each hash has few enough fields for the compact encoding of Redis
-/// (one piece of memory).
+/// Number of hashes in a bucket: at 30,000 claims a second, each has so few fields that Redis stores it in one piece.
 const HASHES: u16 = 1024;
 
 /// The terms that servers of a guard agree on: the arguments of scripts, and the meaning of their replies.
@@ -113,7 +112,7 @@ pub(super) struct Recovery {
     pub(super) mark: Mark,
 }
 
-/// What a recovery did to the mark.
+/// The effect of a recovery on the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     AsItWas,

@@ -13,8 +13,8 @@ use crate::credential::Credential;
 /// How long an entry is used. A revocation takes effect in every process within this time.
 const BELIEVED: Duration = Duration::from_secs(5);
 
-/// Credentials that the registry has found, and keys that it has not. Known and unknown keys are kept apart, so that a flood
-/// of unknown keys evicts no known key.
+/// Recent lookups of the registry: credentials, and unknown keys. Both are kept apart, so that a flood of unknown keys
+/// evicts no credential.
 #[derive(Debug)]
 pub(super) struct Cache {
     known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, Asked)>,

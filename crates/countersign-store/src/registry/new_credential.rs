@@ -32,7 +32,7 @@ impl<'a> NewCredential<'a> {
         self
     }
 
-    /// Sets the scopes, for routes that ask for them. Default: none.
+    /// Sets the scopes, for routes that require scopes. Default: none.
     pub fn scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self

@@ -12,7 +12,7 @@ pub(crate) struct Address {
 /// Whether a missing file may be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMissing {
-    /// Functions that create registries may create the file.
+    /// The file may be created by functions that create registries.
     MayCreate,
     /// `mode=rw`: the file is never created.
     Fail,

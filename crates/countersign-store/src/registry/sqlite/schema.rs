@@ -29,8 +29,8 @@ pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
     write_ahead(&mut connection).await
 }
 
-/// Applies the missing migrations in one transaction that locks out other writers. If several programs open a new file at
-/// once, one makes the schema, and the others wait and find it made.
+/// Applies the missing migrations in one transaction that locks out other writers. If several programs open a new file
+/// at once, the first makes the schema, and the others wait and find it made.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), RegistryError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let application_id: i64 =
