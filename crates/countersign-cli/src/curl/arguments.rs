@@ -403,7 +403,7 @@ impl Arguments {
         if has_body && !has(&lines, &header::CONTENT_TYPE) {
             lines.push(match self.upload {
                 None => HeaderLine::field("Content-Type", FORM_TYPE),
-                // curl receives content as data, and would add a type; it adds no type to an upload.
+                // curl may receive an upload as data, and would then add a type; uploads have no type.
                 Some(_) => HeaderLine::Removed(header::CONTENT_TYPE),
             });
         }

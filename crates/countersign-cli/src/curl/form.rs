@@ -3,7 +3,7 @@ use crate::{
     input::{Open, Push},
 };
 
-/// A form flag of curl, in the order of the arguments.
+/// A form flag of curl. Fields keep the order of the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     /// The flag as the user wrote it, for errors.
@@ -30,7 +30,7 @@ struct Part {
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     One(Leaf),
-    /// `@a,b`: several files with the same name of the field.
+    /// `@a,b`: several files in one field.
     Files(Vec<Leaf>),
 }
 
@@ -306,7 +306,7 @@ fn is_content_type(kind: &str) -> bool {
         && kind.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
 }
 
-/// Returns the text after a prefix, in upper or lower case.
+/// Strips a prefix, in upper or lower case.
 fn behind_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)

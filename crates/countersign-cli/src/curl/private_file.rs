@@ -25,7 +25,7 @@ mod by_descriptor {
             Self::lend(&file)
         }
 
-        /// Shares the file with every process started from now on.
+        /// Lets every process started from now on inherit the file.
         pub(crate) fn lend(file: &File) -> io::Result<Self> {
             let mut file = file.try_clone()?;
             file.rewind()?;
