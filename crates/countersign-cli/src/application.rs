@@ -8,10 +8,10 @@ use crate::{
     table::columns,
 };
 
-/// An application in a registry's list, which may be damaged.
+/// An application in a registry's list. Its row may be damaged.
 pub(crate) type Listed = Result<Application, Box<DamagedApplication>>;
 
-/// Applications as a table.
+/// Returns applications as a table.
 pub(crate) fn listing(applications: &[Listed]) -> String {
     let rows: Vec<_> = applications.iter().map(row).collect();
     columns(["NAME", "ENVIRONMENT", "ADDED"], &rows)
@@ -38,7 +38,7 @@ fn row(application: &Listed) -> [String; 3] {
     }
 }
 
-/// A listed application as JSON. A damaged application has the readable members, `null` for the others, and the
+/// Returns a listed application as JSON. A damaged application has its readable members, `null` for the others, and the
 /// reason in `damage`.
 pub(crate) fn listed_object(application: &Listed) -> Value {
     match application {
@@ -52,7 +52,7 @@ pub(crate) fn listed_object(application: &Listed) -> Value {
     }
 }
 
-/// An application as JSON has it.
+/// Returns an application as JSON.
 pub(crate) fn object(application: &Application) -> Value {
     json!({
         "name": application.name.as_str(),

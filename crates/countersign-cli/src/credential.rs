@@ -14,7 +14,7 @@ use crate::{
     table::{columns, facts},
 };
 
-/// A key as JSON has it.
+/// Returns a key as JSON.
 pub(crate) fn object(key: &Credential) -> Value {
     json!({
         "publishable_key": key.publishable_key().to_string(),
@@ -32,10 +32,11 @@ pub(crate) fn object(key: &Credential) -> Value {
     })
 }
 
-/// A key in a registry's list, which may be damaged.
+/// A key in a registry's list. Its row may be damaged.
 pub(crate) type Listed = Result<Arc<Credential>, Box<DamagedCredential>>;
 
-/// A listed key as JSON. A damaged key has the readable members, `null` for the others, and the reason in `damage`.
+/// Returns a listed key as JSON. A damaged key has its readable members, `null` for the others, and the reason in
+/// `damage`.
 pub(crate) fn listed_object(key: &Listed) -> Value {
     let damaged = match key {
         Ok(key) => return object(key),
@@ -87,7 +88,7 @@ fn restriction(restriction: &Restriction) -> Value {
     })
 }
 
-/// Keys as a table.
+/// Returns keys as a table.
 pub(crate) fn listing(keys: &[Listed]) -> String {
     let whole = |key: &Credential| {
         [
@@ -139,7 +140,7 @@ const fn mark(enforcement: Enforcement) -> &'static str {
     }
 }
 
-/// A key, a line for each thing that is known of it.
+/// Returns a key as text, with a line for each known fact.
 pub(crate) fn shown(key: &Credential) -> String {
     let only = |kind| {
         let restriction = key.restrictions.get(kind)?;
@@ -172,7 +173,7 @@ fn thumbprint(key: &Credential) -> Option<String> {
     key.key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
 }
 
-/// The state of the key by this machine's clock.
+/// Returns the state of the key at the time of this machine's clock.
 fn state(key: &Credential) -> &'static str {
     match key.standing(moment::now()) {
         Standing::Expired => "expired",

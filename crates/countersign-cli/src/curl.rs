@@ -86,8 +86,8 @@ impl Curl {
             }
             NamedKey::OfCertificate | NamedKey::None => self.key,
         };
-        // Read before any other file is opened: a descriptor number that the caller did not open must not name one of
-        // these files.
+        // Read before any other file is opened: the number of a descriptor that the caller did not open must not match
+        // one of these files.
         let private_key = key.read();
         let as_text = "text that begins with @ goes in with --data-raw";
         let mut files = Files::new(key.is_stdin(), as_text);
@@ -121,13 +121,13 @@ impl Curl {
     }
 }
 
-/// Whether curl has a flag of this long name.
+/// Whether curl has a flag with this long name.
 #[cfg(test)]
 pub(crate) fn knows_flag(name: &str) -> bool {
     flag::by_long_name(name).is_some()
 }
 
-/// The value of `Host` as it was signed, which is always sent: curl rewrites some hosts, such as `0x7f.1` to
+/// Returns the signed value of `Host`. It is always sent, since curl rewrites some hosts, such as `0x7f.1` to
 /// `127.0.0.1`.
 fn authority_value(planned: &PlannedRequest) -> Result<http::HeaderValue, Failure> {
     planned.request.origin.authority().parse().map_err(|_| {
@@ -135,7 +135,7 @@ fn authority_value(planned: &PlannedRequest) -> Result<http::HeaderValue, Failur
     })
 }
 
-/// The files that only this command and curl can open.
+/// Files that only this command and curl can open.
 struct PrivateFiles {
     config: PrivateFile,
     headers: PrivateFile,
@@ -149,7 +149,7 @@ fn send(
     lines: &[HeaderLine],
     stdin: Stdio,
 ) -> Result<Exit, Failure> {
-    // Created before the request is sent, so that a file that cannot be written stops it.
+    // Created before the request is sent: if the file cannot be written, no request is sent.
     let dump = match &arguments.dump_header {
         Some(file) if file != "-" => Some(
             File::create(file)
@@ -174,7 +174,7 @@ fn send(
     let content = response.content(arguments, planned.head);
     match response.refusal(content) {
         Some(refusal) => {
-            // On a terminal the error would otherwise continue the last line of the response.
+            // On a terminal, the error would otherwise continue the last line of the response.
             if content == ResponseBody::Printed && stdout().is_terminal() && stderr().is_terminal()
             {
                 note("");
@@ -191,8 +191,7 @@ fn send(
     }
 }
 
-/// The curl command that sends the request as it was signed. Other users see the names of its switches, but no
-/// values.
+/// Returns the curl command that sends the request as signed. Other users see the names of its switches, but no values.
 fn prepare(
     arguments: &Arguments,
     planned: &PlannedRequest,
@@ -232,7 +231,7 @@ fn prepare(
         (&Method::PUT, _, Some(_)) if transfer != Transfer::Data => {}
         (method, ..) => drop(command.args(["--request", method.as_str()])),
     }
-    // Not by stdin: another flag, like `-w @-`, could read that first.
+    // Content does not go through stdin, since another flag, such as `-w @-`, could read that first.
     if let Some(content) = &files.content {
         match transfer {
             Transfer::Data => command.arg("--data-binary").arg(from_file(content)),
@@ -256,8 +255,8 @@ enum Transfer {
     Data,
     /// By `--upload-file`: curl reads the content while it sends.
     Upload,
-    /// As `Upload`, with the target in a flag of its own. curl would add the file's name to a path that ends in a
-    /// slash; a few versions about 7.88 do so even before a query.
+    /// Like `Upload`, with the target in its own flag. curl would add the file's name to a path that ends in a slash; a
+    /// few versions about 7.88 do so even before a query.
     UploadToTarget,
 }
 
@@ -273,11 +272,11 @@ impl Transfer {
         if !uri.path().ends_with('/') {
             return Self::Upload;
         }
-        // curl names the file that it saves after the URL, which `UploadToTarget` changes.
+        // curl takes the name of a saved file from the URL, which `UploadToTarget` changes.
         if arguments.for_curl.iter().any(|flag| flag.name == "remote-name") {
             return Self::Data;
         }
-        // A proxy for plain http gets the URL in place of the target.
+        // A proxy for plain http receives the URL in place of the target.
         let proxies = ["http_proxy", "all_proxy", "ALL_PROXY"];
         let by_variable = proxies.into_iter().any(|name| std::env::var_os(name).is_some());
         let by_flag = arguments.for_curl.iter().any(|flag| flag.name.contains("proxy"));
@@ -301,8 +300,8 @@ fn private_files(config: &[u8], headers: &[u8], body: Option<&Body>) -> io::Resu
     })
 }
 
-/// The config file, and the flags with an empty value, which a config file cannot hold: first those that a later flag
-/// of the same name overrides, then the others.
+/// Returns the config file, and the flags with an empty value, which a config file cannot hold: first the flags that a
+/// later flag of the same name overrides, then the others.
 fn config(
     flags: &[CurlFlag],
     url: &str,
@@ -328,7 +327,7 @@ fn config(
     (config, first, last)
 }
 
-/// A line of a config file (curl(1), "--config").
+/// Returns a line of a config file (curl(1), "--config").
 fn config_line(name: &str, value: Option<&OsStr>) -> Vec<u8> {
     let mut line = name.as_bytes().to_vec();
     if let Some(value) = value {

@@ -1,4 +1,4 @@
-//! The environment variables that this command reads, by name.
+//! The names of the environment variables that this command reads.
 
 /// The text of a key: the private key that signs, or the key to verify with.
 pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
@@ -9,6 +9,6 @@ pub(crate) const DB_VARIABLE: &str = "COUNTERSIGN_DB";
 /// The descriptor of the file that holds curl's arguments. `countersign curl` sets it for itself.
 pub(crate) const CURL_ARGUMENTS_VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
 
-/// All of them. Each can lead to a secret, so no other program gets them.
+/// All variables. Each can lead to a secret, so no other program gets them.
 pub(crate) const ALL: [&str; 4] =
     [KEY_VARIABLE, PASSPHRASE_VARIABLE, DB_VARIABLE, CURL_ARGUMENTS_VARIABLE];

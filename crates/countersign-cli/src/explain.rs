@@ -73,7 +73,7 @@ impl Explain {
     }
 }
 
-/// A line for each finding, with the number of its check in the order of `docs/protocol.md`.
+/// Writes a line for each finding, with the number of its check in the order of `docs/protocol.md`.
 fn listing(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     let line = |finding: &Finding| {

@@ -7,15 +7,15 @@ use crate::environment::KEY_VARIABLE;
 /// The exit codes of this command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It is done.
+    /// Success.
     Done = 0,
     /// Wrong usage, or a fault on this machine.
     Local = 1,
-    /// The server or the network.
+    /// A fault of the server or the network.
     Server = 2,
-    /// Refused (401, 403), or not verified.
+    /// Refused by the server (401, 403), or not verified.
     Refused = 3,
-    /// Limited (429).
+    /// Refused by a limit (429).
     Limited = 4,
     /// Stopped by SIGHUP.
     HungUp = 129,
@@ -33,7 +33,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure, as two lines: what went wrong, and what to do about it.
+/// A failure, printed as two lines: the error, and a hint for the user.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -49,24 +49,24 @@ impl Failure {
 
     pub(crate) fn new(exit: Exit, error: impl fmt::Display, hint: impl fmt::Display) -> Self {
         let (error, hint) = (error.to_string(), hint.to_string());
-        // Messages end up in logs. All of them are made here, those of clap about a misplaced argument included.
+        // Messages end up in logs. All messages are made here, including clap's messages about a misplaced argument.
         if [&error, &hint].into_iter().any(|text| PrivateKey::is_shown_in(text)) {
             return Self::private_key_shown();
         }
         Self { exit, error: one_line(&error), hint: one_line(&hint) }
     }
 
-    /// Replaces the hint, where the caller knows a closer one.
+    /// Replaces the hint with a better hint of the caller.
     pub(crate) fn with_hint(self, hint: impl fmt::Display) -> Self {
         Self::new(self.exit, self.error, hint)
     }
 
-    /// The system refuses what this command needs to run at all.
+    /// Returns the failure for a command that the system does not let start.
     pub(crate) fn cannot_start(error: &std::io::Error) -> Self {
         Self::local(format!("cannot start: {error}"), "close other programs and try again")
     }
 
-    /// A private key was given as an argument.
+    /// Returns the failure for a private key given as an argument.
     pub(crate) fn private_key_shown() -> Self {
         Self {
             exit: Exit::Local,
@@ -95,13 +95,13 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// An error with all its reasons, as one text.
+/// Returns an error with all its reasons, as one text.
 pub(crate) fn with_reasons(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut reason = error.source();
     while let Some(inner) = reason {
         let inner_text = inner.to_string();
-        // Some messages already hold the one below them.
+        // Some messages already include the next message.
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);

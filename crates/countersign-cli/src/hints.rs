@@ -1,4 +1,4 @@
-//! Every command and option that a message names exists. This reads the messages from the source.
+//! Checks that every command and option in a message exists. The test reads the messages from the source.
 
 use std::{fs, path::Path};
 
@@ -6,10 +6,11 @@ use clap::{Command, CommandFactory};
 
 use crate::Cli;
 
-/// Which commands print a message of a file: all of these, unless the message names its command.
+/// Returns the commands that print the messages of a file. A message that names its command is checked for that
+/// command.
 fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
     match file {
-        // Only of commands with `--key`, which alone read the variable.
+        // Only commands with `--key` read the variable.
         "key_source.rs" if text.contains("KEY_VARIABLE") || text.contains("COUNTERSIGN_KEY") => {
             &["sign", "curl", "verify", "explain"]
         }
@@ -117,7 +118,7 @@ fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// The string literals before a file's tests, without those of comments and of curl's own arguments.
+/// Returns the string literals before a file's tests, without literals in comments and without curl's own arguments.
 fn messages(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut found = Vec::new();
@@ -144,12 +145,12 @@ fn messages(source: &str) -> Vec<String> {
             &here[1..]
         };
     }
-    // One word alone is an argument for another program, or a name.
+    // A single word is a name, or an argument for another program.
     found.retain(|text| text.contains(' '));
     found
 }
 
-/// The text of a literal up to its end, and what is behind it.
+/// Returns the text of a literal, and the source after it.
 fn literal(source: &str) -> (String, &str) {
     let mut text = String::new();
     let mut characters = source.char_indices();
@@ -163,14 +164,14 @@ fn literal(source: &str) -> (String, &str) {
     (text, "")
 }
 
-/// The commands in backquotes that begin with `countersign`, and the text without any command in backquotes.
+/// Returns the commands in backquotes that begin with `countersign`, and the text without any command in backquotes.
 fn quoted_commands(text: &str) -> (Vec<String>, String) {
     let (mut commands, mut rest) = (Vec::new(), String::new());
     for (at, piece) in text.split('`').enumerate() {
         match at % 2 {
             0 => rest.push_str(piece),
             _ if piece.starts_with("countersign ") => commands.push(piece.to_owned()),
-            // Of another program, unless it is an option alone.
+            // A lone option counts as text; any other command belongs to another program.
             _ if piece.starts_with("--") => rest.push_str(piece),
             _ => {}
         }
@@ -216,7 +217,7 @@ fn has_option(cli: &Command, path: &str, option: &str) -> bool {
     command.get_arguments().any(|argument| argument.get_long() == Some(name))
 }
 
-/// The `--options` in a text; `--allow-…` and `--allow-{kind}` stand for several.
+/// Returns the `--options` in a text. `--allow-…` and `--allow-{kind}` stand for several options, and are skipped.
 fn options(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices("--").filter_map(|(at, _)| {
         let before = text[..at].chars().next_back();

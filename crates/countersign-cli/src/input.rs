@@ -5,31 +5,31 @@ use std::{
 
 use crate::failure::Failure;
 
-/// The largest file that is read whole.
+/// Largest file to read whole, in bytes.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
-/// Opens the file of an `@FILE`.
+/// A function that opens the file of an `@FILE`.
 pub(crate) type Open<'f> = &'f mut dyn FnMut(&str) -> Result<Input, Failure>;
 
-/// Takes the next bytes of the content.
+/// A function that receives the next bytes of the content.
 pub(crate) type Push<'p> = &'p mut dyn FnMut(&[u8]) -> Result<(), Failure>;
 
-/// A file that an argument names, open for reading.
+/// An open file that an argument names.
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) source: Source,
-    /// The hint if the input cannot be read.
+    /// The hint for an input that cannot be read.
     pub(crate) hint: String,
 }
 
-/// Where the bytes of an input come from.
+/// The source of the bytes of an input.
 pub(crate) enum Source {
     File(File),
     Stream(Box<dyn Read>),
 }
 
 impl Input {
-    /// Hands over all of it, in pieces.
+    /// Passes all bytes to `push`, in pieces.
     pub(crate) fn read(mut self, push: Push<'_>) -> Result<(), Failure> {
         let reader: &mut dyn Read = match &mut self.source {
             Source::File(file) => file,
@@ -49,7 +49,7 @@ impl Input {
         }
     }
 
-    /// All of it as text.
+    /// Reads all bytes as text.
     pub(crate) fn text(self) -> Result<String, Failure> {
         let name = self.name.clone();
         let mut bytes = Vec::new();
@@ -66,7 +66,7 @@ impl Input {
     }
 }
 
-/// Opens the files that arguments name; only one of them can be stdin.
+/// Opens the files that arguments name. Only one of them can be stdin.
 #[derive(Debug)]
 pub(crate) struct Files {
     stdin: Stdin,
@@ -112,7 +112,7 @@ impl Files {
     }
 }
 
-/// Whether the name is that of stdin.
+/// Whether the name is a name of stdin.
 pub(crate) fn is_stdin(file: &str) -> bool {
     matches!(file, "-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0")
 }

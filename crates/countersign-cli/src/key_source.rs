@@ -19,7 +19,7 @@ use crate::{
 
 const LARGEST: u64 = 64 * 1024;
 
-/// Where a key comes from.
+/// The source of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum KeySource {
     File(PathBuf),
@@ -67,7 +67,7 @@ impl PrivateKeyArgs {
         self.key.as_deref().is_some_and(is_stdin_key) || self.passphrase.is_stdin()
     }
 
-    /// The descriptors of the key and its passphrase, which no other process needs.
+    /// Returns the descriptors of the key and its passphrase, which no other process needs.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
         let passphrase = self.passphrase.passphrase_file.as_deref().and_then(Path::to_str);
         let named = [self.key.as_deref(), passphrase].into_iter().flatten();
@@ -85,7 +85,7 @@ impl PrivateKeyArgs {
         }
     }
 
-    /// Whether there is a key to read: a named one, or the variable's.
+    /// Whether a key is given, by an argument or by the variable.
     pub(crate) fn is_given(&self) -> bool {
         self.key.is_some() || std::env::var_os(KEY_VARIABLE).is_some()
     }
@@ -123,7 +123,7 @@ pub(crate) fn is_stdin_key(text: &str) -> bool {
     }
 }
 
-/// Two keys were named where one signs.
+/// Returns the failure for two keys with --key, of which only one can sign.
 pub(crate) fn two_keys() -> Failure {
     Failure::local(
         "two keys are named with --key, and one signs",
@@ -131,7 +131,7 @@ pub(crate) fn two_keys() -> Failure {
     )
 }
 
-/// Reads the text of a `--key`; refuses a secret, which every user of this machine would see in the list of processes.
+/// Reads the text of a `--key`. Refuses a secret, which every user of this machine would see in the list of processes.
 pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
     if is_key_text(text.trim()) && !Path::new(text).exists() {
         return Err(Failure::private_key_shown());
@@ -141,7 +141,7 @@ pub(crate) fn source(text: &str) -> Result<KeySource, Failure> {
     })
 }
 
-/// The name of a key: its publishable key, or the JWK thumbprint of a key that is no credential's.
+/// Returns the name of a key: its publishable key or, if it cannot be a credential, its JWK thumbprint.
 pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     match key {
         AnyVerifyingKey::Credential(key) => key.publishable_key().to_string(),
@@ -152,15 +152,15 @@ pub(crate) fn name(key: &AnyVerifyingKey) -> String {
     }
 }
 
-/// Which keys a command can use.
+/// The keys that a command can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keys {
     Credentials,
-    /// Of every algorithm that is built in.
+    /// Keys of every built-in algorithm.
     Any,
 }
 
-/// Whether the text is a key rather than a file's name. Even a broken JWK counts as a key.
+/// Whether the text is a key, not the name of a file. Even a broken JWK counts as a key.
 fn is_key_text(text: &str) -> bool {
     PrivateKey::is_shown_in(text) || (text.starts_with('{') && text.contains(['"', ':']))
 }
@@ -220,7 +220,7 @@ impl KeySource {
         Ok(file)
     }
 
-    /// The bytes, and the metadata of the file if they come from one.
+    /// Returns the bytes and, if they come from a file, its metadata.
     pub(crate) fn content(&self) -> Result<(Zeroizing<Vec<u8>>, Option<Metadata>), Failure> {
         let path = match self {
             Self::Environment => {
@@ -250,7 +250,7 @@ impl KeySource {
     }
 
     fn read_bounded(&self, from: impl Read) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        // Reserved at once, so that no copy is left behind by a buffer that grew.
+        // Reserved at once, so that a growing buffer leaves no copy behind.
         let mut content = Zeroizing::new(Vec::with_capacity(128 * 1024));
         let read = from.take(LARGEST.saturating_add(1)).read_to_end(&mut content);
         let read = read.map_err(|error| self.unreadable(&error))?;
@@ -279,7 +279,7 @@ impl KeySource {
         Failure::local(format!("cannot read {self}: {error}"), hint)
     }
 
-    /// Why it cannot be used as a credential's key of this kind.
+    /// Returns why this source is no key of a credential of this kind.
     pub(crate) fn unusable(&self, error: &KeyError, wanted: &str) -> Failure {
         self.unusable_of(Keys::Credentials, error, wanted)
     }
@@ -339,7 +339,7 @@ impl KeySource {
         let Some(open_to) = open_to_others(metadata) else { return Ok(()) };
         let file = crate::shell::quote(&self.to_string());
         let piped = format!("give `-` in place of its name, and `< {file}`");
-        // Secrets that Kubernetes and others mount are read-only, also for their owner.
+        // Kubernetes and others mount secrets read-only, also for their owner.
         let hint = match metadata.permissions().readonly() {
             true => format!(
                 "{piped}; where it is not mounted read-only, `chmod 600 {file}` does as well"
@@ -350,7 +350,7 @@ impl KeySource {
     }
 }
 
-/// What users other than its owner can do with a file.
+/// Returns what other users can do with a file.
 #[cfg(unix)]
 fn open_to_others(metadata: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt;
@@ -415,7 +415,7 @@ fn set_passphrase() -> String {
 }
 
 fn from_file(file: &Path) -> Result<Passphrase, Failure> {
-    // Its name is not shown: it may be the passphrase itself.
+    // The message does not show the name, which may be the passphrase itself.
     let unreadable = |error: &dyn std::fmt::Display| {
         Failure::local(
             format!("cannot read the file that --passphrase-file names: {error}"),

@@ -59,7 +59,7 @@ impl Keygen {
         if let Some(proof) = &proof
             && let Err(failure) = create(&public_file, 0o644, proof.as_bytes())
         {
-            // Half a pair would be in the way of the next attempt. This file is ours: it was not there before.
+            // Half a pair would block the next attempt. This run created the file, so it may remove it.
             drop(fs::remove_file(&self.out));
             return Err(failure);
         }
@@ -96,7 +96,7 @@ impl Keygen {
     }
 }
 
-/// The algorithms of credentials.
+/// Parses an algorithm of credentials.
 fn parse_algorithm(name: &str) -> Result<Algorithm, &'static str> {
     match name.parse() {
         Ok(algorithm @ (Algorithm::Ed25519 | Algorithm::HmacSha256)) => Ok(algorithm),
@@ -121,7 +121,7 @@ fn internal(error: &dyn std::error::Error) -> Failure {
     )
 }
 
-/// Creates a file that is not there yet; on an error nothing is left of it.
+/// Creates a new file. After an error no part of it is left.
 fn create(path: &Path, mode: u32, content: &[u8]) -> Result<(), Failure> {
     let mut file = open_new(path, mode).map_err(|error| {
         let path = path.display();

@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Turns clap's error into this command's: help and version are data, everything else is wrong usage.
+/// Turns an error of clap into an error of this command. Help and version are data; everything else is wrong usage.
 fn help_or_usage(error: &clap::Error) -> Result<Exit, Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -106,7 +106,7 @@ fn help_or_usage(error: &clap::Error) -> Result<Exit, Failure> {
     Err(Failure::local(said, hint))
 }
 
-/// The subcommands at the beginning of the arguments, such as `countersign key add`.
+/// Returns the subcommands at the beginning of the arguments, such as `countersign key add`.
 fn asked_command() -> String {
     let mut name = "countersign".to_owned();
     let mut command = Cli::command();

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use countersign::Timestamp;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The time of this machine's clock.
+/// Returns the time of this machine's clock.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
@@ -31,7 +31,7 @@ pub(crate) fn parse_unix(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "it is a number of seconds since 1970".to_owned())
 }
 
-/// Writes a time in RFC 3339; one beyond the year 9999 in seconds.
+/// Writes a time in RFC 3339. Writes a time after the year 9999 in seconds.
 pub(crate) fn show(time: Timestamp) -> String {
     let moment = i64::try_from(time.unix()).ok();
     let moment = moment.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());

@@ -68,7 +68,7 @@ impl Pubkey {
     }
 }
 
-/// The publishable key of a credential, and the verifying key if the file has it.
+/// Returns the publishable key of a credential, and the verifying key if the file has it.
 fn halves(file: AnyKeyFile) -> (Option<PublishableKey>, Option<AnyVerifyingKey>) {
     let publishable = match &file {
         AnyKeyFile::Private(AnyPrivateKey::Credential(key)) => Some(key.publishable_key()),

@@ -23,7 +23,7 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// The option that a command in a hint needs to find the same registry: empty if the variable names that.
+    /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
     pub(crate) fn db_option(&self) -> String {
         self.db.as_deref().map_or_else(String::new, db_option)
     }
@@ -36,7 +36,7 @@ impl RegistryArgs {
         self.ask_opened(async |url| Registry::open(url).await, question)
     }
 
-    /// Opens the registry, makes it if it is missing, and asks it.
+    /// Opens the registry, creates it if it is missing, and asks it.
     pub(crate) fn ask_or_create<T>(
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
@@ -67,7 +67,7 @@ impl RegistryArgs {
         answer.map_err(|error| failure(url, &error))
     }
 
-    /// Prints JSON on a line, or text that ends its own lines.
+    /// Prints JSON as a line, or text, which has its own line ends.
     pub(crate) fn print(
         &self,
         json: impl FnOnce() -> Value,
@@ -92,8 +92,8 @@ fn is_set_to(url: &str) -> bool {
     std::env::var(DB_VARIABLE).is_ok_and(|set| set == url)
 }
 
-/// Warns of files that other users could read, and that are closed now. Closing takes nothing back: neither the secrets that
-/// somebody read, nor the descriptor of a program that has a file open.
+/// Warns of files that other users could read, and that are closed now. Secrets that a user has read stay known, and a
+/// program with an open descriptor goes on reading.
 fn warn_of_exposure(url: &str, files: &[PathBuf]) {
     if !files.is_empty() {
         warn(format_args!(
@@ -106,10 +106,10 @@ fn warn_of_exposure(url: &str, files: &[PathBuf]) {
     }
 }
 
-/// The command that puts a copy in the place of a registry's file, which no other program has open.
+/// Returns the command that replaces a registry's file with a copy that no other program has open.
 fn renewal(url: &str) -> String {
     let named = Registry::file_of(url).unwrap_or(Path::new(""));
-    // In the place of the file itself, and not of a link to it.
+    // Replaces the file itself, not a link to it.
     let file = match named.is_symlink() {
         true => named.canonicalize().unwrap_or_else(|_| named.to_owned()),
         false => named.to_owned(),
@@ -119,7 +119,7 @@ fn renewal(url: &str) -> String {
     format!("`(umask 077; cp {file} {new} && mv {new} {file})`")
 }
 
-/// The names of files as a shell reads them.
+/// Quotes the names of files for a shell.
 fn names(files: &[PathBuf]) -> String {
     let names = files.iter().map(|file| quote(&file.display().to_string()));
     names.collect::<Vec<_>>().join(" ")
@@ -130,7 +130,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let plain = quote(&format!("sqlite:{file}"));
     let db = db_option(url);
     let hint = match error {
-        // The message does not show the address: one of another form may hold a password.
+        // The message does not show the address: an address of another form may hold a password.
         RegistryError::UnsupportedUrl => {
             let named = if is_set_to(url) { DB_VARIABLE } else { "--db" };
             return Failure::local(

@@ -18,23 +18,23 @@ use crate::{
     },
 };
 
-/// The longest path and query that servers accept.
+/// Longest path and query that servers accept, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
 
-/// A request that is about to be signed.
+/// A request to sign.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) origin: Origin,
     /// Path and query.
     pub(crate) uri: Uri,
-    /// All but `Host`.
+    /// All header lines except `Host`.
     pub(crate) lines: Vec<HeaderLine>,
     pub(crate) body: Option<Body>,
 }
 
 impl Request {
-    /// Puts a request together. A `Host` among `lines` names the origin, as it does for the server.
+    /// Makes a request. A `Host` among `lines` sets the origin, as it does for the server.
     pub(crate) fn new(
         method: &str,
         url: Url,
@@ -89,7 +89,7 @@ impl Request {
         Ok(Self { method, origin, uri, lines, body })
     }
 
-    /// The header fields, without `Host`.
+    /// Returns the header fields, without `Host`.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in &self.lines {
@@ -102,7 +102,7 @@ impl Request {
         headers
     }
 
-    /// The head to sign, with [`Request::headers`] and those added since.
+    /// Returns the head to sign, with these headers: [`Request::headers`] and the fields added since.
     pub(crate) fn head<'a>(&'a self, headers: &'a HeaderMap) -> RequestHead<'a> {
         RequestHead {
             method: &self.method,
@@ -112,7 +112,8 @@ impl Request {
         }
     }
 
-    /// The digest to sign: that of a `Content-Digest` among these headers, or SHA-256; `None` without content.
+    /// Returns the digest to sign: the digest in a `Content-Digest` among these headers, or SHA-256. `None` without
+    /// content.
     pub(crate) fn digest(&self, headers: &HeaderMap) -> Result<Option<ContentDigest>, Failure> {
         let Some(body) = self.body.as_ref().filter(|body| body.length() > 0) else {
             return Ok(None);
@@ -123,7 +124,7 @@ impl Request {
         }
     }
 
-    /// The digest in the `Content-Digest` among these headers, which has to be the content's.
+    /// Returns the digest in the `Content-Digest` among these headers. It has to match the content.
     pub(crate) fn check_digest(&self, headers: &HeaderMap) -> Result<ContentDigest, Failure> {
         let wrong = || cannot_sign(&SignError::ContentDigest);
         let given = ContentDigest::from_headers(headers).ok().flatten().ok_or_else(wrong)?;
@@ -134,13 +135,13 @@ impl Request {
         if matches { Ok(given) } else { Err(wrong()) }
     }
 
-    /// The SHA-256 digest of the content, which may be empty.
+    /// Returns the SHA-256 digest of the content, which may be empty.
     pub(crate) fn made_digest(&self) -> ContentDigest {
         self.body.as_ref().map_or_else(|| ContentDigest::sha256(&[]), |body| *body.digest())
     }
 }
 
-/// The fields that signing adds, in the order in which they are sent.
+/// Returns the fields that signing adds, in the order of sending.
 pub(crate) fn added_fields(
     content_digest: Option<HeaderValue>,
     signature: SignatureFields,
@@ -150,15 +151,15 @@ pub(crate) fn added_fields(
     digest.into_iter().chain([("Signature-Input", input), ("Signature", signature)]).collect()
 }
 
-/// The same for [`SignedFields`].
+/// Returns the fields of [`SignedFields`], in the order of sending.
 pub(crate) fn signed_fields(signed: SignedFields) -> Vec<(&'static str, HeaderValue)> {
     added_fields(signed.content_digest, signed.signature)
 }
 
-/// The flags with which curl sends a target as it is written, and no header field of ~/.curlrc.
+/// The flags that make curl send a target unchanged and ignore the header fields of ~/.curlrc.
 pub(crate) const CURL_FLAGS: [&str; 3] = ["-q", "--path-as-is", "--globoff"];
 
-/// curl waits for no content of a response to HEAD, and sends none with the request.
+/// Returns the failure for HEAD with content: curl reads no content of a response to HEAD, and sends none.
 pub(crate) fn head_with_content() -> Failure {
     Failure::local(
         "a HEAD request with content cannot be sent by curl",
@@ -166,7 +167,7 @@ pub(crate) fn head_with_content() -> Failure {
     )
 }
 
-/// Why a request could not be signed, and what to do about it.
+/// Returns why a request could not be signed, and how to change it.
 pub(crate) fn cannot_sign(error: &SignError) -> Failure {
     let hint = match error {
         SignError::Target(BadTarget::EmptyQuery) => "leave out the ?, which has no query behind it",

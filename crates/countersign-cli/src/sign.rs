@@ -82,7 +82,7 @@ pub(crate) struct Sign {
     url: String,
 }
 
-/// As many bytes as Linux takes in one argument.
+/// Longest argument that Linux accepts, in bytes.
 const LARGEST_ARGUMENT: u64 = 128 * 1024 - 1;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -147,7 +147,7 @@ impl Sign {
         Ok(Exit::Done)
     }
 
-    /// The file that holds exactly the content, if it can be read once more.
+    /// Returns the file whose content is exactly the content of the request, if the file can be read a second time.
     fn binary_file(&self) -> Option<PathBuf> {
         let file = self.data_binary.as_deref()?.strip_prefix('@')?;
         let passing = is_stdin(file) || file.starts_with("/dev/fd/");
@@ -249,7 +249,7 @@ impl Sign {
 
 type Coverage = (Vec<Component<'static>>, Option<HeaderValue>);
 
-/// What [`Signer`] covers, and the `Content-Digest` that it adds.
+/// Returns the components that [`Signer`] covers, and the `Content-Digest` that it adds.
 fn default_coverage(
     request: &Request,
     headers: &HeaderMap,
@@ -259,7 +259,7 @@ fn default_coverage(
     let nonce: Nonce = nonce
         .parse()
         .map_err(|error| Failure::local(error, "leave --nonce out: a random one is made"))?;
-    // Any key will do: this signature is not printed, since label and keyid are the user's.
+    // Any key will do: this signature is not printed, since the user sets label and keyid.
     let signer = Signer::new(PrivateKey::ed25519(&[0; 32]));
     let content = request.digest(headers)?;
     let signed = signer.sign_digested(&request.head(headers), content.as_ref(), created, &nonce);
@@ -279,7 +279,7 @@ fn text(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or_default()
 }
 
-/// The head of the request as HTTP/1.1 sends it.
+/// Returns the head of the request as HTTP/1.1 sends it.
 fn http_head(signed: &Signed) -> Result<Vec<u8>, Failure> {
     let request = &signed.request;
     if request.lines.iter().any(|line| line.is(&header::TRANSFER_ENCODING)) {
@@ -304,7 +304,7 @@ fn http_head(signed: &Signed) -> Result<Vec<u8>, Failure> {
     for (name, value) in &signed.added {
         push(name, value.as_bytes());
     }
-    // With these methods a request without content says so (RFC 9110 §8.6).
+    // With these methods, a request without content says so (RFC 9110 §8.6).
     let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     if request.body.is_some() || expected {
         let length = request.body.as_ref().map_or(0, Body::length);
@@ -314,7 +314,7 @@ fn http_head(signed: &Signed) -> Result<Vec<u8>, Failure> {
     Ok(message)
 }
 
-/// A command line that sends the request as it was signed.
+/// Returns a curl command that sends the request as signed.
 fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
     let not_text = |what: &str| {
         Failure::local(
@@ -342,7 +342,7 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
         lines.insert(0, host);
     }
     if request.body.is_some() && !lines.iter().any(|line| line.is(&header::CONTENT_TYPE)) {
-        // curl would add a type that is not covered.
+        // curl would add a `Content-Type` that is not covered.
         lines.push(no_type);
     }
     for line in lines.into_iter().chain(added) {
@@ -377,6 +377,6 @@ fn curl(signed: &Signed, file: Option<PathBuf>) -> Result<String, Failure> {
 }
 
 fn text_value(authority: &str) -> HeaderValue {
-    // An authority is letters, digits and punctuation.
+    // An authority has only letters, digits and punctuation.
     HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,4 +1,4 @@
-/// Rows under a heading, in columns as wide as their widest cell; empty text without rows.
+/// Writes rows under a heading, in columns as wide as their widest cell. Without rows the text is empty.
 pub(crate) fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();
@@ -20,7 +20,7 @@ pub(crate) fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) 
     text
 }
 
-/// Names and values, a line each; a name without a value has no line.
+/// Writes names and values, a line each. A name without a value has no line.
 pub(crate) fn facts<const N: usize>(facts: [(&str, Option<String>); N]) -> String {
     let known = |(name, value): (&str, Option<String>)| Some([format!("{name}:"), value?]);
     let rows: Vec<_> = facts.into_iter().filter_map(known).collect();

@@ -95,7 +95,7 @@ enum PolicyName {
     None,
 }
 
-/// The parts of a signature that could be read, whatever the verdict.
+/// The readable parts of a signature, whatever the verdict.
 #[derive(Debug, Default)]
 struct Seen {
     label: Option<String>,
@@ -189,7 +189,7 @@ impl Verify {
         Ok(Judged { key, exchange, now, seen, verdict })
     }
 
-    /// Prints the hint or the note that goes with the verdict, and returns the exit code.
+    /// Prints the hint or the note for the verdict, and returns the exit code.
     pub(crate) fn conclude(&self, judged: &Judged) -> Exit {
         if let Err(refusal) = &judged.verdict {
             note(format_args!("hint: {}", refusal.hint));
@@ -210,7 +210,7 @@ impl Verify {
         self.json
     }
 
-    /// Refuses arguments of which two are stdin, which can be read once.
+    /// Refuses two arguments that both name stdin, since stdin can be read only once.
     pub(crate) fn require_one_stdin(&self, expected: Option<&str>) -> Result<(), Failure> {
         let is_file = |file: Option<&str>| file.is_some_and(is_stdin);
         let stdins = [
@@ -280,7 +280,7 @@ impl Verify {
         }
     }
 
-    /// The label of the selected signature; `None` if there is only one, or none is selected.
+    /// Returns the label of the selected signature; `None` if there is only one signature, or none is selected.
     fn meant_label(&self, message: &Message<'_>) -> Option<String> {
         if self.label.is_some() || self.policy == PolicyName::None {
             return self.label.clone();
@@ -329,7 +329,7 @@ impl Verify {
                 });
             }
             let authentic = unverified.verify(key)?;
-            // Only the server remembers nonces; the note on stderr says so.
+            // Only the server remembers nonces; a note on stderr says so.
             let mut check = authentic.redeem(Claim::Fresh)?.read();
             check.update(request.bytes());
             acceptable_trailers(&request.body.trailers)?;
@@ -339,7 +339,7 @@ impl Verify {
         Ok(if request.body.unframed { unframed(verdict) } else { verdict })
     }
 
-    /// The tag selects the signature; `--label`, if given, has to be its label.
+    /// Checks that `--label`, if given, is the label of the signature that the tag selects.
     fn check_label(&self, head: RequestHead<'_>) -> Result<(), Rejection> {
         let Some(wanted) = &self.label else { return Ok(()) };
         let signatures = SignatureInput::all(head.headers)?;
@@ -358,7 +358,7 @@ impl Verify {
     ) -> Result<Result<(), NotVerified>, Failure> {
         let candidate = match Candidate::select(message, self.label.as_deref()) {
             Ok(candidate) => candidate,
-            // The rejection speaks of a tag, and --policy none asks for no tag.
+            // The rejection mentions a tag, but --policy none requires no tag.
             Err(rejection @ Rejection::Required) => {
                 let (detail, hint) = (
                     NO_SIGNATURE.to_owned(),
@@ -390,7 +390,7 @@ impl Verify {
 }
 
 impl Judged {
-    /// The verdict as one line.
+    /// Returns the verdict as one line.
     pub(crate) fn verdict(&self) -> String {
         match &self.verdict {
             Ok(()) => format!("verified: signed by {}", key_source::name(&self.key)),
@@ -398,7 +398,7 @@ impl Judged {
         }
     }
 
-    /// The signature base as rebuilt from the message.
+    /// Returns the signature base, as rebuilt from the message.
     pub(crate) const fn base(&self) -> Option<&SignatureBase> {
         self.seen.base.as_ref()
     }
@@ -416,8 +416,8 @@ impl Judged {
     }
 }
 
-/// What to do about a rejection: its own hint, or one for somebody who has the message, where the hint of its code
-/// speaks of a server's response.
+/// Returns the hint of a rejection: its own hint, or a hint for a user with the message, if the hint of its code is
+/// about a server's response.
 fn hint(rejection: &Rejection) -> &'static str {
     let code = rejection.code();
     let closer = rejection.hint();
@@ -441,7 +441,7 @@ fn hint(rejection: &Rejection) -> &'static str {
     }
 }
 
-/// Why the key id does not name this key.
+/// Returns why the key id does not match this key.
 fn names_another_key(key_id: Option<&KeyId>, name: &str) -> String {
     match key_id {
         Some(_) => format!("its keyid names another key than {name}"),
@@ -453,7 +453,7 @@ fn parse_scheme(text: &str) -> Result<Scheme, &'static str> {
     text.parse().map_err(|_| "it is http or https")
 }
 
-/// The check of trailers, which a server makes when it has read the content.
+/// Checks the trailers, as a server does after reading the content.
 fn acceptable_trailers(trailers: &HeaderMap) -> Result<(), NotVerified> {
     let refused = |trailer: SignedTrailer| NotVerified {
         code: trailer.code(),
@@ -468,7 +468,7 @@ const NO_LENGTH: &str =
 
 const ADD_LENGTH: &str = "add the Content-Length that was sent, or leave out what follows the head";
 
-/// The verdict on a request without a length, whose content a server would take for the next request.
+/// Returns the verdict on a request without a length. A server would read its content as the next request.
 fn unframed(verdict: Result<(), NotVerified>) -> Result<(), NotVerified> {
     match verdict {
         Ok(()) => Err(NotVerified {
@@ -484,7 +484,7 @@ fn unframed(verdict: Result<(), NotVerified>) -> Result<(), NotVerified> {
     }
 }
 
-/// The first check: method and HTTP version.
+/// Makes the first check: method and HTTP version.
 fn acceptable(method: &Method, version: Version) -> Result<(), NotVerified> {
     let refused = |unserved: Unserved| {
         let hint = match unserved {

@@ -10,25 +10,25 @@ use countersign::{PublishableKey, Timestamp, VerifyingKey};
 
 use self::{application::Application, label::Label, restrictions::Restrictions, scope::Scopes};
 
-/// The number of a credential: its row in the store, never a text from the wire.
+/// The number of a credential: its row in the store, never a text from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId(i64);
 
 impl CredentialId {
-    /// The credential with this number.
+    /// Makes the number of a credential.
     pub const fn new(number: i64) -> Self {
         Self(number)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> i64 {
         self.0
     }
 }
 
-/// One key pair of an application, as a server knows it.
+/// A key pair of an application, as a server knows it.
 ///
-/// A key store of your own makes one of each row:
+/// A custom key store makes a credential of each row:
 ///
 /// ```
 /// use countersign::{PrivateKey, Timestamp};
@@ -54,7 +54,7 @@ pub struct Credential {
     pub application: Arc<Application>,
     /// Its name for people.
     pub label: Label,
-    /// Its state, as a store keeps it.
+    /// Its stored state.
     pub state: State,
     /// The key that verifies its signatures, prepared for use.
     pub key: VerifyingKey,
@@ -64,14 +64,14 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Its scopes, for routes that ask for them.
+    /// Its scopes, for routes that require scopes.
     pub scopes: Scopes,
-    /// Restrictions on where it may be used.
+    /// The restrictions on where it may be used.
     pub restrictions: Restrictions,
 }
 
 impl Credential {
-    /// An active credential without label, expiry, scopes and restrictions.
+    /// Makes an active credential without label, expiry, scopes and restrictions.
     pub fn new(
         id: CredentialId,
         application: impl Into<Arc<Application>>,
@@ -116,7 +116,7 @@ impl Credential {
         self
     }
 
-    /// Sets the scopes, for routes that ask for them. Default: none.
+    /// Sets the scopes, for routes that require scopes. Default: none.
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self
@@ -128,12 +128,12 @@ impl Credential {
         self
     }
 
-    /// The publishable half.
+    /// Returns the publishable half of the key pair.
     pub fn publishable_key(&self) -> PublishableKey {
         self.key.publishable_key()
     }
 
-    /// Its standing at this time.
+    /// Returns its standing at this time.
     pub fn standing(&self, now: Timestamp) -> Standing {
         let expired = self.expires_at.is_some_and(|at| at <= now);
         match self.state {
@@ -145,7 +145,7 @@ impl Credential {
     }
 }
 
-/// The state of a credential, as a store keeps it.
+/// The stored state of a credential. Its [`Standing`] also depends on the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// In use.
@@ -159,7 +159,7 @@ pub enum State {
 }
 
 impl State {
-    /// `active`, `retiring`, `quarantined` or `revoked`.
+    /// Returns `active`, `retiring`, `quarantined` or `revoked`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -176,7 +176,7 @@ impl fmt::Display for State {
     }
 }
 
-/// The text names no state.
+/// The text is not the name of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown state of a credential")]
 pub struct UnknownState;
@@ -190,7 +190,7 @@ impl FromStr for State {
     }
 }
 
-/// What a credential may do at a given time: its state and its expiry together.
+/// The rights of a credential at a given time, from its state and its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Reads and writes.

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-/// A store cannot answer. What asked is then refused with 503, never waved through.
+/// The error of a store that cannot answer. The request is then refused with 503, never accepted.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct StoreError {
@@ -9,12 +9,12 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error that says what could not be done.
+    /// Makes an error from a description of the failed operation.
     pub const fn new(what: &'static str) -> Self {
         Self { what, source: None }
     }
 
-    /// An error that another one caused.
+    /// Makes an error with a cause.
     pub fn because(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { what, source: Some(source.into()) }
     }

@@ -8,7 +8,7 @@ use crate::{credential::Credential, error::StoreError};
 
 /// Finds credentials.
 pub trait KeyStore: Send + Sync + 'static {
-    /// The credential of this publishable key or JWK thumbprint, in any state; `None` if the key is unknown.
+    /// Returns the credential with this publishable key or JWK thumbprint, in any state; `None` if the key is unknown.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! Migrations, and one rule of versions for both databases.
+//! Migrations, with the same rule of versions for both databases.
 //!
-//! A schema has the migrations of one version of this crate, and all programs that share a database need that version or an
-//! earlier one that made no other schema. A program that knows a migration which was not applied applies it, with all that
-//! follow, in one transaction. A program that finds a migration it does not know, or another text of a migration that it knows,
-//! refuses the database and changes nothing.
+//! A schema has the migrations of one version of this crate. All programs on a database need that version, or an
+//! earlier version with the same schema. If a migration is not yet applied, a program that knows it applies it and all
+//! later migrations, in one transaction. If a database has an unknown migration, or a known migration with another
+//! text, the program refuses the database and changes nothing.
 
 use sqlx::{
     SqlStr,
@@ -14,19 +14,19 @@ use sqlx::{
 #[derive(Debug)]
 pub(crate) struct Migrations(Migrator);
 
-/// What a schema lacks.
+/// Whether a schema is up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pending {
-    /// Nothing: it is up to date.
+    /// The schema is up to date.
     Nothing,
-    /// A migration, or all of them.
+    /// At least one migration is missing.
     Migrations,
 }
 
 impl Migrations {
-    /// These migrations: version, description and SQL of each.
+    /// Lists the migrations: version, description and SQL of each.
     ///
-    /// In place of `sqlx::migrate!`, whose macros build SQLite a second time, for the compiler itself.
+    /// Replaces `sqlx::migrate!`, whose macros build SQLite a second time, for the compiler itself.
     pub(crate) fn new<const N: usize>(migrations: [(i64, &'static str, &'static str); N]) -> Self {
         let migrations = migrations.map(|(version, description, sql)| {
             let (kind, sql) = (MigrationType::Simple, SqlStr::from_static(sql));
@@ -35,7 +35,7 @@ impl Migrations {
         Self(Migrator::with_migrations(migrations.into()))
     }
 
-    /// Makes this schema, and keeps the table of the applied migrations in it.
+    /// Creates this schema, and keeps the table of applied migrations in it.
     #[cfg(feature = "postgres")]
     pub(crate) fn in_schema(mut self, schema: &'static str, table: &'static str) -> Self {
         self.0.create_schema(schema);
@@ -45,17 +45,18 @@ impl Migrations {
         self
     }
 
-    /// Looks without changing anything, so that a program with nothing to change waits for nobody, and needs no right to write.
+    /// Returns whether migrations are missing. Only reads: an up-to-date program never waits for others, and needs no
+    /// right to write.
     ///
     /// # Errors
     ///
-    /// [`MigrateError`] if the schema is one that this version does not know.
+    /// [`MigrateError`] if this version does not know the schema.
     pub(crate) async fn pending(
         &self,
         connection: &mut impl Migrate,
     ) -> Result<Pending, MigrateError> {
         let table = &self.0.table_name;
-        // A table that cannot be read is one that `apply` makes, or fails on.
+        // If the table cannot be read, `apply` makes it or fails.
         let Ok(applied) = connection.list_applied_migrations(table).await else {
             return Ok(Pending::Migrations);
         };
@@ -74,13 +75,13 @@ impl Migrations {
         Ok(if all { Pending::Nothing } else { Pending::Migrations })
     }
 
-    /// Applies the migrations that are missing. To be called in a transaction that nobody else can be in.
+    /// Applies the missing migrations. Call it in a transaction that excludes all other programs.
     ///
     /// # Errors
     ///
-    /// [`MigrateError`], also if the schema is one that this version does not know.
+    /// [`MigrateError`], also if this version does not know the schema.
     pub(crate) async fn apply(&self, transaction: &mut impl Migrate) -> Result<(), MigrateError> {
-        // As `Migrator::run` does it, whose future is not `Send` on a borrowed connection.
+        // Does the same as `Migrator::run`, whose future is not `Send` on a borrowed connection.
         self.0.run_direct(None, transaction, false).await
     }
 }

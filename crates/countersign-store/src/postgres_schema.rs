@@ -1,6 +1,6 @@
-//! The schema `countersign` in PostgreSQL: one for all that this crate keeps there.
+//! The schema `countersign` in PostgreSQL, which holds all tables of this crate.
 //!
-//! Each store asks [`prepare`] before it is used. A store with new tables adds a migration here.
+//! Each store calls [`prepare`] before its first use. A store with new tables adds a migration here.
 
 use std::sync::LazyLock;
 
@@ -12,16 +12,16 @@ use crate::{
 };
 
 static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
-    // A schema and a table of its own, so that the migrations of other programs in the database are not in the way.
+    // The own schema and table keep the migrations of other programs in the same database apart.
     Migrations::new([(1, "used nonces", include_str!("postgres_schema/0001_used_nonces.sql"))])
         .in_schema("countersign", "countersign.migration")
 });
 
-/// Makes the schema, or brings it up to date.
+/// Creates the schema, or brings it up to date.
 ///
 /// # Errors
 ///
-/// [`StoreError`] if the database cannot be reached or changed, or was changed by a newer version.
+/// [`StoreError`] if the database cannot be reached or changed, or if a newer version has changed it.
 pub(crate) async fn prepare(pool: &PgPool) -> Result<(), StoreError> {
     let unprepared =
         |error| StoreError::because("the schema countersign cannot be prepared", error);
@@ -38,12 +38,12 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     Ok(transaction.commit().await?)
 }
 
-/// Begins a transaction that no other server is in. Of several that prepare a database at once, one does it, and the others
-/// wait and find it done.
+/// Begins a transaction that excludes all other servers. If several servers prepare a database at once, the first makes
+/// the schema, and the others wait and find it made.
 pub(crate) async fn begin_alone(
     connection: &mut PgConnection,
 ) -> Result<PgTransaction<'_>, sqlx::Error> {
-    // Whatever the default here is: what the others made is seen only by a snapshot that is taken after the wait.
+    // Set explicitly: only a snapshot taken after the wait shows the changes of other servers.
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
     let mut transaction = connection.begin_with(begin).await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('countersign', 0))")

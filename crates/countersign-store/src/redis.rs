@@ -1,4 +1,4 @@
-//! A replay guard and limits that several servers share, in Redis or Valkey.
+//! The replay guard and the limits of several servers, shared in Redis or Valkey.
 
 mod denied;
 mod eviction;

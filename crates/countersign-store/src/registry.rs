@@ -1,8 +1,8 @@
 //! Applications and credentials in a database: today an SQLite file.
 //!
-//! Reads and changes are in [`applications`] and [`credentials`], the statements of both in [`statements`]. Every change goes
-//! through [`change`]. A row becomes a value in [`row`], and is damaged if it cannot. What is true of SQLite alone is in
-//! [`sqlite`]: the file, its address, its schema.
+//! Reads and changes are in [`applications`] and [`credentials`], and the statements of both in [`statements`]. Every change
+//! goes through [`change`]. [`row`] turns a row into a value; a row that has no valid value is damaged. The parts that only
+//! SQLite needs are in [`sqlite`]: the file, its address, its schema.
 
 pub(crate) mod applications;
 mod cache;
@@ -31,15 +31,15 @@ use self::{
     },
 };
 
-/// The applications and credentials that a service knows, in an SQLite file.
+/// The applications and credentials of a service, in an SQLite file.
 ///
-/// Lookups are cached for 5 s: a change takes effect at once in this registry, and within 5 s in other processes that have the
-/// same file open.
+/// Lookups are cached for 5 s: a change takes effect at once in this registry, and within 5 s in other processes that have
+/// the same file open.
 ///
-/// For Ed25519 the file holds nothing that could sign. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps
-/// beside an open registry; a reader of these files can sign. So a registry with HMAC secrets belongs to its owner alone: if
-/// other users can read or write one of its files, opening the registry takes that right from them, and logs a warning with
-/// the names of the files. [`Registry::closed_files`] returns the names.
+/// For Ed25519 the file holds only public keys. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps beside
+/// an open registry; a reader of these files can sign. So only its owner may open a registry with HMAC secrets. If other
+/// users can read or write one of its files, opening the registry takes that right from them, and logs a warning with the
+/// names of the files. [`Registry::closed_files`] returns the names.
 ///
 /// The address of a registry is `sqlite:FILE`. `sqlite:FILE?mode=rwc` means the same; with `?mode=rw` the file is never made.
 /// Any other parameter is refused, `?mode=ro` included.
@@ -52,12 +52,12 @@ pub struct Registry {
     cache: Cache,
 }
 
-/// What may have been accepted with a registry before it was opened.
+/// Whether requests may have been accepted with this registry before it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum History {
-    /// Nothing: the registry was made when it was opened.
+    /// No requests: the registry was created when it was opened.
     New,
-    /// Anything: the registry was there, and may be a copy.
+    /// Any requests: the registry existed, and may be a copy.
     Unknown,
 }
 
@@ -106,22 +106,22 @@ impl Registry {
         }
     }
 
-    /// The file of an address, for messages: the text between `sqlite:` and the parameters.
+    /// Returns the file of an address, for messages: the text between `sqlite:` and the parameters.
     pub fn file_of(url: &str) -> Option<&Path> {
         Address::file_of(url)
     }
 
-    /// The file of this registry: its address without `sqlite:` and the parameters.
+    /// Returns the file of this registry: its address without `sqlite:` and the parameters.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// The files of this registry that other users could read or write until this opening closed them, because HMAC secrets
-    /// lie in them.
+    /// Returns the files of this registry that other users could read or write before it was opened. They held HMAC secrets,
+    /// so opening closed them to other users.
     ///
-    /// A program that has the file open goes on reading it, and a user who has read a secret can sign. Stop the servers, run
-    /// `(umask 077; cp FILE FILE.new && mv FILE.new FILE)` as the owner of the file, then revoke the HMAC keys and register new
-    /// ones. A registry that was stopped in order has no `FILE-wal`.
+    /// A program with an open file goes on reading it, and a user who has read a secret can sign. Stop the servers, run
+    /// `(umask 077; cp FILE FILE.new && mv FILE.new FILE)` as the owner of the file, then revoke the HMAC keys and register
+    /// new ones. A registry that was closed in order has no `FILE-wal`.
     pub fn closed_files(&self) -> &[PathBuf] {
         &self.closed_files
     }
@@ -134,7 +134,7 @@ impl Registry {
 
 /// Closes the files of a registry with HMAC secrets to other users, and returns the files that were open.
 async fn close_secrets(file: &Path, database: &Database) -> Result<Vec<PathBuf>, RegistryError> {
-    // Looking at the files first: a registry that nobody else can open need not be searched.
+    // The files are checked first: if only their owner can open them, the database need not be searched.
     if file::exposed(file)?.is_empty() {
         return Ok(Vec::new());
     }

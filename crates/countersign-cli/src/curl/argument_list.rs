@@ -1,11 +1,12 @@
-//! Every user of a machine can read the arguments of its processes, and curl's hold passwords, tokens and content.
+//! Hides curl's arguments: every user of a machine can read the arguments of its processes, and curl's can hold
+//! passwords, tokens and content.
 
 use std::ffi::OsString;
 
 use crate::failure::Failure;
 
-/// Takes curl's arguments out of the list of processes, as curl does with its passwords: replaces this process with
-/// one that reads the arguments from a file without a name. The arguments stay in the list off Unix, and where
+/// Removes curl's arguments from the list of processes, as curl does with its passwords: replaces this process with a
+/// process that reads the arguments from a file without a name. The arguments stay in the list off Unix, and if
 /// `/dev/fd` is missing.
 pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     #[cfg(unix)]
@@ -33,7 +34,7 @@ mod again {
 
     pub(super) fn conceal(arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
         if !arguments.is_empty() {
-            // It returns only if it fails.
+            // `start_again` returns only if it fails.
             drop(start_again(&arguments));
             return Ok(arguments);
         }
@@ -49,7 +50,7 @@ mod again {
         child::withhold(descriptor);
         let mut arguments: Vec<_> =
             list.split(|&byte| byte == 0).map(|one| OsStr::from_bytes(one).to_owned()).collect();
-        // One NUL ends each.
+        // A NUL ends each argument.
         arguments.pop();
         Ok(arguments)
     }
@@ -67,7 +68,7 @@ mod again {
             list.push(0);
         }
         let file = PrivateFile::new(&list)?;
-        // Without /dev/fd there is nothing to read them from.
+        // Without /dev/fd the arguments could not be read.
         drop(File::open(file.path())?);
         let mut again = Command::new(env::current_exe()?);
         again.arg0(name).args(kept).env(CURL_ARGUMENTS_VARIABLE, file.descriptor().to_string());

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// curl's arguments, read.
+/// The parsed arguments of curl.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     method: Option<String>,
@@ -47,24 +47,24 @@ pub(super) struct Arguments {
     pub(super) saves: bool,
     /// Whether curl drops the content of an error response.
     pub(super) fails: bool,
-    /// The keys of `--key`. With a certificate they are curl's own.
+    /// The keys of `--key`. With a certificate they belong to curl.
     keys: Vec<OsString>,
     certificate: bool,
     /// The flags that curl gets.
     pub(super) for_curl: Vec<CurlFlag>,
 }
 
-/// What a `--key` among curl's arguments is for.
+/// The purpose of a `--key` among curl's arguments.
 #[derive(Debug)]
 pub(super) enum NamedKey {
     None,
-    /// It signs.
+    /// The key signs.
     Signing(String),
-    /// It is curl's, for a TLS client certificate.
+    /// The key belongs to curl, for a TLS client certificate.
     OfCertificate,
 }
 
-/// A flag that goes to curl.
+/// A flag to pass to curl.
 #[derive(Debug)]
 pub(super) struct CurlFlag {
     /// Its long name, without dashes.
@@ -76,7 +76,7 @@ pub(super) struct CurlFlag {
 #[derive(Debug)]
 pub(super) struct PlannedRequest {
     pub(super) request: Request,
-    /// Where to connect; a `Host` header may name another host.
+    /// The origin to connect to; a `Host` header may name another host.
     pub(super) connect_to: Origin,
     /// Whether curl expects a response without content.
     pub(super) head: bool,
@@ -86,7 +86,7 @@ const FORM_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-
 const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Arguments {
-    /// Reads curl's arguments the way curl does.
+    /// Parses curl's arguments as curl does.
     pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, Failure> {
         let mut read = Self::default();
         let mut rest = arguments.into_iter();
@@ -114,7 +114,7 @@ impl Arguments {
         Ok(read)
     }
 
-    /// A cluster of one-letter flags, the last of which may have its value behind it: `-sSXPOST`.
+    /// Reads a cluster of one-letter flags. The last flag may have its value behind it: `-sSXPOST`.
     fn take_short(
         &mut self,
         cluster: &str,
@@ -229,12 +229,12 @@ impl Arguments {
         Ok(())
     }
 
-    /// Takes the keys of `--key`. Beside a certificate they are curl's own, and left to curl.
+    /// Takes the keys of `--key`. With a certificate, the key belongs to curl and is passed on.
     pub(super) fn take_keys(&mut self) -> Result<NamedKey, Failure> {
         let mut keys = std::mem::take(&mut self.keys);
         match (keys.pop(), self.certificate) {
             (None, _) => Ok(NamedKey::None),
-            // The last one counts, as with curl.
+            // The last key counts, as in curl.
             (Some(key), true) => {
                 self.for_curl.push(CurlFlag { name: "key".to_owned(), value: Some(key) });
                 Ok(NamedKey::OfCertificate)
@@ -270,7 +270,7 @@ impl Arguments {
         }
     }
 
-    /// The request that curl would make of these arguments.
+    /// Returns the request that curl would make of these arguments.
     pub(super) fn request(&self, open: Open<'_>) -> Result<PlannedRequest, Failure> {
         let text = self.url.as_deref().ok_or_else(|| {
             Failure::local("no URL is given", "add one, like https://api.example.com/v1/orders")
@@ -366,7 +366,7 @@ impl Arguments {
         Ok(lines)
     }
 
-    /// The content of a form; its boundary goes into the `Content-Type`.
+    /// Returns the content of a form, and adds its boundary to the `Content-Type`.
     fn form_body(&self, lines: &mut Vec<HeaderLine>, open: Open<'_>) -> Result<Body, Failure> {
         let form = Form::parse(&self.form, self.form_escape)?;
         let kind = match lines.iter().position(|line| line.is(&header::CONTENT_TYPE)) {
@@ -403,7 +403,7 @@ impl Arguments {
         if has_body && !has(&lines, &header::CONTENT_TYPE) {
             lines.push(match self.upload {
                 None => HeaderLine::field("Content-Type", FORM_TYPE),
-                // Content goes to curl as data, which has a type; an upload has none.
+                // curl may receive an upload as data, and would then add a type; uploads have no type.
                 Some(_) => HeaderLine::Removed(header::CONTENT_TYPE),
             });
         }
@@ -473,7 +473,7 @@ fn refuse_line_break(name: &str, value: Option<&OsStr>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The entity tag in the file of `--etag-save`; the empty tag if the file is missing or empty, as with curl.
+/// Returns the entity tag in the file of `--etag-save`; the empty tag if the file is missing or empty, as in curl.
 fn etag(file: &str) -> Result<HeaderValue, Failure> {
     let text = match std::fs::read_to_string(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -493,14 +493,14 @@ fn etag(file: &str) -> Result<HeaderValue, Failure> {
     })
 }
 
-/// A boundary like curl's, random so that the content cannot contain it.
+/// Returns a boundary like curl's, random so that the content cannot contain it.
 fn boundary() -> Result<String, Failure> {
     let random: [u8; 16] = random::bytes()?;
     let digits = random.iter().map(|byte| format!("{byte:02x}"));
     Ok(format!("{:-<24}{}", "", digits.collect::<String>()))
 }
 
-/// The type that a header gives a form, to which the boundary is added.
+/// Returns the type of a form from the header that sets it. The boundary is added later.
 fn form_type(line: &HeaderLine) -> Result<String, Failure> {
     let HeaderLine::Field { value, .. } = line else { return Err(wrong_form_type()) };
     let kind = value.to_str().map_err(|_| wrong_form_type())?;

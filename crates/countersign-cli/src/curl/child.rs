@@ -13,15 +13,15 @@ use tokio::process::Command;
 use self::stop::Stop;
 use crate::failure::{Exit, Failure};
 
-/// How a curl that ran came to its end.
+/// How a run of curl ended.
 pub(super) enum Ended {
     ByItself(ExitStatus),
     /// This command was asked to stop.
     Stopped(Exit),
 }
 
-/// Runs the command that `prepare` makes. A signal that stops this command stops curl as well; this command ends
-/// after curl, so that the private files are removed.
+/// Runs the command that `prepare` makes. A signal that stops this command also stops curl. This command ends after
+/// curl, so that it can remove the private files.
 pub(super) fn run<T>(
     prepare: impl FnOnce() -> Result<(Command, T), Failure>,
 ) -> Result<(Ended, T), Failure> {
@@ -52,24 +52,24 @@ pub(super) fn run<T>(
             Failure::local(format!("cannot wait for curl: {error}"), "run the command again")
         })?;
         if let Ended::Stopped(_) = ended {
-            // curl may have ended already: a key typed at the terminal reaches both processes.
+            // curl may have ended already: a key typed at the terminal sends the signal to both processes.
             drop(child.kill().await);
         }
         Ok((ended, prepared))
     })
 }
 
-/// curl, with or without the stdin of this command.
+/// Returns a command for curl, with this stdin.
 pub(super) fn curl(stdin: Stdio) -> Command {
     let mut command = Command::new("curl");
     command.stdin(stdin);
     command
 }
 
-/// Keeps a descriptor that this process was started with, such as that of a key, from the curl that it starts.
+/// Closes an inherited descriptor in curl, such as the descriptor of a key.
 #[cfg(unix)]
 pub(super) fn withhold(descriptor: i32) {
-    // Not stdin, stdout and stderr, which curl gets as they are meant for it.
+    // curl keeps stdin, stdout and stderr, which are meant for it.
     if descriptor <= 2 {
         return;
     }
@@ -79,7 +79,7 @@ pub(super) fn withhold(descriptor: i32) {
     close_fds::set_fds_cloexec(descriptor, &others);
 }
 
-/// A signal to all processes of a terminal can end curl before this command sees the signal.
+/// Returns how curl ended. A signal to all processes of a terminal can end curl before this command sees the signal.
 fn ended_by(status: ExitStatus) -> Ended {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);

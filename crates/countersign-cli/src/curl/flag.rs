@@ -1,6 +1,6 @@
 use crate::request::body::DataKind;
 
-/// One of curl's flags: whether it takes a value, and its effect on the signed request.
+/// A flag of curl: whether it takes a value, and its effect on the signed request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flag {
     pub(super) long: &'static str,
@@ -17,25 +17,25 @@ pub(super) enum Arity {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Has no effect on the signed request: goes to curl as it is.
+    /// Has no effect on the signed request, and goes to curl unchanged.
     CurlOnly,
-    /// Asks for something that is always done.
+    /// Asks for something that this command always does.
     Ignored,
-    /// As `CurlOnly`; the content of the response does not go to stdout.
+    /// Like `CurlOnly`; the content of the response does not go to stdout.
     Output,
-    /// Asks for a part, of requests without content.
+    /// Asks for a range; only for requests without content.
     Range,
-    /// As `Range`, and curl adds the part to a file.
+    /// Like `Range`; curl also appends the range to a file.
     ContinueAt,
     /// Becomes a signed `If-None-Match`.
     EtagCompare,
-    /// As `CurlOnly`; the value becomes a part of the request.
+    /// Like `CurlOnly`; the value becomes a part of the request.
     Field,
-    /// As `CurlOnly`, where the fields go to the proxy alone.
+    /// Like `CurlOnly`, if the fields go only to the proxy.
     ProxyHeader,
-    /// As `CurlOnly`; proxies get a request of their own.
+    /// Like `CurlOnly`; proxies receive a request of their own.
     ProxyTunnel,
-    /// As `CurlOnly`; curl drops the content of an error response.
+    /// Like `CurlOnly`; curl drops the content of an error response.
     Fail,
     Method,
     Header,
@@ -51,14 +51,14 @@ pub(super) enum Role {
     User,
     Bearer,
     DumpHeader,
-    /// As `CurlOnly`; a `--key` beside it is curl's.
+    /// Like `CurlOnly`; a `--key` with this flag belongs to curl.
     Certificate,
-    /// The key of the TLS client certificate, or without a certificate the key that signs.
+    /// The key of the TLS client certificate or, without a certificate, the key that signs.
     Key,
     Refused(Refused),
 }
 
-/// Why a flag cannot be signed, and what to do instead.
+/// Why a flag cannot be signed, and the alternative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) why: &'static str,
@@ -110,7 +110,7 @@ const NO_REQUEST: Refused = Refused {
     instead: "run curl itself for that; `countersign curl --help` shows this command's help",
 };
 
-/// The flag of this name, without its dashes. `no-…` is understood before every switch, as curl does.
+/// Returns the flag with this name, without its dashes. `no-…` works before every switch, as in curl.
 pub(super) fn by_long_name(name: &str) -> Option<&'static Flag> {
     let find = |name: &str| FLAGS.iter().find(|flag| flag.long == name);
     find(name).or_else(|| {
@@ -134,8 +134,8 @@ use Role::{
     ProxyTunnel, Range, Refused as No, Upload, Url, UrlQuery, User,
 };
 
-/// The flags of curl 7.88, and those of later versions that are known to be harmless. A flag that is missing here is
-/// refused: whether it takes a value decides which argument is the URL.
+/// The flags of curl 7.88, and flags of later versions that are known to be harmless. A flag missing here is refused:
+/// whether it takes a value decides which argument is the URL.
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
     flag("abstract-unix-socket", None, Value, CurlOnly),
@@ -444,7 +444,7 @@ mod tests {
                 || rest[name.len()..].starts_with(" [protocol");
             let Some(flag) = by_long_name(&name) else { continue };
             seen += 1;
-            // `curl --help` alone works too.
+            // `curl --help` also works without a value.
             if name != "help" {
                 assert_eq!(flag.arity == Arity::Value, takes_value, "{name}");
             }

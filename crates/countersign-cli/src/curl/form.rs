@@ -3,21 +3,21 @@ use crate::{
     input::{Open, Push},
 };
 
-/// One of curl's form flags, in the order in which they are given.
+/// A form flag of curl. Fields keep the order of the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field {
-    /// The flag as it was written, for errors.
+    /// The flag as the user wrote it, for errors.
     pub(super) flag: String,
     pub(super) text: String,
-    /// Whether all behind the `=` is the value, as with `--form-string`.
+    /// Whether the whole text after the `=` is the value, as with `--form-string`.
     pub(super) literal: bool,
 }
 
-/// A form as `multipart/form-data` (RFC 7578), written byte by byte as curl writes it.
+/// A `multipart/form-data` form (RFC 7578), byte for byte as curl writes it.
 #[derive(Debug)]
 pub(super) struct Form {
     parts: Vec<Part>,
-    /// Of `--form-escape`: quotation marks in names get a backslash, and are not percent-encoded.
+    /// Set by `--form-escape`: quotation marks in names get a backslash, and are not percent-encoded.
     backslashes: bool,
 }
 
@@ -30,7 +30,7 @@ struct Part {
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     One(Leaf),
-    /// `@a,b`: several files of one name.
+    /// `@a,b`: several files in one field.
     Files(Vec<Leaf>),
 }
 
@@ -47,7 +47,7 @@ enum Source {
     File(String),
 }
 
-/// The value behind a field's `=`, cut at its separators.
+/// The value after a field's `=`, split at its separators.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Cut {
     data: String,
@@ -61,7 +61,7 @@ impl Form {
         Ok(Self { parts, backslashes })
     }
 
-    /// Writes the content; `boundary` makes a boundary of its own for each list of files.
+    /// Writes the content. Makes another boundary with `boundary` for each list of files.
     pub(super) fn write(
         &self,
         boundary: &str,
@@ -90,7 +90,7 @@ impl Form {
         push(format!("--{boundary}--\r\n").as_bytes())
     }
 
-    /// The rest of the head of a part, and its content.
+    /// Writes the rest of the head of a part, and its content.
     fn write_leaf(&self, leaf: &Leaf, open: Open<'_>, push: Push<'_>) -> Result<(), Failure> {
         if let Some(name) = &leaf.file_name {
             push(format!("; filename=\"{}\"", self.escape(name)).as_bytes())?;
@@ -187,7 +187,7 @@ impl Part {
 }
 
 impl Cut {
-    /// A file that is sent under its own name, unless another is given.
+    /// Returns a file with its own name, unless another name is given.
     fn into_file(self) -> Leaf {
         let own = self.data.rsplit('/').next().unwrap_or(&self.data);
         let file_name = self.file_name.unwrap_or_else(|| own.to_owned());
@@ -206,7 +206,7 @@ impl Cut {
     ) -> Result<(Self, Option<&'t str>), Failure> {
         let (data, mut rest) = word(text, end);
         let mut cut = Self { data, ..Self::default() };
-        // A type goes on over what is no parameter of curl's: `type=text/plain;charset=utf-8`.
+        // A type continues over parameters that curl does not know: `type=text/plain;charset=utf-8`.
         let mut in_type = false;
         while let Some(behind) = rest.strip_prefix(';') {
             let parameter = behind.trim_start_matches(is_space);
@@ -236,7 +236,7 @@ impl Cut {
             } else if let (true, Some(kind)) = (in_type, &mut cut.content_type) {
                 let (more, after) = until(parameter, end);
                 kind.push(';');
-                // As it was written, with its spaces.
+                // Unchanged, with its spaces.
                 kind.push_str(
                     behind.get(..behind.len().saturating_sub(parameter.len())).unwrap_or_default(),
                 );
@@ -260,7 +260,7 @@ impl Cut {
 }
 
 impl Leaf {
-    /// The type that is given, or that curl takes from the file's name.
+    /// Returns the given type, or the type that curl derives from the file's name.
     fn content_type(&self) -> Option<&str> {
         if let Some(given) = &self.content_type {
             return Some(given);
@@ -279,7 +279,7 @@ impl Leaf {
     }
 }
 
-/// curl's own table of name endings.
+/// Returns the type of a file by curl's own table of name endings.
 fn type_of(name: &str) -> Option<&'static str> {
     const TYPES: [(&str, &str); 10] = [
         (".gif", "image/gif"),
@@ -297,7 +297,7 @@ fn type_of(name: &str) -> Option<&'static str> {
     TYPES.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, kind)| kind)
 }
 
-/// `major/minor`, without a line break that would begin another header.
+/// Whether a text is `major/minor`, without a line break, which would begin another header.
 fn is_content_type(kind: &str) -> bool {
     let Some((major, minor)) = kind.split_once('/') else { return false };
     !major.is_empty()
@@ -306,13 +306,13 @@ fn is_content_type(kind: &str) -> bool {
         && kind.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
 }
 
-/// The text behind a prefix in upper or lower case.
+/// Strips a prefix, in upper or lower case.
 fn behind_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// A word in quotation marks, or up to a separator.
+/// Reads a word in quotation marks, or up to a separator.
 fn word(text: &str, end: Option<char>) -> (String, &str) {
     let text = text.trim_start_matches(is_space);
     if let Some(quoted) = text.strip_prefix('"') {
@@ -336,13 +336,13 @@ fn word(text: &str, end: Option<char>) -> (String, &str) {
                 other => word.push(other),
             }
         }
-        // Without its end it is a word like any other.
+        // Without a closing quotation mark it is an ordinary word.
     }
     let (word, behind) = until(text, end);
     (word.to_owned(), behind)
 }
 
-/// What stands before the next separator, without the space at its end, and all from the separator on.
+/// Splits a text at the next separator, with which the second part begins. Trims the space before the separator.
 fn until(text: &str, end: Option<char>) -> (&str, &str) {
     let at = text.find(|one| one == ';' || Some(one) == end).unwrap_or(text.len());
     let (before, behind) = text.split_at_checked(at).unwrap_or((text, ""));

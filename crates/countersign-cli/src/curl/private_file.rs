@@ -14,7 +14,8 @@ mod by_descriptor {
 
     use rustix::io::{FdFlags, fcntl_setfd};
 
-    /// A file that curl opens by its descriptor. Without a name, it is gone however the two processes end.
+    /// A file without a name, which curl opens by its descriptor. It disappears with the two processes, however they
+    /// end.
     pub(crate) struct PrivateFile(File);
 
     impl PrivateFile {
@@ -24,7 +25,7 @@ mod by_descriptor {
             Self::lend(&file)
         }
 
-        /// Lets every process that is started from now on inherit the file.
+        /// Lets every process started from now on inherit the file.
         pub(crate) fn lend(file: &File) -> io::Result<Self> {
             let mut file = file.try_clone()?;
             file.rewind()?;
@@ -32,7 +33,7 @@ mod by_descriptor {
             Ok(Self(file))
         }
 
-        /// What curl opens it by.
+        /// Returns the path by which curl opens the file.
         pub(crate) fn path(&self) -> PathBuf {
             format!("/dev/fd/{}", self.descriptor()).into()
         }
@@ -60,7 +61,7 @@ mod by_name {
 
     use tempfile::NamedTempFile;
 
-    /// A file that only this user can open. It is gone when this is.
+    /// A file that only this user can open. It is removed when this value is dropped.
     pub(crate) struct PrivateFile(NamedTempFile);
 
     impl PrivateFile {
@@ -70,7 +71,7 @@ mod by_name {
             Ok(Self(file))
         }
 
-        /// Copies a file.
+        /// Makes a copy of a file.
         pub(crate) fn lend(mut file: &File) -> io::Result<Self> {
             let mut copy = tempfile::Builder::new().prefix("countersign-").tempfile()?;
             file.rewind()?;

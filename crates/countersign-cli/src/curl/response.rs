@@ -10,13 +10,13 @@ use crate::{
     request::header_line::HeaderLine,
 };
 
-/// The difference between two clocks, in seconds, up to which they agree: the skew that servers allow by default.
+/// Largest difference between clocks that agree, in seconds: the skew that servers allow by default.
 const SKEW: u64 = 10;
-/// The components that this command always covers; the digest if there is content.
+/// The components that this command always covers; the digest only with content.
 const ANYWAY: [&str; 5] = ["@method", "@authority", "@path", "@query", "content-digest"];
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The head of the final response, after those of proxies and `100 Continue`.
+/// The head of the final response, after the heads of proxies and `100 Continue`.
 #[derive(Debug)]
 pub(super) struct Response {
     status: StatusCode,
@@ -30,11 +30,11 @@ pub(super) enum ResponseBody {
     Printed,
     /// In a file.
     Saved,
-    /// Nowhere: the response to a HEAD request has no content.
+    /// Nowhere, since the response to a HEAD request has no content.
     NotForHead,
-    /// `-f` drops it.
+    /// Nowhere, since `-f` drops it.
     Dropped,
-    /// Nowhere: the response has no content.
+    /// Nowhere, since the response has no content.
     Empty,
 }
 
@@ -56,7 +56,7 @@ impl Response {
         response.filter(|response| !response.status.is_informational())
     }
 
-    /// Where curl puts the content when called with these arguments.
+    /// Returns where curl puts the content when called with these arguments.
     pub(super) fn content(&self, arguments: &Arguments, head: bool) -> ResponseBody {
         let length = self.headers.get(header::CONTENT_LENGTH);
         if head {
@@ -72,7 +72,7 @@ impl Response {
         }
     }
 
-    /// The failure that this response means, if it means one.
+    /// Returns the failure that this response means; `None` for a success.
     pub(super) fn refusal(&self, content: ResponseBody) -> Option<Failure> {
         self.refusal_at(content, moment::now())
     }
@@ -80,7 +80,7 @@ impl Response {
     fn refusal_at(&self, content: ResponseBody, now: Timestamp) -> Option<Failure> {
         let code = self.code();
         let status = match code {
-            // A service can redirect people on a refusal. The request is refused all the same.
+            // A service may redirect users after a refusal. The request is refused all the same.
             Some(code) if self.status.as_u16() < 400 => code.status(),
             _ => self.status,
         };
@@ -104,12 +104,12 @@ impl Response {
         Some(Failure::new(exit, error, hint))
     }
 
-    /// The code of a refusal by a Countersign server.
+    /// Returns the code of a refusal by a Countersign server.
     fn code(&self) -> Option<Code> {
         Code::of_refusal(&self.headers)?.ok()
     }
 
-    /// What to do about a refusal with this code.
+    /// Advises on a refusal with this code.
     fn advice_on(&self, code: Code, now: Timestamp) -> String {
         let advice = match code {
             Code::SignatureRequired => return self.advice_on_tag(),
@@ -179,13 +179,13 @@ impl Response {
             | Code::RegistryUnavailable
             | Code::TokenKeysUnavailable => return self.when_to_retry(),
             Code::Misconfigured => return self.ask_the_operator("to look into the server's log"),
-            // A code of a later version.
+            // The code belongs to a later version.
             _ => return code.hint().to_owned(),
         };
         advice.to_owned()
     }
 
-    /// The server chose the tag, so the advice repeats only a tag that needs no quoting.
+    /// Advises on the tag. The server chose it, so the advice repeats only a tag that needs no quoting.
     fn advice_on_tag(&self) -> String {
         let asked = AcceptSignature::all(&self.headers).unwrap_or_default();
         let plain = |tag: &&str| {
@@ -227,7 +227,7 @@ impl Response {
         }
     }
 
-    /// Whose time is wrong: the server's, which has just started, or this machine's.
+    /// Advises on a wrong time, of a server that has just started or of this machine.
     fn advice_on_time(&self, now: Timestamp) -> String {
         if self.headers.contains_key(header::RETRY_AFTER) {
             let again = self.when_to_retry();
@@ -242,7 +242,7 @@ impl Response {
         }
     }
 
-    /// This machine's clock beside the one that the server's `Date` shows.
+    /// Compares this machine's clock with the clock in the server's `Date`.
     fn clocks(&self, now: Timestamp) -> Clocks {
         let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
         else {
@@ -287,7 +287,7 @@ impl Response {
         }
     }
 
-    /// What to do about a response without a code.
+    /// Advises on a response without a code.
     fn advice_on_status(&self, content: ResponseBody, now: Timestamp) -> String {
         let said = self.where_detail_is(content);
         let advice = match self.status.as_u16() {
@@ -309,7 +309,7 @@ impl Response {
         advice.to_owned() + &said
     }
 
-    /// Adds the time for which the server asks for no request, unless the advice has it already.
+    /// Adds the pause that the server asks for, unless the advice has it already.
     fn with_pause(&self, advice: String) -> String {
         match self.pause() {
             Some(Pause::Seconds(seconds)) if !advice.contains(&format!(" in {seconds} s")) => {
@@ -346,7 +346,7 @@ impl Response {
         }
     }
 
-    /// RFC 9110 §10.2.3.
+    /// Reads `Retry-After` (RFC 9110 §10.2.3).
     fn pause(&self) -> Option<Pause<'_>> {
         let text = self.headers.get(header::RETRY_AFTER).and_then(plain)?;
         let seconds = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -354,20 +354,20 @@ impl Response {
     }
 }
 
-/// How long the server asks for no request.
+/// The pause that the server asks for.
 #[derive(Clone, Copy, Debug)]
 enum Pause<'h> {
     Seconds(&'h str),
     Until(&'h str),
 }
 
-/// This machine's clock beside the server's.
+/// The comparison of this machine's clock with the server's clock.
 #[derive(Debug)]
 enum Clocks {
-    /// The server did not tell its time.
+    /// The server did not send its time.
     Unknown,
     Agree,
-    /// By so much: `480 s ahead of`.
+    /// The clocks differ, such as `480 s ahead of`.
     Differ(String),
 }
 
@@ -377,7 +377,7 @@ fn set_the_clock(how: &str) -> String {
     )
 }
 
-/// A value that a hint may repeat: other text of the server's could pass for this command's own.
+/// Returns a value if a hint may repeat it. Other text from the server could pass for text of this command.
 fn plain(value: &http::HeaderValue) -> Option<&str> {
     value.to_str().ok().filter(|text| is_plain(text))
 }
@@ -403,7 +403,7 @@ fn where_it_says_why(content: ResponseBody) -> &'static str {
     }
 }
 
-/// curl(1), "EXIT CODES".
+/// Describes curl's exit code (curl(1), "EXIT CODES").
 pub(super) fn curl_failure(status: ExitStatus) -> Failure {
     let Some(code) = status.code() else {
         return Failure::local("curl was ended by a signal", "run the command again");
@@ -475,7 +475,7 @@ mod tests {
         }
     }
 
-    /// This machine's time; the server's, in its `Date`, is eight minutes behind.
+    /// The time of this machine. The server's time, in its `Date`, is eight minutes behind.
     const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
     const DATE: (&str, &str) = ("date", "Sun, 23 Nov 2025 12:05:20 GMT");
     const ASKED: (&str, &str) =
@@ -591,7 +591,7 @@ mod tests {
         }
     }
 
-    /// Takes what is in backquotes for commands, and every word with a hyphen beside them for a flag of `countersign curl`.
+    /// Reads the text in backquotes as commands, and every other word with a hyphen as a flag of `countersign curl`.
     fn follow(advice: &str) {
         for (at, piece) in advice.split('`').enumerate() {
             if at % 2 == 0 {
@@ -609,7 +609,7 @@ mod tests {
                 let cli = Cli::try_parse_from(command.split(' '));
                 let cli = cli.unwrap_or_else(|error| panic!("{error}: {advice}"));
                 if let crate::Command::Curl(curl) = cli.command {
-                    // What is not this command's own option is curl's, or nobody's.
+                    // An unknown option belongs to curl, or does not exist.
                     assert_eq!(curl.arguments, ["https://api.example.com/"], "{advice}");
                 }
             }

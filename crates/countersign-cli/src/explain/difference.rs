@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::failure::one_line;
 
-/// The first line in which the base that was rebuilt from the message differs from the one that the other side signed.
+/// The first line that differs between the base rebuilt from the message and the base from the other side.
 pub(super) struct Difference<'b>(pub(super) BaseDifference<'b>);
 
 impl Difference<'_> {

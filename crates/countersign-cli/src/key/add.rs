@@ -127,7 +127,7 @@ impl Add {
         };
         match ProvenKey::from_file(&content) {
             Ok(proven) => Ok(proven),
-            // A wrong proof was refused above; here the file has no proof.
+            // A wrong proof was refused above, so the file has no proof.
             _ if self.insecure_unproven => Ok(ProvenKey::insecure_without_proof(key)),
             _ => Err(source.unusable(&KeyError::Unproven("missing"), "a public key")),
         }

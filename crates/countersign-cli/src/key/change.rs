@@ -10,7 +10,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Changes what a key may do and from where, and returns the key as it then is.
+/// Changes the scopes and restrictions of a key, and returns the changed key.
 pub(super) fn make(
     registry: &RegistryArgs,
     key: &KeyArg,
@@ -22,7 +22,7 @@ pub(super) fn make(
     })
 }
 
-/// Prints a key that was changed.
+/// Prints a changed key.
 pub(super) fn print(registry: &RegistryArgs, changed: &Credential) -> Result<(), Failure> {
     registry.print(|| object(changed), || shown(changed)).map_err(|failure| {
         failure.with_hint(format_args!(

@@ -26,7 +26,7 @@ pub(super) struct Restrict {
 #[derive(Debug)]
 struct Change {
     allowed: Vec<Restriction>,
-    /// Kinds that the key is restricted by already.
+    /// Existing restrictions to report only, by kind.
     reported: Vec<RestrictionKind>,
     enforced: Vec<RestrictionKind>,
     lifted: Vec<RestrictionKind>,
@@ -78,8 +78,8 @@ impl Restrict {
 }
 
 impl Change {
-    /// Makes the whole change. Changes nothing and returns the kind if the key has no restriction of a kind that the
-    /// change needs.
+    /// Applies the whole change. Changes nothing and returns the kind if the key lacks a restriction that the change
+    /// needs.
     fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
         let mut changed = restrictions.clone();
         for kind in self.lifted {

@@ -30,7 +30,7 @@ pub(super) struct RestrictionArgs {
 }
 
 impl RestrictionArgs {
-    /// The restrictions, one for each kind: only reported if --report-only names the kind.
+    /// Returns the restrictions, one for each kind. A kind named by --report-only is only reported.
     pub(super) fn restrictions(&self) -> Result<Vec<Restriction>, Failure> {
         let mut restrictions = Vec::new();
         for kind in RestrictionKind::ALL {

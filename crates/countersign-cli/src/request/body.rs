@@ -13,25 +13,25 @@ use crate::{
     request::url::percent_encoded,
 };
 
-/// One piece of content, as one of curl's data flags gives it.
+/// A piece of content from one of curl's data flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Data {
     pub(crate) kind: DataKind,
     pub(crate) text: String,
 }
 
-/// Which of curl's data flags.
+/// The kinds of curl's data flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DataKind {
     /// `-d`, `--data`, `--data-ascii`: text, or `@FILE` without its line breaks.
     Text,
-    /// `--data-raw`: text, also with an `@`.
+    /// `--data-raw`: text, even if it begins with `@`.
     Raw,
-    /// `--data-binary`: text, or `@FILE` as it is.
+    /// `--data-binary`: text, or the unchanged content of `@FILE`.
     Binary,
     /// `--data-urlencode`: `text`, `=text`, `name=text`, `@FILE`, `name@FILE`.
     UrlEncode,
-    /// `--json`: as binary, and no `&` before it.
+    /// `--json`: like `--data-binary`, without a `&` before it.
     Json,
 }
 
@@ -55,7 +55,7 @@ impl Data {
         }
     }
 
-    /// The file that holds exactly this piece.
+    /// Returns the file whose content is exactly this piece.
     fn file(&self) -> Option<&str> {
         match self.kind {
             DataKind::Binary | DataKind::Json => self.text.strip_prefix('@'),
@@ -64,7 +64,7 @@ impl Data {
     }
 }
 
-/// The pieces as one, the way curl joins them.
+/// Joins the pieces as curl does.
 pub(crate) fn join(pieces: &[Data], open: Open<'_>, push: Push<'_>) -> Result<(), Failure> {
     for (at, piece) in pieces.iter().enumerate() {
         if at > 0 && piece.kind != DataKind::Json {
@@ -75,7 +75,7 @@ pub(crate) fn join(pieces: &[Data], open: Open<'_>, push: Push<'_>) -> Result<()
     Ok(())
 }
 
-/// curl's rule for `--data-urlencode`: an `=` before any `@` decides.
+/// Encodes a piece by curl's rule for `--data-urlencode`: an `=` before any `@` decides.
 fn push_url_encoded(text: &str, open: Open<'_>, push: Push<'_>) -> Result<(), Failure> {
     let (name, content, file) = if let Some((name, content)) = text.split_once('=') {
         (name, content, None)
@@ -94,7 +94,7 @@ fn push_url_encoded(text: &str, open: Open<'_>, push: Push<'_>) -> Result<(), Fa
     }
 }
 
-/// As [`DataKind::UrlEncode`], as text.
+/// Encodes a text as for [`DataKind::UrlEncode`].
 pub(crate) fn url_encoded(text: &str, open: Open<'_>) -> Result<String, Failure> {
     let mut encoded = Vec::new();
     push_url_encoded(text, open, &mut |piece| {
@@ -105,10 +105,9 @@ pub(crate) fn url_encoded(text: &str, open: Open<'_>) -> Result<String, Failure>
         .map_err(|_| Failure::local("the query is not UTF-8 text", "check it"))
 }
 
-/// The content of a request: read once for its digest, and kept to be sent.
+/// The content of a request, read once for its digest and kept for sending.
 ///
-/// A file is not copied, and stays where it is. Other content is kept in memory up to 1 MiB, and from there on in a file
-/// that has no name.
+/// A file is not copied. Other content is kept in memory up to 1 MiB, and beyond that in a file without a name.
 #[derive(Debug)]
 pub(crate) struct Body {
     kept: Kept,
@@ -123,7 +122,7 @@ enum Kept {
     Named { name: String, file: File, stamp: Stamp },
 }
 
-/// Tells whether a file has changed, as far as the file system knows.
+/// The metadata that show whether a file has changed, as far as the file system records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     length: u64,
@@ -137,7 +136,7 @@ impl From<Metadata> for Stamp {
 }
 
 impl Body {
-    /// The content of curl's data flags.
+    /// Reads the content of curl's data flags.
     pub(crate) fn of_data(pieces: &[Data], open: Open<'_>) -> Result<Self, Failure> {
         if let [piece] = pieces
             && let Some(file) = piece.file()
@@ -147,7 +146,7 @@ impl Body {
         Self::made(&mut |push| join(pieces, &mut *open, push))
     }
 
-    /// The content of a file.
+    /// Reads the content of a file.
     pub(crate) fn of_file(input: Input) -> Result<Self, Failure> {
         let Input { name, source, hint } = input;
         let read = |error: io::Error| cannot_read(&name, &error, &hint);
@@ -183,7 +182,7 @@ impl Body {
         Ok(Self { kept: Kept::Named { name, file, stamp }, length, digest: digest.finish() })
     }
 
-    /// Content that `make` writes.
+    /// Keeps the content that `make` writes.
     pub(crate) fn made(
         make: &mut dyn FnMut(Push<'_>) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
@@ -206,7 +205,7 @@ impl Body {
         self.length
     }
 
-    /// Its SHA-256 digest.
+    /// Returns its SHA-256 digest.
     pub(crate) const fn digest(&self) -> &ContentDigest {
         &self.digest
     }
@@ -221,7 +220,7 @@ impl Body {
         Ok(check.finish().is_ok())
     }
 
-    /// Hands over all of it, in pieces.
+    /// Passes all content to `push`, in pieces.
     pub(crate) fn read(&self, push: Push<'_>) -> Result<(), Failure> {
         let (name, file) = match &self.kept {
             Kept::Memory(bytes) => return push(bytes),
@@ -234,7 +233,7 @@ impl Body {
         Input { name: name.to_owned(), source, hint: hint.to_owned() }.read(push)
     }
 
-    /// All of it in memory.
+    /// Reads all content into memory.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         self.read(&mut |piece| {
@@ -244,7 +243,7 @@ impl Body {
         Ok(bytes)
     }
 
-    /// All of the content if it is in memory; else nothing.
+    /// Returns the content if it is in memory, and no bytes otherwise.
     pub(crate) fn in_memory(&self) -> &[u8] {
         match &self.kept {
             Kept::Memory(bytes) => bytes,
@@ -252,7 +251,7 @@ impl Body {
         }
     }
 
-    /// The file that holds the content, if one does.
+    /// Returns the file of the content, if the content is in a file.
     pub(crate) const fn file(&self) -> Option<&File> {
         match &self.kept {
             Kept::Memory(_) => None,
@@ -260,7 +259,7 @@ impl Body {
         }
     }
 
-    /// The name of the user's file, if the file has changed since its digest was made.
+    /// Returns the name of the user's file, if the file has changed since its digest was made.
     pub(crate) fn changed(&self) -> Option<&str> {
         match &self.kept {
             Kept::Named { name, file, stamp } => {
@@ -272,10 +271,10 @@ impl Body {
     }
 }
 
-/// What to do about a file that changes while it is read.
+/// The hint for a file that changes while it is read.
 pub(crate) const WHILE_WRITTEN: &str = "run this again when nothing writes to the file";
 
-/// Content that was made is kept in memory up to this many bytes.
+/// Most bytes of made content to keep in memory.
 const MOST_IN_MEMORY: usize = 1024 * 1024;
 
 pub(crate) fn cannot_keep(error: &io::Error) -> Failure {

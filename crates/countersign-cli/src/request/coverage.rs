@@ -2,7 +2,7 @@ use countersign::Component;
 
 use crate::failure::Failure;
 
-/// The components of `--component`.
+/// Parses the components of `--component`.
 pub(crate) fn chosen_coverage(identifiers: &[String]) -> Result<Vec<Component<'static>>, Failure> {
     let read = |text: &String| {
         text.parse::<Component<'static>>().map_err(|error| {

@@ -1,11 +1,11 @@
 use http::{HeaderName, HeaderValue};
 
-/// A header as curl's `-H` takes it.
+/// A header line in the syntax of curl's `-H`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderLine {
     /// `Name: value`, or `Name;` for an empty value.
     Field {
-        /// In the case in which it was typed.
+        /// The name in the case of the user's input.
         name: String,
         /// Without outer white space.
         value: HeaderValue,
@@ -35,7 +35,7 @@ impl HeaderLine {
         Ok(Self::field(name, value))
     }
 
-    /// Whether this is about the field of this name.
+    /// Whether this line sets or removes the field of this name.
     pub(crate) fn is(&self, wanted: &HeaderName) -> bool {
         match self {
             Self::Field { name, .. } => name.eq_ignore_ascii_case(wanted.as_str()),
@@ -43,7 +43,7 @@ impl HeaderLine {
         }
     }
 
-    /// The line in the form that curl's `-H` reads back.
+    /// Returns the line in the syntax of curl's `-H`.
     pub(crate) fn for_curl(&self) -> Vec<u8> {
         match self {
             Self::Field { name, value } if value.is_empty() => format!("{name};").into_bytes(),

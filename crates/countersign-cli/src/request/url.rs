@@ -2,7 +2,7 @@ use countersign::{Origin, Scheme};
 
 use crate::failure::Failure;
 
-/// A URL, cut into the parts that are signed.
+/// A URL, split into the parts that are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) origin: Origin,
@@ -55,7 +55,8 @@ impl Url {
     }
 }
 
-/// An authority with a name of other letters (RFC 5890) as it is sent: `bücher.example` is `xn--bcher-kva.example`.
+/// Returns an authority with an internationalised name (RFC 5890) in the form that is sent: `bücher.example` becomes
+/// `xn--bcher-kva.example`.
 fn ascii_host(authority: &str) -> Option<String> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) => (host, format!(":{port}")),
@@ -65,7 +66,7 @@ fn ascii_host(authority: &str) -> Option<String> {
     Origin::new(Scheme::Https, &ascii).ok().map(|_| format!("{ascii}{port}"))
 }
 
-/// Refuses characters that have to be percent-encoded, and says how that is written.
+/// Refuses characters that have to be percent-encoded, and shows the encoding.
 pub(super) fn check_characters(path_and_query: &str) -> Result<(), Failure> {
     for (at, character) in path_and_query.char_indices() {
         let digits = at
@@ -100,7 +101,7 @@ pub(super) fn check_characters(path_and_query: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything but RFC 3986's unreserved characters.
+/// Percent-encodes all bytes except RFC 3986's unreserved characters.
 pub(crate) fn percent_encoded(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for &byte in bytes {

@@ -1,20 +1,20 @@
-/// How the lines of a message end, by its head.
+/// The line end of a message, determined by its head.
 ///
-/// The lines of its chunks have to end alike: a recipient that takes only CRLF and one that also takes LF would see
-/// different chunks.
+/// The lines of its chunks need the same line end. Otherwise a recipient that accepts only CRLF and a recipient that
+/// also accepts LF would see different chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnd {
     CrLf,
     Lf,
 }
 
-/// Content that came in chunks (RFC 9112 §7.1), put together.
+/// The joined content of chunks (RFC 9112 §7.1).
 #[derive(Debug)]
 pub(super) struct Chunked<'c> {
     pub(super) content: Vec<u8>,
-    /// The lines of the trailer section, with the empty one that ends it.
+    /// The lines of the trailer section, with the empty line at its end.
     pub(super) trailers: &'c [u8],
-    /// The bytes behind them.
+    /// The bytes after the trailer section.
     pub(super) rest: &'c [u8],
 }
 
@@ -67,7 +67,7 @@ impl<'c> Chunked<'c> {
 }
 
 impl LineEnd {
-    /// As all lines of this head end; `None` if they do not end alike.
+    /// Returns the line end of a head; `None` if its lines end in different ways.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         let mut lines = head.split_inclusive(|&byte| byte == b'\n');
         let ends_with_cr_lf = |line: &[u8]| line.ends_with(b"\r\n");
@@ -83,7 +83,8 @@ impl LineEnd {
         }
     }
 
-    /// The first line, without its end, and what follows; `missing` if there is no whole line.
+    /// Returns the first line without its end, and the bytes after it. The error is `missing` if there is no whole
+    /// line.
     fn split_line(self, bytes: &[u8], missing: BadChunks) -> Result<(&[u8], &[u8]), BadChunks> {
         let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
         let (Some(line), Some(rest)) = (parts.next(), parts.next()) else { return Err(missing) };
@@ -98,7 +99,8 @@ impl LineEnd {
     }
 }
 
-/// The size in `chunk-size [ chunk-ext ]`. httparse takes an empty size for 0, and anything for an extension.
+/// Reads the size in `chunk-size [ chunk-ext ]`. Stricter than httparse, which reads an empty size as 0 and accepts any
+/// bytes as an extension.
 fn chunk_size(line: &[u8]) -> Result<usize, BadChunks> {
     let length = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, mut extensions) = line.split_at_checked(length).ok_or(BadChunks::Size)?;
@@ -112,7 +114,7 @@ fn chunk_size(line: &[u8]) -> Result<usize, BadChunks> {
     usize::from_str_radix(digits, 16).map_err(|_| BadChunks::TooLarge)
 }
 
-/// What is behind `BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ]` (RFC 9112 §7.1.1).
+/// Returns the bytes after `BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ]` (RFC 9112 §7.1.1).
 fn after_extension(bytes: &[u8]) -> Option<&[u8]> {
     let name = after_space(bytes).strip_prefix(b";").map(after_space)?;
     let rest = after_token(name)?;
@@ -122,20 +124,20 @@ fn after_extension(bytes: &[u8]) -> Option<&[u8]> {
     after_token(value).or_else(|| after_quoted_string(value))
 }
 
-/// What is behind white space, if there is any.
+/// Returns the bytes after optional white space.
 fn after_space(bytes: &[u8]) -> &[u8] {
     let length = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     bytes.get(length..).unwrap_or_default()
 }
 
-/// RFC 9110 §5.6.2.
+/// Returns the bytes after a token (RFC 9110 §5.6.2).
 fn after_token(bytes: &[u8]) -> Option<&[u8]> {
     let tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let length = bytes.iter().take_while(|byte| tchar(byte)).count();
     if length == 0 { None } else { bytes.get(length..) }
 }
 
-/// RFC 9110 §5.6.4.
+/// Returns the bytes after a quoted string (RFC 9110 §5.6.4).
 fn after_quoted_string(bytes: &[u8]) -> Option<&[u8]> {
     let text = |byte: u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
     let mut rest = bytes.strip_prefix(b"\"")?;

@@ -17,7 +17,8 @@ impl<'c, 'm> CoveredDigest<'c, 'm> {
         message: &Message<'m>,
         trailers: &'m HeaderMap,
     ) -> Vec<Self> {
-        // In whatever form: `sf`, `bs` and `key` cover no other field. Of several the one that covers most.
+        // Any form of the component counts, since `sf`, `bs` and `key` cover the same field. Of several components, the
+        // component without `key` covers most.
         let of_head = components.iter().filter(|one| one.is_of_header(NAME));
         let of_head = of_head.min_by_key(|one| one.key_of(NAME).is_some());
         let of_trailers = components.iter().filter(|one| one.is_of_trailer(NAME));
@@ -27,14 +28,15 @@ impl<'c, 'm> CoveredDigest<'c, 'm> {
         of_head.into_iter().chain(of_trailers).collect()
     }
 
-    /// The component that covers the field, or a part of it.
+    /// Returns the component that covers the field, or a part of it.
     pub(super) const fn component(self) -> &'c Component<'c> {
         self.component
     }
 
-    /// The digests in the field, all of which have to match; `None` if it is not there.
+    /// Returns the digests in the field, all of which have to match; `None` if the field is missing.
     ///
-    /// Where one alone is signed, of an algorithm that does not count, the others say nothing that anyone has signed.
+    /// If the signature covers only a digest of an unknown algorithm, nobody has signed the other digests, and they
+    /// prove nothing: that is an error.
     pub(super) fn digest(self) -> Result<Option<ContentDigest>, BadDigest> {
         if let Some(key) = self.component.key_of(NAME) {
             key.parse::<DigestAlgorithm>()?;

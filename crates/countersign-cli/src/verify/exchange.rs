@@ -12,7 +12,7 @@ use crate::{failure::Failure, input::read_file};
 
 const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for stdin";
 
-/// The message to verify; for a response, with its request.
+/// The message to verify and, for a response, its request.
 pub(super) struct Exchange {
     message: Parsed,
     answered: Option<Parsed>,
@@ -25,13 +25,13 @@ struct Parsed {
     body: MessageBody,
 }
 
-/// A start line, with the origin that a request means.
+/// A start line. For a request it includes the origin.
 enum StartLine {
     Request { method: Method, uri: Uri, version: Version, origin: Origin },
     Response { status: StatusCode },
 }
 
-/// A request as it came.
+/// A request as it was received.
 pub(super) struct ReceivedRequest<'e> {
     pub(super) head: RequestHead<'e>,
     pub(super) uri: &'e Uri,
@@ -65,7 +65,7 @@ impl Exchange {
         Ok(Self { message, answered: Some(answered), field_types })
     }
 
-    /// The message; a response with the request that it answers.
+    /// Returns the message. A response includes its request.
     pub(super) fn message(&self) -> Message<'_> {
         let message = self.message.message();
         let message = message.with_field_types(FieldTypes::with(&self.field_types));
@@ -77,7 +77,7 @@ impl Exchange {
         }
     }
 
-    /// The message, if it is a request.
+    /// Returns the message, if it is a request.
     pub(super) fn request(&self) -> Option<ReceivedRequest<'_>> {
         self.message.request()
     }
@@ -130,17 +130,17 @@ impl Parsed {
 }
 
 impl ReceivedRequest<'_> {
-    /// Whether a server reads content, which needs a length in the head.
+    /// Returns whether a server reads content. Content needs a length in the head.
     pub(super) const fn content(&self) -> Content {
         if self.body.unframed { Content::Absent } else { self.body.content }
     }
 
-    /// The content that a server reads.
+    /// Returns the content that a server reads.
     pub(super) fn bytes(&self) -> &[u8] {
         if self.body.unframed { &[] } else { &self.body.bytes }
     }
 
-    /// The origin that it names, as all that its server answers for.
+    /// Returns the origin of the request, as the only origin of its server.
     pub(super) fn origins(&self) -> Result<Origins, Failure> {
         Origins::new([self.head.origin.clone()])
             .map_err(|error| Failure::local(error, "see --help"))

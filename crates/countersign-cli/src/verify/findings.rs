@@ -20,10 +20,10 @@ use crate::{
 const UNREAD_SIGNATURE: &str =
     "the message carries no signature in its head, and a server does not look at trailers";
 
-/// The result of one part of a check, made whatever the results before it.
+/// The result of one part of a check, made whatever the earlier results.
 #[derive(Debug)]
 pub(crate) struct Finding {
-    /// The check that it is a part of.
+    /// The check that the finding belongs to.
     pub(crate) check: Check,
     pub(crate) name: String,
     pub(crate) outcome: Outcome,
@@ -34,7 +34,7 @@ pub(crate) struct Finding {
 pub(crate) enum Outcome {
     Passed,
     Failed,
-    /// Not asked for, or not possible here.
+    /// Not required, or not possible here.
     Skipped,
 }
 
@@ -77,7 +77,7 @@ impl Findings {
         self.0.push(Finding { check, name: name.into(), outcome: Outcome::Skipped, detail });
     }
 
-    /// All findings in the order of a server's checks, with a line for each check that only the server makes.
+    /// Returns all findings in the order of a server's checks, with a line for each check that only the server makes.
     fn in_order(mut self, policy: PolicyName) -> Vec<Finding> {
         for check in Check::ALL {
             match (check, policy) {
@@ -140,7 +140,7 @@ impl Reason for Malformed {
 }
 
 impl Verify {
-    /// The findings of every check: the verdict names the first that failed, these name all.
+    /// Returns the findings of every check. The verdict names only the first failed check; the findings name all.
     pub(crate) fn findings(&self, judged: &Judged) -> Result<Vec<Finding>, Failure> {
         let mut findings = Findings::default();
         let message = judged.exchange.message();
@@ -149,7 +149,7 @@ impl Verify {
             check_target(&mut findings, request)?;
         }
         let fields = match self.policy {
-            // A server does not wait for trailers.
+            // A server does not wait for trailers to find a signature.
             PolicyName::Default => message.headers(),
             PolicyName::None => message.signature_fields(),
         };
@@ -193,7 +193,7 @@ impl Verify {
         Ok(findings.in_order(self.policy))
     }
 
-    /// The signature that the tag selects, or the label.
+    /// Returns the signature that the tag or the label selects.
     fn selected<'s, 'm>(
         &self,
         findings: &mut Findings,
@@ -240,7 +240,7 @@ impl Verify {
         found
     }
 
-    /// The checks of the policy: form, coverage, parameters, time.
+    /// Makes the checks of the policy: form, coverage, parameters, time.
     fn check_policy(
         &self,
         findings: &mut Findings,
@@ -254,7 +254,7 @@ impl Verify {
             Err(rejection @ Rejection::Malformed(_)) => {
                 findings.add(Check::Form, "form", Err::<&str, _>(rejection));
             }
-            // No signature has the tag, which another finding says.
+            // No signature has the tag; another finding says so.
             Err(Rejection::Required | Rejection::Policy(Unmet::Parameter("tag"))) => {}
             _ => findings.add(Check::Form, "form", Ok::<_, &str>("canonical")),
         }
@@ -313,7 +313,7 @@ impl Verify {
         Ok(())
     }
 
-    /// The key, the algorithm, the base, and the signature operation.
+    /// Makes the checks of the key, the algorithm, the base and the signature itself.
     fn check_signature(
         &self,
         findings: &mut Findings,
@@ -420,7 +420,7 @@ fn skip_time(findings: &mut Findings, signature: &LabelledSignature<'_>, now: Ti
     findings.skip(Check::Policy, "time", format!("{when}; not asked for by --policy none"));
 }
 
-/// The times of a signature, beside the time of the verification.
+/// Writes the times of a signature relative to the time of the verification.
 fn show_time(created: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> String {
     let made = match (now.since(created), created.since(now)) {
         (Some(age), _) => format!("created {created}, {} s ago", age.as_secs()),
@@ -469,7 +469,7 @@ fn compare(digest: &ContentDigest, content: &[u8]) -> Result<String, String> {
     }
 }
 
-/// The trailers, which a server refuses or drops.
+/// Checks the trailers, which a server refuses or drops.
 fn check_trailers(findings: &mut Findings, trailers: &HeaderMap) {
     if trailers.is_empty() {
         return;

@@ -6,11 +6,11 @@ use crate::failure::Failure;
 
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 128;
-/// As much as the HTTP library of a Countersign server takes.
+/// The limits of the HTTP library of a Countersign server.
 const MAX_TRAILERS: usize = 16 * 1024;
 const MAX_TRAILER_FIELDS: usize = 100;
 
-/// A message as a file holds it.
+/// A message read from a file.
 #[derive(Debug)]
 pub(super) struct MessageFile {
     pub(super) start: Start,
@@ -24,24 +24,24 @@ pub(super) enum Start {
     Response { status: StatusCode, version: Version },
 }
 
-/// What follows the head.
+/// The part of a message after its head.
 #[derive(Debug)]
 pub(super) struct MessageBody {
-    /// Whether there is content by the head, as for a server: chunks are content even if they are empty.
+    /// Whether the head announces content, as a server reads it: chunks are content even if they are empty.
     pub(super) content: Content,
     pub(super) bytes: Vec<u8>,
-    /// The trailer fields, which only chunks can have.
+    /// The trailer fields. Only chunked content has trailers.
     pub(super) trailers: HeaderMap,
-    /// Whether the head gives no length for it, so that a server takes it for the next request (RFC 9112 §6.3).
+    /// Whether the head gives no length, so that a server reads the content as the next request (RFC 9112 §6.3).
     pub(super) unframed: bool,
 }
 
 impl MessageFile {
-    /// Reads a raw HTTP/1.x message, with CRLF or LF at the ends of its lines. Where it answers a request whose method
-    /// is known, that decides whether it can have content.
+    /// Reads a raw HTTP/1.x message, with CRLF or LF at the ends of its lines. For a response, `answered` is the method
+    /// of its request, if known. It decides whether the response can have content.
     pub(super) fn parse(message: &[u8], answered: Option<&Method>) -> Result<Self, Failure> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        // A longer head is not read: it is refused by its size.
+        // A longer head is refused by its size, unread.
         let bounded = message.get(..MAX_HEAD).unwrap_or(message);
         let version = |minor| if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
         let (start, head_length, fields) = if message.starts_with(b"HTTP/") {
@@ -79,7 +79,7 @@ impl MessageFile {
         Ok(Self { start, headers, body })
     }
 
-    /// The origin in a target in absolute form, which takes the place of what `Host` says (RFC 9112 §3.2.2).
+    /// Returns the origin of a target in absolute form, which takes precedence over `Host` (RFC 9112 §3.2.2).
     pub(super) fn target_origin(&self) -> Option<Result<Origin, Failure>> {
         let Start::Request { uri, .. } = &self.start else { return None };
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
@@ -88,7 +88,7 @@ impl MessageFile {
         Some(origin.map_err(|error| unreadable(&format!("its target names no origin: {error}"))))
     }
 
-    /// The origin that a request names, by its `Host` or, without one, its target.
+    /// Returns the origin of a request, from its `Host` or, without `Host`, from its target.
     pub(super) fn origin(&self, scheme: Scheme) -> Result<Origin, Failure> {
         let host = self.headers.get(header::HOST).map(HeaderValue::to_str);
         let named = match (&self.start, host) {
@@ -123,7 +123,7 @@ fn length(parsed: httparse::Result<usize>, content: &[u8]) -> Result<usize, Fail
     }
 }
 
-/// Why a head cannot be read, and how it is written.
+/// Returns why a head cannot be read, and how to write it.
 fn malformed(error: httparse::Error, message: &[u8]) -> Failure {
     if message.starts_with(b":") {
         return unreadable("it is written as HTTP/2 sends it").with_hint(
@@ -151,7 +151,7 @@ impl Start {
         }
     }
 
-    /// Whether the message ends with its head: such a response has no content, even if its head gives a length (RFC
+    /// Whether the message ends with its head. Such a response has no content, even if its head gives a length (RFC
     /// 9112 §6.3).
     fn ends_with_head(&self, answered: Option<&Method>) -> bool {
         let Self::Response { status, .. } = self else { return false };
@@ -171,7 +171,7 @@ impl MessageBody {
         Ok(Self::from(&[][..]))
     }
 
-    /// As many bytes as `Content-Length` says, or all that is left.
+    /// Reads as many bytes as `Content-Length` says, or all remaining bytes without it.
     fn of_length(headers: &HeaderMap, rest: &[u8]) -> Result<Self, Failure> {
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         let Some(length) = lengths.next() else {
@@ -217,7 +217,8 @@ impl From<&[u8]> for MessageBody {
     }
 }
 
-/// RFC 9112 §6.1 and §6.3: implementations read other codings in different ways.
+/// Refuses every `Transfer-Encoding` but a single `chunked`, and a `Content-Length` beside it: implementations read
+/// other messages in different ways (RFC 9112 §6.1 and §6.3).
 fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
     if version < Version::HTTP_11 {
         return Err(unreadable("it has a Transfer-Encoding, which HTTP/1.0 does not know"));
@@ -233,7 +234,7 @@ fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
     }
 }
 
-/// The fields of these lines; `None` if one is malformed.
+/// Returns the fields of these lines; `None` if a line is malformed.
 fn header_map(fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for field in fields {
@@ -243,7 +244,7 @@ fn header_map(fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// Whether there is nothing, or nothing but line breaks that an editor added at the end.
+/// Whether these bytes are empty, or only line breaks that an editor added at the end.
 fn are_line_breaks(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }

@@ -4,7 +4,7 @@ use countersign::Timestamp;
 
 use super::name::{BadName, checked_text};
 
-/// A program that calls the API. It owns credentials.
+/// A program that calls the API, and owns credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Application {
@@ -17,7 +17,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// An application with this name and in this environment.
+    /// Makes an application with this name and environment.
     pub const fn new(
         name: ApplicationName,
         environment: Environment,
@@ -42,11 +42,11 @@ pub struct ApplicationName(Cow<'static, str>);
 checked_text!(ApplicationName, is_name, BadName::Application);
 
 impl ApplicationName {
-    /// A name that is written in the program. A `const` with an invalid name does not compile.
+    /// Makes a name from a text in the program. A `const` with an invalid name does not compile.
     ///
     /// # Panics
     ///
-    /// If the name is invalid. Parse a name that comes from elsewhere.
+    /// If the name is invalid. Parse names from any other source.
     pub const fn from_static(name: &'static str) -> Self {
         assert!(is_name(name), "a name has 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first");
         Self(Cow::Borrowed(name))
@@ -75,11 +75,11 @@ pub struct Environment(Cow<'static, str>);
 checked_text!(Environment, is_environment, BadName::Environment);
 
 impl Environment {
-    /// An environment that is written in the program. A `const` with an invalid one does not compile.
+    /// Makes an environment from a text in the program. A `const` with an invalid environment does not compile.
     ///
     /// # Panics
     ///
-    /// If the environment is invalid. Parse an environment that comes from elsewhere.
+    /// If the environment is invalid. Parse environments from any other source.
     pub const fn from_static(environment: &'static str) -> Self {
         assert!(is_environment(environment), "an environment has 1 to 16 of a-z 0-9 -");
         Self(Cow::Borrowed(environment))

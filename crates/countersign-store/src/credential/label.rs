@@ -19,8 +19,8 @@ fn is_label(text: &str) -> bool {
     text.chars().count() <= 64 && !text.chars().any(is_invisible)
 }
 
-/// Control characters, characters without a glyph, and those that change the direction of the text behind them: with them one
-/// label can look like another.
+/// Whether a character is a control character, has no glyph, or changes the direction of the text after it. With such a
+/// character, a label could look like another label.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(

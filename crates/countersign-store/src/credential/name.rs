@@ -1,22 +1,22 @@
-/// Why a text is no name of an application, no environment or no label.
+/// Why a text is not a valid name of an application, environment or label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// The text is no name of an application.
+    /// The text is not a valid name of an application.
     #[error("a name has 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")]
     Application,
-    /// The text is no environment.
+    /// The text is not a valid environment.
     #[error("an environment has 1 to 16 of a-z 0-9 -")]
     Environment,
-    /// The text is no label.
+    /// The text is not a valid label.
     #[error("a label has at most 64 characters, none of which is invisible")]
     Label,
 }
 
-/// Implements what a checked text has: it is parsed once, compares with `str`, and prints as it was written.
+/// Implements the traits of a checked text: it is parsed once, compares with `str`, and prints as it was written.
 macro_rules! checked_text {
     ($name:ident, $is_valid:path, $refusal:expr) => {
         impl $name {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

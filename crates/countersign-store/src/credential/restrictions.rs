@@ -19,14 +19,14 @@ use self::{
 };
 use crate::enforcement::Enforcement;
 
-/// Restrictions on where a credential may be used: at most one [`Restriction`] of each kind, and all of them have to hold. The
-/// default is empty: the credential may be used everywhere.
+/// Restrictions on where a credential may be used: at most one [`Restriction`] of each kind. A request has to meet all of
+/// them. The default is empty: the credential may be used everywhere.
 ///
-/// Restrictions are for publishable keys, which every user of an app or a page can read: they limit the use of a copied key
+/// Restrictions protect publishable keys, which every user of an app or a page can read: they limit the use of a copied key
 /// elsewhere. Only [`RestrictionKind::Ip`] stops a determined attacker: any program can send the header fields that the other
-/// kinds look at. So a restriction never takes the place of a signature.
+/// kinds check. So a restriction never takes the place of a signature.
 ///
-/// Give an app for Android and iOS two credentials, since no request comes from both.
+/// For an app on Android and iOS make two credentials, since no request comes from both platforms.
 ///
 /// ```
 /// use countersign_store::{Restriction, RestrictionKind, Restrictions};
@@ -39,7 +39,7 @@ use crate::enforcement::Enforcement;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restrictions(
-    /// By kind, each at most once.
+    /// Sorted by kind, with at most one restriction of each kind.
     Vec<Restriction>,
 );
 
@@ -63,12 +63,12 @@ impl Restrictions {
         Some(self.0.remove(at))
     }
 
-    /// The restriction of this kind.
+    /// Returns the restriction of this kind.
     pub fn get(&self, kind: RestrictionKind) -> Option<&Restriction> {
         self.0.iter().find(|restriction| restriction.kind() == kind)
     }
 
-    /// All of them, by kind.
+    /// Returns all restrictions, by kind.
     pub fn iter(&self) -> impl Iterator<Item = &Restriction> {
         self.0.iter()
     }
@@ -78,18 +78,18 @@ impl Restrictions {
         self.0.is_empty()
     }
 
-    /// Checks whether a request may use this half of the credential, by its address, if that is known, and its header fields.
+    /// Checks whether a request may use this half of the credential, by its client address, if known, and its header fields.
     ///
-    /// Address ranges bind both halves. All other kinds bind the publishable half alone: a program that signs has no reason
-    /// to say where it runs, and a thief of a private key can send any field.
+    /// Address ranges bind both halves. All other kinds bind only the publishable half: a program that signs has no reason to
+    /// say where it runs, and a thief of a private key can send any field.
     ///
-    /// A restriction that is only reported refuses nothing. A request that it would have refused increments the metric
-    /// `countersign_restriction_reported_total`, whose label is `kind`.
+    /// A restriction in [report-only mode](Restriction::insecure_report_only) refuses nothing. A request that it would have
+    /// refused increments the metric `countersign_restriction_reported_total`, whose label is `kind`.
     ///
     /// # Errors
     ///
-    /// The first enforced kind that does not hold. A field that is absent, malformed or repeated meets no restriction, nor does an
-    /// unknown address.
+    /// The first enforced kind that the request does not meet. A field that is absent, malformed or repeated meets no
+    /// restriction, nor does an unknown address.
     pub fn check(
         &self,
         half: Half,
@@ -124,11 +124,11 @@ pub struct Restriction {
 }
 
 impl Restriction {
-    /// Allows these entries, and refuses every other value. [`RestrictionKind`] has the form of an entry of each kind.
+    /// Allows these entries, and refuses every other value. [`RestrictionKind`] gives the form of an entry of each kind.
     ///
     /// # Errors
     ///
-    /// [`BadRestriction`].
+    /// [`BadRestriction`] if there are no entries, or if an entry is malformed.
     pub fn new(
         kind: RestrictionKind,
         entries: impl IntoIterator<Item = impl AsRef<str>>,
@@ -137,29 +137,30 @@ impl Restriction {
         Ok(Self { allowed, enforcement: Enforcement::Enforce })
     }
 
-    /// Refuses nothing, and counts requests as [`Restrictions::check`] says. Use it to see what a restriction would do.
+    /// Switches to report-only mode: the restriction refuses nothing, and requests are counted as [`Restrictions::check`]
+    /// says. Use it to see the effect of a restriction first.
     pub const fn insecure_report_only(mut self) -> Self {
         self.enforcement = Enforcement::Report;
         self
     }
 
-    /// Enforces the restriction, at the end of a trial with [`Restriction::insecure_report_only`].
+    /// Enforces the restriction again, at the end of a trial with [`Restriction::insecure_report_only`].
     pub const fn enforced(mut self) -> Self {
         self.enforcement = Enforcement::Enforce;
         self
     }
 
-    /// The property that it looks at.
+    /// Returns the property that it checks.
     pub const fn kind(&self) -> RestrictionKind {
         self.allowed.kind()
     }
 
-    /// Whether it refuses requests, or only counts them.
+    /// Returns whether it refuses requests, or only counts them.
     pub const fn enforcement(&self) -> Enforcement {
         self.enforcement
     }
 
-    /// The allowed entries, in the form that [`Restriction::new`] reads.
+    /// Returns the allowed entries, in the form that [`Restriction::new`] reads.
     pub fn entries(&self) -> Vec<String> {
         self.allowed.entries()
     }
@@ -174,7 +175,7 @@ mod tests {
 
     const SHA1: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    /// One of each kind, in another order than theirs.
+    /// Returns restrictions of each kind, in another order than the kinds.
     fn all() -> Restrictions {
         let android = format!("com.example.shop={SHA1}");
         let entries = [
@@ -189,7 +190,7 @@ mod tests {
         entries.into_iter().map(restriction).fold(Restrictions::default(), Restrictions::with)
     }
 
-    /// What meets all of them.
+    /// Returns header fields that meet all restrictions.
     fn headers() -> HeaderMap {
         [
             ("origin", "https://shop.example"),
@@ -286,7 +287,7 @@ mod tests {
             let mut headers = headers();
             assert_eq!(restrictions.check(Half::Publishable, None, &headers), Ok(()));
             headers.remove("origin");
-            // Not asked for, and so not counted.
+            // The restriction is not checked, so no request is counted.
             assert_eq!(restrictions.check(Half::Private, None, &headers), Ok(()));
             assert_eq!(restrictions.check(Half::Publishable, None, &headers), Ok(()));
             headers.remove("user-agent");

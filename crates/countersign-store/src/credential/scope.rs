@@ -1,19 +1,18 @@
 use std::{borrow::Cow, collections::BTreeSet, fmt, str::FromStr};
 
-/// The name of something that a credential may do, as `orders:write`: 1 to 64 of `A-Z a-z 0-9 . : / _ -`.
+/// The name of a right of a credential, such as `orders:write`: 1 to 64 of `A-Z a-z 0-9 . : / _ -`.
 ///
-/// That is a `scope-token` of RFC 6749 §3.3, less what would have to be quoted in a shell or a log.
+/// A scope is a `scope-token` of RFC 6749 §3.3, without the characters that a shell or a log would have to quote.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Cow<'static, str>);
 
-/// The text is no scope.
+/// The text is not a valid scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scope has 1 to 64 of A-Z a-z 0-9 . : / _ -")]
 pub struct BadScope;
 
 impl Scope {
-    /// The scope of this name, for those that a program writes down itself. In a `const` a name that is none does not
-    /// compile.
+    /// Makes a scope from a text in the program. A `const` with an invalid name does not compile.
     ///
     /// ```
     /// use countersign_store::Scope;
@@ -24,13 +23,13 @@ impl Scope {
     ///
     /// # Panics
     ///
-    /// If it is none. What comes from elsewhere is parsed.
+    /// If the name is invalid. Parse names from any other source.
     pub const fn from_static(name: &'static str) -> Self {
         assert!(is_scope(name), "a scope has 1 to 64 of A-Z a-z 0-9 . : / _ -");
         Self(Cow::Borrowed(name))
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,24 +63,24 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The scopes of a credential, or those that a route asks for. The default is empty.
+/// The scopes of a credential, or the scopes that a route requires. The default is empty.
 ///
-/// It prints and is read as RFC 6749 §3.3 has it: with one space between two of them.
+/// Printed and parsed as in RFC 6749 §3.3: with one space between two scopes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Whether this scope is among them.
+    /// Whether the set contains this scope.
     pub fn contains(&self, scope: &Scope) -> bool {
         self.0.contains(scope)
     }
 
-    /// The first scope of `asked` that is missing here; `None` if all of them are here.
+    /// Returns the first scope of `asked` that is missing here; `None` if all of them are here.
     pub fn missing<'a>(&self, asked: &'a Self) -> Option<&'a Scope> {
         asked.iter().find(|scope| !self.contains(scope))
     }
 
-    /// All of them, in the order of their names.
+    /// Returns all scopes, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
     }

@@ -7,7 +7,7 @@ use countersign::{KeyId, PublishableKey, Timestamp};
 
 use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
 
-/// Credentials in memory, for servers that get them from elsewhere, and for tests.
+/// A key store in memory, for tests and for servers that load their credentials from elsewhere.
 #[derive(Debug)]
 pub struct MemoryKeys {
     capacity: usize,
@@ -15,26 +15,26 @@ pub struct MemoryKeys {
 }
 
 impl Default for MemoryKeys {
-    /// Room for 100,000 credentials.
+    /// Makes a store with room for 100,000 credentials.
     fn default() -> Self {
         Self::with_capacity(100_000)
     }
 }
 
 impl MemoryKeys {
-    /// Room for this many credentials.
+    /// Makes a store with room for this many credentials.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { capacity, by_id: RwLock::default() }
     }
 
-    /// Adds a credential, or replaces the one with the same key.
+    /// Adds a credential, or replaces the credential with the same key.
     ///
-    /// A key keeps its number for ever, also after [`MemoryKeys::remove`]: used nonces are remembered by it, and would be
-    /// fresh again under another one.
+    /// A key keeps its number for ever, also after [`MemoryKeys::remove`]: used nonces are stored by number, and would be
+    /// fresh again under another number.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if there is no room for another one, or if the key is there under another number.
+    /// [`StoreError`] if the store is full, or if it has the key under another number.
     pub fn insert(&self, credential: Credential) -> Result<(), StoreError> {
         let ids = ids(&credential);
         let credential = Arc::new(credential);
@@ -43,7 +43,7 @@ impl MemoryKeys {
         if by_id.get(&own_id).is_some_and(|known| known.id != credential.id) {
             return Err(StoreError::new("the key has another number already"));
         }
-        // Each credential has one publishable key, and at most one thumbprint beside it.
+        // Each credential has one publishable key and at most one thumbprint.
         if !by_id.contains_key(&own_id) && by_id.len() >= self.capacity.saturating_mul(2) {
             return Err(StoreError::new("there is no room for another credential"));
         }
@@ -51,7 +51,7 @@ impl MemoryKeys {
         Ok(())
     }
 
-    /// Takes a credential away.
+    /// Removes and returns a credential.
     pub fn remove(&self, key: &PublishableKey) -> Option<Arc<Credential>> {
         let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
         let removed = by_id.remove(&KeyId::Publishable(*key))?;

@@ -9,17 +9,17 @@ use std::{
 
 use super::terms::Charge;
 
-/// The most subjects that are remembered; others are asked about in Redis.
+/// Most subjects in the table. Redis is asked about any other subject.
 const ROOM: usize = 100_000;
-/// How long Redis need not be asked again, at most: budgets that it lost, or that somebody deleted, are full again.
+/// Longest time to trust a refusal without asking Redis again: lost or deleted budgets are full again.
 const BELIEVED: Duration = Duration::from_secs(10);
-/// How often a full table is looked through for what is over.
+/// Shortest time between two sweeps of a full table for expired entries.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Who has nothing left of a budget until when, so that Redis need not be asked again before.
+/// Remembers until when each subject has too little left of a budget, so that Redis need not be asked before.
 ///
-/// A refusal charges nothing, and what others charge meanwhile only takes longer to refill: until then the answer is the
-/// same, as long as Redis remembers what it counted. So it is believed for 10 s at most.
+/// A refusal charges nothing, and charges of others only delay the refill. So Redis would refuse again until then, as long as
+/// it keeps its counters. A refusal is trusted for 10 s at most.
 pub(super) struct Denied<S> {
     table: Mutex<Table<S>>,
 }
@@ -43,7 +43,7 @@ impl Denial {
 }
 
 impl<S: Copy + Eq + Hash> Denied<S> {
-    /// What Redis would say, if that is known.
+    /// Returns the refusal that Redis would repeat, if it is known.
     pub(super) fn find(&self, subject: S, cost: NonZeroU32, now: Instant) -> Option<Charge> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let denial = table.subjects.get(&subject)?;
@@ -51,7 +51,7 @@ impl<S: Copy + Eq + Hash> Denied<S> {
             table.subjects.remove(&subject);
             return None;
         }
-        // One that costs less may fit earlier.
+        // A lower cost may fit earlier.
         (cost >= denial.cost).then(|| Charge {
             reset: denial.charge.reset.saturating_sub(now.saturating_duration_since(denial.at)),
             retry_after: Some(denial.until.saturating_duration_since(now)),
@@ -59,7 +59,7 @@ impl<S: Copy + Eq + Hash> Denied<S> {
         })
     }
 
-    /// Remembers what Redis said, if it does not fit.
+    /// Remembers a charge that did not fit.
     pub(super) fn remember(&self, subject: S, cost: NonZeroU32, charge: Charge, now: Instant) {
         let Some(until) = charge.retry_after.and_then(|after| now.checked_add(after)) else {
             return;

@@ -2,7 +2,8 @@ use redis::{Pipeline, RedisResult, Value};
 
 use super::failure::{Failure, text};
 
-/// Whether Redis may evict keys, or has: the number of those it evicted is another than when the mark was made or raised.
+/// Whether Redis has evicted keys since the mark was made or raised: its number of evicted keys then differs from the number
+/// at the mark. A Redis whose policy allows eviction is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Eviction {
     Never,
@@ -10,13 +11,13 @@ pub(super) enum Eviction {
 }
 
 impl Eviction {
-    /// Adds the commands that tell.
+    /// Adds the commands that read the memory policy and the number of evicted keys.
     pub(super) fn ask(pipeline: &mut Pipeline, mark: &str) {
         pipeline.cmd("INFO").arg("memory").cmd("INFO").arg("stats");
         pipeline.cmd("HGET").arg(mark).arg("evicted");
     }
 
-    /// Reads what they answered.
+    /// Reads the replies to the commands of [`ask`](Self::ask).
     pub(super) fn read(
         mut answers: impl Iterator<Item = RedisResult<Value>>,
     ) -> Result<Self, Failure> {
@@ -32,7 +33,7 @@ impl Eviction {
         let evicted = info(text(&stats)?, "evicted_keys")
             .ok_or(Failure::Unreadable("INFO has no number of evicted keys"))?;
         Ok(match at_the_mark {
-            // That there is no mark is found out by the script.
+            // The script reports a missing mark.
             Value::Nil => Self::Never,
             at_the_mark if text(&at_the_mark)? == evicted => Self::Never,
             _ => Self::Happened,
@@ -40,7 +41,7 @@ impl Eviction {
     }
 }
 
-/// A value of what INFO answers.
+/// Returns a value from a reply to INFO.
 fn info<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }

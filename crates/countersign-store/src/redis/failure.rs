@@ -4,7 +4,7 @@ use redis::{RedisError, Value};
 
 use crate::error::StoreError;
 
-/// Why Redis gave no answer that counts. It is for our logs: nothing of it holds a password.
+/// Why Redis gave no usable reply. The message is for the server's logs and holds no password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -59,7 +59,7 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// A text that Redis answered.
+/// Reads a text from a reply of Redis.
 pub(super) fn text(value: &Value) -> Result<&str, Failure> {
     match value {
         Value::BulkString(bytes) => {
@@ -70,7 +70,7 @@ pub(super) fn text(value: &Value) -> Result<&str, Failure> {
     }
 }
 
-/// A number that Redis answered.
+/// Reads a number from a reply of Redis.
 pub(super) fn number<T: TryFrom<i64>>(value: Option<&Value>) -> Result<T, Failure> {
     match value {
         Some(&Value::Int(number)) => {

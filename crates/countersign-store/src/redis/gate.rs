@@ -33,13 +33,14 @@ use crate::{
     nonces::{Window, readiness::Readiness},
 };
 
-/// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
+/// The replay guard and the limits of several servers that share a Redis or Valkey.
 ///
-/// A signed request is charged and claimed in one round trip, an unsigned read is charged in one. A server refuses a caller with
-/// too little left by itself until there is enough, and asks Redis again after 10 s at most.
+/// A signed request is charged and claimed in one round trip; an unsigned read is charged in one round trip. If a caller has
+/// too little left, the server refuses it without asking Redis until there is enough, for 10 s at most.
 ///
-/// Without Redis signed requests are refused. Each server then counts unsigned reads alone, and allows its share: each quota
-/// divided by the number of servers, and at least one. The metric `countersign_limits_fallback_total` counts these reads.
+/// While Redis cannot be reached, signed requests are refused. Each server then counts unsigned reads alone, and allows its
+/// share: each quota divided by the number of servers, and at least one. The metric `countersign_limits_fallback_total`
+/// counts these reads.
 #[derive(Debug)]
 pub struct RedisGate {
     guard: Arc<Guard>,
@@ -47,12 +48,12 @@ pub struct RedisGate {
     unsigned: Option<SharedBudget<i64>>,
     unsigned_by_address: Option<SharedBudget<ClientNetwork>>,
     enforcement: Enforcement,
-    /// Of this server, while Redis cannot be asked.
+    /// The limits of this server alone, used while Redis cannot be asked.
     share: Limited<RedisNonces>,
     falls_back: AtomicBool,
 }
 
-/// A budget that is counted in Redis.
+/// A budget counted in Redis.
 #[derive(Debug)]
 struct SharedBudget<S> {
     budget: Budget,
@@ -61,12 +62,12 @@ struct SharedBudget<S> {
 }
 
 impl RedisGate {
-    /// Joins a guard that other servers may share already. All its servers need the same window, clock error and limits;
-    /// `servers` is their number.
+    /// Connects to a guard; other servers may use it already. All servers of a guard need the same window, clock error and
+    /// limits. `servers` is their number.
     ///
     /// # Errors
     ///
-    /// As [`RedisNonces::connect`].
+    /// The errors of [`RedisNonces::connect`].
     pub async fn connect(
         redis: Redis,
         window: Window,
@@ -97,7 +98,7 @@ impl RedisGate {
         })
     }
 
-    /// What Redis, or what was remembered of it, says to a read.
+    /// Charges a read in Redis, or refuses it by a remembered refusal.
     async fn charge_unsigned(
         &self,
         credential: CredentialId,
@@ -105,7 +106,7 @@ impl RedisGate {
         cost: NonZeroU32,
     ) -> Result<Verdict, Failure> {
         let over = self.over();
-        // The address first, so that one client cannot use up what the others of its key have.
+        // The address is charged first, so that one client cannot use up the budget of all clients of its key.
         let by_address = self.unsigned_by_address.as_ref().zip(from.map(ClientAddress::network));
         let by_credential = self.unsigned.as_ref().map(|budget| (budget, credential.get()));
         let now = Instant::now();
@@ -131,7 +132,7 @@ impl RedisGate {
             None => Verdict::Within(None),
         };
         let by_credential = match (&by_address, by_credential) {
-            // The script asks no further.
+            // The script stops at the first refusal.
             (Verdict::Exceeded(_), _) | (_, None) => Verdict::Within(None),
             (Verdict::Within(_), Some((budget, id))) => budget.verdict(id, cost, next()?, now),
         };
@@ -145,7 +146,7 @@ impl RedisGate {
         }
     }
 
-    /// Tells in the log when this server begins to count for itself, and when it ends.
+    /// Logs when this server starts and when it stops counting alone.
     fn tell(&self, failure: Option<&Failure>) {
         let falls_back = failure.is_some();
         if self.falls_back.swap(falls_back, Ordering::AcqRel) == falls_back {
@@ -175,7 +176,7 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
         Tab { subject, rates: &self.rates, cost, over }
     }
 
-    /// What Redis would say, if that is known.
+    /// Returns the refusal that Redis would repeat, if it is known.
     fn denied(&self, subject: S, cost: NonZeroU32, now: Instant) -> Option<OverLimit> {
         match self.read(self.denied.find(subject, cost, now)?) {
             Verdict::Exceeded(over) => Some(over),
@@ -183,7 +184,7 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
         }
     }
 
-    /// What Redis said, which is remembered if it does not fit.
+    /// Returns the verdict of a charge, and remembers a refusal.
     fn verdict(&self, subject: S, cost: NonZeroU32, charge: Charge, now: Instant) -> Verdict {
         self.denied.remember(subject, cost, charge, now);
         self.read(charge)
@@ -247,20 +248,20 @@ impl Gate for RedisGate {
     }
 }
 
-/// One round trip. Where Redis has lost its mark, this makes a new one, as a claim would.
+/// Takes one round trip. If Redis has lost its mark, makes a new mark, as a claim would.
 impl Readiness for RedisGate {
     async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         Ok(self.guard.ready_at(now).await?)
     }
 }
 
-/// What one of several servers may allow by itself.
+/// Returns the share of one server in a quota.
 fn share_of(quota: &Quota, servers: NonZeroU32) -> Quota {
     let share = |all: NonZeroU32| {
         let share = all.get().checked_div(servers.get()).and_then(NonZeroU32::new);
         share.unwrap_or(NonZeroU32::MIN)
     };
-    // The window is that of a quota, so there is one.
+    // The window comes from a valid quota, so it is valid.
     let one = Quota::new(share(quota.amount()), quota.window()).unwrap_or(*quota);
     one.burst(share(quota.at_once()))
 }

@@ -27,52 +27,53 @@ use crate::{
     nonces::{Window, fingerprint_key::FingerprintKey},
 };
 
-/// How often the cluster may send us on before we give up.
+/// Most redirects of a cluster to follow before giving up.
 const REDIRECTS: usize = 5;
-/// How often a claim is sent at most, when the mark turns out to be another than was thought.
+/// Most attempts of a claim, if the mark turns out to differ from the known mark.
 const ATTEMPTS: usize = 4;
-/// The pauses between attempts to make a connection anew: the first, and the longest.
+/// The first and the longest pause between attempts to reconnect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// What servers share: the mark, the nonces, and connections to them.
+/// The state that servers share, the mark and the nonces, and this server's connections to it.
 ///
-/// Why no claim is fresh twice. A Redis that keeps its data answers `fresh` once, since the script checks, inserts, raises
-/// the mark and drops what is below it in one step. One that lost data refuses what it lost. Let a right clock be within
-/// D/2 of the true time, where D is the clock error, and at any time those of the servers or that of the primary be right:
+/// No claim is fresh twice, for these reasons. A Redis that keeps its data answers `fresh` once: the script checks, inserts,
+/// raises the mark and drops everything below it in one step. A Redis that lost data refuses the lost claims. Let D be the
+/// clock error. A right clock is within D/2 of the true time. Assume that at any time either the clocks of all servers or the
+/// clock of the primary are right:
 ///
-/// 1. What is accepted has `created <= true time + 1.5 D + skew`: the server's clock and that of Redis are at most D apart,
-///    one of them is right, and `created` is at most the skew ahead of the server's.
-/// 2. Lost data means that the mark is gone, has another replication id than the primary, or is below one that a server has
-///    seen. All of these are refused. What was set back within its process, and is not seen to be, is not covered.
-/// 3. Until a recovery sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
-/// 4. The true time does not step back: what was accepted before is below the mark, and the mark never falls.
+/// 1. Accepted requests have `created <= true time + 1.5 D + skew`: the clocks of the server and of Redis are at most D apart, one
+///    of them is right, and `created` is at most the skew ahead of the server's clock.
+/// 2. After a loss of data, the mark is gone, has another replication id than the primary, or is below a mark that a server has
+///    seen. The script then refuses claims until a recovery. Data set back within the process of Redis, unnoticed, is not covered.
+/// 3. The recovery sets the mark to `max(both clocks) + skew + 2 D + 1 s`, which is more than `true time + 1.5 D + skew`.
+/// 4. The true time does not step back: every request accepted before is below the mark, and the mark never falls.
 pub(super) struct Guard {
     redis: Redis,
     terms: Terms,
     links: Box<[Link]>,
     next: AtomicUsize,
     key: RwLock<FingerprintKey>,
-    /// The highest mark that any answer had.
+    /// The highest mark in any reply.
     seen: AtomicU64,
     clock: LastTime,
     next_look: Mutex<Instant>,
 }
 
-/// The time that a server said last, carried on by a clock that nobody sets.
+/// The time that the server last reported, carried on by a monotonic clock.
 struct LastTime {
     start: Instant,
-    /// What the time was at the start, if it is counted from the last one that was said.
+    /// The time at `start`, counted back from the last reported time.
     at_start: AtomicU64,
 }
 
-/// The answer to a claim.
+/// The outcome of a claim.
 pub(super) struct Answer {
-    /// None if it was over a limit.
+    /// `None` if the request was over a limit.
     pub(super) claim: Option<Claim>,
     pub(super) charge: Option<Charge>,
 }
 
-/// Whether Redis is asked if it evicts.
+/// Whether a claim also asks Redis about evictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Now,
@@ -80,7 +81,7 @@ enum Look {
 }
 
 impl Guard {
-    /// Connects, looks whether this Redis can be relied on, and makes the mark if there is none.
+    /// Connects, checks that this Redis is reliable, and makes the mark if it is missing.
     pub(super) async fn connect(
         redis: Redis,
         window: Window,
@@ -170,7 +171,7 @@ impl Guard {
             }
         }
         if look == Look::Now {
-            // Where it evicts or has, this claim does not count, and the next one looks again.
+            // If Redis evicts or has evicted keys, this claim does not count, and the next claim looks again.
             if Eviction::read(answers)? == Eviction::Happened {
                 self.recover(When::Always, now, deadline).await?;
                 return Err(Failure::Evicted);
@@ -181,14 +182,14 @@ impl Guard {
         Ok(reply)
     }
 
-    /// The first second that is accepted: the mark, which is made or raised where it was lost.
+    /// Returns the first accepted second, which is the mark. Makes the mark, or raises it, if it was lost.
     pub(super) async fn ready_at(self: &Arc<Self>, now: Timestamp) -> Result<Timestamp, Failure> {
         self.clock.set(now);
         self.recover(When::IfLost, now, after(self.redis.patience())).await?;
         Ok(Timestamp::from_unix(self.seen.load(Ordering::Acquire)))
     }
 
-    /// Charges tabs one after the other until one does not fit; answers for those that were asked. It does not wait for a
+    /// Charges tabs in turn until one does not fit, and returns the charges of the tabs that were tried. Never waits for a
     /// connection.
     pub(super) async fn charge(self: &Arc<Self>, tabs: &[Tab<'_>]) -> Result<Vec<Charge>, Failure> {
         let asked = self.terms.charge(tabs);
@@ -249,7 +250,7 @@ impl Guard {
         if Instant::now() < next { Look::NotNow } else { Look::Now }
     }
 
-    /// The next link in turn that is up, or else the next.
+    /// Returns the next link in turn that is up. If all are down, returns the next link.
     fn link(&self) -> (usize, &Link) {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         let next = next.checked_rem(self.links.len()).unwrap_or(0);
@@ -260,7 +261,7 @@ impl Guard {
         in_turn.find(|(_, link)| link.is_up()).unwrap_or(otherwise)
     }
 
-    /// One round trip; two where Redis does not know the script yet.
+    /// Sends a pipeline. Takes one round trip, or two if Redis does not know the script yet.
     async fn send(
         self: &Arc<Self>,
         (index, link): (usize, &Link),
@@ -286,7 +287,7 @@ impl Guard {
                     return Err(error.into());
                 }
                 Err(_) => {
-                    // Whether it is slow or gone cannot be told; a new connection finds out.
+                    // A timeout does not tell a slow Redis from a lost connection; a new connection finds out.
                     lost(&connected);
                     return Err(Failure::TimedOut(self.redis.patience()));
                 }
@@ -303,7 +304,7 @@ impl Guard {
         Err(Failure::Unreadable("it does not know a script that it was sent"))
     }
 
-    /// A connection to a primary that can be relied on, and that has a mark.
+    /// Opens a connection to a reliable primary, and makes sure that it has a mark.
     async fn open(&self) -> Result<MultiplexedConnection, Failure> {
         match &self.redis.place {
             Place::Sentinels { service, sentinels, nodes } => {
@@ -324,7 +325,7 @@ impl Guard {
         }
     }
 
-    /// A node, or the one that it names as the owner of the guard's slot.
+    /// Opens a connection to a node, or to the node that it names as the owner of the guard's slot.
     async fn open_node(&self, mut node: ConnectionInfo) -> Result<MultiplexedConnection, Failure> {
         for _ in 0..REDIRECTS {
             let mut connection = connect(node.clone()).await?;
@@ -352,7 +353,7 @@ impl Guard {
             let asked = self.terms.recover(new_key()?, seen, when, now);
             let mut pipeline = redis::pipe();
             RECOVER.send(&mut pipeline, Sent::Whole, &asked);
-            // So that the first calls take one round trip as well.
+            // The first calls then take one round trip as well.
             CLAIM.load(&mut pipeline);
             CHARGE.load(&mut pipeline);
             let answers = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
@@ -364,7 +365,7 @@ impl Guard {
     }
 }
 
-/// Makes a connection anew, until there is one or nobody needs it.
+/// Reconnects, until an attempt succeeds or the guard is dropped.
 async fn reconnect(guard: Weak<Guard>, index: usize, lost: Connected) {
     let (mut pause, longest) = PAUSES;
     let mut failed_before = false;
@@ -394,7 +395,7 @@ async fn reconnect(guard: Weak<Guard>, index: usize, lost: Connected) {
     }
 }
 
-/// The connection of a link, if there is one before the deadline.
+/// Returns the connection of a link, unless the deadline passes first.
 async fn soon(link: &Link, deadline: Instant) -> Result<Connected, Failure> {
     timeout_at(deadline, link.soon()).await.unwrap_or(Err(Failure::Connecting))
 }
@@ -408,7 +409,7 @@ fn new_key() -> Result<FingerprintKey, Failure> {
 }
 
 fn after(time: Duration) -> Instant {
-    // Beyond what a clock can say there is nothing to wait for.
+    // A time beyond the range of the clock needs no wait.
     let now = Instant::now();
     now.checked_add(time).unwrap_or(now)
 }
@@ -417,7 +418,7 @@ fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
     error.kind() == ErrorKind::Server(kind)
 }
 
-/// Whether the primary is another server than the one that answered.
+/// Whether this reply says that another server is the primary.
 fn is_elsewhere(answer: &RedisResult<Value>) -> bool {
     match answer {
         Ok(Value::Array(values)) => {

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 
-/// A connection that is made anew when it is lost.
+/// A connection that is replaced when it is lost.
 #[derive(Debug)]
 pub(super) struct Link {
     state: watch::Sender<State>,
@@ -14,25 +14,25 @@ pub(super) struct Link {
 #[derive(Clone, Debug)]
 enum State {
     Up(Connected),
-    /// It was lost, and the first attempt to make it anew is under way.
+    /// The connection was lost, and the first attempt to reconnect is under way.
     Connecting,
-    /// The last attempt failed; there will be others.
+    /// The last attempt to reconnect failed; more will follow.
     Down(Arc<Failure>),
 }
 
-/// A connection, and which one of a link it is.
+/// A connection, and its number within the link.
 #[derive(Clone, Debug)]
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
     number: u64,
 }
 
-/// Who has to see to it that a lost connection is made anew.
+/// Whether the caller has to replace a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
-    /// Whoever is told this.
+    /// The caller has to reconnect.
     Yours,
-    /// Somebody else.
+    /// Another caller reconnects already, or has done so.
     Others,
 }
 
@@ -46,7 +46,7 @@ impl Link {
         matches!(*self.state.borrow(), State::Up(_))
     }
 
-    /// The connection, if there is one now.
+    /// Returns the connection, or an error if the link is down or connecting.
     pub(super) fn now(&self) -> Result<Connected, Failure> {
         match &*self.state.borrow() {
             State::Up(connected) => Ok(connected.clone()),
@@ -55,7 +55,7 @@ impl Link {
         }
     }
 
-    /// The connection, waiting for the first attempt to make it anew, and not for those after one that failed.
+    /// Returns the connection. Waits for the first attempt to reconnect, but not for later attempts.
     pub(super) async fn soon(&self) -> Result<Connected, Failure> {
         let mut state = self.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting)).await;
@@ -63,7 +63,7 @@ impl Link {
         self.now()
     }
 
-    /// Tells that a connection is of no use any more.
+    /// Reports a connection as lost.
     pub(super) fn lost(&self, lost: &Connected) -> Duty {
         let was_up = self.state.send_if_modified(|state| match state {
             State::Up(connected) if connected.number == lost.number => {
@@ -75,13 +75,13 @@ impl Link {
         if was_up { Duty::Yours } else { Duty::Others }
     }
 
-    /// There is a connection again, the one after `lost`.
+    /// Sets the connection that replaces `lost`.
     pub(super) fn up(&self, connection: MultiplexedConnection, lost: &Connected) {
         let number = lost.number.wrapping_add(1);
         self.state.send_replace(State::Up(Connected { connection, number }));
     }
 
-    /// An attempt failed.
+    /// Records a failed attempt to reconnect.
     pub(super) fn down(&self, failure: Failure) {
         self.state.send_replace(State::Down(Arc::new(failure)));
     }

@@ -1,5 +1,5 @@
-//! The scripts as Redis runs them, on data in memory and a clock that is set: for what real processes are too slow for, and
-//! clocks that they have not.
+//! Runs the scripts as Redis does, on data in memory and with a clock that tests set: real processes are too slow for some
+//! tests, and have no such clock.
 
 use std::{cell::RefCell, collections::BTreeMap, mem, rc::Rc};
 
@@ -11,7 +11,7 @@ use super::{
     terms::Asked,
 };
 
-/// The data of a server, and what it says of itself.
+/// The data of a Redis server, and its role, id and clock.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
     data: BTreeMap<Vec<u8>, Entry>,
@@ -20,7 +20,7 @@ pub(super) struct Node {
     pub(super) role: Role,
     /// Microseconds since the epoch.
     pub(super) clock: u64,
-    /// What was written, for replicas and files.
+    /// The written commands, for replicas and files.
     pub(super) log: Vec<Command>,
 }
 
@@ -47,7 +47,7 @@ enum Content {
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
-/// Which script.
+/// A script's name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which {
     Claim,
@@ -69,7 +69,7 @@ impl Engine {
         Self::of(CLAIM.text(), RECOVER.text())
     }
 
-    /// With scripts that may be wrong.
+    /// Makes an engine with these scripts, which may be wrong.
     pub(super) fn of(claim: &str, recover: &str) -> Self {
         let lua = Lua::new();
         let node = Rc::new(RefCell::new(Node::default()));
@@ -106,18 +106,18 @@ impl Engine {
     }
 }
 
-/// As Redis converts what `redis.call` is given.
+/// Converts an argument of `redis.call` as Redis does.
 fn argument(value: &mlua::Value) -> Vec<u8> {
     match value {
         mlua::Value::String(text) => text.as_bytes().to_vec(),
         mlua::Value::Integer(number) => number.to_string().into_bytes(),
-        // Exact for whole numbers below 2^53, and `%.17g` prints those without an exponent.
+        // Exact for whole numbers below 2^53; `%.17g` prints them without an exponent.
         mlua::Value::Number(number) if number.fract() == 0.0 => format!("{number:.0}").into_bytes(),
         other => panic!("no argument for Redis: {other:?}"),
     }
 }
 
-/// As Redis converts what a script returns.
+/// Converts the return value of a script as Redis does.
 fn reply(value: &mlua::Value) -> Value {
     match value {
         mlua::Value::String(text) => Value::BulkString(text.as_bytes().to_vec()),
@@ -185,7 +185,7 @@ impl Node {
             }
             _ => {
                 assert_eq!(self.role, Role::Primary, "READONLY");
-                // Time is absolute in what replicas and files get.
+                // Replicas and files get absolute times.
                 let mut written = command.clone();
                 if let [set, _, _, px, after] = written.as_mut_slice()
                     && set == b"SET"
@@ -200,7 +200,7 @@ impl Node {
         }
     }
 
-    /// Does what a primary did.
+    /// Applies a write command of a primary.
     pub(super) fn write(&mut self, command: &Command) {
         let key = &command[1];
         let name = std::str::from_utf8(&command[0]).unwrap();
@@ -240,23 +240,23 @@ impl Node {
         }
     }
 
-    /// Without what it knew.
+    /// Deletes all data.
     pub(super) fn flush(&mut self) {
         self.data.clear();
     }
 
-    /// Without one key.
+    /// Deletes a key.
     pub(super) fn delete(&mut self, key: &str) {
         self.data.remove(key.as_bytes());
     }
 
-    /// Drops what has expired, as Redis does now and then.
+    /// Drops expired keys, as Redis does from time to time.
     pub(super) fn expire(&mut self) {
         let now = self.now();
         self.data.retain(|_, entry| entry.expires.is_none_or(|expires| expires > now));
     }
 
-    /// How long it would keep a key from now on.
+    /// Returns the remaining lifetime of a key.
     pub(super) fn time_to_live(&self, key: &str) -> Option<u64> {
         self.data.get(key.as_bytes())?.expires?.checked_sub(self.now())
     }
@@ -309,7 +309,7 @@ mod tests {
         Terms::new(&Redis::single("redis://127.0.0.1").unwrap(), Window::default())
     }
 
-    /// What gcra.rs says of all quotas together, as a memory budget does.
+    /// Charges all quotas together with the code of gcra.rs, as a memory budget does.
     fn charge_all(
         rates: &[Gcra],
         full_at: &mut [Duration],
@@ -379,7 +379,7 @@ mod tests {
                 let expected =
                     charge_all(&gcras, &mut full_at, number(cost), Duration::from_micros(node.clock));
                 prop_assert_eq!(terms().read_charges(&answer).unwrap(), vec![expected]);
-                // It is kept until all is refilled, and hardly longer.
+                // The key lives until every quota is full again, and hardly longer.
                 let last = full_at.iter().max().unwrap().as_micros().div_ceil(1000);
                 let kept = node.time_to_live(&asked.keys[0]).map(u128::from).unwrap_or(0);
                 let left = last.saturating_sub(u128::from(node.clock / 1000));
@@ -413,7 +413,7 @@ mod tests {
     #[test]
     fn what_was_taken_is_kept_to_the_last_part_of_a_millisecond() {
         let engine = Engine::new();
-        // Redis counts times to live in whole milliseconds, from the one that has begun.
+        // Redis counts lifetimes in whole milliseconds, from the start of the current millisecond.
         let mut node = Node { clock: 1_763_900_000_000_999, ..Node::default() };
         let rates = [Rate::new(&Quota::per_second(number(1000)).burst(number(14)))];
         let mut charge = |wait: u64, cost| {

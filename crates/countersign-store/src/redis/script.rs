@@ -4,13 +4,13 @@ use redis::Pipeline;
 
 use super::terms::Asked;
 
-/// A script, and the hash by which Redis knows it once it has seen it.
+/// A Lua script. Redis knows a loaded script by its hash.
 pub(super) struct Script {
     text: &'static str,
     redis: redis::Script,
 }
 
-/// Claims a nonce, and charges the budget of its credential before.
+/// Charges the budget of a credential, then claims a nonce.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("state.lua"),
@@ -19,7 +19,7 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// Makes the mark, or raises it where claims may be lost.
+/// Makes the mark, or raises it if claims may be lost.
 pub(super) static RECOVER: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("state.lua"), include_str!("recover.lua"))));
 
@@ -30,9 +30,9 @@ pub(super) static CHARGE: LazyLock<Script> =
 /// How a script is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// By its hash, which is short, and fails if Redis does not know it.
+    /// By its hash, which is short. Fails if Redis does not know the script.
     ByHash,
-    /// Whole.
+    /// As its full text.
     Whole,
 }
 
@@ -41,18 +41,18 @@ impl Script {
         Self { text, redis: redis::Script::new(text) }
     }
 
-    /// Its Lua.
+    /// Returns its Lua source.
     #[cfg(test)]
     pub(super) fn text(&self) -> &'static str {
         self.text
     }
 
-    /// Adds that Redis shall know it.
+    /// Adds a command that loads the script into Redis.
     pub(super) fn load(&self, pipeline: &mut Pipeline) {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(self.text);
     }
 
-    /// Adds it to what is sent.
+    /// Adds a call of the script to a pipeline.
     pub(super) fn send(&self, pipeline: &mut Pipeline, sent: Sent, asked: &Asked) {
         let Asked { keys, arguments } = asked;
         match sent {

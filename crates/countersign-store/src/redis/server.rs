@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use super::failure::Failure;
 
-/// The longest time to make a connection.
+/// Longest time to connect to a server.
 const CONNECT: Duration = Duration::from_secs(2);
-/// The longest time to ask sentinels and to connect to the primary that they name.
+/// Longest time to ask sentinels and to connect to the primary that they name.
 const ASK_SENTINELS: Duration = Duration::from_secs(5);
 
 /// The address of a Redis or Valkey, and how to use it.
@@ -29,23 +29,23 @@ pub struct Redis {
     pub(super) look_every: Duration,
 }
 
-/// How the primary is found.
+/// The way to find the primary.
 #[derive(Clone)]
 pub(super) enum Place {
-    /// One of these URLs, or in a cluster the node that one of these names.
+    /// One of these URLs or, in a cluster, the node that one of these nodes names.
     Nodes(Vec<ConnectionInfo>),
-    /// These sentinels know it by a name.
+    /// These sentinels know the primary by the name of its service.
     Sentinels { service: String, sentinels: Vec<ConnectionInfo>, nodes: Nodes },
 }
 
-/// How to connect to the servers that sentinels name.
+/// The settings of connections to the servers that sentinels name.
 #[derive(Clone)]
 pub(super) struct Nodes {
     tls: Option<TlsMode>,
     settings: RedisConnectionInfo,
 }
 
-/// The replicas that need a claim before it counts.
+/// The number of replicas that must have a claim before it counts, and the longest wait for them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Replicas {
     pub(super) at_least: u32,
@@ -56,19 +56,19 @@ pub(super) struct Replicas {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadRedis {
-    /// The text is no URL of a Redis. The error does not repeat it, since it may hold a password.
+    /// The text is not a URL of a Redis. The error does not repeat it, since it may hold a password.
     #[error("it is not `redis://[user:password@]host[:port][/database]`, or TLS is not built in")]
     Url,
     /// No URL was given.
     #[error("there has to be a URL of at least one server")]
     NoUrl,
-    /// The name of a guard is invalid: it is a part of keys in Redis.
+    /// The name of a guard is invalid. Names are a part of keys in Redis.
     #[error("the name of a guard has 1 to 64 characters of A–Z, a–z, 0–9, `-`, `_` and `.`")]
     GuardName,
 }
 
 impl Redis {
-    /// One server, at a URL. If its host name moves to another server after a failure, connections follow it.
+    /// Uses one server, at a URL. If its host name moves to another server after a failure, connections follow it.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl Redis {
         Ok(Self::at(Place::Nodes(nodes([url])?)))
     }
 
-    /// The primary that sentinels know by the name of its service, such as `mymaster`. The URLs are those of the sentinels, with
-    /// their passwords. Set the passwords of the servers with [`credentials`](Self::credentials).
+    /// Uses the primary that sentinels know by the name of its service, such as `mymaster`. Give the URLs of the sentinels,
+    /// with their passwords. Set the password of the Redis servers with [`credentials`](Self::credentials).
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Redis {
         Ok(Self::at(Place::Sentinels { service: service.to_owned(), sentinels, nodes }))
     }
 
-    /// A cluster, by one or more of its nodes. A guard keeps all its data in one slot.
+    /// Uses a cluster, found by the URL of one or more of its nodes. A guard keeps all its data in one slot.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Redis {
         }
     }
 
-    /// Sets the user and password of the servers, in place of those in their URLs.
+    /// Sets the user and password of the servers. They replace the user and password in the URLs.
     pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
         let log_in = |settings: &RedisConnectionInfo| {
             let settings = settings.clone().set_password(password);
@@ -135,8 +135,8 @@ impl Redis {
         self
     }
 
-    /// Sets the name of the guard. Servers with the same name share a guard. Services with other credentials need another name.
-    /// Default: `default`.
+    /// Sets the name of the guard. Servers with the same name share a guard. Give services with different credentials
+    /// different names. Default: `default`.
     ///
     /// # Errors
     ///
@@ -150,11 +150,11 @@ impl Redis {
         Ok(self)
     }
 
-    /// Sets how far the clocks of a server and of Redis may differ. With a larger difference signed requests are refused. In whole
-    /// seconds, at least one. Default: 5 s.
+    /// Sets how far the clocks of a server and of Redis may differ. With a larger difference signed requests are refused.
+    /// Whole seconds, at least one. Default: 5 s.
     ///
-    /// After a start without data, a restart and a failover of Redis, signed requests are refused for the skew, twice this error
-    /// and one second more: 21 s by default.
+    /// After a start without data, a restart or a failover of Redis, signed requests are refused for the skew, twice this
+    /// error and one second more: 21 s by default.
     pub fn clock_error(mut self, most: Duration) -> Self {
         self.clock_error = Duration::from_secs(most.as_secs().max(1));
         self
@@ -166,7 +166,7 @@ impl Redis {
         self
     }
 
-    /// Sets how many connections are open. Each carries many calls at a time. Default: 2. Less than 1 is 1.
+    /// Sets the number of open connections; each carries many calls at a time. Default: 2. A number below 1 counts as 1.
     ///
     /// [`replicas`](Self::replicas) raises the number to 16, since a call that waits for replicas holds up the calls behind it.
     pub fn connections(mut self, number: usize) -> Self {
@@ -174,12 +174,12 @@ impl Redis {
         self
     }
 
-    /// Waits for each claim until this many replicas have it, at most this long (`WAIT`, in whole milliseconds, at least one). The
-    /// time adds to the [`timeout`](Self::timeout) of a call. A claim that fewer replicas have is refused, and its nonce is spent.
-    /// Default: no wait.
+    /// Waits for each claim until this many replicas have it, for at most this time (`WAIT`, in whole milliseconds, at least
+    /// one). The wait adds to the [`timeout`](Self::timeout) of a call. If fewer replicas have the claim, the request is
+    /// refused, and its nonce is spent. Default: no wait.
     ///
-    /// A primary that is cut off accepts no claim if it needs more replicas than can be on its side. Acknowledged claims can still
-    /// be lost; the guard notices the loss as it does without replicas.
+    /// A primary that is cut off accepts no claim if it needs more replicas than it can still reach. Acknowledged claims can
+    /// still be lost; the guard notices the loss as it does without replicas.
     pub fn replicas(mut self, at_least: u32, within: Duration) -> Self {
         if self.replicas.is_none() {
             self.connections = self.connections.max(16);
@@ -188,13 +188,13 @@ impl Redis {
         self
     }
 
-    /// Sets how often a claim also reads the memory policy of Redis, at most. Default: 10 s.
+    /// Sets the shortest time between two claims that also read the memory policy of Redis. Default: 10 s.
     pub fn look_every(mut self, time: Duration) -> Self {
         self.look_every = time;
         self
     }
 
-    /// The longest time of a claim.
+    /// Returns the longest time that a claim may take.
     pub(super) fn patience(&self) -> Duration {
         let waits = self.replicas.map_or(Duration::ZERO, |replicas| replicas.within);
         self.timeout.saturating_add(waits)
@@ -202,7 +202,7 @@ impl Redis {
 }
 
 fn nodes<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Vec<ConnectionInfo>, BadRedis> {
-    // What the library says of a bad URL is not passed on: it may repeat it.
+    // The library's own error may repeat the URL, so it is not passed on.
     let nodes = urls.into_iter().map(|url| url.into_connection_info().map_err(|_| BadRedis::Url));
     let nodes: Vec<_> = nodes.collect::<Result<_, _>>()?;
     if nodes.is_empty() { Err(BadRedis::NoUrl) } else { Ok(nodes) }
@@ -214,7 +214,7 @@ pub(super) async fn connect(node: ConnectionInfo) -> Result<MultiplexedConnectio
 }
 
 async fn connect_by(client: &Client) -> Result<MultiplexedConnection, Failure> {
-    // Each call has a time-out of its own.
+    // Each call has its own timeout.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(None);
@@ -240,7 +240,7 @@ pub(super) async fn connect_by_sentinels(
     connected.unwrap_or(Err(Failure::TimedOut(ASK_SENTINELS)))
 }
 
-/// The node of a cluster that another one named, as `host:port`.
+/// Returns the cluster node at `host:port`, as another node named it.
 pub(super) fn redirected(from: &ConnectionInfo, address: &str) -> Option<ConnectionInfo> {
     let (host, port) = address.rsplit_once(':')?;
     let port = port.parse().ok()?;
@@ -256,7 +256,7 @@ pub(super) fn redirected(from: &ConnectionInfo, address: &str) -> Option<Connect
 }
 
 impl fmt::Debug for Redis {
-    /// Without what is secret of it.
+    /// Prints addresses without users and passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Place::Nodes(nodes) | Place::Sentinels { sentinels: nodes, .. }) = &self.place;
         let addresses: Vec<_> = nodes.iter().map(|node| node.addr().to_string()).collect();

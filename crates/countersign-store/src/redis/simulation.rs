@@ -1,7 +1,7 @@
-//! The scripts themselves, on several servers of Redis that fail in every way we promise to survive, with clocks that are
-//! set, beside an oracle that forgets nothing: nothing is fresh twice.
+//! Runs the real scripts on simulated Redis servers that fail in every way that the guard promises to survive, with clocks
+//! that the simulation sets. An oracle remembers every accepted nonce, and checks that no nonce is fresh twice.
 //!
-//! `COUNTERSIGN_SIMULATIONS` is how many runs are made. Each is the same whenever it has the same number.
+//! `COUNTERSIGN_SIMULATIONS` sets the number of runs. A run with the same number is always the same.
 
 use std::{
     env, mem,
@@ -22,15 +22,15 @@ use super::{
 use crate::nonces::{Window, fingerprint_key::FingerprintKey};
 
 const START: u64 = 1_763_900_000;
-/// In how many runs a script that is wrong is found out, and more.
+/// Number of runs that finds every wrong script, with a margin.
 const MUTANTS: u64 = 3000;
 const STEPS: usize = 160;
 const MICROS: u64 = 1_000_000;
 const DAY: u64 = 86_400;
-/// The clock error of the guard. A right clock is within half of it.
+/// The clock error of the guard, in seconds. A right clock is within half of it.
 const CLOCK_ERROR: u64 = 4;
 
-/// Numbers that depend on a seed alone.
+/// Random numbers, determined by a seed.
 struct Random(Rng);
 
 impl Random {
@@ -42,14 +42,14 @@ impl Random {
         self.below(number) == 0
     }
 
-    /// Seconds from `-most` to `most`, in microseconds.
+    /// Returns a time from `-most` to `most` seconds, in microseconds.
     fn either_way(&mut self, most: u64) -> i64 {
         let most = i64::try_from(most * MICROS).unwrap();
         self.0.i64(-most..=most)
     }
 }
 
-/// Which clocks may say anything. The others are within half the clock error of the true time.
+/// The clocks that may show any time. The other clocks are within half the clock error of the true time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wild {
     Nobody,
@@ -66,35 +66,35 @@ struct World<'a> {
     wild: Wild,
     nodes: Vec<Machine>,
     primary: usize,
-    /// What the primary did since it is one, a script at a time.
+    /// The commands of the primary since its promotion or start, by script.
     done: Vec<Vec<Command>>,
     servers: Vec<Server>,
     ids: u64,
     nonces: u64,
-    /// All that was ever accepted, which nobody forgets here.
+    /// Every accepted nonce; the oracle never forgets any.
     accepted: Vec<NonceUse>,
-    /// How often a claim was made that had been accepted.
+    /// Number of repeated claims of accepted nonces.
     replays: usize,
 }
 
-/// A server of Redis.
+/// A Redis server.
 struct Machine {
     node: Node,
     clock_off: i64,
-    /// What it finds when it starts again.
+    /// The data that the server finds at its next start.
     disk: Option<Node>,
-    /// How much of what the primary did has come here; nothing if it has yet to get all of it.
+    /// Number of entries of `done` that have arrived here; `None` until this server gets a full copy.
     applied: Option<usize>,
 }
 
-/// A server that verifies.
+/// A server that verifies requests.
 struct Server {
     clock_off: i64,
     key: FingerprintKey,
     low_water: u64,
 }
 
-/// A nonce that was accepted was fresh again, after so many steps of a run.
+/// An accepted nonce was fresh again, after this many steps of a run.
 #[derive(Debug)]
 #[expect(dead_code, reason = "to be printed")]
 struct FreshTwice(usize);
@@ -159,12 +159,12 @@ impl<'a> World<'a> {
 
     fn claim_new(&mut self) {
         let server = self.random.below(self.servers.len());
-        // Often as late as can be.
+        // Half of the requests are claimed only just after their creation.
         let earliest = if self.random.one_in(2) { 4 } else { 80 };
         let ago = u64::try_from(self.random.below(earliest)).unwrap();
         self.nonces += 1;
         let nonce = Nonce::from_random(u128::from(self.nonces).to_be_bytes());
-        // At times from the future, as for a server whose policy has a wider window than the guard.
+        // Some requests are created in the future, as on a server whose policy has a wider window than the guard.
         let ahead = if self.random.one_in(8) { 100 } else { 10 };
         let created = self.now(server).plus(Duration::from_secs(ahead));
         let created = created.minus(Duration::from_secs(ago));
@@ -174,13 +174,13 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What an attacker does who has seen everything.
+    /// Claims an accepted nonce again, as an attacker who has seen every request.
     fn claim_again(&mut self) -> Result<(), ()> {
         if self.accepted.is_empty() {
             return Ok(());
         }
         self.replays += 1;
-        // Most often of late, since what is long ago is refused for being so, and what is about to be forgotten.
+        // Prefers recent nonces and nonces about to be forgotten; old nonces are refused for their age.
         let last = self.accepted.len();
         let edge = (self.time / MICROS).saturating_sub(80 + CLOCK_ERROR);
         let at_the_edge = self.accepted.iter().rev().take(200);
@@ -198,7 +198,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// As `Guard::claim` does. Anything may happen before and between the scripts, and the answer may get lost.
+    /// Claims a nonce like `Guard::claim`. Failures may happen before and between the scripts, and the reply may get lost.
     fn claim(&mut self, server: usize, used: &NonceUse) -> Option<Verdict> {
         let now = self.now(server);
         for _ in 0..4 {
@@ -232,7 +232,7 @@ impl<'a> World<'a> {
         None
     }
 
-    /// On the primary, or by mistake on a replica, which refuses.
+    /// Runs a script on the primary or, by mistake, on a replica, which refuses it.
     fn run_script(&mut self, which: Which, asked: &Asked) -> redis::Value {
         let node = match self.random.one_in(40) {
             true => self.random.below(self.nodes.len()),
@@ -284,7 +284,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A replica gets some more of what the primary did, in its order.
+    /// Sends a replica some more commands of the primary, in order.
     fn replicate(&mut self, replica: usize) {
         let Some(applied) = self.nodes[replica].applied else { return };
         if replica == self.primary {
@@ -307,7 +307,7 @@ impl<'a> World<'a> {
     fn happen(&mut self) {
         let (any, primary) = (self.random.below(self.nodes.len()), self.primary);
         match self.random.below(100) {
-            // A replica gets a whole copy.
+            // A replica gets a full copy.
             0..25 if any != primary => {
                 let copy = self.nodes[primary].node.clone();
                 let machine = &mut self.nodes[any];
@@ -315,16 +315,16 @@ impl<'a> World<'a> {
                 machine.node.role = Role::Replica;
                 machine.applied = Some(self.done.len());
             }
-            // A file is written.
+            // A server writes its data to disk.
             25..45 => self.nodes[any].disk = Some(self.nodes[any].node.clone()),
-            // The primary is killed, and starts again from what it has written, or from nothing.
+            // The primary is killed, and starts again from its disk or with no data.
             45..53 => {
                 let kept = self.nodes[primary].disk.clone();
                 let empty = self.random.one_in(3).then(Node::default);
                 self.nodes[primary].node = empty.or(kept).unwrap_or_default();
                 self.begin_history(primary);
             }
-            // A replica is promoted, whatever it has of what the primary did.
+            // A replica is promoted, with any part of the primary's commands.
             53..62 if any != primary => {
                 self.nodes[primary].node.role = Role::Replica;
                 self.begin_history(any);
@@ -356,7 +356,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A primary that was promoted or started: with another id, and replicas that have yet to get a copy.
+    /// Starts the history of a new or restarted primary: with a new id, and with replicas that need a full copy.
     fn begin_history(&mut self, primary: usize) {
         let id = self.new_id();
         self.primary = primary;
@@ -370,7 +370,7 @@ impl<'a> World<'a> {
         node.log.clear();
     }
 
-    /// Sets every clock: those that are right to within half the clock error, the others to anything.
+    /// Sets every clock: right clocks to within half the clock error, wild clocks to any time.
     fn set_clocks(&mut self) {
         let far = [2 * CLOCK_ERROR, 60, 3600, DAY - 3600, 3 * DAY];
         for machine in 0..self.nodes.len() {
@@ -388,7 +388,7 @@ impl<'a> World<'a> {
             self.servers[server].clock_off = self.random.either_way(most);
         }
         if self.wild == Wild::Redis {
-            // A leap of more than a day that nobody sees is the one that we do not promise to survive.
+            // The guard does not promise to survive an unseen leap of more than a day, so a few claims see the leap.
             for _ in 0..3 {
                 let server = self.random.below(self.servers.len());
                 let now = self.now(server);
@@ -402,14 +402,14 @@ impl<'a> World<'a> {
     }
 }
 
-/// What many runs add up to.
+/// Totals over many runs.
 #[derive(Debug, Default)]
 struct Sum {
     accepted: AtomicU64,
     replays: AtomicU64,
 }
 
-/// Makes runs until one finds something.
+/// Makes runs until a run finds a nonce that was fresh twice.
 fn simulate(runs: u64, engine: impl Fn() -> Engine + Sync) -> Result<Sum, (u64, FreshTwice)> {
     let (next, sum) = (AtomicU64::new(0), Sum::default());
     let work = || -> Result<(), (u64, FreshTwice)> {
@@ -442,12 +442,12 @@ fn nothing_is_fresh_twice_whatever_fails() {
     let runs = runs.map_or(400, |runs| runs.parse().expect("a number of runs"));
     let sum = simulate(runs, Engine::new).unwrap();
     println!("{runs} runs: {sum:?}");
-    // It is of no use if everything is refused.
+    // A simulation that refuses every claim proves nothing.
     assert!(sum.accepted.into_inner() > runs * 10);
     assert!(sum.replays.into_inner() > runs * 10);
 }
 
-/// A script without parts of it.
+/// Returns a script with parts of it replaced.
 fn without(script: &str, parts: &[(&str, &str)]) -> String {
     parts.iter().fold(script.to_owned(), |script, (from, to)| {
         assert!(script.contains(from), "{from}");
@@ -465,7 +465,7 @@ fn a_script_that_leaves_anything_out_is_found_out() {
         ("what is ahead", &[("created > now + skew", "false")]),
         ("the mark", &[("created < low", "false")]),
         ("what was used", &[("redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1", "false")]),
-        // By each of two: a mark that was not raised is also one that was set back.
+        // Takes out both defences: a mark that was not raised is also a mark that was set back.
         ("raising", &[("    redis.call('HSET', mark, 'low_water', low)\n", ""), set_back]),
         ("a leap of a day", &[("here - now > 43200", "false")]),
     ] {
@@ -482,8 +482,8 @@ fn a_script_that_leaves_anything_out_is_found_out() {
     }
 }
 
-/// What a server with a wide window had accepted is claimed once more, after a replica without it was promoted and a server
-/// with a narrow window recovered.
+/// A server with a wide window accepted a nonce. A replica without it is promoted, and a server with a narrow window
+/// recovers. Returns the verdict on a second claim of the nonce.
 fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
     let redis = Redis::single("redis://127.0.0.1").unwrap();
     let redis = redis.clock_error(Duration::from_secs(CLOCK_ERROR));

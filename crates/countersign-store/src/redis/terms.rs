@@ -12,15 +12,15 @@ use crate::{
     nonces::{Window, fingerprint_key::FingerprintKey},
 };
 
-/// Width of a bucket, in seconds of `created`. Buckets are forgotten whole.
+/// Width of a bucket, in seconds of `created`. A bucket is dropped as a whole.
 pub(super) const BUCKET: u64 = 4;
-/// Hashes of a bucket: so many that at 30,000 claims a second each has few enough fields to be stored as one piece.
+/// Number of hashes in a bucket: at 30,000 claims a second, each has so few fields that Redis stores it in one piece.
 const HASHES: u16 = 1024;
 
-/// What servers that share a guard agree on: what scripts are asked, and what their answers mean.
+/// The terms that servers of a guard agree on: the arguments of scripts, and the meaning of their replies.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
-    /// What all keys begin with.
+    /// The prefix of all keys.
     prefix: String,
     window: Window,
     clock_error: Duration,
@@ -33,14 +33,14 @@ pub(super) struct Asked {
     pub(super) arguments: Vec<Vec<u8>>,
 }
 
-/// What a server knows of the mark.
+/// A server's knowledge of the mark.
 pub(super) struct Known {
     pub(super) key: FingerprintKey,
-    /// The highest that any answer had.
+    /// The highest mark in any reply.
     pub(super) low_water: u64,
 }
 
-/// What a subject is charged, and where that is counted.
+/// A charge to a subject, and the key of its counter.
 pub(super) struct Tab<'a> {
     /// The budget and the subject.
     pub(super) subject: String,
@@ -49,39 +49,40 @@ pub(super) struct Tab<'a> {
     pub(super) over: Over,
 }
 
-/// What becomes of what is over a limit.
+/// How a request over a limit is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
     Refused,
     Reported,
 }
 
-/// A quota as scripts count it: whole microseconds that are exact in the numbers they have.
+/// A quota in the units of the scripts: whole microseconds, small enough to be exact in Lua's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     interval: u64,
     burst: u32,
 }
 
-/// What a charge did to the quota that decides.
+/// The outcome of a charge, for the quota that decides: the quota with the least left or, if the charge does not fit, with
+/// the longest wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Charge {
-    /// Which of the budget's quotas it is.
+    /// The index of that quota in the budget.
     pub(super) quota: usize,
     pub(super) remaining: u32,
     pub(super) reset: Duration,
-    /// If it does not fit, when it does.
+    /// The wait until the charge fits; `None` if it fits now.
     pub(super) retry_after: Option<Duration>,
 }
 
-/// What claim.lua answered.
+/// The reply of claim.lua.
 pub(super) enum Reply {
     Settled {
         verdict: Verdict,
         low_water: u64,
         charge: Option<Charge>,
     },
-    /// There is no mark, or none of this primary, or one below the highest that this server has seen.
+    /// The mark is missing, belongs to another primary, or is below the highest mark that this server has seen.
     Lost,
     /// The mark has another fingerprint key.
     Key(FingerprintKey),
@@ -91,27 +92,27 @@ pub(super) enum Reply {
 pub(super) enum Verdict {
     Fresh,
     Replayed,
-    /// Created before the mark.
+    /// The request was created before the mark.
     Old,
-    /// Over a limit; nothing was claimed.
+    /// The request is over a limit; no nonce was claimed.
     Limited,
 }
 
-/// When the mark is raised.
+/// When to raise the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     IfLost,
     Always,
 }
 
-/// What recover.lua answered.
+/// The reply of recover.lua.
 pub(super) struct Recovery {
     pub(super) key: FingerprintKey,
     pub(super) low_water: u64,
     pub(super) mark: Mark,
 }
 
-/// What became of the mark.
+/// The effect of a recovery on the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     AsItWas,
@@ -128,14 +129,14 @@ impl Terms {
         }
     }
 
-    /// With so few hashes that dropping them takes no time.
+    /// Uses few hashes, so that dropping them takes no time.
     #[cfg(test)]
     pub(super) fn with_hashes(mut self, hashes: u16) -> Self {
         self.hashes = hashes;
         self
     }
 
-    /// The key of the mark.
+    /// Returns the key of the mark.
     pub(super) fn mark(&self) -> String {
         format!("{}mark", self.prefix)
     }
@@ -144,7 +145,7 @@ impl Terms {
         format!("{}limit:{}", self.prefix, tab.subject)
     }
 
-    /// What claim.lua is asked.
+    /// Builds a call of claim.lua.
     pub(super) fn claim(
         &self,
         known: &Known,
@@ -182,7 +183,7 @@ impl Terms {
         Asked { keys, arguments }
     }
 
-    /// Reads what claim.lua answered.
+    /// Reads the reply of claim.lua.
     pub(super) fn read_claim(&self, answer: &Value, now: Timestamp) -> Result<Reply, Failure> {
         let (verdict, rest) = split(answer)?;
         let verdict = match verdict {
@@ -199,7 +200,7 @@ impl Terms {
         Ok(Reply::Settled { verdict, low_water, charge })
     }
 
-    /// What recover.lua is asked; `key` is for a mark that is new.
+    /// Builds a call of recover.lua. A new mark gets the fingerprint key `key`.
     pub(super) fn recover(
         &self,
         key: FingerprintKey,
@@ -222,7 +223,7 @@ impl Terms {
         Asked { keys: vec![self.mark()], arguments }
     }
 
-    /// Reads what recover.lua answered.
+    /// Reads the reply of recover.lua.
     pub(super) fn read_recovery(
         &self,
         answer: &Value,
@@ -238,7 +239,7 @@ impl Terms {
         Ok(Recovery { key, low_water, mark })
     }
 
-    /// What charge.lua is asked.
+    /// Builds a call of charge.lua.
     pub(super) fn charge(&self, tabs: &[Tab<'_>]) -> Asked {
         let keys = tabs.iter().map(|tab| self.tab(tab)).collect();
         let mut arguments = vec![decimal(tabs.first().map_or(NonZeroU32::MIN, |tab| tab.cost))];
@@ -249,7 +250,7 @@ impl Terms {
         Asked { keys, arguments }
     }
 
-    /// Reads what charge.lua answered: what became of each tab that was asked.
+    /// Reads the reply of charge.lua: the outcome of each tab that was tried.
     pub(super) fn read_charges(&self, answer: &Value) -> Result<Vec<Charge>, Failure> {
         list(answer)?
             .iter()
@@ -262,7 +263,7 @@ impl Terms {
         key.ok_or_else(|| Failure::NotAMark(self.mark()))
     }
 
-    /// Why a script did nothing.
+    /// Returns why a script did nothing.
     fn refused(&self, verdict: &str, rest: &[Value], now: Timestamp) -> Failure {
         match verdict {
             "replica" => Failure::Replica,
@@ -292,10 +293,10 @@ fn split(answer: &Value) -> Result<(&str, &[Value]), Failure> {
 }
 
 impl Rate {
-    /// The longest time that scripts count with, in microseconds: with the time of day still exact in their numbers.
+    /// Longest time in scripts, in microseconds. Added to the time of day it is still exact in Lua's numbers.
     const LONGEST: u64 = 1 << 52;
 
-    /// Rounded up to whole microseconds, so that never more comes than was said.
+    /// Rounds the interval up to whole microseconds, so that a budget never refills faster than its quota says.
     pub(super) fn new(quota: &Quota) -> Self {
         let interval = quota.interval().as_nanos().div_ceil(1000);
         let interval = u64::try_from(interval).unwrap_or(Self::LONGEST).clamp(1, Self::LONGEST);
@@ -310,7 +311,7 @@ impl Rate {
 }
 
 impl Charge {
-    /// What gcra.lua answered; nothing where nothing is limited.
+    /// Reads the reply of gcra.lua. Returns `None` for a call without limits.
     fn read(values: &[Value]) -> Result<Option<Self>, Failure> {
         let Some(fits) = values.first() else { return Ok(None) };
         let micros = |at| number(values.get(at)).map(Duration::from_micros);
@@ -324,12 +325,12 @@ impl Charge {
     }
 }
 
-/// The key of a guard as Redis keeps it: 32 hexadecimal digits.
+/// Writes a fingerprint key as 32 hexadecimal digits, its form in Redis.
 fn hex(key: &FingerprintKey) -> Vec<u8> {
     format!("{:032x}", u128::from_be_bytes(key.to_bytes())).into_bytes()
 }
 
-/// Scripts compare it as text, so that each key has one text.
+/// Reads a fingerprint key. Only lower-case digits are valid: scripts compare keys as text, so each key needs a single text.
 fn from_hex(hex: &str) -> Option<FingerprintKey> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let key = (hex.len() == 32 && hex.bytes().all(is_digit)).then_some(hex)?;

@@ -16,7 +16,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::BadName`], [`RegistryError::Exists`], or the database's.
+    /// [`RegistryError::BadName`], [`RegistryError::Exists`], or an error of the database.
     pub async fn add_application(
         &self,
         name: impl TryInto<ApplicationName, Error: Into<RegistryError>>,
@@ -28,11 +28,11 @@ impl Registry {
         self.make(Add(Application::new(name, environment, now))).await
     }
 
-    /// The applications, by name. A damaged row is an error in its place, and hides no other application.
+    /// Returns all applications, by name. A damaged row is an error in its place, and hides no other application.
     ///
     /// # Errors
     ///
-    /// The database's.
+    /// An error of the database.
     pub async fn applications(
         &self,
     ) -> Result<Vec<Result<Application, Box<DamagedApplication>>>, RegistryError> {
@@ -45,21 +45,22 @@ impl Registry {
         Ok(listed.collect())
     }
 
-    /// One application.
+    /// Returns an application.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or an error of the database.
     pub async fn application(&self, name: &str) -> Result<Application, RegistryError> {
         named(name, &mut *self.database.connection().await?).await
     }
 
-    /// Removes an application whose credentials are all revoked. Its name is free again. Its keys stay known, so that nobody
-    /// can register them again.
+    /// Removes an application whose credentials are all revoked. Its name is free again. Its keys stay known and cannot be
+    /// registered again.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InUse`], [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or the database's.
+    /// [`RegistryError::InUse`], [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or an error of the
+    /// database.
     pub async fn remove_application(
         &self,
         name: &str,
@@ -69,7 +70,7 @@ impl Registry {
     }
 }
 
-/// The application of this name.
+/// Returns the application with this name.
 pub(super) async fn named(
     name: &str,
     connection: &mut SqliteConnection,

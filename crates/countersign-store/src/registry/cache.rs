@@ -10,21 +10,21 @@ use countersign::{KeyId, Timestamp};
 
 use crate::credential::Credential;
 
-/// How long an answer is believed: a revocation takes effect everywhere within this.
+/// How long an entry is used. A revocation takes effect in every process within this time.
 const BELIEVED: Duration = Duration::from_secs(5);
 
-/// Answers of the registry, prepared for use. Known and unknown keys are kept apart, so that a flood of unknown ones
-/// pushes out no known one.
+/// Recent lookups of the registry: credentials, and unknown keys. Both are kept apart, so that a flood of unknown keys
+/// evicts no credential.
 #[derive(Debug)]
 pub(super) struct Cache {
     known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, Asked)>,
     unknown: quick_cache::sync::Cache<KeyId, Asked>,
-    /// How often something was forgotten.
+    /// Number of invalidations so far.
     generation: AtomicU64,
     changing: Mutex<()>,
 }
 
-/// When an answer was asked for, by the caller's clock and by one that nobody sets.
+/// When the registry was asked, by the caller's clock and by a monotonic clock.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     at: Timestamp,
@@ -32,21 +32,22 @@ struct Asked {
 }
 
 impl Asked {
-    /// Whether both clocks say so: one that was set back would prolong an answer, one that a test moves shortens it.
+    /// Whether the entry is young by both clocks. The monotonic clock limits the age if the caller's clock is set back; tests
+    /// move the caller's clock.
     fn is_young(self, now: Timestamp) -> bool {
-        // An answer from the future is one from before the clock was set back, of unknown age.
+        // If the entry is from the future, the clock was set back, and the age is unknown.
         now.since(self.at).is_some_and(|age| age < BELIEVED) && self.instant.elapsed() < BELIEVED
     }
 }
 
-/// A question to the database whose answer may be remembered.
+/// A lookup in the database whose result may be cached.
 #[derive(Debug)]
 pub(super) struct Question {
     asked: Asked,
     generation: u64,
 }
 
-/// Forgets a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
+/// Removes a key from the cache when dropped, also if the change of the key fails or is cancelled.
 #[derive(Debug)]
 pub(super) struct Changing<'c> {
     cache: &'c Cache,
@@ -71,7 +72,7 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// The answer, if one is remembered that is young enough.
+    /// Returns the cached result, if it is young enough: the credential, or `None` for an unknown key.
     pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Option<Option<Arc<Credential>>> {
         if let Some((credential, asked)) = self.known.get(id) {
             return asked.is_young(now).then_some(Some(credential));
@@ -79,13 +80,13 @@ impl Cache {
         self.unknown.get(id).filter(|asked| asked.is_young(now)).map(|_| None)
     }
 
-    /// To be made before the database is asked.
+    /// Starts a lookup. Call it before the database is asked.
     pub(super) fn question(&self, now: Timestamp) -> Question {
         let asked = Asked { at: now, instant: Instant::now() };
         Question { asked, generation: self.generation.load(Ordering::Acquire) }
     }
 
-    /// Remembers an answer, unless something was forgotten since it was asked for: it may be from before that change.
+    /// Caches a result, unless a key was invalidated since the lookup began: the result may be from before that change.
     pub(super) fn put(&self, id: &KeyId, answer: Option<Arc<Credential>>, question: Question) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.generation.load(Ordering::Acquire) != question.generation {
@@ -103,12 +104,12 @@ impl Cache {
         }
     }
 
-    /// To be held while a key is changed in the database.
+    /// Returns a guard to hold while a key is changed in the database.
     pub(super) const fn changing(&self, id: KeyId) -> Changing<'_> {
         Changing { cache: self, id }
     }
 
-    /// Forgets it by both of its names, if this is the one from which the other follows.
+    /// Removes a credential by its id and, if `id` is the publishable key, also by its thumbprint.
     fn forget(&self, id: KeyId) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -134,7 +135,7 @@ mod tests {
         let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
         let at =
             |seconds: u64| Timestamp::from_unix(1_763_900_000).plus(Duration::from_secs(seconds));
-        // How old it is by the clock that nobody sets, what the other one says, and whether it is believed.
+        // The age by the monotonic clock, the time by the caller's clock, and whether the entry is used.
         let table = [
             (0, 0, true),
             (0, 4, true),

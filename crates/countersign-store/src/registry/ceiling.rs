@@ -13,7 +13,7 @@ impl Ceiling for Registry {
         let mut connection = self.database.connection().await.map_err(unavailable)?;
         let ceiling: Vec<Option<i64>> = sqlx::query_scalar(statements::TAKE_CEILING_OVER)
             .bind(owner.get())
-            // To its end: a statement is committed when its last row was asked for.
+            // Fetches to the end: SQLite commits a statement only when its last row was fetched.
             .fetch_all(&mut *connection)
             .await
             .map_err(unavailable)?;
@@ -22,7 +22,7 @@ impl Ceiling for Registry {
         Ok(match (ceiling, self.history) {
             (Some(ceiling), _) => Some(Timestamp::from_unix(ceiling)),
             (None, History::New) => None,
-            // A copy from before the first ceiling looks the same as a registry that was never used.
+            // A copy made before the first ceiling looks like an unused registry.
             (None, History::Unknown) => Some(Timestamp::from_unix(0)),
         })
     }

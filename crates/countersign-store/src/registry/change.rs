@@ -7,13 +7,13 @@ use super::{Registry, error::RegistryError};
 ///
 /// A new kind of change implements this, and [`Registry::make`] does what all changes have in common.
 pub(super) trait Change: Send {
-    /// What the change answers.
+    /// The result of the change.
     type Outcome: Send;
 
-    /// The credential that changes. Its cache entry goes.
+    /// Returns the changed credential, to invalidate its cache entry.
     fn credential(&self) -> Option<KeyId>;
 
-    /// The statements of the change, in its transaction. An error undoes all of them.
+    /// Runs the statements of the change, in its transaction. An error undoes all of them.
     fn apply(
         self,
         transaction: &mut SqliteConnection,
@@ -21,15 +21,15 @@ pub(super) trait Change: Send {
 }
 
 impl Registry {
-    /// Makes a change: in a transaction of its own, beside which nobody else writes.
+    /// Makes a change, in its own transaction; other writers wait.
     ///
     /// Every change of applications and credentials goes through this function.
     pub(super) async fn make<C: Change>(&self, change: C) -> Result<C::Outcome, RegistryError> {
-        // Dropped at the end, whatever the end is: also where nobody waits for it.
+        // Dropped in any case, also if the change fails or is cancelled.
         let _changing = change.credential().map(|id| self.cache.changing(id));
         let mut transaction = self.database.begin().await?;
         let outcome = change.apply(&mut transaction).await?;
-        // The place of the audit entry and of the change number: in the transaction, and for every change.
+        // An audit entry or a change number, needed for every change, belongs here, in the transaction.
         transaction.commit().await?;
         Ok(outcome)
     }

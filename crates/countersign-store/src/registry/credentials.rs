@@ -17,7 +17,7 @@ use crate::credential::{
     Credential, State, label::Label, restrictions::Restrictions, scope::Scopes,
 };
 
-/// What a revocation found.
+/// The outcome of a revocation.
 #[derive(Clone, Debug)]
 pub enum Revocation {
     /// The credential is revoked now.
@@ -31,10 +31,10 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Exists`] if any application ever had this key, [`RegistryError::NotFound`] or
-    /// [`RegistryError::DamagedApplication`] for the application, [`RegistryError::Key`] for a key that others can sign with: a
-    /// published test key, or an HMAC secret that can be guessed; [`RegistryError::BadName`] for the label,
-    /// [`FileError::Exposed`] for an HMAC secret in a file that others can read, or the database's.
+    /// [`RegistryError::Exists`] if any application ever had this key; [`RegistryError::NotFound`] or
+    /// [`RegistryError::DamagedApplication`] for the application; [`RegistryError::Key`] for a published test key or a
+    /// guessable HMAC secret, with which others can sign; [`RegistryError::BadName`] for the label; [`FileError::Exposed`]
+    /// for an HMAC secret in a file that other users can read; or an error of the database.
     pub async fn add_credential(
         &self,
         new: NewCredential<'_>,
@@ -52,19 +52,19 @@ impl Registry {
         self.make(Add { new, label, now }).await
     }
 
-    /// The credentials of an application, or of all applications, the oldest first. A damaged row is an error in its place,
-    /// and hides no other credential.
+    /// Returns the credentials of an application, or of all applications, the oldest first. A damaged row is an error in its
+    /// place, and hides no other credential.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`] for the application, or the database's.
+    /// [`RegistryError::NotFound`] for the application, or an error of the database.
     pub async fn credentials(
         &self,
         application: Option<&str>,
     ) -> Result<Vec<Result<Arc<Credential>, Box<DamagedCredential>>>, RegistryError> {
         if let Some(name) = application {
             match self.application(name).await {
-                // Each of its credentials then tells of the damage.
+                // Each of its credentials then reports the damage.
                 Ok(_) | Err(RegistryError::DamagedApplication { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -81,7 +81,7 @@ impl Registry {
         Ok(listed.collect())
     }
 
-    /// One credential, past every cache.
+    /// Returns a credential from the database, without the cache.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Registry {
         Credential::read(&row).map(Arc::new)
     }
 
-    /// Changes the scopes and restrictions of a credential: at once here, and within 5 s in other processes. Of two processes
-    /// that change one credential at the same time, the second is given what the first has left.
+    /// Changes the scopes and restrictions of a credential: at once here, and within 5 s in other processes. If two processes
+    /// change a credential at the same time, the second receives the scopes and restrictions that the first has set.
     ///
     /// # Errors
     ///
@@ -105,11 +105,11 @@ impl Registry {
         self.make(SetRights { key: *key, change }).await
     }
 
-    /// The publishable key of a credential, also of a credential whose row is damaged elsewhere.
+    /// Returns the publishable key of a credential, even if other columns of its row are damaged.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`] if it is the key that is damaged, or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`] if the key itself is damaged, or an error of the database.
     pub async fn publishable_key(&self, id: &KeyId) -> Result<PublishableKey, RegistryError> {
         if let KeyId::Publishable(key) = id {
             return Ok(*key);
@@ -124,14 +124,15 @@ impl Registry {
         key.parse().map_err(|error: KeyError| damaged(error.into()))
     }
 
-    /// Revokes a key for ever: at once here, and within 5 s in other processes. A key that is revoked already keeps the time
-    /// of its revocation.
+    /// Revokes a key for ever: at once here, and within 5 s in other processes. A key that is already revoked keeps its time
+    /// of revocation.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedRow`] the key is revoked all the same.
+    /// [`RegistryError::NotFound`], or an error of the database. With [`RegistryError::DamagedRow`] the key is revoked all
+    /// the same.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
-        // A key that is damaged is known by its thumbprint alone, here and in the cache.
+        // A damaged key is known only by its thumbprint, here and in the cache.
         let id = match self.publishable_key(id).await {
             Ok(key) => KeyId::Publishable(key),
             Err(RegistryError::DamagedRow { .. }) => *id,
@@ -140,7 +141,7 @@ impl Registry {
         self.make(Revoke { id, now }).await?
     }
 
-    /// The row of a credential.
+    /// Returns the row of a credential.
     pub(super) async fn row(&self, id: &KeyId) -> Result<Option<SqliteRow>, RegistryError> {
         row(id, &mut *self.database.connection().await?).await
     }
@@ -157,7 +158,7 @@ async fn row(
     Ok(sqlx::query(statement).bind(id.to_string()).fetch_optional(connection).await?)
 }
 
-/// The row of a credential that has to be there.
+/// Returns the row of a credential, or an error if the credential is missing.
 async fn registered(
     id: &KeyId,
     connection: &mut SqliteConnection,
@@ -174,7 +175,7 @@ struct Add<'a> {
 impl Change for Add<'_> {
     type Outcome = Arc<Credential>;
 
-    // Somebody may have asked for the key before, and the cache remember it as unknown.
+    // The cache may hold the key as unknown, from an earlier request.
     fn credential(&self) -> Option<KeyId> {
         Some(KeyId::Publishable(self.new.key.key().publishable_key()))
     }
@@ -243,7 +244,7 @@ struct Revoke {
 }
 
 impl Change for Revoke {
-    /// A row that is damaged is revoked, and then told.
+    /// A damaged row is revoked, and then reported.
     type Outcome = Result<Revocation, RegistryError>;
 
     fn credential(&self) -> Option<KeyId> {

@@ -14,7 +14,7 @@ pub struct DamagedCredential {
     pub id: CredentialId,
     /// Its publishable key or, if the key is damaged, its JWK thumbprint. `Registry::revoke` takes either.
     pub key: Option<KeyId>,
-    /// The application that it belongs to, unless the application itself is damaged.
+    /// Its application, unless the application itself is damaged.
     pub application: Option<Arc<Application>>,
     /// Its label, unchecked: it may hold invisible characters.
     pub label: Option<String>,
@@ -76,7 +76,7 @@ impl DamagedApplication {
 impl DamagedCredential {
     pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
         let text = |column| row.try_get::<String, _>(column).ok();
-        // A key that is weak can be read, and names its row.
+        // A weak key is still readable, and identifies its row.
         let publishable = || text("publishable_key")?.parse::<PublishableKey>().ok();
         let thumbprint = || match text("thumbprint")?.parse().ok()? {
             thumbprint @ KeyId::Thumbprint(_) => Some(thumbprint),

@@ -8,7 +8,7 @@ use sqlx::{
 
 use super::{error::RegistryError, sqlite::schema};
 
-/// How long a write waits for another process that holds the database.
+/// Longest wait of a write for another process that has locked the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connections to the database of a registry.
@@ -18,13 +18,13 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens a file that is a registry, or empty, and brings its schema up to date.
+    /// Opens a registry or an empty file, and brings its schema up to date.
     pub(super) async fn open(file: &Path) -> Result<Self, RegistryError> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .busy_timeout(PATIENCE)
             .foreign_keys(true)
-            // A revocation or a ceiling that was confirmed survives the loss of power.
+            // A confirmed revocation or ceiling survives a loss of power.
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
@@ -41,12 +41,12 @@ impl Database {
         }
     }
 
-    /// A connection to read with. A statement that writes with it is a transaction of its own.
+    /// Returns a connection for reading. Each statement that writes with it is its own transaction.
     pub(super) async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.pool.acquire().await
     }
 
-    /// Begins a transaction that nobody else writes beside.
+    /// Begins a transaction that locks out other writers.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }

@@ -6,13 +6,13 @@ use sqlx::migrate::MigrateError;
 use super::sqlite::file::FileError;
 use crate::credential::name::BadName;
 
-/// What is looked for in a registry, or added to it.
+/// A kind of entry in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
-    /// An application, by its name.
+    /// An application, identified by its name.
     Application,
-    /// A credential, by its publishable key or its JWK thumbprint.
+    /// A credential, identified by its publishable key or its JWK thumbprint.
     Credential,
 }
 
@@ -29,11 +29,11 @@ impl fmt::Display for Subject {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// Not `sqlite:FILE`.
+    /// The address is not of the form `sqlite:FILE`.
     #[error("the registry's address is not of the form sqlite:FILE")]
     UnsupportedUrl,
-    /// The address ends with `?mode=ro`. SQLite makes files beside a registry also for a reader, so a registry is never opened
-    /// without writing.
+    /// The address ends with `?mode=ro`. SQLite makes files beside a registry even for a reader, so a registry is always
+    /// opened for writing.
     #[error("a registry cannot be opened with mode=ro")]
     ReadOnlyMode,
     /// The address has a parameter other than `?mode=rw` and `?mode=rwc`.
@@ -44,13 +44,13 @@ pub enum RegistryError {
         "a file has the parameters of the registry's address in its name, and may be the registry"
     )]
     NamedByParameters,
-    /// What is wrong with the registry's file.
+    /// An error of the registry's file.
     #[error(transparent)]
     File(#[from] FileError),
     /// A later version of this software has written the database.
     #[error("the registry was written by a newer version of countersign")]
     NewerSchema,
-    /// A credential whose row has a value that could not have been registered.
+    /// The row of a credential has a value that could not have been registered.
     #[error("credential {id} is damaged: {what}")]
     DamagedRow {
         /// The credential's number.
@@ -60,7 +60,7 @@ pub enum RegistryError {
         /// Why that part is damaged.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// An application whose row cannot be read.
+    /// The row of an application cannot be read.
     #[error("application {id} is damaged: one of its columns")]
     DamagedApplication {
         /// The application's number.
@@ -68,7 +68,7 @@ pub enum RegistryError {
         /// The column that cannot be read, and why.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// No such application or key is registered.
+    /// The application or key is not registered.
     #[error("there is no such {0}")]
     NotFound(Subject),
     /// An application of this name, or this key, is registered already.
@@ -80,10 +80,11 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
-    /// The key is no secret of its holder: see [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
+    /// The key is not a secret of its holder: see
+    /// [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
     #[error("the key cannot be registered")]
     Key(#[source] KeyError),
-    /// A text that is no name of an application, no environment or no label.
+    /// A text is not a valid name of an application, environment or label.
     #[error(transparent)]
     BadName(#[from] BadName),
     /// Any other error of the database.
@@ -91,7 +92,7 @@ pub enum RegistryError {
     Database(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// For functions that take a name as a text or as a name.
+/// Lets functions take a name as a text or as a parsed name.
 impl From<Infallible> for RegistryError {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -106,7 +107,7 @@ impl From<sqlx::Error> for RegistryError {
             }
             _ => None,
         };
-        // SQLite's extended result codes carry the primary one in their low byte.
+        // The low byte of SQLite's extended result codes is the primary result code.
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => FileError::Locked.into(),
             Some(8) => FileError::ReadOnly.into(),

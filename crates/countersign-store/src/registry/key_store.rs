@@ -19,7 +19,7 @@ impl KeyStore for Registry {
         let row = self.row(id).await.map_err(unavailable)?;
         let credential = match row.as_ref().map(Credential::read).transpose() {
             Ok(credential) => credential.map(Arc::new),
-            // A damaged row names nobody.
+            // A damaged row counts as an unknown key.
             Err(error) => {
                 tracing::error!(%error, %id, "a registered key cannot be used");
                 None

@@ -14,7 +14,7 @@ pub struct NewCredential<'a> {
 }
 
 impl<'a> NewCredential<'a> {
-    /// A key for the application of this name, with a [`Label`](crate::Label). The registry parses both texts.
+    /// Takes a key for the application with this name, and a [`Label`](crate::Label). The registry parses both texts.
     pub fn new(application: &'a str, label: &'a str, key: &'a ProvenKey) -> Self {
         Self {
             application,
@@ -32,7 +32,7 @@ impl<'a> NewCredential<'a> {
         self
     }
 
-    /// Sets the scopes, for routes that ask for them. Default: none.
+    /// Sets the scopes, for routes that require scopes. Default: none.
     pub fn scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self

@@ -10,7 +10,7 @@ use crate::credential::{
 };
 
 impl Application {
-    /// What the columns of an application say.
+    /// Reads an application from its row.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
         Self::read_columns(row, "created_at").map_err(|source| RegistryError::DamagedApplication {
             id: row.try_get("id").unwrap_or_default(),
@@ -18,7 +18,7 @@ impl Application {
         })
     }
 
-    /// The application of a credential, in the columns of that.
+    /// Reads the application from the row of a credential.
     pub(super) fn read_of_credential(row: &SqliteRow) -> Result<Self, BoxError> {
         Self::read_columns(row, "added_at")
     }
@@ -48,7 +48,7 @@ struct CredentialRow {
 }
 
 impl Credential {
-    /// What the columns of a credential say.
+    /// Reads a credential from its row.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
         let damaged = |what| {
             move |error| RegistryError::DamagedRow {
@@ -114,18 +114,18 @@ impl CredentialRow {
     }
 }
 
-/// A time as a column holds it.
+/// Returns a time in the form of a column.
 pub(super) fn seconds(time: Timestamp) -> i64 {
     // A timestamp has at most 15 digits, which always fit.
     i64::try_from(time.unix()).unwrap_or(i64::MAX)
 }
 
-/// A time before 1970 is damage: no other value is read in its place.
+/// Reads a time. A time before 1970 is damage: no other value replaces it.
 fn time(seconds: i64) -> Result<Timestamp, BoxError> {
     Ok(Timestamp::from_unix(seconds.try_into().map_err(|_| "a time before 1970")?))
 }
 
-/// The thumbprint of a key as its column holds it.
+/// Returns the thumbprint of a key in the form of its column.
 pub(super) fn thumbprint(key: &VerifyingKey) -> Option<String> {
     key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
 }

@@ -1,4 +1,4 @@
-//! The statements of the registry, each once.
+//! The SQL statements of the registry, each defined once. Comments name the columns and the parameters.
 
 macro_rules! select_application {
     () => {
@@ -6,24 +6,24 @@ macro_rules! select_application {
     };
 }
 
-/// The columns of an application, by name.
+/// Selects all applications, by name.
 pub(super) const APPLICATIONS: &str = concat!(select_application!(), " ORDER BY name");
 
-/// The columns of an application: `name`.
+/// Selects an application. Parameter: `name`.
 pub(super) const APPLICATION: &str = concat!(select_application!(), " AND name = ?");
 
-/// `name`, `environment`, `created_at`. Changes nothing if the name is taken.
+/// Parameters: `name`, `environment`, `created_at`. Changes nothing if the name is taken.
 pub(super) const ADD_APPLICATION: &str =
     "INSERT INTO application (name, environment, created_at) VALUES (?, ?, ?)
      ON CONFLICT DO NOTHING";
 
-/// `removed_at`, `name`. Changes nothing if a credential is not revoked.
+/// Parameters: `removed_at`, `name`. Changes nothing if a credential is not revoked.
 pub(super) const REMOVE_APPLICATION: &str =
     "UPDATE application SET removed_at = ? WHERE name = ? AND removed_at IS NULL
      AND NOT EXISTS (SELECT 1 FROM credential
                      WHERE application_id = application.id AND state <> 'revoked')";
 
-// An outer join: a credential whose application is missing is damaged, and not hidden.
+// An outer join: a credential whose application is missing is reported as damaged, not hidden.
 macro_rules! select_credential {
     () => {
         "SELECT c.id, c.publishable_key, c.thumbprint, c.hmac_secret, c.label, c.state, c.created_at, c.expires_at,
@@ -32,44 +32,44 @@ macro_rules! select_credential {
     };
 }
 
-/// The columns of the credentials of an application, the oldest first: its name, or `NULL` for all applications.
+/// Selects the credentials of an application, the oldest first. Parameter: its name, or `NULL` for all applications.
 pub(super) const CREDENTIALS: &str = concat!(
     select_credential!(),
     " WHERE a.removed_at IS NULL AND (?1 IS NULL OR a.name = ?1) ORDER BY c.id"
 );
 
-/// The columns of a credential: `publishable_key`.
+/// Selects a credential. Parameter: `publishable_key`.
 pub(super) const CREDENTIAL_OF_KEY: &str =
     concat!(select_credential!(), " WHERE c.publishable_key = ?");
 
-/// The columns of a credential: `thumbprint`.
+/// Selects a credential. Parameter: `thumbprint`.
 pub(super) const CREDENTIAL_OF_THUMBPRINT: &str =
     concat!(select_credential!(), " WHERE c.thumbprint = ?");
 
-/// `publishable_key`, `thumbprint`, `hmac_secret`, `label`, `state`, `created_at`, `expires_at`, `scopes`, `restrictions`, and
-/// the application's `name`. Changes nothing if the key is known.
+/// Parameters: `publishable_key`, `thumbprint`, `hmac_secret`, `label`, `state`, `created_at`, `expires_at`, `scopes`,
+/// `restrictions`, and the application's `name`. Changes nothing if the key is known.
 pub(super) const ADD_CREDENTIAL: &str =
     "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret, label, state,
                              created_at, expires_at, scopes, restrictions)
      SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM application WHERE name = ? AND removed_at IS NULL
      ON CONFLICT DO NOTHING";
 
-/// `scopes`, `restrictions`, `id`.
+/// Parameters: `scopes`, `restrictions`, `id`.
 pub(super) const SET_RIGHTS: &str =
     "UPDATE credential SET scopes = ?, restrictions = ? WHERE id = ?";
 
-/// `revoked_at`, `id`. Changes nothing if it is revoked.
+/// Parameters: `revoked_at`, `id`. Changes nothing if the credential is revoked already.
 pub(super) const REVOKE: &str = "UPDATE credential SET state = 'revoked', revoked_at = ?
      WHERE id = ? AND state <> 'revoked'";
 
-/// Whether a credential has an HMAC secret.
+/// Selects whether any credential has an HMAC secret.
 pub(super) const HAS_SECRETS: &str =
     "SELECT EXISTS (SELECT 1 FROM credential WHERE hmac_secret IS NOT NULL)";
 
-/// `owner`. Answers the ceiling.
+/// Parameter: `owner`. Returns the ceiling.
 pub(super) const TAKE_CEILING_OVER: &str = "INSERT INTO replay_ceiling (id, owner) VALUES (1, ?)
      ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING seconds";
 
-/// `seconds`, `owner`. Changes nothing if there is another owner.
+/// Parameters: `seconds`, `owner`. Changes nothing if there is another owner.
 pub(super) const RAISE_CEILING: &str =
     "UPDATE replay_ceiling SET seconds = max(coalesce(seconds, 0), ?) WHERE owner = ?";

@@ -8,7 +8,7 @@ use crate::{
     enforcement::Enforcement,
 };
 
-/// The form that migration 2 describes.
+/// The version of the stored form, which migration 2 describes.
 const VERSION: u32 = 1;
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ enum StoredEnforcement {
     Report,
 }
 
-/// Restrictions as a column holds them.
+/// Writes restrictions in the form of their column.
 pub(super) fn write(restrictions: &Restrictions) -> String {
     let stored = restrictions.iter().map(|restriction| {
         let enforcement = match restriction.enforcement() {
@@ -50,10 +50,10 @@ pub(super) fn write(restrictions: &Restrictions) -> String {
     serde_json::json!({ "version": VERSION, "restrictions": stored }).to_string()
 }
 
-/// Everything that is not understood is an error: what is read as less would let pass what is to be refused.
+/// Reads restrictions. Any part that is not understood is an error: ignoring it would lift a restriction.
 pub(super) fn read(text: &str) -> Result<Restrictions, Box<dyn Error + Send + Sync>> {
     let Stored { version, restrictions: stored } = serde_json::from_str(text)?;
-    // The derived readers also take a list of values for an object.
+    // The derived readers also accept a list of values in place of an object.
     let shape: Value = serde_json::from_str(text)?;
     let listed = shape.get("restrictions").and_then(Value::as_array);
     if !listed.is_some_and(|listed| listed.iter().all(Value::is_object)) {

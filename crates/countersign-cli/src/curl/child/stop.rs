@@ -25,7 +25,8 @@ mod unix {
                 (SignalKind::quit(), Exit::Quit),
                 (SignalKind::terminate(), Exit::Terminated),
             ];
-            // `nohup` has SIGHUP ignored, and a shell SIGINT and SIGQUIT in the background: listening would undo that.
+            // `nohup` sets SIGHUP to be ignored, and a shell does the same with SIGINT and SIGQUIT in the background.
+            // Listening would undo that.
             let ignored = ignored();
             let asking = signals.into_iter().filter(|(kind, _)| !is_in(ignored, *kind));
             let listen = |(kind, exit)| signal(kind).map(|signal| (signal, exit));
@@ -42,8 +43,8 @@ mod unix {
         }
     }
 
-    /// The signals that this process ignores, one bit each (proc(5), "SigIgn"). Where that is not told, SIGHUP counts as
-    /// ignored, so that `nohup` works.
+    /// Returns the signals that this process ignores, one bit each (proc(5), "SigIgn"). If the system does not tell,
+    /// SIGHUP counts as ignored, so that `nohup` works.
     fn ignored() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

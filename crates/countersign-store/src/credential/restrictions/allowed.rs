@@ -15,7 +15,7 @@ use super::{
     web_origin::WebOrigin,
 };
 
-/// What a restriction allows. A list is never empty.
+/// The allowed entries of a restriction. A list is never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
     Ip(Vec<IpRange>),
@@ -26,14 +26,14 @@ pub(super) enum Allowed {
     Sdk(Vec<Product>),
 }
 
-/// Why a restriction cannot be made.
+/// Why a restriction is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadRestriction {
-    /// Nothing would ever be allowed.
+    /// The restriction has no entries, and would refuse every request.
     #[error("a restriction of the kind `{0}` allows nothing")]
     Empty(RestrictionKind),
-    /// An entry is not of the form that its kind has.
+    /// An entry does not have the form of its kind.
     #[error("`{entry}` is not {}", .kind.form())]
     Entry {
         /// The kind.
@@ -115,7 +115,7 @@ impl Allowed {
     }
 }
 
-/// The value of a field that is there once.
+/// The value of a field that occurs exactly once.
 #[derive(Clone, Copy)]
 struct Field<'h>(&'h [u8]);
 

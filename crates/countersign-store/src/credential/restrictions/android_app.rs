@@ -15,7 +15,7 @@ enum Fingerprint {
 }
 
 impl AndroidApp {
-    /// `PACKAGE=FINGERPRINT`.
+    /// Parses an app from `PACKAGE=FINGERPRINT`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (package, certificate) = text.split_once('=')?;
         Self::new(package, certificate)
@@ -30,14 +30,15 @@ impl AndroidApp {
     }
 }
 
-/// <https://developer.android.com/build/configure-app-module#set-application-id>
+/// Whether this is a valid part of a package name
+/// (<https://developer.android.com/build/configure-app-module#set-application-id>).
 fn is_part_of_a_package(part: &str) -> bool {
     part.starts_with(|first: char| first.is_ascii_alphabetic())
         && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl Fingerprint {
-    /// Hexadecimal digits, of which two can have a colon before the next two.
+    /// Parses hexadecimal digits, with or without a colon between each two.
     fn parse(text: &str) -> Option<Self> {
         let separated = if text.contains(':') { 3 } else { 2 };
         let bytes = text.as_bytes().chunks(separated).map(|chunk| match chunk {

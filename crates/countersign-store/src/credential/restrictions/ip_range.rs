@@ -2,19 +2,19 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-/// Addresses that have a prefix in common.
+/// A range of addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IpRange(IpNet);
 
 impl IpRange {
-    /// An address, or a range in CIDR form (RFC 4632 §3.1) with nothing after its prefix: `192.0.2.7/24` may be meant for one
-    /// address or for all of them.
+    /// Parses an address, or a range in CIDR form (RFC 4632 §3.1). Bits after the prefix have to be 0: `192.0.2.7/24` could
+    /// mean one address or all of them.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let range = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address),
             Err(_) => text.parse().ok()?,
         };
-        // Addresses of clients are compared as IPv4 where they are, and would never be in such a range.
+        // Client addresses are compared as IPv4 if they are IPv4-mapped, and would never be in an IPv4-mapped range.
         let is_mapped = range.addr().to_canonical() != range.addr();
         (range.trunc() == range && !is_mapped).then_some(Self(range))
     }

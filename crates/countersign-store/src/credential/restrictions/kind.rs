@@ -2,51 +2,52 @@ use std::{fmt, str::FromStr};
 
 use super::half::Half;
 
-/// What a [`Restriction`](super::Restriction) looks at, how its entries are written, and who can get around it.
+/// The property of a request that a [`Restriction`](super::Restriction) checks. Each kind documents the form of its entries,
+/// and how a caller could get around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RestrictionKind {
-    /// The address that a request comes from. An entry is an address, or a range of them in CIDR form: `192.0.2.7`,
-    /// `192.0.2.0/24`, `2001:db8::/48`.
+    /// The client address of a request. An entry is an address or a range in CIDR form: `192.0.2.7`, `192.0.2.0/24`,
+    /// `2001:db8::/48`.
     ///
-    /// To get around it one has to send from such an address, and to get the answers there: it holds as far as the server
-    /// knows the address. It binds both halves of a credential.
+    /// To get around it, an attacker has to send from an allowed address and to receive the response there. It is only as
+    /// reliable as the server's knowledge of the address. It binds both halves of a credential.
     Ip,
-    /// The web origin whose page made a request: the `Origin` field (RFC 6454 §7). An entry is an origin:
+    /// The web origin of the page that made a request: the `Origin` field (RFC 6454 §7). An entry is an origin:
     /// `https://shop.example`, `http://localhost:3000`.
     ///
-    /// Browsers do not let a page say another one. Any other program can say what it wants. Browsers leave it out of reads
-    /// of a page's own origin.
+    /// Browsers do not let a page send another origin. Any other program can send any value. Browsers leave the field out of
+    /// reads of a page's own origin.
     Origin,
-    /// The page that made a request: the `Referer` field (RFC 9110 §10.1.3). An entry is an origin, or one with the beginning
-    /// of a path, by whole segments: `https://shop.example/app` is `/app` and `/app/cart`, not `/apple`.
+    /// The page that made a request: the `Referer` field (RFC 9110 §10.1.3). An entry is an origin, or an origin with the
+    /// first segments of a path: `https://shop.example/app` allows `/app` and `/app/cart`, not `/apple`.
     ///
-    /// Browsers do not let a page say another one, but users and pages can have it left out; to other origins they tell no
-    /// path, unless the page's `Referrer-Policy` asks for it. Any other program can say what it wants.
+    /// Browsers do not let a page send another page's URL, but users and pages can suppress the field. To other origins
+    /// browsers send no path, unless the page's `Referrer-Policy` asks for it. Any other program can send any value.
     Referrer,
-    /// The Android app that made a request, as its code says: the fields `X-Android-Package` and `X-Android-Cert`. An entry
-    /// is a package and the SHA-256 or SHA-1 fingerprint of the certificate that signed it, in hexadecimal digits with or
-    /// without colons, in the form in which the app sends it: `com.example.shop=5A:0B:…`.
+    /// The Android app that made a request, according to its code: the fields `X-Android-Package` and `X-Android-Cert`. An
+    /// entry is a package and the SHA-256 or SHA-1 fingerprint of its signing certificate, in hexadecimal digits with or
+    /// without colons, in the form that the app sends: `com.example.shop=5A:0B:…`.
     ///
-    /// Any program can say what it wants, and both can be read out of the app.
+    /// Any program can send any value, and both values can be read out of the app.
     Android,
-    /// The iOS app that made a request, as its code says: the field `X-Ios-Bundle-Identifier`. An entry is a bundle identifier:
-    /// `com.example.Shop`.
+    /// The iOS app that made a request, according to its code: the field `X-Ios-Bundle-Identifier`. An entry is a bundle
+    /// identifier: `com.example.Shop`.
     ///
-    /// Any program can say what it wants, and it can be read out of the app.
+    /// Any program can send any value, and the identifier can be read out of the app.
     Ios,
-    /// The library that made a request: one of the products in the `User-Agent` field (RFC 9110 §10.1.5). An entry is the name
-    /// of one, in any version: `shop-sdk`.
+    /// The library that made a request: a product in the `User-Agent` field (RFC 9110 §10.1.5). An entry is the name of a
+    /// product, in any version: `shop-sdk`.
     ///
-    /// Any program can say what it wants.
+    /// Any program can send any value.
     Sdk,
 }
 
 impl RestrictionKind {
-    /// All of them, in the order in which they are checked.
+    /// All kinds, in the order of the checks.
     pub const ALL: [Self; 6] =
         [Self::Ip, Self::Origin, Self::Referrer, Self::Android, Self::Ios, Self::Sdk];
 
-    /// `ip`, `origin`, `referrer`, `android`, `ios` or `sdk`.
+    /// Returns `ip`, `origin`, `referrer`, `android`, `ios` or `sdk`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ip => "ip",
@@ -65,7 +66,7 @@ impl RestrictionKind {
         }
     }
 
-    /// What an entry is.
+    /// Returns a description of a valid entry, for error messages.
     pub(super) const fn form(self) -> &'static str {
         match self {
             Self::Ip => {
@@ -90,7 +91,7 @@ impl fmt::Display for RestrictionKind {
     }
 }
 
-/// The text names no kind of restriction.
+/// The text is not the name of a kind of restriction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a restriction is ip, origin, referrer, android, ios or sdk")]
 pub struct UnknownKind;

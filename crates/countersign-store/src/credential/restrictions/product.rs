@@ -15,8 +15,7 @@ impl Product {
     }
 }
 
-/// The names of the products in a `User-Agent` field: `product *( RWS ( product / comment ) )`. What is said in a comment is
-/// no product.
+/// Returns the names of the products in a `User-Agent` field: `product *( RWS ( product / comment ) )`. Comments are skipped.
 pub(super) fn products(field: &[u8]) -> Option<Vec<&[u8]>> {
     let (name, mut rest) = product(field)?;
     let mut names = vec![name];
@@ -36,7 +35,7 @@ pub(super) fn products(field: &[u8]) -> Option<Vec<&[u8]>> {
     Some(names)
 }
 
-/// `product = token ["/" product-version]`: its name, and what comes after it.
+/// Parses `product = token ["/" product-version]` into its name and the rest of the field.
 fn product(field: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = token(field)?;
     match rest.strip_prefix(b"/") {
@@ -51,7 +50,7 @@ fn token(field: &[u8]) -> Option<(&[u8], &[u8])> {
     (!token.is_empty()).then_some((token, rest))
 }
 
-/// RFC 9110 §5.6.5: comments are nested, and `\` takes what a character means.
+/// Returns the field after a comment (RFC 9110 §5.6.5). Comments nest, and `\` escapes the next character.
 fn after_comment(field: &[u8]) -> Option<&[u8]> {
     let mut depth = 0_usize;
     let mut rest = field;
@@ -73,7 +72,7 @@ fn after_comment(field: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a byte may be in a token (RFC 9110 §5.6.2).
 const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

@@ -2,15 +2,15 @@ use std::fmt;
 
 use countersign::Origin;
 
-/// An origin, and what the path of a page has to begin with.
+/// An allowed origin, and a prefix of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Referrer {
     origin: Origin,
-    /// Empty, or segments without a slash after them: `/app`.
+    /// Empty, or segments without a final slash: `/app`.
     path: Box<str>,
 }
 
-/// The page that a `Referer` field names.
+/// The page in a `Referer` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page<'t> {
     origin: Origin,
@@ -22,12 +22,12 @@ impl Referrer {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let Page { origin, path, query } = Page::parse(text)?;
         let path = path.strip_suffix('/').unwrap_or(path);
-        // An empty segment is a slip, and hardly the path of a page.
+        // An empty segment is probably a mistake, and hardly the path of a page.
         let is_clean = query.is_none() && !path.ends_with('/') && !path.contains("//");
         is_clean.then(|| Self { origin, path: path.into() })
     }
 
-    /// Whether a page is at or under it, by whole segments.
+    /// Whether the page is at or under this path, by whole segments.
     pub(super) fn holds(&self, page: &Page<'_>) -> bool {
         let under = page.path.strip_prefix(&*self.path);
         let under = under.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -36,7 +36,8 @@ impl Referrer {
 }
 
 impl<'t> Page<'t> {
-    /// The `absolute-URI` of RFC 9110 §10.1.3: no user information and no fragment. A relative one names no origin.
+    /// Parses an `absolute-URI` of RFC 9110 §10.1.3, without user information and fragment. A relative reference names no
+    /// origin.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -54,7 +55,7 @@ impl<'t> Page<'t> {
     }
 }
 
-/// A byte of a path (RFC 3986 §3.3). The digits after a `%` are compared as they are.
+/// Whether a byte may be in a path (RFC 3986 §3.3). The digits after a `%` are compared as they are.
 const fn is_path(byte: u8) -> bool {
     const REST: &[u8] = b"/-._~%!$&'()*+,;=:@";
     let mut rest = REST;
@@ -67,7 +68,7 @@ const fn is_path(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
 }
 
-/// A segment that leads somewhere else than it looks (RFC 3986 §5.2.4). Browsers have resolved those.
+/// Whether a segment is `.` or `..` in any spelling (RFC 3986 §5.2.4). Browsers resolve such segments before sending.
 fn is_dots(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."
@@ -130,7 +131,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5000))]
 
-        /// The parser of browsers (<https://url.spec.whatwg.org>) is more lenient, and must not read another page.
+        /// The parser of browsers (<https://url.spec.whatwg.org>) is more lenient. It must not see another page than this
+        /// parser does.
         #[test]
         fn what_passes_is_under_the_entry_for_browsers_too(
             parts in vec(select(PARTS), 0..6), start in select(STARTS)

@@ -2,7 +2,7 @@ use std::fmt;
 
 use countersign::Origin;
 
-/// A web origin, as browsers write it (RFC 6454 §6.2).
+/// A web origin in the form that browsers send (RFC 6454 §6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WebOrigin(Box<str>);
 
@@ -12,8 +12,8 @@ impl WebOrigin {
         Some(Self(origin.to_string().into()))
     }
 
-    /// Whether an `Origin` field has this value. Browsers write an origin in one way only, and nothing else is one: neither
-    /// `null` nor the lists that RFC 6454 §7.1 had.
+    /// Whether an `Origin` field has this value. Browsers write an origin in one way only. Any other value is not an origin,
+    /// including `null` and the lists of RFC 6454 §7.1.
     pub(super) fn is_serialized_as(&self, value: &[u8]) -> bool {
         self.0.as_bytes() == value
     }

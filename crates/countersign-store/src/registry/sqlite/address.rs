@@ -2,19 +2,19 @@ use std::path::{Path, PathBuf};
 
 use crate::registry::error::RegistryError;
 
-/// Where a registry is: `sqlite:FILE`, and behind that perhaps `?mode=rw` or `?mode=rwc`.
+/// The address of a registry: `sqlite:FILE`, optionally with `?mode=rw` or `?mode=rwc`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) file: PathBuf,
     pub(crate) if_missing: IfMissing,
 }
 
-/// What the address says to a file that is not there.
+/// Whether a missing file may be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMissing {
-    /// It may be made by whoever may make one.
+    /// The file may be created by functions that create registries.
     MayCreate,
-    /// `mode=rw`: it is never made.
+    /// `mode=rw`: the file is never created.
     Fail,
 }
 
@@ -24,7 +24,7 @@ impl Address {
         let (path, parameters) = Self::split(file);
         match path {
             "" | ":memory:" => return Err(RegistryError::UnsupportedUrl),
-            // SQLite takes such a name for a URI, and another file than the one that is checked here.
+            // SQLite reads such a name as a URI, and would open another file than the file checked here.
             path if path.starts_with("file:") => return Err(RegistryError::UnsupportedUrl),
             _ => {}
         }
@@ -34,20 +34,20 @@ impl Address {
             Some("mode=ro") => return Err(RegistryError::ReadOnlyMode),
             Some(_) => return Err(RegistryError::UnsupportedParameter),
         };
-        // Where parameters were once taken for a part of the name, the registry is in that file.
+        // Earlier versions read parameters as a part of the name. The registry may be in the file of that name.
         if parameters.is_some() && Path::new(file).exists() {
             return Err(RegistryError::NamedByParameters);
         }
         Ok(Self { file: path.into(), if_missing })
     }
 
-    /// The file of an address that may be invalid elsewhere.
+    /// Returns the file of an address, even if other parts of the address are invalid.
     pub(crate) fn file_of(url: &str) -> Option<&Path> {
         let (path, _) = Self::split(Self::named(url)?);
         Some(Path::new(path))
     }
 
-    /// The part behind the scheme: the file and its parameters.
+    /// Returns the part after the scheme: the file and its parameters.
     fn named(url: &str) -> Option<&str> {
         let file = url.strip_prefix("sqlite:")?;
         Some(file.strip_prefix("//").unwrap_or(file))

@@ -4,35 +4,35 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is wrong with the file of a registry.
+/// An error of the file of a registry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// The file does not exist.
     #[error("there is no registry file")]
     Missing,
-    /// The file is empty: it never was a registry, or another process is making it one.
+    /// The file is empty: it never was a registry, or another process is creating the registry.
     #[error("the registry file is empty")]
     Empty,
-    /// An SQLite database of another program.
+    /// The file is an SQLite database of another program.
     #[error("the file is a database of another program")]
     Foreign,
-    /// A damaged SQLite database, or a file of another kind.
+    /// The file is a damaged SQLite database, or a file of another kind.
     #[error("the registry file is damaged, or no SQLite database")]
     Damaged,
-    /// Other users can read or write the registry, and it holds HMAC secrets or is about to.
+    /// Other users can read or write the registry, and it holds HMAC secrets or is about to receive one.
     #[error("the registry is readable by other users, and HMAC secrets lie in it as they are")]
     Exposed {
-        /// The files that others can open: the registry's own, and those that SQLite keeps beside it.
+        /// The files that other users can open: the registry's own file, and the files that SQLite keeps beside it.
         files: Vec<PathBuf>,
     },
-    /// The file cannot be opened or made: its folder does not exist, or a permission is missing.
+    /// The file cannot be opened or created: its folder does not exist, or a permission is missing.
     #[error("the registry file cannot be opened")]
     CannotOpen(#[source] io::Error),
-    /// Another process holds the database.
+    /// Another process has locked the database.
     #[error("the registry is locked by another process")]
     Locked,
-    /// The file, its folder or its file system cannot be written.
+    /// The file, its folder or its file system is read-only.
     #[error("the registry is read-only")]
     ReadOnly,
     /// The disk is full.
@@ -40,17 +40,17 @@ pub enum FileError {
     DiskFull,
 }
 
-/// What a registry calls itself in the header of its file (`PRAGMA application_id`): `cSgn` in ASCII.
+/// The application id in the header of a registry's file (`PRAGMA application_id`): `cSgn` in ASCII.
 pub(crate) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"cSgn");
 
-/// The header of a database, and the head of the page that it is in (<https://www.sqlite.org/fileformat2.html>).
+/// Length of the header of a database and of the page header after it (<https://www.sqlite.org/fileformat2.html>), in bytes.
 const HEADER: usize = 108;
 
-/// What a file is, by its header alone. SQLite is not asked: it would mend and fold in what the program that owns a database
-/// has left beside it, before anyone could look.
+/// The content of a file, read from its header alone. SQLite itself would first recover and fold in the journal or log that
+/// the database's own program left beside it, before this check could run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Nothing yet: no bytes, or a database in which nothing was ever made.
+    /// The file has no bytes, or is a database in which nothing was ever created.
     Empty,
     /// A registry.
     Registry,
@@ -82,12 +82,12 @@ impl Content {
 }
 
 struct Header {
-    /// 1 with a rollback journal, 2 with a write-ahead log.
+    /// 1 for a rollback journal, 2 for a write-ahead log.
     version: u8,
     pages: u32,
     user_version: u32,
     application_id: u32,
-    /// How many entries the schema has in the first page.
+    /// Number of schema entries in the first page.
     entries: u16,
 }
 
@@ -106,13 +106,14 @@ impl Header {
         })
     }
 
-    /// With a write-ahead log, the header would not be ours as soon as the registry is made.
+    /// Whether the database was never used. A file with a write-ahead log is not blank: its header would not become a
+    /// registry's as soon as the registry is made.
     const fn is_blank(&self) -> bool {
         self.version == 1 && self.pages == 1 && self.user_version == 0 && self.entries == 0
     }
 }
 
-/// Whether there is a log beside the file, in which there may be more than in the file.
+/// Whether a log or a journal lies beside the file, with data that the file may lack.
 fn has_log(file: &Path) -> bool {
     [WAL, JOURNAL]
         .iter()
@@ -123,14 +124,14 @@ const WAL: &str = "-wal";
 const SHM: &str = "-shm";
 const JOURNAL: &str = "-journal";
 
-/// A file that SQLite keeps beside a database: beside the file itself, where `file` is a link to it.
+/// Returns a file that SQLite keeps beside a database. If `file` is a link, the path is beside its target.
 fn beside(file: &Path, suffix: &str) -> io::Result<PathBuf> {
     let mut name = fs::canonicalize(file)?.into_os_string();
     name.push(suffix);
     Ok(name.into())
 }
 
-/// Makes the file if there is none: readable by its owner alone.
+/// Creates the file, readable by its owner alone, unless it exists.
 pub(crate) fn create(file: &Path) -> Result<(), FileError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -142,8 +143,8 @@ pub(crate) fn create(file: &Path) -> Result<(), FileError> {
     }
 }
 
-/// The files of a registry that others can read or write, as far as the system tells: the registry's own, and those that
-/// SQLite keeps beside it while it is open.
+/// Returns the files of a registry that other users can read or write, as far as the system tells: the registry's own file,
+/// and the files that SQLite keeps beside it while it is open.
 pub(crate) fn exposed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut exposed = Vec::new();
     if mode(file).map_err(FileError::CannotOpen)? & OTHERS != 0 {
@@ -162,13 +163,13 @@ pub(crate) fn exposed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(exposed)
 }
 
-/// Takes from others the right to open the files of a registry, and answers which of them they could open. Whoever has one
-/// open already goes on reading it.
+/// Takes from other users the right to open the files of a registry, and returns the files that they could open. A program
+/// that has a file open already goes on reading it.
 ///
-/// The registry's own comes first: whatever SQLite makes beside it from then on has its mode.
+/// The registry's own file comes first: SQLite gives new files beside it the same mode.
 pub(crate) fn close(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut closed = Vec::new();
-    // What was made beside it in the meantime is found the second time.
+    // The second pass finds files that SQLite made in the meantime.
     for _ in 0..2 {
         for exposed in exposed(file)? {
             if close_one(&exposed).is_ok() && !closed.contains(&exposed) {
@@ -180,14 +181,14 @@ pub(crate) fn close(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     if files.is_empty() { Ok(closed) } else { Err(FileError::Exposed { files }) }
 }
 
-/// The rights of the group and of everyone.
+/// The permission bits of the group and of everyone else.
 const OTHERS: u32 = 0o077;
 
 #[cfg(unix)]
 fn close_one(file: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut permissions = match fs::metadata(file) {
-        // SQLite has taken it away.
+        // SQLite has removed the file.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         metadata => metadata?.permissions(),
     };

@@ -19,7 +19,7 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
     ])
 });
 
-/// Makes the schema, or brings it up to date.
+/// Creates the schema, or brings it up to date.
 pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
     let mut connection = pool.acquire().await?;
     match MIGRATIONS.pending(&mut *connection).await? {
@@ -29,14 +29,14 @@ pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
     write_ahead(&mut connection).await
 }
 
-/// Everything in one transaction, that nobody else can be in. Of several who open a new file at once, one makes the
-/// schema, and the others wait and find it made.
+/// Applies the missing migrations in one transaction that locks out other writers. If several programs open a new file
+/// at once, the first makes the schema, and the others wait and find it made.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), RegistryError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let application_id: i64 =
         sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *transaction).await?;
     if application_id != i64::from(APPLICATION_ID) {
-        // It was empty when it was looked at, and another program may have come first.
+        // The file was empty when it was opened, but another program may have come first.
         let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
             .fetch_one(&mut *transaction)
             .await?;
@@ -50,9 +50,9 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), RegistryError>
     Ok(transaction.commit().await?)
 }
 
-/// The mode lasts: it is written in the file, before the first connection that uses it.
+/// Sets the write-ahead log. The file keeps the mode, so this runs before the first connection that uses it.
 async fn write_ahead(connection: &mut SqliteConnection) -> Result<(), RegistryError> {
-    // SQLite does not wait here for others to let go of the file, whatever its time-out for being busy.
+    // SQLite does not wait for locks here, whatever its busy timeout.
     for _ in 0..200 {
         let set = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await;
         match set.map_err(RegistryError::from) {
