@@ -14,7 +14,7 @@ pub(crate) struct Gcra {
     burst: u32,
 }
 
-/// The rest of a subject's quota.
+/// The remainder of a subject's quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Remainder {
     pub(crate) remaining: u32,

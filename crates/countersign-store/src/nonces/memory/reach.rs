@@ -101,7 +101,8 @@ impl<C: Ceiling> Reach<C> {
         }
     }
 
-    /// Raises the ceiling for the last time, to the highest attempt, and returns it. `None` if the guard had ended before.
+    /// Raises the ceiling for the last time, to the highest value attempted, and returns the ceiling. `None` if the guard had
+    /// ended before.
     ///
     /// Uses no clock: a clock that leaps here would make the next start refuse every claim.
     pub(super) async fn end(&self) -> Option<Timestamp> {

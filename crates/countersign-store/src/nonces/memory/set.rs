@@ -67,8 +67,8 @@ impl Set {
         self.indexes.last().is_some_and(Index::has_room) && self.entries.has_room()
     }
 
-    /// Returns the room that is missing for one more entry. `expected` predicts the number of entries: a first index is made
-    /// for as many.
+    /// Returns the room that is missing for one more entry, or `None` if the entry fits. `expected` predicts the number of
+    /// entries: a first index is made for as many.
     pub(super) fn lacks(&self, expected: usize) -> Option<Growth> {
         if self.has_room() {
             return None;
@@ -92,7 +92,7 @@ impl Set {
         next.clamp(FEWEST, MOST)
     }
 
-    /// Adds the room.
+    /// Adds this room.
     pub(super) fn grow(&mut self, growth: Growth, grant: Grant) {
         if growth.slots > 0 {
             if self.indexes.is_empty() {
