@@ -12,8 +12,8 @@ use crate::enforcement::Enforcement;
 
 /// The limits of callers. Default: no limits.
 ///
-/// Unsigned reads and signed requests have budgets of their own, and only valid signatures are charged to the signed one: a
-/// caller that knows the publishable key alone cannot starve the holder of the private key.
+/// Unsigned reads and signed requests have separate budgets, and only valid signatures are charged to the signed budget: a
+/// caller with only the publishable key cannot starve the holder of the private key.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
     pub(crate) signed: Option<Budget>,

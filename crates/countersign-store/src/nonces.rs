@@ -33,7 +33,7 @@ impl<T: NonceStore> NonceStore for Arc<T> {
 
 /// The time for which a signature is acceptable, and its nonce must be remembered.
 ///
-/// A window is made from a [`Policy`], and so within its limits. A guard with another window than its server's policy is as
+/// A window is made from a [`Policy`], and so within its limits. A guard whose window differs from its server's policy is as
 /// safe, but refuses more than necessary. Servers that share a guard need the same window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

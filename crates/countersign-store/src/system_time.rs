@@ -5,11 +5,11 @@ use std::{
 
 use countersign::Timestamp;
 
-/// The most that the system's clock may be ahead of the expected time. More is a leap.
+/// How far the system's clock may be ahead of the expected time. Further ahead is a leap.
 const LEAP: Duration = Duration::from_secs(60);
 /// How long later readings must agree with a leap before the clock follows it.
 const AGREEMENT: Duration = Duration::from_secs(10);
-/// The most by which readings that agree may differ: a clock that is slewed is not exact.
+/// How much agreeing readings may differ, since a slewed clock is not exact.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Returns the time of the system's clock.
@@ -19,7 +19,7 @@ pub fn system_time() -> Timestamp {
     timestamp(since_epoch())
 }
 
-/// The system's clock, which does not follow a leap ahead at once.
+/// The system's clock, with protection against leaps ahead.
 ///
 /// A leap is a reading more than a minute ahead of the expected time: the last reading plus the time since by a monotonic
 /// clock. Until readings have agreed with the leap for 10 s, the time goes on from the last reading, and a warning is logged.
@@ -66,7 +66,7 @@ struct Reading {
     steady: Instant,
 }
 
-/// The last believed time, and a leap that may be followed.
+/// The last believed time, and a possible leap.
 #[derive(Clone, Copy, Debug)]
 struct Course {
     /// The last reading that was believed.
@@ -81,7 +81,7 @@ enum Seen {
     /// An ordinary time.
     Time,
     Leap,
-    /// A leap that was seen before, and is still not old enough.
+    /// A known leap, still not old enough to follow.
     LeapAgain,
     Agreed,
 }
@@ -111,7 +111,7 @@ impl Course {
 }
 
 impl Reading {
-    /// Returns the time that the system's clock should show at a later moment.
+    /// Returns the expected time of the system's clock at a later moment.
     fn at(&self, steady: Instant) -> Duration {
         self.system.saturating_add(steady.saturating_duration_since(self.steady))
     }

@@ -11,9 +11,9 @@ use crate::{
 
 /// The last checks of a request with a known caller: its budgets and, for a signed request, the replay guard.
 ///
-/// The replay guards of this crate are gates without limits, and [`Unlimited`] makes one of any other [`NonceStore`].
-/// [`Limited`](crate::Limited) adds limits that are kept in this process. Verifiers that share an `Arc` of a gate share its
-/// limits and its nonces.
+/// The replay guards of this crate are gates without limits, and [`Unlimited`] makes a gate of any other [`NonceStore`].
+/// [`Limited`](crate::Limited) adds limits counted in this process. Verifiers with the same `Arc` of a gate share its limits
+/// and its nonces.
 pub trait Gate: Send + Sync + 'static {
     /// Charges a request with a valid signature and, if the budget allows it, claims its nonce. A request over a limit uses no nonce.
     ///

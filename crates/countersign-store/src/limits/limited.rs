@@ -70,7 +70,7 @@ impl<N> Limited<N> {
 }
 
 impl UnsignedBudgets {
-    /// Charges the address first, so that one client cannot use up the budget that all clients of a key share.
+    /// Charges the address first, so that a single client cannot use up the budget of all clients of a key.
     pub(crate) fn charge(
         &self,
         credential: CredentialId,
@@ -148,7 +148,7 @@ mod tests {
     const ONE: NonZeroU32 = NonZeroU32::MIN;
     const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
-    /// A replay guard that accepts every claim, and counts them.
+    /// A replay guard for counting claims. It accepts all of them.
     #[derive(Default)]
     struct Asked(Arc<AtomicU32>);
 
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(gated.signed(1, 1).await, (Err(wait), 4));
     }
 
-    /// A replay guard that gives every claim the same result.
+    /// A replay guard with the same result for every claim.
     struct Always(Result<Claim, ()>);
 
     impl NonceStore for Always {
@@ -269,7 +269,7 @@ mod tests {
         for _ in 0..10 {
             assert!(!is_limited());
         }
-        // Requests that wait for the guard hold a part of the budget.
+        // Requests waiting for the guard hold a part of the budget.
         let mut waiting =
             [gate.signed(&used, ONE, NOW), gate.signed(&used, ONE, NOW)].map(Box::pin);
         for claim in &mut waiting {

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 
 const SHARDS: usize = 64;
-/// The shortest time between two sweeps of a full shard, which remove refilled subjects.
+/// The shortest time between two sweeps of a full shard. A sweep removes refilled subjects.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A budget for each of many subjects, such as credentials or client addresses, counted in this process.
@@ -27,7 +27,7 @@ pub struct MemoryBudget<S> {
     rates: Vec<Gcra>,
     shards: Box<[Mutex<Shard<S>>]>,
     hasher: RandomState,
-    /// The account of a subject that was never charged.
+    /// The account of a subject without charges.
     unused: Account,
     /// The most subjects in one shard.
     room: usize,
@@ -36,7 +36,7 @@ pub struct MemoryBudget<S> {
 
 struct Shard<S> {
     subjects: HashMap<S, Account>,
-    /// The account that all subjects without room share.
+    /// The shared account of all subjects without room.
     rest: Account,
     next_sweep: Duration,
 }
@@ -46,12 +46,12 @@ struct Shard<S> {
 struct Account {
     /// For each quota, the time at which it is full again.
     full_at: Box<[Duration]>,
-    /// The part set aside, which is neither spent nor free.
+    /// The part set aside, neither spent nor free.
     reserved: u32,
 }
 
-/// A part of a budget that is set aside until it is [spent](Self::spend). When it is dropped unspent, exactly this part is free
-/// again, whatever was refilled or charged in between.
+/// A part of a budget, set aside until it is [spent](Self::spend). When it is dropped unspent, exactly this part is free again,
+/// whatever was refilled or charged in between.
 #[must_use = "what is not spent is free again at once"]
 pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
     budget: &'b MemoryBudget<S>,
@@ -62,7 +62,7 @@ pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
     outcome: Outcome,
 }
 
-/// What happens on drop to the part set aside.
+/// Whether the part set aside is charged or freed on drop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Spent,
@@ -126,7 +126,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         })
     }
 
-    /// Calls `take` with the account of a subject that has enough left.
+    /// Calls `take` with the account of a subject, if it has enough left.
     fn take<T>(
         &self,
         subject: S,
@@ -151,7 +151,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         (verdict, taken)
     }
 
-    /// Returns the verdict that a charge of 1 would get. Charges nothing.
+    /// Returns the verdict on a charge of 1, without charging it.
     pub fn look(&self, subject: S) -> Verdict {
         let cost = NonZeroU32::MIN;
         let Some(shard) = self.shard(subject) else {
@@ -173,7 +173,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard))
     }
 
-    /// Refuses a charge that no shard can count. Every subject has a shard, so this does not happen.
+    /// Refuses a charge without a shard to count it. Every subject has a shard, so this does not happen.
     fn no_shard(&self, cost: NonZeroU32) -> Verdict {
         let full_at = self.budget.quotas.iter().map(Quota::window).collect();
         self.judge(&Account { full_at, reserved: 0 }, cost, Duration::ZERO)
@@ -234,7 +234,7 @@ impl Account {
 }
 
 impl<S: Copy + Eq + Hash> Reservation<'_, S> {
-    /// Charges the part set aside, as of the time at which it was set aside.
+    /// Charges the part set aside, as of the time of its reservation.
     pub(crate) fn spend(mut self) {
         self.outcome = Outcome::Spent;
     }
@@ -263,7 +263,7 @@ enum Place {
     Counted,
     /// No account yet, but there is room for one.
     Free,
-    /// The account that all subjects without room share.
+    /// The shared account of all subjects without room.
     Shared,
 }
 
@@ -501,7 +501,7 @@ mod tests {
         let budget = budget.capacity(SHARDS);
         let reservations: Vec<_> =
             (0..1000).filter_map(|subject| budget.reserve(subject, number(1)).1).collect();
-        // Each shard has one reservation of a counted subject, and one in the account that newcomers share.
+        // Each shard has a reservation of a counted subject, and another in the account of newcomers.
         assert_eq!(reservations.len(), 2 * SHARDS);
         time.fetch_add(120_000, Ordering::SeqCst);
         assert!((0..1000).all(|subject| !passes(&budget.charge(subject, number(1)))));

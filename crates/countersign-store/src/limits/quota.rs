@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
-/// An amount in a window, and the part of it that may come at once.
+/// An amount in a window, with a limit on how much of it may come at once.
 ///
 /// A quota is refilled evenly, by GCRA: 60 a minute are one a second, after a burst. So twice the amount never passes at once,
 /// at the edge of a window.
@@ -11,7 +11,7 @@ pub struct Quota {
     burst: NonZeroU32,
 }
 
-/// The error for a window that is not in whole seconds, from one second to 31 days.
+/// The error for a window with a fraction of a second, below one second or above 31 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a quota is for whole seconds: one of them to 31 days")]
 pub struct BadWindow;
@@ -42,7 +42,7 @@ impl Quota {
         Self { amount, window: Duration::from_secs(60), burst: amount }
     }
 
-    /// Sets the cost that may come at once, after a long enough pause. Default: the amount.
+    /// Sets how much may come at once, after a long enough pause. Default: the amount.
     pub const fn burst(mut self, burst: NonZeroU32) -> Self {
         self.burst = burst;
         self
@@ -58,12 +58,12 @@ impl Quota {
         self.window
     }
 
-    /// Returns the cost that may come at once, after a long enough pause.
+    /// Returns how much may come at once, after a long enough pause.
     pub const fn at_once(&self) -> NonZeroU32 {
         self.burst
     }
 
-    /// Returns the time in which a cost of 1 is refilled. It is rounded up, so that a quota is never refilled too fast.
+    /// Returns the time to refill a cost of 1, rounded up, so that a quota is never refilled too fast.
     pub(crate) fn interval(&self) -> Duration {
         let nanos = self.window.as_nanos().div_ceil(u128::from(self.amount.get()));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

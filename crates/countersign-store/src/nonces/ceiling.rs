@@ -34,18 +34,18 @@ impl Owner {
 /// still accept is below the ceiling that the last owner found, so the last owner refuses it.
 pub trait Ceiling: Send + Sync + 'static {
     /// Makes `owner` the owner of the ceiling and returns the ceiling, in one step, so that no other guard raises it in
-    /// between. Returns `None` only if certainly no signature was accepted before: a store that may be a copy returns 0 in the
+    /// between. Returns `None` only if certainly no signature was accepted before. A store that may be a copy returns 0 in the
     /// place of a missing number.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the ceiling cannot be read and written. A failure must not be taken for `None`.
+    /// [`StoreError`] if the ceiling cannot be read and written. A failure must never return `None`.
     fn take_over(
         &self,
         owner: Owner,
     ) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 
-    /// Raises the ceiling, and returns when the new one is durable. A ceiling never falls.
+    /// Raises the ceiling, and returns once the new ceiling is durable. A ceiling never falls.
     ///
     /// # Errors
     ///

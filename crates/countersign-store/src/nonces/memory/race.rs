@@ -60,7 +60,7 @@ fn a_race_for_a_nonce_that_is_being_forgotten_has_at_most_one_winner() {
             .collect();
         assert_eq!(claim(&guard, &used(EXPIRED), EXPIRED), Claim::Fresh);
         claimants.into_iter().for_each(|claimant| claimant.join().unwrap());
-        // In every order one claim is in time: the mark does not rise past a nonce that was never there to forget.
+        // In every order one claim is in time: the mark rises only past nonces in the guard.
         assert_eq!(fresh.load(Ordering::Relaxed), 1);
         assert_ne!(claim(&guard, &used(CREATED), LIVE), Claim::Fresh);
     });

@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// How far ahead the ceiling is raised, so that there is one write every few seconds and not one per request.
+/// How far ahead the ceiling is raised: one write then covers the requests of a few seconds.
 const LEAD: Duration = Duration::from_secs(5);
 
-/// The latest `created` that may be accepted: the ceiling, and the guard's knowledge of it.
+/// The latest `created` for which claims may be accepted: the ceiling, and the guard's knowledge of it.
 pub(super) struct Reach<C> {
     window: Window,
     owner: Owner,
@@ -26,10 +26,10 @@ pub(super) struct Reach<C> {
     reached: AtomicU64,
     /// Held while the ceiling is raised.
     raising: tokio::sync::Mutex<Raising>,
-    /// The highest ceiling attempted, in seconds. An attempt whose client went away before its end may have raised the ceiling
-    /// unnoticed.
+    /// The highest ceiling attempted, in seconds. If a client went away before its attempt ended, the attempt may have raised
+    /// the ceiling unnoticed.
     attempted: AtomicU64,
-    /// The number of attempts that failed.
+    /// The number of failed attempts.
     failures: AtomicUsize,
 }
 
@@ -58,7 +58,7 @@ impl<C: Ceiling> Reach<C> {
         self.owner
     }
 
-    /// Raises the ceiling durably to `created` or above, unless it is there, so that a claim can be accepted.
+    /// Raises the ceiling durably to `created` or above, unless it is there. Claims at `created` can then be accepted.
     pub(super) async fn ensure(
         &self,
         created: Timestamp,
@@ -79,7 +79,7 @@ impl<C: Ceiling> Reach<C> {
         let not_raised = "the replay ceiling cannot be raised";
         match &*raising {
             Raising::Ended => return Err(Unable::Ended.into()),
-            // Claims that waited for an attempt share its failure, so that they do not each repeat a slow failure.
+            // Claims waiting for an attempt share its failure, and do not each repeat a slow failure.
             Raising::Failed(failure) if self.failures.load(Ordering::Acquire) != failures => {
                 return Err(StoreError::because(not_raised, Arc::clone(failure)));
             }
@@ -124,18 +124,18 @@ impl<C: Ceiling> Reach<C> {
     }
 }
 
-/// Returns the first second of which nothing can have been accepted by now, if this clock is right.
+/// Returns the first second without any accepted signature yet, if this clock is right.
 pub(super) fn unaccepted(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew()).plus(Duration::from_secs(1))
 }
 
-/// Returns the last second of which anything is accepted now, whatever the server's policy says. A start relies on it: later
-/// seconds count as not accepted yet.
+/// Returns the last second of signatures accepted now, whatever the server's policy says. A start relies on it: later seconds
+/// count as not accepted yet.
 pub(super) fn latest(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew())
 }
 
-/// Returns the highest value to which the ceiling is raised now.
+/// Returns how high the ceiling may be raised now.
 pub(super) fn farthest(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew()).plus(LEAD)
 }

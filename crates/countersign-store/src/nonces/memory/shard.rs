@@ -49,8 +49,8 @@ pub(super) enum LookUp<'a> {
     Unknown(Vacancy<'a>),
 }
 
-/// The place for a fingerprint that is not remembered. It borrows the shard, so that no other thread can change the shard and
-/// the outcome of the look-up stays true.
+/// The place for a fingerprint not in the shard. It borrows the shard, so that no other thread can change the shard and the
+/// outcome of the look-up stays true.
 #[derive(Debug)]
 pub(super) struct Vacancy<'a> {
     shard: &'a mut Shard,

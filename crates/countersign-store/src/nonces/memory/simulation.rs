@@ -40,7 +40,7 @@ const SEEDS: &str = "COUNTERSIGN_SEEDS";
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A claim at any guard that was started. All but the last should have ended.
+    /// A claim at any guard started so far. All but the last should have ended.
     Claim {
         guard: usize,
         credential: i64,
@@ -112,13 +112,13 @@ struct Watched {
     has_ended: bool,
 }
 
-/// The oracle's knowledge of a guard and of the guards that it continues.
+/// The oracle's knowledge of a guard and of its predecessors.
 #[derive(Clone, Default)]
 struct Known {
-    /// The first second that it can vouch for; earlier claims are too old.
+    /// The first second for which it can vouch. Earlier claims are too old.
     starts_at: u64,
     accepted: Vec<NonceUse>,
-    /// Nonces that may have found no memory. Their buckets may exist all the same, and are forgotten like others.
+    /// Nonces that may not have fitted into memory. Their buckets may exist all the same, and are forgotten like others.
     attempted: Vec<NonceUse>,
     /// The latest `now` of a claim.
     latest: u64,
@@ -263,7 +263,7 @@ impl World {
         let created = used.created().unix();
         let oldest = now - LIFETIME;
         known.latest = known.latest.max(now);
-        // The guard may have forgotten everything before `forgotten`: it expired at some time, or a full guard made room up to
+        // The guard may have forgotten nonces before `forgotten`: they expired at some time, or a full guard made room up to
         // there.
         let narrowed = if memory < MEMORY { LIFETIME - SKEW - LATENESS } else { 0 };
         let forgotten = known.latest - LIFETIME + narrowed;

@@ -25,7 +25,7 @@ const MAGIC: &[u8; 16] = b"countersign\0mem1";
 /// The state of a guard at its end.
 pub(super) struct Snapshot {
     pub(super) window: Window,
-    /// The ceiling at that time. A guard that has accepted any claim since has raised it.
+    /// The ceiling at that time. Any later accepted claim has raised it.
     pub(super) reached: Timestamp,
     pub(super) saved_at: Timestamp,
     pub(super) key: FingerprintKey,
@@ -34,10 +34,10 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns whether a guard that found the ceiling `found` can continue from this snapshot.
+    /// Returns whether a guard can continue from this snapshot, if it found the ceiling `found`.
     ///
-    /// Refuses a snapshot so old that all its nonces have expired. By then a copy from a backup looks the same as the snapshot
-    /// that was just saved.
+    /// Refuses a snapshot so old that all its nonces have expired. By then a copy from a backup looks the same as a snapshot
+    /// saved just now.
     pub(super) fn is_current(&self, found: Option<Timestamp>, now: Timestamp) -> bool {
         found == Some(self.reached)
             && self.saved_at <= now.plus(self.window.skew())
@@ -122,7 +122,7 @@ impl Snapshot {
         is_whole.then_some(Self { window, reached, saved_at, key, shards, tallies })
     }
 
-    /// Writes the snapshot to a file that only its owner can read. The file appears in one step, whole or not at all.
+    /// Writes the snapshot to a file, with access for its owner only. The file appears in one step, whole or not at all.
     pub(super) fn write(&self, file: &Path, owner: Owner) -> io::Result<()> {
         match check_ours(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -208,7 +208,8 @@ fn seconds(window: Window) -> (u64, u64) {
     (window.max_age().as_secs(), window.skew().as_secs())
 }
 
-/// Returns the checksum, which finds accidental damage only. An attacker who can write the file can write the registry as well.
+/// Returns the checksum. It finds accidental damage only: an attacker with write access to the file can write the registry as
+/// well.
 fn checksum(bytes: &[u8]) -> [u8; 16] {
     SipHasher24::new().hash(bytes).as_u128().to_le_bytes()
 }
@@ -383,7 +384,7 @@ mod tests {
         assert_eq!(kind, Some(io::ErrorKind::IsADirectory));
         let written = snapshot(1).write(folder.path(), Owner::random().unwrap());
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::IsADirectory);
-        // A file that cannot be taken is an error, and not the same as a file that another guard took.
+        // A file that cannot be taken is an error. It differs from a file already taken by another guard.
         fs::remove_file(&file).unwrap();
         let owner = Owner::random().unwrap();
         snapshot(1).write(&file, owner).unwrap();
@@ -416,7 +417,7 @@ mod tests {
     #[test]
     fn a_length_that_lies_allocates_nothing() {
         let bytes = snapshot(1).to_bytes();
-        // The checksum is made anew, as an attacker who writes the file would make it.
+        // The checksum is made anew, as by an attacker.
         for at in (MAGIC.len()..bytes.len() - 16).step_by(8) {
             let mut bytes = bytes.clone();
             let end = bytes.len() - 16;

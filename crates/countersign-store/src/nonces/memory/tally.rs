@@ -14,7 +14,7 @@ use crate::nonces::Window;
 
 /// Counts the recently accepted nonces of each credential.
 ///
-/// Counts accepted nonces, not remembered ones: a guard that forgets early, to make room, gives no credential another share.
+/// Counts accepted nonces, not remembered nonces: a guard that forgets early, to make room, gives no credential another share.
 #[derive(Debug)]
 pub(super) struct Tally {
     width: Width,
