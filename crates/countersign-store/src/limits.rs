@@ -10,10 +10,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use self::quota::Quota;
 use crate::enforcement::Enforcement;
 
-/// The limits of callers. By default nothing is limited.
+/// The limits of callers. Default: no limits.
 ///
-/// Unsigned reads and signed requests have budgets of their own, and only valid signatures are charged to the signed one: a
-/// caller that knows the publishable key alone cannot starve the holder of the private key.
+/// Unsigned reads and signed requests have separate budgets, and only valid signatures are charged to the signed budget: a
+/// caller with only the publishable key cannot starve the holder of the private key.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
     pub(crate) signed: Option<Budget>,
@@ -23,7 +23,7 @@ pub struct Limits {
 }
 
 impl Enforcement {
-    /// The verdict as callers get it. With [`Enforcement::Report`] every request passes, and callers are not told of a limit.
+    /// Returns the verdict for the caller. With [`Enforcement::Report`] every request passes, and callers learn of no limit.
     ///
     /// A request over a limit increments the metric `countersign_over_limit_total`. Its labels are `budget`, the name of the
     /// budget, and `enforcement`, which is `enforced` or `reported`.
@@ -44,36 +44,37 @@ impl Enforcement {
 }
 
 impl Limits {
-    /// The quotas of each credential's signed requests. All of them have to allow a request.
+    /// Sets the quotas of each credential's signed requests. All of them must allow a request.
     pub fn signed(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.signed = Budget::new("signed", quotas);
         self
     }
 
-    /// The quotas of unsigned reads with each publishable key, by all clients together. Signed requests that are refused before
-    /// their nonce is claimed, such as those of a revoked key, are charged to it too.
+    /// Sets the quotas of unsigned reads with each publishable key, by all clients together. Signed requests that are refused
+    /// before their nonce is claimed, for example with a revoked key, are charged to these quotas too.
     pub fn unsigned(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned = Budget::new("unsigned", quotas);
         self
     }
 
-    /// As [`Limits::unsigned`], for each client address. It is charged first, so that one client cannot use up the budget that
-    /// all clients with a key share.
+    /// Sets the same quotas as [`Limits::unsigned`] for each client address. They are charged first, so that one client cannot
+    /// use up the budget that all clients with a key share.
     ///
-    /// The server tells the address: mostly the peer of the socket, which behind a proxy is the proxy.
+    /// The server provides the address. Usually this is the peer of the socket, which behind a proxy is the proxy.
     pub fn unsigned_by_address(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.unsigned_by_address = Budget::new("address", quotas);
         self
     }
 
-    /// Lets requests over a limit pass, and counts them as [`Enforcement::apply`] says. Use it to see what a limit would do.
+    /// Lets requests over a limit pass, and counts them as [`Enforcement::apply`] says. Use it to see the effect of a limit
+    /// before you enforce it.
     pub fn insecure_report_only(mut self) -> Self {
         self.enforcement = Enforcement::Report;
         self
     }
 }
 
-/// Quotas that are charged together, under the name that clients see. A [`Gate`](crate::Gate) of your own needs it to make a
+/// Quotas that are charged together, under the name that clients see. Your own [`Gate`](crate::Gate) needs a budget to make a
 /// [`QuotaLeft`].
 ///
 /// ```
@@ -96,8 +97,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of these quotas, all of which have to allow a charge; `None` without a quota. Clients see the name in `RateLimit`:
-    /// letters, digits, `-` and `_`.
+    /// Makes a budget of these quotas, each of which must allow a charge. `None` without a quota. Clients see the name in
+    /// `RateLimit`: letters, digits, `-` and `_`.
     pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         let quotas: Vec<_> = quotas.into_iter().collect();
         let policies = quotas.iter().map(|quota| {
@@ -113,13 +114,13 @@ impl Budget {
         self.name
     }
 
-    /// Its quotas: one or more.
+    /// Returns the quotas. There is at least one.
     pub fn quotas(&self) -> &[Quota] {
         &self.quotas
     }
 }
 
-/// What is left of the quota that has the least left.
+/// The remainder of a budget, given by its quota with the least left.
 ///
 /// It prints as a member of the `RateLimit` field (draft-ietf-httpapi-ratelimit-headers-10 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,24 +133,24 @@ pub struct QuotaLeft {
 }
 
 impl QuotaLeft {
-    /// What a budget has left, by the `quota` with the least left: `remaining` now, and full again after `reset` if nothing is
-    /// charged until then.
+    /// Makes the remainder of a budget from the `quota` with the least left. This quota has `remaining` now, and is full again
+    /// after `reset` if nothing is charged until then.
     pub fn new(budget: &Budget, quota: &Quota, remaining: u32, reset: Duration) -> Self {
         let (window, policy) = (quota.window().as_secs(), Arc::clone(&budget.policy));
         Self { budget: budget.name, policy, window, remaining, reset }
     }
 
-    /// How much of the quota is left now.
+    /// Returns the remaining amount of the quota.
     pub const fn remaining(&self) -> u32 {
         self.remaining
     }
 
-    /// The name of the quota, as `RateLimit` and `RateLimit-Policy` have it.
+    /// Returns the name of the quota, as in `RateLimit` and `RateLimit-Policy`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.budget, self.window)
     }
 
-    /// All quotas of the budget, as the `RateLimit-Policy` field (the draft's §3).
+    /// Returns all quotas of the budget, as the value of the `RateLimit-Policy` field (the draft's §3).
     pub fn policy(&self) -> &str {
         &self.policy
     }
@@ -168,7 +169,7 @@ impl QuotaLeft {
     }
 }
 
-/// Rounded up, since a client that waits less retries too early.
+/// Returns whole seconds, rounded up: a client that waits less retries too early.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
@@ -177,14 +178,14 @@ pub(crate) fn whole_seconds(time: Duration) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an unused verdict limits nothing"]
 pub enum Verdict {
-    /// The request is allowed. A limited request was charged, and this is left.
+    /// The request is allowed. If it has a limit, it was charged, and this remainder is left.
     Within(Option<QuotaLeft>),
     /// The request is over a limit, and was not charged.
     Exceeded(OverLimit),
 }
 
 impl Verdict {
-    /// Both verdicts together. The second is asked if the first allows the request; of two quotas, the one with less left is kept.
+    /// Combines two verdicts. Asks for the second only if the first allows the request, and keeps the quota with less left.
     pub(crate) fn and(self, second: impl FnOnce() -> Self) -> Self {
         let Self::Within(left) = self else { return self };
         match second() {
@@ -202,14 +203,14 @@ impl Verdict {
 /// the draft asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverLimit {
-    /// The quota that does not allow the request.
+    /// The quota that refuses the request.
     pub left: QuotaLeft,
     /// The time until a retry is allowed, if nothing else is charged until then.
     pub retry_after: Duration,
 }
 
 impl OverLimit {
-    /// A charge that this quota does not allow before `retry_after`.
+    /// Makes the refusal of a charge that the quota allows after `retry_after`.
     pub const fn new(left: QuotaLeft, retry_after: Duration) -> Self {
         Self { left, retry_after }
     }

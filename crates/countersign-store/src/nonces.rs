@@ -13,11 +13,11 @@ use crate::error::StoreError;
 
 /// Remembers nonces, so that a signed request works once.
 pub trait NonceStore: Send + Sync + 'static {
-    /// Claims a nonce. Of all claims of one nonce, at whatever times, at most one is fresh.
+    /// Claims a nonce. At most one claim of a nonce is ever fresh, whatever the times of the claims.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store cannot answer; the request is then refused with 503.
+    /// [`StoreError`] if the store fails; the request is then refused with 503.
     fn claim(
         &self,
         used: &NonceUse,
@@ -31,10 +31,10 @@ impl<T: NonceStore> NonceStore for Arc<T> {
     }
 }
 
-/// The time for which a signature is acceptable, and its nonce has to be remembered.
+/// The time for which a signature is acceptable, and its nonce must be remembered.
 ///
-/// A window is made of a [`Policy`], and so within its limits. A guard with another window than its server's policy is as safe,
-/// and refuses more than it has to. Servers that share a guard need the same window.
+/// A window is made from a [`Policy`], and so within its limits. A guard whose window differs from its server's policy is as
+/// safe, but refuses more than necessary. Servers that share a guard need the same window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     max_age: Duration,
@@ -55,17 +55,17 @@ impl From<&Policy> for Window {
 }
 
 impl Window {
-    /// The oldest signature accepted.
+    /// Returns the greatest age of an accepted signature.
     pub const fn max_age(&self) -> Duration {
         self.max_age
     }
 
-    /// The difference of clocks allowed either way.
+    /// Returns the difference between clocks that is allowed either way.
     pub const fn skew(&self) -> Duration {
         self.skew
     }
 
-    /// How long after `created` a signature can still pass, and a nonce has to be remembered: `max_age + 2 · skew`, where the
+    /// Returns how long after `created` a signature can still pass and its nonce must be remembered: `max_age + 2 · skew`. The
     /// second skew is for the clocks of servers.
     pub const fn lifetime(&self) -> Duration {
         self.max_age.saturating_add(self.skew).saturating_add(self.skew)

@@ -5,35 +5,35 @@ use std::{
 
 use countersign::Timestamp;
 
-/// How far the system's clock may be ahead of where it should be: more is a leap.
+/// How far the system's clock may be ahead of the expected time. Further ahead is a leap.
 const LEAP: Duration = Duration::from_secs(60);
-/// How long a leap has to be agreed with before it is followed.
+/// How long later readings must agree with a leap before the clock follows it.
 const AGREEMENT: Duration = Duration::from_secs(10);
-/// How far readings may be apart that agree: a clock that is slewed is not exact.
+/// How much agreeing readings may differ, since a slewed clock is not exact.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// The time of the system's clock.
+/// Returns the time of the system's clock.
 ///
-/// A clock before 1970 gives 0: every signature is then one from the future, and is refused.
+/// A clock before 1970 gives 0. Every signature is then from the future, and is refused.
 pub fn system_time() -> Timestamp {
     timestamp(since_epoch())
 }
 
-/// The system's clock, which is not followed at once when it leaps ahead.
+/// The system's clock, with protection against leaps ahead.
 ///
-/// A leap is being more than a minute ahead of the last reading and what has passed since by a clock that nobody sets. Until
-/// it has agreed with itself for 10 s, the time goes on from the last reading, and a warning is logged: a moment of a wrong
-/// time neither raises the replay ceiling far ahead nor makes a replay guard forget. Where the clock was wrong before and
-/// was set right, honest callers are refused for those 10 s. A clock that is set back is followed at once, since nothing is
-/// forgotten by that.
+/// A leap is a reading more than a minute ahead of the expected time: the last reading plus the time since by a monotonic
+/// clock. Until readings have agreed with the leap for 10 s, the time goes on from the last reading, and a warning is logged.
+/// So a moment of wrong time neither raises the replay ceiling far ahead nor makes a replay guard forget. If the clock was
+/// wrong before and was set right, honest callers are refused for those 10 s. A clock that is set back is followed at once,
+/// since this makes no guard forget.
 #[derive(Debug, Default)]
 pub struct SystemClock(Mutex<Option<Course>>);
 
 impl SystemClock {
-    /// The time now.
+    /// Returns the time.
     pub fn now(&self) -> Timestamp {
         let mut course = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock, so that nobody's later reading comes before.
+        // Read under the lock, so that readings come in order.
         let reading = Reading { system: since_epoch(), steady: Instant::now() };
         let (next, seen) = match course.take() {
             None => (Course { last: reading, leap: None }, Seen::Time),
@@ -61,33 +61,33 @@ impl SystemClock {
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
-    /// Since 1970.
+    /// The time since 1970.
     system: Duration,
     steady: Instant,
 }
 
-/// Where the time has come from, and where the system's clock says that it is going.
+/// The last believed time, and a possible leap.
 #[derive(Clone, Copy, Debug)]
 struct Course {
     /// The last reading that was believed.
     last: Reading,
-    /// The first of those that agree with each other and not with the course.
+    /// The first reading of a leap: later readings agree with it, and not with `last`.
     leap: Option<Reading>,
 }
 
-/// What a reading shows.
+/// The judgement of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// Nothing but the time.
+    /// An ordinary time.
     Time,
     Leap,
-    /// One that was seen before, and is still not old enough.
+    /// A known leap, still not old enough to follow.
     LeapAgain,
     Agreed,
 }
 
 impl Course {
-    /// Takes a reading in.
+    /// Judges a reading, and returns the course after it.
     fn follow(self, reading: Reading) -> (Self, Seen) {
         let believed = Self { last: reading, leap: None };
         if reading.system <= self.last.at(reading.steady).saturating_add(LEAP) {
@@ -104,14 +104,14 @@ impl Course {
         }
     }
 
-    /// The time, since 1970.
+    /// Returns the time since 1970.
     fn time(&self, steady: Instant) -> Duration {
         self.last.at(steady)
     }
 }
 
 impl Reading {
-    /// What the system's clock should say at a later moment.
+    /// Returns the expected time of the system's clock at a later moment.
     fn at(&self, steady: Instant) -> Duration {
         self.system.saturating_add(steady.saturating_duration_since(self.steady))
     }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_leap_is_followed_when_it_lasts_and_every_other_reading_at_once() {
         type Readings = &'static [(u64, u64, u64, Seen)];
-        // Seconds that have passed, what the system's clock says, and what the time is and was seen.
+        // Seconds passed, the system's clock, the resulting time, and the judgement.
         let courses: [(&str, Readings); 7] = [
             (
                 "steady",

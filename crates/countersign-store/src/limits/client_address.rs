@@ -1,18 +1,18 @@
 use std::{fmt, net::IpAddr};
 
-/// The address of a client: mostly the peer of the socket, or the address that a trusted proxy forwards.
+/// The address of a client: usually the peer of the socket, or the address that a trusted proxy forwards.
 ///
 /// An IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// The address.
+    /// Returns the IP address.
     pub const fn ip(self) -> IpAddr {
         self.0
     }
 
-    /// The network that limits count it under.
+    /// Returns the network under which limits count the client.
     pub const fn network(self) -> ClientNetwork {
         let network = match self.0 {
             IpAddr::V6(address) => {
@@ -37,7 +37,7 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-/// A client of limits: an IPv4 address, or the network of 64 bits of an IPv6 address, since a client has all addresses of its
+/// A client as limits count it: an IPv4 address, or the /64 network of an IPv6 address, since a client has all addresses of its
 /// network. Made by [`ClientAddress::network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientNetwork {
@@ -52,8 +52,8 @@ enum Senders {
 }
 
 impl ClientNetwork {
-    /// The browsers of this client, as a client of their own: any page can make them send requests, and these must not use up the
-    /// budget of the client's other programs.
+    /// Returns the browsers of this client, as a client of their own. Any page can make browsers send requests, and these must
+    /// not use up the budget of the client's other programs.
     pub const fn browsers(self) -> Self {
         Self { senders: Senders::Browsers, ..self }
     }

@@ -11,9 +11,9 @@ use crate::{
 
 /// The last checks of a request with a known caller: its budgets and, for a signed request, the replay guard.
 ///
-/// The replay guards of this crate are gates without limits, and [`Unlimited`] makes one of any other [`NonceStore`].
-/// [`Limited`](crate::Limited) adds limits that are kept in this process. Verifiers that share an `Arc` of a gate share its
-/// limits and its nonces.
+/// The replay guards of this crate are gates without limits, and [`Unlimited`] makes a gate of any other [`NonceStore`].
+/// [`Limited`](crate::Limited) adds limits counted in this process. Verifiers with the same `Arc` of a gate share its limits
+/// and its nonces.
 pub trait Gate: Send + Sync + 'static {
     /// Charges a request with a valid signature and, if the budget allows it, claims its nonce. A request over a limit uses no nonce.
     ///
@@ -27,12 +27,12 @@ pub trait Gate: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Passage, StoreError>> + Send;
 
-    /// Charges an unsigned read with a publishable key, or a signed request that is refused before its nonce is claimed: its key is
-    /// revoked, expired or quarantined, or may not do this.
+    /// Charges an unsigned read with a publishable key. Also charges a signed request that is refused before its nonce is
+    /// claimed, because its key is revoked, expired or quarantined, or does not permit the request.
     ///
     /// # Errors
     ///
-    /// [`NoClientAddress`] if a limit by address needs an address that is not known.
+    /// [`NoClientAddress`] if there is a limit by client address and the address is unknown.
     fn unsigned(
         &self,
         credential: CredentialId,
@@ -51,7 +51,7 @@ pub enum Passage {
     Limited(OverLimit),
 }
 
-/// A limit by client address needs an address that is not known.
+/// The error for a limit by client address when the address is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is a limit by client address, and the address is not known")]
 pub struct NoClientAddress;
@@ -99,7 +99,7 @@ impl<G: Gate> Gate for Arc<G> {
 pub struct Unlimited<N>(N);
 
 impl<N> Unlimited<N> {
-    /// No limits in front of this replay guard.
+    /// Makes a gate without limits from a replay guard.
     pub const fn new(nonces: N) -> Self {
         Self(nonces)
     }

@@ -4,30 +4,30 @@ use crate::limits::quota::Quota;
 
 /// The generic cell rate algorithm for one quota, on a clock that starts anywhere and never steps back.
 ///
-/// All that is kept of a subject is one time: when all that it took is refilled (the *theoretical arrival time*). In the
-/// past, it is the same as never to have taken anything.
+/// The state of a subject is a single time: when its quota is full again (the *theoretical arrival time*). A time in the past
+/// means a full quota, as for a subject that was never charged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gcra {
     interval: Duration,
-    /// How far ahead the time may be.
+    /// The most that this time may be ahead of now.
     tolerance: Duration,
     burst: u32,
 }
 
-/// What a subject has of a quota.
+/// The remainder of a subject's quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Remainder {
     pub(crate) remaining: u32,
-    /// When all of it is there again.
+    /// The time until the quota is full again.
     pub(crate) reset: Duration,
 }
 
-/// The answer to a charge.
+/// The outcome of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charged {
-    /// It fits, and leaves this; the time to keep is `full_at`.
+    /// The charge fits. Keep `full_at` as the subject's state.
     Fits { full_at: Duration, left: Remainder },
-    /// It does not fit before this has passed.
+    /// The charge does not fit until `retry_after` has passed.
     TooMuch { retry_after: Duration, left: Remainder },
 }
 
@@ -37,7 +37,7 @@ impl Gcra {
         Self { interval, tolerance: interval.saturating_mul(burst), burst }
     }
 
-    /// Charges so much.
+    /// Charges `cost`.
     pub(crate) fn charge(&self, full_at: Duration, cost: NonZeroU32, now: Duration) -> Charged {
         let after = self.after(full_at, cost.get(), now);
         let latest = now.saturating_add(self.tolerance);
@@ -48,9 +48,9 @@ impl Gcra {
         Charged::Fits { full_at: after, left: self.left(after, now) }
     }
 
-    /// When all is refilled if so much was taken at this time, or after what had been taken before.
+    /// Returns the time at which the quota is full again after a charge at `at`, on top of the charges before.
     pub(crate) fn after(&self, full_at: Duration, cost: u32, at: Duration) -> Duration {
-        // What costs more than all there can be costs all there can be.
+        // A cost above the burst counts as the whole burst.
         let debt = self.interval.saturating_mul(cost.min(self.burst));
         full_at.max(at).saturating_add(debt)
     }
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(charge(1, 10_500), Ok(0));
         assert_eq!(charge(2, 10_900), Err(600));
         assert_eq!(charge(2, 11_500), Ok(0));
-        // After a long pause no more than the burst.
+        // After a long pause, no more than the burst passes.
         assert_eq!(charge(9, 90_000), Ok(0));
         assert_eq!(charge(9, 91_000), Err(500));
         assert_eq!(charge(9, 91_500), Ok(0));
@@ -121,7 +121,7 @@ mod tests {
                         prop_assert!(left.remaining < burst);
                     }
                     Charged::TooMuch { retry_after, .. } => {
-                        // It tells how long to wait, and neither too long nor too short.
+                        // The wait is exact: neither too long nor too short.
                         let early = retry_after.saturating_sub(Duration::from_nanos(1));
                         let again = |after| gcra.charge(full_at, number(cost), now + after);
                         prop_assert!(matches!(again(retry_after), Charged::Fits { .. }), "too short");

@@ -15,12 +15,12 @@ use crate::{
     nonces::{NonceStore, readiness::Readiness},
 };
 
-/// A gate whose limits are counted in this process, in front of any replay guard.
+/// A gate that counts its limits in this process, in front of any replay guard.
 ///
-/// The cost of a signed request is set aside while its nonce is claimed, and charged if the nonce is fresh. So requests that wait
-/// for a guard over the network hold a part of the budget, replayed requests too: in front of such a guard use a gate that
-/// claims and charges in one step, such as `RedisGate`. A client that hangs up meanwhile is not charged, though such a guard may
-/// have kept the nonce.
+/// The cost of a signed request is set aside while its nonce is claimed, and charged if the nonce is fresh. So requests waiting
+/// for a guard over the network hold a part of the budget, replays included. In front of a guard over the network use a gate
+/// with claim and charge in one step, such as `RedisGate`. A client that hangs up meanwhile is not charged, though the guard
+/// may have kept the nonce.
 ///
 /// Each budget counts up to 1,000,000 subjects, at some 100 bytes each. Further subjects share one allowance; see [`MemoryBudget`].
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Limited<N> {
     enforcement: Enforcement,
 }
 
-/// What limits reads that show a publishable key.
+/// The budgets of unsigned reads with a publishable key.
 #[derive(Debug)]
 pub(crate) struct UnsignedBudgets {
     by_credential: Option<MemoryBudget<CredentialId>>,
@@ -39,7 +39,7 @@ pub(crate) struct UnsignedBudgets {
 }
 
 impl<N> Limited<N> {
-    /// Limits in front of a replay guard.
+    /// Puts limits in front of a replay guard.
     pub fn new(nonces: N, limits: Limits) -> Self {
         Self {
             nonces,
@@ -70,7 +70,7 @@ impl<N> Limited<N> {
 }
 
 impl UnsignedBudgets {
-    /// The address first, so that one client cannot use up what the others of its key have.
+    /// Charges the address first, so that a single client cannot use up the budget of all clients of a key.
     pub(crate) fn charge(
         &self,
         credential: CredentialId,
@@ -103,8 +103,8 @@ impl<N: NonceStore> Gate for Limited<N> {
         match self.enforcement.apply(verdict) {
             Verdict::Exceeded(over) => Ok(Passage::Limited(over)),
             Verdict::Within(left) => {
-                // A request that somebody else captured must not use up what its signer has, also if its client does not
-                // wait for the answer.
+                // A captured request must not use up the budget of its signer, even if the attacker does not wait for the
+                // response.
                 let claim = self.nonces.claim(used, now).await?;
                 if let (Claim::Fresh, Some(reservation)) = (claim, reservation) {
                     reservation.spend();
@@ -148,7 +148,7 @@ mod tests {
     const ONE: NonZeroU32 = NonZeroU32::MIN;
     const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
-    /// A replay guard that only counts how often it is asked.
+    /// A replay guard for counting claims. It accepts all of them.
     #[derive(Default)]
     struct Asked(Arc<AtomicU32>);
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     impl Gated {
-        /// What became of a signed request, and how often the replay guard was asked in all.
+        /// Returns the outcome of a signed request, and the number of claims at the replay guard so far.
         async fn signed(&self, credential: i64, cost: u32) -> (Result<Option<u32>, Duration>, u32) {
             let used = NonceUse::new(credential, NOW, Nonce::from_random([1; 16]));
             let cost = NonZeroU32::new(cost).unwrap();
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(gated.signed(1, 1).await, (Err(wait), 4));
     }
 
-    /// A replay guard that answers the same to all.
+    /// A replay guard with the same result for every claim.
     struct Always(Result<Claim, ()>);
 
     impl NonceStore for Always {
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// A replay guard that never answers.
+    /// A replay guard that never responds.
     struct Silent;
 
     impl NonceStore for Silent {
@@ -269,7 +269,7 @@ mod tests {
         for _ in 0..10 {
             assert!(!is_limited());
         }
-        // While they are waited for, they hold a part of the budget.
+        // Requests waiting for the guard hold a part of the budget.
         let mut waiting =
             [gate.signed(&used, ONE, NOW), gate.signed(&used, ONE, NOW)].map(Box::pin);
         for claim in &mut waiting {
@@ -311,7 +311,7 @@ mod tests {
         let limits = Limits::default().unsigned(per_minute(3)).unsigned_by_address(per_minute(2));
         let gated = gated(limits);
         let (one, other) = (Some("192.0.2.1"), Some("192.0.2.2"));
-        // The left is that of the quota that has least left.
+        // The verdict names the quota with the least left.
         assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=1;t=30"#.into()));
         assert_eq!(gated.unsigned(1, one).await, Ok(r#""address-60";r=0;t=60"#.into()));
         for _ in 0..5 {
@@ -326,7 +326,7 @@ mod tests {
         let gated = gated(Limits::default().unsigned_by_address(per_minute(1)));
         assert_eq!(gated.unsigned(1, None).await, Err("no address".into()));
         assert_eq!(gated.unsigned(1, Some("192.0.2.1")).await.map(drop), Ok(()));
-        // Signed requests are not limited by it.
+        // The limit by address does not apply to signed requests.
         assert_eq!(gated.signed(1, 1).await, (Ok(None), 1));
     }
 

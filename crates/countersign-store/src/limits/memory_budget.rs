@@ -14,42 +14,43 @@ use crate::limits::{
 };
 
 const SHARDS: usize = 64;
-/// How often a full shard is looked through for what is refilled.
+/// The shortest time between two sweeps of a full shard. A sweep removes refilled subjects.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A budget for each of many subjects, such as credentials or client addresses, counted in this process.
 ///
-/// Its memory is bounded. A subject with its whole budget takes no room. When the room is full, new subjects share one allowance,
-/// and counted subjects keep theirs: a client with many addresses slows down newcomers, and lifts no limit.
+/// The memory is bounded, and a subject with its whole budget takes none. When the table is full, new subjects share one
+/// allowance, and subjects already in the table keep theirs. A client with many addresses slows newcomers down, but lifts no
+/// limit.
 pub struct MemoryBudget<S> {
     budget: Budget,
     rates: Vec<Gcra>,
     shards: Box<[Mutex<Shard<S>>]>,
     hasher: RandomState,
-    /// The account of a subject that never took anything.
+    /// The account of a subject without charges.
     unused: Account,
-    /// The most subjects of a shard.
+    /// The most subjects in one shard.
     room: usize,
     clock: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
 struct Shard<S> {
     subjects: HashMap<S, Account>,
-    /// Of those for whom there was no room.
+    /// The shared account of all subjects without room.
     rest: Account,
     next_sweep: Duration,
 }
 
-/// What a subject took.
+/// The charges of a subject.
 #[derive(Clone)]
 struct Account {
-    /// For each quota, when all of it is refilled.
+    /// For each quota, the time at which it is full again.
     full_at: Box<[Duration]>,
-    /// What is set aside, and neither spent nor free again.
+    /// The part set aside, neither spent nor free.
     reserved: u32,
 }
 
-/// A part of a budget that is set aside until it is [spent](Self::spend). Dropped, it is free again: all of it and no more,
+/// A part of a budget, set aside until it is [spent](Self::spend). When it is dropped unspent, exactly this part is free again,
 /// whatever was refilled or charged in between.
 #[must_use = "what is not spent is free again at once"]
 pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
@@ -61,7 +62,7 @@ pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
     outcome: Outcome,
 }
 
-/// What becomes of what was set aside.
+/// Whether the part set aside is charged or freed on drop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Spent,
@@ -69,8 +70,8 @@ enum Outcome {
 }
 
 impl<S: Copy + Eq + Hash> MemoryBudget<S> {
-    /// A budget of these quotas, all of which have to allow a charge; `None` without a quota. Clients see the name in `RateLimit`:
-    /// letters, digits, `-` and `_`.
+    /// Makes a budget of these quotas, each of which must allow a charge. `None` without a quota. Clients see the name in
+    /// `RateLimit`: letters, digits, `-` and `_`.
     pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         Budget::new(name, quotas).map(Self::of)
     }
@@ -93,8 +94,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         }
     }
 
-    /// Sets how many subjects are counted at a time, at some 100 bytes each. The number is rounded up to a multiple of 64, the
-    /// parts of the table; one part can be full before the others. Default: 1,000,000.
+    /// Sets the number of subjects counted at a time, at some 100 bytes each. It is rounded up to a multiple of 64, the number
+    /// of parts of the table; a part can be full before the others. Default: 1,000,000.
     pub fn capacity(mut self, subjects: usize) -> Self {
         self.room = subjects.div_ceil(SHARDS);
         self
@@ -106,13 +107,13 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         self
     }
 
-    /// Charges a subject. If it has too little left, nothing is charged.
+    /// Charges a subject. If the subject has too little left, charges nothing.
     pub fn charge(&self, subject: S, cost: NonZeroU32) -> Verdict {
         let spend = |account: &mut Account, _, now| account.spend(&self.rates, cost, now);
         self.take(subject, cost, spend).0
     }
 
-    /// Sets aside what it costs, or finds that the subject has too little left; then nothing is set aside.
+    /// Sets `cost` aside. If the subject has too little left, sets nothing aside.
     pub(crate) fn reserve(
         &self,
         subject: S,
@@ -125,7 +126,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         })
     }
 
-    /// Does this to the account of a subject that has enough left.
+    /// Calls `take` with the account of a subject, if it has enough left.
     fn take<T>(
         &self,
         subject: S,
@@ -150,7 +151,7 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         (verdict, taken)
     }
 
-    /// What charging the least would say. Nothing is charged.
+    /// Returns the verdict on a charge of 1, without charging it.
     pub fn look(&self, subject: S) -> Verdict {
         let cost = NonZeroU32::MIN;
         let Some(shard) = self.shard(subject) else {
@@ -172,14 +173,14 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard))
     }
 
-    /// There is a shard for every subject; were there none, what is not counted must not pass.
+    /// Refuses a charge without a shard to count it. Every subject has a shard, so this does not happen.
     fn no_shard(&self, cost: NonZeroU32) -> Verdict {
         let full_at = self.budget.quotas.iter().map(Quota::window).collect();
         self.judge(&Account { full_at, reserved: 0 }, cost, Duration::ZERO)
     }
 
-    /// Whether every quota allows it; of those that do not the one that takes longest, or else the one that has least
-    /// left.
+    /// Returns whether every quota allows the charge. A refusal names the quota with the longest wait, an allowed charge the
+    /// quota with the least left.
     fn judge(&self, account: &Account, cost: NonZeroU32, now: Duration) -> Verdict {
         let (mut least, mut longest): (Option<QuotaLeft>, Option<OverLimit>) = (None, None);
         let quotas = self.budget.quotas.iter().zip(&self.rates);
@@ -206,14 +207,14 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
 }
 
 impl<S: Copy + Eq + Hash> Shard<S> {
-    /// Where a subject is counted, after room was made if it is due.
+    /// Returns where a subject is counted. First removes refilled subjects from a full shard, if a sweep is due.
     fn place_of(&mut self, subject: &S, room: usize, now: Duration) -> Place {
         if self.subjects.contains_key(subject) {
             return Place::Counted;
         }
         if self.subjects.len() >= room && now >= self.next_sweep {
             self.next_sweep = now.saturating_add(SWEEP);
-            // Whoever has everything back is as one who never took anything.
+            // A refilled subject is the same as a new one.
             self.subjects.retain(|_, account| account.is_in_use(now));
         }
         if self.subjects.len() < room { Place::Free } else { Place::Shared }
@@ -233,7 +234,7 @@ impl Account {
 }
 
 impl<S: Copy + Eq + Hash> Reservation<'_, S> {
-    /// Charges what was set aside, as of when it was.
+    /// Charges the part set aside, as of the time of its reservation.
     pub(crate) fn spend(mut self) {
         self.outcome = Outcome::Spent;
     }
@@ -243,7 +244,7 @@ impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
     fn drop(&mut self) {
         let Some(shard) = self.budget.shard(self.subject) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        // What has something set aside is not swept out, so it is where it was.
+        // A sweep keeps an account with a part set aside, so the account is still in its place.
         let account = match self.place {
             Place::Counted | Place::Free => shard.subjects.get_mut(&self.subject),
             Place::Shared => Some(&mut shard.rest),
@@ -256,13 +257,13 @@ impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
     }
 }
 
-/// Where a subject is counted.
+/// The account in which a subject is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Counted,
-    /// Nowhere yet, and there is room.
+    /// No account yet, but there is room for one.
     Free,
-    /// With all others for whom there is no room.
+    /// The shared account of all subjects without room.
     Shared,
 }
 
@@ -285,7 +286,7 @@ mod tests {
         NonZeroU32::new(number).unwrap()
     }
 
-    /// A budget on a clock of milliseconds.
+    /// Returns a budget and its clock, in milliseconds.
     fn budget(quotas: &[Quota]) -> (MemoryBudget<u32>, Arc<AtomicU64>) {
         let time = Arc::new(AtomicU64::new(5_000));
         let clock = Arc::clone(&time);
@@ -381,7 +382,7 @@ mod tests {
             budget.shards.iter().map(|shard| shard.lock().unwrap().subjects.len()).sum()
         };
         assert_eq!(counted(), SHARDS);
-        // Those who were counted, and those who came too late: all have to wait.
+        // Subjects with an account and latecomers all have to wait.
         for subject in 0..10_100 {
             assert!(!passes(&budget.look(subject)), "{subject}");
             assert!(!passes(&budget.charge(subject, number(1))), "{subject}");
@@ -473,7 +474,7 @@ mod tests {
         drop(other);
         assert!(passes(&budget.charge(1, number(1))));
         assert!(!passes(&budget.charge(1, number(1))));
-        // Nor is what was set aside before a pause.
+        // Nor is a part that was set aside before a pause.
         let (_, reservation) = budget.reserve(2, number(3));
         time.fetch_add(120_000, Ordering::SeqCst);
         drop(reservation);
@@ -500,7 +501,7 @@ mod tests {
         let budget = budget.capacity(SHARDS);
         let reservations: Vec<_> =
             (0..1000).filter_map(|subject| budget.reserve(subject, number(1)).1).collect();
-        // One in each place of its own, and one in each that newcomers share.
+        // Each shard has a reservation of a counted subject, and another in the account of newcomers.
         assert_eq!(reservations.len(), 2 * SHARDS);
         time.fetch_add(120_000, Ordering::SeqCst);
         assert!((0..1000).all(|subject| !passes(&budget.charge(subject, number(1)))));

@@ -1,9 +1,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
-/// An amount in a window, and how much of it may come at once.
+/// An amount in a window, with a limit on how much of it may come at once.
 ///
-/// A quota is refilled evenly, by GCRA: 60 a minute are one a second, after a burst. So the edge of a window never lets twice the
-/// amount pass.
+/// A quota is refilled evenly, by GCRA: 60 a minute are one a second, after a burst. So twice the amount never passes at once,
+/// at the edge of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     amount: NonZeroU32,
@@ -11,7 +11,7 @@ pub struct Quota {
     burst: NonZeroU32,
 }
 
-/// A window is one second to 31 days long, in whole seconds.
+/// The error for a window with a fraction of a second, below one second or above 31 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a quota is for whole seconds: one of them to 31 days")]
 pub struct BadWindow;
@@ -19,11 +19,11 @@ pub struct BadWindow;
 impl Quota {
     const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 
-    /// An amount in a window. All of it may come at once.
+    /// Makes a quota of an amount in a window. All of it may come at once.
     ///
     /// # Errors
     ///
-    /// [`BadWindow`]. `RateLimit-Policy` counts windows in seconds.
+    /// [`BadWindow`], since `RateLimit-Policy` counts windows in seconds.
     pub fn new(amount: NonZeroU32, window: Duration) -> Result<Self, BadWindow> {
         let seconds = Duration::from_secs(window.as_secs());
         if seconds != window || window.is_zero() || window > Self::LONGEST {
@@ -32,12 +32,12 @@ impl Quota {
         Ok(Self { amount, window, burst: amount })
     }
 
-    /// An amount in each second.
+    /// Makes a quota of an amount in each second.
     pub const fn per_second(amount: NonZeroU32) -> Self {
         Self { amount, window: Duration::from_secs(1), burst: amount }
     }
 
-    /// An amount in each minute.
+    /// Makes a quota of an amount in each minute.
     pub const fn per_minute(amount: NonZeroU32) -> Self {
         Self { amount, window: Duration::from_secs(60), burst: amount }
     }
@@ -48,22 +48,22 @@ impl Quota {
         self
     }
 
-    /// The amount in a window.
+    /// Returns the amount in a window.
     pub const fn amount(&self) -> NonZeroU32 {
         self.amount
     }
 
-    /// The window.
+    /// Returns the window.
     pub const fn window(&self) -> Duration {
         self.window
     }
 
-    /// How much may come at once, after a long enough pause.
+    /// Returns how much may come at once, after a long enough pause.
     pub const fn at_once(&self) -> NonZeroU32 {
         self.burst
     }
 
-    /// The time in which one is refilled, rounded up, so that never more comes than was said.
+    /// Returns the time to refill a cost of 1, rounded up, so that a quota is never refilled too fast.
     pub(crate) fn interval(&self) -> Duration {
         let nanos = self.window.as_nanos().div_ceil(u128::from(self.amount.get()));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 pub struct Owner(i64);
 
 impl Owner {
-    /// A new identity.
+    /// Makes a new identity.
     ///
     /// # Errors
     ///
@@ -21,7 +21,7 @@ impl Owner {
         Ok(Self((number >> 1).cast_signed()))
     }
 
-    /// The number: 63 bits, never negative.
+    /// Returns the number: 63 bits, never negative.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -30,22 +30,22 @@ impl Owner {
 /// A durable upper bound: no signature with a later `created` was ever accepted.
 ///
 /// The ceiling makes a restart exact: a guard that lost its memory refuses every signature at or below it. It is also a fence
-/// between guards: only its owner, the guard that took it over last, can raise it. A signature that an earlier owner can still
-/// accept is below the ceiling that the last owner found, and refused there.
+/// between guards: only its owner, the guard that took it over last, can raise it. Every signature that an earlier owner can
+/// still accept is below the ceiling that the last owner found, so the last owner refuses it.
 pub trait Ceiling: Send + Sync + 'static {
-    /// Makes `owner` the owner of the ceiling and returns the ceiling, in one step, so that no other guard raises it in between.
-    /// Returns `None` only if no signature was accepted before, for certain: a store that may be a copy returns 0 in the place of
-    /// a missing number.
+    /// Makes `owner` the owner of the ceiling and returns the ceiling, in one step, so that no other guard raises it in
+    /// between. Returns `None` only if certainly no signature was accepted before. A store that may be a copy returns 0 in the
+    /// place of a missing number.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the ceiling cannot be read and written. A failure must not be taken for `None`.
+    /// [`StoreError`] if the ceiling cannot be read and written. A failure must never return `None`.
     fn take_over(
         &self,
         owner: Owner,
     ) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 
-    /// Raises the ceiling, and returns when the new one is durable. A ceiling never falls.
+    /// Raises the ceiling, and returns once the new ceiling is durable. A ceiling never falls.
     ///
     /// # Errors
     ///

@@ -5,8 +5,8 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::error::StoreError;
 
-/// The key by which a replay guard hashes what it remembers of nonces. Nobody outside knows it, so nobody can choose two uses
-/// that look alike.
+/// The secret key with which a replay guard hashes used nonces. Without it, a caller cannot find two uses with the same
+/// fingerprint.
 #[derive(Clone)]
 pub(crate) struct FingerprintKey(SipHasher24);
 
@@ -26,11 +26,12 @@ impl FingerprintKey {
         self.0.key()
     }
 
-    /// It may never change, or servers of two versions that share a guard would each accept a request once.
+    /// Hashes a use of a nonce. The hash may never change, or servers of two versions that share a guard would each accept a
+    /// request once.
     #[inline]
     pub(crate) fn fingerprint(&self, used: &NonceUse) -> u128 {
         let mut hasher = self.0;
-        // Fixed lengths first, then the one that varies: two different uses never write the same bytes.
+        // Fields of fixed length first, then the nonce, whose length varies: two different uses never hash the same bytes.
         hasher.write(&used.credential().to_le_bytes());
         hasher.write(&used.created().unix().to_le_bytes());
         hasher.write(used.nonce().as_str().as_bytes());
@@ -66,6 +67,6 @@ mod tests {
         }
     }
 
-    /// SipHash-2-4 with 128 bits of the two numbers as 8 bytes each, little-endian, and the nonce.
+    /// SipHash-2-4 with 128 bits: of the two numbers as 8 bytes each, little-endian, and of the nonce.
     const KNOWN: u128 = 0x0d9c_93bd_a811_42b0_9603_a093_58f7_f124;
 }

@@ -40,11 +40,11 @@ use crate::{
 
 /// The replay guard of one process.
 ///
-/// Of all claims of one nonce at most one is fresh, whatever the clocks do: the guard refuses a claim older than the low-water
-/// mark, raises the mark before it forgets a nonce, and never lowers it. When its memory is full, it forgets the oldest nonces
-/// first, and refuses older claims. It never forgets nonces that honest clocks sign now, and refuses new claims instead.
+/// At most one claim of a nonce is fresh, whatever the clocks do: the guard refuses a claim older than the low-water mark,
+/// raises the mark before it forgets a nonce, and never lowers it. When its memory is full, it forgets the oldest nonces first,
+/// and refuses older claims. It never forgets nonces that honest clocks sign now, and refuses new claims instead.
 ///
-/// Several servers for one origin need a store that they share.
+/// Several servers for one origin need a shared store instead.
 ///
 /// Keep the nonces over a restart with [`stop`](Self::stop) and [`resume`](Self::resume):
 ///
@@ -55,7 +55,7 @@ use crate::{
 ///
 /// let file = folder.join("nonces");
 /// let nonces = MemoryNonces::resume(Window::default(), ceiling, &file, system_time()).await?;
-/// // … until the server is told to stop, and has answered what it was asked …
+/// // … until the server is told to stop, and has sent its responses …
 /// nonces.stop(&file, system_time()).await?;
 /// # Ok(())
 /// # }
@@ -69,7 +69,7 @@ pub struct MemoryNonces<C = Volatile> {
 #[derive(Clone, Copy, Debug)]
 pub struct Volatile;
 
-/// There is nothing to take over, and nothing that could be raised: a guard that needs either is not volatile.
+/// Always fails: a guard that takes over or raises a ceiling is not volatile.
 impl Ceiling for Volatile {
     async fn take_over(&self, _: Owner) -> Result<Option<Timestamp>, StoreError> {
         Err(StoreError::new("there is no durable ceiling"))
@@ -100,12 +100,12 @@ impl MemoryNonces<Volatile> {
 impl<C: Ceiling> MemoryNonces<C> {
     /// Makes a guard that refuses every signature an earlier process may have accepted.
     ///
-    /// It refuses signatures at or below the ceiling, and those that a process could have accepted by `now`, since a ceiling from a
-    /// backup is too low. It refuses nothing if the ceiling is new for certain: with a `Registry`, if this process made the
-    /// registry when it opened it.
+    /// It refuses signatures at or below the ceiling. It also refuses signatures that a process could have accepted by `now`,
+    /// since a ceiling from a backup is too low. If the ceiling is certainly new, it refuses neither: with a `Registry`, if
+    /// this process made the registry when it opened it.
     ///
-    /// The guard takes the ceiling over: an earlier guard on it, in any process, soon accepts nothing more. Call this when the
-    /// server's listener is bound, and nothing else can fail.
+    /// The guard takes the ceiling over: an earlier guard on it, in any process, soon accepts no more claims. Call this when
+    /// the server's listener is bound, and nothing else can fail.
     ///
     /// # Errors
     ///
@@ -117,12 +117,12 @@ impl<C: Ceiling> MemoryNonces<C> {
         Ok(Self::after_a_crash(window, ceiling, owner, found, key, now))
     }
 
-    /// Makes a guard that continues a [stopped](Self::stop) one: it knows the nonces of that guard, so that the restart refuses no
-    /// honest request.
+    /// Makes a guard that continues a [stopped](Self::stop) guard. It knows the nonces of that guard, so that the restart
+    /// refuses no honest request.
     ///
-    /// The file is good once, and is removed. Without a file this is [`durable`](Self::durable), as with a file that is damaged, of
-    /// another window, too old, or older than this ceiling. A file of another program is left alone. If you restored the ceiling
-    /// from a backup together with its file, delete the file first.
+    /// The file works once, and is removed. This is the same as [`durable`](Self::durable) without a file, and with a file that
+    /// is damaged, of another window, too old, or older than this ceiling. A file of another program is left alone. If you
+    /// restored the ceiling from a backup together with its file, delete the file first.
     ///
     /// The file is read on the calling thread. Call this when the server's listener is bound, and nothing else can fail: a start
     /// that fails later has used up the file, and has taken the ceiling from a running server.
@@ -153,7 +153,7 @@ impl<C: Ceiling> MemoryNonces<C> {
         }
     }
 
-    /// A guard that remembers all that was accepted.
+    /// Makes a guard that remembers every nonce in the snapshot.
     async fn after_a_stop(
         snapshot: Snapshot,
         ceiling: C,
@@ -162,7 +162,7 @@ impl<C: Ceiling> MemoryNonces<C> {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let Snapshot { window, reached, key, shards, tallies, .. } = snapshot;
-        // A copy of it, wherever it may be, does not fit this ceiling any more.
+        // After this, no copy of the snapshot fits the ceiling.
         let raised = reached.plus(Duration::from_secs(1)).max(farthest(window, now));
         ceiling.raise(owner, raised).await?;
         Ok(Self {
@@ -171,7 +171,7 @@ impl<C: Ceiling> MemoryNonces<C> {
         })
     }
 
-    /// A guard that knows nothing but the ceiling it found.
+    /// Makes a guard without nonces. It knows only the ceiling that it found.
     fn after_a_crash(
         window: Window,
         ceiling: C,
@@ -201,16 +201,16 @@ impl<C: Ceiling> MemoryNonces<C> {
         Self { record: Record::empty(window, low_water, key), reach }
     }
 
-    /// Ends the guard, and saves its nonces for [`resume`](Self::resume). From here on every claim is refused, so let the server
-    /// first respond to the requests that it has.
+    /// Ends the guard, and saves its nonces for [`resume`](Self::resume). Later claims are refused, so let the server first
+    /// respond to its open requests.
     ///
-    /// The file is written beside its place and put there in one step, with mode 0600: some 16 bytes a nonce, on the calling
-    /// thread. A file of another program is not overwritten.
+    /// Writes a new file beside `file` and renames it to `file`, so that the file appears in one step. It has mode 0600 and
+    /// some 16 bytes a nonce. The work is done on the calling thread. A file of another program is not overwritten.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the guard has ended before, or the file cannot be written. Then it has ended all the same, and the
-    /// next start is one after a crash.
+    /// [`StoreError`] if the guard has ended before, or the file cannot be written. The guard has ended all the same, and the
+    /// next start is as after a crash.
     pub async fn stop(&self, file: &Path, now: Timestamp) -> Result<(), StoreError> {
         let snapshot = self.end(now).await.ok_or(Unable::Ended)?;
         snapshot.write(file, self.reach.owner()).map_err(|error| {
@@ -218,36 +218,37 @@ impl<C: Ceiling> MemoryNonces<C> {
         })
     }
 
-    /// Ends the guard, and takes away what it remembers. `None` if it has ended before.
+    /// Ends the guard, and returns its state. `None` if it has ended before.
     async fn end(&self, now: Timestamp) -> Option<Snapshot> {
-        // Once it is not raised any more, the ceiling is as high as it is going to be.
+        // Ends the reach first: the ceiling does not rise after this.
         let reached = self.reach.end().await?;
         let (window, key) = (self.record.window(), self.record.key().clone());
         let (shards, tallies) = self.record.close();
         Some(Snapshot { window, reached, saved_at: now, key, shards, tallies })
     }
 
-    /// The most memory that is used for nonces and the tallies of credentials, in bytes: 22 to 25 a nonce, where there are
-    /// many. After [`resume`](Self::resume) it is more, where what was saved is. Default: 32 MiB, more than a million nonces.
+    /// Sets the limit of memory for nonces and for the tallies of credentials, in bytes. A guard with many nonces uses 22 to 25
+    /// bytes for each. After [`resume`](Self::resume) it uses more than the limit if the saved nonces do. Default: 32 MiB, more
+    /// than a million nonces.
     pub fn memory(self, bytes: usize) -> Self {
         self.record.memory_limit().set_limit(bytes);
         self
     }
 
-    /// The most nonces that one credential may have accepted in a window, so that none uses up the others' room: at most a
-    /// fifth of what the memory holds, or fewer than five callers can fill it. Default: 100,000, some 1,000 requests a second
-    /// without a pause.
+    /// Sets the most nonces that one credential may have accepted in a window, so that no credential uses up the others' room.
+    /// Set at most a fifth of the nonces that fit into memory, or fewer than five callers can fill it. Default: 100,000, some
+    /// 1,000 requests a second without a pause.
     pub fn share(mut self, nonces: usize) -> Self {
         self.record.set_share(nonces);
         self
     }
 
-    /// How much of its memory is used now, in bytes.
+    /// Returns the memory in use, in bytes.
     pub fn used_memory(&self) -> usize {
         self.record.memory_limit().used()
     }
 
-    /// How many nonces are remembered now, also those that have expired and are not forgotten yet.
+    /// Returns the number of remembered nonces, including expired nonces that are not forgotten yet.
     pub fn remembered(&self) -> usize {
         self.record.len()
     }
@@ -262,8 +263,8 @@ impl<C: Ceiling> NonceStore for MemoryNonces<C> {
 
 unlimited!(MemoryNonces<C>, C);
 
-/// With a durable ceiling, this raises it when `now` has passed it, as a claim would: a guard whose ceiling another one has
-/// taken over, or whose disk is full, is found out without a request.
+/// With a durable ceiling, raises the ceiling once `now` has passed it, as a claim would. So without any request, the check
+/// finds that another guard has taken the ceiling over, or that the disk is full.
 impl<C: Ceiling> Readiness for MemoryNonces<C> {
     async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         let low_water = self.record.low_water()?;
@@ -312,7 +313,7 @@ mod tests {
         pub(super) ceiling: Mutex<(Option<Owner>, Option<Timestamp>)>,
         attempts: AtomicUsize,
         pub(super) fails: AtomicBool,
-        /// Attempts wait until this is free.
+        /// Attempts wait until this lock is free.
         gate: tokio::sync::Mutex<()>,
     }
 
@@ -374,7 +375,7 @@ mod tests {
         let guard = durable(&Arc::default()).await;
         let seconds = [30, 32, 33, 37, 31, 40, 39, 20, 36];
         for (done, second) in seconds.into_iter().enumerate() {
-            // Enough for each part of the guard.
+            // Enough nonces for every part of the guard.
             assert_eq!(fill(&guard, NOW - second, NOW, 200).await, 200);
             for seen in &seconds[..=done] {
                 for nonce in 0..200u64 {
@@ -402,11 +403,11 @@ mod tests {
         let guard = durable(&Arc::default()).await;
         let first = used(1, NOW, 1);
         assert_eq!(guard.claim(&first, at(NOW)).await.unwrap(), Claim::Fresh);
-        // As long as the signature can pass anywhere, it is remembered.
+        // While the signature can pass anywhere, its nonce is remembered.
         assert_eq!(guard.claim(&first, at(NOW + 80)).await.unwrap(), Claim::Replayed);
         let later = guard.claim(&first, at(NOW + 100)).await.unwrap();
         assert!(matches!(later, Claim::TooOld { .. }), "{later:?}");
-        // A clock that steps back does not bring it back.
+        // A clock that steps back does not make the nonce fresh again.
         let back = guard.claim(&first, at(NOW)).await.unwrap();
         assert!(matches!(back, Claim::TooOld { .. }), "{back:?}");
     }
@@ -434,7 +435,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ceiling_from_a_backup_opens_nothing() {
-        // The last one written, ones that had been written before, and one of a clock that was ahead.
+        // The ceiling written last, earlier ceilings, and the ceiling of a clock that was ahead.
         let far = NOW + 1000;
         for (ceiling, open_from) in [
             (NOW + 15, NOW + 16),
@@ -451,7 +452,7 @@ mod tests {
             let first = guard.claim(&used(1, open_from, 1), at(open_from)).await.unwrap();
             assert_eq!(first, Claim::Fresh, "{ceiling}");
         }
-        // Where there never was a ceiling, there is nothing that could have been accepted.
+        // Without an earlier ceiling, no signature can have been accepted.
         let guard = durable(&Arc::default()).await;
         assert_eq!(guard.claim(&used(1, NOW - 60, 1), at(NOW)).await.unwrap(), Claim::Fresh);
     }
@@ -462,7 +463,7 @@ mod tests {
             let of_later = used(1, NOW + ahead, 1);
             let guard = durable_at(&TestCeiling::at(5), NOW - 1000).await;
             let before = guard.claim(&of_later, at(NOW)).await;
-            // What it has written is lost, and a copy from before takes its place.
+            // The ceiling of the first guard is lost, and an older copy takes its place.
             let restored = durable(&TestCeiling::at(5)).await;
             let again = restored.claim(&of_later, at(NOW)).await;
             let fresh = |claim: &Result<Claim, StoreError>| matches!(claim, Ok(Claim::Fresh));
@@ -480,7 +481,7 @@ mod tests {
         }
     }
 
-    /// Counts what is logged as an error.
+    /// Counts errors in the log.
     struct Errors(Arc<AtomicUsize>);
 
     impl tracing::Subscriber for Errors {
@@ -510,7 +511,7 @@ mod tests {
         assert!(old.claim(&later, at(NOW + 15)).await.is_err());
         assert_eq!(new.claim(&later, at(NOW + 15)).await.unwrap(), Claim::Fresh);
 
-        // What the old one has room for below the ceiling, the new one refuses.
+        // The newest guard refuses claims that the old guard can still accept below the ceiling.
         let newest = durable_at(&ceiling, NOW + 15).await;
         let below = used(1, NOW + 30, 2);
         assert_eq!(new.claim(&below, at(NOW + 20)).await.unwrap(), Claim::Fresh);
@@ -590,7 +591,7 @@ mod tests {
                 tokio::spawn(async move { guard.claim(&used(1, NOW, nonce), at(NOW)).await })
             })
             .collect();
-        // On this runtime's one thread, every claim comes to where it waits.
+        // On this runtime's only thread, every claim runs until it waits.
         tokio::task::yield_now().await;
         drop(closed);
         for claim in claims {
@@ -599,7 +600,7 @@ mod tests {
             assert_eq!(reason.to_string(), "the disk is full");
         }
         assert_eq!(ceiling.attempts.load(Ordering::Relaxed), 1);
-        // Whoever comes later tries again.
+        // A later claim tries again.
         assert!(guard.claim(&used(1, NOW, 1), at(NOW)).await.is_err());
         ceiling.fails.store(false, Ordering::Relaxed);
         assert_eq!(guard.claim(&used(1, NOW, 1), at(NOW)).await.unwrap(), Claim::Fresh);
@@ -622,7 +623,7 @@ mod tests {
         }
         let refused = guard.claim(&used(1, NOW, 100), at(NOW)).await.unwrap();
         let Claim::ShareUsedUp { retry_after } = refused else { panic!("{refused:?}") };
-        // In the same shard, and in another.
+        // Other credentials still have room.
         assert_eq!(guard.claim(&used(65, NOW, 0), at(NOW)).await.unwrap(), Claim::Fresh);
         assert_eq!(guard.claim(&used(2, NOW, 0), at(NOW)).await.unwrap(), Claim::Fresh);
         let later = NOW + retry_after.as_secs();
@@ -644,12 +645,12 @@ mod tests {
         let refused = guard.claim(&used(1, NOW, 10), at(NOW)).await.unwrap();
         let Claim::ShareUsedUp { retry_after } = refused else { panic!("{refused:?}") };
         assert!(retry_after < Duration::from_secs(120), "{retry_after:?}");
-        // It is remembered all the same.
+        // The nonce is remembered all the same.
         let again = guard.claim(&used(1, ahead, 1), at(NOW)).await.unwrap();
         assert_eq!(again, Claim::Replayed);
     }
 
-    /// Claims so many nonces, and answers how many were fresh; the others find no room.
+    /// Claims this many nonces, and returns how many were fresh. The others find no room.
     async fn fill(
         guard: &MemoryNonces<Arc<TestCeiling>>,
         created: u64,
@@ -671,7 +672,7 @@ mod tests {
     async fn a_full_guard_forgets_the_oldest_and_then_refuses() {
         let memory = 1 << 18;
         let guard = durable(&Arc::default()).await.memory(memory);
-        // Whoever signs now is served, at the price of what is older.
+        // New signatures are accepted, and the oldest nonces are forgotten for them.
         for created in NOW - 40..NOW - 18 {
             assert_eq!(fill(&guard, created, NOW, 1000).await, 1000);
             assert!(guard.used_memory() <= memory);
@@ -687,16 +688,16 @@ mod tests {
         // A part of the memory is left to the tallies.
         assert!(guard.used_memory() < memory / 16 * 15 + 6000, "{}", guard.used_memory());
 
-        // What is not older than the skew and 8 s is forgotten for nobody.
+        // Nonces no older than the skew and 8 s are never forgotten to make room.
         let fresh = fill(&guard, NOW - 18, NOW, 20_000).await;
         assert!((8000..13_000).contains(&fresh), "{fresh}");
-        // But for what the pieces that shards have begun still hold, which depends on the key.
+        // After this, room is left only in the pieces that shards have begun; how much depends on the key.
         assert!(fill(&guard, NOW, NOW, 4000).await < 1000);
         assert_eq!(guard.claim(&used(1, NOW - 18, 0), at(NOW)).await.unwrap(), Claim::Replayed);
         let older = guard.claim(&used(1, NOW - 19, 0), at(NOW)).await.unwrap();
         assert!(matches!(older, Claim::TooOld { .. }), "{older:?}");
         assert!(guard.used_memory() < memory / 16 * 15 + 6000, "{}", guard.used_memory());
-        // Room comes back when what is there can no longer be accepted, wherever it is.
+        // Room comes back when nonces expire, in any shard.
         let later = NOW + 200;
         assert_eq!(guard.claim(&used(1, later, 1), at(later)).await.unwrap(), Claim::Fresh);
     }
@@ -747,7 +748,7 @@ mod tests {
             credential
         };
         let first = full(NOW).await;
-        // Each is in another shard and counted in another tally than most that expired.
+        // Each claim is in another shard, and counted in another tally, than most expired nonces.
         for minute in 1..30 {
             let later = NOW + 200 * minute;
             let credential = 1000 + minute.cast_signed();
@@ -770,7 +771,7 @@ mod tests {
         }
         assert_eq!(guard.remembered(), 81 * 12_346);
         assert!(guard.used_memory() > 20_000_000, "{}", guard.used_memory());
-        // From the first to the last.
+        // The first nonce is remembered to its last second.
         let first = guard.claim(&used(1, NOW, 0), at(NOW + 80)).await.unwrap();
         assert_eq!(first, Claim::Replayed);
     }

@@ -16,8 +16,8 @@ use crate::{
 
 /// Used nonces in PostgreSQL: a write and the claim of its nonce are committed together, or not at all.
 ///
-/// Claim the nonce in the transaction of the write, and the write happens at most once for a signed request, whatever the replay
-/// guard in front has lost:
+/// Claim the nonce in the transaction of the write. The write then happens at most once for a signed request, even if the
+/// replay guard in front has lost its nonces:
 ///
 /// ```no_run
 /// use countersign::NonceUse;
@@ -34,14 +34,14 @@ use crate::{
 /// }
 /// ```
 ///
-/// A transaction that is rolled back gives its nonce back: the write did not happen.
+/// A rollback frees the nonce: the write did not happen.
 ///
-/// `PostgresNonces` is also a [`NonceStore`] for several servers that share a database. Every claim is then a transaction of its
-/// own, and a handler has no nonce left to claim: with both on one database, [`PostgresNonces::claim_in`] returns
+/// `PostgresNonces` is also a [`NonceStore`] for several servers that share a database. Every claim is then a transaction of
+/// its own, and leaves no nonce for a handler to claim: with both on one database, [`PostgresNonces::claim_in`] returns
 /// [`NotClaimed::Replayed`].
 ///
-/// A nonce belongs to the number of a credential. All servers on one database need the same number for the same key: one
-/// registry, or copies of one.
+/// A nonce belongs to the number of a credential. So all servers on one database need the same number for the same key: share
+/// one registry, or copies of one registry.
 #[derive(Clone, Debug)]
 pub struct PostgresNonces {
     pool: PgPool,
@@ -49,10 +49,10 @@ pub struct PostgresNonces {
 }
 
 impl PostgresNonces {
-    /// Makes the schema `countersign` in this database, or brings it up to date. A schema that is up to date is only read.
+    /// Creates the schema `countersign` in this database, or brings it up to date. A schema that is up to date is only read.
     ///
-    /// A schema without a low-water mark may replace a lost one. So what could have been accepted by `now` is refused as too
-    /// old, which is everything that is signed in the next `skew` + 1 s.
+    /// A schema without a low-water mark may replace a lost schema. In this case every signature that could have been accepted
+    /// by `now` is refused as too old, and so is every signature made in the next `skew` + 1 s.
     ///
     /// # Errors
     ///
@@ -65,17 +65,19 @@ impl PostgresNonces {
         Ok(Self { pool, window })
     }
 
-    /// Claims a nonce in the caller's transaction, which has to be one of this database: in one round trip, at every isolation
-    /// level. While another transaction has claimed the same nonce and is not at its end, this waits for it.
+    /// Claims a nonce in the caller's transaction, which must be on this database. Takes one round trip, at every isolation
+    /// level. If another open transaction has claimed the same nonce, waits until that transaction ends.
     ///
-    /// What is written in the same transaction is written at most once for each signed request.
+    /// Every write in the same transaction happens at most once for each signed request.
     ///
     /// # Errors
     ///
-    /// [`NotClaimed`]. The transaction is aborted then: nothing that was or will be written in it can be committed, and
-    /// PostgreSQL takes a commit for a rollback without a word. Answer the error, rather than commit. Claim first: after a
-    /// savepoint (a transaction begun in this one) no claim succeeds, it is [`NotClaimed::Unavailable`], since it could be
-    /// rolled back with the savepoint alone. Whoever rolls back to the savepoint then can still commit what is outside of it.
+    /// [`NotClaimed`]. The transaction is then aborted: none of its writes can be committed, and PostgreSQL silently turns a
+    /// commit into a rollback. So return the error instead of committing.
+    ///
+    /// Claim first. After a savepoint (a transaction begun in this one) every claim fails with [`NotClaimed::Unavailable`],
+    /// since the claim could be rolled back with the savepoint alone. If you then roll back to the savepoint, you can still
+    /// commit the writes outside of it.
     pub async fn claim_in(
         &self,
         transaction: &mut PgTransaction<'_>,
@@ -85,10 +87,10 @@ impl PostgresNonces {
         claim(&mut **transaction, used, now).await
     }
 
-    /// Forgets the nonces of signatures that are too old for every server, and returns how many. Call it every minute or so, from
-    /// one of the servers or from all.
+    /// Forgets the nonces of signatures that are too old for every server, and returns their number. Call it every minute or
+    /// so, from one of the servers or from all.
     ///
-    /// It raises the low-water mark first, so a forgotten nonce is refused for ever, also if `now` is wrong.
+    /// Raises the low-water mark first, so that a forgotten nonce is refused for ever, even if `now` is wrong.
     ///
     /// # Errors
     ///
@@ -132,7 +134,7 @@ impl Readiness for PostgresNonces {
     }
 }
 
-/// Sets the low-water mark, unless it is set.
+/// Sets the low-water mark, unless it is already set.
 async fn set_first_mark(pool: &PgPool, mark: Timestamp) -> Result<(), sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let is_set: bool = sqlx::query_scalar("SELECT is_called FROM countersign.low_water_mark")
@@ -166,13 +168,13 @@ async fn claim(
     Ok(())
 }
 
-/// What stands for a use of a nonce in the table: bounded in size, and nothing that was sent.
+/// Hashes a use of a nonce for the table. The hash has a bounded size, and contains nothing that the caller sent.
 ///
-/// It needs no key, which servers would have to share: whoever finds two of their own requests with one fingerprint, after
-/// some 2^64 tries, has the second of them refused. It may never change, or servers of two versions would each accept a
-/// request once.
+/// The hash needs no secret key, which servers would have to share. A caller that finds two of its own requests with one
+/// fingerprint, after some 2^64 tries, only gets the second of them refused. The hash may never change, or servers of two
+/// versions would each accept a request once.
 fn fingerprint(used: &NonceUse) -> [u8; 16] {
-    // Fixed lengths first, then the one that varies: two different uses never write the same bytes.
+    // Fields of fixed length first, then the nonce, whose length varies: two different uses never hash the same bytes.
     let hash = Sha256::new()
         .chain_update(used.credential().to_be_bytes())
         .chain_update(used.created().unix().to_be_bytes())
@@ -185,7 +187,7 @@ fn fingerprint(used: &NonceUse) -> [u8; 16] {
     fingerprint
 }
 
-/// A time as a column holds it.
+/// Returns a time as a column stores it.
 fn seconds(time: Timestamp) -> i64 {
     // A timestamp has at most 15 digits, which always fit.
     i64::try_from(time.unix()).unwrap_or(i64::MAX)
@@ -204,7 +206,7 @@ mod tests {
         };
         let nonce = Nonce::from_random([7; 16]);
         let first = used(1, 1_763_900_000, nonce.as_str());
-        // SHA-256 of the two numbers as 8 bytes each and the nonce, its first half.
+        // The first half of the SHA-256 of the two numbers, as 8 bytes each, and of the nonce.
         let known = 0x03fb_493a_e1ac_b541_be3e_9943_977e_cb8d_u128;
         assert_eq!(u128::from_be_bytes(fingerprint(&first)), known);
         for other in [

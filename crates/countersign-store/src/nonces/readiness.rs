@@ -18,8 +18,8 @@ use crate::error::StoreError;
 /// }
 /// ```
 pub trait Readiness: Send + Sync + 'static {
-    /// The first second whose signatures the guard accepts, to the best of its knowledge at `now`. Requests signed earlier
-    /// get `signature-stale`. Claims no nonce.
+    /// Returns the first second whose signatures the guard accepts, as far as it knows at `now`. Requests signed earlier get
+    /// `signature-stale`. Claims no nonce.
     ///
     /// # Errors
     ///

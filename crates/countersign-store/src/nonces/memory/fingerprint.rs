@@ -1,15 +1,15 @@
-/// What is remembered of a nonce that was used: a hash with a key that nobody outside knows, so that nobody can choose
-/// where it is kept, nor two uses that look alike.
+/// The keyed hash under which a guard remembers a used nonce. The key is secret, so a caller can neither choose where its
+/// nonces are kept nor find two uses with the same fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// Which of so many shards it belongs to.
+    /// Returns the index of its shard, below `shards`.
     pub(super) fn shard(self, shards: usize) -> usize {
         scale(self.0 as u64, shards)
     }
 
-    /// The half that does not say which shard.
+    /// Returns the upper 64 bits. The lower 64 bits select the shard.
     pub(super) fn hash(self) -> u64 {
         (self.0 >> 64) as u64
     }
@@ -25,7 +25,7 @@ impl From<u128> for Fingerprint {
     }
 }
 
-/// A number below `of`, as evenly spread as the upper bits of the hash are.
+/// Maps a hash to a number below `of`, spread as evenly as the upper bits of the hash.
 pub(super) fn scale(hash: u64, of: usize) -> usize {
     ((u128::from(hash).saturating_mul(of as u128)) >> 64) as usize
 }

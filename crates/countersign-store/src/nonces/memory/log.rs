@@ -1,16 +1,17 @@
 use std::mem::size_of;
 
-/// The first chunk has so many entries, and each of the next as many as are before it,
+/// The number of entries of the first chunk. A later chunk has as many entries as all chunks before it together, up to
+/// [`MOST`].
 const FEWEST: usize = 4;
-/// up to so many: 2 KiB.
+/// The most entries of a chunk: 2 KiB.
 const MOST: usize = 128;
-/// What a chunk costs beside its entries: its place in the list, and what the allocator keeps of it.
+/// The bytes of a chunk beside its entries: its place in the list, and the allocator's bookkeeping.
 const OVERHEAD: usize = size_of::<Vec<u128>>() + 16;
 
-/// Numbers of 16 bytes in the order in which they came, in chunks that never move.
+/// Numbers of 16 bytes in order of arrival, in chunks that never move.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// None is empty, and all but the last are full.
+    /// No chunk is empty, and all but the last are full.
     chunks: Vec<Vec<u128>>,
 }
 
@@ -34,7 +35,7 @@ impl Log {
         self.chunks.last().is_some_and(|chunk| chunk.len() < chunk.capacity())
     }
 
-    /// What the next chunk costs.
+    /// Returns the bytes of the next chunk.
     pub(super) fn next_chunk(&self) -> usize {
         self.next_capacity().saturating_mul(size_of::<u128>()).saturating_add(OVERHEAD)
     }
@@ -43,14 +44,14 @@ impl Log {
     pub(super) fn add_chunk(&mut self) {
         if self.chunks.last().is_none_or(|last| last.len() == last.capacity()) {
             if self.chunks.is_empty() {
-                // Most sets of a small service have no more.
+                // Most sets of a small service have only one chunk.
                 self.chunks.reserve_exact(1);
             }
             self.chunks.push(Vec::with_capacity(self.next_capacity()));
         }
     }
 
-    /// Appends a number, and answers where it is. `None` without room.
+    /// Appends a number, and returns its position. `None` without room.
     #[inline]
     pub(super) fn push(&mut self, number: u128) -> Option<usize> {
         let full = self.chunks.len().checked_sub(1)?;
@@ -65,7 +66,7 @@ impl Log {
     }
 }
 
-/// The position of the first entry of a chunk: 0, 4, 8, 16, 32, 64, 128, 256, 384, …
+/// Returns the position of a chunk's first entry: 0, 4, 8, 16, 32, 64, 128, 256, 384, …
 #[inline]
 fn first_of(chunk: usize) -> usize {
     match chunk {
@@ -74,7 +75,7 @@ fn first_of(chunk: usize) -> usize {
     }
 }
 
-/// Chunk and offset of a position.
+/// Returns the chunk and the offset of a position.
 #[inline]
 fn place(at: usize) -> (usize, usize) {
     let chunk = match at {

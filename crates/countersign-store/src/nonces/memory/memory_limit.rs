@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::sync::{AtomicUsize, Ordering};
 
-/// The memory that a guard may use, in bytes, and what of it is in use.
+/// The memory that a guard may use and the memory in use, in bytes.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
     limit: AtomicUsize,
@@ -30,22 +30,22 @@ impl MemoryLimit {
         self.limit().saturating_sub(self.used())
     }
 
-    /// Takes so much, if it is there.
+    /// Takes this many bytes. `None` if fewer are left.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Grant> {
         let within = |used: usize| used.checked_add(bytes).filter(|&used| used <= self.limit());
-        // The number alone is shared: what it guards is allocated by whoever took it.
+        // Threads share the number alone: each allocates its own memory after taking it.
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok()?;
         Some(Grant { memory_limit: Arc::clone(self), bytes })
     }
 
-    /// Takes so much, also where it is not there: for what must not be forgotten.
+    /// Takes this many bytes even beyond the limit, for nonces that must not be forgotten.
     pub(super) fn overdraw(self: &Arc<Self>, bytes: usize) -> Grant {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Grant { memory_limit: Arc::clone(self), bytes }
     }
 }
 
-/// Memory that was taken from a memory limit. It goes back when this is dropped.
+/// Memory taken from a limit. Dropping the grant returns it.
 #[derive(Debug)]
 pub(super) struct Grant {
     memory_limit: Arc<MemoryLimit>,
@@ -57,7 +57,7 @@ impl Grant {
         self.bytes
     }
 
-    /// Adds another one of the same memory limit.
+    /// Adds another grant of the same memory limit.
     pub(super) fn join(&mut self, mut other: Self) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
     }

@@ -1,7 +1,7 @@
-//! What threads can do to each other in the guard, explored by loom: every order of what they do to locks and counters.
+//! Races between threads in the guard, explored by loom: every order of their operations on locks and counters.
 //!
-//! The race to be closed: one looks a fingerprint up and does not find it, another forgets its bucket and raises the mark,
-//! and then it is inserted, a second time.
+//! The race to be closed: a thread looks a fingerprint up and does not find it. Meanwhile another thread inserts it, and a
+//! third forgets its bucket and raises the mark. Then the first thread inserts the fingerprint, a second time.
 
 use std::{
     pin::pin,
@@ -25,7 +25,7 @@ use super::{
 use crate::nonces::{NonceStore, Window};
 
 const CREATED: Timestamp = Timestamp::from_unix(1_763_900_000);
-/// The last second at which a signature of [`CREATED`] is live, and one at which it is not.
+/// The last second at which a signature of [`CREATED`] is live, and the first at which it has expired.
 const LIVE: Timestamp = Timestamp::from_unix(CREATED.unix() + 80);
 const EXPIRED: Timestamp = Timestamp::from_unix(CREATED.unix() + 81);
 
@@ -33,7 +33,7 @@ fn used(created: Timestamp) -> NonceUse {
     NonceUse::new(1, created, Nonce::from_random([7; 16]))
 }
 
-/// A volatile guard answers at once.
+/// Claims a nonce. A volatile guard never waits.
 fn claim(guard: &MemoryNonces, used: &NonceUse, now: Timestamp) -> Claim {
     match pin!(guard.claim(used, now)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(claim) => claim.unwrap(),
@@ -41,7 +41,7 @@ fn claim(guard: &MemoryNonces, used: &NonceUse, now: Timestamp) -> Claim {
     }
 }
 
-/// Two who claim the same nonce, and one whose clock is ahead, who makes the guard forget it.
+/// Two threads claim the same nonce, while a third, whose clock is ahead, makes the guard forget it.
 #[test]
 fn a_race_for_a_nonce_that_is_being_forgotten_has_at_most_one_winner() {
     loom::model(|| {
@@ -60,13 +60,13 @@ fn a_race_for_a_nonce_that_is_being_forgotten_has_at_most_one_winner() {
             .collect();
         assert_eq!(claim(&guard, &used(EXPIRED), EXPIRED), Claim::Fresh);
         claimants.into_iter().for_each(|claimant| claimant.join().unwrap());
-        // One is in time in every order: what was never there is not forgotten.
+        // In every order one claim is in time: the mark rises only past nonces in the guard.
         assert_eq!(fresh.load(Ordering::Relaxed), 1);
         assert_ne!(claim(&guard, &used(CREATED), LIVE), Claim::Fresh);
     });
 }
 
-/// Two who claim, and one who stops the guard: what was accepted is in what is taken away.
+/// Two threads claim while a third closes the guard: the closed state has every accepted nonce.
 #[test]
 fn what_is_accepted_while_a_guard_is_closed_is_in_what_it_leaves() {
     loom::model(|| {
@@ -92,7 +92,7 @@ fn what_is_accepted_while_a_guard_is_closed_is_in_what_it_leaves() {
     });
 }
 
-/// The same race with a guard that unlocks between looking up and inserting. Loom finds what the real one has to close.
+/// The same race in a guard that unlocks between look-up and insertion. Loom finds the replay that the real guard prevents.
 #[test]
 fn a_guard_that_unlocks_between_looking_up_and_inserting_is_caught() {
     let broken = || {
@@ -111,7 +111,7 @@ fn a_guard_that_unlocks_between_looking_up_and_inserting_is_caught() {
                         {
                             return;
                         }
-                        // Here others come between. The mark and the bucket are not looked at again.
+                        // Other threads can run here. The mark is not checked again.
                         let mut shard = lock(&shard);
                         if shard.insert_unseen(fingerprint, created, &memory_limit) {
                             fresh.fetch_add(1, Ordering::Relaxed);

@@ -14,28 +14,28 @@ use crate::{
     },
 };
 
-/// How far ahead the ceiling is written, so that there is one write every few seconds and not one a request.
+/// How far ahead the ceiling is raised: one write then covers the requests of a few seconds.
 const LEAD: Duration = Duration::from_secs(5);
 
-/// How far claims may be accepted: the ceiling, and what a guard knows of it.
+/// The latest `created` for which claims may be accepted: the ceiling, and the guard's knowledge of it.
 pub(super) struct Reach<C> {
     window: Window,
     owner: Owner,
     ceiling: C,
-    /// What no claim above may be answered before it is raised, in seconds; a copy of what is in `ceiling`.
+    /// Cached copy of the ceiling, in seconds. Raise the ceiling before accepting any later `created`.
     reached: AtomicU64,
     /// Held while the ceiling is raised.
     raising: tokio::sync::Mutex<Raising>,
-    /// How high the ceiling may be, in seconds: an attempt that nobody waited for to the end, since its client went away, may
-    /// have raised it unnoticed.
+    /// The highest ceiling attempted, in seconds. If a client went away before its attempt ended, the attempt may have raised
+    /// the ceiling unnoticed.
     attempted: AtomicU64,
-    /// How often raising failed.
+    /// The number of failed attempts.
     failures: AtomicUsize,
 }
 
 enum Raising {
     Possible,
-    /// It failed the last time, for this reason.
+    /// The last attempt failed, for this reason.
     Failed(Arc<StoreError>),
     /// The guard has ended.
     Ended,
@@ -58,7 +58,7 @@ impl<C: Ceiling> Reach<C> {
         self.owner
     }
 
-    /// Makes sure that the ceiling is durably at or above `created` before anything is accepted there.
+    /// Raises the ceiling durably to `created` or above, unless it is there. Claims at `created` can then be accepted.
     pub(super) async fn ensure(
         &self,
         created: Timestamp,
@@ -79,7 +79,7 @@ impl<C: Ceiling> Reach<C> {
         let not_raised = "the replay ceiling cannot be raised";
         match &*raising {
             Raising::Ended => return Err(Unable::Ended.into()),
-            // Whoever waited for an attempt shares its outcome: one that fails slowly is not made again by each of them.
+            // Claims waiting for an attempt share its failure, and do not each repeat a slow failure.
             Raising::Failed(failure) if self.failures.load(Ordering::Acquire) != failures => {
                 return Err(StoreError::because(not_raised, Arc::clone(failure)));
             }
@@ -101,10 +101,10 @@ impl<C: Ceiling> Reach<C> {
         }
     }
 
-    /// Raises the ceiling to where it may be already, for the last time, and answers how high it is. `None` if it had ended
-    /// before.
+    /// Raises the ceiling for the last time, to the highest value attempted, and returns the ceiling. `None` if the guard had
+    /// ended before.
     ///
-    /// It goes by no clock: one that leaps here would have nothing accepted after the next start.
+    /// Uses no clock: a clock that leaps here would make the next start refuse every claim.
     pub(super) async fn end(&self) -> Option<Timestamp> {
         let mut raising = self.raising.lock().await;
         if matches!(*raising, Raising::Ended) {
@@ -118,24 +118,24 @@ impl<C: Ceiling> Reach<C> {
         }
         match self.ceiling.raise(self.owner, attempted).await {
             Ok(()) => Some(attempted),
-            // What is saved does not fit then, or only by luck, and the next start is one after a crash.
+            // The snapshot then fits the ceiling only by luck, and the next start is as after a crash.
             Err(_) => Some(reached),
         }
     }
 }
 
-/// The first second of which nothing can have been accepted by now, if this clock is right.
+/// Returns the first second without any accepted signature yet, if this clock is right.
 pub(super) fn unaccepted(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew()).plus(Duration::from_secs(1))
 }
 
-/// The last second of which anything is accepted now, whatever the policy of the server says: what a start takes for not
-/// accepted yet must not have been.
+/// Returns the last second of signatures accepted now, whatever the server's policy says. A start relies on it: later seconds
+/// count as not accepted yet.
 pub(super) fn latest(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew())
 }
 
-/// How far the ceiling is raised now, at most.
+/// Returns how high the ceiling may be raised now.
 pub(super) fn farthest(window: Window, now: Timestamp) -> Timestamp {
     now.plus(window.skew()).plus(LEAD)
 }

@@ -14,32 +14,33 @@ use super::{
 };
 use crate::nonces::{Window, fingerprint_key::FingerprintKey};
 
-/// How many tallies there are, so that each has but a few credentials.
+/// The number of tallies: enough that each counts only a few credentials.
 pub(super) const TALLIES: usize = if cfg!(countersign_loom) { 1 } else { 64 };
-/// However full the guard is: who signed so much more than the skew ago is still served.
+/// A full guard still accepts signatures that are older than the skew by up to this much.
 const LATENESS: Duration = Duration::from_secs(8);
-/// Some 1,200,000 nonces.
+/// The default memory limit, in bytes: room for some 1,200,000 nonces.
 pub(super) const MEMORY: usize = 32 << 20;
-/// A tenth of them, or less.
+/// The default share of a credential: at most a tenth of these nonces.
 const SHARE: usize = 100_000;
 
-/// What was used, and by whom how often. It decides, and waits for nothing but its locks.
+/// The used nonces, and how many of them each credential used. Decides claims, and waits only for its own locks.
 pub(super) struct Record {
     window: Window,
     key: FingerprintKey,
     shards: Box<[Alone<Mutex<Shard>>]>,
-    /// Locked while a shard is, never the other way round.
+    /// A thread may lock a tally while it holds a shard's lock, never the other way round.
     tallies: Box<[Alone<Mutex<Tally>>]>,
     memory_limit: Arc<MemoryLimit>,
     share: usize,
 }
 
-/// Alone in its cache lines, so that one who waits for a lock does not slow who works under the next.
+/// A value alone in its cache lines, so that threads waiting for its lock do not slow the thread that works under the next
+/// lock.
 #[repr(align(128))]
 struct Alone<T>(T);
 
 impl Record {
-    /// A record of nothing yet, that cannot vouch for what was before its mark.
+    /// Makes an empty record, which refuses claims before `low_water`: it cannot vouch for them.
     pub(super) fn empty(window: Window, low_water: Timestamp, key: FingerprintKey) -> Self {
         let shard = || Shard::new(low_water.unix(), bucket(window));
         let tally = || Tally::new(span(window));
@@ -48,7 +49,7 @@ impl Record {
         Self::of(window, key, shards, tallies, MemoryLimit::new(MEMORY))
     }
 
-    /// A record of these, which belong to the memory limit.
+    /// Makes a record of these shards and tallies, whose memory is counted in `memory_limit`.
     pub(super) fn of(
         window: Window,
         key: FingerprintKey,
@@ -86,13 +87,13 @@ impl Record {
         &self.key
     }
 
-    /// How many nonces it has, also those that have expired and are not forgotten yet.
+    /// Returns the number of nonces, including expired nonces that are not forgotten yet.
     pub(super) fn len(&self) -> usize {
         let shards = self.shards.iter().map(|shard| lock(&shard.0).len());
         shards.fold(0, usize::saturating_add)
     }
 
-    /// The first second that is accepted in all of its parts.
+    /// Returns the first second that every shard accepts.
     pub(super) fn low_water(&self) -> Result<Timestamp, Unable> {
         let marks = self.shards.iter().map(|shard| {
             let shard = lock(&shard.0);
@@ -102,9 +103,9 @@ impl Record {
         highest.unwrap_or(Err(Unable::Ended)).map(Timestamp::from_unix)
     }
 
-    /// Takes away all it has. Nothing is accepted from here on, and what was accepted before is in what is taken.
+    /// Closes the record, and returns its shards and tallies with every nonce accepted so far. Later claims are refused.
     pub(super) fn close(&self) -> (Vec<Shard>, Vec<Tally>) {
-        // All shards before the first tally: what was accepted was counted by then.
+        // Closes all shards before the first tally: by then every accepted nonce is counted.
         let shards = self.shards.iter().map(|shard| lock(&shard.0).close()).collect();
         let tallies = self.tallies.iter().map(|tally| lock(&tally.0).close()).collect();
         (shards, tallies)
@@ -113,7 +114,7 @@ impl Record {
     /// Claims a nonce.
     pub(super) fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, Unable> {
         match self.answer(used, now) {
-            // Other shards may hold what has long expired, if nobody came there since.
+            // Other shards may hold nonces that expired long ago, if no claim has reached them since.
             Err(Unable::Full) => {
                 self.forget(now);
                 self.answer(used, now)
@@ -126,7 +127,7 @@ impl Record {
         let created = used.created().unix();
         let oldest = self.oldest_live(now);
         let fingerprint = Fingerprint::from(self.key.fingerprint(used));
-        // Looking up, inserting and forgetting under one lock leaves no room between them for another's.
+        // One lock for look-up, insertion and forgetting, so that no other thread runs between them.
         let mut shard = lock(self.shard(fingerprint)?);
         shard.forget_before(oldest);
         let vacancy = match shard.look_up(&fingerprint, created) {
@@ -152,7 +153,7 @@ impl Record {
         }
         let narrowest = now.minus(self.window.skew()).minus(LATENESS).unix();
         let filled = vacancy.make_room(&self.memory_limit, narrowest).and_then(|mut room| {
-            // Counted first: what is remembered is always counted.
+            // Counts first, so that every remembered nonce is counted.
             while !tally.add(credential, created, &self.memory_limit) {
                 room = room.narrow(narrowest)?;
             }
@@ -175,12 +176,12 @@ impl Record {
         tally.map(|tally| &tally.0).ok_or(Unable::Full)
     }
 
-    /// The first second whose signatures can still be accepted.
+    /// Returns the first second whose signatures can still be accepted.
     fn oldest_live(&self, now: Timestamp) -> u64 {
         now.minus(self.window.lifetime()).unix()
     }
 
-    /// Forgets some of what can no longer be accepted, wherever it is.
+    /// Forgets some expired nonces of every shard, and the expired counts of every tally.
     fn forget(&self, now: Timestamp) {
         let oldest = self.oldest_live(now);
         self.shards.iter().for_each(|shard| lock(&shard.0).forget_before(oldest));
@@ -188,12 +189,14 @@ impl Record {
     }
 }
 
-/// What a shard forgets at a time: 1 s by default. Few nonces together are few bytes to look one up in.
+/// Returns the width of a shard's bucket, which is forgotten as a whole: 1 s by default. A small bucket has few bytes to
+/// search.
 pub(super) fn bucket(window: Window) -> Width {
     Width::part_of(window, 90)
 }
 
-/// What a tally forgets at a time: 16 s by default. A share is counted over as much more than a window.
+/// Returns the width of a tally's span, which is forgotten as a whole: 16 s by default. A share is counted over the window and
+/// up to one span more.
 pub(super) fn span(window: Window) -> Width {
     Width::part_of(window, 5)
 }

@@ -8,24 +8,25 @@ use super::{
 
 /// The fewest slots of an index.
 const FEWEST: usize = 8;
-/// Up to so many slots, a set quadruples when its index is full; above, it grows by a quarter, a half, and then doubles.
+/// A set with up to this many slots quadruples when its index is full. A larger set grows by a quarter, then by a half, and
+/// then doubles.
 const SMALL: usize = 256;
-/// The most slots of one index, so that four bytes have room for a position and some of the hash.
+/// The most slots of an index, so that the four bytes of a slot have room for a position and some bits of the hash.
 const MOST: usize = 1 << 26;
-/// What a slot costs.
+/// The bytes of a slot.
 const SLOT: usize = size_of::<u32>();
-/// What an index costs beside its slots: its own fields, and what the allocator keeps of it.
+/// The bytes of an index beside its slots: its own fields, and the allocator's bookkeeping.
 const OVERHEAD: usize = size_of::<Index>() + 16;
 
-/// A set of fingerprints that grows without a pause, by more pieces, and is dropped in a few of them.
+/// A set of fingerprints. It grows without a pause, by adding pieces, and is dropped in a few pieces.
 ///
-/// Entries are kept in the order in which they came; an index of four bytes a slot says where, and has as much of the hash
-/// as there is room for. So who looks for what is not there reads the index alone, which is small enough for the cache of
-/// a processor where the entries are not, and whoever puts an entry in writes beside the one before.
+/// Entries are kept in order of arrival. An index of four bytes a slot holds their positions, and as many bits of each hash as
+/// fit. So a look-up of an unknown fingerprint reads the index alone, which is small enough for a processor's cache when the
+/// entries are not. An insertion writes beside the entry before.
 #[derive(Debug, Default)]
 pub(super) struct Set {
     entries: Log,
-    /// The newest is the last; the others are full.
+    /// The last index is the newest; the others are full.
     indexes: Vec<Index>,
     grant: Option<Grant>,
 }
@@ -40,12 +41,12 @@ pub(super) struct Growth {
 }
 
 impl Set {
-    /// How many entries it has.
+    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// What it costs.
+    /// Returns the memory that it uses, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.grant.as_ref().map_or(0, Grant::bytes)
     }
@@ -54,20 +55,20 @@ impl Set {
         self.entries.iter()
     }
 
-    /// Whether a fingerprint was put in.
+    /// Returns whether a fingerprint is in the set.
     #[inline]
     pub(super) fn has(&self, fingerprint: &Fingerprint) -> bool {
         self.indexes.iter().rev().any(|index| index.has(fingerprint, &self.entries))
     }
 
-    /// Whether one more entry has a place.
+    /// Returns whether one more entry fits.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         self.indexes.last().is_some_and(Index::has_room) && self.entries.has_room()
     }
 
-    /// What it lacks for one more entry. `expected` is how many it is going to have, by what is known: a first index is made
-    /// for them.
+    /// Returns the room that is missing for one more entry, or `None` if the entry fits. `expected` predicts the number of
+    /// entries: a first index is made for as many.
     pub(super) fn lacks(&self, expected: usize) -> Option<Growth> {
         if self.has_room() {
             return None;
@@ -91,11 +92,11 @@ impl Set {
         next.clamp(FEWEST, MOST)
     }
 
-    /// Grows by what it lacks.
+    /// Adds this room.
     pub(super) fn grow(&mut self, growth: Growth, grant: Grant) {
         if growth.slots > 0 {
             if self.indexes.is_empty() {
-                // Most sets need no more.
+                // Most sets need only one index.
                 self.indexes.reserve_exact(1);
             }
             self.indexes.push(Index::new(growth.slots, self.entries.len()));
@@ -107,7 +108,7 @@ impl Set {
         }
     }
 
-    /// Puts a fingerprint in that is not there. Without room it is not put in, and the answer is `false`.
+    /// Inserts a fingerprint that is not in the set. Without room, returns `false` and inserts nothing.
     #[must_use]
     #[inline]
     pub(super) fn insert(&mut self, fingerprint: &Fingerprint) -> bool {
@@ -119,7 +120,7 @@ impl Set {
         index.insert(fingerprint.hash(), position)
     }
 
-    /// A set of what was remembered before, whatever is left of the memory limit.
+    /// Restores a set from its fingerprints, even beyond the memory limit.
     pub(super) fn remembered(
         fingerprints: impl ExactSizeIterator<Item = Fingerprint>,
         memory_limit: &Arc<MemoryLimit>,
@@ -143,7 +144,7 @@ impl Growth {
         index.saturating_add(self.chunk)
     }
 
-    /// As much of it as so many bytes are enough for. `None` if that is not the chunk and, of the slots, one of `part`.
+    /// Returns as much of this growth as `bytes` allow. `None` if they do not allow the chunk and one `part`th of the slots.
     pub(super) fn within(self, bytes: usize, part: usize) -> Option<Self> {
         let left = bytes.checked_sub(self.chunk)?;
         if self.slots == 0 {
@@ -155,14 +156,14 @@ impl Growth {
     }
 }
 
-/// Where entries are, by their hash: open addressing, with probes in a row.
+/// The positions of entries by their hash: open addressing with linear probing.
 #[derive(Debug)]
 struct Index {
-    /// Zero is free. Others have the number of an entry, from one, in their lower bits, and in the upper ones as many bits of
-    /// its hash as there is room for.
+    /// A slot of zero is free. In any other slot the lower bits are the number of an entry, counted from one, and the upper
+    /// bits are as many bits of its hash as fit.
     slots: Box<[u32]>,
     number_bits: u32,
-    /// The position of the first of its entries.
+    /// The position of its first entry.
     first: usize,
     entries: usize,
     most: usize,
@@ -218,26 +219,26 @@ impl Index {
         true
     }
 
-    /// The lower bits of a hash, which do not say where it is, above the number.
+    /// Returns the lower bits of a hash, shifted above the number. They do not decide the place in the index.
     fn mark(&self, hash: u64) -> u32 {
         (hash as u32) << self.number_bits
     }
 }
 
-/// What an index of so many slots costs.
+/// Returns the bytes of an index with this many slots.
 const fn bytes_of(slots: usize) -> usize {
     slots.saturating_mul(SLOT).saturating_add(OVERHEAD)
 }
 
-/// How many slots so many entries take: four of five are used. Rounded up to a sixteenth, so that the sizes of indexes
-/// that come and go recur, and one takes the place of another in memory.
+/// Returns the number of slots for this many entries: four of five are used. It is rounded up to a sixteenth, so that the sizes
+/// of indexes recur, and a new index takes the place of an old one in memory.
 fn slots_for(entries: usize) -> usize {
     let slots = entries.saturating_add(entries / 4).max(FEWEST);
     let grain = (slots.checked_ilog2().map_or(1, |log| 1usize << log) / 16).max(1);
     slots.checked_next_multiple_of(grain).unwrap_or(slots)
 }
 
-/// The most entries that an index takes: above seven of eight, probing becomes long.
+/// Returns the most entries of an index: above seven of eight slots, probing becomes slow.
 const fn most_entries(slots: usize) -> usize {
     slots.saturating_sub(slots / 8)
 }
@@ -332,7 +333,7 @@ mod tests {
         };
         assert_eq!(sizes(1000, 1000), [1280]);
         assert_eq!(sizes(1000, 4000), [1280, 320, 800, 2400]);
-        // Small ones quadruple first, up to and from 256 slots.
+        // Small sets quadruple first, up to and from 256 slots.
         assert_eq!(sizes(0, 1000), [8, 24, 96, 384, 512, 1024]);
         assert_eq!(sizes(205, 1000), [256, 768, 512]);
         assert_eq!(sizes(210, 290), [272, 68]);

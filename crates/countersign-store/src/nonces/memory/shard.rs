@@ -7,28 +7,28 @@ use super::{
     width::Width,
 };
 
-/// How many shards there are. One is the hardest case, and the one that loom can explore.
+/// The number of shards. One shard is the hardest case, and loom can explore no more.
 pub(super) const SHARDS: usize = if cfg!(countersign_loom) { 1 } else { 16 };
 
-/// How many buckets around a new one say how many nonces it is going to have.
+/// How many buckets on either side of a new bucket predict its number of nonces.
 const NEIGHBOURS: u64 = 4;
 
-/// How many buckets one claim forgets at most, so that it takes no pause for them.
+/// The most buckets that one claim forgets, so that no claim pauses for it.
 const AT_ONCE: usize = 4;
-/// The part of the memory that is left to the tallies, so that they need not be given room by forgetting.
+/// The tallies have one of this many parts of the memory, so that nonces need not be forgotten to make room for counts.
 const OF_TALLIES: usize = 16;
 
-/// A part of what is remembered, by fingerprint, so that also the nonces of one credential are in all of them.
+/// A part of the remembered nonces, selected by fingerprint. So the nonces of one credential, too, are spread over all shards.
 ///
-/// Whoever holds its lock looks up, inserts and forgets without anybody in between.
+/// A thread that holds its lock looks up, inserts and forgets with no other thread in between.
 #[derive(Debug)]
 pub(super) struct Shard {
-    /// Claims before this second are refused. It never falls.
+    /// Claims before this second are refused. The mark never falls.
     low_water: u64,
-    /// Whether what it had was taken away.
+    /// Whether its nonces were taken away.
     is_closed: bool,
     width: Width,
-    /// In the order of their numbers.
+    /// Sorted by number.
     buckets: VecDeque<Bucket>,
 }
 
@@ -38,25 +38,25 @@ pub(super) struct Bucket {
     pub(super) fingerprints: Set,
 }
 
-/// What a shard knows of a fingerprint.
+/// The outcome of looking a fingerprint up.
 #[derive(Debug)]
 pub(super) enum LookUp<'a> {
-    /// What the shard had was taken away.
+    /// The nonces of the shard were taken away.
     Closed,
-    /// Before the mark, which is this.
+    /// The claim is before the mark, given here.
     TooOld(u64),
     Known,
     Unknown(Vacancy<'a>),
 }
 
-/// A fingerprint that is not remembered, and the shard that it was looked up in. As long as it is there, nobody else is
-/// in the shard: what was looked up is still true.
+/// The place for a fingerprint not in the shard. It borrows the shard, so that no other thread can change the shard and the
+/// outcome of the look-up stays true.
 #[derive(Debug)]
 pub(super) struct Vacancy<'a> {
     shard: &'a mut Shard,
     fingerprint: &'a Fingerprint,
     created: u64,
-    /// Where its bucket is, or would be, as long as nothing else is forgotten or made.
+    /// The index of its bucket, or of the place for a new bucket. It is valid until another bucket is forgotten or made.
     place: Result<usize, usize>,
 }
 
@@ -64,10 +64,10 @@ pub(super) struct Vacancy<'a> {
 #[derive(Debug)]
 pub(super) struct Room<'a>(Vacancy<'a>);
 
-/// Why nothing more can be remembered.
+/// Why a nonce cannot be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoom {
-    /// The mark was raised above the claim to make room, to this.
+    /// To make room, the mark was raised to this second, which is above the claim.
     TooOld(u64),
     Full,
 }
@@ -77,12 +77,12 @@ impl Shard {
         Self::remembered(low_water, width, Vec::new())
     }
 
-    /// A shard as it was. Its buckets are in the order of their numbers.
+    /// Restores a shard. Its buckets are sorted by number.
     pub(super) fn remembered(low_water: u64, width: Width, buckets: Vec<Bucket>) -> Self {
         Self { low_water, is_closed: false, width, buckets: buckets.into() }
     }
 
-    /// Takes away what it has, and closes it.
+    /// Closes the shard, and returns its nonces.
     pub(super) fn close(&mut self) -> Self {
         let closed = Self { is_closed: true, ..Self::new(self.low_water, self.width) };
         std::mem::replace(self, closed)
@@ -92,7 +92,7 @@ impl Shard {
         self.low_water
     }
 
-    /// Whether what it had was taken away.
+    /// Returns whether its nonces were taken away.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -101,14 +101,14 @@ impl Shard {
         &self.buckets
     }
 
-    /// How many nonces it remembers.
+    /// Returns the number of nonces.
     pub(super) fn len(&self) -> usize {
         let lengths = self.buckets.iter().map(|bucket| bucket.fingerprints.len());
         lengths.fold(0, usize::saturating_add)
     }
 
-    /// Forgets buckets that lie wholly before `oldest`, a few at a time: what is left after a pause, or after a leap of the
-    /// clock, is forgotten by those who come next.
+    /// Forgets buckets that lie wholly before `oldest`, a few at a time. After a pause, or after a leap of the clock, later
+    /// claims forget the rest.
     #[inline]
     pub(super) fn forget_before(&mut self, oldest: u64) {
         for _ in 0..AT_ONCE {
@@ -141,11 +141,11 @@ impl Shard {
         LookUp::Unknown(Vacancy { shard: self, fingerprint, created, place })
     }
 
-    /// Where a bucket is, or would be.
+    /// Returns the index of a bucket, or `Err` with the place for a new bucket.
     #[inline]
     fn place(&self, number: u64) -> Result<usize, usize> {
         let is_at = |place: usize| self.buckets.get(place).is_some_and(|at| at.number == number);
-        // Where nothing is missing, as under steady traffic, its number says it.
+        // Under steady traffic no bucket is missing, and the number gives the index.
         let first = self.buckets.front().map_or(number, |first| first.number);
         match usize::try_from(number.saturating_sub(first)) {
             Ok(place) if is_at(place) => Ok(place),
@@ -153,8 +153,8 @@ impl Shard {
         }
     }
 
-    /// What a guard must not do: inserting without looking at the mark under the same lock. A fingerprint that is in its
-    /// bucket is still found, so that what goes wrong is the forgetting alone.
+    /// Inserts without looking at the mark under the same lock, as a guard must not. A fingerprint in its bucket is still
+    /// found, so that only forgetting goes wrong.
     #[cfg(test)]
     #[cfg(countersign_loom)]
     pub(super) fn insert_unseen(
@@ -176,8 +176,8 @@ impl Shard {
 
     /// Forgets the first bucket.
     ///
-    /// The mark is raised before, and only to the end of what is forgotten: a clock that jumps ahead and back refuses no
-    /// more than it made the guard forget.
+    /// Raises the mark first, and only to the end of this bucket. So after a clock jumped ahead and back, the guard refuses no
+    /// more than it forgot.
     fn forget_first(&mut self) {
         if let Some(first) = self.buckets.front() {
             self.low_water = self.low_water.max(self.width.end(first.number));
@@ -190,7 +190,7 @@ impl Shard {
         bytes.fold(0, usize::saturating_add)
     }
 
-    /// How many nonces a bucket is going to have: as many as the fullest of those around it has.
+    /// Predicts the number of nonces of a bucket: as many as in the fullest bucket around it.
     fn expected(&self, number: u64) -> usize {
         let around = number.saturating_sub(NEIGHBOURS)..=number.saturating_add(NEIGHBOURS);
         let around = self.buckets.iter().filter(|bucket| around.contains(&bucket.number));
@@ -199,8 +199,8 @@ impl Shard {
 }
 
 impl<'a> Vacancy<'a> {
-    /// Finds a free slot, or makes one. If there is no memory left for it, the oldest buckets are forgotten, as long as
-    /// they end at or before `narrowest`.
+    /// Finds a free slot, or makes one. If no memory is left for it, forgets the oldest buckets that end at or before
+    /// `narrowest`.
     #[inline]
     pub(super) fn make_room(
         self,
@@ -221,7 +221,7 @@ impl<'a> Vacancy<'a> {
             None => Set::default().lacks(self.shard.expected(number)),
         };
         let Some(growth) = lacks else { return Ok(Room(self)) };
-        // An index that is far too small is for when there is nothing to forget: many of those make looking up long.
+        // Accepts a far smaller index only if there is nothing to forget: many small indexes slow look-ups down.
         let mut part = 4;
         loop {
             let quota =
@@ -245,7 +245,7 @@ impl<'a> Vacancy<'a> {
         }
     }
 
-    /// Adds room to the bucket, or makes the bucket with it.
+    /// Adds room to the bucket, or makes the bucket with this room.
     fn take(&mut self, growth: Growth, grant: Grant) {
         if let Some(bucket) = self.bucket_mut() {
             return bucket.fingerprints.grow(growth, grant);
@@ -283,7 +283,7 @@ impl<'a> Vacancy<'a> {
 }
 
 impl Room<'_> {
-    /// Forgets the oldest bucket, if it ends at or before `narrowest`, so that there is memory for something else.
+    /// Forgets the oldest bucket if it ends at or before `narrowest`, to free memory for the tallies.
     pub(super) fn narrow(self, narrowest: u64) -> Result<Self, NoRoom> {
         self.0.narrow(narrowest).map(Room).map_err(|(_, no_room)| no_room)
     }
@@ -324,7 +324,7 @@ mod tests {
         vacancy.make_room(memory_limit, narrowest)?.fill()
     }
 
-    /// A limit of which a shard that has so much has so much left.
+    /// Returns a limit under which a shard that uses `has` bytes has `left` bytes left.
     fn limit(has: usize, left: usize) -> usize {
         let quota = |limit: usize| (limit - limit / OF_TALLIES) / SHARDS;
         let near = (has + left) * SHARDS;
@@ -382,7 +382,7 @@ mod tests {
             let mut numbers = 0..1000;
             numbers.find_map(|number| put(shard, (number, created), &memory_limit, narrowest).err())
         };
-        // Its end is the first second that is not forgotten for anyone.
+        // The bucket ends after `narrowest`, so it is kept.
         assert_eq!(fill(&mut shard, 100, 100), Some(NoRoom::Full));
         assert_eq!(shard.low_water(), 0);
         assert_eq!(put(&mut shard, (1000, 100), &memory_limit, 101), Err(NoRoom::TooOld(101)));

@@ -1,5 +1,5 @@
-//! The guard beside an oracle that remembers everything: nothing is fresh twice, and nothing is refused without a reason
-//! that the oracle knows.
+//! Runs the guard beside an oracle that remembers every nonce. No nonce is fresh twice, and every refusal has a reason that the
+//! oracle knows.
 
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers are the test's own")]
 
@@ -32,15 +32,15 @@ type Guard = MemoryNonces<Arc<TestCeiling>>;
 
 const LIFETIME: u64 = 80;
 const SKEW: u64 = 10;
-/// How far behind the skew a guard that is full still serves.
+/// How many seconds older than the skew a signature may be while a full guard still accepts it.
 const LATENESS: u64 = 8;
 
-/// How many seeds are tried; each is a life of some hundred steps.
+/// The environment variable with the number of seeds to try. Each seed is a life of 120 steps.
 const SEEDS: &str = "COUNTERSIGN_SEEDS";
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// By one of the guards that were started, of which all but the last should have ended.
+    /// A claim at any guard started so far. All but the last should have ended.
     Claim {
         guard: usize,
         credential: i64,
@@ -54,13 +54,13 @@ enum Step {
         count: u64,
     },
     Clock(i64),
-    /// The guard is gone, and a new one starts.
+    /// The guard is lost, and a new guard starts.
     Crash,
-    /// The guard ends and leaves a snapshot, and another one starts from it some seconds later.
+    /// The guard ends and leaves a snapshot. Some seconds later another guard starts from it.
     Restart {
         pause: u64,
     },
-    /// A start from a snapshot that was left at some time, which may have been used before.
+    /// A guard starts from any earlier snapshot, which may have been used before.
     Again {
         snapshot: usize,
     },
@@ -71,7 +71,7 @@ enum Step {
 }
 
 impl Step {
-    /// A step for every number.
+    /// Makes a step from any number.
     fn of(number: u64) -> Self {
         let mut left = number / 64;
         let mut below = |limit: u64| {
@@ -105,22 +105,22 @@ impl Step {
     }
 }
 
-/// A guard, and what is known of it.
+/// A guard, and the oracle's knowledge of it.
 struct Watched {
     guard: Guard,
     known: Known,
     has_ended: bool,
 }
 
-/// What is known of a guard and those that it goes on from.
+/// The oracle's knowledge of a guard and of its predecessors.
 #[derive(Clone, Default)]
 struct Known {
-    /// What it cannot vouch for.
+    /// The first second for which it can vouch. Earlier claims are too old.
     starts_at: u64,
     accepted: Vec<NonceUse>,
-    /// What there may have been no memory for. Its bucket may have been made all the same, and is forgotten as others are.
+    /// Nonces that may not have fitted into memory. Their buckets may exist all the same, and are forgotten like others.
     attempted: Vec<NonceUse>,
-    /// The latest time it was asked at.
+    /// The latest `now` of a claim.
     latest: u64,
 }
 
@@ -129,7 +129,7 @@ struct World {
     memory: usize,
     ceiling: Arc<TestCeiling>,
     guards: Vec<Watched>,
-    /// Snapshots, with what was known of those who left them.
+    /// Snapshots, each with the oracle's knowledge of the guard that left it.
     left: Vec<(Vec<u8>, Known)>,
     now: u64,
     accepted: HashSet<NonceUse>,
@@ -137,7 +137,7 @@ struct World {
     keys: u8,
 }
 
-/// Nothing here waits.
+/// Returns the output of a future, which never waits here.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(ready) => ready,
@@ -263,7 +263,8 @@ impl World {
         let created = used.created().unix();
         let oldest = now - LIFETIME;
         known.latest = known.latest.max(now);
-        // What may have been forgotten: expired at some time, or from where a full guard narrows to.
+        // The guard may have forgotten nonces before `forgotten`: they expired at some time, or a full guard made room up to
+        // there.
         let narrowed = if memory < MEMORY { LIFETIME - SKEW - LATENESS } else { 0 };
         let forgotten = known.latest - LIFETIME + narrowed;
         let own = || {
@@ -276,7 +277,7 @@ impl World {
             };
             known.accepted.iter().filter(counted).count()
         };
-        // Where no time has come back, the tallies are exact.
+        // The tallies are exact while the clock has not gone back.
         let is_latest = known.latest == now;
         if memory < MEMORY && !matches!(claim, Ok(Claim::Fresh | Claim::Replayed)) {
             known.attempted.push(used);

@@ -19,13 +19,13 @@ use super::{
 };
 use crate::nonces::{Window, ceiling::Owner, fingerprint_key::FingerprintKey};
 
-/// What a file begins with: whose it is, and in which form.
+/// The first bytes of a snapshot file. They name this program and the format.
 const MAGIC: &[u8; 16] = b"countersign\0mem1";
 
-/// Everything that a guard remembered when it ended.
+/// The state of a guard at its end.
 pub(super) struct Snapshot {
     pub(super) window: Window,
-    /// How high the ceiling was: whoever accepted anything since has raised it.
+    /// The ceiling at that time. Any later accepted claim has raised it.
     pub(super) reached: Timestamp,
     pub(super) saved_at: Timestamp,
     pub(super) key: FingerprintKey,
@@ -34,17 +34,17 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether a guard can go on from it that found the ceiling this high.
+    /// Returns whether a guard can continue from this snapshot, if it found the ceiling `found`.
     ///
-    /// Not when it is older than anything in it is live: by then a copy from a backup looks the same as the one that
-    /// was just saved.
+    /// Refuses a snapshot so old that all its nonces have expired. By then a copy from a backup looks the same as a snapshot
+    /// saved just now.
     pub(super) fn is_current(&self, found: Option<Timestamp>, now: Timestamp) -> bool {
         found == Some(self.reached)
             && self.saved_at <= now.plus(self.window.skew())
             && now <= self.saved_at.plus(self.window.lifetime())
     }
 
-    /// As bytes: of fixed width and little-endian, with a checksum behind them.
+    /// Encodes the snapshot: numbers of fixed width, little-endian, with a checksum at the end.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Bytes(MAGIC.to_vec());
         let (max_age, skew) = seconds(self.window);
@@ -79,7 +79,7 @@ impl Snapshot {
         bytes.0
     }
 
-    /// `None` if it is not, to the last bit, what [`Snapshot::to_bytes`] wrote, or if its window is another.
+    /// Decodes the bytes of [`Snapshot::to_bytes`]. `None` if any bit differs, or if the snapshot has another window.
     pub(super) fn from_bytes(
         bytes: &[u8],
         window: Window,
@@ -122,7 +122,7 @@ impl Snapshot {
         is_whole.then_some(Self { window, reached, saved_at, key, shards, tallies })
     }
 
-    /// Writes it to a file that its owner alone can read, in one step: there is the whole of it or nothing.
+    /// Writes the snapshot to a file, with access for its owner only. The file appears in one step, whole or not at all.
     pub(super) fn write(&self, file: &Path, owner: Owner) -> io::Result<()> {
         match check_ours(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -137,8 +137,8 @@ impl Snapshot {
         sync_folder(file)
     }
 
-    /// Reads it from a file, and takes the file away: of several who try, one has it. `None` if there is no such file, or
-    /// if what is in it is damaged or of another window.
+    /// Reads the snapshot from a file, and removes the file. Of several guards that try, only one gets it. `None` if there is
+    /// no file, or if the snapshot is damaged or has another window.
     pub(super) fn take(
         file: &Path,
         owner: Owner,
@@ -165,7 +165,7 @@ impl Snapshot {
     }
 }
 
-/// Whoever names a file of something else by mistake keeps it.
+/// Refuses a file of another program, so that a path given by mistake destroys no data.
 fn check_ours(file: &Path) -> io::Result<()> {
     let mut start = [0; MAGIC.len()];
     let read = File::open(file)?.read_exact(&mut start);
@@ -195,7 +195,7 @@ fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A name is durable when its folder is.
+/// Makes the name of a file durable, by syncing its folder.
 fn sync_folder(file: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
@@ -208,7 +208,8 @@ fn seconds(window: Window) -> (u64, u64) {
     (window.max_age().as_secs(), window.skew().as_secs())
 }
 
-/// It finds accidents. Whoever can write the file on purpose can write the registry as well.
+/// Returns the checksum. It finds accidental damage only: an attacker with write access to the file can write the registry as
+/// well.
 fn checksum(bytes: &[u8]) -> [u8; 16] {
     SipHasher24::new().hash(bytes).as_u128().to_le_bytes()
 }
@@ -232,7 +233,7 @@ impl Bytes {
     }
 }
 
-/// What has not been read yet. Nothing is allocated by a length that is not there.
+/// The bytes not read yet. A length beyond the end allocates no memory.
 struct Remaining<'a>(&'a [u8]);
 
 impl<'a> Remaining<'a> {
@@ -383,14 +384,14 @@ mod tests {
         assert_eq!(kind, Some(io::ErrorKind::IsADirectory));
         let written = snapshot(1).write(folder.path(), Owner::random().unwrap());
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::IsADirectory);
-        // What cannot be taken away is not one that somebody else took.
+        // A file that cannot be taken is an error. It differs from a file already taken by another guard.
         fs::remove_file(&file).unwrap();
         let owner = Owner::random().unwrap();
         snapshot(1).write(&file, owner).unwrap();
         fs::create_dir(beside(&file, owner, "taken")).unwrap();
         assert!(Snapshot::take(&file, owner, Window::default(), &MemoryLimit::new(0)).is_err());
         assert!(take(&file).unwrap().is_some());
-        // A name without a folder is one in the current folder.
+        // A file name without a folder is in the current folder.
         sync_folder(Path::new("nonces")).unwrap();
     }
 
@@ -416,7 +417,7 @@ mod tests {
     #[test]
     fn a_length_that_lies_allocates_nothing() {
         let bytes = snapshot(1).to_bytes();
-        // The checksum is made anew: it is no defence against whoever writes the file on purpose.
+        // The checksum is made anew, as by an attacker.
         for at in (MAGIC.len()..bytes.len() - 16).step_by(8) {
             let mut bytes = bytes.clone();
             let end = bytes.len() - 16;

@@ -1,4 +1,4 @@
-//! Locks and counters: of `std`, or of `loom` where it explores what threads can do to each other.
+//! Locks and counters: of `std`, or of `loom` when it explores the orders of threads.
 
 use std::sync::PoisonError;
 #[cfg(not(countersign_loom))]

@@ -12,23 +12,23 @@ use super::{
 };
 use crate::nonces::Window;
 
-/// How many nonces credentials have had accepted, of late.
+/// Counts the recently accepted nonces of each credential.
 ///
-/// It counts what was accepted and not what is remembered: forgetting early, to make room, gives nobody another share.
+/// Counts accepted nonces, not remembered nonces: a guard that forgets early, to make room, gives no credential another share.
 #[derive(Debug)]
 pub(super) struct Tally {
     width: Width,
-    /// What is counted in all spans, of all credentials.
+    /// The count of all credentials in all spans.
     all: usize,
-    /// In the order of their numbers.
+    /// Sorted by number.
     spans: Vec<Span>,
 }
 
-/// Counts are forgotten span by span.
+/// The counts of some seconds, which are forgotten together.
 #[derive(Debug, Default)]
 pub(super) struct Span {
     number: u64,
-    /// What was counted in it, of all credentials.
+    /// The count of all credentials.
     all: usize,
     by_credential: HashMap<i64, usize, BuildHasherDefault<Spread>>,
     grant: Option<Grant>,
@@ -39,18 +39,18 @@ impl Tally {
         Self::remembered(width, Vec::new())
     }
 
-    /// A tally as it was. Its spans are in the order of their numbers.
+    /// Restores a tally. Its spans are sorted by number.
     pub(super) fn remembered(width: Width, spans: Vec<Span>) -> Self {
         let all = spans.iter().fold(0usize, |all, span| all.saturating_add(span.all));
         Self { width, all, spans }
     }
 
-    /// Which of so many tallies counts a credential.
+    /// Returns the index of the tally that counts a credential, below `tallies`.
     pub(super) fn of(credential: i64, tallies: usize) -> usize {
         scale(spread(credential), tallies)
     }
 
-    /// Takes away what it has.
+    /// Empties the tally, and returns its counts.
     pub(super) fn close(&mut self) -> Self {
         let closed = Self::new(self.width);
         std::mem::replace(self, closed)
@@ -60,20 +60,20 @@ impl Tally {
         &self.spans
     }
 
-    /// Forgets the spans that lie wholly before `oldest`. A clock that jumps ahead and back so gives its share once more to
-    /// whoever calls in between: what is remembered is not touched by that.
+    /// Forgets the spans that lie wholly before `oldest`. If a clock jumps ahead and back, a credential that calls in between
+    /// gets its share once more; the remembered nonces stay.
     pub(super) fn forget_before(&mut self, oldest: u64) {
         while self.spans.first().is_some_and(|first| self.width.end(first.number) <= oldest) {
             self.all = self.all.saturating_sub(self.spans.remove(0).all);
         }
     }
 
-    /// Whether a credential has had `share` or more accepted, in spans that begin at or before `last`: what lies ahead is
-    /// from before the clock was set back, and can take long to be forgotten.
+    /// Returns whether a credential has had `share` or more nonces accepted, in spans that begin at or before `last`. Later
+    /// spans are from before the clock was set back, and can take long to be forgotten.
     ///
-    /// That counts up to one span too many: what has ended in the first span.
+    /// Counts up to one span too many: the expired part of the first span.
     pub(super) fn is_used_up(&self, credential: i64, share: usize, last: u64) -> bool {
-        // Nearly always all credentials of a tally have less than one may.
+        // Nearly always all credentials of a tally together have less than one share.
         if self.all < share {
             return false;
         }
@@ -82,13 +82,13 @@ impl Tally {
         spans.fold(0usize, |own, span| own.saturating_add(span.count(credential))) >= share
     }
 
-    /// The second at which the first span ends that has a count of a credential.
+    /// Returns the end of the first span that counts a credential.
     pub(super) fn forgets(&self, credential: i64) -> Option<u64> {
         let first = self.spans.iter().find(|span| span.count(credential) > 0)?;
         Some(self.width.end(first.number))
     }
 
-    /// Counts one more. Without memory for it nothing is counted, and the answer is `false`.
+    /// Counts one nonce. Without memory for it, returns `false` and counts nothing.
     #[must_use]
     pub(super) fn add(
         &mut self,
@@ -117,7 +117,7 @@ impl Tally {
 }
 
 impl Span {
-    /// A span as it was, whatever is left of the memory limit.
+    /// Restores a span, even beyond the memory limit.
     pub(super) fn remembered(
         number: u64,
         counts: impl ExactSizeIterator<Item = (i64, usize)>,
@@ -169,15 +169,15 @@ impl Span {
     }
 }
 
-/// What a map of so many credentials costs: seven of eight slots are used, their number is a power of two, and each has a
-/// byte beside it.
+/// Returns the bytes of a map with this many credentials. Seven of eight slots are used, the number of slots is a power of two,
+/// and each slot has a byte beside it.
 fn bytes_of(credentials: usize) -> usize {
     let slots = credentials.saturating_add(credentials / 7).saturating_add(1);
     let slots = slots.checked_next_power_of_two().unwrap_or(usize::MAX).max(4);
     slots.saturating_mul(17).saturating_add(size_of::<Span>()).saturating_add(48)
 }
 
-/// Numbers of credentials are of the registry and not of strangers, so that mixing them is enough.
+/// Hashes credential numbers. Mixing is enough, since the registry and not an attacker chooses these numbers.
 #[derive(Debug, Default)]
 pub(super) struct Spread(u64);
 
@@ -204,7 +204,7 @@ fn spread(credential: i64) -> u64 {
     hash ^ (hash >> 33)
 }
 
-/// How long it is from `now` until what was counted before `end` is forgotten.
+/// Returns the time from `now` until the counts before `end` are forgotten.
 pub(super) fn until_forgotten(end: u64, now: u64, window: Window) -> Duration {
     let forgotten = end.saturating_add(window.lifetime().as_secs());
     Duration::from_secs(forgotten.saturating_sub(now).max(1))
@@ -222,7 +222,7 @@ mod tests {
         Tally::new(span(Window::default()))
     }
 
-    /// Whether so many of 6,400 numbers are in each of 64 parts as if they were drawn.
+    /// Returns whether 6,400 numbers are spread over 64 parts as if drawn at random.
     fn are_spread(parts: impl Iterator<Item = usize>) -> bool {
         let mut counts = [0; 64];
         parts.for_each(|part| counts[part] += 1);
@@ -286,7 +286,7 @@ mod tests {
             let map = &tally.spans()[0].by_credential;
             assert_eq!(is_full, memory_limit.used() > used, "{credential}");
             assert!(memory_limit.used() >= map.capacity() * 17, "{credential}");
-            // Who is counted already needs no more.
+            // A credential that is counted already needs no more memory.
             memory_limit.set_limit(memory_limit.used());
             assert!(tally.add(credential, 0, &memory_limit));
         }

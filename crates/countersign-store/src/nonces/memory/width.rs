@@ -1,23 +1,23 @@
 use crate::nonces::Window;
 
-/// How many seconds of `created` are remembered together, and forgotten together: a power of two, whose logarithm this is.
-/// Every claim asks several times what it belongs to, and a shift is faster than a division.
+/// The number of seconds of `created` that are remembered and forgotten together: a power of two, stored as its logarithm.
+/// Every claim asks several times for the number of a second, and a shift is faster than a division.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Width(u32);
 
 impl Width {
-    /// The width of which at least so many make up a window: a second or more.
+    /// Returns the greatest width of which at least `parts` make up a window, or 1 s.
     pub(super) fn part_of(window: Window, parts: u64) -> Self {
         let live = window.lifetime().saturating_add(window.skew()).as_secs();
         Self(live.checked_div(parts).and_then(u64::checked_ilog2).unwrap_or(0))
     }
 
-    /// The number of what a second belongs to. No two times share one by accident.
+    /// Returns the number of the bucket or span of a second. Distant seconds never share a number.
     pub(super) const fn number(self, second: u64) -> u64 {
         second >> self.0
     }
 
-    /// The first second after it.
+    /// Returns the first second after the bucket or span with this number.
     pub(super) const fn end(self, number: u64) -> u64 {
         number.saturating_add(1) << self.0
     }

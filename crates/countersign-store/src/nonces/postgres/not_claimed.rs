@@ -5,31 +5,31 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::error::StoreError;
 
-/// Why a transaction has not claimed its nonce. Nothing of it will be written.
+/// Why a transaction has not claimed its nonce. None of the transaction's writes will be committed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotClaimed {
     /// The nonce was used before: this request has been carried out.
     #[error("the nonce was used before")]
     Replayed,
-    /// Signed before the low-water mark: whether this request has been carried out is forgotten. Signing anew after
-    /// `retry_after` works.
+    /// The request was signed before the low-water mark, so the database no longer knows whether it has been carried out. A new
+    /// signature after `retry_after` works.
     #[error("the request was signed before the low-water mark")]
     TooOld {
-        /// When a new signature will be above the mark.
+        /// The time until a new signature is above the mark.
         retry_after: Duration,
     },
-    /// Another transaction got in the way, which happens in `REPEATABLE READ` and `SERIALIZABLE`, and in deadlocks. The same
-    /// request can be tried again in a new transaction.
+    /// Another transaction got in the way, which happens in `REPEATABLE READ` and `SERIALIZABLE`, and in deadlocks. Try the
+    /// same request again in a new transaction.
     #[error("another transaction got in the way")]
     Conflict(#[source] StoreError),
-    /// The database cannot answer.
+    /// The database cannot claim the nonce.
     #[error(transparent)]
     Unavailable(#[from] StoreError),
 }
 
 impl NotClaimed {
-    /// What a refused caller is told: `signature-replayed`, `signature-stale`, or that the store cannot answer.
+    /// Returns the code for the refused caller: `signature-replayed`, `signature-stale` or `replay-store-unavailable`.
     pub const fn code(&self) -> Code {
         match self {
             Self::Replayed => Code::SignatureReplayed,
@@ -52,7 +52,7 @@ impl NotClaimed {
     }
 }
 
-/// The function that claims says where the mark is.
+/// Returns the time until the low-water mark, at least 1 s. The SQL function that claims gives the mark in the error's detail.
 fn until_mark(error: &sqlx::Error, now: Timestamp) -> Duration {
     let mark = error
         .as_database_error()
