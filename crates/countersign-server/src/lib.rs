@@ -93,6 +93,7 @@ mod oauth;
 mod refusal;
 #[cfg(feature = "oauth")]
 mod remote_keys;
+mod response_length;
 mod route;
 #[cfg(feature = "axum")]
 mod routes;

@@ -22,8 +22,7 @@ use tower_service::Service;
 use crate::{
     BoxError, BoxFuture,
     content::{
-        ContentLimit, gathered::Gathered, guarded_body::GuardedBody, length,
-        verified_body::ContentError,
+        ContentLimit, gathered::Gathered, guarded_body::GuardedBody, verified_body::ContentError,
     },
     ingress::{Ingress, original_uri},
     refusal::{
@@ -32,7 +31,7 @@ use crate::{
         respond,
         unsignable::{Ungathered, Unsignable},
     },
-    telemetry,
+    response_length, telemetry,
 };
 
 /// Signs every response, bound to its request, so that a client can tell who made the response and to which request.
@@ -149,7 +148,7 @@ impl SignResponses {
             }
             // What is there of it is content of the response to another method.
             false => {
-                length::settle(&body, &asked.method, head.status, &mut head.headers);
+                response_length::settle(&body, &asked.method, head.status, &mut head.headers);
                 (GuardedBody::default(), Bytes::new())
             }
         };
