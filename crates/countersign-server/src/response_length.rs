@@ -5,7 +5,7 @@ use http_body::Body;
 
 /// Makes the length right before the content of a response is dropped that may have none: 1xx and 204 have no length, and a response to
 /// `HEAD` has the length of the response to `GET`.
-pub(crate) fn settle(
+pub(crate) fn fix_content_length(
     content: &impl Body,
     method: &Method,
     status: StatusCode,

@@ -31,7 +31,8 @@ use crate::{
         respond,
         unsignable::{Ungathered, Unsignable},
     },
-    response_length, telemetry,
+    response_length::fix_content_length,
+    telemetry,
 };
 
 /// Signs every response, bound to its request, so that a client can tell who made the response and to which request.
@@ -148,7 +149,7 @@ impl SignResponses {
             }
             // What is there of it is content of the response to another method.
             false => {
-                response_length::settle(&body, &asked.method, head.status, &mut head.headers);
+                fix_content_length(&body, &asked.method, head.status, &mut head.headers);
                 (GuardedBody::default(), Bytes::new())
             }
         };

@@ -29,7 +29,7 @@ use super::{
     socket::{self, Socket},
     unserved,
 };
-use crate::{BoxError, ingress::received::Received, response_length};
+use crate::{BoxError, ingress::received::Received, response_length::fix_content_length};
 
 /// How long the head of a connection's first request may take to arrive, and in HTTP/1.1 that of every one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -186,7 +186,7 @@ fn strip_content<B: Body>(
         return response;
     }
     let (mut head, body) = response.into_parts();
-    response_length::settle(&body, method, head.status, &mut head.headers);
+    fix_content_length(&body, method, head.status, &mut head.headers);
     Response::from_parts(head, SentContent::none())
 }
 

@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::SignResponses;
 use crate::{
     refusal::{Circumstances, reason::Reason, respond},
-    response_length,
+    response_length::fix_content_length,
 };
 
 /// The lifetime of the proof that a key in a directory is this server's.
@@ -62,7 +62,7 @@ impl KeyDirectory {
         let content = Full::from(self.keys.clone());
         let mut response = Response::new(Full::default());
         let headers = response.headers_mut();
-        response_length::settle(&content, &head.method, StatusCode::OK, headers);
+        fix_content_length(&content, &head.method, StatusCode::OK, headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KEY_DIRECTORY_TYPE));
         // Not by a cache that others use as well: the answer to a signed request is bound to that one.
         let cached = HeaderValue::from_static("private, max-age=300");
