@@ -1,12 +1,10 @@
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use countersign::{
     BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
     Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, NoClientAddress, Passage,
+    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage,
     QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
@@ -19,15 +17,14 @@ use http_body::Body;
 use super::{
     Explanation, Verifier,
     demand::{Arrival, Demand},
-    failure_limit::sender,
 };
 use crate::{
     BoxError,
     caller::{Caller, SignedUse},
     content::{ContentLimit, Unfit, memory::Share},
-    ingress::received::Received,
+    ingress::{received::Received, source::Source},
     refusal::{
-        reason::{Blame, Reason, Refused, SentKey},
+        reason::{Reason, Refused, SentKey},
         unaccepted::{Cause, Unaccepted},
     },
     route::{BodyMode, Route, access::Access},
@@ -48,11 +45,6 @@ pub(crate) enum Admitted {
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// The budget that failures of this request are charged to.
-    pub(crate) fn sender(&self, head: &Parts) -> Option<ClientNetwork> {
-        self.failures.budget.as_ref().and_then(|_| sender(head))
-    }
-
     /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
     /// likewise.
     pub(super) async fn admit(
@@ -223,25 +215,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
     }
 
-    /// Puts the address of the client into the extensions, in place of its proxy's. Removes the address if the client's is unknown:
-    /// then only open paths are served.
-    pub(crate) fn locate(&self, head: &mut Parts) -> Source {
-        let peer = client_address(head).map(|address| address.ip());
-        let client = match self.ingress.client_address(peer, &head.headers) {
-            Ok(address) => {
-                if let Some(address) = address {
-                    head.extensions.insert(ClientAddress::from(address));
-                }
-                Ok(())
-            }
-            Err(reason) => {
-                head.extensions.remove::<ClientAddress>();
-                Err(reason)
-            }
-        };
-        Source { peer, client }
-    }
-
     /// Charges a request with a valid signature that is refused before its nonce is claimed: to its address, and to the credential's
     /// budget for unsigned reads.
     ///
@@ -258,25 +231,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Ok(Verdict::Exceeded(excess)) => Reason::RateLimited(excess),
             Err(NoClientAddress) => Reason::NoClientAddress,
         }
-    }
-
-    /// Charges a refusal to the client address, if the caller is to blame. Counts and logs refusals that concern the operator, such as
-    /// a registered private key in a request.
-    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
-        match reason {
-            Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
-            Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
-            _ => {}
-        }
-        self.failures.charge(sender(head), reason.blame());
-        self.advise(head, reason);
-    }
-
-    /// Charges a publishable key that an inner layer refused as the verifier charges its own refusals: the limit on failures would
-    /// otherwise show that the key exists.
-    pub(crate) fn charge_unaccepted(&self, sender: Option<ClientNetwork>, unaccepted: &Unaccepted) {
-        self.failures.charge(sender, Blame::Caller);
-        self.advise_on_unaccepted(unaccepted);
     }
 
     /// Refuses content whose announced length does not fit.
@@ -386,14 +340,6 @@ impl From<Forbidden> for Cause {
 /// The address of the client in the request's extensions.
 fn client_address(head: &Parts) -> Option<ClientAddress> {
     head.extensions.get().copied()
-}
-
-/// Where a request came from.
-pub(crate) struct Source {
-    /// The peer of the connection.
-    peer: Option<IpAddr>,
-    /// Why the proxies' fields do not tell the client's address.
-    client: Result<(), Reason>,
 }
 
 fn registry_unavailable(error: StoreError) -> Reason {

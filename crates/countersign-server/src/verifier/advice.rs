@@ -5,9 +5,12 @@ use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
 use super::Verifier;
-use crate::refusal::{
-    reason::{NO_ADDRESS, Reason, SentKey},
-    unaccepted::Unaccepted,
+use crate::{
+    refusal::{
+        reason::{NO_ADDRESS, Reason, SentKey},
+        unaccepted::Unaccepted,
+    },
+    telemetry,
 };
 
 /// How much of a stranger's text a line of the log has.
@@ -22,12 +25,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Logs what the operator can change about a refusal. Each kind of advice is given once in 10 s at most, and
+    /// Counts and logs what the operator can change about a refusal. Each kind of advice is given once in 10 s at most, and
     /// that about a credential once for each.
-    pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
+    pub(super) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
-            Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
-            Reason::PrivateKey(Some(sent)) => return self.advise_on_private_key(*sent),
+            Reason::Unaccepted(unaccepted) => {
+                telemetry::count_unaccepted(&unaccepted.cause);
+                return self.advise_on_unaccepted(unaccepted);
+            }
+            Reason::PrivateKey(Some(sent)) => {
+                telemetry::count_private_key();
+                return self.advise_on_private_key(*sent);
+            }
             Reason::PrivateKey(None) => "unknown private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),

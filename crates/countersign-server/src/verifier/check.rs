@@ -33,7 +33,7 @@ use crate::{
     ingress::original_uri,
     refusal::{
         self, Circumstances, RefusalSettings, add_quota_left,
-        reason::{Reason, Refused},
+        reason::{Blame, Reason, Refused},
         respond,
         unaccepted::Unaccepted,
     },
@@ -82,7 +82,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         let now = self.now();
         let arrival = Arrival::of(&body);
-        let source = self.locate(&mut head);
+        let source = self.ingress.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.declared.demand(&head, target, arrival.content, behind);
         let (rollout, measurement) = (demand.rollout, demand.begin_measurement());
@@ -109,7 +109,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Ok(accepted) => (accepted, Requirements::Enforced),
                     Err(refused) => {
                         measurement.end(Outcome::Refused(refused.reason.code()));
-                        self.charge_failure(&head, &refused.reason);
+                        self.failures.charge(self.failures.payer(&head), refused.reason.blame());
+                        self.advise(&head, &refused.reason);
                         let circumstances = Circumstances {
                             method: &head.method,
                             version: head.version,
@@ -173,7 +174,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 // It has no content; what may still come of it, as trailers, is nobody's to read.
                 body: VerifiedBody::whole(Bytes::new()),
                 hidden: hidden_from_unsigned(),
-                marks: Marks { reader: self.sender(head), ..private(quota_left) },
+                marks: Marks { reader: self.failures.payer(head), ..private(quota_left) },
                 outcome: Outcome::Publishable,
             },
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
@@ -272,7 +273,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
     /// Counts and logs a refusal that takes no effect.
     fn observe_refusal(&self, head: &Parts, reason: &Reason) -> Code {
-        self.charge_failure(head, reason);
+        self.failures.charge(self.failures.payer(head), reason.blame());
+        self.advise(head, reason);
         let code = reason.code();
         tracing::info!(%code, detail = reason.for_log(), "would be refused");
         code
@@ -289,10 +291,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             None => response.map(GuardedBody::unguarded),
         };
         refusal::unmark_others(&mut response);
-        // A layer further in refused a key, and nobody is to learn that the verifier knows it.
+        // A layer further in refused a key, and nobody is to learn that the verifier knows it: it is charged as the verifier's own
+        // refusals are.
         let unaccepted = response.extensions_mut().remove::<Unaccepted>();
         if let Some(unaccepted) = &unaccepted {
-            self.charge_unaccepted(reader, unaccepted);
+            self.failures.charge(reader, Blame::Caller);
+            self.advise_on_unaccepted(unaccepted);
         }
         let headers = response.headers_mut();
         if caching == Caching::NoStore {
@@ -330,7 +334,7 @@ struct Marks {
     caching: Caching,
     quota_left: Option<QuotaLeft>,
     streamed: Option<StreamedMark>,
-    /// The sender of a read by a publishable key, which a layer further in can still refuse.
+    /// The payer of a read by a publishable key, which a layer further in can still refuse.
     reader: Option<ClientNetwork>,
 }
 
