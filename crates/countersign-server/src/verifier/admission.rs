@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use countersign::{
     BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
     Timestamp, Unverified, VerifyingKey, check_served,
@@ -12,16 +11,14 @@ use http::{
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
-use http_body::Body;
 
 use super::{
     Explanation, Verifier,
     demand::{Arrival, Demand},
 };
 use crate::{
-    BoxError,
     caller::{Caller, SignedUse},
-    content::{ContentLimit, Unfit, memory::Share},
+    content::memory::Share,
     ingress::{received::Received, source::Source},
     refusal::{
         reason::{Reason, Refused, SentKey},
@@ -235,37 +232,17 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
     /// Refuses content whose announced length does not fit.
     fn check_announced(&self, demand: &Demand<'_>, announced: u64) -> Result<(), Reason> {
-        self.content_limit_of(demand).check_announced(announced)?;
+        demand.content_limit(self.limit).check_announced(announced)?;
         match demand.body_mode {
             BodyMode::Buffered => Ok(self.content_memory.check_announced(announced)?),
             BodyMode::Streamed { .. } => Ok(()),
         }
     }
 
-    /// Reads the content of a signed request to its end.
-    pub(crate) async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
-        &self,
-        demand: &Demand<'_>,
-        body: B,
-        claimed: Claimed,
-        credential: &Credential,
-    ) -> Result<Bytes, Unfit<B>> {
-        let share = self.share(demand, credential);
-        self.content_limit_of(demand).read(body, claimed, share).await
-    }
-
     /// The application's share of the memory for content.
-    fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
-        let largest = self.content_limit_of(demand).bytes;
+    pub(super) fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
+        let largest = demand.content_limit(self.limit).bytes;
         self.content_memory.share(&credential.application, largest)
-    }
-
-    /// The limit on the content of a signed request.
-    pub(crate) const fn content_limit_of(&self, demand: &Demand<'_>) -> ContentLimit {
-        match demand.body_mode {
-            BodyMode::Buffered => self.limit,
-            BodyMode::Streamed { limit } => ContentLimit { bytes: limit, time: self.limit.time },
-        }
     }
 }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
-use countersign_store::{ClientNetwork, Gate, KeyStore, QuotaLeft};
+use countersign::{Claimed, Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
+use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Version,
     header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE},
@@ -27,6 +27,7 @@ use crate::{
         verification::{Requirements, Verification},
     },
     content::{
+        Unfit,
         guarded_body::GuardedBody,
         verified_body::{Verdict, VerifiedBody},
     },
@@ -178,7 +179,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 outcome: Outcome::Publishable,
             },
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
-                let limit = self.content_limit_of(demand);
+                let limit = demand.content_limit(self.limit);
                 let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
                 // Where there is nothing to come, nobody would read its end.
                 let body_mode = match content {
@@ -209,6 +210,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 }
             }
         })
+    }
+
+    /// Reads the content of a signed request to its end.
+    async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
+        &self,
+        demand: &Demand<'_>,
+        body: B,
+        claimed: Claimed,
+        credential: &Credential,
+    ) -> Result<Bytes, Unfit<B>> {
+        let share = self.share(demand, credential);
+        demand.content_limit(self.limit).read(body, claimed, share).await
     }
 
     /// Lets a request pass as it would have without a verifier. Counts and logs what the verifier and inner layers would refuse.
