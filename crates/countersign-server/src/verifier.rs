@@ -3,6 +3,7 @@ mod advice;
 mod check;
 pub(crate) mod demand;
 mod failure_limit;
+mod handed_on;
 pub(crate) mod layer;
 mod log_pace;
 mod nobody;

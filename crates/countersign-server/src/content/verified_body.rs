@@ -69,7 +69,11 @@ impl From<Reason> for ContentError {
 }
 
 /// The result of the comparison of streamed content.
-pub(crate) type Verdict = Result<(), Reason>;
+#[derive(Debug)]
+pub(crate) enum ContentOutcome {
+    Intact,
+    Failed(Reason),
+}
 
 impl<B> VerifiedBody<B> {
     pub(crate) const fn whole(content: Bytes) -> Self {
@@ -90,7 +94,7 @@ impl<B> VerifiedBody<B> {
         body: B,
         claimed: Claimed,
         limit: ContentLimit,
-    ) -> (Self, oneshot::Receiver<Verdict>) {
+    ) -> (Self, oneshot::Receiver<ContentOutcome>) {
         let (verdict, receiver) = oneshot::channel();
         let streamed = Streamed {
             body,
@@ -125,11 +129,11 @@ struct Streamed<B> {
     /// Whether the body was polled, and nothing had come.
     waiting: bool,
     /// Until the verdict is sent.
-    verdict: Option<oneshot::Sender<Verdict>>,
+    verdict: Option<oneshot::Sender<ContentOutcome>>,
 }
 
 impl<B> Streamed<B> {
-    fn send_verdict(&mut self, verdict: Verdict) {
+    fn send_verdict(&mut self, verdict: ContentOutcome) {
         // Nobody waits if the response is gone already.
         drop(self.verdict.take().map(|sender| sender.send(verdict)));
     }
@@ -138,7 +142,7 @@ impl<B> Streamed<B> {
 /// Content that marks its own end, as `multipart` does, can seem complete to a handler that does not read to the end of the body.
 impl<B> Drop for Streamed<B> {
     fn drop(&mut self) {
-        self.send_verdict(Err(Reason::ContentUnread));
+        self.send_verdict(ContentOutcome::Failed(Reason::ContentUnread));
     }
 }
 
@@ -161,7 +165,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
                 match finished {
                     Some(Err(rejection)) => return self.fail(rejection.into()),
                     Some(Ok(_)) | None => {
-                        self.send_verdict(Ok(()));
+                        self.send_verdict(ContentOutcome::Intact);
                         break;
                     }
                 }
@@ -199,7 +203,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
 
     fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
         (self.check, self.held) = (None, None);
-        self.send_verdict(Err(reason.clone()));
+        self.send_verdict(ContentOutcome::Failed(reason.clone()));
         Poll::Ready(Some(Err(ContentError(reason))))
     }
 }

@@ -3,8 +3,8 @@ use countersign::{
     Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage,
-    QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage, QuotaLeft,
+    RestrictionKind, Scope, Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,

@@ -4,21 +4,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign::{Claimed, Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
+use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target, Timestamp};
 use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Version,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE},
-    request::Parts,
-};
+use http::{HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
-use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::{
     Verifier,
     admission::{Admitted, Hidden},
     demand::{Arrival, Behind, Demand},
+    handed_on::hand_on,
 };
 use crate::{
     BoxError,
@@ -28,12 +24,12 @@ use crate::{
     },
     content::{
         Unfit,
-        guarded_body::GuardedBody,
-        verified_body::{Verdict, VerifiedBody},
+        guarded_body::{AwaitedVerdict, GuardedBody},
+        verified_body::VerifiedBody,
     },
     ingress::original_uri,
     refusal::{
-        self, Circumstances, RefusalSettings, add_quota_left,
+        self, Circumstances, add_quota_left,
         reason::{Blame, Reason, Refused},
         respond,
         unaccepted::Unaccepted,
@@ -128,11 +124,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let Accepted { caller, content, body, hidden, marks, outcome } = accepted;
         measurement.end(outcome);
         if rollout == Rollout::Enforce {
-            trim(&mut head.headers);
-            join_cookies(&mut head.headers);
-            for name in &hidden {
-                head.headers.remove(name);
-            }
+            hand_on(&mut head.headers, &hidden);
         }
         let route = demand.label();
         head.extensions.insert(Verification {
@@ -197,7 +189,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     }
                     BodyMode::Streamed { .. } => {
                         let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
-                        marks.streamed = Some(StreamedMark {
+                        marks.streamed = Some(AwaitedVerdict {
                             verdict,
                             method: head.method.clone(),
                             version: head.version,
@@ -300,7 +292,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let Marks { caching, quota_left, streamed, reader } = marks;
         let mut response = match streamed {
-            Some(streamed) => streamed.settle(response).await,
+            Some(streamed) => streamed.respond_once_known(response).await,
             None => response.map(GuardedBody::unguarded),
         };
         refusal::unmark_others(&mut response);
@@ -346,19 +338,9 @@ impl<B> Accepted<B> {
 struct Marks {
     caching: Caching,
     quota_left: Option<QuotaLeft>,
-    streamed: Option<StreamedMark>,
+    streamed: Option<AwaitedVerdict>,
     /// The payer of a read by a publishable key, which a layer further in can still refuse.
     reader: Option<ClientNetwork>,
-}
-
-/// Content that the handler reads itself.
-struct StreamedMark {
-    verdict: oneshot::Receiver<Verdict>,
-    // What a refusal of it depends on.
-    method: Method,
-    version: Version,
-    now: Timestamp,
-    settings: Arc<RefusalSettings>,
 }
 
 /// Whether caches may store a response whose handler set no `Cache-Control`.
@@ -367,83 +349,4 @@ enum Caching {
     NoStore,
     #[default]
     Unsaid,
-}
-
-impl StreamedMark {
-    /// The handler's response if the content was what was signed, or else a refusal; where the response has to begin before
-    /// that is known, a body that ends with an error unless it was.
-    async fn settle<C>(self, response: Response<C>) -> Response<GuardedBody<C>>
-    where
-        C: Body<Data = Bytes, Error: Into<BoxError>>,
-    {
-        let Self { verdict, method, version, now, settings } = self;
-        let (mut head, body) = response.into_parts();
-        // A handler that refuses has promised nothing, and may do so without reading on.
-        let refuses = head.status.is_client_error() || head.status.is_server_error();
-        let told = ResponseHead { status: head.status, headers: &head.headers };
-        let mut body = match told.may_have_content(&method) {
-            true => GuardedBody::guarded(body, verdict),
-            false => {
-                drop(body);
-                GuardedBody::without_content(verdict)
-            }
-        };
-        if !refuses {
-            std::future::poll_fn(|context| body.poll_gathered(context)).await;
-        }
-        let failure = body.failure().filter(|&reason| match reason {
-            Reason::ContentUnread => !refuses,
-            // Whatever the handler made of it: what it has read is not what was signed.
-            _ => true,
-        });
-        if let Some(reason) = failure {
-            telemetry::count_failed_stream(reason.code());
-            let circumstances = Circumstances {
-                method: &method,
-                version,
-                headers: None,
-                content: Content::Present,
-                now,
-                settings: Some(&settings),
-            };
-            return respond(&reason.clone().into(), &circumstances);
-        }
-        if refuses {
-            body.release();
-        } else if body.is_waiting() {
-            // Whoever counts bytes must not take the response for whole before its end.
-            head.headers.remove(CONTENT_LENGTH);
-        }
-        Response::from_parts(head, body)
-    }
-}
-
-/// Takes the outer white space off all fields, which is part of no value (RFC 9110 §5.5) and of no signature base. Over
-/// HTTP/1.1 there is none; over HTTP/2 a handler would read another value than the one that was verified.
-fn trim(headers: &mut HeaderMap) {
-    for value in headers.values_mut() {
-        let trimmed = value.as_bytes().trim_ascii();
-        if trimmed.len() == value.len() {
-            continue;
-        }
-        if let Ok(mut other) = HeaderValue::from_bytes(trimmed) {
-            other.set_sensitive(value.is_sensitive());
-            *value = other;
-        }
-    }
-}
-
-/// Puts several `Cookie` fields together, as RFC 9113 §8.2.3 has it and as signature bases have them: a handler that reads the
-/// first one alone would else read less than was signed.
-fn join_cookies(headers: &mut HeaderMap) {
-    let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
-    if cookies.len() < 2 {
-        return;
-    }
-    let sensitive = cookies.iter().any(|cookie| cookie.is_sensitive());
-    let pieces: Vec<_> = cookies.iter().map(|cookie| cookie.as_bytes()).collect();
-    if let Ok(mut whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
-        whole.set_sensitive(sensitive);
-        headers.insert(COOKIE, whole);
-    }
 }

@@ -92,7 +92,7 @@ impl Demand<'_> {
     }
 
     /// The limit on the content of a signed request: a streamed route has a limit of its own beside the verifier's.
-    pub(super) fn content_limit(&self, of_verifier: ContentLimit) -> ContentLimit {
+    pub(super) const fn content_limit(&self, of_verifier: ContentLimit) -> ContentLimit {
         match self.body_mode {
             BodyMode::Buffered => of_verifier,
             BodyMode::Streamed { limit } => ContentLimit { bytes: limit, time: of_verifier.time },
