@@ -70,6 +70,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let unsigned =
             ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
         if !(open && unsigned) {
+            // 1. The address of the client.
             source.client?;
             // 2. Failures from this address.
             self.failures.check(head)?;
@@ -108,11 +109,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
         // 5. Key and signature.
-        let credential = match &key_id {
-            Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
-            None => None,
+        let found = match &key_id {
+            Some(id) => self.keys.find(id, now).await,
+            None => Ok(None),
         };
+        // 2, again: after waiting.
         self.failures.check_again(head)?;
+        let credential = found.map_err(registry_unavailable)?;
         let signature_base = match self.explanation {
             Explanation::Given => Some(unverified.signature_base().as_str().into()),
             Explanation::Withheld => None,
@@ -157,19 +160,21 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         now: Timestamp,
     ) -> Result<Admitted, Reason> {
-        // 5. The key alone. Whatever is wrong with it, the caller gets one response.
+        // 5. The key alone.
         match demand.access {
             Access::Signed => return Err(Reason::SignatureRequired),
             Access::Publishable | Access::Open => {}
         }
         let key = presented.key().ok_or(Reason::KeyRequired)?;
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        // 2, again: after waiting.
         self.failures.check_again(head)?;
         let unaccepted = |cause, credential| Reason::Unaccepted(Unaccepted { cause, credential });
         let credential = found.map_err(registry_unavailable)?;
         let credential = credential.ok_or_else(|| unaccepted(Cause::Unknown, None))?;
         let caller = Caller::publishable(credential);
         telemetry::name(&caller);
+        // 6. State, restrictions, scopes, with the response of 5: whatever is wrong with the key, the caller gets one response.
         let credential = caller.credential();
         let refused = match credential.standing(now) {
             Standing::Active | Standing::Quarantined => {
@@ -201,6 +206,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let Some(sent) = sent else { return Reason::PrivateKey(None) };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        // 2, again: after waiting.
         if let Err(failed_too_often) = self.failures.check_again(head) {
             return failed_too_often;
         }

@@ -39,7 +39,7 @@ use crate::{
 };
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Has the service answer a request that may pass, or refuses it.
+    /// Calls the service if the request passes, or returns the refusal.
     pub(super) async fn handle<S, B, C>(
         &self,
         request: Request<B>,
@@ -53,7 +53,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         match self.check(request, behind).await {
             Ok((request, marks)) => {
-                // 11. The handler. Its layers may make check 10, of an access token.
+                // 10. The access token, in a layer around the handler; 11. the handler.
                 let response = service.call(request).await?;
                 Ok(self.finish(marks, response).await)
             }
@@ -89,6 +89,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 (Accepted::unknown(body, Outcome::Unchecked), Requirements::Ignored)
             }
             Rollout::Observe => {
+                // 1 to 9, refusing nothing.
                 let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
                 self.observe(&head, admitted, &demand, body).await
             }
@@ -146,7 +147,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         body: B,
         head: &Parts,
-        content: Content,
+        arrived: Content,
         now: Timestamp,
     ) -> Result<Accepted<B>, Refused>
     where
@@ -154,7 +155,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let private =
             |quota_left| Marks { caching: Caching::NoStore, quota_left, ..Marks::default() };
-        // Nobody signed another target than the one that was looked up.
+        // No signature covers a field that names another target.
         let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
         Ok(match admitted {
             Admitted::Open => Accepted {
@@ -173,8 +174,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
                 let limit = demand.content_limit(self.limit);
                 let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
-                // Where there is nothing to come, nobody would read its end.
-                let body_mode = match content {
+                // Without content a handler reads nothing, and a stream that is not read to its end is a 500.
+                let body_mode = match arrived {
                     Content::Absent => BodyMode::Buffered,
                     Content::Present => demand.body_mode,
                 };
@@ -285,7 +286,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         code
     }
 
-    /// Puts on a response what the verifier has to say.
+    /// Adds the verifier's header fields to a response.
     async fn finish<C>(&self, marks: Marks, response: Response<C>) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
