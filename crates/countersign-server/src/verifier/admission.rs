@@ -3,8 +3,8 @@ use countersign::{
     Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage, QuotaLeft,
-    RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage, QuotaLeft, Standing,
+    StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -13,7 +13,7 @@ use http::{
 };
 
 use super::{
-    Explanation, Verifier,
+    Verifier,
     demand::{Arrival, Demand},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     content::memory::Share,
     ingress::{received::Received, source::Source},
     refusal::{
+        forbidden::Forbidden,
         reason::{Reason, Refused, SentKey},
         unaccepted::{Cause, Unaccepted},
     },
@@ -116,10 +117,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         // 2, again: after waiting.
         self.failures.check_again(head)?;
         let credential = found.map_err(registry_unavailable)?;
-        let signature_base = match self.explanation {
-            Explanation::Given => Some(unverified.signature_base().as_str().into()),
-            Explanation::Withheld => None,
-        };
+        let signature_base = self.explains.then(|| unverified.signature_base().as_str().into());
         let Some(credential) = credential else {
             let nobody = self.nobody.like(key_id.as_ref());
             let reason = unverified.refuse_unknown_key(nobody).into();
@@ -135,8 +133,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed = check_standing(credential, head, arrival.content, now)
-            .and_then(|()| Ok(check_authority(credential, Half::Private, head, demand)?));
+        let allowed = check_standing(credential, head, arrival.content, now).and_then(|()| {
+            check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
+        });
         if let Err(reason) = allowed {
             return Err(self.charge_forbidden(head, credential, reason).await.into());
         }
@@ -178,7 +177,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let credential = caller.credential();
         let refused = match credential.standing(now) {
             Standing::Active | Standing::Quarantined => {
-                check_authority(credential, Half::Publishable, head, demand).err().map(Cause::from)
+                check_authority(credential, Half::Publishable, head, demand)
+                    .err()
+                    .map(Cause::Forbidden)
             }
             Standing::Expired => Some(Cause::Expired),
             Standing::Revoked => Some(Cause::Revoked),
@@ -203,7 +204,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         sent: Option<Box<VerifyingKey>>,
         now: Timestamp,
     ) -> Reason {
-        let Some(sent) = sent else { return Reason::PrivateKey(None) };
+        let Some(sent) = sent else { return Reason::UnknownPrivateKey };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
         // 2, again: after waiting.
@@ -215,7 +216,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             None
         });
         let registered = credential.filter(|credential| credential.key == *sent);
-        Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
+        registered.map_or(Reason::UnknownPrivateKey, |credential| {
+            Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
+        })
     }
 
     /// Charges a request with a valid signature that is refused before its nonce is claimed: to its address, and to the credential's
@@ -293,30 +296,6 @@ fn check_authority(
     match asked.and_then(|asked| credential.scopes.missing(asked)) {
         Some(scope) => Err(Forbidden::MissingScope(scope.clone())),
         None => Ok(()),
-    }
-}
-
-/// Why a credential lacks the authority for a request.
-enum Forbidden {
-    Restricted(RestrictionKind),
-    MissingScope(Scope),
-}
-
-impl From<Forbidden> for Reason {
-    fn from(forbidden: Forbidden) -> Self {
-        match forbidden {
-            Forbidden::Restricted(kind) => Self::Restricted(kind),
-            Forbidden::MissingScope(scope) => Self::MissingScope(scope),
-        }
-    }
-}
-
-impl From<Forbidden> for Cause {
-    fn from(forbidden: Forbidden) -> Self {
-        match forbidden {
-            Forbidden::Restricted(kind) => Self::Restricted(kind),
-            Forbidden::MissingScope(scope) => Self::MissingScope(scope),
-        }
     }
 }
 

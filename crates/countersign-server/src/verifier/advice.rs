@@ -33,11 +33,11 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 telemetry::count_unaccepted(&unaccepted.cause);
                 return self.advise_on_unaccepted(unaccepted);
             }
-            Reason::PrivateKey(Some(sent)) => {
+            Reason::RegisteredPrivateKey(sent) => {
                 telemetry::count_private_key();
                 return self.advise_on_private_key(*sent);
             }
-            Reason::PrivateKey(None) => "unknown private key",
+            Reason::UnknownPrivateKey => "unknown private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::Unserved(Unserved::Version) => "version",
@@ -47,7 +47,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let Some(held_back) = self.log_pace.due(kind, None) else { return };
         match reason {
-            Reason::PrivateKey(_) => tracing::warn!(
+            Reason::UnknownPrivateKey => tracing::warn!(
                 held_back,
                 "what looks like a private key was sent in a request; no credential here has it"
             ),
