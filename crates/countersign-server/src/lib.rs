@@ -130,7 +130,7 @@ pub use oauth::{
 };
 pub use refusal::Refusal;
 #[cfg(feature = "oauth")]
-pub use remote_keys::fetcher::BadJwksUrl;
+pub use remote_keys::fetcher::BadKeysUrl;
 pub use route::{
     Route,
     access::Access,

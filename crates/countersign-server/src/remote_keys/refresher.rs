@@ -5,8 +5,6 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::telemetry;
-
 /// The least time between attempts while there are keys: for a key that is not among them, or to replace them.
 const PAUSE: Duration = Duration::from_secs(60);
 /// The least time between attempts while there are no keys.
@@ -19,10 +17,16 @@ pub(crate) trait KeySource: Clone + Send + Sync + 'static {
     type Keys: Clone + Send;
     type Error: std::error::Error + Send + 'static;
 
+    /// What the keys are, for the log.
+    const NOUN: &'static str;
+
     fn fetch(&self) -> impl Future<Output = Result<Self::Keys, Self::Error>> + Send;
 
     /// The place, for the log.
     fn place(&self) -> &str;
+
+    /// Counts an attempt, by its outcome.
+    fn count(outcome: &'static str);
 }
 
 /// Keys from a source, fetched when a request needs them. At most one fetch runs at a time, 60 s apart, or 10 s while there are no keys.
@@ -55,12 +59,13 @@ struct Kept<K> {
 struct Attempt {
     at: Duration,
     number: u64,
-    outcome: Outcome,
+    fetch: Fetch,
 }
 
+/// The state of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// Also while it is not known yet.
+enum Fetch {
+    Running,
     Failed,
     Fetched,
 }
@@ -182,7 +187,7 @@ impl<S: KeySource> Refresher<S> {
         tokio::spawn(async move {
             if let Err(error) = keys.fetch_as_of(now, number).await {
                 let (error, url) = (&error as &dyn std::error::Error, keys.source.place());
-                tracing::warn!(error, url, "the keys of an issuer cannot be fetched");
+                tracing::warn!(error, url, "{} cannot be fetched", S::NOUN);
             }
             drop(open);
         });
@@ -191,15 +196,19 @@ impl<S: KeySource> Refresher<S> {
 
     async fn fetch_as_of(&self, at: Duration, number: u64) -> Result<(), S::Error> {
         let fetched = self.source.fetch().await;
-        telemetry::count_fetch(if fetched.is_ok() { "fetched" } else { "failed" });
-        let keys = fetched?;
+        let (fetch, outcome) = match &fetched {
+            Ok(_) => (Fetch::Fetched, "fetched"),
+            Err(_) => (Fetch::Failed, "failed"),
+        };
+        S::count(outcome);
         let mut state = self.state();
+        if let Some(attempt) = state.attempt.as_mut().filter(|attempt| attempt.number == number) {
+            attempt.fetch = fetch;
+        }
+        let keys = fetched?;
         // An attempt that was begun later knows better, whichever of the two ends first.
         if state.kept.as_ref().is_none_or(|kept| kept.attempt < number) {
             state.kept = Some(Kept { keys, at, attempt: number });
-        }
-        if let Some(attempt) = state.attempt.as_mut().filter(|attempt| attempt.number == number) {
-            attempt.outcome = Outcome::Fetched;
         }
         Ok(())
     }
@@ -217,19 +226,19 @@ impl<K> Default for State<K> {
 }
 
 impl<K> State<K> {
-    /// Begins an attempt, which has failed until it has not. Returns its number.
+    /// Begins an attempt. Returns its number.
     fn begin_attempt(&mut self, at: Duration) -> u64 {
         self.attempts = self.attempts.saturating_add(1);
         let number = self.attempts;
-        self.attempt = Some(Attempt { at, number, outcome: Outcome::Failed });
+        self.attempt = Some(Attempt { at, number, fetch: Fetch::Running });
         number
     }
 
-    /// Why a key is not among those that there are: after a failed attempt nobody knows.
+    /// Why a key is not among those that there are: nobody knows after a failed attempt, or while one runs.
     fn unknown(&self) -> NotFound {
-        match self.attempt.as_ref().map(|attempt| attempt.outcome) {
-            Some(Outcome::Failed) => NotFound::Unavailable,
-            Some(Outcome::Fetched) | None => NotFound::Unknown,
+        match self.attempt.as_ref().map(|attempt| attempt.fetch) {
+            Some(Fetch::Running | Fetch::Failed) => NotFound::Unavailable,
+            Some(Fetch::Fetched) | None => NotFound::Unknown,
         }
     }
 }
