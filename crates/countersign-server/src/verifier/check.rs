@@ -172,7 +172,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 outcome: Outcome::Publishable,
             },
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
-                let limit = demand.content_limit(self.limit);
                 let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
                 // Without content a handler reads nothing, and a stream that is not read to its end is a 500.
                 let body_mode = match arrived {
@@ -181,14 +180,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 };
                 match body_mode {
                     BodyMode::Buffered => {
-                        let credential = caller.credential();
-                        let content = self.gather(demand, body, claimed, credential).await;
-                        let caller = Some(caller);
-                        let content = content.map_err(|unfit| unfit.reason)?;
+                        let gathered = self.gather(demand, body, claimed, caller.credential());
+                        let content = gathered.await.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
-                        Accepted { caller, content: Some(content), body, hidden, marks, outcome }
+                        let (caller, content) = (Some(caller), Some(content));
+                        Accepted { caller, content, body, hidden, marks, outcome }
                     }
                     BodyMode::Streamed { .. } => {
+                        let limit = demand.content_limit(self.limit);
                         let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
                         marks.streamed = Some(AwaitedVerdict {
                             verdict,
