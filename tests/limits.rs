@@ -399,6 +399,37 @@ async fn failures_that_come_at_once_are_limited_as_if_one_by_one() {
     }
 }
 
+/// A store that fails for the first key, between two waits of the test, and knows no other key.
+struct FailingLookup(Arc<Barrier>);
+
+impl KeyStore for FailingLookup {
+    async fn find(&self, id: &KeyId, _: Timestamp) -> Result<Option<Arc<Credential>>, StoreError> {
+        if *id != KeyId::Publishable(key(1).publishable_key()) {
+            return Ok(None);
+        }
+        self.0.wait().await;
+        self.0.wait().await;
+        Err(StoreError::new("the lookup fails, as the test wants it"))
+    }
+}
+
+#[tokio::test]
+async fn the_limit_on_failures_is_told_before_a_lookup_that_fails() {
+    let private = Raw::read().add("X-Api-Key", key(1).expose_text().as_str());
+    for waiting in [order(1), read(1), private] {
+        let looked_up = Arc::new(Barrier::new(2));
+        let keys = FailingLookup(Arc::clone(&looked_up));
+        let service = failing_with(keys, Quota::per_minute(number(1)), |verifier| verifier).await;
+        let (address, bytes) = (service.address, waiting.bytes());
+        let answer = tokio::spawn(async move { exchange(address, &bytes).await });
+        looked_up.wait().await;
+        assert_eq!(told(&service, &read(9)).await, (401, "key-unknown".into()));
+        looked_up.wait().await;
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status, answer.code()), limit(), "{waiting:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() {
     let service = failing_with(Service::keys(), Quota::per_minute(number(1)), |verifier| {

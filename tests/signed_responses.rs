@@ -225,7 +225,7 @@ async fn an_answer_that_cannot_be_signed_is_replaced_by_one_that_is() {
     }
     let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
     let counted: Vec<_> = counted
-        .filter(|(key, ..)| key.key().name() == "countersign_unsignable_answers_total")
+        .filter(|(key, ..)| key.key().name() == "countersign_unsignable_responses_total")
         .map(|(.., value)| value)
         .collect();
     let expected = u64::try_from(kinds.len()).unwrap();

@@ -2,7 +2,6 @@
 
 pub(crate) mod gathered;
 pub(crate) mod guarded_body;
-pub(crate) mod length;
 pub(crate) mod memory;
 pub(crate) mod verified_body;
 

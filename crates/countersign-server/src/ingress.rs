@@ -1,6 +1,7 @@
 pub(crate) mod forwarded;
 pub(crate) mod proxies;
 pub(crate) mod received;
+pub(crate) mod source;
 
 use std::net::IpAddr;
 

@@ -93,6 +93,7 @@ mod oauth;
 mod refusal;
 #[cfg(feature = "oauth")]
 mod remote_keys;
+mod response_length;
 mod route;
 #[cfg(feature = "axum")]
 mod routes;
@@ -129,7 +130,7 @@ pub use oauth::{
 };
 pub use refusal::Refusal;
 #[cfg(feature = "oauth")]
-pub use remote_keys::fetcher::BadJwksUrl;
+pub use remote_keys::fetcher::BadKeysUrl;
 pub use route::{
     Route,
     access::Access,

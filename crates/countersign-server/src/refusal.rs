@@ -1,3 +1,4 @@
+pub(crate) mod forbidden;
 pub(crate) mod reason;
 pub(crate) mod unaccepted;
 pub(crate) mod unsignable;
@@ -188,7 +189,7 @@ pub(crate) fn log_broken_off(reason: &Reason) {
 
 impl Refusal {
     fn new(refused: &Refused, circumstances: &Circumstances<'_>) -> Self {
-        /// For requests that reached no verifier. No refusal of such a request asks for a signature.
+        /// The policy for requests outside a verifier, whose refusals never ask for a signature.
         static NO_POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
         let Refused { reason, signature_base } = refused;
         let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());

@@ -22,8 +22,7 @@ use tower_service::Service;
 use crate::{
     BoxError, BoxFuture,
     content::{
-        ContentLimit, gathered::Gathered, guarded_body::GuardedBody, length,
-        verified_body::ContentError,
+        ContentLimit, gathered::Gathered, guarded_body::GuardedBody, verified_body::ContentError,
     },
     ingress::{Ingress, original_uri},
     refusal::{
@@ -32,6 +31,7 @@ use crate::{
         respond,
         unsignable::{Ungathered, Unsignable},
     },
+    response_length::fix_content_length,
     telemetry,
 };
 
@@ -154,7 +154,7 @@ impl SignResponses {
             }
             // The body, if any, belongs to the response to another method.
             false => {
-                length::settle(&body, &asked.method, head.status, &mut head.headers);
+                fix_content_length(&body, &asked.method, head.status, &mut head.headers);
                 (GuardedBody::default(), Bytes::new())
             }
         };

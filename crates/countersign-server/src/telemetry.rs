@@ -39,7 +39,7 @@ const COUNTERS: [(&str, &str); 8] = [
         "Verified requests that lacked what an inner layer asks for, by code of the refusal",
     ),
     (
-        "countersign_unsignable_answers_total",
+        "countersign_unsignable_responses_total",
         "Responses that could not be signed and were replaced by a 500",
     ),
     (
@@ -140,7 +140,7 @@ pub(crate) fn count_failed_stream(code: Code) {
 
 /// Counts a response that was replaced because it could not be signed.
 pub(crate) fn count_unsignable() {
-    metrics::counter!("countersign_unsignable_answers_total").increment(1);
+    metrics::counter!("countersign_unsignable_responses_total").increment(1);
 }
 
 /// Counts a connection that had to wait for room.

@@ -3,6 +3,7 @@ mod advice;
 mod check;
 pub(crate) mod demand;
 mod failure_limit;
+mod handed_on;
 pub(crate) mod layer;
 mod log_pace;
 mod nobody;
@@ -39,18 +40,11 @@ pub struct Verifier<K, G> {
     cost: Cost,
     failures: FailureLimit,
     log_pace: LogPace,
-    explanation: Explanation,
-    /// Includes the policy, since refusals tell clients what it requires.
+    /// Whether the refusal of an invalid signature has the signature base that the server rebuilt.
+    explains: bool,
+    /// With the policy, which refusals write out.
     refusals: Arc<RefusalSettings>,
     nobody: Nobody,
-}
-
-/// Whether the refusal of an invalid signature includes the signature base that the server rebuilt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Explanation {
-    #[default]
-    Withheld,
-    Given,
 }
 
 type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
@@ -73,7 +67,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             cost: Arc::new(|_| NonZeroU32::MIN),
             failures: FailureLimit::default(),
             log_pace: LogPace::default(),
-            explanation: Explanation::default(),
+            explains: false,
             refusals: Arc::default(),
             nobody: Nobody::default(),
         }
@@ -156,7 +150,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// The caller can then read every covered field that this server received, including fields added by proxies.
     pub fn insecure_explain(mut self) -> Self {
-        self.explanation = Explanation::Given;
+        self.explains = true;
         self
     }
 

@@ -82,7 +82,7 @@ impl Check {
             Self::Failures => &[429],
             Self::Form => &[400, 431],
             Self::Policy => &[400, 401, 413, 503],
-            Self::Signature => &[401, 503],
+            Self::Signature => &[401, 429, 503],
             Self::Credential => &[401, 403, 429],
             Self::Budget => &[429, 503],
             Self::Replay => &[401, 429, 503],

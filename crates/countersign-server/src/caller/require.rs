@@ -13,6 +13,7 @@ use crate::{
     BoxFuture,
     content::guarded_body::GuardedBody,
     refusal::{
+        forbidden::Forbidden,
         reason::Reason,
         unaccepted::{Cause, Unaccepted},
     },
@@ -68,10 +69,11 @@ impl Require {
             (_, Some(caller)) => caller,
         };
         let Some(scope) = caller.credential().scopes.missing(&self.scopes) else { return Ok(()) };
+        let forbidden = Forbidden::MissingScope(scope.clone());
         match caller.proof() {
-            Proof::Signed => Err(Reason::MissingScope(scope.clone())),
+            Proof::Signed => Err(Reason::Forbidden(forbidden)),
             Proof::Publishable => {
-                let cause = Cause::MissingScope(scope.clone());
+                let cause = Cause::Forbidden(forbidden);
                 telemetry::count_unaccepted(&cause);
                 let credential = Some(caller.credential().id);
                 Err(Reason::Unaccepted(Unaccepted { cause, credential }))

@@ -1,23 +1,29 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use countersign::{Content, ResponseHead, Timestamp};
+use http::{HeaderMap, Method, Response, Version, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
-use super::verified_body::{ContentError, Verdict};
+use super::verified_body::{ContentError, ContentOutcome};
 use crate::{
     BoxError,
-    refusal::{self, reason::Reason},
+    refusal::{self, Circumstances, RefusalSettings, reason::Reason, respond},
+    telemetry,
 };
 
 /// How many bytes of a response are taken from its handler before the verdict on the request's content is known.
 const MOST_GATHERED: usize = 64 * 1024;
+
+/// The verdict on content whose body is gone without one.
+const UNREAD: ContentOutcome = ContentOutcome::Failed(Reason::ContentUnread);
 
 pin_project! {
     /// The body of a response from a verifier: the body of a refusal, or the handler's own body `C`.
@@ -53,7 +59,7 @@ pin_project! {
 #[derive(Debug)]
 enum Guard {
     Nothing,
-    Waiting(oneshot::Receiver<Verdict>),
+    Waiting(oneshot::Receiver<ContentOutcome>),
     Failed(Reason),
 }
 
@@ -67,13 +73,13 @@ impl<C> GuardedBody<C> {
         Self::new(Rest::Untouched { body }, Guard::Nothing)
     }
 
-    /// Makes a body that ends without an error only if the request's content was the signed content.
-    pub(crate) fn guarded(body: C, verdict: oneshot::Receiver<Verdict>) -> Self {
+    /// A body that ends without an error only if the request's content was what was signed.
+    pub(crate) fn guarded(body: C, verdict: oneshot::Receiver<ContentOutcome>) -> Self {
         Self::new(Rest::Begun { body: Box::pin(body) }, Guard::Waiting(verdict))
     }
 
-    /// Makes the body of a response without content that waits for the verdict.
-    pub(crate) fn without_content(verdict: oneshot::Receiver<Verdict>) -> Self {
+    /// The body of a response without content that waits for the verdict.
+    pub(crate) fn without_content(verdict: oneshot::Receiver<ContentOutcome>) -> Self {
         Self::new(Rest::Ended, Guard::Waiting(verdict))
     }
 
@@ -147,24 +153,24 @@ impl Guard {
     fn look(&mut self) {
         let Self::Waiting(verdict) = self else { return };
         match verdict.try_recv() {
-            Ok(verdict) => self.settle(verdict),
+            Ok(verdict) => self.take_verdict(verdict),
             Err(oneshot::error::TryRecvError::Empty) => {}
-            Err(oneshot::error::TryRecvError::Closed) => self.settle(Err(Reason::ContentUnread)),
+            Err(oneshot::error::TryRecvError::Closed) => self.take_verdict(UNREAD),
         }
     }
 
     fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Self::Waiting(verdict) = self {
             let verdict = ready!(Pin::new(verdict).poll(context));
-            self.settle(verdict.unwrap_or(Err(Reason::ContentUnread)));
+            self.take_verdict(verdict.unwrap_or(UNREAD));
         }
         Poll::Ready(())
     }
 
-    fn settle(&mut self, verdict: Verdict) {
+    fn take_verdict(&mut self, verdict: ContentOutcome) {
         *self = match verdict {
-            Ok(()) => Self::Nothing,
-            Err(reason) => Self::Failed(reason),
+            ContentOutcome::Intact => Self::Nothing,
+            ContentOutcome::Failed(reason) => Self::Failed(reason),
         };
     }
 }
@@ -268,5 +274,67 @@ impl<C> From<Bytes> for GuardedBody<C> {
 impl<C> Default for GuardedBody<C> {
     fn default() -> Self {
         Self::new(Rest::Ended, Guard::Nothing)
+    }
+}
+
+/// The verdict on content that the handler reads itself, for which its response waits.
+pub(crate) struct AwaitedVerdict {
+    pub(crate) verdict: oneshot::Receiver<ContentOutcome>,
+    // What a refusal of it depends on.
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) now: Timestamp,
+    pub(crate) settings: Arc<RefusalSettings>,
+}
+
+impl AwaitedVerdict {
+    /// The handler's response if the content was what was signed, or else a refusal; where the response has to begin before
+    /// that is known, a body that ends with an error unless it was.
+    pub(crate) async fn respond_once_known<C>(
+        self,
+        response: Response<C>,
+    ) -> Response<GuardedBody<C>>
+    where
+        C: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let Self { verdict, method, version, now, settings } = self;
+        let (mut head, body) = response.into_parts();
+        // A handler that refuses has promised nothing, and may do so without reading on.
+        let refuses = head.status.is_client_error() || head.status.is_server_error();
+        let told = ResponseHead { status: head.status, headers: &head.headers };
+        let mut body = match told.may_have_content(&method) {
+            true => GuardedBody::guarded(body, verdict),
+            false => {
+                drop(body);
+                GuardedBody::without_content(verdict)
+            }
+        };
+        if !refuses {
+            std::future::poll_fn(|context| body.poll_gathered(context)).await;
+        }
+        let failure = body.failure().filter(|&reason| match reason {
+            Reason::ContentUnread => !refuses,
+            // Whatever the handler made of it: what it has read is not what was signed.
+            _ => true,
+        });
+        if let Some(reason) = failure {
+            telemetry::count_failed_stream(reason.code());
+            let circumstances = Circumstances {
+                method: &method,
+                version,
+                headers: None,
+                content: Content::Present,
+                now,
+                settings: Some(&settings),
+            };
+            return respond(&reason.clone().into(), &circumstances);
+        }
+        if refuses {
+            body.release();
+        } else if body.is_waiting() {
+            // Whoever counts bytes must not take the response for whole before its end.
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        Response::from_parts(head, body)
     }
 }

@@ -69,8 +69,12 @@ impl From<Reason> for ContentError {
     }
 }
 
-/// The result of the check of streamed content.
-pub(crate) type Verdict = Result<(), Reason>;
+/// The result of the comparison of streamed content.
+#[derive(Debug)]
+pub(crate) enum ContentOutcome {
+    Intact,
+    Failed(Reason),
+}
 
 impl<B> VerifiedBody<B> {
     pub(crate) const fn whole(content: Bytes) -> Self {
@@ -91,7 +95,7 @@ impl<B> VerifiedBody<B> {
         body: B,
         claimed: Claimed,
         limit: ContentLimit,
-    ) -> (Self, oneshot::Receiver<Verdict>) {
+    ) -> (Self, oneshot::Receiver<ContentOutcome>) {
         let (verdict, receiver) = oneshot::channel();
         let streamed = Streamed {
             body,
@@ -124,13 +128,13 @@ struct Streamed<B> {
     pausing: Pin<Box<Sleep>>,
     /// Whether the body was polled and is pending.
     waiting: bool,
-    /// `None` once the verdict is sent.
-    verdict: Option<oneshot::Sender<Verdict>>,
+    /// Until the verdict is sent.
+    verdict: Option<oneshot::Sender<ContentOutcome>>,
 }
 
 impl<B> Streamed<B> {
-    fn send_verdict(&mut self, verdict: Verdict) {
-        // The response may be gone already, with no receiver left.
+    fn send_verdict(&mut self, verdict: ContentOutcome) {
+        // Nobody waits if the response is gone already.
         drop(self.verdict.take().map(|sender| sender.send(verdict)));
     }
 }
@@ -139,7 +143,7 @@ impl<B> Streamed<B> {
 /// unread.
 impl<B> Drop for Streamed<B> {
     fn drop(&mut self) {
-        self.send_verdict(Err(Reason::ContentUnread));
+        self.send_verdict(ContentOutcome::Failed(Reason::ContentUnread));
     }
 }
 
@@ -162,7 +166,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
                 match finished {
                     Some(Err(rejection)) => return self.fail(rejection.into()),
                     Some(Ok(_)) | None => {
-                        self.send_verdict(Ok(()));
+                        self.send_verdict(ContentOutcome::Intact);
                         break;
                     }
                 }
@@ -200,7 +204,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
 
     fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
         (self.check, self.held) = (None, None);
-        self.send_verdict(Err(reason.clone()));
+        self.send_verdict(ContentOutcome::Failed(reason.clone()));
         Poll::Ready(Some(Err(ContentError(reason))))
     }
 }

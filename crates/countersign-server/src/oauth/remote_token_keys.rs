@@ -7,9 +7,12 @@ use super::{
     bad_token::BadToken,
     token_keys::{BadJwks, MOST_BYTES, TokenKey, TokenKeys},
 };
-use crate::remote_keys::{
-    fetcher::{BadJwksUrl, Fetcher, Unfetched},
-    refresher::{KeySource, NotFound, Refresher},
+use crate::{
+    remote_keys::{
+        fetcher::{BadKeysUrl, Fetcher, Unfetched},
+        refresher::{KeySource, NotFound, Refresher},
+    },
+    telemetry,
 };
 
 /// The keys of an issuer, fetched from its `jwks_uri` when a request needs them.
@@ -58,6 +61,8 @@ impl KeySource for JwksUri {
     type Keys = TokenKeys;
     type Error = FetchError;
 
+    const NOUN: &'static str = "the keys of an issuer";
+
     async fn fetch(&self) -> Result<TokenKeys, FetchError> {
         let accept = "application/jwk-set+json, application/json";
         Ok(TokenKeys::from_jwks(&self.0.fetch(accept, MOST_BYTES).await?)?)
@@ -66,6 +71,10 @@ impl KeySource for JwksUri {
     fn place(&self) -> &str {
         self.0.url()
     }
+
+    fn count(outcome: &'static str) {
+        telemetry::count_fetch(outcome);
+    }
 }
 
 impl RemoteTokenKeys {
@@ -73,8 +82,8 @@ impl RemoteTokenKeys {
     ///
     /// # Errors
     ///
-    /// [`BadJwksUrl`], unless the URL is `https`, or `http` to `localhost` or a loopback address.
-    pub fn new(url: &str) -> Result<Self, BadJwksUrl> {
+    /// [`BadKeysUrl`], unless it is `https`, or `http` to `localhost` or a loopback address.
+    pub fn new(url: &str) -> Result<Self, BadKeysUrl> {
         Ok(Self(Refresher::new(JwksUri(Fetcher::new(url)?))))
     }
 

@@ -3,11 +3,10 @@ use std::{borrow::Cow, time::Duration};
 use countersign::{
     BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
 };
-use countersign_store::{CredentialId, OverLimit, RestrictionKind, Scope};
+use countersign_store::{CredentialId, OverLimit};
 use http::StatusCode;
 
-use super::unaccepted::Unaccepted;
-use super::unsignable::Unsignable;
+use super::{forbidden::Forbidden, unaccepted::Unaccepted, unsignable::Unsignable};
 #[cfg(feature = "oauth")]
 use crate::oauth::bad_token::BadToken;
 use crate::{content::memory::Full, ingress::proxies::BadForwarded};
@@ -42,15 +41,15 @@ pub(crate) enum Reason {
     /// A publishable key that is not accepted here. The caller does not learn the cause.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
-    /// A private key was sent: a registered key, or text that looks like a private key.
-    PrivateKey(Option<SentKey>),
+    /// The private key of a registered credential was sent.
+    RegisteredPrivateKey(SentKey),
+    /// What looks like a private key was sent, and no credential has it.
+    UnknownPrivateKey,
     Revoked,
     Expired,
     Quarantined,
-    /// A restriction of the known caller forbids the request.
-    Restricted(RestrictionKind),
-    /// The known caller lacks a scope.
-    MissingScope(Scope),
+    /// The known caller lacks the authority for this request.
+    Forbidden(Forbidden),
     ContentTooLarge {
         limit: u64,
     },
@@ -123,8 +122,8 @@ impl From<Unserved> for Reason {
 impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         match presented {
-            // A lookup decides later whether the key is registered.
-            BadPresented::PrivateKey(_) => Self::PrivateKey(None),
+            // Whether it is registered has to be looked up.
+            BadPresented::PrivateKey(_) => Self::UnknownPrivateKey,
             presented => Self::Presented(presented),
         }
     }
@@ -163,14 +162,16 @@ impl Reason {
             Self::Unserved(unserved) => unserved.code(),
             Self::ContentBroken => Code::BadRequest,
             Self::SignedTrailer => SignedTrailer.code(),
-            Self::SignatureRequired | Self::PrivateKey(_) => Code::SignatureRequired,
+            Self::SignatureRequired | Self::RegisteredPrivateKey(_) | Self::UnknownPrivateKey => {
+                Code::SignatureRequired
+            }
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::Unaccepted(_) => Code::KeyUnknown,
             Self::Revoked => Code::KeyRevoked,
             Self::Expired => Code::KeyExpired,
             Self::Quarantined => Code::KeyQuarantined,
-            Self::Restricted(_) | Self::MissingScope(_) => Code::KeyForbidden,
+            Self::Forbidden(_) => Code::KeyForbidden,
             Self::ContentTooLarge { .. } => Code::ContentTooLarge,
             Self::ContentTimeout => Code::RequestTimeout,
             Self::Overloaded => Code::Overloaded,
@@ -208,23 +209,22 @@ impl Reason {
                 | Rejection::Digest(BadDigest::Malformed)
                 | Rejection::Invalid
                 | Rejection::Replayed => Blame::Caller,
-                // A rejection of a later version blames nobody until this list names it.
+                // New kinds of rejection blame nobody until they are listed above.
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
-            | Self::PrivateKey(None)
+            | Self::UnknownPrivateKey
             | Self::Unaccepted(_)
             | Self::Revoked
             | Self::Expired => Blame::Caller,
             Self::Presented(_)
-            | Self::PrivateKey(Some(_))
+            | Self::RegisteredPrivateKey(_)
             | Self::Forwarded(_)
             | Self::Unserved(_)
             | Self::SignatureRequired
             | Self::KeyRequired
             | Self::Quarantined
-            | Self::Restricted(_)
-            | Self::MissingScope(_)
+            | Self::Forbidden(_)
             | Self::ContentTooLarge { .. }
             | Self::ContentTimeout
             | Self::Overloaded
@@ -280,17 +280,19 @@ impl Reason {
             }
             #[cfg(feature = "serve")]
             Self::Upgrade => "this server upgrades no connection, to WebSocket or anything else",
-            Self::Restricted(kind) => {
+            Self::Forbidden(Forbidden::Restricted(kind)) => {
                 return format!("the key may not be used from there: its {kind} restriction");
             }
-            Self::MissingScope(scope) => return format!("the key lacks the scope {scope}"),
+            Self::Forbidden(Forbidden::MissingScope(scope)) => {
+                return format!("the key lacks the scope {scope}");
+            }
             Self::RateLimited(OverLimit { left, .. }) => {
                 return format!("this is more than the quota {} allows", left.name());
             }
-            Self::PrivateKey(Some(_)) => {
+            Self::RegisteredPrivateKey(_) => {
                 "the request carries a private key, which others can have read on the way"
             }
-            Self::PrivateKey(None) => {
+            Self::UnknownPrivateKey => {
                 "the request carries what looks like a private key; no credential here has it"
             }
             Self::SignatureRequired => "this request has to be signed",
@@ -308,7 +310,7 @@ impl Reason {
                 "the content was not read to its end, and nobody has verified it"
             }
             Self::Unsignable(_) => {
-                "the answer cannot be signed; what was asked for may have been done"
+                "the response cannot be signed; the request may have been carried out"
             }
             Self::TooManyFailures(_) => {
                 "too many requests from this address were forged, guessed, malformed or repeated, or had a key that is good for nothing"
@@ -326,13 +328,13 @@ impl Reason {
     /// Returns the caller's fix.
     pub(crate) fn hint(&self) -> Cow<'static, str> {
         let hint = match self {
-            Self::PrivateKey(Some(SentKey { key, .. })) => {
+            Self::RegisteredPrivateKey(SentKey { key, .. }) => {
                 return format!(
                     "have this key revoked, by `countersign key revoke {key}`; then sign requests with a new key, and never send the key itself"
                 )
                 .into();
             }
-            Self::PrivateKey(None) => {
+            Self::UnknownPrivateKey => {
                 "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {

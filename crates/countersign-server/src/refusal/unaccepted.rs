@@ -1,6 +1,8 @@
 use std::fmt;
 
-use countersign_store::{CredentialId, RestrictionKind, Scope};
+use countersign_store::CredentialId;
+
+use super::forbidden::Forbidden;
 
 /// Why a publishable key without a signature is not accepted.
 ///
@@ -18,8 +20,7 @@ pub(crate) enum Cause {
     Unknown,
     Revoked,
     Expired,
-    Restricted(RestrictionKind),
-    MissingScope(Scope),
+    Forbidden(Forbidden),
 }
 
 impl Cause {
@@ -29,8 +30,8 @@ impl Cause {
             Self::Unknown => "unknown",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
-            Self::Restricted(kind) => kind.as_str(),
-            Self::MissingScope(_) => "scope",
+            Self::Forbidden(Forbidden::Restricted(kind)) => kind.as_str(),
+            Self::Forbidden(Forbidden::MissingScope(_)) => "scope",
         }
     }
 }
@@ -42,11 +43,11 @@ impl fmt::Display for Cause {
             Self::Unknown => f.write_str("no credential has this key"),
             Self::Revoked => f.write_str("its credential was revoked"),
             Self::Expired => f.write_str("its credential has expired"),
-            Self::Restricted(kind) => write!(
+            Self::Forbidden(Forbidden::Restricted(kind)) => write!(
                 f,
                 "its {kind} restriction does not hold: `countersign key restrict` changes what it allows"
             ),
-            Self::MissingScope(scope) => write!(
+            Self::Forbidden(Forbidden::MissingScope(scope)) => write!(
                 f,
                 "its credential lacks the scope {scope}: `countersign key scope --add {scope}` adds it"
             ),

@@ -16,7 +16,7 @@ pub(crate) struct Fetcher {
 /// Why keys cannot be fetched from a URL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BadJwksUrl {
+pub enum BadKeysUrl {
     /// The text is not a URL.
     #[error("it is no URL")]
     NotAUrl,
@@ -48,22 +48,22 @@ impl Fetcher {
     ///
     /// # Errors
     ///
-    /// [`BadJwksUrl`], unless the URL is `https`, or `http` to `localhost` or a loopback address.
-    pub(crate) fn new(url: &str) -> Result<Self, BadJwksUrl> {
-        let url: Url = url.parse().map_err(|_| BadJwksUrl::NotAUrl)?;
+    /// [`BadKeysUrl`], unless the URL is `https`, or `http` to `localhost` or a loopback address.
+    pub(crate) fn new(url: &str) -> Result<Self, BadKeysUrl> {
+        let url: Url = url.parse().map_err(|_| BadKeysUrl::NotAUrl)?;
         let mut http = Client::builder();
         match url.scheme() {
             "https" => {}
             // A proxy on the way could swap the keys.
             "http" if is_loopback(&url) => http = http.no_proxy(),
-            _ => return Err(BadJwksUrl::Insecure),
+            _ => return Err(BadKeysUrl::Insecure),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(BadJwksUrl::Credentials);
+            return Err(BadKeysUrl::Credentials);
         }
         let http = http.redirect(redirect::Policy::none()).timeout(TIMEOUT);
-        // Fetches are minutes apart, so no connection is kept.
-        let http = http.pool_max_idle_per_host(0).build().map_err(BadJwksUrl::Tls)?;
+        // Minutes lie between two fetches.
+        let http = http.pool_max_idle_per_host(0).build().map_err(BadKeysUrl::Tls)?;
         Ok(Self { url, http })
     }
 
@@ -112,7 +112,7 @@ mod tests {
         ] {
             assert!(Fetcher::new(url).is_ok(), "{url}");
         }
-        let insecure = |error: &BadJwksUrl| matches!(error, BadJwksUrl::Insecure);
+        let insecure = |error: &BadKeysUrl| matches!(error, BadKeysUrl::Insecure);
         for url in [
             "http://login.example.com/jwks",
             "http://127.0.0.1.example.com/jwks",
@@ -126,13 +126,13 @@ mod tests {
         ] {
             assert!(Fetcher::new(url).is_err_and(|error| insecure(&error)), "{url}");
         }
-        let credentials = |error: &BadJwksUrl| matches!(error, BadJwksUrl::Credentials);
+        let credentials = |error: &BadKeysUrl| matches!(error, BadKeysUrl::Credentials);
         for url in ["https://a@login.example.com", "https://a:b@login.example.com"] {
             assert!(Fetcher::new(url).is_err_and(|error| credentials(&error)), "{url}");
         }
         for url in ["", "/jwks", "login.example.com", "https://"] {
             let refused = Fetcher::new(url);
-            assert!(matches!(refused, Err(BadJwksUrl::NotAUrl)), "{url}");
+            assert!(matches!(refused, Err(BadKeysUrl::NotAUrl)), "{url}");
         }
     }
 }

@@ -5,9 +5,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::telemetry;
-
-/// The least time between attempts while there are keys, either to find an unknown key or to replace old keys.
+/// The least time between attempts while there are keys: for a key that is not among them, or to replace them.
 const PAUSE: Duration = Duration::from_secs(60);
 /// The least time between attempts while there are no keys.
 const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(10);
@@ -19,10 +17,16 @@ pub(crate) trait KeySource: Clone + Send + Sync + 'static {
     type Keys: Clone + Send;
     type Error: std::error::Error + Send + 'static;
 
+    /// What the keys are, for the log.
+    const NOUN: &'static str;
+
     fn fetch(&self) -> impl Future<Output = Result<Self::Keys, Self::Error>> + Send;
 
     /// Returns the URL of the source, for the log.
     fn place(&self) -> &str;
+
+    /// Counts an attempt, by its outcome.
+    fn count(outcome: &'static str);
 }
 
 /// Keys from a source, fetched when a request needs them.
@@ -57,12 +61,13 @@ struct Kept<K> {
 struct Attempt {
     at: Duration,
     number: u64,
-    outcome: Outcome,
+    fetch: Fetch,
 }
 
+/// The state of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// The attempt failed, or is still running.
+enum Fetch {
+    Running,
     Failed,
     Fetched,
 }
@@ -185,7 +190,7 @@ impl<S: KeySource> Refresher<S> {
         tokio::spawn(async move {
             if let Err(error) = keys.fetch_as_of(now, number).await {
                 let (error, url) = (&error as &dyn std::error::Error, keys.source.place());
-                tracing::warn!(error, url, "the keys of an issuer cannot be fetched");
+                tracing::warn!(error, url, "{} cannot be fetched", S::NOUN);
             }
             drop(open);
         });
@@ -194,15 +199,19 @@ impl<S: KeySource> Refresher<S> {
 
     async fn fetch_as_of(&self, at: Duration, number: u64) -> Result<(), S::Error> {
         let fetched = self.source.fetch().await;
-        telemetry::count_fetch(if fetched.is_ok() { "fetched" } else { "failed" });
-        let keys = fetched?;
+        let (fetch, outcome) = match &fetched {
+            Ok(_) => (Fetch::Fetched, "fetched"),
+            Err(_) => (Fetch::Failed, "failed"),
+        };
+        S::count(outcome);
         let mut state = self.state();
-        // The attempt that began later has the newer keys, whichever of the two ends first.
+        if let Some(attempt) = state.attempt.as_mut().filter(|attempt| attempt.number == number) {
+            attempt.fetch = fetch;
+        }
+        let keys = fetched?;
+        // An attempt that was begun later knows better, whichever of the two ends first.
         if state.kept.as_ref().is_none_or(|kept| kept.attempt < number) {
             state.kept = Some(Kept { keys, at, attempt: number });
-        }
-        if let Some(attempt) = state.attempt.as_mut().filter(|attempt| attempt.number == number) {
-            attempt.outcome = Outcome::Fetched;
         }
         Ok(())
     }
@@ -220,20 +229,19 @@ impl<K> Default for State<K> {
 }
 
 impl<K> State<K> {
-    /// Begins an attempt, which counts as failed until it succeeds. Returns its number.
+    /// Begins an attempt. Returns its number.
     fn begin_attempt(&mut self, at: Duration) -> u64 {
         self.attempts = self.attempts.saturating_add(1);
         let number = self.attempts;
-        self.attempt = Some(Attempt { at, number, outcome: Outcome::Failed });
+        self.attempt = Some(Attempt { at, number, fetch: Fetch::Running });
         number
     }
 
-    /// Returns the error for a key that the current keys lack. After a failed attempt nobody knows whether the source has the
-    /// key.
+    /// Why a key is not among those that there are: nobody knows after a failed attempt, or while one runs.
     fn unknown(&self) -> NotFound {
-        match self.attempt.as_ref().map(|attempt| attempt.outcome) {
-            Some(Outcome::Failed) => NotFound::Unavailable,
-            Some(Outcome::Fetched) | None => NotFound::Unknown,
+        match self.attempt.as_ref().map(|attempt| attempt.fetch) {
+            Some(Fetch::Running | Fetch::Failed) => NotFound::Unavailable,
+            Some(Fetch::Fetched) | None => NotFound::Unknown,
         }
     }
 }

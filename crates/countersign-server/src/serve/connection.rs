@@ -29,7 +29,7 @@ use super::{
     socket::{self, Socket},
     unserved,
 };
-use crate::{BoxError, content::length, ingress::received::Received};
+use crate::{BoxError, ingress::received::Received, response_length::fix_content_length};
 
 /// How long the head of a connection's first request may take to arrive. In HTTP/1.1 the same limit holds for every request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -188,7 +188,7 @@ fn strip_content<B: Body>(
         return response;
     }
     let (mut head, body) = response.into_parts();
-    length::settle(&body, method, head.status, &mut head.headers);
+    fix_content_length(&body, method, head.status, &mut head.headers);
     Response::from_parts(head, SentContent::none())
 }
 

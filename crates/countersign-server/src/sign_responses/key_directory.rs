@@ -15,8 +15,8 @@ use tower_service::Service;
 
 use super::SignResponses;
 use crate::{
-    content::length,
     refusal::{Circumstances, reason::Reason, respond},
+    response_length::fix_content_length,
 };
 
 /// The lifetime of the proof that a key in a directory belongs to this server.
@@ -62,7 +62,7 @@ impl KeyDirectory {
         let content = Full::from(self.keys.clone());
         let mut response = Response::new(Full::default());
         let headers = response.headers_mut();
-        length::settle(&content, &head.method, StatusCode::OK, headers);
+        fix_content_length(&content, &head.method, StatusCode::OK, headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(KEY_DIRECTORY_TYPE));
         // Not cached by shared caches: the response to a signed request is bound to that request.
         let cached = HeaderValue::from_static("private, max-age=300");

@@ -1,33 +1,28 @@
-use std::net::IpAddr;
-
-use bytes::Bytes;
 use countersign::{
     BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
     Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, ClientNetwork, Credential, Gate, Half, KeyStore, NoClientAddress, Passage,
-    QuotaLeft, RestrictionKind, Scope, Standing, StoreError, Verdict,
+    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage, QuotaLeft, Standing,
+    StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
-use http_body::Body;
 
 use super::{
-    Explanation, Verifier,
+    Verifier,
     demand::{Arrival, Demand},
-    failure_limit::sender,
 };
 use crate::{
-    BoxError,
     caller::{Caller, SignedUse},
-    content::{ContentLimit, Unfit, memory::Share},
-    ingress::received::Received,
+    content::memory::Share,
+    ingress::{received::Received, source::Source},
     refusal::{
-        reason::{Blame, Reason, Refused, SentKey},
+        forbidden::Forbidden,
+        reason::{Reason, Refused, SentKey},
         unaccepted::{Cause, Unaccepted},
     },
     route::{BodyMode, Route, access::Access},
@@ -48,13 +43,8 @@ pub(crate) enum Admitted {
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Returns the network whose budget is charged for failures of this request.
-    pub(crate) fn sender(&self, head: &Parts) -> Option<ClientNetwork> {
-        self.failures.budget.as_ref().and_then(|_| sender(head))
-    }
-
-    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL). docs/protocol.md uses the same
-    /// numbers.
+    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
+    /// likewise.
     pub(super) async fn admit(
         &self,
         head: &Parts,
@@ -81,6 +71,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let unsigned =
             ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
         if !(open && unsigned) {
+            // 1. The address of the client.
             source.client?;
             // 2. Failures from this address.
             self.failures.check(head)?;
@@ -119,15 +110,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
         // 5. Key and signature.
-        let credential = match &key_id {
-            Some(id) => self.keys.find(id, now).await.map_err(registry_unavailable)?,
-            None => None,
+        let found = match &key_id {
+            Some(id) => self.keys.find(id, now).await,
+            None => Ok(None),
         };
+        // 2, again: after waiting.
         self.failures.check_again(head)?;
-        let signature_base = match self.explanation {
-            Explanation::Given => Some(unverified.signature_base().as_str().into()),
-            Explanation::Withheld => None,
-        };
+        let credential = found.map_err(registry_unavailable)?;
+        let signature_base = self.explains.then(|| unverified.signature_base().as_str().into());
         let Some(credential) = credential else {
             let nobody = self.nobody.like(key_id.as_ref());
             let reason = unverified.refuse_unknown_key(nobody).into();
@@ -143,8 +133,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed = check_standing(credential, head, arrival.content, now)
-            .and_then(|()| Ok(check_authority(credential, Half::Private, head, demand)?));
+        let allowed = check_standing(credential, head, arrival.content, now).and_then(|()| {
+            check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
+        });
         if let Err(reason) = allowed {
             return Err(self.charge_forbidden(head, credential, reason).await.into());
         }
@@ -168,23 +159,27 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         now: Timestamp,
     ) -> Result<Admitted, Reason> {
-        // 5. The key alone. Whatever is wrong with the key, the caller gets the same response.
+        // 5. The key alone.
         match demand.access {
             Access::Signed => return Err(Reason::SignatureRequired),
             Access::Publishable | Access::Open => {}
         }
         let key = presented.key().ok_or(Reason::KeyRequired)?;
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        // 2, again: after waiting.
         self.failures.check_again(head)?;
         let unaccepted = |cause, credential| Reason::Unaccepted(Unaccepted { cause, credential });
         let credential = found.map_err(registry_unavailable)?;
         let credential = credential.ok_or_else(|| unaccepted(Cause::Unknown, None))?;
         let caller = Caller::publishable(credential);
         telemetry::name(&caller);
+        // 6. State, restrictions, scopes, with the response of 5: whatever is wrong with the key, the caller gets one response.
         let credential = caller.credential();
         let refused = match credential.standing(now) {
             Standing::Active | Standing::Quarantined => {
-                check_authority(credential, Half::Publishable, head, demand).err().map(Cause::from)
+                check_authority(credential, Half::Publishable, head, demand)
+                    .err()
+                    .map(Cause::Forbidden)
             }
             Standing::Expired => Some(Cause::Expired),
             Standing::Revoked => Some(Cause::Revoked),
@@ -209,9 +204,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         sent: Option<Box<VerifyingKey>>,
         now: Timestamp,
     ) -> Reason {
-        let Some(sent) = sent else { return Reason::PrivateKey(None) };
+        let Some(sent) = sent else { return Reason::UnknownPrivateKey };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        // 2, again: after waiting.
         if let Err(failed_too_often) = self.failures.check_again(head) {
             return failed_too_often;
         }
@@ -220,26 +216,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             None
         });
         let registered = credential.filter(|credential| credential.key == *sent);
-        Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
-    }
-
-    /// Puts the client's address into the extensions, in place of its proxy's address. Removes the address if the client's is
-    /// unknown; then only open paths are served.
-    pub(crate) fn locate(&self, head: &mut Parts) -> Source {
-        let peer = client_address(head).map(|address| address.ip());
-        let client = match self.ingress.client_address(peer, &head.headers) {
-            Ok(address) => {
-                if let Some(address) = address {
-                    head.extensions.insert(ClientAddress::from(address));
-                }
-                Ok(())
-            }
-            Err(reason) => {
-                head.extensions.remove::<ClientAddress>();
-                Err(reason)
-            }
-        };
-        Source { peer, client }
+        registered.map_or(Reason::UnknownPrivateKey, |credential| {
+            Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
+        })
     }
 
     /// Charges a request with a valid signature that is refused before its nonce is claimed. Charges its client address and the
@@ -261,58 +240,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Charges a refusal to the client address if the caller is to blame. Counts and logs refusals that concern the operator,
-    /// such as a registered private key in a request.
-    pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
-        match reason {
-            Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
-            Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
-            _ => {}
-        }
-        self.failures.charge(sender(head), reason.blame());
-        self.advise(head, reason);
-    }
-
-    /// Charges a publishable key that an inner layer refused, in the same way as the verifier's own refusals. Otherwise the limit
-    /// on failures would show that the key exists.
-    pub(crate) fn charge_unaccepted(&self, sender: Option<ClientNetwork>, unaccepted: &Unaccepted) {
-        self.failures.charge(sender, Blame::Caller);
-        self.advise_on_unaccepted(unaccepted);
-    }
-
     /// Refuses content whose announced length does not fit.
     fn check_announced(&self, demand: &Demand<'_>, announced: u64) -> Result<(), Reason> {
-        self.content_limit_of(demand).check_announced(announced)?;
+        demand.content_limit(self.limit).check_announced(announced)?;
         match demand.body_mode {
             BodyMode::Buffered => Ok(self.content_memory.check_announced(announced)?),
             BodyMode::Streamed { .. } => Ok(()),
         }
     }
 
-    /// Reads the content of a signed request to its end.
-    pub(crate) async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
-        &self,
-        demand: &Demand<'_>,
-        body: B,
-        claimed: Claimed,
-        credential: &Credential,
-    ) -> Result<Bytes, Unfit<B>> {
-        let share = self.share(demand, credential);
-        self.content_limit_of(demand).read(body, claimed, share).await
-    }
-
-    /// Returns the application's share of the memory for content.
-    fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
-        let largest = self.content_limit_of(demand).bytes;
+    /// The application's share of the memory for content.
+    pub(super) fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
+        let largest = demand.content_limit(self.limit).bytes;
         self.content_memory.share(&credential.application, largest)
-    }
-
-    /// Returns the limit on the content of a signed request.
-    pub(crate) const fn content_limit_of(&self, demand: &Demand<'_>) -> ContentLimit {
-        match demand.body_mode {
-            BodyMode::Buffered => self.limit,
-            BodyMode::Streamed { limit } => ContentLimit { bytes: limit, time: self.limit.time },
-        }
     }
 }
 
@@ -360,41 +300,9 @@ fn check_authority(
     }
 }
 
-/// Why a credential lacks the authority for a request.
-enum Forbidden {
-    Restricted(RestrictionKind),
-    MissingScope(Scope),
-}
-
-impl From<Forbidden> for Reason {
-    fn from(forbidden: Forbidden) -> Self {
-        match forbidden {
-            Forbidden::Restricted(kind) => Self::Restricted(kind),
-            Forbidden::MissingScope(scope) => Self::MissingScope(scope),
-        }
-    }
-}
-
-impl From<Forbidden> for Cause {
-    fn from(forbidden: Forbidden) -> Self {
-        match forbidden {
-            Forbidden::Restricted(kind) => Self::Restricted(kind),
-            Forbidden::MissingScope(scope) => Self::MissingScope(scope),
-        }
-    }
-}
-
-/// Returns the address of the client in the request's extensions.
+/// The address of the client in the request's extensions.
 fn client_address(head: &Parts) -> Option<ClientAddress> {
     head.extensions.get().copied()
-}
-
-/// The origin of a request in the network.
-pub(crate) struct Source {
-    /// The peer of the connection.
-    peer: Option<IpAddr>,
-    /// The error if the proxies' fields do not give the client's address.
-    client: Result<(), Reason>,
 }
 
 fn registry_unavailable(error: StoreError) -> Reason {

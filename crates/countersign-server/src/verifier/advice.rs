@@ -5,9 +5,12 @@ use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
 use super::Verifier;
-use crate::refusal::{
-    reason::{NO_ADDRESS, Reason, SentKey},
-    unaccepted::Unaccepted,
+use crate::{
+    refusal::{
+        reason::{NO_ADDRESS, Reason, SentKey},
+        unaccepted::Unaccepted,
+    },
+    telemetry,
 };
 
 /// The longest text of a caller in a log line, in bytes.
@@ -22,14 +25,20 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Logs how the operator can fix the cause of a refusal. Logs each kind of advice at most once in 10 s; advice about a
-    /// credential, once in 10 s for each credential.
-    pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
+    /// Counts and logs what the operator can change about a refusal. Each kind of advice is given once in 10 s at most, and
+    /// that about a credential once for each.
+    pub(super) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
-            Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
-            Reason::PrivateKey(Some(sent)) => return self.advise_on_private_key(*sent),
-            Reason::PrivateKey(None) => "unknown private key",
-            // Each fault has a pace of its own, so that a fault that strangers can cause hides no other.
+            Reason::Unaccepted(unaccepted) => {
+                telemetry::count_unaccepted(&unaccepted.cause);
+                return self.advise_on_unaccepted(unaccepted);
+            }
+            Reason::RegisteredPrivateKey(sent) => {
+                telemetry::count_private_key();
+                return self.advise_on_private_key(*sent);
+            }
+            Reason::UnknownPrivateKey => "unknown private key",
+            // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::Unserved(Unserved::Version) => "version",
             Reason::Rejected(Rejection::Misdirected(Misdirected::NotOurs)) => "misdirected",
@@ -38,7 +47,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let Some(held_back) = self.log_pace.due(kind, None) else { return };
         match reason {
-            Reason::PrivateKey(_) => tracing::warn!(
+            Reason::UnknownPrivateKey => tracing::warn!(
                 held_back,
                 "what looks like a private key was sent in a request; no credential here has it"
             ),

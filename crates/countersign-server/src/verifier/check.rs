@@ -4,21 +4,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign::{Code, Content, ResponseHead, TARGET_OVERRIDES, Target, Timestamp};
-use countersign_store::{ClientNetwork, Gate, KeyStore, QuotaLeft};
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Version,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE},
-    request::Parts,
-};
+use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target, Timestamp};
+use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
+use http::{HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
-use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::{
     Verifier,
     admission::{Admitted, Hidden},
     demand::{Arrival, Behind, Demand},
+    handed_on::hand_on,
 };
 use crate::{
     BoxError,
@@ -27,13 +23,14 @@ use crate::{
         verification::{Requirements, Verification},
     },
     content::{
-        guarded_body::GuardedBody,
-        verified_body::{Verdict, VerifiedBody},
+        Unfit,
+        guarded_body::{AwaitedVerdict, GuardedBody},
+        verified_body::VerifiedBody,
     },
     ingress::original_uri,
     refusal::{
-        self, Circumstances, RefusalSettings, add_quota_left,
-        reason::{Reason, Refused},
+        self, Circumstances, add_quota_left,
+        reason::{Blame, Reason, Refused},
         respond,
         unaccepted::Unaccepted,
     },
@@ -42,7 +39,7 @@ use crate::{
 };
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Passes a request to the service if its checks succeed, or else refuses it.
+    /// Calls the service if the request passes, or returns the refusal.
     pub(super) async fn handle<S, B, C>(
         &self,
         request: Request<B>,
@@ -56,7 +53,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         match self.check(request, behind).await {
             Ok((request, marks)) => {
-                // 11. The handler. Layers of the service may make check 10, of an access token.
+                // 10. The access token, in a layer around the handler; 11. the handler.
                 let response = service.call(request).await?;
                 Ok(self.finish(marks, response).await)
             }
@@ -82,7 +79,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         let now = self.now();
         let arrival = Arrival::of(&body);
-        let source = self.locate(&mut head);
+        let source = self.ingress.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.declared.demand(&head, target, arrival.content, behind);
         let (rollout, measurement) = (demand.rollout, demand.begin_measurement());
@@ -92,6 +89,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 (Accepted::unknown(body, Outcome::Unchecked), Requirements::Ignored)
             }
             Rollout::Observe => {
+                // 1 to 9, refusing nothing.
                 let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
                 self.observe(&head, admitted, &demand, body).await
             }
@@ -109,7 +107,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Ok(accepted) => (accepted, Requirements::Enforced),
                     Err(refused) => {
                         measurement.end(Outcome::Refused(refused.reason.code()));
-                        self.charge_failure(&head, &refused.reason);
+                        self.failures.charge(self.failures.payer(&head), refused.reason.blame());
+                        self.advise(&head, &refused.reason);
                         let circumstances = Circumstances {
                             method: &head.method,
                             version: head.version,
@@ -126,11 +125,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let Accepted { caller, content, body, hidden, marks, outcome } = accepted;
         measurement.end(outcome);
         if rollout == Rollout::Enforce {
-            trim(&mut head.headers);
-            join_cookies(&mut head.headers);
-            for name in &hidden {
-                head.headers.remove(name);
-            }
+            hand_on(&mut head.headers, &hidden);
         }
         let route = demand.label();
         head.extensions.insert(Verification {
@@ -152,7 +147,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         body: B,
         head: &Parts,
-        content: Content,
+        arrived: Content,
         now: Timestamp,
     ) -> Result<Accepted<B>, Refused>
     where
@@ -160,7 +155,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let private =
             |quota_left| Marks { caching: Caching::NoStore, quota_left, ..Marks::default() };
-        // The verifier looked up the request's own target, and no signature covers another target.
+        // No signature covers a field that names another target.
         let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
         Ok(match admitted {
             Admitted::Open => Accepted {
@@ -173,29 +168,28 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 // The request has no content. Trailers, if any, are dropped.
                 body: VerifiedBody::whole(Bytes::new()),
                 hidden: hidden_from_unsigned(),
-                marks: Marks { reader: self.sender(head), ..private(quota_left) },
+                marks: Marks { reader: self.failures.payer(head), ..private(quota_left) },
                 outcome: Outcome::Publishable,
             },
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
-                let limit = self.content_limit_of(demand);
                 let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
-                // Without content, a handler would never read to the end of a streamed body.
-                let body_mode = match content {
+                // Without content a handler reads nothing, and a stream that is not read to its end is a 500.
+                let body_mode = match arrived {
                     Content::Absent => BodyMode::Buffered,
                     Content::Present => demand.body_mode,
                 };
                 match body_mode {
                     BodyMode::Buffered => {
-                        let credential = caller.credential();
-                        let content = self.gather(demand, body, claimed, credential).await;
-                        let caller = Some(caller);
-                        let content = content.map_err(|unfit| unfit.reason)?;
+                        let gathered = self.gather(demand, body, claimed, caller.credential());
+                        let content = gathered.await.map_err(|unfit| unfit.reason)?;
                         let body = VerifiedBody::whole(content.clone());
-                        Accepted { caller, content: Some(content), body, hidden, marks, outcome }
+                        let (caller, content) = (Some(caller), Some(content));
+                        Accepted { caller, content, body, hidden, marks, outcome }
                     }
                     BodyMode::Streamed { .. } => {
+                        let limit = demand.content_limit(self.limit);
                         let (body, verdict) = VerifiedBody::streamed(body, claimed, limit);
-                        marks.streamed = Some(StreamedMark {
+                        marks.streamed = Some(AwaitedVerdict {
                             verdict,
                             method: head.method.clone(),
                             version: head.version,
@@ -210,8 +204,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         })
     }
 
-    /// Lets a request pass as if there were no verifier. Counts and logs the refusals that the verifier and inner layers would
-    /// make.
+    /// Reads the content of a signed request to its end.
+    async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
+        &self,
+        demand: &Demand<'_>,
+        body: B,
+        claimed: Claimed,
+        credential: &Credential,
+    ) -> Result<Bytes, Unfit<B>> {
+        let share = self.share(demand, credential);
+        demand.content_limit(self.limit).read(body, claimed, share).await
+    }
+
+    /// Lets a request pass as it would have without a verifier. Counts and logs what the verifier and inner layers would refuse.
     async fn observe<B>(
         &self,
         head: &Parts,
@@ -273,27 +278,30 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
     /// Counts and logs a refusal that takes no effect.
     fn observe_refusal(&self, head: &Parts, reason: &Reason) -> Code {
-        self.charge_failure(head, reason);
+        self.failures.charge(self.failures.payer(head), reason.blame());
+        self.advise(head, reason);
         let code = reason.code();
         tracing::info!(%code, detail = reason.for_log(), "would be refused");
         code
     }
 
-    /// Adds the verifier's fields to a response.
+    /// Adds the verifier's header fields to a response.
     async fn finish<C>(&self, marks: Marks, response: Response<C>) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let Marks { caching, quota_left, streamed, reader } = marks;
         let mut response = match streamed {
-            Some(streamed) => streamed.settle(response).await,
+            Some(streamed) => streamed.respond_once_known(response).await,
             None => response.map(GuardedBody::unguarded),
         };
         refusal::unmark_others(&mut response);
-        // An inner layer refused a key. The caller must not learn that the verifier knows the key.
+        // A layer further in refused a key, and nobody is to learn that the verifier knows it: it is charged as the verifier's own
+        // refusals are.
         let unaccepted = response.extensions_mut().remove::<Unaccepted>();
         if let Some(unaccepted) = &unaccepted {
-            self.charge_unaccepted(reader, unaccepted);
+            self.failures.charge(reader, Blame::Caller);
+            self.advise_on_unaccepted(unaccepted);
         }
         let headers = response.headers_mut();
         if caching == Caching::NoStore {
@@ -330,19 +338,9 @@ impl<B> Accepted<B> {
 struct Marks {
     caching: Caching,
     quota_left: Option<QuotaLeft>,
-    streamed: Option<StreamedMark>,
-    /// The sender of a read by a publishable key. An inner layer can still refuse the read.
+    streamed: Option<AwaitedVerdict>,
+    /// The payer of a read by a publishable key, which a layer further in can still refuse.
     reader: Option<ClientNetwork>,
-}
-
-/// Streamed content, which the handler reads itself.
-struct StreamedMark {
-    verdict: oneshot::Receiver<Verdict>,
-    // The circumstances of a later refusal.
-    method: Method,
-    version: Version,
-    now: Timestamp,
-    settings: Arc<RefusalSettings>,
 }
 
 /// Whether caches may store a response whose handler set no `Cache-Control`.
@@ -351,83 +349,4 @@ enum Caching {
     NoStore,
     #[default]
     Unsaid,
-}
-
-impl StreamedMark {
-    /// Returns the handler's response if the content was the signed content, or else a refusal. If the response must begin before
-    /// the verdict, its body ends with an error unless the content was the signed content.
-    async fn settle<C>(self, response: Response<C>) -> Response<GuardedBody<C>>
-    where
-        C: Body<Data = Bytes, Error: Into<BoxError>>,
-    {
-        let Self { verdict, method, version, now, settings } = self;
-        let (mut head, body) = response.into_parts();
-        // A handler that refuses promises nothing, and may do so without reading on.
-        let refuses = head.status.is_client_error() || head.status.is_server_error();
-        let told = ResponseHead { status: head.status, headers: &head.headers };
-        let mut body = match told.may_have_content(&method) {
-            true => GuardedBody::guarded(body, verdict),
-            false => {
-                drop(body);
-                GuardedBody::without_content(verdict)
-            }
-        };
-        if !refuses {
-            std::future::poll_fn(|context| body.poll_gathered(context)).await;
-        }
-        let failure = body.failure().filter(|&reason| match reason {
-            Reason::ContentUnread => !refuses,
-            // The handler has read content that is not the signed content, so its own response does not count.
-            _ => true,
-        });
-        if let Some(reason) = failure {
-            telemetry::count_failed_stream(reason.code());
-            let circumstances = Circumstances {
-                method: &method,
-                version,
-                headers: None,
-                content: Content::Present,
-                now,
-                settings: Some(&settings),
-            };
-            return respond(&reason.clone().into(), &circumstances);
-        }
-        if refuses {
-            body.release();
-        } else if body.is_waiting() {
-            // Without a length, a client that counts bytes cannot take the response for complete before its end.
-            head.headers.remove(CONTENT_LENGTH);
-        }
-        Response::from_parts(head, body)
-    }
-}
-
-/// Removes outer white space from all field values. It is part of no value (RFC 9110 §5.5) and of no signature base. HTTP/1.1
-/// values have none; over HTTP/2 a handler would otherwise read another value than the verified value.
-fn trim(headers: &mut HeaderMap) {
-    for value in headers.values_mut() {
-        let trimmed = value.as_bytes().trim_ascii();
-        if trimmed.len() == value.len() {
-            continue;
-        }
-        if let Ok(mut other) = HeaderValue::from_bytes(trimmed) {
-            other.set_sensitive(value.is_sensitive());
-            *value = other;
-        }
-    }
-}
-
-/// Joins several `Cookie` fields, as RFC 9113 §8.2.3 and signature bases do. Otherwise a handler that reads only the first field
-/// would read less than was signed.
-fn join_cookies(headers: &mut HeaderMap) {
-    let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
-    if cookies.len() < 2 {
-        return;
-    }
-    let sensitive = cookies.iter().any(|cookie| cookie.is_sensitive());
-    let pieces: Vec<_> = cookies.iter().map(|cookie| cookie.as_bytes()).collect();
-    if let Ok(mut whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
-        whole.set_sensitive(sensitive);
-        headers.insert(COOKIE, whole);
-    }
 }

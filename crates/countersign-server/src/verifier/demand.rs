@@ -5,6 +5,7 @@ use http::{Method, request::Parts};
 use http_body::Body;
 
 use crate::{
+    content::ContentLimit,
     ingress::original_uri,
     route::{BodyMode, Route, access::Access, rollout::Rollout, table::RouteTable},
     telemetry::Measurement,
@@ -90,7 +91,15 @@ impl Demand<'_> {
         Measurement::begin(self.rollout, self.label())
     }
 
-    /// Returns the label of the declared route, if any.
+    /// The limit on the content of a signed request: a streamed route has a limit of its own beside the verifier's.
+    pub(super) const fn content_limit(&self, of_verifier: ContentLimit) -> ContentLimit {
+        match self.body_mode {
+            BodyMode::Buffered => of_verifier,
+            BodyMode::Streamed { limit } => ContentLimit { bytes: limit, time: of_verifier.time },
+        }
+    }
+
+    /// The label of a declared route.
     pub(super) fn label(&self) -> Option<Arc<str>> {
         self.route.map(|route| Arc::clone(&route.label))
     }

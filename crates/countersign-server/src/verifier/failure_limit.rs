@@ -19,8 +19,8 @@ impl FailureLimit {
     /// Refuses requests from an address that failed too often.
     pub(crate) fn check(&self, head: &Parts) -> Result<(), Reason> {
         let Some(budget) = &self.budget else { return Ok(()) };
-        let from = sender(head).ok_or(Reason::NoClientAddress)?;
-        match self.enforcement.apply(budget.look(from)) {
+        let payer = self.payer(head).ok_or(Reason::NoClientAddress)?;
+        match self.enforcement.apply(budget.look(payer)) {
             Verdict::Within(_) => Ok(()),
             Verdict::Exceeded(excess) => Err(Reason::TooManyFailures(excess)),
         }
@@ -38,22 +38,23 @@ impl FailureLimit {
         }
     }
 
-    /// Charges the sender of a request for a refusal, if its caller is to blame.
-    pub(crate) fn charge(&self, from: Option<ClientNetwork>, blame: Blame) {
-        if let (Some(budget), Some(from), Blame::Caller) = (&self.budget, from, blame) {
-            // The next check shows whether the budget is used up.
-            drop(budget.charge(from, NonZeroU32::MIN));
+    /// The network that failures of this request are charged to, if a limit is set: the client's, or that of the browsers there.
+    pub(crate) fn payer(&self, head: &Parts) -> Option<ClientNetwork> {
+        self.budget.as_ref()?;
+        let network = head.extensions.get::<ClientAddress>()?.network();
+        Some(if can_be_a_page(&head.headers) { network.browsers() } else { network })
+    }
+
+    /// Charges a network for a refusal, if the caller is to blame.
+    pub(crate) fn charge(&self, payer: Option<ClientNetwork>, blame: Blame) {
+        if let (Some(budget), Some(payer), Blame::Caller) = (&self.budget, payer, blame) {
+            // Whether it was the last one shows when the next one comes.
+            drop(budget.charge(payer, NonZeroU32::MIN));
         }
     }
 }
 
-/// Returns the network that is charged for a request: the client's, or the network of the browsers there.
-pub(crate) fn sender(head: &Parts) -> Option<ClientNetwork> {
-    let network = head.extensions.get::<ClientAddress>()?.network();
-    Some(if can_be_a_page(&head.headers) { network.browsers() } else { network })
-}
-
-/// Whether a page of any site can have made its visitor's browser send this request.
+/// Whether a page of any site could have had its visitor's browser send this.
 ///
 /// A browser puts `Origin` into every request to which a script of another site could add fields, and over TLS `Sec-Fetch-Site`
 /// into every request. No script can remove them (Fetch, "Forbidden request-header"). A request without these fields can come

@@ -3,9 +3,9 @@
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
-/// Corrects the length of a response that may have no content, before its content is dropped: 1xx and 204 have no length, and a
-/// response to `HEAD` has the length of the response to `GET`.
-pub(crate) fn settle(
+/// Makes the length right before the content of a response is dropped that may have none: 1xx and 204 have no length, and a response to
+/// `HEAD` has the length of the response to `GET`.
+pub(crate) fn fix_content_length(
     content: &impl Body,
     method: &Method,
     status: StatusCode,
