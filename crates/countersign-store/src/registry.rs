@@ -10,7 +10,6 @@ mod ceiling;
 mod change;
 pub(crate) mod credentials;
 pub(crate) mod damaged;
-mod database;
 pub(crate) mod error;
 mod key_store;
 pub(crate) mod new_credential;
@@ -23,11 +22,11 @@ use std::path::{Path, PathBuf};
 
 use self::{
     cache::Cache,
-    database::Database,
     error::RegistryError,
     sqlite::{
         address::{Address, IfMissing},
         file::{self, Content, FileError},
+        pool::Database,
     },
 };
 

@@ -6,20 +6,21 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{error::RegistryError, sqlite::schema};
+use super::schema;
+use crate::registry::error::RegistryError;
 
 /// How long a write waits for another process that holds the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connections to the database of a registry.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(crate) struct Database {
     pool: SqlitePool,
 }
 
 impl Database {
     /// Opens a file that is a registry, or empty, and brings its schema up to date.
-    pub(super) async fn open(file: &Path) -> Result<Self, RegistryError> {
+    pub(crate) async fn open(file: &Path) -> Result<Self, RegistryError> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .busy_timeout(PATIENCE)
@@ -42,17 +43,17 @@ impl Database {
     }
 
     /// A connection to read with. A statement that writes with it is a transaction of its own.
-    pub(super) async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.pool.acquire().await
     }
 
     /// Begins a transaction that nobody else writes beside.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 
     /// Closes all connections. SQLite removes the files beside the registry with the last one.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
 }
