@@ -1,4 +1,4 @@
-use std::{convert::Infallible, error::Error, fmt, io};
+use std::{convert::Infallible, error::Error, fmt};
 
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
@@ -95,26 +95,6 @@ pub enum RegistryError {
 impl From<Infallible> for RegistryError {
     fn from(never: Infallible) -> Self {
         match never {}
-    }
-}
-
-impl From<sqlx::Error> for RegistryError {
-    fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(database) => {
-                database.code().and_then(|code| code.parse::<u32>().ok())
-            }
-            _ => None,
-        };
-        // SQLite's extended result codes carry the primary one in their low byte.
-        match code.map(|code| code & 0xff) {
-            Some(5 | 6) => FileError::Locked.into(),
-            Some(8) => FileError::ReadOnly.into(),
-            Some(11 | 26) => FileError::Damaged.into(),
-            Some(13) => FileError::DiskFull.into(),
-            Some(14) => FileError::CannotOpen(io::Error::other(error)).into(),
-            _ => Self::Database(error.into()),
-        }
     }
 }
 
