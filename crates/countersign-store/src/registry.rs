@@ -2,7 +2,9 @@
 //!
 //! Reads and changes are in [`applications`] and [`credentials`], the statements of both in [`statements`]. Every change goes
 //! through [`change`]. A row becomes a value in [`row`], and is damaged if it cannot. What is true of SQLite alone is in
-//! [`sqlite`]: the file, its address, its schema.
+//! [`sqlite`]: the file and its address, the schema, the connections, the result codes. Outside that folder the types of SQLite
+//! stand in [`applications`], [`change`], [`credentials`], [`damaged`] and [`row`], its SQL in [`statements`], and the form of
+//! its address in the messages of [`error`].
 
 pub(crate) mod applications;
 mod cache;
@@ -26,7 +28,7 @@ use self::{
     sqlite::{
         address::{Address, IfMissing},
         file::{self, Content, FileError},
-        pool::Database,
+        pool::Pool,
     },
 };
 
@@ -47,7 +49,7 @@ pub struct Registry {
     file: PathBuf,
     history: History,
     closed_files: Vec<PathBuf>,
-    database: Database,
+    pool: Pool,
     cache: Cache,
 }
 
@@ -93,13 +95,13 @@ impl Registry {
     }
 
     async fn connect(file: PathBuf, history: History) -> Result<Self, RegistryError> {
-        let database = Database::open(&file).await?;
-        match close_secrets(&file, &database).await {
+        let pool = Pool::open(&file).await?;
+        match close_secrets(&file, &pool).await {
             Ok(closed_files) => {
-                Ok(Self { file, history, closed_files, database, cache: Cache::default() })
+                Ok(Self { file, history, closed_files, pool, cache: Cache::default() })
             }
             Err(error) => {
-                database.close().await;
+                pool.close().await;
                 Err(error)
             }
         }
@@ -127,17 +129,17 @@ impl Registry {
 
     /// Closes the registry, and folds the write-ahead log into its file, so that the file can be copied alone.
     pub async fn close(self) {
-        self.database.close().await;
+        self.pool.close().await;
     }
 }
 
 /// Closes the files of a registry with HMAC secrets to other users, and returns the files that were open.
-async fn close_secrets(file: &Path, database: &Database) -> Result<Vec<PathBuf>, RegistryError> {
+async fn close_secrets(file: &Path, pool: &Pool) -> Result<Vec<PathBuf>, RegistryError> {
     // Looking at the files first: a registry that nobody else can open need not be searched.
     if file::exposed(file)?.is_empty() {
         return Ok(Vec::new());
     }
-    let mut connection = database.connection().await?;
+    let mut connection = pool.connection().await?;
     let has_secrets: bool =
         sqlx::query_scalar(statements::HAS_SECRETS).fetch_one(&mut *connection).await?;
     drop(connection);

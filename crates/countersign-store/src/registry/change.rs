@@ -27,7 +27,7 @@ impl Registry {
     pub(super) async fn make<C: Change>(&self, change: C) -> Result<C::Outcome, RegistryError> {
         // Dropped at the end, whatever the end is: also where nobody waits for it.
         let _changing = change.credential().map(|id| self.cache.changing(id));
-        let mut transaction = self.database.begin().await?;
+        let mut transaction = self.pool.begin().await?;
         let outcome = change.apply(&mut transaction).await?;
         // The place of the audit entry and of the change number: in the transaction, and for every change.
         transaction.commit().await?;

@@ -69,7 +69,7 @@ impl Registry {
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = self.database.connection().await?;
+        let mut connection = self.pool.connection().await?;
         let rows: Vec<SqliteRow> = sqlx::query(statements::CREDENTIALS)
             .bind(application)
             .fetch_all(&mut *connection)
@@ -142,7 +142,7 @@ impl Registry {
 
     /// The row of a credential.
     pub(super) async fn row(&self, id: &KeyId) -> Result<Option<SqliteRow>, RegistryError> {
-        row(id, &mut *self.database.connection().await?).await
+        row(id, &mut *self.pool.connection().await?).await
     }
 }
 

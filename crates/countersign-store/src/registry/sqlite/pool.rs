@@ -14,11 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connections to the database of a registry.
 #[derive(Debug)]
-pub(crate) struct Database {
-    pool: SqlitePool,
+pub(crate) struct Pool {
+    connections: SqlitePool,
 }
 
-impl Database {
+impl Pool {
     /// Opens a file that is a registry, or empty, and brings its schema up to date.
     pub(crate) async fn open(file: &Path) -> Result<Self, RegistryError> {
         let options = SqliteConnectOptions::new()
@@ -27,16 +27,16 @@ impl Database {
             .foreign_keys(true)
             // A revocation or a ceiling that was confirmed survives the loss of power.
             .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
+        let connections = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(PATIENCE.saturating_mul(2))
             .connect_with(options)
             .await?;
-        let database = Self { pool };
-        match schema::prepare(&database.pool).await {
-            Ok(()) => Ok(database),
+        let pool = Self { connections };
+        match schema::prepare(&pool.connections).await {
+            Ok(()) => Ok(pool),
             Err(error) => {
-                database.close().await;
+                pool.close().await;
                 Err(error)
             }
         }
@@ -44,16 +44,16 @@ impl Database {
 
     /// A connection to read with. A statement that writes with it is a transaction of its own.
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
-        self.pool.acquire().await
+        self.connections.acquire().await
     }
 
     /// Begins a transaction that nobody else writes beside.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+        Ok(self.connections.begin_with("BEGIN IMMEDIATE").await?)
     }
 
     /// Closes all connections. SQLite removes the files beside the registry with the last one.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 }
