@@ -27,7 +27,7 @@ use self::{
     error::RegistryError,
     sqlite::{
         address::{Address, IfMissing},
-        file::{self, Content, FileError},
+        file::{self, FileError, FileKind},
         pool::Pool,
     },
 };
@@ -70,9 +70,9 @@ impl Registry {
     /// [`RegistryError`]; the file is left as it was.
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
         let Address { file, .. } = Address::parse(url)?;
-        match Content::of(&file)? {
-            Content::Registry => Self::connect(file, History::Unknown).await,
-            Content::Empty => Err(FileError::Empty.into()),
+        match FileKind::of(&file)? {
+            FileKind::Registry => Self::connect(file, History::Unknown).await,
+            FileKind::Empty => Err(FileError::Empty.into()),
         }
     }
 
@@ -88,9 +88,9 @@ impl Registry {
             return Self::open(url).await;
         }
         file::create(&file)?;
-        match Content::of(&file)? {
-            Content::Registry => Self::connect(file, History::Unknown).await,
-            Content::Empty => Self::connect(file, History::New).await,
+        match FileKind::of(&file)? {
+            FileKind::Registry => Self::connect(file, History::Unknown).await,
+            FileKind::Empty => Self::connect(file, History::New).await,
         }
     }
 

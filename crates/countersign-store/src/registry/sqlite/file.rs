@@ -49,14 +49,14 @@ const HEADER: usize = 108;
 /// What a file is, by its header alone. SQLite is not asked: it would mend and fold in what the program that owns a database
 /// has left beside it, before anyone could look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
+pub(crate) enum FileKind {
     /// Nothing yet: no bytes, or a database in which nothing was ever made.
     Empty,
     /// A registry.
     Registry,
 }
 
-impl Content {
+impl FileKind {
     pub(crate) fn of(file: &Path) -> Result<Self, FileError> {
         let mut header = Vec::with_capacity(HEADER);
         let opened = File::open(file).and_then(|file| {
