@@ -58,12 +58,12 @@ pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
     place: Place,
     cost: NonZeroU32,
     at: Duration,
-    outcome: Outcome,
+    fate: Fate,
 }
 
 /// What becomes of what was set aside.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum Fate {
     Spent,
     Released,
 }
@@ -120,8 +120,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
     ) -> (Verdict, Option<Reservation<'_, S>>) {
         self.take(subject, cost, |account, place, at| {
             account.reserved = account.reserved.saturating_add(cost.get());
-            let outcome = Outcome::Released;
-            Reservation { budget: self, subject, place, cost, at, outcome }
+            let fate = Fate::Released;
+            Reservation { budget: self, subject, place, cost, at, fate }
         })
     }
 
@@ -235,7 +235,7 @@ impl Account {
 impl<S: Copy + Eq + Hash> Reservation<'_, S> {
     /// Charges what was set aside, as of when it was.
     pub(crate) fn spend(mut self) {
-        self.outcome = Outcome::Spent;
+        self.fate = Fate::Spent;
     }
 }
 
@@ -250,7 +250,7 @@ impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
         };
         let Some(account) = account else { return };
         account.reserved = account.reserved.saturating_sub(self.cost.get());
-        if self.outcome == Outcome::Spent {
+        if self.fate == Fate::Spent {
             account.spend(&self.budget.rates, self.cost, self.at);
         }
     }
