@@ -291,7 +291,7 @@ async fn a_revocation_is_effective_although_its_row_is_damaged() {
     folder.raw("UPDATE credential SET hmac_secret = x'00'").await;
     for _ in 0..2 {
         let damaged = registry.revoke(&id(&hmac), NOW).await;
-        assert!(matches!(damaged, Err(RegistryError::DamagedRow { .. })), "{damaged:?}");
+        assert!(matches!(damaged, Err(RegistryError::DamagedCredential { .. })), "{damaged:?}");
         assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_none());
     }
     folder.raw("UPDATE credential SET hmac_secret = zeroblob(32)").await;
@@ -359,7 +359,7 @@ async fn a_key_that_was_put_there_past_the_checks_names_nobody() {
     let id = KeyId::Publishable(weak.parse().unwrap());
     assert!(registry.find(&id, NOW).await.unwrap().is_none());
     let shown = registry.credential(&id).await;
-    assert!(matches!(shown, Err(RegistryError::DamagedRow { .. })));
+    assert!(matches!(shown, Err(RegistryError::DamagedCredential { .. })));
 }
 
 #[tokio::test]
@@ -911,7 +911,7 @@ async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
             assert_eq!(first.as_ref().unwrap().publishable_key(), key(1).publishable_key());
             assert_eq!(third.as_ref().unwrap().publishable_key(), key(3).publishable_key());
             let damaged = damaged.as_ref().unwrap_err();
-            let said = matches!(&damaged.error, RegistryError::DamagedRow { id: 2, what: said, .. } if *said == what);
+            let said = matches!(&damaged.error, RegistryError::DamagedCredential { id: 2, what: said, .. } if *said == what);
             assert!(said, "{damage}: {damaged}");
             assert_eq!((damaged.id.get(), damaged.key), (2, key_id), "{damage}");
             assert_eq!(damaged.label.as_deref(), label, "{damage}");
@@ -956,7 +956,7 @@ async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
             .await;
         let refused = matches!(
             changed,
-            Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+            Err(RegistryError::DamagedCredential { id: 1, what: "its application", .. })
         );
         assert!(refused, "{damage}: {changed:?}");
         assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
@@ -988,7 +988,7 @@ async fn a_revocation_is_effective_although_its_application_is_damaged() {
             let revoked = registry.revoke(&id(&key(1)), NOW).await;
             let told = matches!(
                 revoked,
-                Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+                Err(RegistryError::DamagedCredential { id: 1, what: "its application", .. })
             );
             assert!(told, "{damage}: {revoked:?}");
             assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
@@ -1010,7 +1010,7 @@ async fn a_credential_without_its_application_is_listed_as_damaged() {
     assert_eq!(damaged.to_string(), "credential 1 is damaged: its application");
     assert_eq!((damaged.key, damaged.application.as_ref()), (Some(id(&key(1))), None));
     let shown = registry.credential(&id(&key(1))).await;
-    assert!(matches!(shown, Err(RegistryError::DamagedRow { id: 1, .. })), "{shown:?}");
+    assert!(matches!(shown, Err(RegistryError::DamagedCredential { id: 1, .. })), "{shown:?}");
 }
 
 #[tokio::test]
@@ -1048,7 +1048,7 @@ async fn a_damaged_credential_is_neither_used_nor_changed() {
         let registry = with_key(&folder, &key(1)).await;
         folder.set(1, damage).await;
         let before: String = folder.ask("SELECT restrictions FROM credential").await;
-        let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedRow { id: 1, what: said, .. }) if said == what);
+        let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedCredential { id: 1, what: said, .. }) if said == what);
         assert!(damaged(registry.credential(&id(&key(1))).await.map(drop)), "{damage}");
         let publishable_key = key(1).publishable_key();
         let changed =
@@ -1088,7 +1088,7 @@ async fn a_key_that_cannot_be_read_is_revoked_by_its_thumbprint() {
         folder.set(1, damage).await;
         let thumbprint = KeyId::Thumbprint(key(1).verifying_key().thumbprint().unwrap());
         let revoked = registry.revoke(&thumbprint, NOW).await;
-        let told = matches!(revoked, Err(RegistryError::DamagedRow { id: 1, .. }));
+        let told = matches!(revoked, Err(RegistryError::DamagedCredential { id: 1, .. }));
         assert!(told, "{damage}: {revoked:?}");
         let state: String = folder.ask("SELECT state FROM credential").await;
         assert_eq!(state, "revoked", "{damage}");

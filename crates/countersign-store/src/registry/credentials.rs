@@ -85,7 +85,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
         let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
         Credential::read(&row).map(Arc::new)
@@ -96,7 +96,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
     pub async fn change_credential(
         &self,
         key: &PublishableKey,
@@ -109,13 +109,13 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`] if it is the key that is damaged, or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`] if it is the key that is damaged, or the database's.
     pub async fn publishable_key(&self, id: &KeyId) -> Result<PublishableKey, RegistryError> {
         if let KeyId::Publishable(key) = id {
             return Ok(*key);
         }
         let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
-        let damaged = |error| RegistryError::DamagedRow {
+        let damaged = |error| RegistryError::DamagedCredential {
             id: row.try_get("id").unwrap_or_default(),
             what: "its key",
             source: Some(error),
@@ -129,12 +129,12 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedRow`] the key is revoked all the same.
+    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] the key is revoked all the same.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
         // A key that is damaged is known by its thumbprint alone, here and in the cache.
         let id = match self.publishable_key(id).await {
             Ok(key) => KeyId::Publishable(key),
-            Err(RegistryError::DamagedRow { .. }) => *id,
+            Err(RegistryError::DamagedCredential { .. }) => *id,
             Err(error) => return Err(error),
         };
         self.make(Revoke { id, now }).await?

@@ -52,7 +52,7 @@ pub enum RegistryError {
     NewerSchema,
     /// A credential whose row has a value that could not have been registered.
     #[error("credential {id} is damaged: {what}")]
-    DamagedRow {
+    DamagedCredential {
         /// The credential's number.
         id: i64,
         /// The damaged part.
