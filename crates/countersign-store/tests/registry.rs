@@ -5,9 +5,10 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     fs,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
 };
 
@@ -1078,6 +1079,51 @@ async fn the_changes_of_a_registry_can_be_made_by_a_task_of_its_own() {
         registry.remove_application("shop", NOW).await
     });
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_damaged_credential_is_refused() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    folder.set(1, "restrictions = '{}'").await;
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let _listening = tracing::subscriber::set_default(Errors(Arc::clone(&errors)));
+    assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none());
+    let errors = errors.lock().unwrap();
+    let [said, cause] = errors.as_slice() else { panic!("{errors:?}") };
+    assert_eq!(said, "credential 1 is damaged: its restrictions");
+    assert!(cause.contains("version"), "{cause}");
+}
+
+/// Collects the errors that are logged, each followed by its causes.
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut &*self);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for &Errors {
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+
+    fn record_error(&mut self, _: &tracing::field::Field, error: &(dyn Error + 'static)) {
+        let errors = std::iter::successors(Some(error), |&error| error.source());
+        self.0.lock().unwrap().extend(errors.map(ToString::to_string));
+    }
 }
 
 #[tokio::test]

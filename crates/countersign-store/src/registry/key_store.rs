@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use countersign::{KeyId, Timestamp};
 
@@ -19,9 +19,13 @@ impl KeyStore for Registry {
         let row = self.row(id).await.map_err(unavailable)?;
         let credential = match row.as_ref().map(Credential::read).transpose() {
             Ok(credential) => credential.map(Arc::new),
-            // A damaged row names nobody.
+            // A damaged row counts as an unknown key.
             Err(error) => {
-                tracing::error!(%error, %id, "a registered key cannot be used");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    %id,
+                    "a registered key is refused, since its row is damaged: `countersign key show` names the damage"
+                );
                 None
             }
         };
