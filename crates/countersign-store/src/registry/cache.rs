@@ -24,7 +24,7 @@ pub(super) struct Cache {
     changing: Mutex<()>,
 }
 
-/// When an answer was asked for, by the caller's clock and by one that nobody sets.
+/// When an answer was asked for, by the caller's clock and by a monotonic clock.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     at: Timestamp,

@@ -10,7 +10,7 @@ pub(super) trait Change: Send {
     /// What the change answers.
     type Outcome: Send;
 
-    /// The credential that changes. Its cache entry goes.
+    /// The credential whose cache entry is removed; `None` if an application changes.
     fn credential(&self) -> Option<KeyId>;
 
     /// The statements of the change, in its transaction. An error undoes all of them.
@@ -25,7 +25,7 @@ impl Registry {
     ///
     /// Every change of applications and credentials goes through this function.
     pub(super) async fn make<C: Change>(&self, change: C) -> Result<C::Outcome, RegistryError> {
-        // Dropped at the end, whatever the end is: also where nobody waits for it.
+        // Removes the cache entry when dropped: after the commit, an error or a cancelled call.
         let _changing = change.credential().map(|id| self.cache.changing(id));
         let mut transaction = self.pool.begin().await?;
         let outcome = change.apply(&mut transaction).await?;

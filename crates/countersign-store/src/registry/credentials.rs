@@ -243,7 +243,7 @@ struct Revoke {
 }
 
 impl Change for Revoke {
-    /// A row that is damaged is revoked, and then told.
+    /// A damaged row is revoked too, and returned as an error.
     type Outcome = Result<Revocation, RegistryError>;
 
     fn credential(&self) -> Option<KeyId> {

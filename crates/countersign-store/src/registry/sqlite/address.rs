@@ -12,7 +12,7 @@ pub(crate) struct Address {
 /// What the address says to a file that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMissing {
-    /// It may be made by whoever may make one.
+    /// `open_or_create` creates it.
     MayCreate,
     /// `mode=rw`: it is never made.
     Fail,
