@@ -46,6 +46,17 @@ pub(super) struct Question {
     generation: u64,
 }
 
+/// What the cache holds of a key.
+#[derive(Debug)]
+pub(super) enum Cached {
+    /// The credential of the key.
+    Credential(Arc<Credential>),
+    /// No credential has the key.
+    Unknown,
+    /// No entry, or one that is too old.
+    Missing,
+}
+
 /// Forgets a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
 #[derive(Debug)]
 pub(super) struct Changing<'c> {
@@ -71,12 +82,19 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// The answer, if one is remembered that is young enough.
-    pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Option<Option<Arc<Credential>>> {
+    /// The entry of a key.
+    pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Cached {
         if let Some((credential, asked)) = self.known.get(id) {
-            return asked.is_young(now).then_some(Some(credential));
+            return if asked.is_young(now) {
+                Cached::Credential(credential)
+            } else {
+                Cached::Missing
+            };
         }
-        self.unknown.get(id).filter(|asked| asked.is_young(now)).map(|_| None)
+        match self.unknown.get(id) {
+            Some(asked) if asked.is_young(now) => Cached::Unknown,
+            _ => Cached::Missing,
+        }
     }
 
     /// To be made before the database is asked.
@@ -151,7 +169,8 @@ mod tests {
             let Some(asked) = asked else { continue }; // a machine that has only just started
             question.asked.instant = asked;
             cache.put(&id, None, question);
-            assert_eq!(cache.get(&id, at(now)).is_some(), believed, "{age} {now}");
+            let is_unknown = matches!(cache.get(&id, at(now)), Cached::Unknown);
+            assert_eq!(is_unknown, believed, "{age} {now}");
         }
     }
 
@@ -163,13 +182,13 @@ mod tests {
         let cache = Cache::default();
         for id in &ids {
             cache.put(id, None, cache.question(now));
-            assert!(cache.get(id, now).is_some());
+            assert!(matches!(cache.get(id, now), Cached::Unknown));
         }
         let question = cache.question(now);
         drop(cache.changing(KeyId::Publishable(key)));
         cache.put(&ids[0], None, question);
         for id in &ids {
-            assert!(cache.get(id, now).is_none(), "{id}");
+            assert!(matches!(cache.get(id, now), Cached::Missing), "{id}");
         }
     }
 }

@@ -2,7 +2,7 @@ use std::{error::Error, sync::Arc};
 
 use countersign::{KeyId, Timestamp};
 
-use super::Registry;
+use super::{Registry, cache::Cached};
 use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
 
 impl KeyStore for Registry {
@@ -11,8 +11,10 @@ impl KeyStore for Registry {
         id: &KeyId,
         now: Timestamp,
     ) -> Result<Option<Arc<Credential>>, StoreError> {
-        if let Some(known) = self.cache.get(id, now) {
-            return Ok(known);
+        match self.cache.get(id, now) {
+            Cached::Credential(credential) => return Ok(Some(credential)),
+            Cached::Unknown => return Ok(None),
+            Cached::Missing => {}
         }
         let question = self.cache.question(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
