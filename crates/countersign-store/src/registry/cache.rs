@@ -10,39 +10,39 @@ use countersign::{KeyId, Timestamp};
 
 use crate::credential::Credential;
 
-/// How long an answer is believed: a revocation takes effect everywhere within this.
-const BELIEVED: Duration = Duration::from_secs(5);
+/// How long an entry lives: a revocation takes effect everywhere within this.
+const LIFETIME: Duration = Duration::from_secs(5);
 
-/// Answers of the registry, prepared for use. Known and unknown keys are kept apart, so that a flood of unknown ones
+/// Credentials as they were looked up in the database. Known and unknown keys are kept apart, so that a flood of unknown ones
 /// pushes out no known one.
 #[derive(Debug)]
 pub(super) struct Cache {
-    known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, Asked)>,
-    unknown: quick_cache::sync::Cache<KeyId, Asked>,
-    /// How often something was forgotten.
+    known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, LookedUpAt)>,
+    unknown: quick_cache::sync::Cache<KeyId, LookedUpAt>,
+    /// How often an entry was removed.
     generation: AtomicU64,
-    changing: Mutex<()>,
+    writes: Mutex<()>,
 }
 
-/// When an answer was asked for, by the caller's clock and by a monotonic clock.
+/// When a key was looked up, by the caller's clock and by a monotonic clock.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct LookedUpAt {
     at: Timestamp,
     instant: Instant,
 }
 
-impl Asked {
-    /// Whether both clocks say so: one that was set back would prolong an answer, one that a test moves shortens it.
+impl LookedUpAt {
+    /// Whether both clocks say so: one that was set back would prolong an entry's life, one that a test moves shortens it.
     fn is_young(self, now: Timestamp) -> bool {
-        // An answer from the future is one from before the clock was set back, of unknown age.
-        now.since(self.at).is_some_and(|age| age < BELIEVED) && self.instant.elapsed() < BELIEVED
+        // An entry from the future is one from before the clock was set back, of unknown age.
+        now.since(self.at).is_some_and(|age| age < LIFETIME) && self.instant.elapsed() < LIFETIME
     }
 }
 
-/// A question to the database whose answer may be remembered.
+/// A lookup in the database whose result may be kept.
 #[derive(Debug)]
-pub(super) struct Question {
-    asked: Asked,
+pub(super) struct Lookup {
+    at: LookedUpAt,
     generation: u64,
 }
 
@@ -57,16 +57,16 @@ pub(super) enum Cached {
     Missing,
 }
 
-/// Forgets a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
+/// Removes the entry of a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
 #[derive(Debug)]
-pub(super) struct Changing<'c> {
+pub(super) struct Invalidation<'c> {
     cache: &'c Cache,
     id: KeyId,
 }
 
-impl Drop for Changing<'_> {
+impl Drop for Invalidation<'_> {
     fn drop(&mut self) {
-        self.cache.forget(self.id);
+        self.cache.remove(self.id);
     }
 }
 
@@ -76,7 +76,7 @@ impl Default for Cache {
             known: quick_cache::sync::Cache::new(100_000),
             unknown: quick_cache::sync::Cache::new(10_000),
             generation: AtomicU64::new(0),
-            changing: Mutex::new(()),
+            writes: Mutex::new(()),
         }
     }
 }
@@ -84,51 +84,51 @@ impl Default for Cache {
 impl Cache {
     /// The entry of a key.
     pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Cached {
-        if let Some((credential, asked)) = self.known.get(id) {
-            return if asked.is_young(now) {
+        if let Some((credential, looked_up)) = self.known.get(id) {
+            return if looked_up.is_young(now) {
                 Cached::Credential(credential)
             } else {
                 Cached::Missing
             };
         }
         match self.unknown.get(id) {
-            Some(asked) if asked.is_young(now) => Cached::Unknown,
+            Some(looked_up) if looked_up.is_young(now) => Cached::Unknown,
             _ => Cached::Missing,
         }
     }
 
-    /// To be made before the database is asked.
-    pub(super) fn question(&self, now: Timestamp) -> Question {
-        let asked = Asked { at: now, instant: Instant::now() };
-        Question { asked, generation: self.generation.load(Ordering::Acquire) }
+    /// Begins a lookup: call it before the database is asked.
+    pub(super) fn lookup(&self, now: Timestamp) -> Lookup {
+        let at = LookedUpAt { at: now, instant: Instant::now() };
+        Lookup { at, generation: self.generation.load(Ordering::Acquire) }
     }
 
-    /// Remembers an answer, unless something was forgotten since it was asked for: it may be from before that change.
-    pub(super) fn put(&self, id: &KeyId, answer: Option<Arc<Credential>>, question: Question) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.generation.load(Ordering::Acquire) != question.generation {
+    /// Keeps the result of a lookup, unless an entry was removed since it began: the result may be from before that change.
+    pub(super) fn put(&self, id: &KeyId, found: Option<Arc<Credential>>, lookup: Lookup) {
+        let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.generation.load(Ordering::Acquire) != lookup.generation {
             return;
         }
-        match answer {
+        match found {
             Some(credential) => {
                 self.unknown.remove(id);
-                self.known.insert(*id, (credential, question.asked));
+                self.known.insert(*id, (credential, lookup.at));
             }
             None => {
                 self.known.remove(id);
-                self.unknown.insert(*id, question.asked);
+                self.unknown.insert(*id, lookup.at);
             }
         }
     }
 
     /// To be held while a key is changed in the database.
-    pub(super) const fn changing(&self, id: KeyId) -> Changing<'_> {
-        Changing { cache: self, id }
+    pub(super) const fn invalidate_on_drop(&self, id: KeyId) -> Invalidation<'_> {
+        Invalidation { cache: self, id }
     }
 
-    /// Forgets it by both of its names, if this is the one from which the other follows.
-    fn forget(&self, id: KeyId) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Removes its entries by both of its names, if this is the one from which the other follows.
+    fn remove(&self, id: KeyId) {
+        let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
         let thumbprint = match id {
             KeyId::Publishable(key) => key.thumbprint().map(KeyId::Thumbprint),
@@ -152,7 +152,7 @@ mod tests {
         let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
         let at =
             |seconds: u64| Timestamp::from_unix(1_763_900_000).plus(Duration::from_secs(seconds));
-        // How old it is by the clock that nobody sets, what the other one says, and whether it is believed.
+        // How old it is by the monotonic clock, what the other one says, and whether it is alive.
         let table = [
             (0, 0, true),
             (0, 4, true),
@@ -162,15 +162,15 @@ mod tests {
             (5, 5, false),
             (3600, 1, false),
         ];
-        for (age, now, believed) in table {
+        for (age, now, is_alive) in table {
             let cache = Cache::default();
-            let mut question = cache.question(at(0));
-            let asked = question.asked.instant.checked_sub(Duration::from_secs(age));
-            let Some(asked) = asked else { continue }; // a machine that has only just started
-            question.asked.instant = asked;
-            cache.put(&id, None, question);
+            let mut lookup = cache.lookup(at(0));
+            let looked_up = lookup.at.instant.checked_sub(Duration::from_secs(age));
+            let Some(looked_up) = looked_up else { continue }; // a machine that has only just started
+            lookup.at.instant = looked_up;
+            cache.put(&id, None, lookup);
             let is_unknown = matches!(cache.get(&id, at(now)), Cached::Unknown);
-            assert_eq!(is_unknown, believed, "{age} {now}");
+            assert_eq!(is_unknown, is_alive, "{age} {now}");
         }
     }
 
@@ -181,12 +181,12 @@ mod tests {
         let now = Timestamp::from_unix(1_763_900_000);
         let cache = Cache::default();
         for id in &ids {
-            cache.put(id, None, cache.question(now));
+            cache.put(id, None, cache.lookup(now));
             assert!(matches!(cache.get(id, now), Cached::Unknown));
         }
-        let question = cache.question(now);
-        drop(cache.changing(KeyId::Publishable(key)));
-        cache.put(&ids[0], None, question);
+        let lookup = cache.lookup(now);
+        drop(cache.invalidate_on_drop(KeyId::Publishable(key)));
+        cache.put(&ids[0], None, lookup);
         for id in &ids {
             assert!(matches!(cache.get(id, now), Cached::Missing), "{id}");
         }

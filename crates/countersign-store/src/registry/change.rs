@@ -26,7 +26,7 @@ impl Registry {
     /// Every change of applications and credentials goes through this function.
     pub(super) async fn make<C: Change>(&self, change: C) -> Result<C::Outcome, RegistryError> {
         // Removes the cache entry when dropped: after the commit, an error or a cancelled call.
-        let _changing = change.credential().map(|id| self.cache.changing(id));
+        let _invalidation = change.credential().map(|id| self.cache.invalidate_on_drop(id));
         let mut transaction = self.pool.begin().await?;
         let outcome = change.apply(&mut transaction).await?;
         // The place of the audit entry and of the change number: in the transaction, and for every change.

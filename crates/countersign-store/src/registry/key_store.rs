@@ -16,7 +16,7 @@ impl KeyStore for Registry {
             Cached::Unknown => return Ok(None),
             Cached::Missing => {}
         }
-        let question = self.cache.question(now);
+        let lookup = self.cache.lookup(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
         let row = self.row(id).await.map_err(unavailable)?;
         let credential = match row.as_ref().map(Credential::read).transpose() {
@@ -31,7 +31,7 @@ impl KeyStore for Registry {
                 None
             }
         };
-        self.cache.put(id, credential.clone(), question);
+        self.cache.put(id, credential.clone(), lookup);
         Ok(credential)
     }
 }
