@@ -20,7 +20,7 @@ use super::{
     link::{Connected, Duty, Link},
     script::{CHARGE, CLAIM, RECOVER, Sent},
     server::{Place, Redis, Replicas, connect, connect_by_sentinels, redirected},
-    terms::{Charge, Known, Mark, Recovery, Reply, Tab, Terms, Verdict, When},
+    terms::{Charge, Known, Mark, Recovery, Reply, Settlement, Tab, Terms, When},
 };
 use crate::{
     error::StoreError,
@@ -118,13 +118,13 @@ impl Guard {
         let deadline = after(self.redis.patience());
         for _ in 0..ATTEMPTS {
             match self.claim_once(used, tab, now, deadline).await? {
-                Reply::Settled { verdict, low_water, charge } => {
+                Reply::Settled { settlement, low_water, charge } => {
                     self.seen.fetch_max(low_water, Ordering::AcqRel);
-                    let claim = match verdict {
-                        Verdict::Fresh => Some(Claim::Fresh),
-                        Verdict::Replayed => Some(Claim::Replayed),
-                        Verdict::Limited => None,
-                        Verdict::Old => {
+                    let claim = match settlement {
+                        Settlement::Fresh => Some(Claim::Fresh),
+                        Settlement::Replayed => Some(Claim::Replayed),
+                        Settlement::Limited => None,
+                        Settlement::Old => {
                             let from = Timestamp::from_unix(low_water);
                             let retry_after = from.since(now).unwrap_or(Duration::from_secs(1));
                             Some(Claim::TooOld { retry_after })
@@ -164,7 +164,7 @@ impl Guard {
         let reply = self.terms.read_claim(&first(&mut answers)?, now)?;
         if let Some(Replicas { at_least, .. }) = self.redis.replicas {
             let got: i64 = number(Some(&first(&mut answers)?))?;
-            let fresh = matches!(reply, Reply::Settled { verdict: Verdict::Fresh, .. });
+            let fresh = matches!(reply, Reply::Settled { settlement: Settlement::Fresh, .. });
             if fresh && got < i64::from(at_least) {
                 return Err(Failure::Replicas { wanted: at_least, got });
             }

@@ -77,7 +77,7 @@ pub(super) struct Charge {
 /// What claim.lua answered.
 pub(super) enum Reply {
     Settled {
-        verdict: Verdict,
+        settlement: Settlement,
         low_water: u64,
         charge: Option<Charge>,
     },
@@ -87,8 +87,9 @@ pub(super) enum Reply {
     Key(FingerprintKey),
 }
 
+/// What claim.lua settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Settlement {
     Fresh,
     Replayed,
     /// Created before the mark.
@@ -185,18 +186,18 @@ impl Terms {
     /// Reads what claim.lua answered.
     pub(super) fn read_claim(&self, answer: &Value, now: Timestamp) -> Result<Reply, Failure> {
         let (verdict, rest) = split(answer)?;
-        let verdict = match verdict {
-            "fresh" => Verdict::Fresh,
-            "replayed" => Verdict::Replayed,
-            "old" => Verdict::Old,
-            "limited" => Verdict::Limited,
+        let settlement = match verdict {
+            "fresh" => Settlement::Fresh,
+            "replayed" => Settlement::Replayed,
+            "old" => Settlement::Old,
+            "limited" => Settlement::Limited,
             "lost" => return Ok(Reply::Lost),
             "key" => return Ok(Reply::Key(self.read_key(rest.first())?)),
             other => return Err(self.refused(other, rest, now)),
         };
         let (low_water, level) = rest.split_first().ok_or(Failure::Unreadable("it has no mark"))?;
         let (low_water, charge) = (number(Some(low_water))?, Charge::read(level)?);
-        Ok(Reply::Settled { verdict, low_water, charge })
+        Ok(Reply::Settled { settlement, low_water, charge })
     }
 
     /// What recover.lua is asked; `key` is for a mark that is new.
