@@ -215,11 +215,11 @@ impl Gate for RedisGate {
             return Ok(Passage::Limited(over));
         }
         let tab = budget.map(|budget| budget.tab(credential, cost, self.over()));
-        let answer = self.guard.claim(used, tab.as_ref(), now).await?;
+        let outcome = self.guard.claim(used, tab.as_ref(), now).await?;
         let verdict = budget
-            .zip(answer.charge)
+            .zip(outcome.charge)
             .map(|(budget, charge)| budget.verdict(credential, cost, charge, Instant::now()));
-        match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), answer.claim) {
+        match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), outcome.claim) {
             (Verdict::Within(left), Some(claim)) => Ok(Passage::Claimed(claim, left)),
             (Verdict::Exceeded(over), None) => Ok(Passage::Limited(over)),
             _ => Err(StoreError::new("Redis contradicts itself on what is over a limit")),

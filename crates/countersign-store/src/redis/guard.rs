@@ -65,8 +65,8 @@ struct LastTime {
     at_start: AtomicU64,
 }
 
-/// The answer to a claim.
-pub(super) struct Answer {
+/// What became of a claim, and of its charge.
+pub(super) struct ClaimOutcome {
     /// None if it was over a limit.
     pub(super) claim: Option<Claim>,
     pub(super) charge: Option<Charge>,
@@ -113,7 +113,7 @@ impl Guard {
         used: &NonceUse,
         tab: Option<&Tab<'_>>,
         now: Timestamp,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ClaimOutcome, Failure> {
         self.clock.set(now);
         let deadline = after(self.redis.patience());
         for _ in 0..ATTEMPTS {
@@ -130,7 +130,7 @@ impl Guard {
                             Some(Claim::TooOld { retry_after })
                         }
                     };
-                    return Ok(Answer { claim, charge });
+                    return Ok(ClaimOutcome { claim, charge });
                 }
                 Reply::Lost => self.recover(When::IfLost, now, deadline).await?,
                 Reply::Key(key) => self.take_key(key),
