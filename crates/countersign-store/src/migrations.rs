@@ -14,15 +14,6 @@ use sqlx::{
 #[derive(Debug)]
 pub(crate) struct Migrations(Migrator);
 
-/// What a schema lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pending {
-    /// Nothing: it is up to date.
-    Nothing,
-    /// A migration, or all of them.
-    Migrations,
-}
-
 impl Migrations {
     /// These migrations: version, description and SQL of each.
     ///
@@ -45,19 +36,19 @@ impl Migrations {
         self
     }
 
-    /// Looks without changing anything, so that a program with nothing to change waits for nobody, and needs no right to write.
+    /// Whether a migration has yet to be applied. Looks without changing anything, so that a program with nothing to change waits for nobody, and needs no right to write.
     ///
     /// # Errors
     ///
     /// [`MigrateError`] if the schema is one that this version does not know.
-    pub(crate) async fn pending(
+    pub(crate) async fn has_pending(
         &self,
         connection: &mut impl Migrate,
-    ) -> Result<Pending, MigrateError> {
+    ) -> Result<bool, MigrateError> {
         let table = &self.0.table_name;
         // A table that cannot be read is one that `apply` makes, or fails on.
         let Ok(applied) = connection.list_applied_migrations(table).await else {
-            return Ok(Pending::Migrations);
+            return Ok(true);
         };
         if let Some(version) = connection.dirty_version(table).await? {
             return Err(MigrateError::Dirty(version));
@@ -70,8 +61,7 @@ impl Migrations {
             }
         }
         let is_applied = |version| applied.iter().any(|one| one.version == version);
-        let all = self.0.iter().all(|migration| is_applied(migration.version));
-        Ok(if all { Pending::Nothing } else { Pending::Migrations })
+        Ok(!self.0.iter().all(|migration| is_applied(migration.version)))
     }
 
     /// Applies the migrations that are missing. To be called in a transaction that nobody else can be in.

@@ -17,7 +17,7 @@ use super::{
     guard::Guard,
     nonces::RedisNonces,
     server::Redis,
-    terms::{Charge, Over, Rate, Tab},
+    terms::{Charge, Rate, Tab},
 };
 use crate::{
     credential::CredentialId,
@@ -104,7 +104,7 @@ impl RedisGate {
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, Failure> {
-        let over = self.over();
+        let enforcement = self.enforcement;
         // The address first, so that one client cannot use up what the others of its key have.
         let by_address = self.unsigned_by_address.as_ref().zip(from.map(ClientAddress::network));
         let by_credential = self.unsigned.as_ref().map(|budget| (budget, credential.get()));
@@ -117,8 +117,9 @@ impl RedisGate {
         if let Some(over) = denied {
             return Ok(Verdict::Exceeded(over));
         }
-        let address_tab = by_address.map(|(budget, address)| budget.tab(address, cost, over));
-        let credential_tab = by_credential.map(|(budget, id)| budget.tab(id, cost, over));
+        let address_tab =
+            by_address.map(|(budget, address)| budget.tab(address, cost, enforcement));
+        let credential_tab = by_credential.map(|(budget, id)| budget.tab(id, cost, enforcement));
         let tabs: Vec<_> = address_tab.into_iter().chain(credential_tab).collect();
         if tabs.is_empty() {
             return Ok(Verdict::Within(None));
@@ -136,13 +137,6 @@ impl RedisGate {
             (Verdict::Within(_), Some((budget, id))) => budget.verdict(id, cost, next()?, now),
         };
         Ok(by_address.and(|| by_credential))
-    }
-
-    fn over(&self) -> Over {
-        match self.enforcement {
-            Enforcement::Enforce => Over::Refused,
-            Enforcement::Report => Over::Reported,
-        }
     }
 
     /// Tells in the log when this server begins to count for itself, and when it ends.
@@ -170,9 +164,9 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
         Self { budget, rates, denied: Denied::default() }
     }
 
-    fn tab(&self, subject: S, cost: NonZeroU32, over: Over) -> Tab<'_> {
+    fn tab(&self, subject: S, cost: NonZeroU32, enforcement: Enforcement) -> Tab<'_> {
         let subject = format!("{}:{subject}", self.budget.name);
-        Tab { subject, rates: &self.rates, cost, over }
+        Tab { subject, rates: &self.rates, cost, enforcement }
     }
 
     /// What Redis would say, if that is known.
@@ -214,7 +208,7 @@ impl Gate for RedisGate {
         {
             return Ok(Passage::Limited(over));
         }
-        let tab = budget.map(|budget| budget.tab(credential, cost, self.over()));
+        let tab = budget.map(|budget| budget.tab(credential, cost, self.enforcement));
         let outcome = self.guard.claim(used, tab.as_ref(), now).await?;
         let verdict = budget
             .zip(outcome.charge)

@@ -72,13 +72,6 @@ pub(super) struct ClaimOutcome {
     pub(super) charge: Option<Charge>,
 }
 
-/// Whether Redis is asked if it evicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Now,
-    NotNow,
-}
-
 impl Guard {
     /// Connects, looks whether this Redis can be relied on, and makes the mark if there is none.
     pub(super) async fn connect(
@@ -147,7 +140,7 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Reply, Failure> {
         let asked = self.terms.claim(&self.known(), used, tab, now);
-        let (look, mark) = (self.look(), self.terms.mark());
+        let (asks_for_eviction, mark) = (self.is_look_due(), self.terms.mark());
         let link = self.link();
         let connected = soon(link.1, deadline).await?;
         let answers = self.send(link, connected, deadline, |pipeline, sent| {
@@ -156,7 +149,7 @@ impl Guard {
                 let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 pipeline.cmd("WAIT").arg(at_least).arg(within);
             }
-            if look == Look::Now {
+            if asks_for_eviction {
                 Eviction::ask(pipeline, &mark);
             }
         });
@@ -169,7 +162,7 @@ impl Guard {
                 return Err(Failure::Replicas { wanted: at_least, got });
             }
         }
-        if look == Look::Now {
+        if asks_for_eviction {
             // Where it evicts or has, this claim does not count, and the next one looks again.
             if Eviction::read(answers)? == Eviction::Happened {
                 self.recover(When::Always, now, deadline).await?;
@@ -244,9 +237,10 @@ impl Guard {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
-    fn look(&self) -> Look {
+    /// Whether it is time to ask again if Redis evicts.
+    fn is_look_due(&self) -> bool {
         let next = *self.next_look.lock().unwrap_or_else(PoisonError::into_inner);
-        if Instant::now() < next { Look::NotNow } else { Look::Now }
+        Instant::now() >= next
     }
 
     /// The next link in turn that is up, or else the next.

@@ -8,6 +8,7 @@ use super::{
     server::Redis,
 };
 use crate::{
+    enforcement::Enforcement,
     limits::quota::Quota,
     nonces::{Window, fingerprint_key::FingerprintKey},
 };
@@ -46,14 +47,8 @@ pub(super) struct Tab<'a> {
     pub(super) subject: String,
     pub(super) rates: &'a [Rate],
     pub(super) cost: NonZeroU32,
-    pub(super) over: Over,
-}
-
-/// What becomes of what is over a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Refused,
-    Reported,
+    /// What happens to a request over the limit.
+    pub(super) enforcement: Enforcement,
 }
 
 /// A quota as scripts count it: whole microseconds that are exact in the numbers they have.
@@ -172,11 +167,11 @@ impl Terms {
             decimal(self.hashes),
         ];
         if let Some(tab) = tab {
-            let over = match tab.over {
-                Over::Refused => "enforce",
-                Over::Reported => "report",
+            let enforcement = match tab.enforcement {
+                Enforcement::Enforce => "enforce",
+                Enforcement::Report => "report",
             };
-            arguments.extend([over.as_bytes().to_vec(), decimal(tab.cost)]);
+            arguments.extend([enforcement.as_bytes().to_vec(), decimal(tab.cost)]);
             arguments.extend(tab.rates.iter().flat_map(Rate::arguments));
             keys.push(self.tab(tab));
         }
