@@ -260,7 +260,7 @@ impl<C: Ceiling> NonceStore for MemoryNonces<C> {
     }
 }
 
-unlimited!(MemoryNonces<C>, C);
+unlimited!(MemoryNonces<C>, C: Ceiling);
 
 /// With a durable ceiling, this raises it when `now` has passed it, as a claim would: a guard whose ceiling another one has
 /// taken over, or whose disk is full, is found out without a request.
