@@ -192,7 +192,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::File(FileError::Damaged) => {
             "check its name; if it was a registry, restore a backup of it".into()
         }
-        RegistryError::DamagedRow { .. } => {
+        RegistryError::DamagedCredential { .. } => {
             "restore a backup of the registry; a revocation of it holds all the same".into()
         }
         RegistryError::DamagedApplication { .. } => "restore a backup of the registry".into(),

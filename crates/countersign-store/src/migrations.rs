@@ -14,15 +14,6 @@ use sqlx::{
 #[derive(Debug)]
 pub(crate) struct Migrations(Migrator);
 
-/// Whether a schema is up to date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pending {
-    /// The schema is up to date.
-    Nothing,
-    /// At least one migration is missing.
-    Migrations,
-}
-
 impl Migrations {
     /// Lists the migrations: version, description and SQL of each.
     ///
@@ -45,20 +36,19 @@ impl Migrations {
         self
     }
 
-    /// Returns whether migrations are missing. Only reads: an up-to-date program never waits for others, and needs no
-    /// right to write.
+    /// Whether a migration has yet to be applied. Looks without changing anything, so that a program with nothing to change waits for nobody, and needs no right to write.
     ///
     /// # Errors
     ///
-    /// [`MigrateError`] if this version does not know the schema.
-    pub(crate) async fn pending(
+    /// [`MigrateError`] if the schema is one that this version does not know.
+    pub(crate) async fn has_pending(
         &self,
         connection: &mut impl Migrate,
-    ) -> Result<Pending, MigrateError> {
+    ) -> Result<bool, MigrateError> {
         let table = &self.0.table_name;
         // If the table cannot be read, `apply` makes it or fails.
         let Ok(applied) = connection.list_applied_migrations(table).await else {
-            return Ok(Pending::Migrations);
+            return Ok(true);
         };
         if let Some(version) = connection.dirty_version(table).await? {
             return Err(MigrateError::Dirty(version));
@@ -71,8 +61,7 @@ impl Migrations {
             }
         }
         let is_applied = |version| applied.iter().any(|one| one.version == version);
-        let all = self.0.iter().all(|migration| is_applied(migration.version));
-        Ok(if all { Pending::Nothing } else { Pending::Migrations })
+        Ok(!self.0.iter().all(|migration| is_applied(migration.version)))
     }
 
     /// Applies the missing migrations. Call it in a transaction that excludes all other programs.

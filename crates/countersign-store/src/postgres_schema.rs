@@ -6,10 +6,7 @@ use std::sync::LazyLock;
 
 use sqlx::{Connection, PgConnection, PgPool, PgTransaction, migrate::MigrateError};
 
-use crate::{
-    error::StoreError,
-    migrations::{Migrations, Pending},
-};
+use crate::{error::StoreError, migrations::Migrations};
 
 static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
     // The own schema and table keep the migrations of other programs in the same database apart.
@@ -26,10 +23,10 @@ pub(crate) async fn prepare(pool: &PgPool) -> Result<(), StoreError> {
     let unprepared =
         |error| StoreError::because("the schema countersign cannot be prepared", error);
     let mut connection = pool.acquire().await.map_err(MigrateError::from).map_err(unprepared)?;
-    match MIGRATIONS.pending(&mut *connection).await.map_err(unprepared)? {
-        Pending::Nothing => Ok(()),
-        Pending::Migrations => migrate(&mut connection).await.map_err(unprepared),
+    if MIGRATIONS.has_pending(&mut *connection).await.map_err(unprepared)? {
+        migrate(&mut connection).await.map_err(unprepared)?;
     }
+    Ok(())
 }
 
 async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {

@@ -1,8 +1,10 @@
 //! Applications and credentials in a database: today an SQLite file.
 //!
-//! Reads and changes are in [`applications`] and [`credentials`], and the statements of both in [`statements`]. Every change
-//! goes through [`change`]. [`row`] turns a row into a value; a row that has no valid value is damaged. The parts that only
-//! SQLite needs are in [`sqlite`]: the file, its address, its schema.
+//! Reads and changes are in [`applications`] and [`credentials`], the statements of both in [`statements`]. Every change goes
+//! through [`change`]. A row becomes a value in [`row`], and is damaged if it cannot. What is true of SQLite alone is in
+//! [`sqlite`]: the file and its address, the schema, the connections, the result codes. Outside that folder the types of SQLite
+//! stand in [`applications`], [`change`], [`credentials`], [`damaged`] and [`row`], its SQL in [`statements`], and the form of
+//! its address in the messages of [`error`].
 
 pub(crate) mod applications;
 mod cache;
@@ -10,7 +12,6 @@ mod ceiling;
 mod change;
 pub(crate) mod credentials;
 pub(crate) mod damaged;
-mod database;
 pub(crate) mod error;
 mod key_store;
 pub(crate) mod new_credential;
@@ -23,11 +24,11 @@ use std::path::{Path, PathBuf};
 
 use self::{
     cache::Cache,
-    database::Database,
     error::RegistryError,
     sqlite::{
         address::{Address, IfMissing},
-        file::{self, Content, FileError},
+        file::{self, FileError, FileKind},
+        pool::Pool,
     },
 };
 
@@ -48,7 +49,7 @@ pub struct Registry {
     file: PathBuf,
     history: History,
     closed_files: Vec<PathBuf>,
-    database: Database,
+    pool: Pool,
     cache: Cache,
 }
 
@@ -69,9 +70,9 @@ impl Registry {
     /// [`RegistryError`]; the file is left as it was.
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
         let Address { file, .. } = Address::parse(url)?;
-        match Content::of(&file)? {
-            Content::Registry => Self::connect(file, History::Unknown).await,
-            Content::Empty => Err(FileError::Empty.into()),
+        match FileKind::of(&file)? {
+            FileKind::Registry => Self::connect(file, History::Unknown).await,
+            FileKind::Empty => Err(FileError::Empty.into()),
         }
     }
 
@@ -87,20 +88,20 @@ impl Registry {
             return Self::open(url).await;
         }
         file::create(&file)?;
-        match Content::of(&file)? {
-            Content::Registry => Self::connect(file, History::Unknown).await,
-            Content::Empty => Self::connect(file, History::New).await,
+        match FileKind::of(&file)? {
+            FileKind::Registry => Self::connect(file, History::Unknown).await,
+            FileKind::Empty => Self::connect(file, History::New).await,
         }
     }
 
     async fn connect(file: PathBuf, history: History) -> Result<Self, RegistryError> {
-        let database = Database::open(&file).await?;
-        match close_secrets(&file, &database).await {
+        let pool = Pool::open(&file).await?;
+        match close_secrets(&file, &pool).await {
             Ok(closed_files) => {
-                Ok(Self { file, history, closed_files, database, cache: Cache::default() })
+                Ok(Self { file, history, closed_files, pool, cache: Cache::default() })
             }
             Err(error) => {
-                database.close().await;
+                pool.close().await;
                 Err(error)
             }
         }
@@ -128,17 +129,17 @@ impl Registry {
 
     /// Closes the registry, and folds the write-ahead log into its file, so that the file can be copied alone.
     pub async fn close(self) {
-        self.database.close().await;
+        self.pool.close().await;
     }
 }
 
 /// Closes the files of a registry with HMAC secrets to other users, and returns the files that were open.
-async fn close_secrets(file: &Path, database: &Database) -> Result<Vec<PathBuf>, RegistryError> {
-    // The files are checked first: if only their owner can open them, the database need not be searched.
+async fn close_secrets(file: &Path, pool: &Pool) -> Result<Vec<PathBuf>, RegistryError> {
+    // Looking at the files first: a registry that nobody else can open need not be searched.
     if file::exposed(file)?.is_empty() {
         return Ok(Vec::new());
     }
-    let mut connection = database.connection().await?;
+    let mut connection = pool.connection().await?;
     let has_secrets: bool =
         sqlx::query_scalar(statements::HAS_SECRETS).fetch_one(&mut *connection).await?;
     drop(connection);

@@ -201,8 +201,7 @@ async fn what_was_damaged_names_nobody_and_is_never_without_restrictions() {
             registry.revoke(&id(), NOW).await.map(drop),
         ] {
             let error = refused.unwrap_err();
-            let named =
-                matches!(&error, RegistryError::DamagedRow { what: said, .. } if *said == what);
+            let named = matches!(&error, RegistryError::DamagedCredential { what: said, .. } if *said == what);
             assert!(named, "{damage}: {error}");
         }
     }

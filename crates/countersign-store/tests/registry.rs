@@ -5,9 +5,10 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     fs,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
 };
 
@@ -291,7 +292,7 @@ async fn a_revocation_is_effective_although_its_row_is_damaged() {
     folder.raw("UPDATE credential SET hmac_secret = x'00'").await;
     for _ in 0..2 {
         let damaged = registry.revoke(&id(&hmac), NOW).await;
-        assert!(matches!(damaged, Err(RegistryError::DamagedRow { .. })), "{damaged:?}");
+        assert!(matches!(damaged, Err(RegistryError::DamagedCredential { .. })), "{damaged:?}");
         assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_none());
     }
     folder.raw("UPDATE credential SET hmac_secret = zeroblob(32)").await;
@@ -359,7 +360,7 @@ async fn a_key_that_was_put_there_past_the_checks_names_nobody() {
     let id = KeyId::Publishable(weak.parse().unwrap());
     assert!(registry.find(&id, NOW).await.unwrap().is_none());
     let shown = registry.credential(&id).await;
-    assert!(matches!(shown, Err(RegistryError::DamagedRow { .. })));
+    assert!(matches!(shown, Err(RegistryError::DamagedCredential { .. })));
 }
 
 #[tokio::test]
@@ -911,7 +912,7 @@ async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
             assert_eq!(first.as_ref().unwrap().publishable_key(), key(1).publishable_key());
             assert_eq!(third.as_ref().unwrap().publishable_key(), key(3).publishable_key());
             let damaged = damaged.as_ref().unwrap_err();
-            let said = matches!(&damaged.error, RegistryError::DamagedRow { id: 2, what: said, .. } if *said == what);
+            let said = matches!(&damaged.error, RegistryError::DamagedCredential { id: 2, what: said, .. } if *said == what);
             assert!(said, "{damage}: {damaged}");
             assert_eq!((damaged.id.get(), damaged.key), (2, key_id), "{damage}");
             assert_eq!(damaged.label.as_deref(), label, "{damage}");
@@ -956,7 +957,7 @@ async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
             .await;
         let refused = matches!(
             changed,
-            Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+            Err(RegistryError::DamagedCredential { id: 1, what: "its application", .. })
         );
         assert!(refused, "{damage}: {changed:?}");
         assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
@@ -988,7 +989,7 @@ async fn a_revocation_is_effective_although_its_application_is_damaged() {
             let revoked = registry.revoke(&id(&key(1)), NOW).await;
             let told = matches!(
                 revoked,
-                Err(RegistryError::DamagedRow { id: 1, what: "its application", .. })
+                Err(RegistryError::DamagedCredential { id: 1, what: "its application", .. })
             );
             assert!(told, "{damage}: {revoked:?}");
             assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
@@ -1010,7 +1011,7 @@ async fn a_credential_without_its_application_is_listed_as_damaged() {
     assert_eq!(damaged.to_string(), "credential 1 is damaged: its application");
     assert_eq!((damaged.key, damaged.application.as_ref()), (Some(id(&key(1))), None));
     let shown = registry.credential(&id(&key(1))).await;
-    assert!(matches!(shown, Err(RegistryError::DamagedRow { id: 1, .. })), "{shown:?}");
+    assert!(matches!(shown, Err(RegistryError::DamagedCredential { id: 1, .. })), "{shown:?}");
 }
 
 #[tokio::test]
@@ -1048,7 +1049,7 @@ async fn a_damaged_credential_is_neither_used_nor_changed() {
         let registry = with_key(&folder, &key(1)).await;
         folder.set(1, damage).await;
         let before: String = folder.ask("SELECT restrictions FROM credential").await;
-        let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedRow { id: 1, what: said, .. }) if said == what);
+        let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedCredential { id: 1, what: said, .. }) if said == what);
         assert!(damaged(registry.credential(&id(&key(1))).await.map(drop)), "{damage}");
         let publishable_key = key(1).publishable_key();
         let changed =
@@ -1081,6 +1082,51 @@ async fn the_changes_of_a_registry_can_be_made_by_a_task_of_its_own() {
 }
 
 #[tokio::test]
+async fn the_log_says_why_a_damaged_credential_is_refused() {
+    let folder = Folder::new();
+    let registry = with_key(&folder, &key(1)).await;
+    folder.set(1, "restrictions = '{}'").await;
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let _listening = tracing::subscriber::set_default(Errors(Arc::clone(&errors)));
+    assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none());
+    let errors = errors.lock().unwrap();
+    let [said, cause] = errors.as_slice() else { panic!("{errors:?}") };
+    assert_eq!(said, "credential 1 is damaged: its restrictions");
+    assert!(cause.contains("version"), "{cause}");
+}
+
+/// Collects the errors that are logged, each followed by its causes.
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut &*self);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for &Errors {
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+
+    fn record_error(&mut self, _: &tracing::field::Field, error: &(dyn Error + 'static)) {
+        let errors = std::iter::successors(Some(error), |&error| error.source());
+        self.0.lock().unwrap().extend(errors.map(ToString::to_string));
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_be_read_is_revoked_by_its_thumbprint() {
     for damage in ["publishable_key = 'pk_damaged'", "publishable_key = CAST(x'FF' AS TEXT)"] {
         let folder = Folder::new();
@@ -1088,7 +1134,7 @@ async fn a_key_that_cannot_be_read_is_revoked_by_its_thumbprint() {
         folder.set(1, damage).await;
         let thumbprint = KeyId::Thumbprint(key(1).verifying_key().thumbprint().unwrap());
         let revoked = registry.revoke(&thumbprint, NOW).await;
-        let told = matches!(revoked, Err(RegistryError::DamagedRow { id: 1, .. }));
+        let told = matches!(revoked, Err(RegistryError::DamagedCredential { id: 1, .. }));
         assert!(told, "{damage}: {revoked:?}");
         let state: String = folder.ask("SELECT state FROM credential").await;
         assert_eq!(state, "revoked", "{damage}");

@@ -111,37 +111,17 @@ impl<N: Readiness> Readiness for Unlimited<N> {
     }
 }
 
-impl<N: NonceStore> Gate for Unlimited<N> {
-    async fn signed(
-        &self,
-        used: &NonceUse,
-        _: NonZeroU32,
-        now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        Ok(Passage::Claimed(self.0.claim(used, now).await?, None))
-    }
-
-    async fn unsigned(
-        &self,
-        _: CredentialId,
-        _: Option<ClientAddress>,
-        _: NonZeroU32,
-    ) -> Result<Verdict, NoClientAddress> {
-        Ok(Verdict::Within(None))
-    }
-}
-
-/// Makes a replay guard of this crate a gate without limits.
+/// Makes a gate without limits of a replay guard, or of a type with a field that is one.
 macro_rules! unlimited {
-    ($guard:ty $(, $ceiling:ident)?) => {
-        impl$(<$ceiling: $crate::nonces::ceiling::Ceiling>)? $crate::limits::gate::Gate for $guard {
+    ($gate:ty $(, $type:ident: $bound:path)? $(, .$field:tt)?) => {
+        impl$(<$type: $bound>)? $crate::limits::gate::Gate for $gate {
             async fn signed(
                 &self,
                 used: &countersign::NonceUse,
                 _: std::num::NonZeroU32,
                 now: countersign::Timestamp,
             ) -> Result<$crate::limits::gate::Passage, $crate::error::StoreError> {
-                let claim = $crate::NonceStore::claim(self, used, now).await?;
+                let claim = $crate::NonceStore::claim(&(*self)$(.$field)?, used, now).await?;
                 Ok($crate::Passage::Claimed(claim, None))
             }
 
@@ -157,3 +137,5 @@ macro_rules! unlimited {
     };
 }
 pub(crate) use unlimited;
+
+unlimited!(Unlimited<N>, N: NonceStore, .0);

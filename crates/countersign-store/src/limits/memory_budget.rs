@@ -59,12 +59,12 @@ pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
     place: Place,
     cost: NonZeroU32,
     at: Duration,
-    outcome: Outcome,
+    fate: Fate,
 }
 
 /// Whether the part set aside is charged or freed on drop.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum Fate {
     Spent,
     Released,
 }
@@ -121,8 +121,8 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
     ) -> (Verdict, Option<Reservation<'_, S>>) {
         self.take(subject, cost, |account, place, at| {
             account.reserved = account.reserved.saturating_add(cost.get());
-            let outcome = Outcome::Released;
-            Reservation { budget: self, subject, place, cost, at, outcome }
+            let fate = Fate::Released;
+            Reservation { budget: self, subject, place, cost, at, fate }
         })
     }
 
@@ -236,7 +236,7 @@ impl Account {
 impl<S: Copy + Eq + Hash> Reservation<'_, S> {
     /// Charges the part set aside, as of the time of its reservation.
     pub(crate) fn spend(mut self) {
-        self.outcome = Outcome::Spent;
+        self.fate = Fate::Spent;
     }
 }
 
@@ -251,7 +251,7 @@ impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
         };
         let Some(account) = account else { return };
         account.reserved = account.reserved.saturating_sub(self.cost.get());
-        if self.outcome == Outcome::Spent {
+        if self.fate == Fate::Spent {
             account.spend(&self.budget.rates, self.cost, self.at);
         }
     }

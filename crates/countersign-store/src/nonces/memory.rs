@@ -261,7 +261,7 @@ impl<C: Ceiling> NonceStore for MemoryNonces<C> {
     }
 }
 
-unlimited!(MemoryNonces<C>, C);
+unlimited!(MemoryNonces<C>, C: Ceiling);
 
 /// With a durable ceiling, raises the ceiling once `now` has passed it, as a claim would. So without any request, the check
 /// finds that another guard has taken the ceiling over, or that the disk is full.

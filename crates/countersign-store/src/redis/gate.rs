@@ -17,7 +17,7 @@ use super::{
     guard::Guard,
     nonces::RedisNonces,
     server::Redis,
-    terms::{Charge, Over, Rate, Tab},
+    terms::{Charge, Rate, Tab},
 };
 use crate::{
     credential::CredentialId,
@@ -105,8 +105,8 @@ impl RedisGate {
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, Failure> {
-        let over = self.over();
-        // The address is charged first, so that one client cannot use up the budget of all clients of its key.
+        let enforcement = self.enforcement;
+        // The address first, so that one client cannot use up what the others of its key have.
         let by_address = self.unsigned_by_address.as_ref().zip(from.map(ClientAddress::network));
         let by_credential = self.unsigned.as_ref().map(|budget| (budget, credential.get()));
         let now = Instant::now();
@@ -118,8 +118,9 @@ impl RedisGate {
         if let Some(over) = denied {
             return Ok(Verdict::Exceeded(over));
         }
-        let address_tab = by_address.map(|(budget, address)| budget.tab(address, cost, over));
-        let credential_tab = by_credential.map(|(budget, id)| budget.tab(id, cost, over));
+        let address_tab =
+            by_address.map(|(budget, address)| budget.tab(address, cost, enforcement));
+        let credential_tab = by_credential.map(|(budget, id)| budget.tab(id, cost, enforcement));
         let tabs: Vec<_> = address_tab.into_iter().chain(credential_tab).collect();
         if tabs.is_empty() {
             return Ok(Verdict::Within(None));
@@ -139,14 +140,7 @@ impl RedisGate {
         Ok(by_address.and(|| by_credential))
     }
 
-    fn over(&self) -> Over {
-        match self.enforcement {
-            Enforcement::Enforce => Over::Refused,
-            Enforcement::Report => Over::Reported,
-        }
-    }
-
-    /// Logs when this server starts and when it stops counting alone.
+    /// Tells in the log when this server begins to count for itself, and when it ends.
     fn tell(&self, failure: Option<&Failure>) {
         let falls_back = failure.is_some();
         if self.falls_back.swap(falls_back, Ordering::AcqRel) == falls_back {
@@ -171,9 +165,9 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
         Self { budget, rates, denied: Denied::default() }
     }
 
-    fn tab(&self, subject: S, cost: NonZeroU32, over: Over) -> Tab<'_> {
+    fn tab(&self, subject: S, cost: NonZeroU32, enforcement: Enforcement) -> Tab<'_> {
         let subject = format!("{}:{subject}", self.budget.name);
-        Tab { subject, rates: &self.rates, cost, over }
+        Tab { subject, rates: &self.rates, cost, enforcement }
     }
 
     /// Returns the refusal that Redis would repeat, if it is known.
@@ -215,12 +209,12 @@ impl Gate for RedisGate {
         {
             return Ok(Passage::Limited(over));
         }
-        let tab = budget.map(|budget| budget.tab(credential, cost, self.over()));
-        let answer = self.guard.claim(used, tab.as_ref(), now).await?;
+        let tab = budget.map(|budget| budget.tab(credential, cost, self.enforcement));
+        let outcome = self.guard.claim(used, tab.as_ref(), now).await?;
         let verdict = budget
-            .zip(answer.charge)
+            .zip(outcome.charge)
             .map(|(budget, charge)| budget.verdict(credential, cost, charge, Instant::now()));
-        match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), answer.claim) {
+        match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), outcome.claim) {
             (Verdict::Within(left), Some(claim)) => Ok(Passage::Claimed(claim, left)),
             (Verdict::Exceeded(over), None) => Ok(Passage::Limited(over)),
             _ => Err(StoreError::new("Redis contradicts itself on what is over a limit")),

@@ -20,7 +20,7 @@ use super::{
     link::{Connected, Duty, Link},
     script::{CHARGE, CLAIM, RECOVER, Sent},
     server::{Place, Redis, Replicas, connect, connect_by_sentinels, redirected},
-    terms::{Charge, Known, Mark, Recovery, Reply, Tab, Terms, Verdict, When},
+    terms::{Charge, Known, Mark, Recovery, Reply, Settlement, Tab, Terms, When},
 };
 use crate::{
     error::StoreError,
@@ -66,18 +66,11 @@ struct LastTime {
     at_start: AtomicU64,
 }
 
-/// The outcome of a claim.
-pub(super) struct Answer {
-    /// `None` if the request was over a limit.
+/// What became of a claim, and of its charge.
+pub(super) struct ClaimOutcome {
+    /// None if it was over a limit.
     pub(super) claim: Option<Claim>,
     pub(super) charge: Option<Charge>,
-}
-
-/// Whether a claim also asks Redis about evictions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Now,
-    NotNow,
 }
 
 impl Guard {
@@ -114,24 +107,24 @@ impl Guard {
         used: &NonceUse,
         tab: Option<&Tab<'_>>,
         now: Timestamp,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ClaimOutcome, Failure> {
         self.clock.set(now);
         let deadline = after(self.redis.patience());
         for _ in 0..ATTEMPTS {
             match self.claim_once(used, tab, now, deadline).await? {
-                Reply::Settled { verdict, low_water, charge } => {
+                Reply::Settled { settlement, low_water, charge } => {
                     self.seen.fetch_max(low_water, Ordering::AcqRel);
-                    let claim = match verdict {
-                        Verdict::Fresh => Some(Claim::Fresh),
-                        Verdict::Replayed => Some(Claim::Replayed),
-                        Verdict::Limited => None,
-                        Verdict::Old => {
+                    let claim = match settlement {
+                        Settlement::Fresh => Some(Claim::Fresh),
+                        Settlement::Replayed => Some(Claim::Replayed),
+                        Settlement::Limited => None,
+                        Settlement::Old => {
                             let from = Timestamp::from_unix(low_water);
                             let retry_after = from.since(now).unwrap_or(Duration::from_secs(1));
                             Some(Claim::TooOld { retry_after })
                         }
                     };
-                    return Ok(Answer { claim, charge });
+                    return Ok(ClaimOutcome { claim, charge });
                 }
                 Reply::Lost => self.recover(When::IfLost, now, deadline).await?,
                 Reply::Key(key) => self.take_key(key),
@@ -148,7 +141,7 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Reply, Failure> {
         let asked = self.terms.claim(&self.known(), used, tab, now);
-        let (look, mark) = (self.look(), self.terms.mark());
+        let (asks_for_eviction, mark) = (self.is_look_due(), self.terms.mark());
         let link = self.link();
         let connected = soon(link.1, deadline).await?;
         let answers = self.send(link, connected, deadline, |pipeline, sent| {
@@ -157,7 +150,7 @@ impl Guard {
                 let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 pipeline.cmd("WAIT").arg(at_least).arg(within);
             }
-            if look == Look::Now {
+            if asks_for_eviction {
                 Eviction::ask(pipeline, &mark);
             }
         });
@@ -165,13 +158,13 @@ impl Guard {
         let reply = self.terms.read_claim(&first(&mut answers)?, now)?;
         if let Some(Replicas { at_least, .. }) = self.redis.replicas {
             let got: i64 = number(Some(&first(&mut answers)?))?;
-            let fresh = matches!(reply, Reply::Settled { verdict: Verdict::Fresh, .. });
+            let fresh = matches!(reply, Reply::Settled { settlement: Settlement::Fresh, .. });
             if fresh && got < i64::from(at_least) {
                 return Err(Failure::Replicas { wanted: at_least, got });
             }
         }
-        if look == Look::Now {
-            // If Redis evicts or has evicted keys, this claim does not count, and the next claim looks again.
+        if asks_for_eviction {
+            // Where it evicts or has, this claim does not count, and the next one looks again.
             if Eviction::read(answers)? == Eviction::Happened {
                 self.recover(When::Always, now, deadline).await?;
                 return Err(Failure::Evicted);
@@ -245,9 +238,10 @@ impl Guard {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
-    fn look(&self) -> Look {
+    /// Whether it is time to ask again if Redis evicts.
+    fn is_look_due(&self) -> bool {
         let next = *self.next_look.lock().unwrap_or_else(PoisonError::into_inner);
-        if Instant::now() < next { Look::NotNow } else { Look::Now }
+        Instant::now() >= next
     }
 
     /// Returns the next link in turn that is up. If all are down, returns the next link.

@@ -290,6 +290,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        enforcement::Enforcement,
         limits::{
             gcra::{Charged, Gcra},
             quota::Quota,
@@ -297,7 +298,7 @@ mod tests {
         nonces::Window,
         redis::{
             server::Redis,
-            terms::{Charge, Over, Rate, Tab, Terms},
+            terms::{Charge, Rate, Tab, Terms},
         },
     };
 
@@ -372,7 +373,7 @@ mod tests {
                     subject: "signed:1".into(),
                     rates: &rates,
                     cost: number(cost),
-                    over: Over::Refused,
+                    enforcement: Enforcement::Enforce,
                 };
                 let asked = terms().charge(&[tab]);
                 let answer = engine.run(&mut node, Which::Charge, &asked);
@@ -402,7 +403,7 @@ mod tests {
                 subject: "signed:1".into(),
                 rates: &[Rate::new(&quota)],
                 cost: number(1),
-                over: Over::Refused,
+                enforcement: Enforcement::Enforce,
             };
             let arguments = terms().charge(&[tab]).arguments;
             let expected = ["1", "2", expected.0, expected.1].map(|text| text.as_bytes().to_vec());
@@ -418,8 +419,12 @@ mod tests {
         let rates = [Rate::new(&Quota::per_second(number(1000)).burst(number(14)))];
         let mut charge = |wait: u64, cost| {
             node.clock += wait;
-            let tab =
-                Tab { subject: "a".into(), rates: &rates, cost: number(cost), over: Over::Refused };
+            let tab = Tab {
+                subject: "a".into(),
+                rates: &rates,
+                cost: number(cost),
+                enforcement: Enforcement::Enforce,
+            };
             let answer = engine.run(&mut node, Which::Charge, &terms().charge(&[tab]));
             terms().read_charges(&answer).unwrap()[0].remaining
         };
@@ -434,8 +439,12 @@ mod tests {
         let rates = [Rate::new(&Quota::per_second(number(1)).burst(number(5)))];
         let mut charge = |clock: u64| {
             node.clock = clock;
-            let tab =
-                Tab { subject: "a".into(), rates: &rates, cost: number(1), over: Over::Refused };
+            let tab = Tab {
+                subject: "a".into(),
+                rates: &rates,
+                cost: number(1),
+                enforcement: Enforcement::Enforce,
+            };
             let answer = engine.run(&mut node, Which::Charge, &terms().charge(&[tab]));
             terms().read_charges(&answer).unwrap()[0].retry_after
         };

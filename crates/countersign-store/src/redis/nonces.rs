@@ -37,9 +37,9 @@ impl RedisNonces {
 
 impl NonceStore for RedisNonces {
     async fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, StoreError> {
-        let answer = self.0.claim(used, None, now).await?;
-        // Without a tab, every reply has a claim.
-        answer.claim.ok_or(StoreError::new("Redis limited what has no limit"))
+        let outcome = self.0.claim(used, None, now).await?;
+        // Without limits there is always a claim.
+        outcome.claim.ok_or(StoreError::new("Redis limited what has no limit"))
     }
 }
 

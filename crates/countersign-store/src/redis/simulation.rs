@@ -17,7 +17,7 @@ use super::{
     lua::{Command, Engine, Node, Role, Which},
     script::{CLAIM, RECOVER},
     server::Redis,
-    terms::{Asked, Known, Reply, Terms, Verdict, When},
+    terms::{Asked, Known, Reply, Settlement, Terms, When},
 };
 use crate::nonces::{Window, fingerprint_key::FingerprintKey};
 
@@ -169,7 +169,7 @@ impl<'a> World<'a> {
         let created = self.now(server).plus(Duration::from_secs(ahead));
         let created = created.minus(Duration::from_secs(ago));
         let used = NonceUse::new(1, created, nonce);
-        if self.claim(server, &used) == Some(Verdict::Fresh) {
+        if self.claim(server, &used) == Some(Settlement::Fresh) {
             self.accepted.push(used);
         }
     }
@@ -193,13 +193,13 @@ impl<'a> World<'a> {
         };
         let server = self.random.below(self.servers.len());
         match self.claim(server, &used) {
-            Some(Verdict::Fresh) => Err(()),
+            Some(Settlement::Fresh) => Err(()),
             _ => Ok(()),
         }
     }
 
-    /// Claims a nonce like `Guard::claim`. Failures may happen before and between the scripts, and the reply may get lost.
-    fn claim(&mut self, server: usize, used: &NonceUse) -> Option<Verdict> {
+    /// As `Guard::claim` does. Anything may happen before and between the scripts, and the answer may get lost.
+    fn claim(&mut self, server: usize, used: &NonceUse) -> Option<Settlement> {
         let now = self.now(server);
         for _ in 0..4 {
             let Server { key, low_water, .. } = &self.servers[server];
@@ -211,10 +211,10 @@ impl<'a> World<'a> {
                 return None;
             }
             match self.terms.read_claim(&answer, now).ok()? {
-                Reply::Settled { verdict, low_water, .. } => {
+                Reply::Settled { settlement, low_water, .. } => {
                     let seen = &mut self.servers[server].low_water;
                     *seen = (*seen).max(low_water);
-                    return Some(verdict);
+                    return Some(settlement);
                 }
                 Reply::Key(key) => self.servers[server].key = key,
                 Reply::Lost => {
@@ -482,9 +482,9 @@ fn a_script_that_leaves_anything_out_is_found_out() {
     }
 }
 
-/// A server with a wide window accepted a nonce. A replica without it is promoted, and a server with a narrow window
-/// recovers. Returns the verdict on a second claim of the nonce.
-fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
+/// What a server with a wide window had accepted is claimed once more, after a replica without it was promoted and a server
+/// with a narrow window recovered.
+fn claim_after_a_narrow_recovery(engine: &Engine) -> Settlement {
     let redis = Redis::single("redis://127.0.0.1").unwrap();
     let redis = redis.clock_error(Duration::from_secs(CLOCK_ERROR));
     let window = |skew| {
@@ -506,21 +506,21 @@ fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
         let used = NonceUse::new(1, created, Nonce::from_random([nonce; 16]));
         let asked = wide.claim(&Known { key: key.clone(), low_water }, &used, None, now);
         let answer = engine.run(node, Which::Claim, &asked);
-        let Ok(Reply::Settled { verdict, low_water: seen, .. }) = wide.read_claim(&answer, now)
+        let Ok(Reply::Settled { settlement, low_water: seen, .. }) = wide.read_claim(&answer, now)
         else {
             panic!("{answer:?}")
         };
         low_water = seen;
-        verdict
+        settlement
     };
 
     let (start, later) = (Timestamp::from_unix(START), Timestamp::from_unix(START + 100));
     let mut primary = Node::default();
     (primary.id, primary.role) = ("a".repeat(40), Role::Primary);
     recover(&mut primary, start);
-    assert_eq!(claim(&mut primary, 1, later), Verdict::Fresh);
+    assert_eq!(claim(&mut primary, 1, later), Settlement::Fresh);
     let mut replica = primary.clone();
-    assert_eq!(claim(&mut primary, 2, later), Verdict::Fresh);
+    assert_eq!(claim(&mut primary, 2, later), Settlement::Fresh);
     replica.id = "b".repeat(40);
     recover(&mut replica, later);
     claim(&mut replica, 2, later)
@@ -528,12 +528,12 @@ fn claim_after_a_narrow_recovery(engine: &Engine) -> Verdict {
 
 #[test]
 fn who_recovers_raises_the_mark_above_what_the_widest_window_let_in() {
-    let verdict = claim_after_a_narrow_recovery(&Engine::new());
-    assert_eq!(verdict, Verdict::Old);
+    let settlement = claim_after_a_narrow_recovery(&Engine::new());
+    assert_eq!(settlement, Settlement::Old);
     let claim = without(CLAIM.text(), &[("redis.call('HSET', mark, 'reach', reach)", "")]);
     let recover = without(RECOVER.text(), &[("math.max(reach, reached)", "reach")]);
     for (claim, recover) in [(&*claim, RECOVER.text()), (CLAIM.text(), &*recover)] {
-        let verdict = claim_after_a_narrow_recovery(&Engine::of(claim, recover));
-        assert_eq!(verdict, Verdict::Fresh, "it is not found out");
+        let settlement = claim_after_a_narrow_recovery(&Engine::of(claim, recover));
+        assert_eq!(settlement, Settlement::Fresh, "it is not found out");
     }
 }

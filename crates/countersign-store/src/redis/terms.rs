@@ -8,6 +8,7 @@ use super::{
     server::Redis,
 };
 use crate::{
+    enforcement::Enforcement,
     limits::quota::Quota,
     nonces::{Window, fingerprint_key::FingerprintKey},
 };
@@ -46,14 +47,8 @@ pub(super) struct Tab<'a> {
     pub(super) subject: String,
     pub(super) rates: &'a [Rate],
     pub(super) cost: NonZeroU32,
-    pub(super) over: Over,
-}
-
-/// How a request over a limit is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Refused,
-    Reported,
+    /// What happens to a request over the limit.
+    pub(super) enforcement: Enforcement,
 }
 
 /// A quota in the units of the scripts: whole microseconds, small enough to be exact in Lua's numbers.
@@ -78,7 +73,7 @@ pub(super) struct Charge {
 /// The reply of claim.lua.
 pub(super) enum Reply {
     Settled {
-        verdict: Verdict,
+        settlement: Settlement,
         low_water: u64,
         charge: Option<Charge>,
     },
@@ -88,8 +83,9 @@ pub(super) enum Reply {
     Key(FingerprintKey),
 }
 
+/// What claim.lua settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Settlement {
     Fresh,
     Replayed,
     /// The request was created before the mark.
@@ -172,11 +168,11 @@ impl Terms {
             decimal(self.hashes),
         ];
         if let Some(tab) = tab {
-            let over = match tab.over {
-                Over::Refused => "enforce",
-                Over::Reported => "report",
+            let enforcement = match tab.enforcement {
+                Enforcement::Enforce => "enforce",
+                Enforcement::Report => "report",
             };
-            arguments.extend([over.as_bytes().to_vec(), decimal(tab.cost)]);
+            arguments.extend([enforcement.as_bytes().to_vec(), decimal(tab.cost)]);
             arguments.extend(tab.rates.iter().flat_map(Rate::arguments));
             keys.push(self.tab(tab));
         }
@@ -186,18 +182,18 @@ impl Terms {
     /// Reads the reply of claim.lua.
     pub(super) fn read_claim(&self, answer: &Value, now: Timestamp) -> Result<Reply, Failure> {
         let (verdict, rest) = split(answer)?;
-        let verdict = match verdict {
-            "fresh" => Verdict::Fresh,
-            "replayed" => Verdict::Replayed,
-            "old" => Verdict::Old,
-            "limited" => Verdict::Limited,
+        let settlement = match verdict {
+            "fresh" => Settlement::Fresh,
+            "replayed" => Settlement::Replayed,
+            "old" => Settlement::Old,
+            "limited" => Settlement::Limited,
             "lost" => return Ok(Reply::Lost),
             "key" => return Ok(Reply::Key(self.read_key(rest.first())?)),
             other => return Err(self.refused(other, rest, now)),
         };
         let (low_water, level) = rest.split_first().ok_or(Failure::Unreadable("it has no mark"))?;
         let (low_water, charge) = (number(Some(low_water))?, Charge::read(level)?);
-        Ok(Reply::Settled { verdict, low_water, charge })
+        Ok(Reply::Settled { settlement, low_water, charge })
     }
 
     /// Builds a call of recover.lua. A new mark gets the fingerprint key `key`.

@@ -36,7 +36,7 @@ impl Registry {
     pub async fn applications(
         &self,
     ) -> Result<Vec<Result<Application, Box<DamagedApplication>>>, RegistryError> {
-        let mut connection = self.database.connection().await?;
+        let mut connection = self.pool.connection().await?;
         let rows: Vec<SqliteRow> =
             sqlx::query(statements::APPLICATIONS).fetch_all(&mut *connection).await?;
         let listed = rows
@@ -51,7 +51,7 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or an error of the database.
     pub async fn application(&self, name: &str) -> Result<Application, RegistryError> {
-        named(name, &mut *self.database.connection().await?).await
+        named(name, &mut *self.pool.connection().await?).await
     }
 
     /// Removes an application whose credentials are all revoked. Its name is free again. Its keys stay known and cannot be

@@ -10,53 +10,63 @@ use countersign::{KeyId, Timestamp};
 
 use crate::credential::Credential;
 
-/// How long an entry is used. A revocation takes effect in every process within this time.
-const BELIEVED: Duration = Duration::from_secs(5);
+/// How long an entry lives: a revocation takes effect everywhere within this.
+const LIFETIME: Duration = Duration::from_secs(5);
 
-/// Recent lookups of the registry: credentials, and unknown keys. Both are kept apart, so that a flood of unknown keys
-/// evicts no credential.
+/// Credentials as they were looked up in the database. Known and unknown keys are kept apart, so that a flood of unknown ones
+/// pushes out no known one.
 #[derive(Debug)]
 pub(super) struct Cache {
-    known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, Asked)>,
-    unknown: quick_cache::sync::Cache<KeyId, Asked>,
-    /// Number of invalidations so far.
+    known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, LookedUpAt)>,
+    unknown: quick_cache::sync::Cache<KeyId, LookedUpAt>,
+    /// How often an entry was removed.
     generation: AtomicU64,
-    changing: Mutex<()>,
+    writes: Mutex<()>,
 }
 
-/// When the registry was asked, by the caller's clock and by a monotonic clock.
+/// When a key was looked up, by the caller's clock and by a monotonic clock.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct LookedUpAt {
     at: Timestamp,
     instant: Instant,
 }
 
-impl Asked {
-    /// Whether the entry is young by both clocks. The monotonic clock limits the age if the caller's clock is set back; tests
-    /// move the caller's clock.
+impl LookedUpAt {
+    /// Whether both clocks say so: one that was set back would prolong an entry's life, one that a test moves shortens it.
     fn is_young(self, now: Timestamp) -> bool {
-        // If the entry is from the future, the clock was set back, and the age is unknown.
-        now.since(self.at).is_some_and(|age| age < BELIEVED) && self.instant.elapsed() < BELIEVED
+        // An entry from the future is one from before the clock was set back, of unknown age.
+        now.since(self.at).is_some_and(|age| age < LIFETIME) && self.instant.elapsed() < LIFETIME
     }
 }
 
-/// A lookup in the database whose result may be cached.
+/// A lookup in the database whose result may be kept.
 #[derive(Debug)]
-pub(super) struct Question {
-    asked: Asked,
+pub(super) struct Lookup {
+    at: LookedUpAt,
     generation: u64,
 }
 
-/// Removes a key from the cache when dropped, also if the change of the key fails or is cancelled.
+/// What the cache holds of a key.
 #[derive(Debug)]
-pub(super) struct Changing<'c> {
+pub(super) enum Cached {
+    /// The credential of the key.
+    Credential(Arc<Credential>),
+    /// No credential has the key.
+    Unknown,
+    /// No entry, or one that is too old.
+    Missing,
+}
+
+/// Removes the entry of a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
+#[derive(Debug)]
+pub(super) struct Invalidation<'c> {
     cache: &'c Cache,
     id: KeyId,
 }
 
-impl Drop for Changing<'_> {
+impl Drop for Invalidation<'_> {
     fn drop(&mut self) {
-        self.cache.forget(self.id);
+        self.cache.remove(self.id);
     }
 }
 
@@ -66,52 +76,59 @@ impl Default for Cache {
             known: quick_cache::sync::Cache::new(100_000),
             unknown: quick_cache::sync::Cache::new(10_000),
             generation: AtomicU64::new(0),
-            changing: Mutex::new(()),
+            writes: Mutex::new(()),
         }
     }
 }
 
 impl Cache {
-    /// Returns the cached result, if it is young enough: the credential, or `None` for an unknown key.
-    pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Option<Option<Arc<Credential>>> {
-        if let Some((credential, asked)) = self.known.get(id) {
-            return asked.is_young(now).then_some(Some(credential));
+    /// The entry of a key.
+    pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Cached {
+        if let Some((credential, looked_up)) = self.known.get(id) {
+            return if looked_up.is_young(now) {
+                Cached::Credential(credential)
+            } else {
+                Cached::Missing
+            };
         }
-        self.unknown.get(id).filter(|asked| asked.is_young(now)).map(|_| None)
+        match self.unknown.get(id) {
+            Some(looked_up) if looked_up.is_young(now) => Cached::Unknown,
+            _ => Cached::Missing,
+        }
     }
 
-    /// Starts a lookup. Call it before the database is asked.
-    pub(super) fn question(&self, now: Timestamp) -> Question {
-        let asked = Asked { at: now, instant: Instant::now() };
-        Question { asked, generation: self.generation.load(Ordering::Acquire) }
+    /// Begins a lookup: call it before the database is asked.
+    pub(super) fn lookup(&self, now: Timestamp) -> Lookup {
+        let at = LookedUpAt { at: now, instant: Instant::now() };
+        Lookup { at, generation: self.generation.load(Ordering::Acquire) }
     }
 
-    /// Caches a result, unless a key was invalidated since the lookup began: the result may be from before that change.
-    pub(super) fn put(&self, id: &KeyId, answer: Option<Arc<Credential>>, question: Question) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.generation.load(Ordering::Acquire) != question.generation {
+    /// Keeps the result of a lookup, unless an entry was removed since it began: the result may be from before that change.
+    pub(super) fn put(&self, id: &KeyId, found: Option<Arc<Credential>>, lookup: Lookup) {
+        let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.generation.load(Ordering::Acquire) != lookup.generation {
             return;
         }
-        match answer {
+        match found {
             Some(credential) => {
                 self.unknown.remove(id);
-                self.known.insert(*id, (credential, question.asked));
+                self.known.insert(*id, (credential, lookup.at));
             }
             None => {
                 self.known.remove(id);
-                self.unknown.insert(*id, question.asked);
+                self.unknown.insert(*id, lookup.at);
             }
         }
     }
 
-    /// Returns a guard to hold while a key is changed in the database.
-    pub(super) const fn changing(&self, id: KeyId) -> Changing<'_> {
-        Changing { cache: self, id }
+    /// To be held while a key is changed in the database.
+    pub(super) const fn invalidate_on_drop(&self, id: KeyId) -> Invalidation<'_> {
+        Invalidation { cache: self, id }
     }
 
-    /// Removes a credential by its id and, if `id` is the publishable key, also by its thumbprint.
-    fn forget(&self, id: KeyId) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Removes its entries by both of its names, if this is the one from which the other follows.
+    fn remove(&self, id: KeyId) {
+        let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
         let thumbprint = match id {
             KeyId::Publishable(key) => key.thumbprint().map(KeyId::Thumbprint),
@@ -135,7 +152,7 @@ mod tests {
         let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
         let at =
             |seconds: u64| Timestamp::from_unix(1_763_900_000).plus(Duration::from_secs(seconds));
-        // The age by the monotonic clock, the time by the caller's clock, and whether the entry is used.
+        // How old it is by the monotonic clock, what the other one says, and whether it is alive.
         let table = [
             (0, 0, true),
             (0, 4, true),
@@ -145,14 +162,15 @@ mod tests {
             (5, 5, false),
             (3600, 1, false),
         ];
-        for (age, now, believed) in table {
+        for (age, now, is_alive) in table {
             let cache = Cache::default();
-            let mut question = cache.question(at(0));
-            let asked = question.asked.instant.checked_sub(Duration::from_secs(age));
-            let Some(asked) = asked else { continue }; // a machine that has only just started
-            question.asked.instant = asked;
-            cache.put(&id, None, question);
-            assert_eq!(cache.get(&id, at(now)).is_some(), believed, "{age} {now}");
+            let mut lookup = cache.lookup(at(0));
+            let looked_up = lookup.at.instant.checked_sub(Duration::from_secs(age));
+            let Some(looked_up) = looked_up else { continue }; // a machine that has only just started
+            lookup.at.instant = looked_up;
+            cache.put(&id, None, lookup);
+            let is_unknown = matches!(cache.get(&id, at(now)), Cached::Unknown);
+            assert_eq!(is_unknown, is_alive, "{age} {now}");
         }
     }
 
@@ -163,14 +181,14 @@ mod tests {
         let now = Timestamp::from_unix(1_763_900_000);
         let cache = Cache::default();
         for id in &ids {
-            cache.put(id, None, cache.question(now));
-            assert!(cache.get(id, now).is_some());
+            cache.put(id, None, cache.lookup(now));
+            assert!(matches!(cache.get(id, now), Cached::Unknown));
         }
-        let question = cache.question(now);
-        drop(cache.changing(KeyId::Publishable(key)));
-        cache.put(&ids[0], None, question);
+        let lookup = cache.lookup(now);
+        drop(cache.invalidate_on_drop(KeyId::Publishable(key)));
+        cache.put(&ids[0], None, lookup);
         for id in &ids {
-            assert!(cache.get(id, now).is_none(), "{id}");
+            assert!(matches!(cache.get(id, now), Cached::Missing), "{id}");
         }
     }
 }

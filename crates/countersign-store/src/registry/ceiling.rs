@@ -10,7 +10,7 @@ impl Ceiling for Registry {
     async fn take_over(&self, owner: Owner) -> Result<Option<Timestamp>, StoreError> {
         let failed = "the replay ceiling cannot be taken over";
         let unavailable = |error| StoreError::because(failed, error);
-        let mut connection = self.database.connection().await.map_err(unavailable)?;
+        let mut connection = self.pool.connection().await.map_err(unavailable)?;
         let ceiling: Vec<Option<i64>> = sqlx::query_scalar(statements::TAKE_CEILING_OVER)
             .bind(owner.get())
             // Fetches to the end: SQLite commits a statement only when its last row was fetched.
@@ -30,7 +30,7 @@ impl Ceiling for Registry {
     async fn raise(&self, owner: Owner, to: Timestamp) -> Result<(), StoreError> {
         let unavailable =
             |error| StoreError::because("the replay ceiling cannot be written", error);
-        let mut connection = self.database.connection().await.map_err(unavailable)?;
+        let mut connection = self.pool.connection().await.map_err(unavailable)?;
         let raised = sqlx::query(statements::RAISE_CEILING)
             .bind(seconds(to))
             .bind(owner.get())

@@ -10,7 +10,7 @@ pub(super) trait Change: Send {
     /// The result of the change.
     type Outcome: Send;
 
-    /// Returns the changed credential, to invalidate its cache entry.
+    /// The credential whose cache entry is removed; `None` if an application changes.
     fn credential(&self) -> Option<KeyId>;
 
     /// Runs the statements of the change, in its transaction. An error undoes all of them.
@@ -25,9 +25,9 @@ impl Registry {
     ///
     /// Every change of applications and credentials goes through this function.
     pub(super) async fn make<C: Change>(&self, change: C) -> Result<C::Outcome, RegistryError> {
-        // Dropped in any case, also if the change fails or is cancelled.
-        let _changing = change.credential().map(|id| self.cache.changing(id));
-        let mut transaction = self.database.begin().await?;
+        // Removes the cache entry when dropped: after the commit, an error or a cancelled call.
+        let _invalidation = change.credential().map(|id| self.cache.invalidate_on_drop(id));
+        let mut transaction = self.pool.begin().await?;
         let outcome = change.apply(&mut transaction).await?;
         // An audit entry or a change number, needed for every change, belongs here, in the transaction.
         transaction.commit().await?;

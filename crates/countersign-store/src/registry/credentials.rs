@@ -69,7 +69,7 @@ impl Registry {
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = self.database.connection().await?;
+        let mut connection = self.pool.connection().await?;
         let rows: Vec<SqliteRow> = sqlx::query(statements::CREDENTIALS)
             .bind(application)
             .fetch_all(&mut *connection)
@@ -85,7 +85,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
         let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
         Credential::read(&row).map(Arc::new)
@@ -96,7 +96,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
     pub async fn change_credential(
         &self,
         key: &PublishableKey,
@@ -109,13 +109,13 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedRow`] if the key itself is damaged, or an error of the database.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`] if it is the key that is damaged, or the database's.
     pub async fn publishable_key(&self, id: &KeyId) -> Result<PublishableKey, RegistryError> {
         if let KeyId::Publishable(key) = id {
             return Ok(*key);
         }
         let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
-        let damaged = |error| RegistryError::DamagedRow {
+        let damaged = |error| RegistryError::DamagedCredential {
             id: row.try_get("id").unwrap_or_default(),
             what: "its key",
             source: Some(error),
@@ -129,13 +129,12 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], or an error of the database. With [`RegistryError::DamagedRow`] the key is revoked all
-    /// the same.
+    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] the key is revoked all the same.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
         // A damaged key is known only by its thumbprint, here and in the cache.
         let id = match self.publishable_key(id).await {
             Ok(key) => KeyId::Publishable(key),
-            Err(RegistryError::DamagedRow { .. }) => *id,
+            Err(RegistryError::DamagedCredential { .. }) => *id,
             Err(error) => return Err(error),
         };
         self.make(Revoke { id, now }).await?
@@ -143,7 +142,7 @@ impl Registry {
 
     /// Returns the row of a credential.
     pub(super) async fn row(&self, id: &KeyId) -> Result<Option<SqliteRow>, RegistryError> {
-        row(id, &mut *self.database.connection().await?).await
+        row(id, &mut *self.pool.connection().await?).await
     }
 }
 
@@ -244,7 +243,7 @@ struct Revoke {
 }
 
 impl Change for Revoke {
-    /// A damaged row is revoked, and then reported.
+    /// A damaged row is revoked too, and returned as an error.
     type Outcome = Result<Revocation, RegistryError>;
 
     fn credential(&self) -> Option<KeyId> {

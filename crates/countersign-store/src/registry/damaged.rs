@@ -18,7 +18,7 @@ pub struct DamagedCredential {
     pub application: Option<Arc<Application>>,
     /// Its label, unchecked: it may hold invisible characters.
     pub label: Option<String>,
-    /// The damage: a [`RegistryError::DamagedRow`].
+    /// The damage: a [`RegistryError::DamagedCredential`].
     pub error: RegistryError,
 }
 

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, error::Error, fmt, io};
+use std::{convert::Infallible, error::Error, fmt};
 
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
@@ -52,7 +52,7 @@ pub enum RegistryError {
     NewerSchema,
     /// The row of a credential has a value that could not have been registered.
     #[error("credential {id} is damaged: {what}")]
-    DamagedRow {
+    DamagedCredential {
         /// The credential's number.
         id: i64,
         /// The damaged part.
@@ -96,26 +96,6 @@ pub enum RegistryError {
 impl From<Infallible> for RegistryError {
     fn from(never: Infallible) -> Self {
         match never {}
-    }
-}
-
-impl From<sqlx::Error> for RegistryError {
-    fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(database) => {
-                database.code().and_then(|code| code.parse::<u32>().ok())
-            }
-            _ => None,
-        };
-        // The low byte of SQLite's extended result codes is the primary result code.
-        match code.map(|code| code & 0xff) {
-            Some(5 | 6) => FileError::Locked.into(),
-            Some(8) => FileError::ReadOnly.into(),
-            Some(11 | 26) => FileError::Damaged.into(),
-            Some(13) => FileError::DiskFull.into(),
-            Some(14) => FileError::CannotOpen(io::Error::other(error)).into(),
-            _ => Self::Database(error.into()),
-        }
     }
 }
 

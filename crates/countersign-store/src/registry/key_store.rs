@@ -1,8 +1,8 @@
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use countersign::{KeyId, Timestamp};
 
-use super::Registry;
+use super::{Registry, cache::Cached};
 use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
 
 impl KeyStore for Registry {
@@ -11,21 +11,27 @@ impl KeyStore for Registry {
         id: &KeyId,
         now: Timestamp,
     ) -> Result<Option<Arc<Credential>>, StoreError> {
-        if let Some(known) = self.cache.get(id, now) {
-            return Ok(known);
+        match self.cache.get(id, now) {
+            Cached::Credential(credential) => return Ok(Some(credential)),
+            Cached::Unknown => return Ok(None),
+            Cached::Missing => {}
         }
-        let question = self.cache.question(now);
+        let lookup = self.cache.lookup(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
         let row = self.row(id).await.map_err(unavailable)?;
         let credential = match row.as_ref().map(Credential::read).transpose() {
             Ok(credential) => credential.map(Arc::new),
             // A damaged row counts as an unknown key.
             Err(error) => {
-                tracing::error!(%error, %id, "a registered key cannot be used");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    %id,
+                    "a registered key is refused, since its row is damaged: `countersign key show` names the damage"
+                );
                 None
             }
         };
-        self.cache.put(id, credential.clone(), question);
+        self.cache.put(id, credential.clone(), lookup);
         Ok(credential)
     }
 }

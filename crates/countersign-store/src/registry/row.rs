@@ -51,7 +51,7 @@ impl Credential {
     /// Reads a credential from its row.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
         let damaged = |what| {
-            move |error| RegistryError::DamagedRow {
+            move |error| RegistryError::DamagedCredential {
                 id: row.try_get("id").unwrap_or_default(),
                 what,
                 source: Some(error),
@@ -91,7 +91,7 @@ impl CredentialRow {
                 _ => publishable.to_verifying_key(),
             }
         });
-        let damaged = |what, source| RegistryError::DamagedRow { id, what, source };
+        let damaged = |what, source| RegistryError::DamagedCredential { id, what, source };
         let key = key.map_err(|error| damaged("its key", Some(error.into())))?;
         if self.thumbprint != thumbprint(&key) {
             let other = "its thumbprint is another key's";

@@ -1,3 +1,5 @@
 pub(crate) mod address;
 pub(crate) mod file;
+pub(crate) mod pool;
+mod result_code;
 pub(crate) mod schema;

@@ -12,7 +12,7 @@ pub(crate) struct Address {
 /// Whether a missing file may be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMissing {
-    /// The file may be created by functions that create registries.
+    /// `open_or_create` creates it.
     MayCreate,
     /// `mode=rw`: the file is never created.
     Fail,

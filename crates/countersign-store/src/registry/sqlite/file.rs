@@ -49,14 +49,14 @@ const HEADER: usize = 108;
 /// The content of a file, read from its header alone. SQLite itself would first recover and fold in the journal or log that
 /// the database's own program left beside it, before this check could run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// The file has no bytes, or is a database in which nothing was ever created.
+pub(crate) enum FileKind {
+    /// Nothing yet: no bytes, or a database in which nothing was ever made.
     Empty,
     /// A registry.
     Registry,
 }
 
-impl Content {
+impl FileKind {
     pub(crate) fn of(file: &Path) -> Result<Self, FileError> {
         let mut header = Vec::with_capacity(HEADER);
         let opened = File::open(file).and_then(|file| {

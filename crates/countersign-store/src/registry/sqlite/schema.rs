@@ -3,10 +3,7 @@ use std::{sync::LazyLock, time::Duration};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::file::{APPLICATION_ID, FileError};
-use crate::{
-    migrations::{Migrations, Pending},
-    registry::error::RegistryError,
-};
+use crate::{migrations::Migrations, registry::error::RegistryError};
 
 static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
     Migrations::new([
@@ -22,9 +19,8 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
 /// Creates the schema, or brings it up to date.
 pub(crate) async fn prepare(pool: &SqlitePool) -> Result<(), RegistryError> {
     let mut connection = pool.acquire().await?;
-    match MIGRATIONS.pending(&mut *connection).await? {
-        Pending::Nothing => {}
-        Pending::Migrations => migrate(&mut connection).await?,
+    if MIGRATIONS.has_pending(&mut *connection).await? {
+        migrate(&mut connection).await?;
     }
     write_ahead(&mut connection).await
 }
