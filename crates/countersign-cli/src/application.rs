@@ -8,7 +8,7 @@ use crate::{
     table::columns,
 };
 
-/// An application as a registry lists it: also one whose row is damaged.
+/// An application in a registry's list, which may be damaged.
 pub(crate) type Listed = Result<Application, Box<DamagedApplication>>;
 
 /// Applications as a table.
@@ -38,7 +38,8 @@ fn row(application: &Listed) -> [String; 3] {
     }
 }
 
-/// Of a damaged one there is what could be read, `null` for the rest, and `damage`, which says what is wrong with it.
+/// A listed application as JSON. A damaged application has the readable members, `null` for the others, and the
+/// reason in `damage`.
 pub(crate) fn listed_object(application: &Listed) -> Value {
     match application {
         Ok(application) => object(application),

@@ -32,11 +32,10 @@ pub(crate) fn object(key: &Credential) -> Value {
     })
 }
 
-/// Keys as a registry lists them: also those whose rows are damaged.
+/// A key in a registry's list, which may be damaged.
 pub(crate) type Listed = Result<Arc<Credential>, Box<DamagedCredential>>;
 
-/// A listed key as JSON has it. Of a damaged one there is what could be read, `null` for the rest, and `damage`, which says
-/// what is wrong with it.
+/// A listed key as JSON. A damaged key has the readable members, `null` for the others, and the reason in `damage`.
 pub(crate) fn listed_object(key: &Listed) -> Value {
     let damaged = match key {
         Ok(key) => return object(key),

@@ -160,7 +160,7 @@ enum Keys {
     Any,
 }
 
-/// Whether this is a key rather than a file's name. A JWK is one in whatever state.
+/// Whether the text is a key rather than a file's name. Even a broken JWK counts as a key.
 fn is_key_text(text: &str) -> bool {
     PrivateKey::is_shown_in(text) || (text.starts_with('{') && text.contains(['"', ':']))
 }

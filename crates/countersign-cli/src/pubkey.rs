@@ -15,7 +15,8 @@ use crate::{
 pub(crate) struct Pubkey {
     /// A private or public key file; `-` is stdin, fd:N a descriptor
     file: String,
-    /// Print what FILE.pub holds: the publishable key with the proof that registers it. Needs the private key
+    /// Print the content of FILE.pub: the publishable key with the proof that registration asks for. Needs the
+    /// private key
     #[arg(long)]
     prove: bool,
     /// Print a JSON object
@@ -67,7 +68,7 @@ impl Pubkey {
     }
 }
 
-/// The publishable key of a credential, and what it verifies with as far as the file tells.
+/// The publishable key of a credential, and the verifying key if the file has it.
 fn halves(file: AnyKeyFile) -> (Option<PublishableKey>, Option<AnyVerifyingKey>) {
     let publishable = match &file {
         AnyKeyFile::Private(AnyPrivateKey::Credential(key)) => Some(key.publishable_key()),

@@ -9,32 +9,32 @@ use countersign::NonceUse;
 use countersign_store::{Application, Credential};
 use http::HeaderValue;
 
-/// Who sent a request, and how that is known.
+/// The caller of a request, and the proof of it.
 ///
-/// Handlers of axum get it from an extractor, other services by [`Caller::of`] from a request that passed the layer. It comes
-/// from the registry's row of the key alone, never from anything else that the request says.
+/// Handlers of axum get it from an extractor, other services by [`Caller::of`] from a request that passed the layer. All of it comes
+/// from the key's credential in the registry, nothing from other parts of the request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     credential: Arc<Credential>,
     signed: Option<SignedUse>,
 }
 
-/// What was signed, beside the content.
+/// The signed parts of a request that handlers use.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedUse {
     pub(crate) nonce_use: NonceUse,
-    /// The value of `Authorization`, where the signature covers it: whatever becomes of the field on its way to a handler,
-    /// this is what the holder of the key sent.
+    /// The value of `Authorization`, if the signature covers it. Layers in between may change the field; this is what the holder of
+    /// the key sent.
     #[cfg_attr(not(feature = "oauth"), expect(dead_code, reason = "tokens are read from it"))]
     pub(crate) authorization: Option<HeaderValue>,
 }
 
-/// How a caller is known.
+/// The proof of a caller's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// By a publishable key, which anyone may have.
+    /// A publishable key, which anyone may have.
     Publishable,
-    /// By a signature, which only the holder of the private key can have made.
+    /// A signature, which only the holder of the private key can make.
     Signed,
 }
 
@@ -70,7 +70,7 @@ impl Caller {
         &self.credential
     }
 
-    /// How it is known.
+    /// The proof.
     pub const fn proof(&self) -> Proof {
         match self.signed {
             Some(_) => Proof::Signed,
@@ -78,14 +78,14 @@ impl Caller {
         }
     }
 
-    /// The caller as one who signed, if they did.
+    /// The signed caller, if the request was signed.
     pub fn to_signed(&self) -> Option<SignedCaller> {
         let nonce_use = self.signed.as_ref()?.nonce_use;
         Some(SignedCaller { credential: Arc::clone(&self.credential), nonce_use })
     }
 }
 
-/// Who signed a request.
+/// The caller of a signed request.
 #[derive(Clone, Debug)]
 pub struct SignedCaller {
     credential: Arc<Credential>,
@@ -109,8 +109,8 @@ impl SignedCaller {
         &self.credential
     }
 
-    /// What the verifier has claimed from its replay guard for this request. A handler that must not run twice, whatever
-    /// became of that guard, claims it once more in the transaction in which it writes: see `PostgresNonces` of
+    /// The nonce that the verifier claimed from its replay guard for this request. A handler that must not run twice, even if the
+    /// guard loses its memory, claims the nonce again in the transaction in which it writes: see `PostgresNonces` of
     /// `countersign-store`.
     pub const fn nonce_use(&self) -> &NonceUse {
         &self.nonce_use

@@ -16,14 +16,14 @@ use http_body_util::BodyExt;
 use self::{gathered::Gathered, memory::Share};
 use crate::{BoxError, refusal::reason::Reason};
 
-/// How much content is read, and for how long.
+/// The limits on content, and on the time in which it arrives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentLimit {
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
 }
 
-/// Content that is not what was signed, with what of it was read, and what is still to come.
+/// Content that is not what was signed: the part that was read, and the rest.
 #[derive(Debug)]
 pub(crate) struct Unfit<B> {
     pub(crate) reason: Reason,
@@ -31,7 +31,7 @@ pub(crate) struct Unfit<B> {
     pub(crate) rest: Rest<B>,
 }
 
-/// What is still to come of content.
+/// The rest of content that was read in part.
 #[derive(Debug)]
 pub(crate) enum Rest<B> {
     More(B),
@@ -39,7 +39,7 @@ pub(crate) enum Rest<B> {
 }
 
 impl ContentLimit {
-    /// Refuses content that says of itself that it is too large, before anything is spent on it.
+    /// Refuses content whose announced length is too large.
     pub(crate) fn check_announced(&self, announced: u64) -> Result<(), Reason> {
         match announced <= self.bytes {
             true => Ok(()),
@@ -47,8 +47,7 @@ impl ContentLimit {
         }
     }
 
-    /// The bytes that were signed: these, and no others, go to the handler. They have their room in `share` until nobody
-    /// has them any more.
+    /// Reads the bytes that were signed. They take room in `share` until their last copy is dropped.
     pub(crate) async fn read<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         mut body: B,
@@ -106,7 +105,7 @@ impl ContentLimit {
     }
 }
 
-/// Why content breaks off: our own listener ends what comes too slowly.
+/// Why content broke off: [`serve`](crate::serve) ends content that comes too slowly.
 #[cfg(feature = "serve")]
 pub(crate) fn why_broken(error: &(dyn std::error::Error + 'static)) -> Reason {
     let mut causes = std::iter::successors(Some(error), |error| error.source());

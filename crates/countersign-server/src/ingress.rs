@@ -10,10 +10,10 @@ use http::{HeaderMap, Uri, request::Parts};
 use self::proxies::{BadForwarded, Proxies};
 use crate::refusal::reason::Reason;
 
-/// How requests get to a server: what tells which of its origins they mean, and from which address they come.
+/// How a server finds the origin that a request means, and the address of its client.
 ///
-/// Made of [`Origins`] it is for a server that clients connect to, or whose proxies pass `Host` on: the request line,
-/// `:authority` and `Host` tell.
+/// An ingress made of [`Origins`] is for a server that clients connect to, or whose proxies pass `Host` on: it reads the request
+/// line, `:authority` and `Host`.
 ///
 /// ```
 /// use countersign::Origins;
@@ -62,17 +62,17 @@ impl Ingress {
         Self { origins, named_by: NamedBy::Setup(origin), proxies: None }
     }
 
-    /// Of requests from these proxies their forwarded host tells, and the forwarded scheme, where one is given, has to be
-    /// that of the origin. A `Host` that names another of the origins is refused; any other is the proxy's name for this
-    /// server. Of other requests `Host` tells.
+    /// For requests from these proxies the origin is the forwarded host. A forwarded scheme, if present, must match that origin's. A
+    /// `Host` that names another of the origins is refused; any other `Host` is the proxy's name for this server. For other requests
+    /// the origin is `Host`.
     ///
-    /// Where `Host` is the proxy's name for this server, a scheme in the request line or in `:scheme` is the proxy's as well,
-    /// and is not compared: only the forwarded scheme tells how the client came.
+    /// If `Host` is the proxy's name for this server, a scheme in the request line or in `:scheme` is the proxy's as well, and is not
+    /// compared.
     pub const fn forwarded(origins: Origins, proxies: Proxies) -> Self {
         Self { origins, named_by: NamedBy::Proxies, proxies: Some(proxies) }
     }
 
-    /// Takes the word of these proxies for where requests come from. Without it that is the peer of the socket.
+    /// Takes the client's address from the fields of these proxies. Default: the address is that of the socket's peer.
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = Some(proxies);
         self
@@ -83,7 +83,7 @@ impl Ingress {
         self.origins.iter().map(Origin::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// The address of the client, where it is proxies that tell it.
+    /// The address of the client, if proxies are listed.
     pub(crate) fn client_address(
         &self,
         peer: Option<IpAddr>,

@@ -75,13 +75,13 @@
 //! # }
 //! ```
 //!
-//! The verifier stands outside all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable
-//! key, and everything else a signature, whatever the routes inside say. [`Routes`] declare more, or less under a name that
-//! says so; [`Require`] and the extractors raise it, and nothing inside can lower it.
+//! Put the verifier around all routes. By default `GET`, `HEAD` and `OPTIONS` without content need a publishable key, and all other
+//! requests a signature. [`Routes`] declare more, or less under a name that says so; [`Require`] and the extractors ask for more, and
+//! nothing inside can ask for less.
 //!
 //! Tests of such a service need no socket and no wait: the crate `countersign-test` has a key, stores and signed requests.
 //!
-//! [`SignResponses`] signs what is answered, refusals included, each answer bound to its request.
+//! [`SignResponses`] signs responses, refusals included, each bound to its request.
 
 mod caller;
 mod content;
@@ -91,6 +91,8 @@ mod ingress;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod refusal;
+#[cfg(feature = "oauth")]
+mod remote_keys;
 mod route;
 #[cfg(feature = "axum")]
 mod routes;
@@ -122,10 +124,12 @@ pub use ingress::{
 pub use oauth::Bearer;
 #[cfg(feature = "oauth")]
 pub use oauth::{
-    AccessToken, BadBearer, BadJwks, BadJwksUrl, BadLeeway, FetchError, IssuerKeys,
-    RemoteTokenKeys, RequireBearer, RequireBearerService, TokenKeys,
+    AccessToken, BadBearer, BadJwks, BadLeeway, FetchError, IssuerKeys, RemoteTokenKeys,
+    RequireBearer, RequireBearerService, TokenKeys,
 };
 pub use refusal::Refusal;
+#[cfg(feature = "oauth")]
+pub use remote_keys::fetcher::BadJwksUrl;
 pub use route::{
     Route,
     access::Access,

@@ -12,7 +12,7 @@ mod token_keys;
 pub use self::bearer::Bearer;
 pub use self::{
     access_token::AccessToken,
-    remote_token_keys::{BadJwksUrl, FetchError, RemoteTokenKeys},
+    remote_token_keys::{FetchError, RemoteTokenKeys},
     require_bearer::{BadBearer, BadLeeway, IssuerKeys, RequireBearer, RequireBearerService},
     token_keys::{BadJwks, TokenKeys},
 };

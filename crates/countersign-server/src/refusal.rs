@@ -2,27 +2,25 @@ pub(crate) mod reason;
 pub(crate) mod unaccepted;
 pub(crate) mod unsignable;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
-use countersign::{
-    ACCEPT_SIGNATURE, Code, Content, METHODS, Policy, REFUSAL, Timestamp, WANT_CONTENT_DIGEST,
-    WantDigest,
-};
+use countersign::{Code, Content, Policy, Problem, REFUSAL, RefusedRequest, Timestamp};
 use countersign_store::QuotaLeft;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use self::reason::{Reason, Refused};
 use crate::telemetry;
 
-const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The answer to a refused request, on its way out: problem details (RFC 9457) with the headers that say what to do.
+/// The response to a refused request, before it is sent: problem details (RFC 9457) with the fields that say what to do.
 ///
-/// [`Verifier::on_refusal`](crate::Verifier::on_refusal) can change its headers and its content; it stays a refusal.
+/// [`Verifier::on_refusal`](crate::Verifier::on_refusal) can change the header fields and the content.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     code: Code,
@@ -35,7 +33,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The stable name of its reason.
+    /// The stable name of the reason.
     pub const fn code(&self) -> Code {
         self.code
     }
@@ -45,7 +43,7 @@ impl Refusal {
         self.status
     }
 
-    /// What names this answer in our logs.
+    /// The name of this response in the server's log.
     pub const fn request_id(&self) -> &str {
         &self.request_id
     }
@@ -137,13 +135,13 @@ pub(crate) fn respond<B: From<Bytes>>(
 #[derive(Clone, Copy)]
 struct Ours(Code);
 
-/// Takes the field off a response by which clients know a refusal, unless it is a refusal of ours. A service inside can be a proxy,
-/// and what is behind that another server with refusals of its own, which say nothing about this one.
+/// Removes the field by which clients know a refusal from responses that are no refusals of this crate. The service inside can be a
+/// proxy, and a refusal of its upstream says nothing about this server.
 pub(crate) fn unmark_others<B>(response: &mut Response<B>) {
     let ours = response.extensions().get::<Ours>().copied();
     let headers = response.headers_mut();
     match ours {
-        // Whatever layers in between made of it, also where the content is the operator's own.
+        // Also if a layer in between changed it.
         Some(Ours(code)) => drop(headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()))),
         None => drop(headers.remove(REFUSAL)),
     }
@@ -188,82 +186,43 @@ pub(crate) fn log_broken_off(reason: &Reason) {
 
 impl Refusal {
     fn new(refused: &Refused, circumstances: &Circumstances<'_>) -> Self {
+        /// Of requests that came to no verifier: no such refusal asks for a signature.
+        static NO_POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
         let Refused { reason, signature_base } = refused;
-        let (code, status) = (reason.code(), reason.status());
         let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
-        let mut problem = serde_json::json!({
-            "type": format!("urn:countersign:problem:{code}"),
-            "title": code.title(),
-            "status": status.as_u16(),
-            "code": code.as_str(),
-            "detail": reason.detail(),
-            "hint": reason.hint(),
-            "request_id": request_id,
-        });
-        if let Some(problem) = problem.as_object_mut() {
-            if let Some(excess) = reason.excess() {
-                problem.insert("violated-policies".into(), vec![excess.left.name()].into());
-            }
-            if let Some(base) = signature_base {
-                problem.insert("signature_base".into(), (&**base).into());
+        let unknown = HeaderMap::new();
+        let request = RefusedRequest {
+            method: circumstances.method,
+            headers: circumstances.headers.unwrap_or(&unknown),
+            content: circumstances.content,
+            policy: circumstances.settings.map_or(&NO_POLICY, |settings| &settings.policy),
+            now: circumstances.now,
+            request_id: &request_id,
+        };
+        let violated = reason.excess().map(|excess| excess.left.name());
+        let problem = Problem {
+            code: reason.code(),
+            status: reason.status(),
+            detail: reason.detail().into(),
+            hint: reason.hint(),
+            retry_after: reason.retry_after(),
+            violated_policy: violated.as_deref(),
+            signature_base: signature_base.as_deref(),
+        };
+        let (head, content) = problem.to_response(&request).into_parts();
+        let mut headers = head.headers;
+        #[cfg(feature = "oauth")]
+        if let Reason::Token(token) = reason {
+            let challenge = token.challenge().and_then(|challenge| challenge.try_into().ok());
+            if let Some(challenge) = challenge {
+                headers.append(header::WWW_AUTHENTICATE, challenge);
             }
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(request_id) = HeaderValue::try_from(&request_id) {
-            headers.insert(X_REQUEST_ID, request_id);
+        if let Some(excess) = reason.excess() {
+            add_rate_limit(&mut headers, &excess.to_string(), &excess.left);
         }
-        add_advice(&mut headers, reason, circumstances);
-        let content = Bytes::from(problem.to_string());
+        let (code, status, content) = (problem.code, head.status, content.into());
         Self { code, status, request_id: request_id.into(), headers, content }
-    }
-}
-
-/// Adds the fields that say what to do.
-fn add_advice(headers: &mut HeaderMap, reason: &Reason, circumstances: &Circumstances<'_>) {
-    if reason.status() == StatusCode::UNAUTHORIZED {
-        // RFC 9110 §11.6.1 asks for a challenge. RFC 9421 registers no scheme; this name is the customary one.
-        let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
-        headers.insert(header::WWW_AUTHENTICATE, challenge);
-        if let Some(settings) = circumstances.settings {
-            let Circumstances { method, content, .. } = *circumstances;
-            let none = HeaderMap::new();
-            let sent = circumstances.headers.unwrap_or(&none);
-            let wanted = settings.policy.accept_signature(method, sent, content).to_header().ok();
-            headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
-        }
-    }
-    #[cfg(feature = "oauth")]
-    if let Reason::Token(token) = reason {
-        let challenge = token.challenge().and_then(|challenge| challenge.try_into().ok());
-        if let Some(challenge) = challenge {
-            headers.append(header::WWW_AUTHENTICATE, challenge);
-        }
-    }
-    match reason.code() {
-        Code::SignatureStale => {
-            headers.extend(circumstances.now.http_date().map(|date| (header::DATE, date)));
-        }
-        Code::DigestUnsupported => {
-            let wanted = WantDigest::accepted().to_header().ok();
-            headers.extend(wanted.map(|wanted| (WANT_CONTENT_DIGEST, wanted)));
-        }
-        Code::MethodNotAllowed => {
-            let methods = METHODS.map(|method| method.to_string()).join(", ");
-            headers.extend(
-                HeaderValue::try_from(methods).ok().map(|methods| (header::ALLOW, methods)),
-            );
-        }
-        _ => {}
-    }
-    if let Some(wait) = reason.retry_after() {
-        // Rounded up: who waits less comes too early.
-        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    }
-    if let Some(excess) = reason.excess() {
-        add_rate_limit(headers, &excess.to_string(), &excess.left);
     }
 }
 

@@ -11,8 +11,7 @@ use self::{access::Access, rollout::Rollout};
 
 /// A route, and what it asks for.
 ///
-/// What a publishable key opens is a [`Route::read`]. There is none with another method, whatever is set here: a publishable
-/// key never is enough for a write.
+/// Only [`Route::read`] accepts a publishable key. It is always `GET` (and `HEAD`): a publishable key never is enough for a write.
 #[derive(Clone, Debug)]
 pub struct Route {
     pub(crate) method: Method,
@@ -25,30 +24,29 @@ pub struct Route {
     pub(crate) label: Arc<str>,
 }
 
-/// How a handler gets the content of a signed request.
+/// How a handler gets the body of a signed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyMode {
-    /// When all of it has arrived and is what was signed.
+    /// When all of the content has arrived and is what was signed.
     Buffered,
-    /// As it comes, of up to so many bytes. Its last piece is handed out only if all of it is what was signed.
+    /// As it arrives, up to `limit` bytes. The last piece is handed out only if all of the content is what was signed.
     Streamed { limit: u64 },
 }
 
 impl Route {
-    /// `GET` and `HEAD` of this path, for whoever shows a publishable key, or signs.
+    /// `GET` and `HEAD` of this path, for callers with a publishable key or a signature.
     ///
-    /// A path is that of an axum route: `/v1/orders/{id}`.
+    /// Write the path as for an axum route: `/v1/orders/{id}`.
     pub fn read(path: &str) -> Self {
         Self::new(Method::GET, path, Access::Publishable)
     }
 
-    /// A method of this path, for whoever signs. `GET` is also `HEAD`.
+    /// A method of this path, for signed requests. `GET` is also `HEAD`.
     pub fn signed(method: Method, path: &str) -> Self {
         Self::new(method, path, Access::Signed)
     }
 
-    /// A method of this path, for anyone, and nobody checks what they send. A signature that is present is verified all the
-    /// same.
+    /// A method of this path, for anyone, with unchecked content. A signature that is present is verified all the same.
     pub fn insecure_open(method: Method, path: &str) -> Self {
         Self::new(method, path, Access::Open)
     }
@@ -59,13 +57,13 @@ impl Route {
         Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
     }
 
-    /// Asks for a scope of the credential, beside those that are asked for already.
+    /// Asks for one more scope of the credential.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self
     }
 
-    /// Hands signed content to the handler as it comes, up to so many bytes, in place of gathering it first.
+    /// Hands signed content to the handler as it arrives, up to `limit` bytes, instead of gathering it first.
     ///
     /// The handler starts on content that nobody has verified to its end. Two things hold, wherever the handler moves the body:
     ///
@@ -93,19 +91,19 @@ impl Route {
         self
     }
 
-    /// Lets every request pass as it did before, and only counts and logs what would be refused.
+    /// Lets every request pass, and only counts and logs the requests that would be refused.
     pub fn insecure_observe(mut self) -> Self {
         self.rollout = Some(Rollout::Observe);
         self
     }
 
-    /// Lets every request pass, and does not look at it.
+    /// Lets every request pass without a look at it.
     pub fn insecure_off(mut self) -> Self {
         self.rollout = Some(Rollout::Off);
         self
     }
 
-    /// Refuses what does not verify, also where the verifier's own default is less.
+    /// Refuses requests that do not verify, whatever the verifier's default is.
     pub fn enforce(mut self) -> Self {
         self.rollout = Some(Rollout::Enforce);
         self
@@ -121,17 +119,17 @@ impl Route {
         &self.path
     }
 
-    /// What it asks for.
+    /// The access that it asks for.
     pub const fn access(&self) -> Access {
         self.access
     }
 
-    /// What the credential has to have.
+    /// The scopes that the credential must have.
     pub const fn scopes(&self) -> &Scopes {
         &self.scopes
     }
 
-    /// How far it has moved to signatures; `None` if that is as its verifier says.
+    /// How far the route has moved to signatures; `None` if the verifier's default applies.
     pub const fn rollout(&self) -> Option<Rollout> {
         self.rollout
     }

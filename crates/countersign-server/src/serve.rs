@@ -33,25 +33,24 @@ use crate::{BoxError, telemetry};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves a service, such as a router, over HTTP/1.1 and HTTP/2 until it is asked to [`Stop`]; then it lets open requests end, for
-/// 10 s at most, and gives the last answers 2 s to arrive. A `TcpListener` is enough of a [`Listener`], which has settings for
-/// more.
+/// 10 s at most, and gives the last responses 2 s to arrive. Pass a `TcpListener`, or a [`Listener`] with settings.
 ///
 /// `stop` is any future, such as [`until_signal`]; with [`SavedNonces::until_signal`](crate::SavedNonces::until_signal) the replay guard is saved at the end, so that
 /// the next start refuses nobody.
 ///
-/// Slow clients are not waited for. A connection is closed when its first request head, TLS included, is not there within
-/// 10 s; when it is idle for 10 s in HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes in 10 s of
-/// what is there to send. Content that comes slower than that ends with an error, and an answer in HTTP/2 that is taken slower is
-/// reset, while others on its connection go on. The time in which the service itself is at work is never counted.
+/// A connection is closed when its first request head, TLS included, has not arrived within 10 s; when it is idle for 10 s in
+/// HTTP/1.1, for 30 s in HTTP/2; and when its peer takes less than 5,000 bytes of a response in 10 s. Request content that arrives more
+/// slowly ends with an error, and an HTTP/2 response that is taken more slowly is reset, while others on its connection go on. The time
+/// that the service itself takes never counts.
 ///
-/// Heads have up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. Nothing is upgraded: a request for a WebSocket, and
-/// one for which the service answers with 101 or opens a tunnel, is answered with 501 `upgrade-unsupported`.
+/// A head has up to 32 KiB, and one HTTP/2 connection has 100 requests at a time. No connection is upgraded: a request for a
+/// WebSocket, and one for which the service responds with 101 or opens a tunnel, gets 501 `upgrade-unsupported`.
 ///
-/// Every request gets the [`ClientAddress`](countersign_store::ClientAddress) of its socket's peer into its extensions, for limits
-/// by address. Behind a proxy that is the proxy's, and [`Ingress::proxies`](crate::Ingress::proxies) has the verifier find out the
+/// The extensions of every request have the [`ClientAddress`](countersign_store::ClientAddress) of its socket's peer, for limits by
+/// address. Behind a proxy that is the proxy's address; with [`Ingress::proxies`](crate::Ingress::proxies) the verifier finds the
 /// client's.
 ///
-/// A request for which the service fails gets no answer: its connection is closed, its stream reset.
+/// If the service fails, the request gets no response: its connection is closed, or its stream reset.
 pub async fn serve<S, B, T>(listener: impl Into<Listener>, service: S, stop: T) -> T::Outcome
 where
     T: Stop,

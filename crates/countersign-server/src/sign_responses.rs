@@ -35,13 +35,13 @@ use crate::{
     telemetry,
 };
 
-/// Signs every answer, bound to the request that it answers, so that a client can tell who made it and to what.
+/// Signs every response, bound to its request, so that a client can tell who made the response and to which request.
 ///
-/// It belongs outside of the verifier and of whatever else answers, so that refusals are signed too, and takes the same
-/// [`Ingress`], so that both see the same host in a request. It takes the content of an answer into memory to make its
-/// `Content-Digest`: an answer that is larger than the limit, does not end in time, breaks off, has trailers, is signed
-/// already or has a field twice that has to be covered is replaced by a refusal with 500, and the log says why. The handler
-/// has run then. What streams without an end belongs into another router beside it.
+/// Put the layer outside of the verifier and of everything else that responds, so that refusals are signed too, and give it the same
+/// [`Ingress`], so that both see the same host in a request. The layer takes the content of a response into memory to make its
+/// `Content-Digest`. It replaces a response by a refusal with 500, and logs why, if the response is larger than the limit, does not end in
+/// time, breaks off, has trailers, is signed already or repeats a field that has to be covered. The handler has run then. Put routes
+/// that stream without an end into another router beside it.
 ///
 /// Responses to requests for an unknown origin, or with a target that the verifier refuses, are sent unsigned: there is
 /// nothing that they could be bound to. So are the refusals that [`serve`](crate::serve) makes by itself (heads that are too
@@ -79,7 +79,7 @@ pub struct SignResponses {
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl SignResponses {
-    /// Signs with this signer, for the origins of this [`Ingress`], which has to be the verifier's.
+    /// Signs with this signer. The [`Ingress`] must be the verifier's.
     pub fn new(ingress: impl Into<Ingress>, signer: ResponseSigner) -> Self {
         let clock = SystemClock::default();
         Self {
@@ -90,19 +90,19 @@ impl SignResponses {
         }
     }
 
-    /// Where the time comes from. Default: a [`SystemClock`].
+    /// Sets the clock. Default: a [`SystemClock`].
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The most content that an answer may have, in bytes, which is in memory while it is signed. Default: 1 MiB.
+    /// Limits the content of a response, in bytes, which is in memory while it is signed. Default: 1 MiB.
     pub fn content_limit(mut self, bytes: usize) -> Self {
         self.limit.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self
     }
 
-    /// The longest that the content of an answer may take to be made. Default: 30 s.
+    /// Limits the time in which the content of a response has to be made. Default: 30 s.
     pub const fn content_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self
@@ -169,7 +169,7 @@ impl SignResponses {
         Ok(head)
     }
 
-    /// The answer in the place of one that cannot be signed. It is ours, so that no limit is asked for it.
+    /// The response in place of one that cannot be signed.
     fn replace<C: From<Bytes>>(&self, asked: &BoundRequest, reason: Reason) -> Response<C> {
         if let Reason::Unsignable(_) = reason {
             telemetry::count_unsignable();
@@ -289,7 +289,7 @@ impl<S> Layer<S> for SignResponses {
     }
 }
 
-/// A service whose answers are signed by [`SignResponses`].
+/// A service whose responses are signed by [`SignResponses`].
 #[derive(Clone, Debug)]
 pub struct SignResponsesService<S> {
     signing: SignResponses,
@@ -320,7 +320,7 @@ where
             let asked = match asked {
                 Ok(asked) => asked,
                 Err(reason) => {
-                    tracing::debug!(detail = reason.detail(), "answered unsigned");
+                    tracing::debug!(detail = reason.detail(), "a response is sent unsigned");
                     return Ok(response.map(GuardedBody::unguarded));
                 }
             };

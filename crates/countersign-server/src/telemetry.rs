@@ -1,4 +1,4 @@
-//! What is counted of requests, and under which names: labels are of a bounded number, and none of them is a stranger's text.
+//! The metrics and the span of a request. The number of labels is bounded, and no label is a stranger's text.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,8 +8,8 @@ use tracing::{Span, field::Empty};
 
 use crate::{caller::Caller, refusal::unaccepted::Cause, route::rollout::Rollout};
 
-/// Describes all metrics of this crate and of `countersign-store` to the recorder that is installed, for instance as `# HELP`
-/// lines of Prometheus.
+/// Describes all metrics of this crate and of `countersign-store` to the installed recorder, for instance as `# HELP` lines of
+/// Prometheus.
 ///
 /// [`Verifier::layer`](crate::Verifier::layer) and [`Verifier::protect`](crate::Verifier::protect) call this. Call it
 /// yourself where the recorder is installed after them.
@@ -28,7 +28,7 @@ pub fn describe_metrics() {
 const COUNTERS: [(&str, &str); 8] = [
     (
         "countersign_requests_total",
-        "Requests by what became of them at the verifier: passed, or the code of the refusal",
+        "Requests by their outcome at the verifier: passed, or the code of the refusal",
     ),
     (
         "countersign_failed_streams_total",
@@ -57,10 +57,10 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
 ];
 
-/// What became of a request at a verifier.
+/// The outcome of a request at a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Not looked at.
+    /// Not verified.
     Unchecked,
     Open,
     Publishable,
@@ -84,7 +84,7 @@ impl Outcome {
 pub(crate) struct Measurement {
     started: Instant,
     rollout: Rollout,
-    /// Of a route that was declared.
+    /// The label of a declared route.
     route: Option<Arc<str>>,
 }
 
@@ -96,7 +96,7 @@ impl Measurement {
         Self { started: Instant::now(), rollout, route }
     }
 
-    /// Counts what became of it.
+    /// Counts the outcome, and records the time.
     pub(crate) fn end(self, outcome: Outcome) {
         let (outcome, rollout) = (outcome.as_str(), self.rollout.as_str());
         Span::current().record("outcome", outcome);
@@ -114,7 +114,7 @@ fn label(route: Option<Arc<str>>) -> SharedString {
     route.map_or(SharedString::const_str("other"), SharedString::from)
 }
 
-/// Counts what an inner layer asked for in vain, of a request that was counted already as one that passed.
+/// Counts a request that passed the verifier and lacks what an inner layer asks for.
 pub(crate) fn count_unmet(code: Code, rollout: Rollout, route: Option<Arc<str>>) {
     metrics::counter!(
         "countersign_unmet_requirements_total",
@@ -128,7 +128,7 @@ pub(crate) fn count_private_key() {
     metrics::counter!("countersign_private_keys_sent_total").increment(1);
 }
 
-/// Counts a publishable key that opened nothing, by the reason that its sender is not told.
+/// Counts a publishable key that opened nothing, by the reason that the caller does not learn.
 pub(crate) fn count_unaccepted(cause: &Cause) {
     metrics::counter!("countersign_unaccepted_keys_total", "cause" => cause.as_str()).increment(1);
 }
@@ -138,12 +138,12 @@ pub(crate) fn count_failed_stream(code: Code) {
     metrics::counter!("countersign_failed_streams_total", "outcome" => code.as_str()).increment(1);
 }
 
-/// Counts an answer that was replaced, since it could not be signed.
+/// Counts a response that was replaced, since it could not be signed.
 pub(crate) fn count_unsignable() {
     metrics::counter!("countersign_unsignable_answers_total").increment(1);
 }
 
-/// Counts that there was no room for one more connection.
+/// Counts that a connection had to wait for room.
 #[cfg(feature = "serve")]
 pub(crate) fn count_full() {
     metrics::counter!("countersign_connections_full_total").increment(1);
@@ -167,7 +167,7 @@ pub(crate) fn span() -> Span {
     )
 }
 
-/// Says in the span who the caller is, once that is known.
+/// Records the caller in the span.
 pub(crate) fn name(caller: &Caller) {
     let span = Span::current();
     span.record("application", caller.application().name.as_str());

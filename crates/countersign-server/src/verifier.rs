@@ -21,12 +21,12 @@ use crate::{
     route::{rollout::Rollout, table::RouteTable},
 };
 
-/// Decides what a request may do: finds its key, checks it, looks at restrictions and scopes, passes the gate (budget and
-/// nonce) and compares its content, in that order.
+/// Verifies requests: finds the key, checks the signature, restrictions and scopes, asks the gate (budget and nonce) and compares
+/// the content, in that order.
 ///
-/// It takes what has no safe default: the origins served, the store of keys, and the [`Gate`], which remembers nonces: a replay guard
-/// such as [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which puts limits in
-/// front of one. [`Verifier::layer`] puts the verifier in front of a service.
+/// A verifier needs the origins it serves, a store of keys, and a [`Gate`], which remembers nonces: a replay guard such as
+/// [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which adds limits to a guard.
+/// [`Verifier::layer`] puts the verifier in front of a service.
 pub struct Verifier<K, G> {
     ingress: Ingress,
     keys: K,
@@ -45,7 +45,7 @@ pub struct Verifier<K, G> {
     nobody: Nobody,
 }
 
-/// Whether a signature that does not hold comes back with its base as it was rebuilt.
+/// Whether the refusal of an invalid signature has the signature base that the server rebuilt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Explanation {
     #[default]
@@ -57,7 +57,7 @@ type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// A verifier for these [`Origins`](countersign::Origins), or where proxies are in front for this [`Ingress`], with
+    /// A verifier for these [`Origins`](countersign::Origins), or for an [`Ingress`] behind proxies. It has
     /// [`Policy::default`] and a [`SystemClock`].
     pub fn new(ingress: impl Into<Ingress>, keys: K, gate: G) -> Self {
         let clock = SystemClock::default();
@@ -79,26 +79,25 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// What a signature has to prove.
+    /// Sets what a signature has to prove.
     pub fn policy(mut self, policy: Policy) -> Self {
         Arc::make_mut(&mut self.refusals).policy = policy;
         self
     }
 
-    /// Where the time comes from. Default: a [`SystemClock`].
+    /// Sets the clock. Default: a [`SystemClock`].
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Where unsigned reads may carry their publishable key. Default: everywhere.
+    /// Sets where unsigned reads may carry their publishable key. Default: everywhere.
     pub fn key_locations(mut self, locations: KeyLocations) -> Self {
         self.key_locations = locations;
         self
     }
 
-    /// The most content that a signed request may have, in bytes, on routes that are not
-    /// [streamed](crate::Route::streamed). Default: 1 MiB.
+    /// Limits the content of a signed request, in bytes, on routes that are not [streamed](crate::Route::streamed). Default: 1 MiB.
     pub fn content_limit(mut self, bytes: usize) -> Self {
         self.limit.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let memory = self.content_memory.limit().max(self.limit.bytes);
@@ -106,63 +105,63 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// The most content that all signed requests together may have in memory, in bytes, from the first byte that arrives until
-    /// the handler lets go of it. A request over it is answered with 503 `overloaded` and `Retry-After`. Default: 64 MiB, and
-    /// never less than [`content_limit`](Self::content_limit).
+    /// Limits the content of all signed requests together that is in memory, in bytes, from the first byte that arrives until the
+    /// handler drops the content. A request over the limit gets 503 `overloaded` and `Retry-After`. Default: 64 MiB, and never less than
+    /// [`content_limit`](Self::content_limit).
     ///
     /// The requests of one application have a quarter of this at most, and never less than `content_limit`: set four times as much as
     /// your busiest application sends at once.
     ///
-    /// [Streamed](crate::Route::streamed) content is not gathered and takes nothing of it.
+    /// [Streamed](crate::Route::streamed) content is not gathered, and does not count.
     pub fn content_memory(mut self, bytes: usize) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.content_memory = ContentMemory::new(bytes.max(self.limit.bytes));
         self
     }
 
-    /// The longest that the content of a signed request may take to arrive and, where it is streamed, the longest that
-    /// nothing of it may come. Default: 30 s. [`serve`](crate::serve) has less patience with content that comes to a standstill.
+    /// Limits the time in which the content of a signed request has to arrive. For streamed content, limits each pause instead.
+    /// Default: 30 s. [`serve`](crate::serve) also ends content that stalls for 10 s.
     pub fn content_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self
     }
 
-    /// What each route asks for, for a service that routes by itself. Default: no route is declared, and
-    /// [`Access::by_default`](crate::Access::by_default) says it. [`Verifier::protect`] needs no table.
+    /// Sets what each route asks for, for a service that routes by itself. Default: no route is declared, and
+    /// [`Access::by_default`](crate::Access::by_default) decides. [`Verifier::protect`] needs no table.
     ///
-    /// It has to have all routes of the service: what is declared of a path with parameters is taken for all paths that match
-    /// it, whatever the service has there.
+    /// The table must have all routes of the service: the declaration of a path with parameters applies to every path that matches
+    /// the pattern.
     pub fn routes(mut self, routes: RouteTable) -> Self {
         self.declared.routes = routes;
         self
     }
 
-    /// Lets every request pass as it did before on routes that do not say otherwise, and only counts and logs what would be
-    /// refused: for an API that moves to signatures. Handlers take `Option<SignedBy>` then.
+    /// Lets every request pass, and only counts and logs the requests that would be refused: for an API that moves to signatures.
+    /// A route can override this ([`Route::enforce`](crate::Route::enforce)). Handlers take `Option<SignedBy>` then.
     ///
-    /// The content of routes that are streamed is not compared. Trailers of signed requests are not handed on.
+    /// The content of streamed routes is not compared. Trailers of signed requests are not handed on.
     pub fn insecure_observe(mut self) -> Self {
         self.declared.rollout = Rollout::Observe;
         self
     }
 
-    /// Lets every request pass on routes that do not say otherwise, and does not look at it.
+    /// Lets every request pass without a look at it. A route can override this ([`Route::enforce`](crate::Route::enforce)).
     pub fn insecure_off(mut self) -> Self {
         self.declared.rollout = Rollout::Off;
         self
     }
 
-    /// Sends the signature base back with a signature that does not hold, as `signature_base` in the problem, so that a
-    /// client can compare it with its own. Default: off.
+    /// Sends the rebuilt signature base in the refusal of an invalid signature, as `signature_base` in the problem, so that a
+    /// client can compare the base with its own. Default: off.
     ///
-    /// Whoever asks can read so every field that reaches this server in their name, also those that a proxy adds on the way.
+    /// The caller can then read every covered field that this server received, including fields added by proxies.
     pub fn insecure_explain(mut self) -> Self {
         self.explanation = Explanation::Given;
         self
     }
 
-    /// Changes refusals before they are sent: their header fields and their content. The status stays, and so does
-    /// `Countersign-Refusal`, by which clients know a refusal and its code. Default: refusals are sent as they are.
+    /// Changes the header fields and the content of refusals before they are sent. The status stays, and so does
+    /// `Countersign-Refusal`, by which clients know a refusal and its code. Default: no change.
     pub fn on_refusal(
         mut self,
         change: impl Fn(Refusal) -> Refusal + Send + Sync + 'static,
@@ -173,9 +172,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
     /// Lets anyone read this exact path, with `GET` or `HEAD`, as if the verifier were not there: for health checks.
     ///
-    /// The request needs no `Host`, or may have any: a kubelet or a load balancer sends the address of the instance. A
-    /// signature is not looked at, nothing is counted, and a handler that takes [`SignedBy`](crate::SignedBy) or
-    /// [`Publishable`](crate::Publishable) there answers 500. Other methods are verified as everywhere, and so are requests with a field that
+    /// The request may have any `Host` or none: a kubelet or a load balancer sends the address of the instance. The verifier
+    /// ignores a signature there and counts nothing. A handler that takes [`SignedBy`](crate::SignedBy) or
+    /// [`Publishable`](crate::Publishable) there
+    /// responds with 500. The verifier checks other methods as everywhere, and requests with a field that
     /// names another method ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). Fields that name another target
     /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler.
     ///
@@ -202,44 +202,43 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Lets anyone call this exact path, with any method and content, and nobody checks what they send. A signature that is
-    /// present is verified all the same. Fields that name another target ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden
+    /// Lets anyone call this exact path, with any method and unchecked content. A signature that is present is verified all the
+    /// same. Fields that name another target ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden
     /// from the handler, unless they are signed. For health checks see [`public_path`](Self::public_path).
     pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
         self.declared.open_paths.push(path.into());
         self
     }
 
-    /// What a request costs of its budgets, from its head alone; what is more than a quota allows at once costs that much.
-    /// Default: 1.
+    /// Sets what a request costs its budgets, from its head alone. A cost above the size of a quota counts as that size. Default: 1.
     pub fn cost(mut self, cost: impl Fn(&Parts) -> NonZeroU32 + Send + Sync + 'static) -> Self {
         self.cost = Arc::new(cost);
         self
     }
 
-    /// How many requests from one client address may be forged, guessed, malformed or repeated, or have a key that is good for
-    /// nothing. Every server counts for itself. From an address that has used that up nothing is read any more, honest requests included, until some of it
-    /// is refilled. Default: `None`, no limit.
+    /// Limits the failures of a client address: requests that are forged, guessed, malformed or repeated, or have a dead key. Once an
+    /// address has used up its budget, all of its requests get 429 until some of the budget is refilled, honest requests included. Each
+    /// server counts for itself. Default: `None`, no limit.
     ///
-    /// These refusals count: a signature that does not hold, that was used before, or whose key is revoked or expired; a
-    /// publishable key that opens nothing, for whichever reason; what looks like a private key and no credential has; malformed signature fields or `Content-Digest`; two different
-    /// keys in one request, or a key in the URL beside a signature. These do not: a missing signature or key, a signature
-    /// that covers too little or is outside its time, and what a credential may not do.
+    /// These refusals count: an invalid or repeated signature, or one of a revoked or expired key; a publishable key that opens nothing,
+    /// for whichever reason; a private key that no credential has; malformed signature fields or `Content-Digest`; two different
+    /// keys in one request, or a key in the URL beside a signature. These refusals do not: a missing signature or key, a signature
+    /// that covers too little or is outside its time, a credential without the authority.
     ///
-    /// The browsers at an address have this budget a second time, for themselves: a request with `Origin` or
-    /// `Sec-Fetch-Site`, and one without signature and `X-Api-Key`, is theirs. Any page can have its visitors' browsers send such requests and fail on purpose;
-    /// it can so shut out the browsers at an address for a while, and no other program there. A program that adds `Origin`
-    /// to every second request can fail twice as often, and no more.
+    /// Browsers at an address have a second budget of this size: a request with `Origin` or `Sec-Fetch-Site`, or without signature and
+    /// `X-Api-Key`, counts as theirs. Any page can make its visitors' browsers send such requests and fail on purpose; the page can then
+    /// shut out the browsers at an address for a while, and no other program there. A program that adds `Origin` to every second request
+    /// can fail twice as often.
     ///
-    /// The address is a [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions, where [`serve`](crate::serve) puts that of the
-    /// socket's peer. Behind a proxy that is the proxy, and this limit one for all its clients together, unless
-    /// [`Ingress::proxies`] says whom to believe.
+    /// The address is the [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions. [`serve`](crate::serve) puts
+    /// the address of the socket's peer there. Behind a proxy that is the proxy's, and all its clients share one budget, unless
+    /// [`Ingress::proxies`] lists the proxy.
     pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientNetwork>>) -> Self {
         self.failures.budget = budget;
         self
     }
 
-    /// Lets through what is over the failure limit, and counts it as [`Enforcement::apply`] says: to see what it would do.
+    /// Lets requests over the failure limit pass, and counts them as [`Enforcement::apply`] says: to see what the limit would do.
     pub fn insecure_report_failures_only(mut self) -> Self {
         self.failures.enforcement = Enforcement::Report;
         self

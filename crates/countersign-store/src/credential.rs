@@ -50,23 +50,23 @@ impl CredentialId {
 pub struct Credential {
     /// Its number.
     pub id: CredentialId,
-    /// Whose it is.
+    /// The application that owns it.
     pub application: Arc<Application>,
-    /// What people call it.
+    /// Its name for people.
     pub label: Label,
-    /// Where it is in its life.
+    /// Its state, as a store keeps it.
     pub state: State,
-    /// What its signatures are verified with, prepared for use.
+    /// The key that verifies its signatures, prepared for use.
     pub key: VerifyingKey,
     /// When it was added.
     pub created_at: Timestamp,
-    /// From when on it is no longer good.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// What it may do, where routes ask for scopes.
+    /// Its scopes, for routes that ask for them.
     pub scopes: Scopes,
-    /// Where it may be used from.
+    /// Restrictions on where it may be used.
     pub restrictions: Restrictions,
 }
 
@@ -92,37 +92,37 @@ impl Credential {
         }
     }
 
-    /// What people call it. Default: empty.
+    /// Sets the label. Default: empty.
     pub fn with_label(mut self, label: Label) -> Self {
         self.label = label;
         self
     }
 
-    /// Where it is in its life. Default: [`State::Active`].
+    /// Sets the state. Default: [`State::Active`].
     pub const fn with_state(mut self, state: State) -> Self {
         self.state = state;
         self
     }
 
-    /// From when on it is no longer good. Default: `None`, never.
+    /// Sets when it expires. Default: `None`, never.
     pub const fn with_expires_at(mut self, time: Option<Timestamp>) -> Self {
         self.expires_at = time;
         self
     }
 
-    /// When it was revoked. It is [`State::Revoked`] that makes it so. Default: `None`.
+    /// Sets when it was revoked. [`State::Revoked`] revokes it. Default: `None`.
     pub const fn with_revoked_at(mut self, time: Option<Timestamp>) -> Self {
         self.revoked_at = time;
         self
     }
 
-    /// What it may do, where routes ask for scopes. Default: nothing.
+    /// Sets the scopes, for routes that ask for them. Default: none.
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self
     }
 
-    /// Where it may be used from. Default: everywhere.
+    /// Restricts where it may be used. Default: everywhere.
     pub fn with_restrictions(mut self, restrictions: Restrictions) -> Self {
         self.restrictions = restrictions;
         self
@@ -133,7 +133,7 @@ impl Credential {
         self.key.publishable_key()
     }
 
-    /// What it is good for at this time.
+    /// Its standing at this time.
     pub fn standing(&self, now: Timestamp) -> Standing {
         let expired = self.expires_at.is_some_and(|at| at <= now);
         match self.state {
@@ -145,16 +145,16 @@ impl Credential {
     }
 }
 
-/// Where a credential is in its life, as a store keeps it.
+/// The state of a credential, as a store keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// In use.
     Active,
-    /// Replaced by another one, and good until it expires.
+    /// Replaced by another credential, and valid until it expires.
     Retiring,
     /// Reads only, never writes.
     Quarantined,
-    /// No longer good, for ever.
+    /// Invalid for ever.
     Revoked,
 }
 
@@ -190,14 +190,14 @@ impl FromStr for State {
     }
 }
 
-/// What a credential is good for at a given time.
+/// What a credential may do at a given time: its state and its expiry together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Reads and writes.
     Active,
     /// Reads only.
     Quarantined,
-    /// Nothing: its time is over.
+    /// Nothing: it has expired.
     Expired,
     /// Nothing: it was revoked.
     Revoked,

@@ -8,7 +8,7 @@ use crate::{credential::Credential, error::StoreError};
 
 /// Finds credentials.
 pub trait KeyStore: Send + Sync + 'static {
-    /// The credential that this publishable key or JWK thumbprint names, whatever its state; `None` if there is none.
+    /// The credential of this publishable key or JWK thumbprint, in any state; `None` if the key is unknown.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where applications, credentials, nonces and limits are kept.
+//! Stores for applications, credentials, nonces and limits.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -14,7 +14,7 @@
 //! let registry = Arc::new(Registry::open_or_create(&url).await?); // `sqlite:FILE`
 //! let nonces = MemoryNonces::durable(Window::default(), Arc::clone(&registry), now).await?;
 //!
-//! // What the holder of a key sends to be registered: the content of the `.pub` file.
+//! // The content of the `.pub` file, which the holder of the key sends.
 //! let proof = ProvenKey::proof(&PrivateKey::ed25519(&[7; 32]))?;
 //! registry.add_application("shop", "live", now).await?;
 //! let key = ProvenKey::from_proof(&proof)?;
@@ -26,15 +26,15 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! Two traits ask one atomic question each: [`KeyStore::find`] who it is, and [`NonceStore::claim`] whether it is new. Beside
-//! them stores that answer: [`MemoryKeys`] and [`MemoryNonces`] in one process, and [`Registry`] in an SQLite file. With the
-//! feature `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
+//! Two traits ask one atomic question each: [`KeyStore::find`] asks for the credential of a key, and [`NonceStore::claim`] whether
+//! a nonce is fresh. [`MemoryKeys`] and [`MemoryNonces`] answer in one process, and [`Registry`] keeps credentials in an SQLite
+//! file. With the feature `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!
-//! A [`Credential`] has [`Scopes`], which say what it may do, and [`Restrictions`], which say where it may be used from.
+//! A [`Credential`] has [`Scopes`], which say what it may do, and [`Restrictions`], which say where it may be used.
 //!
 //! A [`Gate`] holds the budgets and the replay guard that a request of a known caller has to pass. The replay guards of this
-//! crate are gates without limits, and [`Limited`] puts [`Limits`] in front of one. With the feature `redis`, `RedisNonces`
-//! and `RedisGate` serve several servers. [`Readiness`] says from when on a guard accepts signed requests.
+//! crate are gates without limits, and [`Limited`] puts [`Limits`] in front of a guard. With the feature `redis`, `RedisNonces`
+//! and `RedisGate` serve several servers. [`Readiness`] tells when a guard begins to accept signed requests.
 
 mod credential;
 mod enforcement;

@@ -96,8 +96,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of these quotas, each of which has to allow a charge; `None` without a quota. Its name is what clients see in
-    /// `RateLimit`: letters, digits, `-` and `_`.
+    /// A budget of these quotas, all of which have to allow a charge; `None` without a quota. Clients see the name in `RateLimit`:
+    /// letters, digits, `-` and `_`.
     pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         let quotas: Vec<_> = quotas.into_iter().collect();
         let policies = quotas.iter().map(|quota| {
@@ -108,12 +108,12 @@ impl Budget {
         if quotas.is_empty() { None } else { Some(Self { name, quotas, policy }) }
     }
 
-    /// Its name.
+    /// The name that clients see.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Its quotas, of which there is at least one.
+    /// Its quotas: one or more.
     pub fn quotas(&self) -> &[Quota] {
         &self.quotas
     }

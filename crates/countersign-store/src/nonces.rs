@@ -31,10 +31,10 @@ impl<T: NonceStore> NonceStore for Arc<T> {
     }
 }
 
-/// How long a signature is acceptable, and so how long its nonce has to be remembered.
+/// The time for which a signature is acceptable, and its nonce has to be remembered.
 ///
-/// It is always that of a [`Policy`], and so within a policy's limits. A guard with another window than its server's policy
-/// is as safe, and refuses more than it has to. One that servers share needs the same window on all of them.
+/// A window is made of a [`Policy`], and so within its limits. A guard with another window than its server's policy is as safe,
+/// and refuses more than it has to. Servers that share a guard need the same window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     max_age: Duration,

@@ -33,8 +33,8 @@ use self::{
 
 /// The applications and credentials that a service knows, in an SQLite file.
 ///
-/// Lookups are cached for 5 s: what this registry changes takes effect at once here, and within 5 s in other processes
-/// that have the same file open.
+/// Lookups are cached for 5 s: a change takes effect at once in this registry, and within 5 s in other processes that have the
+/// same file open.
 ///
 /// For Ed25519 the file holds nothing that could sign. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps
 /// beside an open registry; a reader of these files can sign. So a registry with HMAC secrets belongs to its owner alone: if
@@ -75,7 +75,7 @@ impl Registry {
         }
     }
 
-    /// Opens a registry, `sqlite:FILE`, and makes it if the file is empty or there is none: readable by its owner alone. With
+    /// Opens a registry, `sqlite:FILE`. If the file is empty or missing, makes the registry, readable by its owner alone. With
     /// `?mode=rw` behind the file this is [`Registry::open`].
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Registry {
         &self.closed_files
     }
 
-    /// Closes the file, and folds what was written lately into it, so that it can be copied alone.
+    /// Closes the registry, and folds the write-ahead log into its file, so that the file can be copied alone.
     pub async fn close(self) {
         self.database.close().await;
     }

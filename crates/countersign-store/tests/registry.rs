@@ -1079,3 +1079,18 @@ async fn the_changes_of_a_registry_can_be_made_by_a_task_of_its_own() {
     });
     task.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_is_revoked_by_its_thumbprint() {
+    for damage in ["publishable_key = 'pk_damaged'", "publishable_key = CAST(x'FF' AS TEXT)"] {
+        let folder = Folder::new();
+        let registry = with_key(&folder, &key(1)).await;
+        folder.set(1, damage).await;
+        let thumbprint = KeyId::Thumbprint(key(1).verifying_key().thumbprint().unwrap());
+        let revoked = registry.revoke(&thumbprint, NOW).await;
+        let told = matches!(revoked, Err(RegistryError::DamagedRow { id: 1, .. }));
+        assert!(told, "{damage}: {revoked:?}");
+        let state: String = folder.ask("SELECT state FROM credential").await;
+        assert_eq!(state, "revoked", "{damage}");
+    }
+}

@@ -61,6 +61,7 @@ mod parameter;
 mod policy;
 mod prepared_signature;
 mod presented;
+mod problem;
 mod query_params;
 mod refused_request;
 mod rejection;
@@ -110,6 +111,7 @@ pub use policy::{
 };
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
+pub use problem::Problem;
 pub use refused_request::RefusedRequest;
 pub use rejection::{Rejection, Stale, Unmet};
 pub use remote_signer::{PreparedRequest, RemoteSigner};

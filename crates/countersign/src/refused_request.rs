@@ -1,16 +1,11 @@
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use serde_json::json;
+use http::{HeaderMap, Method, Response};
 
 use crate::{
-    accept_signature::ACCEPT_SIGNATURE,
-    code::{Code, REFUSAL},
     policy::{Content, Policy},
+    problem::Problem,
     rejection::Rejection,
     timestamp::Timestamp,
-    want_digest::{WANT_CONTENT_DIGEST, WantDigest},
 };
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The facts on which the response to a refused request depends, beside its reason.
 #[derive(Clone, Copy, Debug)]
@@ -21,18 +16,18 @@ pub struct RefusedRequest<'m> {
     pub headers: &'m HeaderMap,
     /// Whether it has content.
     pub content: Content,
-    /// The policy, for `Accept-Signature`.
+    /// What a signature has to prove, for `Accept-Signature`.
     pub policy: &'m Policy,
-    /// The time at which the request was checked, for `Date`.
+    /// The time by which the request was judged, for `Date`.
     pub now: Timestamp,
     /// A name for this refusal, to find it in your log: printable ASCII.
     pub request_id: &'m str,
 }
 
 impl Rejection {
-    /// The response to a rejected request, for servers that use this crate alone (serverless functions, other
-    /// frameworks): problem details (RFC 9457) as JSON, and the header fields with the remedy. The server crate responds
-    /// in the same way.
+    /// The response to a request that was rejected, for servers that use this crate alone (serverless functions, other
+    /// frameworks): problem details (RFC 9457) as JSON, and the fields that say what to do. The server crate answers with
+    /// the same.
     ///
     /// Its content is whole; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
     /// request's content.
@@ -55,50 +50,16 @@ impl Rejection {
     /// assert!(response.headers().contains_key("accept-signature"));
     /// ```
     pub fn to_response(&self, request: &RefusedRequest<'_>) -> Response<Vec<u8>> {
-        let code = self.code();
-        let status = code.status();
-        let problem = json!({
-            "type": format!("urn:countersign:problem:{code}"),
-            "title": code.title(),
-            "status": status.as_u16(),
-            "code": code.as_str(),
-            "detail": detail(self),
-            "hint": self.hint(),
-            "request_id": request.request_id,
-        });
-        let mut response = Response::new(problem.to_string().into_bytes());
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        let json = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, json);
-        headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(request_id) = HeaderValue::try_from(request.request_id) {
-            headers.insert(X_REQUEST_ID, request_id);
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
-            let RefusedRequest { method, headers: asked, content, policy, .. } = request;
-            let wanted = policy.accept_signature(method, asked, *content).to_header().ok();
-            headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
-        }
-        match code {
-            Code::SignatureStale => {
-                headers.extend(request.now.http_date().map(|date| (header::DATE, date)));
-            }
-            Code::DigestUnsupported => {
-                let wanted = WantDigest::accepted().to_header().ok();
-                headers.extend(wanted.map(|wanted| (WANT_CONTENT_DIGEST, wanted)));
-            }
-            _ => {}
-        }
-        if let Some(wait) = self.retry_after() {
-            // Rounded up: an earlier retry is refused again.
-            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-        }
-        response
+        let problem = Problem {
+            code: self.code(),
+            status: self.code().status(),
+            detail: detail(self).into(),
+            hint: self.hint().into(),
+            retry_after: self.retry_after(),
+            violated_policy: None,
+            signature_base: None,
+        };
+        problem.to_response(request)
     }
 }
 
@@ -117,6 +78,8 @@ fn detail(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::{HeaderName, header};
 
     use super::*;
     use crate::{digest::BadDigest, malformed::Malformed, origin::Misdirected, rejection::Stale};

@@ -12,13 +12,17 @@ use serde_json::{Value, json};
 #[path = "../../../crates/countersign-server/src/oauth/token_keys.rs"]
 mod token_keys;
 
+use bad_token::BadToken;
 use token_keys::{BadJwks, TokenKeys};
 
-/// Why a key is not found.
-#[derive(Debug, PartialEq, Eq)]
-enum BadToken {
-    UnknownKey,
-    Algorithm,
+/// In the place of the server's module of this name.
+mod bad_token {
+    /// Why a key is not found.
+    #[derive(Debug, PartialEq, Eq)]
+    pub(crate) enum BadToken {
+        UnknownKey,
+        Algorithm,
+    }
 }
 
 const ALGORITHMS: [Algorithm; 12] = [

@@ -9,7 +9,7 @@ use crate::{
     registry_args::{self, RegistryArgs},
 };
 
-/// Adds an application, and makes the registry if there is none
+/// Adds an application, and makes the registry if it is missing
 #[derive(Args, Debug)]
 pub(super) struct Add {
     /// Its name: letters, digits and . _ -

@@ -473,7 +473,7 @@ fn refuse_line_break(name: &str, value: Option<&OsStr>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The entity tag that `--etag-save` wrote; as with curl the empty one if there is none yet.
+/// The entity tag in the file of `--etag-save`; the empty tag if the file is missing or empty, as with curl.
 fn etag(file: &str) -> Result<HeaderValue, Failure> {
     let text = match std::fs::read_to_string(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),

@@ -198,7 +198,7 @@ impl Cut {
         }
     }
 
-    /// Reads a value with its `;type=` and `;filename=`, up to `end`, and gives what is behind that.
+    /// Reads a value with its `;type=` and `;filename=`, up to `end`, and returns the rest.
     fn read<'t>(
         flag: &str,
         text: &'t str,

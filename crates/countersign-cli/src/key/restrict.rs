@@ -78,7 +78,8 @@ impl Restrict {
 }
 
 impl Change {
-    /// Makes the whole change; or none of it, and returns the kind that the key is not restricted by.
+    /// Makes the whole change. Changes nothing and returns the kind if the key has no restriction of a kind that the
+    /// change needs.
     fn apply(self, restrictions: &mut Restrictions) -> Option<RestrictionKind> {
         let mut changed = restrictions.clone();
         for kind in self.lifted {

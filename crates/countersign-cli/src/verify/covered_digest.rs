@@ -3,8 +3,8 @@ use http::HeaderMap;
 
 const NAME: &str = "content-digest";
 
-/// A `Content-Digest` field of which a signature covers something: the one of the head, or the one of the trailers, where
-/// RFC 9530 §2 allows it too.
+/// A `Content-Digest` field that a signature covers, in whole or in part: in the head, or in the trailers (RFC 9530
+/// §2).
 #[derive(Clone, Copy)]
 pub(super) struct CoveredDigest<'c, 'm> {
     component: &'c Component<'c>,
@@ -27,7 +27,7 @@ impl<'c, 'm> CoveredDigest<'c, 'm> {
         of_head.into_iter().chain(of_trailers).collect()
     }
 
-    /// The component that covers it, or something of it.
+    /// The component that covers the field, or a part of it.
     pub(super) const fn component(self) -> &'c Component<'c> {
         self.component
     }

@@ -130,7 +130,7 @@ impl Parsed {
 }
 
 impl ReceivedRequest<'_> {
-    /// Whether a server reads content: none, if nothing tells its length.
+    /// Whether a server reads content, which needs a length in the head.
     pub(super) const fn content(&self) -> Content {
         if self.body.unframed { Content::Absent } else { self.body.content }
     }

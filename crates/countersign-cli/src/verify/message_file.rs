@@ -151,7 +151,8 @@ impl Start {
         }
     }
 
-    /// RFC 9112 §6.3: such a response has no content, whatever its head says of one.
+    /// Whether the message ends with its head: such a response has no content, even if its head gives a length (RFC
+    /// 9112 §6.3).
     fn ends_with_head(&self, answered: Option<&Method>) -> bool {
         let Self::Response { status, .. } = self else { return false };
         status.is_informational()

@@ -1,4 +1,4 @@
-//! The axum extractors. The layer decides, these deliver.
+//! The axum extractors. The layer decides, the extractors deliver.
 
 use axum::{
     body::Body,
@@ -59,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for Publishable {
     }
 }
 
-/// For open routes, and for those that move to signatures: `None` for what is unsigned, or would be refused.
+/// For open routes, and for routes that move to signatures: `None` if the request is unsigned or would be refused.
 impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     type Rejection = Response;
 
@@ -68,8 +68,8 @@ impl<S: Sync> OptionalFromRequestParts<S> for SignedBy {
     }
 }
 
-/// For open routes, where it is `None` for whoever does not sign: no publishable key is looked at there. And for routes that
-/// move to signatures: `None` for whoever would be refused.
+/// For open routes: `None` if the request is unsigned, also with a publishable key, which is not looked up there. For routes that
+/// move to signatures: `None` if the request would be refused.
 impl<S: Sync> OptionalFromRequestParts<S> for Publishable {
     type Rejection = Response;
 

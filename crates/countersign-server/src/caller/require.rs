@@ -20,12 +20,12 @@ use crate::{
     telemetry,
 };
 
-/// Asks for more on the routes behind it, whatever their methods. Made for `Router::route_layer`; it works only inside of
+/// Asks for more on the routes behind it, for every method. Made for `Router::route_layer`; it works only inside of
 /// a [`VerifierLayer`](crate::VerifierLayer).
 ///
-/// On a route that is observed it lets everything pass, and what it would refuse is logged, and counted as what it refuses
-/// elsewhere; on one that is off it asks for nothing. It refuses after the nonce of a signed request was claimed. A
-/// [`Route`](crate::Route) that is declared asks before that.
+/// On an observed route every request passes, and the layer counts and logs the requests that it would refuse; on a route that is
+/// off the layer does nothing. It refuses after the nonce of a signed request was claimed. A declared [`Route`](crate::Route) asks
+/// before that.
 #[derive(Clone, Debug)]
 pub struct Require {
     access: Access,
@@ -33,20 +33,20 @@ pub struct Require {
 }
 
 impl Require {
-    /// A signature.
+    /// Asks for a signature.
     pub fn signed() -> Self {
         Self { access: Access::Signed, scopes: Scopes::default() }
     }
 
-    /// A publishable key, or a signature.
+    /// Asks for a publishable key or a signature.
     pub fn publishable() -> Self {
         Self { access: Access::Publishable, scopes: Scopes::default() }
     }
 
-    /// A scope of the credential, beside those that are asked for already.
+    /// Asks for one more scope of the credential.
     ///
-    /// An unsigned read has been charged to the budgets of its key by then, which tells a good key that lacks the scope from an
-    /// unknown key. [`Route::scope`](crate::Route::scope) is looked at before.
+    /// An unsigned read has been charged to the budgets of its key by then, which tells a good key without the scope from an
+    /// unknown key. [`Route::scope`](crate::Route::scope) is checked before.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self

@@ -16,7 +16,7 @@ use crate::{
     refusal::{self, reason::Reason},
 };
 
-/// The most of a response that is taken from its handler before the verdict on the request's content is in.
+/// The most of a response that is taken from its handler before the verdict on the request's content is known, in bytes.
 const MOST_GATHERED: usize = 64 * 1024;
 
 pin_project! {
@@ -49,7 +49,7 @@ pin_project! {
     }
 }
 
-/// What has to be known before the end of a response is handed out.
+/// The verdict that the end of a response waits for.
 #[derive(Debug)]
 enum Guard {
     Nothing,
@@ -62,17 +62,17 @@ impl<C> GuardedBody<C> {
         Self { ready: VecDeque::new(), trailers: None, rest, guard }
     }
 
-    /// A body that nothing has to be known for.
+    /// A body that waits for nothing.
     pub(crate) fn unguarded(body: C) -> Self {
         Self::new(Rest::Untouched { body }, Guard::Nothing)
     }
 
-    /// A body that ends well only if the content of its request was what was signed.
+    /// A body that ends without an error only if the request's content was what was signed.
     pub(crate) fn guarded(body: C, verdict: oneshot::Receiver<Verdict>) -> Self {
         Self::new(Rest::Begun { body: Box::pin(body) }, Guard::Waiting(verdict))
     }
 
-    /// The same for a response that has no content by definition.
+    /// The body of a response without content that waits for the verdict.
     pub(crate) fn without_content(verdict: oneshot::Receiver<Verdict>) -> Self {
         Self::new(Rest::Ended, Guard::Waiting(verdict))
     }
@@ -86,20 +86,20 @@ impl<C> GuardedBody<C> {
         }
     }
 
-    /// Whether the verdict is still to come.
+    /// Whether the verdict is still unknown.
     pub(crate) const fn is_waiting(&self) -> bool {
         matches!(self.guard, Guard::Waiting(_))
     }
 
-    /// Asks for no verdict any more.
+    /// Stops waiting for the verdict.
     pub(crate) fn release(&mut self) {
         self.guard = Guard::Nothing;
     }
 }
 
 impl<C: Body<Data = Bytes, Error: Into<BoxError>>> GuardedBody<C> {
-    /// Takes what is there of the handler's body. Ready once the verdict is in, or the response is found to be one that comes
-    /// bit by bit: it may depend on content of the request that is still to come.
+    /// Takes the pieces that the handler's body has ready. Ready once the verdict is known, or the body has to be waited for: it may
+    /// depend on content of the request that is still to come.
     pub(crate) fn poll_gathered(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut gathered = 0_usize;
         loop {

@@ -16,10 +16,10 @@ use tokio::{
 use super::{ContentLimit, Rest, Unfit, why_broken};
 use crate::{BoxError, refusal::reason::Reason};
 
-/// The content of a request that passed a verifier, of whose own body `B` this is made.
+/// The body of a verified request; wraps the original body `B`.
 ///
-/// Of a signed request it is what was signed: gathered or, on a route that is [streamed](crate::Route::streamed), as it comes.
-/// Where nothing is refused it is what came.
+/// For a signed request it has the signed content: gathered or, on a [streamed](crate::Route::streamed) route, piece by piece as
+/// it arrives. Where the verifier refuses nothing, it has the content as it came.
 #[derive(Debug)]
 pub struct VerifiedBody<B>(Kind<B>);
 
@@ -28,18 +28,18 @@ enum Kind<B> {
     /// Read to its end before.
     Whole(Option<Bytes>),
     Streamed(Box<Streamed<B>>),
-    /// Nobody looked at it.
+    /// Not compared.
     Unchecked(B),
-    /// Looked at in part, on a route where nothing is refused.
+    /// Compared in part, on a route where nothing is refused.
     Resumed {
         read: Option<Bytes>,
         rest: Option<Rest<B>>,
     },
 }
 
-/// Why a streamed body does not end well. What was read of it before does not count.
+/// Why a streamed body ends with an error. Discard what was read of the body before.
 ///
-/// A response ends with it as well, where the handler began to answer before the content had failed.
+/// The response's body ends with this error too, if the handler began the response before the content had failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentError(Reason);
 
@@ -68,7 +68,7 @@ impl From<Reason> for ContentError {
     }
 }
 
-/// What became of the content of a request on a streamed route.
+/// The result of the comparison of streamed content.
 pub(crate) type Verdict = Result<(), Reason>;
 
 impl<B> VerifiedBody<B> {
@@ -85,13 +85,13 @@ impl<B> VerifiedBody<B> {
         Self(Kind::Resumed { read: Some(read), rest: Some(rest) })
     }
 
-    /// A body that is compared as it comes, and what becomes of it.
+    /// A body that is compared as it arrives, and the receiver of the verdict.
     pub(crate) fn streamed(
         body: B,
         claimed: Claimed,
         limit: ContentLimit,
     ) -> (Self, oneshot::Receiver<Verdict>) {
-        let (verdict, told) = oneshot::channel();
+        let (verdict, receiver) = oneshot::channel();
         let streamed = Streamed {
             body,
             check: Some(claimed.read()),
@@ -103,13 +103,14 @@ impl<B> VerifiedBody<B> {
             waiting: false,
             verdict: Some(verdict),
         };
-        (Self(Kind::Streamed(Box::new(streamed))), told)
+        (Self(Kind::Streamed(Box::new(streamed))), receiver)
     }
 }
 
 /// A body that is compared with its digest as it comes.
 ///
-/// The last piece is held back until the digest is known to hold, so that nobody has all of it who does not look at its end.
+/// The last piece is held back until the digest is known to match, so that a handler that ignores the end never has all of the
+/// content.
 #[derive(Debug)]
 struct Streamed<B> {
     body: B,
@@ -118,26 +119,26 @@ struct Streamed<B> {
     held: Option<Bytes>,
     length: u64,
     limit: u64,
-    /// The longest that nothing may come.
+    /// The longest pause.
     pause: Duration,
     pausing: Pin<Box<Sleep>>,
-    /// Whether this was asked for a piece, and nothing had come.
+    /// Whether the body was polled, and nothing had come.
     waiting: bool,
-    /// Until it is told.
+    /// Until the verdict is sent.
     verdict: Option<oneshot::Sender<Verdict>>,
 }
 
 impl<B> Streamed<B> {
-    fn tell(&mut self, verdict: Verdict) {
-        // Nobody waits where the response is gone already.
-        drop(self.verdict.take().map(|told| told.send(verdict)));
+    fn send_verdict(&mut self, verdict: Verdict) {
+        // Nobody waits if the response is gone already.
+        drop(self.verdict.take().map(|sender| sender.send(verdict)));
     }
 }
 
-/// Content that says itself where it ends, as `multipart` does, can seem whole to who does not look for the end of the body.
+/// Content that marks its own end, as `multipart` does, can seem complete to a handler that does not read to the end of the body.
 impl<B> Drop for Streamed<B> {
     fn drop(&mut self) {
-        self.tell(Err(Reason::ContentUnread));
+        self.send_verdict(Err(Reason::ContentUnread));
     }
 }
 
@@ -160,7 +161,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
                 match finished {
                     Some(Err(rejection)) => return self.fail(rejection.into()),
                     Some(Ok(_)) | None => {
-                        self.tell(Ok(()));
+                        self.send_verdict(Ok(()));
                         break;
                     }
                 }
@@ -198,7 +199,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
 
     fn fail(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, ContentError>>> {
         (self.check, self.held) = (None, None);
-        self.tell(Err(reason.clone()));
+        self.send_verdict(Err(reason.clone()));
         Poll::Ready(Some(Err(ContentError(reason))))
     }
 }

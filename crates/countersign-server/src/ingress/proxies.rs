@@ -6,12 +6,12 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::forwarded::{self, Element};
 
-/// The proxies in front of a server, whose word for where a request comes from is taken.
+/// The proxies in front of a server that are believed about a request's client.
 ///
-/// Each of them has to write down from which address it got a request, in the fields that
-/// [`ForwardedFields`] names. `Forwarded` and `X-Forwarded-For` are read from the end, and only as far as listed proxies wrote
-/// them: what a client wrote there itself is never looked at. All of `X-Forwarded-Host` and `X-Forwarded-Proto` is read, and
-/// has to agree. Of a peer that is not listed nothing is read.
+/// Each proxy must write the address that it got a request from into the fields that [`ForwardedFields`] names. `Forwarded` and
+/// `X-Forwarded-For` are read from the end, and only as far as listed proxies wrote them: text that a client wrote there is never
+/// read. All lines of `X-Forwarded-Host` and `X-Forwarded-Proto` are read, and must agree. The fields of a peer that is not listed are
+/// ignored.
 #[derive(Clone, Debug)]
 pub struct Proxies {
     listed: Listed,
@@ -21,12 +21,12 @@ pub struct Proxies {
 #[derive(Clone, Debug)]
 enum Listed {
     In(Box<[IpNet]>),
-    /// Whoever connects, and nobody before them.
+    /// Every peer, and no proxy before it.
     AnyPeer,
 }
 
-/// The fields in which proxies say where a request comes from. The others are not read: a proxy that does not know them
-/// passes on what a client put there.
+/// The fields in which proxies name a request's client. Other fields are not read: a proxy that does not know them passes the
+/// client's on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardedFields {
     /// `Forwarded` (RFC 7239).
@@ -35,31 +35,31 @@ pub enum ForwardedFields {
     XForwarded,
 }
 
-/// Why a list of proxies is none.
+/// Why a proxy list is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadProxies {
-    /// No proxy would ever be believed.
+    /// The list is empty.
     #[error(
         "no proxy is listed; name the addresses from which the proxies connect, like 10.0.0.7/32"
     )]
     Empty,
-    /// Anyone could claim any address.
+    /// The list has the whole Internet, so that anyone could claim any address.
     #[error("{0} is everyone; list the proxies, or say Proxies::insecure_any_peer")]
     Everyone(IpNet),
-    /// It could be meant as the one or the other.
+    /// An address with bits behind its prefix, which can mean the address or the range.
     #[error(
         "{0} is an address in a range; write {range} for the range, or {address} for the address",
         range = .0.trunc(),
         address = IpNet::from(.0.addr())
     )]
     HostBits(IpNet),
-    /// It would not match: such an address counts as the IPv4 address that it is.
+    /// An IPv4 range in IPv6 form, which would match nothing: such addresses are compared as IPv4.
     #[error("{0} holds IPv4 addresses written as IPv6; list them as IPv4")]
     Mapped(IpNet),
 }
 
-/// Why it cannot be told where a request comes from that a listed proxy passed on.
+/// Why the fields of a listed proxy cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadForwarded {
     #[error("the proxy in front of this server sent no {0}")]
@@ -84,7 +84,7 @@ impl BadForwarded {
 }
 
 impl BadForwarded {
-    /// What the operator can change: for nginx the very line.
+    /// What the operator can change, with the line for nginx.
     pub(crate) fn cure(self) -> &'static str {
         match self {
             Self::Missing(X_FORWARDED_FOR) | Self::Malformed(X_FORWARDED_FOR) => {
@@ -118,11 +118,11 @@ const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 impl Proxies {
     /// The proxies that connect from these addresses, and the fields that they write.
     ///
-    /// Whoever can connect from one of them is believed, so list proxies and not networks that have clients in them.
+    /// Every peer with one of these addresses is believed, so list proxies, and not networks with clients in them.
     ///
     /// # Errors
     ///
-    /// [`BadProxies`]. The whole Internet is no list.
+    /// [`BadProxies`].
     pub fn new(
         ranges: impl IntoIterator<Item = IpNet>,
         fields: ForwardedFields,
@@ -145,14 +145,14 @@ impl Proxies {
         Ok(Self { listed: Listed::In(ranges), fields })
     }
 
-    /// One proxy, of which the address is not known: whoever connects is believed, for the last address that they name.
+    /// One proxy of unknown address: every peer is believed about the last address that it names.
     ///
-    /// For a server that nobody else can connect to, as behind a firewall. Anyone who can claims any address.
+    /// For a server that only the proxy can connect to, as behind a firewall. Any other peer can claim any address.
     pub const fn insecure_any_peer(fields: ForwardedFields) -> Self {
         Self { listed: Listed::AnyPeer, fields }
     }
 
-    /// From which address a request comes: from the peer, or if that is a proxy, from whoever asked the first of them.
+    /// The address of the client: that of the peer or, if that is a proxy, the one that the first proxy wrote.
     pub(crate) fn client_address(
         &self,
         peer: IpAddr,
@@ -173,7 +173,7 @@ impl Proxies {
         }
     }
 
-    /// The origin that the client named to the first of the proxies; none if the peer is not one of them.
+    /// The origin that the client named to the first proxy; `None` if the peer is not a proxy.
     pub(crate) fn origin<'o>(
         &self,
         peer: IpAddr,
@@ -192,7 +192,7 @@ impl Proxies {
                 origin
             }
             ForwardedFields::XForwarded => {
-                // These say nothing of who wrote which of them, so that all have to say the same.
+                // Nothing tells which proxy wrote which line, so all lines must agree.
                 let mut hosts = texts(headers, X_FORWARDED_HOST);
                 let host = hosts.next().ok_or(BadForwarded::Missing(X_FORWARDED_HOST))??;
                 let origin = find(origins, host, X_FORWARDED_HOST)?;
@@ -221,7 +221,7 @@ impl Proxies {
         }
     }
 
-    /// The element of `Forwarded` that the first of the proxies wrote, and the address that it has there.
+    /// The element of `Forwarded` that the first proxy wrote, and the address in it.
     fn client_element<'h>(
         &self,
         headers: &'h HeaderMap,

@@ -28,14 +28,14 @@ use crate::{
 const MOST_BYTES: usize = 8 * 1024;
 const MOST_LEEWAY: Duration = Duration::from_secs(60);
 
-/// A leeway that would have tokens outlive what their issuer says.
+/// The leeway is too long, or not in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the leeway is not whole seconds, or more than 60 s; set the clocks by NTP and allow for less"
 )]
 pub struct BadLeeway;
 
-/// Why no access token could be told from another issuer's, or from one for another service.
+/// Why the issuer or the audience cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadBearer {
@@ -57,9 +57,9 @@ pub enum BadBearer {
 /// Its signature has to hold by the issuer's key that its `kid` names, and with that key's algorithm. `iss`, `aud`, `exp` and
 /// `sub` have to be there; `exp` and `nbf` are checked by the verifier's clock. Its `typ` is `at+jwt`.
 ///
-/// On a route that is observed whoever it would refuse passes without a token, and is counted and logged as by
-/// [`Require`](crate::Require); where the verifier is off, everyone passes. It refuses after the nonce of a request was
-/// claimed, so that nobody without a good signature has it look at a token, or fetch a key.
+/// On an observed route requests that the layer would refuse pass without a token, and are counted and logged as by
+/// [`Require`](crate::Require); where the verifier is off, every request passes. The layer refuses after the nonce of a request was
+/// claimed, so that only requests with a valid signature make it read a token, or fetch a key.
 #[derive(Clone, Debug)]
 pub struct RequireBearer {
     keys: IssuerKeys,
@@ -74,9 +74,9 @@ pub struct RequireBearer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum IssuerKeys {
-    /// They stay as they are while the process runs.
+    /// Keys that never change while the process runs.
     Fixed(TokenKeys),
-    /// They are fetched.
+    /// Keys that are fetched.
     Remote(RemoteTokenKeys),
 }
 
@@ -159,14 +159,13 @@ impl RequireBearer {
         Ok(self)
     }
 
-    /// A scope of the token, beside those that are asked for already. Those of the credential are asked for by
-    /// [`Route::scope`](crate::Route::scope).
+    /// Asks for one more scope of the token. [`Route::scope`](crate::Route::scope) asks for scopes of the credential.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.insert(scope);
         self
     }
 
-    /// Refuses tokens that are bound to no key, so that a stolen one is of no use to others who have a credential here.
+    /// Refuses tokens that are not bound to a key, so that a stolen token is useless to other callers.
     pub fn require_key_binding(mut self) -> Self {
         self.binding = Binding::Required;
         self
@@ -252,7 +251,7 @@ impl Types {
     }
 }
 
-/// What became of the token, for the extractor.
+/// The result of the token's check, for the extractor.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "the extractor reads it"))]
 pub(super) enum Checked {
@@ -301,7 +300,7 @@ where
                 Err(response) => return Ok(response),
             };
             let checked = match required.check(verification, request.headers()).await {
-                // Of content that nobody compares nobody is named as its sender.
+                // Nobody compares the content, so the handler learns of no sender.
                 Ok(_) if verification.caller.is_none() => {
                     Checked::Excused(Reason::SignatureRequired)
                 }

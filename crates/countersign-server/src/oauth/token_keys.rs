@@ -22,9 +22,9 @@ pub(super) const MOST_BYTES: usize = 128 * 1024;
 
 /// The public keys that an issuer signs access tokens with, from a JWKS (RFC 7517).
 ///
-/// Taken are RSA keys of 2048 to 8192 bits (`RS256`, or which of `RS…` and `PS…` their `alg` names), P-256 (`ES256`), P-384
-/// (`ES384`) and Ed25519 (`EdDSA`). Others are left out, as §5 asks, and so are keys that are not for signatures, symmetric
-/// keys, weak ones, and keys that come with their private half.
+/// It takes RSA keys of 2048 to 8192 bits (`RS256`, or the one of `RS…` and `PS…` that `alg` names), P-256 (`ES256`), P-384
+/// (`ES384`) and Ed25519 (`EdDSA`), and ignores all others, as §5 asks: also keys that are not for signatures, symmetric keys, weak
+/// keys, and keys with their private half.
 #[derive(Clone)]
 pub struct TokenKeys(Arc<[Arc<TokenKey>]>);
 
@@ -35,20 +35,20 @@ pub(super) struct TokenKey {
     pub(super) key: DecodingKey,
 }
 
-/// Why a text is no JWKS to check tokens with.
+/// Why a JWKS cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadJwks {
     /// The file cannot be read.
     #[error("the JWKS cannot be read")]
     Unreadable(#[from] io::Error),
-    /// It is longer than 128 KiB.
+    /// The JWKS is longer than 128 KiB.
     #[error("the JWKS is longer than 128 KiB")]
     TooLong,
-    /// It is not JSON, or has no member `keys` that is a list.
+    /// The text is not JSON, or has no member `keys` that is a list.
     #[error("it is no JWKS: an object with a list of keys")]
     NotAJwks,
-    /// None of its keys can be used.
+    /// The JWKS has no key that can be used.
     #[error("the JWKS has no key that access tokens can be checked with")]
     NoKey,
 }
@@ -85,7 +85,7 @@ impl TokenKeys {
         Self::from_jwks(&text)
     }
 
-    /// The key that a token names. One that names none is of the only key there is.
+    /// The key that a token names. A token without a name is for the only key.
     pub(super) fn find(
         &self,
         kid: Option<&str>,

@@ -12,16 +12,16 @@ use super::unsignable::Unsignable;
 use crate::oauth::bad_token::BadToken;
 use crate::{content::memory::Full, ingress::proxies::BadForwarded};
 
-/// What to add where no address is known.
+/// What to add if no client address is known.
 pub(crate) const NO_ADDRESS: &str = "a limit by client address or a list of proxies is set, and no address is known: serve with \
      `countersign_server::serve`; with another server add a layer around the verifier that puts the peer's address as a \
      `countersign_store::ClientAddress` into the request's extensions; in a test put one there by hand";
 
-/// Why a request does not reach its handler.
+/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Rejected(Rejection),
-    /// What the proxies in front say of the request cannot be used.
+    /// The proxies' fields cannot be used.
     Forwarded(BadForwarded),
     /// A method or a version that is not served.
     Unserved(Unserved),
@@ -34,12 +34,12 @@ pub(crate) enum Reason {
     TargetTooLong {
         limit: usize,
     },
-    /// Another protocol on the same connection.
+    /// The request asks for another protocol on the same connection.
     #[cfg(feature = "serve")]
     Upgrade,
     SignatureRequired,
     KeyRequired,
-    /// A publishable key that opens nothing here. Its sender is not told why.
+    /// A publishable key that opens nothing here. The caller does not learn why.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
     /// A private key was sent: the one that is registered, or something that looks like one.
@@ -47,35 +47,35 @@ pub(crate) enum Reason {
     Revoked,
     Expired,
     Quarantined,
-    /// The caller, who is known, may not call from there.
+    /// A restriction of the known caller does not hold.
     Restricted(RestrictionKind),
-    /// The caller, who is known, lacks what the route asks for.
+    /// The known caller lacks a scope.
     MissingScope(Scope),
     ContentTooLarge {
         limit: u64,
     },
     ContentTimeout,
-    /// The content of other requests, or of this credential's, takes all the memory that there is for it.
+    /// The content of other requests takes all the memory, or the application's share is used up.
     Overloaded,
     ContentBroken,
     SignedTrailer,
-    /// A handler answered well without having read what was signed to its end: our own mistake.
+    /// A handler responded with success before it had read the signed content to its end: a mistake of the service.
     ContentUnread,
-    /// The answer to a request, which was carried out or refused, cannot be signed: our own mistake.
+    /// The response cannot be signed: a mistake of the service. The request may have been carried out.
     Unsignable(Unsignable),
-    /// The caller, who is known, is over a limit.
+    /// The known caller is over a limit.
     RateLimited(OverLimit),
     TooManyFailures(OverLimit),
     RegistryUnavailable,
     ReplayStoreUnavailable,
-    /// A limit by client address or a list of proxies, and nobody says what the address is: our own mistake.
+    /// A limit by client address or a list of proxies is set, and no address is known: a mistake of the service.
     NoClientAddress,
-    /// A route without the layer: our own mistake.
+    /// The route is not behind the layer: a mistake of the service.
     NoLayer,
-    /// The signature held, and the access token does not do.
+    /// The signature is valid, and the access token is refused.
     #[cfg(feature = "oauth")]
     Token(BadToken),
-    /// A route without the layer that looks at access tokens: our own mistake.
+    /// The route is not behind the layer for access tokens: a mistake of the service.
     #[cfg(all(feature = "oauth", feature = "axum"))]
     NoTokenLayer,
 }
@@ -87,11 +87,11 @@ pub(crate) struct SentKey {
     pub(crate) credential: CredentialId,
 }
 
-/// A refusal, and what explains it where that is asked for.
+/// A reason, and the signature base that explains it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     pub(crate) reason: Reason,
-    /// The signature base as it was rebuilt, of a signature that does not hold.
+    /// The rebuilt base of an invalid signature, if the operator wants it shown.
     pub(crate) signature_base: Option<Box<str>>,
 }
 
@@ -101,7 +101,7 @@ impl<R: Into<Reason>> From<R> for Refused {
     }
 }
 
-/// Whether a refusal is a failure of its caller, which is charged to their address.
+/// Whether a refusal is a failure of the caller, which is charged to the client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
     Caller,
@@ -193,14 +193,12 @@ impl Reason {
         }
     }
 
-    /// What is forged, guessed or malformed is its caller's failure: a client that works never sends it.
+    /// The caller is to blame for forged, guessed and malformed requests, which a correct client never sends, and for valid signatures
+    /// of dead keys and repeated ones. All reasons for which a publishable key opens nothing count alike: the limit would otherwise tell
+    /// them apart.
     ///
-    /// So is a signature of a dead key, or one that was used before: it holds, and is good for nothing. All reasons for which a
-    /// publishable key opens nothing count alike, or the limit would tell them apart.
-    ///
-    /// Nobody is to blame where an honest client is told how to do better (what to sign or to cover, what time it is), where
-    /// the credential may do other things, and where it is our own trouble. What is refused before failures are looked at costs
-    /// no more than looking at them.
+    /// Nobody is to blame where an honest client learns how to do better (what to cover, what time it is), where the credential has the
+    /// authority for other requests, and for faults of the service. Refusals before the look at failures cost no more than that look.
     pub(crate) const fn blame(&self) -> Blame {
         match self {
             Self::Rejected(rejection) => match rejection {
@@ -254,8 +252,8 @@ impl Reason {
         }
     }
 
-    /// What is wrong with this request: its form, never the values it holds, and never a fact about a key that the
-    /// caller has not proven to have.
+    /// What is wrong with the request: its form, never a value, and never a fact about a key whose possession the caller has not
+    /// proven.
     pub(crate) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return with_source(rejection),
@@ -349,7 +347,7 @@ impl Reason {
         hint.into()
     }
 
-    /// What the operator's log says. It can name facts about a key, which [`detail`](Self::detail) never does.
+    /// The text for the operator's log. It may have facts about a key, which [`detail`](Self::detail) never has.
     pub(crate) fn for_log(&self) -> String {
         match self {
             Self::Unaccepted(Unaccepted { cause, .. }) => cause.to_string(),

@@ -35,7 +35,7 @@ impl Cause {
     }
 }
 
-/// For the operator: what is wrong, and where it can be changed.
+/// For the operator: what is wrong, and the command that changes it.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

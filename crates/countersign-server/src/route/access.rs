@@ -5,7 +5,7 @@ use http::request::Parts;
 
 /// What a route asks for.
 ///
-/// Without a word from its author, a route asks for [`Access::Publishable`] when the method is `GET`, `HEAD` or
+/// By default a route asks for [`Access::Publishable`] when the method is `GET`, `HEAD` or
 /// `OPTIONS`, no field overrides it, and there is no content, and for [`Access::Signed`] in every other case. A
 /// [`Route`](crate::Route) that is declared, the layer [`Require`](crate::Require), and the extractors
 /// [`Signed`](crate::Signed) and [`SignedBy`](crate::SignedBy) raise that. Only
@@ -22,7 +22,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// What a request asks for when nobody said anything.
+    /// The access that a request to an undeclared route asks for.
     pub fn by_default(head: &Parts, content: Content) -> Self {
         match is_read(&head.method, &head.headers, content) {
             true => Self::Publishable,
@@ -30,8 +30,7 @@ impl Access {
         }
     }
 
-    /// What a request asks for on a route that was declared to ask for this: never less than without it, but where it is
-    /// open.
+    /// The access that a request to a declared route asks for: at least the default, unless the route is open.
     pub(crate) fn for_request(self, head: &Parts, content: Content) -> Self {
         match self {
             Self::Open => Self::Open,

@@ -1,11 +1,11 @@
 /// How far a route of an existing API has moved to signatures. Default: [`Rollout::Enforce`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rollout {
-    /// Every request passes, and nobody looks at it.
+    /// Every request passes without a look at it.
     Off,
-    /// Every request passes as it did before, and is verified on the way: what would be refused is counted and logged.
+    /// Every request passes, and is verified on the way: requests that would be refused are counted and logged.
     Observe,
-    /// What does not verify is refused.
+    /// Requests that do not verify are refused.
     #[default]
     Enforce,
 }

@@ -5,10 +5,9 @@ use http::Method;
 
 use super::{Route, access::Access};
 
-/// Every route that was declared, with what it asks for: what [`Verifier::routes`](crate::Verifier::routes) goes by before
-/// anything is routed.
+/// All declared routes, for [`Verifier::routes`](crate::Verifier::routes).
 ///
-/// Printed, it is the list of them. What is not in it asks for what [`Access::by_default`](crate::Access::by_default) says.
+/// Print it to see the list. Routes that are not in the table ask for [`Access::by_default`](crate::Access::by_default).
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     /// By path, in the order in which the paths were declared.
@@ -20,23 +19,23 @@ pub struct RouteTable {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadRoute {
-    /// Declared twice, and it is not clear what it asks for.
+    /// A route is declared twice.
     #[error("the route {0} is declared twice; remove one of the two")]
     Twice(Box<str>),
-    /// A path that is none, or that overlaps another one's.
+    /// A path is invalid, or overlaps another route's.
     #[error("the path of the route {route} cannot be served: {reason}")]
     Path {
-        /// Its method and path.
+        /// The route's method and path.
         route: Box<str>,
         /// What is wrong with the path.
         reason: Box<str>,
     },
-    /// An open route that asks for a scope, which nobody would look for.
+    /// An open route asks for a scope, which nobody would check.
     #[error(
         "the route {0} is open and asks for a scope; declare it as read or signed, or without the scope"
     )]
     Open(Box<str>),
-    /// A method that no verifier lets through.
+    /// A method that verifiers refuse.
     #[error(
         "the method of the route {0} is none of GET, HEAD, OPTIONS, POST, PUT, PATCH and DELETE"
     )]
@@ -97,7 +96,7 @@ impl RouteTable {
         self.paths.iter().flatten()
     }
 
-    /// The route that a request is for.
+    /// The route of a request.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<&Route> {
         let place = self.places.at(path).ok()?.value;
         let routes = self.paths.get(*place)?;

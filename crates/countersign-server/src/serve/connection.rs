@@ -37,7 +37,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much target and fields of a request may have.
 const HEAD_BYTES: usize = 32 * 1024;
-/// How much of a head is taken, so that what is too large gets our refusal. Of what is larger still hyper says 431 by itself.
+/// How much of a head is read, so that a head that is too large gets a refusal of this crate. Beyond this hyper responds with 431.
 const TAKEN_BYTES: u32 = 64 * 1024;
 /// How many requests one HTTP/2 connection may have open.
 const STREAMS: u32 = 100;
@@ -46,7 +46,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The largest HTTP/2 frame that is taken: the least that RFC 9113 §4.2 allows.
 const FRAME_BYTES: u32 = 16 * 1024;
-/// How much of an answer is taken from its body before the peer of an HTTP/2 connection takes it.
+/// How much of a response is taken from its body before the peer of an HTTP/2 connection takes it.
 const SEND_BYTES: usize = 64 * 1024;
 /// How many HTTP/2 requests a peer may reset before anybody has seen them, and how many it may get wrong, until its connection ends.
 const RESETS: usize = 20;
@@ -81,13 +81,13 @@ impl Connection {
         }
     }
 
-    /// Has it speak TLS first.
+    /// The same connection over TLS.
     #[cfg(feature = "tls")]
     pub(super) fn over(self, tls: Option<super::Tls>) -> Self {
         Self { tls, ..self }
     }
 
-    /// Serves it to its end.
+    /// Serves the connection until it ends.
     pub(super) async fn serve<S, B>(self, service: S)
     where
         S: Service<Request<ServedBody>, Response = Response<B>, Error: Into<BoxError>>,
@@ -190,7 +190,7 @@ fn strip_content<B: Body>(
     Response::from_parts(head, SentContent::none())
 }
 
-/// Serves a connection until its peer ends it, or it is idle for too long, or nobody wants it any more.
+/// Serves a connection until its peer closes it, it is idle for too long, or the server needs its place.
 async fn until_closed<C: GracefulConnection<Error = BoxError>>(
     connection: C,
     activity: &Activity,

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{activity::Activity, pace::Pace};
 
-/// How the peer takes an answer.
+/// The progress of a peer in taking a response.
 #[derive(Debug)]
 pub(super) struct Delivery {
     activity: Arc<Activity>,
@@ -25,7 +25,7 @@ struct State {
     /// Bytes that were handed over and are not sent.
     waiting: u64,
     pace: Pace,
-    /// Of who waits until all of it is sent.
+    /// The waker of the body that waits until all of it is sent.
     waker: Option<Waker>,
 }
 
@@ -113,7 +113,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Runs the HTTP/2 streams of a connection, and ends those whose answers the peer does not take.
+/// Runs the HTTP/2 streams of a connection, and ends streams whose response the peer does not take.
 #[derive(Clone, Debug)]
 pub(super) struct Streams(Arc<Activity>);
 

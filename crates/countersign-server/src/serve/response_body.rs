@@ -16,7 +16,7 @@ use super::{activity::OpenRequest, delivery::Delivery};
 const PIECE: usize = 16 * 1024;
 
 pin_project! {
-    /// The content that the service gives, or that of a refusal in its place.
+    /// The body that is sent: the service's, or that of a refusal in its place.
     #[derive(Debug)]
     #[project = ContentParts]
     pub(super) enum SentContent<B> {
@@ -82,7 +82,7 @@ impl<B: Body> Body for SentContent<B> {
 }
 
 pin_project! {
-    /// The content of an answer, with the last piece of which its request ends.
+    /// The body of a response. Its request ends with the last piece.
     #[derive(Debug)]
     pub(super) struct ResponseBody<B> {
         #[pin]
@@ -179,7 +179,7 @@ fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// A piece of an answer, which tells when it is sent.
+/// A piece of a response, which notes when it is sent.
 #[derive(Debug)]
 pub(super) struct Piece {
     data: Bytes,

@@ -40,7 +40,7 @@ pub(super) fn replace<B>(
     }
     tracing::error!(
         %method, %status,
-        "a service upgrades a connection or opens a tunnel, and `serve` does neither; serve it by another listener"
+        "a service upgrades a connection or opens a tunnel, and `serve` does neither; use another listener for this service"
     );
     Some(refusal(Reason::Upgrade, method, version))
 }

@@ -19,15 +19,14 @@ use crate::{
     refusal::{Circumstances, reason::Reason, respond},
 };
 
-/// How long the proof in a directory says that its key is this server's.
+/// The lifetime of the proof that a key in a directory is this server's.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// The keys that a server's answers are signed with, as a service at [`KEY_DIRECTORY_PATH`](countersign::KEY_DIRECTORY_PATH).
+/// The keys that sign a server's responses, as a service at [`KEY_DIRECTORY_PATH`](countersign::KEY_DIRECTORY_PATH).
 /// Made by [`SignResponses::directory`].
 ///
-/// It has to be reached without a credential: it belongs beside what the verifier stands in front of, and inside of
-/// [`SignResponses`]. Then a client that knows one of the keys gets the others from somebody that it can verify; a client
-/// that knows none has TLS alone to go by.
+/// Clients read it without a credential: put it beside the verified routes, and inside of [`SignResponses`]. Then a client that knows
+/// one of the keys can verify the response with the others; a client that knows no key has only TLS to rely on.
 #[derive(Clone, Debug)]
 pub struct KeyDirectory {
     signing: SignResponses,
@@ -35,8 +34,8 @@ pub struct KeyDirectory {
 }
 
 impl SignResponses {
-    /// The directory of this signer's key, and of `others`: the key that comes after it, and the one from before it while
-    /// clients may still have answers of that.
+    /// The directory of this signer's key, and of `others`: the next key, and the previous key while clients may still have its
+    /// responses.
     ///
     /// # Errors
     ///
@@ -78,7 +77,7 @@ impl KeyDirectory {
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "a directory goes unsigned"
+                    "a key directory is sent unsigned"
                 );
             }
         }

@@ -34,7 +34,7 @@ use crate::{
     telemetry,
 };
 
-/// What a request may do, from its head alone, and what is left of the budget that it was charged to.
+/// The result of the checks of a request's head, with the level of the budget that was charged.
 pub(crate) enum Admitted {
     /// Anyone may do this.
     Open,
@@ -44,11 +44,11 @@ pub(crate) enum Admitted {
     Signed(Caller, Claimed, Option<QuotaLeft>, Hidden),
 }
 
-/// Fields of a signed request that its signature leaves out, and that no handler may take for the signer's.
+/// Fields that the verifier hides from the handler, since no signature covers them.
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Whom a failure of this request is charged to.
+    /// The budget that failures of this request are charged to.
     pub(crate) fn sender(&self, head: &Parts) -> Option<ClientNetwork> {
         self.failures.budget.as_ref().and_then(|_| sender(head))
     }
@@ -201,8 +201,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Refuses a private key that was sent. Whoever sent it may have made it up, and put the name of somebody else's key to it:
-    /// only the very key that is registered is somebody's to revoke.
+    /// Refuses a private key that was sent. A stranger can make up an HMAC key with the name of another caller's: only a key that
+    /// equals the registered one has been disclosed.
     async fn refuse_private_key(
         &self,
         head: &Parts,
@@ -223,8 +223,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
     }
 
-    /// Leaves the address of the client in the extensions, in the place of that of its proxy. If it cannot be told, none is
-    /// left, and whatever is not open to anyone is refused for that.
+    /// Puts the address of the client into the extensions, in place of its proxy's. Removes the address if the client's is unknown:
+    /// then only open paths are served.
     pub(crate) fn locate(&self, head: &mut Parts) -> Source {
         let peer = client_address(head).map(|address| address.ip());
         let client = match self.ingress.client_address(peer, &head.headers) {
@@ -242,10 +242,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Source { peer, client }
     }
 
-    /// Charges a request whose signature holds and that is refused before its nonce is claimed: to its address, and to the
-    /// budget that its credential has for unsigned reads.
+    /// Charges a request with a valid signature that is refused before its nonce is claimed: to its address, and to the credential's
+    /// budget for unsigned reads.
     ///
-    /// Not to the budget of signed calls, which nobody but the signer may use up: whoever captured this request can repeat it.
+    /// The budget of signed calls stays untouched: anybody who captured this request could use it up by repeating the request.
     async fn charge_forbidden(
         &self,
         head: &Parts,
@@ -260,8 +260,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Charges a refusal to where it came from, if its caller is to blame, and counts what only the operator can mend. A
-    /// private key that was sent is counted if it is registered, since whoever reads the logs on its way has it now.
+    /// Charges a refusal to the client address, if the caller is to blame. Counts and logs refusals that concern the operator, such as
+    /// a registered private key in a request.
     pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
         match reason {
             Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
@@ -272,14 +272,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.advise(head, reason);
     }
 
-    /// Charges a refusal of a publishable key by a layer further in as the verifier charges its own, or the limit on failures
-    /// would tell that the key exists.
+    /// Charges a publishable key that an inner layer refused as the verifier charges its own refusals: the limit on failures would
+    /// otherwise show that the key exists.
     pub(crate) fn charge_unaccepted(&self, sender: Option<ClientNetwork>, unaccepted: &Unaccepted) {
         self.failures.charge(sender, Blame::Caller);
         self.advise_on_unaccepted(unaccepted);
     }
 
-    /// Refuses content that says of itself that it does not fit, before anything is spent on it.
+    /// Refuses content whose announced length does not fit.
     fn check_announced(&self, demand: &Demand<'_>, announced: u64) -> Result<(), Reason> {
         self.content_limit_of(demand).check_announced(announced)?;
         match demand.body_mode {
@@ -300,13 +300,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.content_limit_of(demand).read(body, claimed, share).await
     }
 
-    /// What the content of a request may take of the memory for it, by its application.
+    /// The application's share of the memory for content.
     fn share(&self, demand: &Demand<'_>, credential: &Credential) -> Share {
         let largest = self.content_limit_of(demand).bytes;
         self.content_memory.share(&credential.application, largest)
     }
 
-    /// How much content a signed request may have.
+    /// The limit on the content of a signed request.
     pub(crate) const fn content_limit_of(&self, demand: &Demand<'_>) -> ContentLimit {
         match demand.body_mode {
             BodyMode::Buffered => self.limit,
@@ -325,7 +325,7 @@ fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Op
     Some(value)
 }
 
-/// Whether a credential that signed may do anything of this kind.
+/// Checks that the state of a credential allows its holder this kind of request.
 fn check_standing(
     credential: &Credential,
     head: &Parts,
@@ -343,7 +343,7 @@ fn check_standing(
     }
 }
 
-/// What a credential may do, and from where.
+/// Checks the restrictions and the scopes of a credential.
 fn check_authority(
     credential: &Credential,
     half: Half,
@@ -359,7 +359,7 @@ fn check_authority(
     }
 }
 
-/// Why a credential may not do this, or not from there.
+/// Why a credential lacks the authority for a request.
 enum Forbidden {
     Restricted(RestrictionKind),
     MissingScope(Scope),
@@ -383,16 +383,16 @@ impl From<Forbidden> for Cause {
     }
 }
 
-/// Where a request came from, as whoever accepted its connection says.
+/// The address of the client in the request's extensions.
 fn client_address(head: &Parts) -> Option<ClientAddress> {
     head.extensions.get().copied()
 }
 
 /// Where a request came from.
 pub(crate) struct Source {
-    /// Who is connected.
+    /// The peer of the connection.
     peer: Option<IpAddr>,
-    /// Whether the client is known, as far as proxies have to tell it.
+    /// Why the proxies' fields do not tell the client's address.
     client: Result<(), Reason>,
 }
 

@@ -1,4 +1,4 @@
-//! What the log tells the operator about requests that only the operator can help.
+//! Log lines that say what the operator can change.
 
 use countersign::{Misdirected, Rejection, Unserved};
 use countersign_store::{Gate, KeyStore};
@@ -14,7 +14,7 @@ use crate::refusal::{
 const LONGEST_HOST: usize = 100;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Says in the log which origins are served.
+    /// Logs which origins are served.
     pub(super) fn announce(&self) {
         tracing::info!(
             origins = self.ingress.served(),
@@ -22,7 +22,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Says in the log what can be changed, if that is the operator's to do. Each kind of advice is given once in 10 s at most, and
+    /// Logs what the operator can change about a refusal. Each kind of advice is given once in 10 s at most, and
     /// that about a credential once for each.
     pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
@@ -66,7 +66,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Says in the log that the private key of a credential was sent.
+    /// Logs that the private key of a credential was sent.
     fn advise_on_private_key(&self, sent: SentKey) {
         let SentKey { key, credential } = sent;
         let Some(held_back) = self.log_pace.due("private key", Some(credential)) else { return };
@@ -77,7 +77,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         );
     }
 
-    /// Says in the log why a publishable key that is registered opens nothing.
+    /// Logs why a registered publishable key opens nothing.
     pub(super) fn advise_on_unaccepted(&self, unaccepted: &Unaccepted) {
         let Unaccepted { cause, credential: Some(id) } = unaccepted else { return };
         let Some(held_back) = self.log_pace.due(cause.as_str(), Some(*id)) else { return };

@@ -5,10 +5,10 @@ use http::{HeaderMap, request::Parts};
 
 use crate::refusal::reason::{Blame, Reason};
 
-/// How many failures a client address may have before its requests are refused unread.
+/// The limit on failures of a client address, beyond which its requests are refused unread.
 ///
-/// It is looked at first, and charged only after a failure, so that nobody is charged who did not fail. The browsers at an
-/// address have a budget of their own: a page that makes its visitors' browsers fail on purpose uses up that one alone.
+/// The budget is looked at first, and charged only after a failure. Browsers at an address have a budget of their own: a page that
+/// makes its visitors' browsers fail on purpose uses up only that budget.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLimit {
     pub(crate) budget: Option<MemoryBudget<ClientNetwork>>,
@@ -16,7 +16,7 @@ pub(crate) struct FailureLimit {
 }
 
 impl FailureLimit {
-    /// Refuses what comes from an address that failed too often.
+    /// Refuses requests from an address that failed too often.
     pub(crate) fn check(&self, head: &Parts) -> Result<(), Reason> {
         let Some(budget) = &self.budget else { return Ok(()) };
         let from = sender(head).ok_or(Reason::NoClientAddress)?;
@@ -26,7 +26,7 @@ impl FailureLimit {
         }
     }
 
-    /// The same once more, where others may have failed while this one waited.
+    /// Checks again after waiting: other requests from this address may have failed meanwhile.
     ///
     /// From here to the charge nothing waits, so that of many requests at once no more fail than the quota allows, and one
     /// for each thread.
@@ -47,7 +47,7 @@ impl FailureLimit {
     }
 }
 
-/// Who is charged for a request: a client, or the browsers there.
+/// The network that is charged for a request: a client's, or that of the browsers there.
 pub(crate) fn sender(head: &Parts) -> Option<ClientNetwork> {
     let network = head.extensions.get::<ClientAddress>()?.network();
     Some(if can_be_a_page(&head.headers) { network.browsers() } else { network })

@@ -27,11 +27,11 @@ pub struct VerifierLayer<K, G> {
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// The layer that verifies requests before the service behind it sees them.
     ///
-    /// It belongs on the outside of the finished router: routes that are added later, or that a nested router serves
-    /// under a shortened URI, must not get around it.
+    /// Put the layer around the finished router: routes that are added later, or that a nested router serves
+    /// under a shortened URI, would get around it.
     ///
-    /// Layers inside and outside may change the type of a body, as those of `tower-http` for compression and limits do. What changes
-    /// the content of requests, such as decompression, belongs inside: a digest is one of the content as it came.
+    /// Layers inside and outside may change the type of a body, as the compression and limits of `tower-http` do. Put layers that
+    /// change the content of requests, such as decompression, inside: the digest is that of the content as it came.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -65,7 +65,7 @@ impl<K, G> VerifierLayer<K, G> {
         Self { verifier, behind: Behind::Routes }
     }
 
-    /// The same in front of this alone.
+    /// This verifier in front of one declared route.
     #[cfg(feature = "axum")]
     pub(crate) fn before(&self, behind: Behind) -> Self {
         Self { verifier: Arc::clone(&self.verifier), behind }

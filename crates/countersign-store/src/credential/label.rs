@@ -1,6 +1,6 @@
 use super::name::{BadName, checked_text};
 
-/// What people call a credential: up to 64 printable characters, and by default none.
+/// The name of a credential for people: up to 64 printable characters. The default is empty.
 ///
 /// ```
 /// use countersign_store::{BadName, Label};

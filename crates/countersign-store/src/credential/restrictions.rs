@@ -19,14 +19,14 @@ use self::{
 };
 use crate::enforcement::Enforcement;
 
-/// Where a credential may be used from: at most one [`Restriction`] of each kind, and all of them have to hold. By default
-/// there is none.
+/// Restrictions on where a credential may be used: at most one [`Restriction`] of each kind, and all of them have to hold. The
+/// default is empty: the credential may be used everywhere.
 ///
-/// They are for publishable keys, which everyone can read who has the app or the page they are in: a restriction bounds
-/// what a key that was copied is good for elsewhere. Only [`RestrictionKind::Ip`] stops whoever is determined to get
-/// around it; what a request says of itself can be said by any program. So a restriction never stands in for a signature.
+/// Restrictions are for publishable keys, which every user of an app or a page can read: they limit the use of a copied key
+/// elsewhere. Only [`RestrictionKind::Ip`] stops a determined attacker: any program can send the header fields that the other
+/// kinds look at. So a restriction never takes the place of a signature.
 ///
-/// A credential whose app is made for Android and for iOS has to be two, since no request comes from both.
+/// Give an app for Android and iOS two credentials, since no request comes from both.
 ///
 /// ```
 /// use countersign_store::{Restriction, RestrictionKind, Restrictions};
@@ -44,20 +44,20 @@ pub struct Restrictions(
 );
 
 impl Restrictions {
-    /// Adds a restriction, in the place of the one of its kind.
+    /// Adds a restriction, and replaces the restriction of the same kind.
     pub fn with(mut self, restriction: Restriction) -> Self {
         self.insert(restriction);
         self
     }
 
-    /// Adds a restriction, in the place of the one of its kind.
+    /// Adds a restriction, and replaces the restriction of the same kind.
     pub fn insert(&mut self, restriction: Restriction) {
         self.remove(restriction.kind());
         self.0.push(restriction);
         self.0.sort_by_key(Restriction::kind);
     }
 
-    /// Takes the restriction of this kind away, and returns it if there was one.
+    /// Removes and returns the restriction of this kind.
     pub fn remove(&mut self, kind: RestrictionKind) -> Option<Restriction> {
         let at = self.0.iter().position(|restriction| restriction.kind() == kind)?;
         Some(self.0.remove(at))
@@ -73,24 +73,23 @@ impl Restrictions {
         self.0.iter()
     }
 
-    /// Whether there is none.
+    /// Whether the credential may be used everywhere.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a request may use this half of the credential, by the address it comes from, if one is known, and what it
-    /// says of itself.
+    /// Checks whether a request may use this half of the credential, by its address, if that is known, and its header fields.
     ///
-    /// Address ranges bind both halves. All other kinds bind the publishable one alone: a program that signs has no reason
-    /// to say where it runs, and one that stole a private key can say anything.
+    /// Address ranges bind both halves. All other kinds bind the publishable half alone: a program that signs has no reason
+    /// to say where it runs, and a thief of a private key can send any field.
     ///
-    /// A restriction that is only reported lets everything pass. What it would have refused counts up the metric
+    /// A restriction that is only reported refuses nothing. A request that it would have refused increments the metric
     /// `countersign_restriction_reported_total`, whose label is `kind`.
     ///
     /// # Errors
     ///
-    /// The first kind that is enforced and does not hold. A field that is absent, malformed or there twice meets nothing, nor
-    /// does an address that is not known.
+    /// The first enforced kind that does not hold. A field that is absent, malformed or repeated meets no restriction, nor does an
+    /// unknown address.
     pub fn check(
         &self,
         half: Half,
@@ -117,7 +116,7 @@ impl Restrictions {
     }
 }
 
-/// What one thing about a request has to be, so that it may use a credential: one of a list.
+/// A list of allowed values for one property of a request, such as its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restriction {
     allowed: Allowed,
@@ -125,7 +124,7 @@ pub struct Restriction {
 }
 
 impl Restriction {
-    /// Allows what is listed, and refuses everything else. [`RestrictionKind`] says how an entry of each kind is written.
+    /// Allows these entries, and refuses every other value. [`RestrictionKind`] has the form of an entry of each kind.
     ///
     /// # Errors
     ///
@@ -138,29 +137,29 @@ impl Restriction {
         Ok(Self { allowed, enforcement: Enforcement::Enforce })
     }
 
-    /// Lets everything pass, and counts what it would refuse, as [`Restrictions::check`] says: to see what it would do.
+    /// Refuses nothing, and counts requests as [`Restrictions::check`] says. Use it to see what a restriction would do.
     pub const fn insecure_report_only(mut self) -> Self {
         self.enforcement = Enforcement::Report;
         self
     }
 
-    /// Refuses what is not listed: the end of a trial with [`Restriction::insecure_report_only`].
+    /// Enforces the restriction, at the end of a trial with [`Restriction::insecure_report_only`].
     pub const fn enforced(mut self) -> Self {
         self.enforcement = Enforcement::Enforce;
         self
     }
 
-    /// What it looks at.
+    /// The property that it looks at.
     pub const fn kind(&self) -> RestrictionKind {
         self.allowed.kind()
     }
 
-    /// What becomes of what it does not allow.
+    /// Whether it refuses requests, or only counts them.
     pub const fn enforcement(&self) -> Enforcement {
         self.enforcement
     }
 
-    /// What it allows, in the form in which [`Restriction::new`] reads it.
+    /// The allowed entries, in the form that [`Restriction::new`] reads.
     pub fn entries(&self) -> Vec<String> {
         self.allowed.entries()
     }

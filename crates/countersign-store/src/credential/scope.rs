@@ -64,19 +64,19 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What a credential may do, or what a route asks for. By default nothing.
+/// The scopes of a credential, or those that a route asks for. The default is empty.
 ///
 /// It prints and is read as RFC 6749 §3.3 has it: with one space between two of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Whether this one is among them.
+    /// Whether this scope is among them.
     pub fn contains(&self, scope: &Scope) -> bool {
         self.0.contains(scope)
     }
 
-    /// The first of those asked for that is not among these; `None` if all of them are.
+    /// The first scope of `asked` that is missing here; `None` if all of them are here.
     pub fn missing<'a>(&self, asked: &'a Self) -> Option<&'a Scope> {
         asked.iter().find(|scope| !self.contains(scope))
     }
@@ -86,17 +86,17 @@ impl Scopes {
         self.0.iter()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds one, unless it is there.
+    /// Adds a scope.
     pub fn insert(&mut self, scope: Scope) {
         self.0.insert(scope);
     }
 
-    /// Takes one away, if it is there.
+    /// Removes a scope.
     pub fn remove(&mut self, scope: &Scope) {
         self.0.remove(scope);
     }

@@ -1,8 +1,8 @@
 use std::{fmt, net::IpAddr};
 
-/// Where a request comes from, as far as the server knows: mostly the peer of the socket, or what a proxy vouches for.
+/// The address of a client: mostly the peer of the socket, or the address that a trusted proxy forwards.
 ///
-/// An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+/// An IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 
@@ -37,8 +37,8 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-/// A client, as far as limits tell clients apart: an IPv4 address, or the network of 64 bits that an IPv6 address is in,
-/// since whoever has one of its addresses has them all. Made by [`ClientAddress::network`].
+/// A client of limits: an IPv4 address, or the network of 64 bits of an IPv6 address, since a client has all addresses of its
+/// network. Made by [`ClientAddress::network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientNetwork {
     network: IpAddr,
@@ -52,8 +52,8 @@ enum Senders {
 }
 
 impl ClientNetwork {
-    /// The browsers of this client, as a client of their own: any page that they visit can have them send requests, so what
-    /// they send must not use up what the other programs of the client have.
+    /// The browsers of this client, as a client of their own: any page can make them send requests, and these must not use up the
+    /// budget of the client's other programs.
     pub const fn browsers(self) -> Self {
         Self { senders: Senders::Browsers, ..self }
     }

@@ -9,14 +9,13 @@ use crate::{
     nonces::{NonceStore, readiness::Readiness},
 };
 
-/// What a request whose caller is known still has to pass: its budgets and, if it is signed, the replay guard.
+/// The last checks of a request with a known caller: its budgets and, for a signed request, the replay guard.
 ///
 /// The replay guards of this crate are gates without limits, and [`Unlimited`] makes one of any other [`NonceStore`].
 /// [`Limited`](crate::Limited) adds limits that are kept in this process. Verifiers that share an `Arc` of a gate share its
 /// limits and its nonces.
 pub trait Gate: Send + Sync + 'static {
-    /// Charges a signed request whose signature holds and, if its budget allows it, claims its nonce: what is over a limit
-    /// uses up no nonce.
+    /// Charges a request with a valid signature and, if the budget allows it, claims its nonce. A request over a limit uses no nonce.
     ///
     /// # Errors
     ///
@@ -28,12 +27,12 @@ pub trait Gate: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Passage, StoreError>> + Send;
 
-    /// Charges a read that shows a publishable key, or a signed request that is refused before its nonce is claimed: of a key that
-    /// is dead or quarantined, or that may not do this.
+    /// Charges an unsigned read with a publishable key, or a signed request that is refused before its nonce is claimed: its key is
+    /// revoked, expired or quarantined, or may not do this.
     ///
     /// # Errors
     ///
-    /// [`NoClientAddress`] if there is a limit by address, and none is known.
+    /// [`NoClientAddress`] if a limit by address needs an address that is not known.
     fn unsigned(
         &self,
         credential: CredentialId,
@@ -42,17 +41,17 @@ pub trait Gate: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Verdict, NoClientAddress>> + Send;
 }
 
-/// What became of a signed request at a gate.
+/// The outcome of a signed request at a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a passage that nobody looks at guards nothing"]
+#[must_use = "an unused passage guards nothing"]
 pub enum Passage {
-    /// Its budget allows it, and has this left if it is limited; its nonce was asked for.
+    /// The budget allows the request, and has this left if it is limited. The claim says whether the nonce is fresh.
     Claimed(Claim, Option<QuotaLeft>),
-    /// It is over a limit. No nonce was claimed.
+    /// The request is over a limit. No nonce was claimed.
     Limited(OverLimit),
 }
 
-/// There is a limit by client address, and the address is not known.
+/// A limit by client address needs an address that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is a limit by client address, and the address is not known")]
 pub struct NoClientAddress;

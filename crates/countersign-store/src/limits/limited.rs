@@ -17,13 +17,12 @@ use crate::{
 
 /// A gate whose limits are counted in this process, in front of any replay guard.
 ///
-/// What a signed request costs is set aside while its nonce is claimed, and charged if that is fresh. So requests that wait for
-/// a guard over the network hold a part of the budget, also those that are replayed: in front of such a guard use a gate that
-/// claims and charges in one step, as `RedisGate` does. Who hangs up meanwhile is not charged, though such a guard may have kept
-/// the nonce.
+/// The cost of a signed request is set aside while its nonce is claimed, and charged if the nonce is fresh. So requests that wait
+/// for a guard over the network hold a part of the budget, replayed requests too: in front of such a guard use a gate that
+/// claims and charges in one step, such as `RedisGate`. A client that hangs up meanwhile is not charged, though such a guard may
+/// have kept the nonce.
 ///
-/// Each budget counts up to 1,000,000 subjects, at some 100 bytes each, and those who come when there is no room share one
-/// allowance; see [`MemoryBudget`].
+/// Each budget counts up to 1,000,000 subjects, at some 100 bytes each. Further subjects share one allowance; see [`MemoryBudget`].
 #[derive(Debug)]
 pub struct Limited<N> {
     nonces: N,
@@ -53,8 +52,7 @@ impl<N> Limited<N> {
         }
     }
 
-    /// Where the time of the budgets comes from: since any moment, and never stepping back. Default: the system's
-    /// monotonic clock.
+    /// Sets the clock of the budgets: the time since any moment, which never goes back. Default: the system's monotonic clock.
     pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         let clock = Arc::new(clock);
         let time = || {

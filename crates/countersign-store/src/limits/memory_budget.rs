@@ -17,11 +17,10 @@ const SHARDS: usize = 64;
 /// How often a full shard is looked through for what is refilled.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What each of many subjects, as credentials or client addresses, took of a budget, in this process.
+/// A budget for each of many subjects, such as credentials or client addresses, counted in this process.
 ///
-/// It is bounded. A subject that has all of its budget takes no room. When there is none left, those who are new share
-/// one allowance, and nobody who is counted already gets a new one: whoever brings many addresses slows down newcomers,
-/// and lifts no limit.
+/// Its memory is bounded. A subject with its whole budget takes no room. When the room is full, new subjects share one allowance,
+/// and counted subjects keep theirs: a client with many addresses slows down newcomers, and lifts no limit.
 pub struct MemoryBudget<S> {
     budget: Budget,
     rates: Vec<Gcra>,
@@ -70,8 +69,8 @@ enum Outcome {
 }
 
 impl<S: Copy + Eq + Hash> MemoryBudget<S> {
-    /// A budget of these quotas, each of which has to allow a charge; `None` if there are none. Its name is what clients
-    /// see in `RateLimit`: letters, digits, `-` and `_`.
+    /// A budget of these quotas, all of which have to allow a charge; `None` without a quota. Clients see the name in `RateLimit`:
+    /// letters, digits, `-` and `_`.
     pub fn new(name: &'static str, quotas: impl IntoIterator<Item = Quota>) -> Option<Self> {
         Budget::new(name, quotas).map(Self::of)
     }
@@ -94,20 +93,20 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         }
     }
 
-    /// The most subjects that are counted at a time, at some 100 bytes each: rounded up to a multiple of 64, the parts that the
-    /// table has, each of which can be full before the others. Default: 1,000,000.
+    /// Sets how many subjects are counted at a time, at some 100 bytes each. The number is rounded up to a multiple of 64, the
+    /// parts of the table; one part can be full before the others. Default: 1,000,000.
     pub fn capacity(mut self, subjects: usize) -> Self {
         self.room = subjects.div_ceil(SHARDS);
         self
     }
 
-    /// Where the time comes from: since any moment, and never stepping back. Default: the system's monotonic clock.
+    /// Sets the clock: the time since any moment, which never goes back. Default: the system's monotonic clock.
     pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Charges a subject, or finds that it has too little left; then nothing is charged.
+    /// Charges a subject. If it has too little left, nothing is charged.
     pub fn charge(&self, subject: S, cost: NonZeroU32) -> Verdict {
         let spend = |account: &mut Account, _, now| account.spend(&self.rates, cost, now);
         self.take(subject, cost, spend).0

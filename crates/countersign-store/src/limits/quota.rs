@@ -1,9 +1,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
-/// How much in how long, and how much of it at once.
+/// An amount in a window, and how much of it may come at once.
 ///
-/// It is refilled evenly, by GCRA: 60 a minute are one a second, after a burst. There is no window at whose edge twice as
-/// much passes.
+/// A quota is refilled evenly, by GCRA: 60 a minute are one a second, after a burst. So the edge of a window never lets twice the
+/// amount pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     amount: NonZeroU32,
@@ -19,7 +19,7 @@ pub struct BadWindow;
 impl Quota {
     const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 
-    /// So much in so long; all of it may come at once.
+    /// An amount in a window. All of it may come at once.
     ///
     /// # Errors
     ///
@@ -32,23 +32,23 @@ impl Quota {
         Ok(Self { amount, window, burst: amount })
     }
 
-    /// So much a second.
+    /// An amount in each second.
     pub const fn per_second(amount: NonZeroU32) -> Self {
         Self { amount, window: Duration::from_secs(1), burst: amount }
     }
 
-    /// So much a minute.
+    /// An amount in each minute.
     pub const fn per_minute(amount: NonZeroU32) -> Self {
         Self { amount, window: Duration::from_secs(60), burst: amount }
     }
 
-    /// How much may come at once, after a pause that was long enough. Default: what comes in a window.
+    /// Sets how much may come at once, after a long enough pause. Default: the amount.
     pub const fn burst(mut self, burst: NonZeroU32) -> Self {
         self.burst = burst;
         self
     }
 
-    /// What comes in a window.
+    /// The amount in a window.
     pub const fn amount(&self) -> NonZeroU32 {
         self.amount
     }
@@ -58,7 +58,7 @@ impl Quota {
         self.window
     }
 
-    /// What may come at once, after a pause that was long enough.
+    /// How much may come at once, after a long enough pause.
     pub const fn at_once(&self) -> NonZeroU32 {
         self.burst
     }

@@ -4,12 +4,12 @@ use countersign::Timestamp;
 
 use crate::error::StoreError;
 
-/// A replay guard, by a random number that no other one has.
+/// The identity of a replay guard: a random number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(i64);
 
 impl Owner {
-    /// One more.
+    /// A new identity.
     ///
     /// # Errors
     ///
@@ -21,36 +21,36 @@ impl Owner {
         Ok(Self((number >> 1).cast_signed()))
     }
 
-    /// Its number: 63 bits, never negative.
+    /// The number: 63 bits, never negative.
     pub const fn get(self) -> i64 {
         self.0
     }
 }
 
-/// A durable number: no signature with a later `created` than it was ever accepted.
+/// A durable upper bound: no signature with a later `created` was ever accepted.
 ///
-/// It makes a restart exact: a guard that lost its memory refuses what is not later. And it is a fence between guards:
-/// it has one owner, the last one that took it over, and no other can raise it. What an earlier owner can still accept is
-/// below what the last one found, and refused there.
+/// The ceiling makes a restart exact: a guard that lost its memory refuses every signature at or below it. It is also a fence
+/// between guards: only its owner, the guard that took it over last, can raise it. A signature that an earlier owner can still
+/// accept is below the ceiling that the last owner found, and refused there.
 pub trait Ceiling: Send + Sync + 'static {
-    /// Makes `owner` the only one that can raise the ceiling, and answers how high it is: in one step, so that nobody
-    /// raises it in between. `None` only if it is certain that nothing was ever accepted: where a number is missing in what
-    /// may be a copy, the answer is 0.
+    /// Makes `owner` the owner of the ceiling and returns the ceiling, in one step, so that no other guard raises it in between.
+    /// Returns `None` only if no signature was accepted before, for certain: a store that may be a copy returns 0 in the place of
+    /// a missing number.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be read and written. It must not be taken for absent.
+    /// [`StoreError`] if the ceiling cannot be read and written. A failure must not be taken for `None`.
     fn take_over(
         &self,
         owner: Owner,
     ) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 
-    /// Raises the ceiling, durably before this returns; it never falls.
+    /// Raises the ceiling, and returns when the new one is durable. A ceiling never falls.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it cannot be written, or if another than `owner` has taken it over; nothing above the old one is
-    /// accepted then.
+    /// [`StoreError`] if the ceiling cannot be written, or if another guard has taken it over. The guard then accepts no signature
+    /// above the old ceiling.
     fn raise(
         &self,
         owner: Owner,

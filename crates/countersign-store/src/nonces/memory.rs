@@ -40,14 +40,13 @@ use crate::{
 
 /// The replay guard of one process.
 ///
-/// Of all claims of one nonce at most one is fresh, whatever the clocks do: a claim older than the low-water mark is
-/// refused, the mark is raised before anything is forgotten, and it never falls. When the memory that it may use is full,
-/// it forgets the oldest part first, and refuses what is older; what honest clocks sign now is forgotten for nobody, and
-/// claims are refused instead.
+/// Of all claims of one nonce at most one is fresh, whatever the clocks do: the guard refuses a claim older than the low-water
+/// mark, raises the mark before it forgets a nonce, and never lowers it. When its memory is full, it forgets the oldest nonces
+/// first, and refuses older claims. It never forgets nonces that honest clocks sign now, and refuses new claims instead.
 ///
-/// It guards one process. Several servers that answer for one origin need a store that they share.
+/// Several servers for one origin need a store that they share.
 ///
-/// A server that is stopped and started keeps its memory by [`stop`](Self::stop) and [`resume`](Self::resume):
+/// Keep the nonces over a restart with [`stop`](Self::stop) and [`resume`](Self::resume):
 ///
 /// ```
 /// # async fn run(ceiling: impl countersign_store::Ceiling + Clone, folder: &std::path::Path)
@@ -66,7 +65,7 @@ pub struct MemoryNonces<C = Volatile> {
     reach: Reach<C>,
 }
 
-/// No ceiling outlives the process, so that a start refuses whatever an earlier process may have accepted.
+/// The ceiling of a guard without durable state. A start refuses every signature that an earlier process may have accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Volatile;
 
@@ -82,10 +81,10 @@ impl Ceiling for Volatile {
 }
 
 impl MemoryNonces<Volatile> {
-    /// A guard that keeps nothing beyond this process. Signatures made until a little after `now` are refused, since an
-    /// earlier process may have accepted them: for the skew of the window, signed requests get `signature-stale`.
+    /// Makes a guard without durable state. For the skew of the window, signed requests get `signature-stale`: an earlier process
+    /// may have accepted signatures made by then.
     ///
-    /// It goes by the clock alone, which must not have gone back since an earlier process accepted anything.
+    /// The guard relies on the clock, which must not have gone back since an earlier process accepted a request.
     ///
     /// # Errors
     ///
@@ -99,13 +98,13 @@ impl MemoryNonces<Volatile> {
 }
 
 impl<C: Ceiling> MemoryNonces<C> {
-    /// A guard whose restarts are exact: what an earlier process may have accepted is refused.
+    /// Makes a guard that refuses every signature an earlier process may have accepted.
     ///
-    /// That is what lies at or below the ceiling. A ceiling that was restored from a backup lies too low, so what could
-    /// have been accepted by `now` is refused as well. Where it is certain that there never was a ceiling, nothing is: with a
-    /// `Registry`, if it was made when this process opened it.
+    /// It refuses signatures at or below the ceiling, and those that a process could have accepted by `now`, since a ceiling from a
+    /// backup is too low. It refuses nothing if the ceiling is new for certain: with a `Registry`, if this process made the
+    /// registry when it opened it.
     ///
-    /// It takes the ceiling over: an earlier guard on it, in whatever process, soon accepts nothing more. So call it when the
+    /// The guard takes the ceiling over: an earlier guard on it, in any process, soon accepts nothing more. Call this when the
     /// server's listener is bound, and nothing else can fail.
     ///
     /// # Errors
@@ -118,16 +117,15 @@ impl<C: Ceiling> MemoryNonces<C> {
         Ok(Self::after_a_crash(window, ceiling, owner, found, key, now))
     }
 
-    /// A guard that goes on where one [stopped](Self::stop): it remembers what that one did, so that no honest request is
-    /// refused because of the restart.
+    /// Makes a guard that continues a [stopped](Self::stop) one: it knows the nonces of that guard, so that the restart refuses no
+    /// honest request.
     ///
-    /// The file is taken away, and is good once. Without it, or with one that is damaged, of another window, older than
-    /// the time for which a signature can be accepted, or not the last word on this ceiling, this is
-    /// [`durable`](Self::durable). A file that no guard saved is left alone. Where the ceiling was restored from a backup together
-    /// with its file, delete the file first.
+    /// The file is good once, and is removed. Without a file this is [`durable`](Self::durable), as with a file that is damaged, of
+    /// another window, too old, or older than this ceiling. A file of another program is left alone. If you restored the ceiling
+    /// from a backup together with its file, delete the file first.
     ///
-    /// It reads the file on the thread that calls it. Call it when the server's listener is bound, and nothing else can fail: a
-    /// start that fails later has used up the file, and taken the ceiling from a server that runs.
+    /// The file is read on the calling thread. Call this when the server's listener is bound, and nothing else can fail: a start
+    /// that fails later has used up the file, and has taken the ceiling from a running server.
     ///
     /// # Errors
     ///
@@ -191,19 +189,23 @@ impl<C: Ceiling> MemoryNonces<C> {
         if reached > farthest(window, now) {
             tracing::error!(
                 until = low_water.unix(),
-                "the clock was ahead of what it says now: signed calls are refused until it says `until`, in seconds \
-                 since 1970; docs/design.md has what to do, under \"Restarts are exact\""
+                wait = window.lifetime().as_secs(),
+                "an earlier run of this server accepted requests by a clock that was ahead of this one: signed requests are refused \
+                 until the clock says `until`, in seconds since 1970; if this clock is wrong, stop the server, set the clock and \
+                 start it again; if this clock is right, wait, or accept that requests signed ahead of it can be repeated: stop \
+                 the server, delete the replay ceiling (`sqlite3 FILE 'DELETE FROM replay_ceiling'` for a registry in FILE), and \
+                 start the server after `wait` seconds"
             );
         }
         let reach = Reach::new(window, owner, ceiling, reached);
         Self { record: Record::empty(window, low_water, key), reach }
     }
 
-    /// Ends the guard, and saves what it remembers for [`resume`](Self::resume). From here on every claim is refused, so
-    /// let the server first answer what it was asked.
+    /// Ends the guard, and saves its nonces for [`resume`](Self::resume). From here on every claim is refused, so let the server
+    /// first respond to the requests that it has.
     ///
-    /// The file is written beside its place and put there in one step, with mode 0600: some 16 bytes a nonce, on the thread
-    /// that calls this. A file that no guard saved is not overwritten.
+    /// The file is written beside its place and put there in one step, with mode 0600: some 16 bytes a nonce, on the calling
+    /// thread. A file of another program is not overwritten.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ use crate::{
 
 /// Used nonces in PostgreSQL: a write and the claim of its nonce are committed together, or not at all.
 ///
-/// A handler that may run at most once for a signed request, whatever became of the replay guard in front of it, claims the
-/// nonce in the transaction in which it writes:
+/// Claim the nonce in the transaction of the write, and the write happens at most once for a signed request, whatever the replay
+/// guard in front has lost:
 ///
 /// ```no_run
 /// use countersign::NonceUse;
@@ -36,11 +36,11 @@ use crate::{
 ///
 /// A transaction that is rolled back gives its nonce back: the write did not happen.
 ///
-/// It is as well a [`NonceStore`] for several servers that share a database: then every claim is a transaction of its own,
-/// and a handler has nothing left to claim. [`PostgresNonces::claim_in`] answers [`NotClaimed::Replayed`] to whoever does both
-/// with one database.
+/// `PostgresNonces` is also a [`NonceStore`] for several servers that share a database. Every claim is then a transaction of its
+/// own, and a handler has no nonce left to claim: with both on one database, [`PostgresNonces::claim_in`] returns
+/// [`NotClaimed::Replayed`].
 ///
-/// Credentials are told apart by their numbers. All servers on one database need the same number for the same key: one
+/// A nonce belongs to the number of a credential. All servers on one database need the same number for the same key: one
 /// registry, or copies of one.
 #[derive(Clone, Debug)]
 pub struct PostgresNonces {
@@ -49,8 +49,7 @@ pub struct PostgresNonces {
 }
 
 impl PostgresNonces {
-    /// Makes the schema `countersign` in this database, or brings it up to date. Where nothing is to be done, it asks for no
-    /// right but that to read.
+    /// Makes the schema `countersign` in this database, or brings it up to date. A schema that is up to date is only read.
     ///
     /// A schema without a low-water mark may replace a lost one. So what could have been accepted by `now` is refused as too
     /// old, which is everything that is signed in the next `skew` + 1 s.
@@ -86,14 +85,14 @@ impl PostgresNonces {
         claim(&mut **transaction, used, now).await
     }
 
-    /// Forgets the nonces whose signatures no server accepts any more, and answers how many they were. To be called every
-    /// minute or so, by one of the servers or by all.
+    /// Forgets the nonces of signatures that are too old for every server, and returns how many. Call it every minute or so, from
+    /// one of the servers or from all.
     ///
-    /// The low-water mark is raised before, so what is forgotten is refused for ever, also if `now` is wrong.
+    /// It raises the low-water mark first, so a forgotten nonce is refused for ever, also if `now` is wrong.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the database cannot do it. The next call will make up for it.
+    /// [`StoreError`] if the database fails. The next call forgets these nonces too.
     pub async fn forget(&self, now: Timestamp) -> Result<u64, StoreError> {
         let failed = "used nonces cannot be forgotten";
         let forgotten: i64 = sqlx::query_scalar("SELECT countersign.forget($1)")

@@ -4,7 +4,7 @@ use countersign::Timestamp;
 
 use crate::error::StoreError;
 
-/// Tells from when on a replay guard accepts signed requests.
+/// Tells when a replay guard begins to accept signed requests.
 ///
 /// A readiness probe asks it, and a rolling deployment waits for it before the next server is stopped. The guard is ready
 /// once `ready_at` is not later than `now`:

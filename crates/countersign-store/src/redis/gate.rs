@@ -35,12 +35,11 @@ use crate::{
 
 /// The replay guard and the limits of several servers, in a Redis or Valkey that they share.
 ///
-/// A signed request is charged and claimed in one round trip, a read that shows a publishable key charged in one. Who has
-/// too little left is told so by each server until there is enough, and Redis is asked again after 10 s at most.
+/// A signed request is charged and claimed in one round trip, an unsigned read is charged in one. A server refuses a caller with
+/// too little left by itself until there is enough, and asks Redis again after 10 s at most.
 ///
-/// Without Redis signed requests are refused. Reads that show a publishable key are counted by each server for itself
-/// then, which allows it its share: each quota divided by the number of servers, and at least one. The metric
-/// `countersign_limits_fallback_total` counts them.
+/// Without Redis signed requests are refused. Each server then counts unsigned reads alone, and allows its share: each quota
+/// divided by the number of servers, and at least one. The metric `countersign_limits_fallback_total` counts these reads.
 #[derive(Debug)]
 pub struct RedisGate {
     guard: Arc<Guard>,
@@ -62,8 +61,8 @@ struct SharedBudget<S> {
 }
 
 impl RedisGate {
-    /// Joins the guard that others may share already. All its servers have the same window, clock error and limits, and
-    /// `servers` is how many they are.
+    /// Joins a guard that other servers may share already. All its servers need the same window, clock error and limits;
+    /// `servers` is their number.
     ///
     /// # Errors
     ///

@@ -11,17 +11,16 @@ use crate::{
 
 /// The replay guard of several servers, in a Redis or Valkey that they share.
 ///
-/// Of all claims of one nonce at most one is fresh, at whatever server. A Redis that lost its memory, was restarted, or is
-/// another than before is noticed with the next claim: signatures that it may have known are then refused as too old, and
-/// new ones accepted again after 21 s by default. docs/operating.md has what to set in Redis, and what can be lost all
-/// the same.
+/// Of all claims of one nonce at most one is fresh, over all servers. The next claim notices a Redis that lost its memory, was
+/// restarted, or is another server than before: the guard then refuses signatures that the old one may have known as too old, and
+/// accepts new ones after 21 s by default. `docs/operating.md` says what to set in Redis, and which losses remain.
 ///
-/// A claim is one round trip. One that times out may have been spent, and was refused: clients sign anew.
+/// A claim is one round trip. After a timeout the request is refused, though its nonce may be spent: clients sign every retry anew.
 #[derive(Clone, Debug)]
 pub struct RedisNonces(Arc<Guard>);
 
 impl RedisNonces {
-    /// Joins the guard that others may share already. All its servers have the same window and clock error.
+    /// Joins a guard that other servers may share already. All its servers need the same window and clock error.
     ///
     /// # Errors
     ///

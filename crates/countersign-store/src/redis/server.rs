@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 use super::failure::Failure;
 
-/// The longest that one connection may take to be made.
+/// The longest time to make a connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// The longest that asking sentinels and connecting to what they name may take.
+/// The longest time to ask sentinels and to connect to the primary that they name.
 const ASK_SENTINELS: Duration = Duration::from_secs(5);
 
-/// Where a Redis or Valkey is, and how it is used.
+/// The address of a Redis or Valkey, and how to use it.
 ///
 /// URLs are `redis://[user:password@]host[:port][/database]`, or `unix:///path` with `?db=…&user=…&pass=…`.
 #[derive(Clone)]
@@ -32,43 +32,43 @@ pub struct Redis {
 /// How the primary is found.
 #[derive(Clone)]
 pub(super) enum Place {
-    /// It is one of these, or in a cluster the node that one of these names.
+    /// One of these URLs, or in a cluster the node that one of these names.
     Nodes(Vec<ConnectionInfo>),
-    /// These know it by a name.
+    /// These sentinels know it by a name.
     Sentinels { service: String, sentinels: Vec<ConnectionInfo>, nodes: Nodes },
 }
 
-/// How to connect to what sentinels name.
+/// How to connect to the servers that sentinels name.
 #[derive(Clone)]
 pub(super) struct Nodes {
     tls: Option<TlsMode>,
     settings: RedisConnectionInfo,
 }
 
-/// Replicas that have to have a claim before it counts.
+/// The replicas that need a claim before it counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Replicas {
     pub(super) at_least: u32,
     pub(super) within: Duration,
 }
 
-/// Why something is no description of a Redis.
+/// Why a description of a Redis is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadRedis {
-    /// Not a URL of one. It is not repeated here, since it may hold a password.
+    /// The text is no URL of a Redis. The error does not repeat it, since it may hold a password.
     #[error("it is not `redis://[user:password@]host[:port][/database]`, or TLS is not built in")]
     Url,
     /// No URL was given.
     #[error("there has to be a URL of at least one server")]
     NoUrl,
-    /// The name of a guard is part of keys.
+    /// The name of a guard is invalid: it is a part of keys in Redis.
     #[error("the name of a guard has 1 to 64 characters of A–Z, a–z, 0–9, `-`, `_` and `.`")]
     GuardName,
 }
 
 impl Redis {
-    /// One server, at a URL. If that is a name that moves to another server when the first fails, connections follow it.
+    /// One server, at a URL. If its host name moves to another server after a failure, connections follow it.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl Redis {
         Ok(Self::at(Place::Nodes(nodes([url])?)))
     }
 
-    /// The primary that sentinels know by the name of its service, as `mymaster`. The URLs are of the sentinels, with
-    /// their passwords; those of the servers themselves are told by [`credentials`](Self::credentials).
+    /// The primary that sentinels know by the name of its service, such as `mymaster`. The URLs are those of the sentinels, with
+    /// their passwords. Set the passwords of the servers with [`credentials`](Self::credentials).
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Redis {
         Ok(Self::at(Place::Sentinels { service: service.to_owned(), sentinels, nodes }))
     }
 
-    /// A cluster, of which at least one node has to be known. All that a guard keeps is in one slot.
+    /// A cluster, by one or more of its nodes. A guard keeps all its data in one slot.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Redis {
         }
     }
 
-    /// Who to log in as at the servers, in place of what their URLs say.
+    /// Sets the user and password of the servers, in place of those in their URLs.
     pub fn credentials(mut self, user: Option<&str>, password: &str) -> Self {
         let log_in = |settings: &RedisConnectionInfo| {
             let settings = settings.clone().set_password(password);
@@ -135,8 +135,8 @@ impl Redis {
         self
     }
 
-    /// The guard that servers share: all that have the same name here. Default: `default`. Services with other
-    /// credentials need another one.
+    /// Sets the name of the guard. Servers with the same name share a guard. Services with other credentials need another name.
+    /// Default: `default`.
     ///
     /// # Errors
     ///
@@ -150,36 +150,36 @@ impl Redis {
         Ok(self)
     }
 
-    /// How far the clocks of a server and of Redis may be apart; what is beyond is refused. In whole seconds, at least
-    /// one. Default: 5 s.
+    /// Sets how far the clocks of a server and of Redis may differ. With a larger difference signed requests are refused. In whole
+    /// seconds, at least one. Default: 5 s.
     ///
-    /// After a start without data, a restart and a failover of Redis, signed calls are refused for the skew, twice this and
-    /// one second more: 21 s by default.
+    /// After a start without data, a restart and a failover of Redis, signed requests are refused for the skew, twice this error
+    /// and one second more: 21 s by default.
     pub fn clock_error(mut self, most: Duration) -> Self {
         self.clock_error = Duration::from_secs(most.as_secs().max(1));
         self
     }
 
-    /// The longest that a call waits for Redis. Default: 250 ms.
+    /// Sets the timeout of a call to Redis. Default: 250 ms.
     pub fn timeout(mut self, longest: Duration) -> Self {
         self.timeout = longest;
         self
     }
 
-    /// How many connections there are, each of which carries many calls at a time. Default: 2. Less than 1 is 1.
+    /// Sets how many connections are open. Each carries many calls at a time. Default: 2. Less than 1 is 1.
     ///
-    /// [`replicas`](Self::replicas) makes it 16, if it is less when that is called, since those who wait for replicas hold up who
-    /// comes behind them.
+    /// [`replicas`](Self::replicas) raises the number to 16, since a call that waits for replicas holds up the calls behind it.
     pub fn connections(mut self, number: usize) -> Self {
         self.connections = number.max(1);
         self
     }
 
-    /// Waits until so many replicas have a claim, for at most so long (`WAIT`, in whole milliseconds, at least one), which a call
-    /// may take on top of its [`timeout`](Self::timeout). A claim that fewer have is refused, and spent. Default: does not wait.
+    /// Waits for each claim until this many replicas have it, at most this long (`WAIT`, in whole milliseconds, at least one). The
+    /// time adds to the [`timeout`](Self::timeout) of a call. A claim that fewer replicas have is refused, and its nonce is spent.
+    /// Default: no wait.
     ///
-    /// Asked for more replicas than can be on its side, a primary that is cut off accepts nothing. Claims that were
-    /// acknowledged can still be lost, which is noticed as without it.
+    /// A primary that is cut off accepts no claim if it needs more replicas than can be on its side. Acknowledged claims can still
+    /// be lost; the guard notices the loss as it does without replicas.
     pub fn replicas(mut self, at_least: u32, within: Duration) -> Self {
         if self.replicas.is_none() {
             self.connections = self.connections.max(16);
@@ -188,13 +188,13 @@ impl Redis {
         self
     }
 
-    /// How often, at most, the memory policy of Redis is looked at, together with a claim. Default: 10 s.
+    /// Sets how often a claim also reads the memory policy of Redis, at most. Default: 10 s.
     pub fn look_every(mut self, time: Duration) -> Self {
         self.look_every = time;
         self
     }
 
-    /// The longest that a claim may take.
+    /// The longest time of a claim.
     pub(super) fn patience(&self) -> Duration {
         let waits = self.replicas.map_or(Duration::ZERO, |replicas| replicas.within);
         self.timeout.saturating_add(waits)

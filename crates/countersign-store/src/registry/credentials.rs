@@ -115,12 +115,13 @@ impl Registry {
             return Ok(*key);
         }
         let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
-        let key: String = row.try_get("publishable_key")?;
-        key.parse().map_err(|error: KeyError| RegistryError::DamagedRow {
+        let damaged = |error| RegistryError::DamagedRow {
             id: row.try_get("id").unwrap_or_default(),
             what: "its key",
-            source: Some(error.into()),
-        })
+            source: Some(error),
+        };
+        let key: &str = row.try_get("publishable_key").map_err(|error| damaged(error.into()))?;
+        key.parse().map_err(|error: KeyError| damaged(error.into()))
     }
 
     /// Revokes a key for ever: at once here, and within 5 s in other processes. A key that is revoked already keeps the time

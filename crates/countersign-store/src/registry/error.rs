@@ -25,7 +25,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Why a registry cannot do what it was asked to. Nothing was changed, unless a function says otherwise.
+/// Why an operation on a registry failed. Nothing was changed, unless a function says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -50,14 +50,14 @@ pub enum RegistryError {
     /// A later version of this software has written the database.
     #[error("the registry was written by a newer version of countersign")]
     NewerSchema,
-    /// A row that the checks at its registration would not have let in.
+    /// A credential whose row has a value that could not have been registered.
     #[error("credential {id} is damaged: {what}")]
     DamagedRow {
         /// The credential's number.
         id: i64,
-        /// What is wrong with it.
+        /// The damaged part.
         what: &'static str,
-        /// What its key or its restrictions are refused for.
+        /// Why that part is damaged.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// An application whose row cannot be read.
@@ -86,7 +86,7 @@ pub enum RegistryError {
     /// A text that is no name of an application, no environment or no label.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// Anything else that the database says.
+    /// Any other error of the database.
     #[error("the registry cannot answer")]
     Database(#[source] Box<dyn Error + Send + Sync>),
 }

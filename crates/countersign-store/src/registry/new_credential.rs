@@ -2,7 +2,7 @@ use countersign::{ProvenKey, Timestamp};
 
 use crate::credential::{restrictions::Restrictions, scope::Scopes};
 
-/// What is registered with [`Registry::add_credential`](super::Registry::add_credential).
+/// A credential to register with [`Registry::add_credential`](super::Registry::add_credential).
 #[derive(Clone, Debug)]
 pub struct NewCredential<'a> {
     pub(super) application: &'a str,
@@ -14,7 +14,7 @@ pub struct NewCredential<'a> {
 }
 
 impl<'a> NewCredential<'a> {
-    /// A key of an application, and what people call it: up to 64 printable characters.
+    /// A key for the application of this name, with a [`Label`](crate::Label). The registry parses both texts.
     pub fn new(application: &'a str, label: &'a str, key: &'a ProvenKey) -> Self {
         Self {
             application,
@@ -26,19 +26,19 @@ impl<'a> NewCredential<'a> {
         }
     }
 
-    /// From when on it is no longer good. Default: `None`, never.
+    /// Sets when the credential expires. Default: `None`, never.
     pub const fn expires_at(mut self, time: Option<Timestamp>) -> Self {
         self.expires_at = time;
         self
     }
 
-    /// What it may do, where routes ask for scopes. Default: nothing.
+    /// Sets the scopes, for routes that ask for them. Default: none.
     pub fn scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self
     }
 
-    /// Where it may be used from. Default: everywhere.
+    /// Restricts where the credential may be used. Default: everywhere.
     pub fn restrictions(mut self, restrictions: Restrictions) -> Self {
         self.restrictions = restrictions;
         self

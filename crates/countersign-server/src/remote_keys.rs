@@ -1,0 +1,4 @@
+//! Keys of others that are fetched over HTTPS and kept fresh.
+
+pub(crate) mod fetcher;
+pub(crate) mod refresher;

@@ -1,0 +1,138 @@
+use std::{net::IpAddr, time::Duration};
+
+use http::{StatusCode, header::ACCEPT};
+use reqwest::{Client, Url, redirect};
+
+/// How long a fetch may take, connecting included.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Fetches one document from a URL that nobody on the way can change.
+#[derive(Clone)]
+pub(crate) struct Fetcher {
+    url: Url,
+    http: Client,
+}
+
+/// Why keys cannot be fetched from a URL.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadJwksUrl {
+    /// The text is not a URL.
+    #[error("it is no URL")]
+    NotAUrl,
+    /// Anybody on the way could swap the keys.
+    #[error("keys could be swapped on their way; use https, or http to this very machine")]
+    Insecure,
+    /// The URL has a user name or a password, which logs would show.
+    #[error("it has a user name or a password")]
+    Credentials,
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// Why a document could not be fetched.
+#[derive(Debug)]
+pub(crate) enum Unfetched {
+    /// The server cannot be reached, or not in time.
+    Unreachable(reqwest::Error),
+    /// The response has another status than 200. Redirects are not followed.
+    Status(StatusCode),
+    TooLong,
+    /// The document is not UTF-8.
+    NotText,
+}
+
+impl Fetcher {
+    /// Fetches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`BadJwksUrl`], unless the URL is `https`, or `http` to `localhost` or a loopback address.
+    pub(crate) fn new(url: &str) -> Result<Self, BadJwksUrl> {
+        let url: Url = url.parse().map_err(|_| BadJwksUrl::NotAUrl)?;
+        let mut http = Client::builder();
+        match url.scheme() {
+            "https" => {}
+            // A proxy would be somebody on the way.
+            "http" if is_loopback(&url) => http = http.no_proxy(),
+            _ => return Err(BadJwksUrl::Insecure),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BadJwksUrl::Credentials);
+        }
+        let http = http.redirect(redirect::Policy::none()).timeout(TIMEOUT);
+        // Minutes lie between two fetches.
+        let http = http.pool_max_idle_per_host(0).build().map_err(BadJwksUrl::Tls)?;
+        Ok(Self { url, http })
+    }
+
+    /// The URL, for the log.
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Fetches the document, if it has at most this many bytes.
+    pub(crate) async fn fetch(&self, accept: &str, most: usize) -> Result<String, Unfetched> {
+        let request = self.http.get(self.url.clone()).header(ACCEPT, accept);
+        let mut response = request.send().await.map_err(Unfetched::Unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(Unfetched::Status(response.status()));
+        }
+        let mut bytes = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(Unfetched::Unreachable)? {
+            if bytes.len().saturating_add(piece.len()) > most {
+                return Err(Unfetched::TooLong);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        String::from_utf8(bytes).map_err(|_| Unfetched::NotText)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_where_nobody_on_the_way_can_swap_them() {
+        for url in [
+            "https://login.example.com/jwks",
+            "https://127.0.0.1/jwks",
+            "http://127.0.0.1:8080/jwks",
+            "http://127.9.9.9/jwks",
+            "http://[::1]:8080/jwks",
+            "http://localhost/jwks",
+        ] {
+            assert!(Fetcher::new(url).is_ok(), "{url}");
+        }
+        let insecure = |error: &BadJwksUrl| matches!(error, BadJwksUrl::Insecure);
+        for url in [
+            "http://login.example.com/jwks",
+            "http://127.0.0.1.example.com/jwks",
+            "http://localhost.example.com/jwks",
+            "http://10.0.0.1/jwks",
+            "http://0.0.0.0/jwks",
+            "http://[::2]/jwks",
+            "ftp://127.0.0.1/jwks",
+            "file:///etc/issuer.jwks",
+            "data:application/json,{}",
+        ] {
+            assert!(Fetcher::new(url).is_err_and(|error| insecure(&error)), "{url}");
+        }
+        let credentials = |error: &BadJwksUrl| matches!(error, BadJwksUrl::Credentials);
+        for url in ["https://a@login.example.com", "https://a:b@login.example.com"] {
+            assert!(Fetcher::new(url).is_err_and(|error| credentials(&error)), "{url}");
+        }
+        for url in ["", "/jwks", "login.example.com", "https://"] {
+            let refused = Fetcher::new(url);
+            assert!(matches!(refused, Err(BadJwksUrl::NotAUrl)), "{url}");
+        }
+    }
+}
