@@ -47,6 +47,7 @@ mod canonical;
 mod check;
 mod code;
 mod component;
+mod content;
 mod coverage;
 mod dictionary;
 mod digest;
@@ -84,12 +85,15 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use bad_base::BadBase;
 pub use base_difference::BaseDifference;
 pub use check::Check;
-pub use code::{Code, REFUSAL, UnknownCode};
+pub use code::{Code, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
+pub use content::{Content, is_read};
 pub use digest::{
     BadDigest, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch, RunningDigest,
 };
-pub use field_name::{CONTENT_DIGEST, REPR_DIGEST};
+pub use field_name::{
+    CONDITIONAL_FIELDS, CONTENT_DIGEST, METHOD_OVERRIDES, REFUSAL, REPR_DIGEST, TARGET_OVERRIDES,
+};
 pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
@@ -106,9 +110,7 @@ pub use malformed::Malformed;
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
 pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
-pub use policy::{
-    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES, is_read,
-};
+pub use policy::{BadPolicy, Policy};
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use problem::Problem;

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::{
     accept_signature::ACCEPT_SIGNATURE,
-    code::{Code, REFUSAL},
+    code::Code,
+    field_name::REFUSAL,
     refused_request::RefusedRequest,
     served::METHODS,
     want_digest::{WANT_CONTENT_DIGEST, WantDigest},

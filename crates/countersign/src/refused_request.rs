@@ -1,10 +1,7 @@
 use http::{HeaderMap, Method, Response};
 
 use crate::{
-    policy::{Content, Policy},
-    problem::Problem,
-    rejection::Rejection,
-    timestamp::Timestamp,
+    content::Content, policy::Policy, problem::Problem, rejection::Rejection, timestamp::Timestamp,
 };
 
 /// The facts on which the response to a refused request depends, beside its reason.
