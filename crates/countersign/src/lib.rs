@@ -64,7 +64,6 @@ mod prepared_signature;
 mod presented;
 mod problem;
 mod query_params;
-mod refused_request;
 mod rejection;
 mod remote_signer;
 mod response;
@@ -113,8 +112,7 @@ pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
 pub use policy::{BadPolicy, Policy};
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
-pub use problem::Problem;
-pub use refused_request::RefusedRequest;
+pub use problem::{Problem, RefusedRequest};
 pub use rejection::{Rejection, Stale, Unmet};
 pub use remote_signer::{PreparedRequest, RemoteSigner};
 pub use response::{

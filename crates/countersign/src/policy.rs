@@ -13,7 +13,7 @@ use crate::{
     malformed::Malformed,
     message::RequestHead,
     nonce::Nonce,
-    rejection::{Stale, Unmet},
+    rejection::{Rejection, Stale, Unmet},
     signature_input::SignatureInput,
     timestamp::Timestamp,
 };
@@ -353,7 +353,7 @@ impl Policy {
         input: &SignatureInput<'_>,
         request: &RequestHead<'_>,
         content: Content,
-    ) -> Result<Judged, crate::Rejection> {
+    ) -> Result<Judged, Rejection> {
         let headers = request.headers;
         let components = input.components()?;
         if let Some(parameter) = input.unknown_parameter() {
