@@ -5,12 +5,12 @@ pub(crate) mod url;
 
 use countersign::{
     BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, SignError, SignatureFields,
-    SignedFields, Target,
+    SignedFields, Target, with_reasons,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
-    failure::{Failure, with_reasons},
+    failure::Failure,
     request::{
         body::Body,
         header_line::HeaderLine,

@@ -9,7 +9,7 @@ use countersign::{
     Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
     KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
     SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey,
-    check_served, check_trailers,
+    check_served, check_trailers, with_reasons,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     environment::KEY_VARIABLE,
-    failure::{Exit, Failure, one_line, with_reasons},
+    failure::{Exit, Failure, one_line},
     field_type_arg,
     input::is_stdin,
     key_source::{self, KeySource, PassphraseSource, is_stdin_key},

@@ -64,6 +64,7 @@ mod prepared_signature;
 mod presented;
 mod problem;
 mod query_params;
+mod reasons;
 mod rejection;
 mod remote_signer;
 mod response;
@@ -113,6 +114,7 @@ pub use policy::{BadPolicy, Policy};
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
 pub use problem::{Problem, RefusedRequest};
+pub use reasons::with_reasons;
 pub use rejection::{Rejection, Stale, Unmet};
 pub use remote_signer::{PreparedRequest, RemoteSigner};
 pub use response::{

@@ -9,6 +9,7 @@ use crate::{
     content::Content,
     field_name::REFUSAL,
     policy::Policy,
+    reasons::with_reasons,
     rejection::Rejection,
     served::METHODS,
     timestamp::Timestamp,
@@ -146,7 +147,7 @@ impl Rejection {
         let problem = Problem {
             code: self.code(),
             status: self.code().status(),
-            detail: detail(self).into(),
+            detail: with_reasons(self).into(),
             hint: self.hint().into(),
             retry_after: self.retry_after(),
             violated_policy: None,
@@ -154,18 +155,6 @@ impl Rejection {
         };
         problem.to_response(request)
     }
-}
-
-/// The whole chain of reasons, since a problem has no `source()`.
-fn detail(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use countersign::{
-    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
+    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved, with_reasons,
 };
 use countersign_store::{CredentialId, OverLimit, RestrictionKind, Scope};
 use http::StatusCode;
@@ -256,7 +256,7 @@ impl Reason {
     /// proven.
     pub(crate) fn detail(&self) -> String {
         let text = match self {
-            Self::Rejected(rejection) => return with_source(rejection),
+            Self::Rejected(rejection) => return with_reasons(rejection),
             Self::Unserved(unserved) => return unserved.to_string(),
             Self::SignedTrailer => return SignedTrailer.to_string(),
             Self::Presented(presented) => return presented.to_string(),
@@ -375,16 +375,4 @@ impl Reason {
             _ => None,
         }
     }
-}
-
-/// The whole chain of reasons, since a problem has no `source()`.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
