@@ -7,9 +7,9 @@ mod message_file;
 use clap::{Args, ValueEnum};
 use countersign::{
     Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
-    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
-    SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey,
-    check_served, check_trailers, with_reasons,
+    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, SIGNATURE,
+    SIGNATURE_INPUT, Scheme, SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved,
+    Unverified, VerifyingKey, check_served, check_trailers, with_reasons,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -264,7 +264,7 @@ impl Verify {
 
     /// Reads the selected signature, even if it is refused.
     fn look(&self, message: &Message<'_>) -> Seen {
-        let in_head = ["signature-input", "signature"];
+        let in_head = [SIGNATURE_INPUT, SIGNATURE];
         let in_head = in_head.into_iter().any(|name| message.headers().contains_key(name));
         if self.policy == PolicyName::Default && !in_head {
             // A server does not look at trailers.

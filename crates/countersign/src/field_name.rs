@@ -1,13 +1,16 @@
 use http::{HeaderName, header};
 
 /// The name of the `Signature-Input` field (RFC 9421 §4.1).
-pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+pub const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
 /// The name of the `Signature` field (RFC 9421 §4.2).
-pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+pub const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
 /// The fields of signatures. A signature may cover single members of them.
 pub(crate) static SIGNATURES: [HeaderName; 2] = [SIGNATURE, SIGNATURE_INPUT];
+
+/// The name of the `X-Api-Key` field, which carries the publishable key of an unsigned read.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The name of the `Content-Digest` field (RFC 9530 §2).
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");

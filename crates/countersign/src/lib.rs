@@ -92,7 +92,8 @@ pub use digest::{
     BadDigest, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch, RunningDigest,
 };
 pub use field_name::{
-    CONDITIONAL_FIELDS, CONTENT_DIGEST, METHOD_OVERRIDES, REFUSAL, REPR_DIGEST, TARGET_OVERRIDES,
+    CONDITIONAL_FIELDS, CONTENT_DIGEST, METHOD_OVERRIDES, REFUSAL, REPR_DIGEST, SIGNATURE,
+    SIGNATURE_INPUT, TARGET_OVERRIDES, X_API_KEY,
 };
 pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]

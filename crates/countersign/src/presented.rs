@@ -3,17 +3,17 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap,
     header::{AUTHORIZATION, COOKIE},
 };
 use zeroize::Zeroizing;
 
 use crate::{
     code::Code,
+    field_name::X_API_KEY,
     key::{KeyId, PrivateKey, PublishableKey, VerifyingKey},
 };
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
 
 /// The places where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter

@@ -1,7 +1,8 @@
 use std::num::NonZeroU32;
 
+use countersign::{SIGNATURE, SIGNATURE_INPUT, X_API_KEY};
 use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use crate::refusal::reason::{Blame, Reason};
 
@@ -59,9 +60,9 @@ pub(crate) fn sender(head: &Parts) -> Option<ClientNetwork> {
 /// into every request; no script can take them out (Fetch, "Forbidden request-header"). Without them there is only what a
 /// page needs no script for, such as an image or a link, which has no field of a page's choice.
 fn can_be_a_page(headers: &HeaderMap) -> bool {
-    let has = |name: &&str| headers.contains_key(*name);
-    let by_a_browser = ["origin", "sec-fetch-site"];
-    let chosen = ["x-api-key", "signature", "signature-input"];
+    let by_a_browser = [header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
+    let chosen = [X_API_KEY, SIGNATURE, SIGNATURE_INPUT];
+    let has = |name: &HeaderName| headers.contains_key(name);
     by_a_browser.iter().any(has) || !chosen.iter().any(has)
 }
 
