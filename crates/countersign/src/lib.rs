@@ -110,7 +110,7 @@ pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use malformed::Malformed;
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
-pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
+pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme, is_loopback};
 pub use policy::{BadPolicy, Policy};
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
