@@ -1,12 +1,8 @@
+use countersign::with_reasons;
 use countersign_store::{Application, DamagedApplication};
 use serde_json::{Value, json};
 
-use crate::{
-    failure::{one_line, with_reasons},
-    moment,
-    output::warn,
-    table::columns,
-};
+use crate::{failure::one_line, moment, output::warn, table::columns};
 
 /// An application in a registry's list. Its row may be damaged.
 pub(crate) type Listed = Result<Application, Box<DamagedApplication>>;

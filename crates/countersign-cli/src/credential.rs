@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use countersign::KeyId;
+use countersign::{KeyId, with_reasons};
 use countersign_store::{
     Credential, DamagedCredential, Enforcement, Restriction, RestrictionKind, Scope, Standing,
     State,
@@ -8,7 +8,7 @@ use countersign_store::{
 use serde_json::{Value, json};
 
 use crate::{
-    failure::{one_line, with_reasons},
+    failure::one_line,
     moment,
     output::warn,
     table::{columns, facts},

@@ -95,22 +95,6 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns an error with all its reasons, as one text.
-pub(crate) fn with_reasons(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut reason = error.source();
-    while let Some(inner) = reason {
-        let inner_text = inner.to_string();
-        // Some messages already include the next message.
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        reason = inner.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,12 +8,13 @@ use std::{
 use clap::Args;
 use countersign::{
     AnyKeyFile, AnyPrivateKey, AnyVerifyingKey, KeyError, KeyFile, KeyId, Passphrase, PrivateKey,
+    with_reasons,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     environment::{KEY_VARIABLE, PASSPHRASE_VARIABLE},
-    failure::{Failure, with_reasons},
+    failure::Failure,
     input::is_stdin,
 };
 

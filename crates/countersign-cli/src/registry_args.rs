@@ -1,12 +1,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign::with_reasons;
 use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
 use serde_json::Value;
 
 use crate::{
     environment::DB_VARIABLE,
-    failure::{Failure, with_reasons},
+    failure::Failure,
     output::{print, print_line, warn},
     shell::quote,
 };

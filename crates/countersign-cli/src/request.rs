@@ -4,13 +4,13 @@ pub(crate) mod header_line;
 pub(crate) mod url;
 
 use countersign::{
-    BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, SignError, SignatureFields,
-    SignedFields, Target,
+    BadTarget, CONTENT_DIGEST, ContentDigest, Origin, RequestHead, SIGNATURE, SIGNATURE_INPUT,
+    SignError, SignatureFields, SignedFields, Target, with_reasons,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::{
-    failure::{Failure, with_reasons},
+    failure::Failure,
     request::{
         body::Body,
         header_line::HeaderLine,
@@ -77,8 +77,7 @@ impl Request {
             };
             origin = named;
         }
-        let named = |name: &'static str| HeaderName::from_static(name);
-        let reserved = [named("signature"), named("signature-input"), header::CONTENT_LENGTH];
+        let reserved = [SIGNATURE, SIGNATURE_INPUT, header::CONTENT_LENGTH];
         let given = |name: &&HeaderName| lines.iter().any(|line| line.is(name));
         if let Some(name) = reserved.iter().find(given) {
             return Err(Failure::local(

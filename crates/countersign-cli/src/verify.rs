@@ -7,9 +7,9 @@ mod message_file;
 use clap::{Args, ValueEnum};
 use countersign::{
     Algorithm, AnyVerifyingKey, BadPresented, Candidate, Claim, Code, FieldType, KeyId,
-    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, Scheme,
-    SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved, Unverified, VerifyingKey,
-    check_served, check_trailers,
+    KeyLocations, Malformed, Message, Policy, PublishableKey, Rejection, RequestHead, SIGNATURE,
+    SIGNATURE_INPUT, Scheme, SignatureBase, SignatureInput, SignedTrailer, Timestamp, Unserved,
+    Unverified, VerifyingKey, check_served, check_trailers, with_reasons,
 };
 use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     environment::KEY_VARIABLE,
-    failure::{Exit, Failure, one_line, with_reasons},
+    failure::{Exit, Failure, one_line},
     field_type_arg,
     input::is_stdin,
     key_source::{self, KeySource, PassphraseSource, is_stdin_key},
@@ -264,7 +264,7 @@ impl Verify {
 
     /// Reads the selected signature, even if it is refused.
     fn look(&self, message: &Message<'_>) -> Seen {
-        let in_head = ["signature-input", "signature"];
+        let in_head = [SIGNATURE_INPUT, SIGNATURE];
         let in_head = in_head.into_iter().any(|name| message.headers().contains_key(name));
         if self.policy == PolicyName::Default && !in_head {
             // A server does not look at trailers.

@@ -1,5 +1,6 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use countersign::is_loopback;
 use reqwest::Url;
 
 /// Whether a response is known to come from the server that its request was sent to.
@@ -17,19 +18,15 @@ impl Authenticity {
     /// By the connection that a response came over: TLS, or one that does not leave this machine.
     pub(crate) fn of_connection(url: &Url, peer: Option<SocketAddr>) -> Self {
         // A proxy for http:// is the peer. A proxy on another machine can write anything.
-        let here = || is_loopback(url) && peer.is_some_and(|peer| peer.ip().is_loopback());
+        let here = || {
+            is_loopback(url.host_str().unwrap_or_default())
+                && peer.is_some_and(|peer| peer.ip().is_loopback())
+        };
         match url.scheme() == "https" || here() {
             true => Self::Authenticated,
             false => Self::Unauthenticated,
         }
     }
-}
-
-/// Whether the host of a URL is this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

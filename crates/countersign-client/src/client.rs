@@ -7,7 +7,7 @@ use countersign::Passphrase;
 use countersign::{
     AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin,
     PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer, Target,
-    Timestamp,
+    Timestamp, is_loopback,
 };
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
@@ -15,7 +15,7 @@ use reqwest::{IntoUrl, Request, Response, Url, redirect};
 #[cfg(feature = "key-files")]
 use crate::key_file::read_private_key;
 use crate::{
-    authenticity::{Authenticity, is_loopback},
+    authenticity::Authenticity,
     clock::{Clock, Moment},
     error::Error,
     explanation::SignedBase,
@@ -200,7 +200,8 @@ impl Client {
     /// verifies responses; as [`RequestBuilder::send`].
     pub async fn server_keys(&self, url: impl IntoUrl) -> Result<ServerKeys, Error> {
         let mut url = url.into_url()?;
-        if self.responses.is_none() && url.scheme() != "https" && !is_loopback(&url) {
+        let exposed = url.scheme() != "https" && !is_loopback(url.host_str().unwrap_or_default());
+        if self.responses.is_none() && exposed {
             return Err(Error::PlainDirectory);
         }
         url.set_path(KEY_DIRECTORY_PATH);

@@ -1,5 +1,5 @@
-use countersign::PublishableKey;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use countersign::{PublishableKey, X_API_KEY};
+use http::{HeaderMap, HeaderValue};
 use reqwest::{IntoUrl, RequestBuilder, redirect};
 
 use crate::{client::with_timeouts, error::Error};
@@ -19,8 +19,7 @@ impl PublishableClient {
     pub fn new(key: PublishableKey) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::try_from(key.to_string());
-        let name = HeaderName::from_static("x-api-key");
-        headers.extend(value.ok().map(|value| (name, value)));
+        headers.extend(value.ok().map(|value| (X_API_KEY, value)));
         let http = with_timeouts().default_headers(headers);
         let http = http.redirect(redirect::Policy::none()).build()?;
         Ok(Self { http })

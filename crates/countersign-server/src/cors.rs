@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use countersign::METHODS;
+use countersign::{
+    ACCEPT_SIGNATURE, CONTENT_DIGEST, METHODS, REFUSAL, SIGNATURE, SIGNATURE_INPUT,
+    WANT_CONTENT_DIGEST, X_API_KEY,
+};
 use http::{HeaderName, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -25,27 +28,32 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 /// # }
 /// ```
 pub fn cors(origins: AllowOrigin) -> CorsLayer {
-    let ours = ["x-api-key", "signature", "signature-input", "content-digest", "idempotency-key"];
-    let told = [
-        "accept-signature",
-        "content-digest",
-        "countersign-refusal",
-        "ratelimit",
-        "ratelimit-policy",
-        "retry-after",
-        "signature",
-        "signature-input",
-        "want-content-digest",
-        "www-authenticate",
-        "x-request-id",
+    let sent = [
+        X_API_KEY,
+        SIGNATURE,
+        SIGNATURE_INPUT,
+        CONTENT_DIGEST,
+        HeaderName::from_static("idempotency-key"),
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
     ];
-    let sent = ours.map(HeaderName::from_static).into_iter();
+    let told = [
+        ACCEPT_SIGNATURE,
+        CONTENT_DIGEST,
+        REFUSAL,
+        HeaderName::from_static("ratelimit"),
+        HeaderName::from_static("ratelimit-policy"),
+        header::RETRY_AFTER,
+        SIGNATURE,
+        SIGNATURE_INPUT,
+        WANT_CONTENT_DIGEST,
+        header::WWW_AUTHENTICATE,
+        HeaderName::from_static("x-request-id"),
+    ];
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods(METHODS)
-        .allow_headers(
-            sent.chain([header::AUTHORIZATION, header::CONTENT_TYPE]).collect::<Vec<_>>(),
-        )
-        .expose_headers(told.map(HeaderName::from_static))
+        .allow_headers(sent)
+        .expose_headers(told)
         .max_age(MAX_AGE)
 }

@@ -9,8 +9,8 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use countersign::{
-    Content, Origin, Rejection, RequestHead, ResponseHead, ResponseSigner, SignError, Target,
-    Timestamp,
+    Content, Origin, Rejection, RequestHead, ResponseHead, ResponseSigner, SIGNATURE,
+    SIGNATURE_INPUT, SignError, Target, Timestamp,
 };
 use countersign_store::{ClientAddress, SystemClock};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, request::Parts, response};
@@ -128,7 +128,7 @@ impl SignResponses {
         let peer = head.extensions.get::<ClientAddress>().map(|address| address.ip());
         let origin = self.ingress.origin(peer, &head.uri, &head.headers)?.clone();
         let mut headers = HeaderMap::new();
-        for name in ["signature-input", "signature"].map(http::HeaderName::from_static) {
+        for name in [SIGNATURE_INPUT, SIGNATURE] {
             for value in head.headers.get_all(&name) {
                 headers.append(name.clone(), value.clone());
             }

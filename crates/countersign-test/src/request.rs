@@ -1,12 +1,12 @@
 use bytes::Bytes;
-use countersign::{Nonce, Origin, PrivateKey, RequestHead, Scheme, Signer, Target, Timestamp};
+use countersign::{
+    Nonce, Origin, PrivateKey, RequestHead, Scheme, Signer, Target, Timestamp, X_API_KEY,
+};
 use countersign_store::system_time;
-use http::{HeaderName, HeaderValue, Request, header::HOST, request::Parts, uri::PathAndQuery};
+use http::{HeaderValue, Request, header::HOST, request::Parts, uri::PathAndQuery};
 use http_body_util::Full;
 
 use crate::{ORIGIN, address, key};
-
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Signs a request with [`key`], at the time of the system's clock, for `tower::ServiceExt::oneshot` and its like.
 ///
@@ -64,7 +64,7 @@ pub fn with_publishable_key<B: Into<Bytes>>(request: Request<B>) -> Request<Full
     let (mut head, content) = request.into_parts();
     arrive(&mut head);
     let shown = HeaderValue::try_from(key().publishable_key().to_string());
-    head.headers.insert(API_KEY, shown.expect("a publishable key is plain text"));
+    head.headers.insert(X_API_KEY, shown.expect("a publishable key is plain text"));
     Request::from_parts(head, Full::new(content.into()))
 }
 

@@ -1,10 +1,8 @@
 use std::{fmt, str::FromStr};
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 
-/// The field that names the [`Code`] of a refusal in its response, whatever the content is: an Item of structured fields
-/// with a Token (RFC 9651 §3.3.4).
-pub const REFUSAL: HeaderName = HeaderName::from_static("countersign-refusal");
+use crate::field_name::REFUSAL;
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use crate::{
     accept_signature::{AcceptSignature, Unmeetable},
     component::{Component, Derived},
     digest::ContentDigest,
-    field_name::CONTENT_DIGEST,
+    field_name::{CONDITIONAL_FIELDS, CONTENT_DIGEST},
     key::PublishableKey,
     message::{Message, RequestHead},
     nonce::Nonce,
@@ -40,7 +40,7 @@ impl Coverage {
             named,
             always: policy::ALWAYS.into(),
             when_present: policy::when_present(),
-            conditional: policy::CONDITIONAL_FIELDS.to_vec(),
+            conditional: CONDITIONAL_FIELDS.to_vec(),
         }
     }
 

@@ -5,15 +5,17 @@ mod any_verifying;
 mod base58;
 #[cfg(feature = "ecdsa")]
 mod ecdsa;
+mod encoding;
 mod error;
 #[cfg(feature = "key-files")]
 mod file;
+#[cfg(feature = "key-files")]
+mod file_text;
 mod guessable;
 mod hmac;
 mod id;
 mod jwk;
-#[cfg(feature = "key-files")]
-mod key_text;
+mod known;
 mod leak;
 #[cfg(feature = "key-files")]
 mod openssh;
@@ -24,13 +26,11 @@ mod pem;
 mod private;
 mod proven;
 mod publishable;
-mod published;
 #[cfg(feature = "key-files")]
 mod reads;
 #[cfg(feature = "rsa")]
 mod rsa;
 mod server_keys;
-mod text;
 mod verifying;
 
 #[cfg(feature = "key-files")]

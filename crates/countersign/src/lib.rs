@@ -47,6 +47,7 @@ mod canonical;
 mod check;
 mod code;
 mod component;
+mod content;
 mod coverage;
 mod dictionary;
 mod digest;
@@ -63,7 +64,7 @@ mod prepared_signature;
 mod presented;
 mod problem;
 mod query_params;
-mod refused_request;
+mod reasons;
 mod rejection;
 mod remote_signer;
 mod response;
@@ -84,12 +85,16 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use bad_base::BadBase;
 pub use base_difference::BaseDifference;
 pub use check::Check;
-pub use code::{Code, REFUSAL, UnknownCode};
+pub use code::{Code, UnknownCode};
 pub use component::{BadComponent, Component, Derived};
+pub use content::{Content, is_read};
 pub use digest::{
     BadDigest, ContentDigest, DigestAlgorithm, DigestCheck, DigestMismatch, RunningDigest,
 };
-pub use field_name::{CONTENT_DIGEST, REPR_DIGEST};
+pub use field_name::{
+    CONDITIONAL_FIELDS, CONTENT_DIGEST, METHOD_OVERRIDES, REFUSAL, REPR_DIGEST, SIGNATURE,
+    SIGNATURE_INPUT, TARGET_OVERRIDES, X_API_KEY,
+};
 pub use field_type::{FieldType, FieldTypes, UnknownFieldType};
 #[cfg(feature = "rsa")]
 pub use key::RsaPublicKey;
@@ -105,14 +110,12 @@ pub use key::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use malformed::Malformed;
 pub use message::{Message, RequestHead, ResponseHead};
 pub use nonce::{Claim, Nonce, NonceUse, NotANonce};
-pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme};
-pub use policy::{
-    BadPolicy, CONDITIONAL_FIELDS, Content, METHOD_OVERRIDES, Policy, TARGET_OVERRIDES, is_read,
-};
+pub use origin::{BadOrigin, BadOrigins, Misdirected, Origin, Origins, Scheme, is_loopback};
+pub use policy::{BadPolicy, Policy};
 pub use prepared_signature::PreparedSignature;
 pub use presented::{BadPresented, KeyLocations, Presented};
-pub use problem::Problem;
-pub use refused_request::RefusedRequest;
+pub use problem::{Problem, RefusedRequest};
+pub use reasons::with_reasons;
 pub use rejection::{Rejection, Stale, Unmet};
 pub use remote_signer::{PreparedRequest, RemoteSigner};
 pub use response::{

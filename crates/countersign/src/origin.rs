@@ -1,4 +1,9 @@
-use std::{collections::HashSet, fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    collections::HashSet,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use http::{HeaderMap, HeaderValue, Uri, header::HOST};
 
@@ -143,6 +148,13 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.as_str(), self.authority)
     }
+}
+
+/// Whether the host of a URL is this machine: `localhost` or a loopback address, IPv6 in brackets.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// The origins of a server. There is no default: a signature made for a host must not be good at others.
@@ -352,6 +364,17 @@ mod tests {
             headers.append(HOST, HeaderValue::from_static(host));
         }
         origins.resolve(&Uri::from_static(uri), &headers).map(Origin::to_string)
+    }
+
+    #[test]
+    fn this_machine_is_told_from_every_other() {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "localhost.test", "127.0.0.1.test", "10.0.0.1", "0.0.0.0", "[::2]", "[::1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 
     #[test]

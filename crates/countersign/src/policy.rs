@@ -6,11 +6,14 @@ use crate::{
     accept_signature::AcceptSignature,
     byte_set::ByteSet,
     component::{BoundTo, Component, Derived, Form},
-    field_name::{CONTENT_DIGEST, SIGNATURES},
+    content::{Content, is_read},
+    field_name::{
+        CONDITIONAL_FIELDS, CONTENT_DIGEST, METHOD_OVERRIDES, SIGNATURES, TARGET_OVERRIDES,
+    },
     malformed::Malformed,
     message::RequestHead,
     nonce::Nonce,
-    rejection::{Stale, Unmet},
+    rejection::{Rejection, Stale, Unmet},
     signature_input::SignatureInput,
     timestamp::Timestamp,
 };
@@ -42,15 +45,6 @@ pub struct Policy {
 enum UnsignedContent {
     Refused,
     Allowed,
-}
-
-/// Whether a request has content. Chunked content counts even if it is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// No content: the head is everything.
-    Absent,
-    /// Some, or some may come.
-    Present,
 }
 
 /// Why a policy cannot be built.
@@ -122,35 +116,6 @@ pub(crate) fn check_tag(tag: &str) -> Result<&str, BadPolicy> {
 /// The default tag of Countersign's signatures.
 pub(crate) const TAG: &str = "countersign";
 
-/// Fields by which some frameworks change a request's method. A server counts a request with one of them as a write.
-pub const METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
-
-/// Fields by which some servers and frameworks change a request's target.
-///
-/// A signed request of any method has to cover them. If a proxy of your own adds one, remove it there, or pass it to
-/// [`Policy::remove_uncovered`].
-pub const TARGET_OVERRIDES: [HeaderName; 2] =
-    [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
-
-/// Fields of conditional requests (RFC 9110 §13.1) and range requests (§14.2, §14.4).
-///
-/// Added to a signed write, they change its effect: with `If-None-Match: *` it does nothing. So a write has to cover
-/// them. Caches and proxies add them to reads by themselves, so a read need not cover them: a server hides uncovered ones
-/// from the handler.
-pub const CONDITIONAL_FIELDS: [HeaderName; 7] = [
-    header::IF_MATCH,
-    header::IF_UNMODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_RANGE,
-    header::RANGE,
-    header::CONTENT_RANGE,
-];
-
 /// Fields that change the meaning of a request, so that an attacker could add an uncovered one.
 pub(crate) fn when_present() -> Vec<HeaderName> {
     let fields = [
@@ -167,13 +132,6 @@ pub(crate) fn when_present() -> Vec<HeaderName> {
 pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
     let may_be = |name: &str| name.starts_with("if-") || name.ends_with("range");
     headers.keys().any(|name| may_be(name.as_str()))
-}
-
-/// Whether a request is a read: `GET`, `HEAD` or `OPTIONS` without content and without a field of [`METHOD_OVERRIDES`].
-pub fn is_read(method: &Method, headers: &HeaderMap, content: Content) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && content == Content::Absent
-        && !METHOD_OVERRIDES.iter().any(|field| headers.contains_key(field))
 }
 
 /// Refuses components that reinterpret a field: with `sf` or `bs`, and with `key` unless its field is in this list.
@@ -395,7 +353,7 @@ impl Policy {
         input: &SignatureInput<'_>,
         request: &RequestHead<'_>,
         content: Content,
-    ) -> Result<Judged, crate::Rejection> {
+    ) -> Result<Judged, Rejection> {
         let headers = request.headers;
         let components = input.components()?;
         if let Some(parameter) = input.unknown_parameter() {

@@ -3,37 +3,31 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap,
     header::{AUTHORIZATION, COOKIE},
 };
 use zeroize::Zeroizing;
 
 use crate::{
     code::Code,
+    field_name::X_API_KEY,
     key::{KeyId, PrivateKey, PublishableKey, VerifyingKey},
 };
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &str = "api_key";
 
 /// The places where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter
 /// `api_key` and the cookie `api_key`. A place that is switched off is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLocations {
-    header: Use,
-    query: Use,
-    cookie: Use,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    Read,
-    Ignored,
+    header: bool,
+    query: bool,
+    cookie: bool,
 }
 
 impl Default for KeyLocations {
     fn default() -> Self {
-        Self { header: Use::Read, query: Use::Read, cookie: Use::Read }
+        Self { header: true, query: true, cookie: true }
     }
 }
 
@@ -83,19 +77,19 @@ const MOST_TIMES: u8 = 4;
 impl KeyLocations {
     /// No key in the `X-Api-Key` field.
     pub const fn without_header(mut self) -> Self {
-        self.header = Use::Ignored;
+        self.header = false;
         self
     }
 
     /// No key in the query, where logs and histories keep it.
     pub const fn without_query(mut self) -> Self {
-        self.query = Use::Ignored;
+        self.query = false;
         self
     }
 
     /// No key in a cookie.
     pub const fn without_cookie(mut self) -> Self {
-        self.cookie = Use::Ignored;
+        self.cookie = false;
         self
     }
 
@@ -117,19 +111,19 @@ impl KeyLocations {
             }
         }
         let mut presented = Presented::default();
-        if self.header == Use::Read {
+        if self.header {
             for value in headers.get_all(X_API_KEY) {
                 let text = value.to_str().map_err(|_| BadPresented::NotAKey)?;
                 presented.add(text.trim_matches([' ', '\t']))?;
             }
         }
-        if self.query == Use::Read {
+        if self.query {
             for text in values(query.unwrap_or(""), b'&') {
                 presented.add(text)?;
                 presented.in_query = true;
             }
         }
-        if self.cookie == Use::Read {
+        if self.cookie {
             for cookies in headers.get_all(COOKIE) {
                 // Other cookies are the service's own.
                 let cookies = String::from_utf8_lossy(cookies.as_bytes());

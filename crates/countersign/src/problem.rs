@@ -1,20 +1,25 @@
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::{
     accept_signature::ACCEPT_SIGNATURE,
-    code::{Code, REFUSAL},
-    refused_request::RefusedRequest,
+    code::Code,
+    content::Content,
+    field_name::REFUSAL,
+    policy::Policy,
+    reasons::with_reasons,
+    rejection::Rejection,
     served::METHODS,
+    timestamp::Timestamp,
     want_digest::{WANT_CONTENT_DIGEST, WantDigest},
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the response to a refused request says, for servers that refuse for reasons of their own beside a
-/// [`Rejection`](crate::Rejection): all refusals then have the same form.
+/// [`Rejection`]: all refusals then have the same form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem<'p> {
     /// The stable name of the reason.
@@ -31,6 +36,23 @@ pub struct Problem<'p> {
     pub violated_policy: Option<&'p str>,
     /// The signature base as the server rebuilt it.
     pub signature_base: Option<&'p str>,
+}
+
+/// The facts on which the response to a refused request depends, beside its reason.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedRequest<'m> {
+    /// The request's method.
+    pub method: &'m Method,
+    /// The request's header fields.
+    pub headers: &'m HeaderMap,
+    /// Whether it has content.
+    pub content: Content,
+    /// What a signature has to prove, for `Accept-Signature`.
+    pub policy: &'m Policy,
+    /// The time by which the request was judged, for `Date`.
+    pub now: Timestamp,
+    /// A name for this refusal, to find it in your log: printable ASCII.
+    pub request_id: &'m str,
 }
 
 impl Problem<'_> {
@@ -93,5 +115,100 @@ impl Problem<'_> {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
+    }
+}
+
+impl Rejection {
+    /// The response to a request that was rejected, for servers that use this crate alone (serverless functions, other
+    /// frameworks): problem details (RFC 9457) as JSON, and the fields that say what to do. The server crate answers with
+    /// the same.
+    ///
+    /// Its content is whole; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
+    /// request's content.
+    ///
+    /// ```
+    /// # use countersign::{Content, Policy, RefusedRequest, Rejection, Timestamp};
+    /// # use http::{HeaderMap, Method};
+    /// # let (method, headers, policy) = (Method::POST, HeaderMap::new(), Policy::default());
+    /// # let now = Timestamp::from_unix(1_763_900_000);
+    /// # let rejection = Rejection::Required;
+    /// let response = rejection.to_response(&RefusedRequest {
+    ///     method: &method,
+    ///     headers: &headers,
+    ///     content: Content::Absent,
+    ///     policy: &policy,
+    ///     now,
+    ///     request_id: "5d1f0c7e8a9b3c24",
+    /// });
+    /// assert_eq!(response.status(), 401);
+    /// assert!(response.headers().contains_key("accept-signature"));
+    /// ```
+    pub fn to_response(&self, request: &RefusedRequest<'_>) -> Response<Vec<u8>> {
+        let problem = Problem {
+            code: self.code(),
+            status: self.code().status(),
+            detail: with_reasons(self).into(),
+            hint: self.hint().into(),
+            retry_after: self.retry_after(),
+            violated_policy: None,
+            signature_base: None,
+        };
+        problem.to_response(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{digest::BadDigest, malformed::Malformed, origin::Misdirected, rejection::Stale};
+
+    #[test]
+    fn a_response_says_what_is_wrong_and_what_to_do() {
+        let (method, policy, now) =
+            (Method::GET, Policy::default(), Timestamp::from_unix(1_763_900_000));
+        let asked = HeaderMap::new();
+        let respond = |rejection: Rejection| {
+            rejection.to_response(&RefusedRequest {
+                method: &method,
+                headers: &asked,
+                content: Content::Absent,
+                policy: &policy,
+                now,
+                request_id: "5d1f0c7e8a9b3c24",
+            })
+        };
+        let retry_after = Duration::from_millis(1_500);
+        let table = [
+            (Rejection::Required, 401, &["www-authenticate", "accept-signature"][..]),
+            (Rejection::Invalid, 401, &["www-authenticate", "accept-signature"]),
+            (
+                Stale::BelowMark { retry_after }.into(),
+                401,
+                &["www-authenticate", "accept-signature", "date", "retry-after"],
+            ),
+            (Rejection::ShareUsedUp { retry_after }, 429, &["retry-after"]),
+            (BadDigest::Unsupported.into(), 400, &["want-content-digest"]),
+            (Malformed::Nonce.into(), 400, &[]),
+            (Misdirected::NotOurs.into(), 421, &[]),
+        ];
+        for (rejection, status, names) in table {
+            let response = respond(rejection.clone());
+            assert_eq!(response.status().as_u16(), status, "{rejection}");
+            let fixed = ["content-type", "cache-control", "countersign-refusal", "x-request-id"];
+            let mut expected: Vec<_> = fixed.iter().chain(names).copied().collect();
+            let mut found: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
+            expected.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{rejection}");
+            assert_eq!(response.headers()["countersign-refusal"], rejection.code().as_str());
+            let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(problem["code"], rejection.code().as_str());
+            assert_eq!(problem["hint"], rejection.hint());
+            assert!(problem["detail"].as_str().unwrap().starts_with(&rejection.to_string()));
+        }
+        let response = respond(Rejection::ShareUsedUp { retry_after });
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
     }
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use countersign::{
     Algorithm, AnyVerifyingKey, Candidate, Check, Component, ContentDigest, KeyId, KeyLocations,
     LabelledSignature, Malformed, Message, Rejection, SignatureInput, Timestamp, Unmet, Unverified,
+    with_reasons,
 };
 use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use super::{
     names_another_key,
 };
 use crate::{
-    failure::{Failure, one_line, with_reasons},
+    failure::{Failure, one_line},
     key_source,
 };
 

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use countersign::{
-    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved,
+    BadDigest, BadPresented, Code, PublishableKey, Rejection, SignedTrailer, Unserved, with_reasons,
 };
 use countersign_store::{CredentialId, OverLimit};
 use http::StatusCode;
@@ -258,7 +258,7 @@ impl Reason {
     /// not proven.
     pub(crate) fn detail(&self) -> String {
         let text = match self {
-            Self::Rejected(rejection) => return with_source(rejection),
+            Self::Rejected(rejection) => return with_reasons(rejection),
             Self::Unserved(unserved) => return unserved.to_string(),
             Self::SignedTrailer => return SignedTrailer.to_string(),
             Self::Presented(presented) => return presented.to_string(),
@@ -379,16 +379,4 @@ impl Reason {
             _ => None,
         }
     }
-}
-
-/// Joins an error with all of its sources, since a problem has no `source()`.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

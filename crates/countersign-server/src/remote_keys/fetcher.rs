@@ -1,5 +1,6 @@
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
+use countersign::is_loopback;
 use http::{StatusCode, header::ACCEPT};
 use reqwest::{Client, Url, redirect};
 
@@ -55,7 +56,7 @@ impl Fetcher {
         match url.scheme() {
             "https" => {}
             // A proxy on the way could swap the keys.
-            "http" if is_loopback(&url) => http = http.no_proxy(),
+            "http" if is_loopback(url.host_str().unwrap_or_default()) => http = http.no_proxy(),
             _ => return Err(BadKeysUrl::Insecure),
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -88,12 +89,6 @@ impl Fetcher {
         }
         String::from_utf8(bytes).map_err(|_| Unfetched::NotText)
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use countersign::{
-    BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead, Target,
-    Timestamp, Unverified, VerifyingKey, check_served,
+    BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead,
+    SIGNATURE, SIGNATURE_INPUT, Target, Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
     ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage, QuotaLeft, Standing,
@@ -69,7 +69,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let Arrival { content, announced } = arrival;
         let open = demand.access == Access::Open;
         let unsigned =
-            ["signature", "signature-input"].iter().all(|name| !head.headers.contains_key(*name));
+            [SIGNATURE, SIGNATURE_INPUT].iter().all(|name| !head.headers.contains_key(name));
         if !(open && unsigned) {
             // 1. The address of the client.
             source.client?;

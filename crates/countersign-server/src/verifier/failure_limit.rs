@@ -1,7 +1,8 @@
 use std::num::NonZeroU32;
 
+use countersign::{SIGNATURE, SIGNATURE_INPUT, X_API_KEY};
 use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use crate::refusal::reason::{Blame, Reason};
 
@@ -60,9 +61,9 @@ impl FailureLimit {
 /// into every request. No script can remove them (Fetch, "Forbidden request-header"). A request without these fields can come
 /// from a page only without a script, as for an image or a link, and then has no field of the page's choice.
 fn can_be_a_page(headers: &HeaderMap) -> bool {
-    let has = |name: &&str| headers.contains_key(*name);
-    let by_a_browser = ["origin", "sec-fetch-site"];
-    let chosen = ["x-api-key", "signature", "signature-input"];
+    let by_a_browser = [header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
+    let chosen = [X_API_KEY, SIGNATURE, SIGNATURE_INPUT];
+    let has = |name: &HeaderName| headers.contains_key(name);
     by_a_browser.iter().any(has) || !chosen.iter().any(has)
 }
 

@@ -3,8 +3,9 @@ use std::str::FromStr;
 use zeroize::Zeroizing;
 
 use super::{
-    error::KeyError, jwk, key_text, openssh, passphrase::Passphrase, pem, private::PrivateKey,
-    proven::ProvenKey, publishable::PublishableKey, reads::Reads, text, verifying::VerifyingKey,
+    encoding, error::KeyError, file_text, jwk, openssh, passphrase::Passphrase, pem,
+    private::PrivateKey, proven::ProvenKey, publishable::PublishableKey, reads::Reads,
+    verifying::VerifyingKey,
 };
 
 const MAX_FILE: usize = 64 * 1024;
@@ -100,7 +101,7 @@ pub(super) fn parse<T: Reads>(
     if let Some(parsed) = parse_bytes(content, passphrase) {
         return parsed;
     }
-    let text = key_text::read(content)?;
+    let text = file_text::read(content)?;
     if text.is_empty() {
         Err(KeyError::Empty)
     } else if text.contains(pem::BEGIN) {
@@ -125,9 +126,9 @@ fn parse_bytes<T: Reads>(
 
 /// The forms of a single line, and the three lines of a proof, with comments and other text after them.
 fn parse_lines<T: Reads>(text: &str) -> Result<T, KeyError> {
-    let lines: Vec<&str> = key_text::lines(text).collect();
+    let lines: Vec<&str> = file_text::lines(text).collect();
     let words = || lines.iter().filter_map(|line| line.split_whitespace().next());
-    let is_secret = |word: &&str| text::after_prefix(text::PRIVATE, word).is_some();
+    let is_secret = |word: &&str| encoding::after_prefix(encoding::PRIVATE, word).is_some();
     let mut secrets = words().filter(is_secret);
     match (secrets.next(), secrets.next()) {
         (Some(_), Some(_)) => Err(KeyError::Several),

@@ -1,6 +1,6 @@
 use super::{
+    encoding::{self, PRIVATE},
     private::PrivateKey,
-    text::{self, PRIVATE},
 };
 
 /// Fewer digits than this tell too little of a key.
@@ -91,7 +91,7 @@ fn is_key(word: &str) -> bool {
     // The format and the length of a key leave its first digit few choices: those of an Ed25519 seed and of an HMAC
     // secret of 32 bytes.
     let cut = length >= LEAST_DIGITS && digits.starts_with(['a', 'b', 'L', 'M']);
-    let holds = || word.get(..end).is_some_and(|word| text::decode(PRIVATE, word).is_ok());
+    let holds = || word.get(..end).is_some_and(|word| encoding::decode(PRIVATE, word).is_ok());
     length >= WHOLE || cut || holds()
 }
 

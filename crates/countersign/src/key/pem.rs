@@ -14,7 +14,7 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use super::{
-    error::KeyError, key_text, openssh, passphrase::Passphrase, private::PrivateKey, reads::Reads,
+    error::KeyError, file_text, openssh, passphrase::Passphrase, private::PrivateKey, reads::Reads,
     verifying::VerifyingKey,
 };
 
@@ -77,7 +77,7 @@ pub(super) fn parse_der<T: Reads>(
 /// The body of a PEM block without its first and last line.
 pub(super) fn bare_body(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     // The shortest body is a public key; other texts read here are not base64 throughout.
-    let der = BASE64.decode(key_text::without_blanks(text).as_bytes()).map(Zeroizing::new).ok()?;
+    let der = BASE64.decode(file_text::without_blanks(text).as_bytes()).map(Zeroizing::new).ok()?;
     (der.len() >= 40).then_some(der)
 }
 
@@ -95,8 +95,8 @@ fn blocks(text: &str) -> Result<Vec<(Zeroizing<String>, &str)>, KeyError> {
         }
         let (end, behind) =
             behind.split_once("-----").ok_or(KeyError::Damaged("its END line is cut off"))?;
-        let label = key_text::without_blanks(label);
-        if label != key_text::without_blanks(end) {
+        let label = file_text::without_blanks(label);
+        if label != file_text::without_blanks(end) {
             return Err(KeyError::Damaged("its BEGIN and END lines are of different keys"));
         }
         blocks.push((label, body));
@@ -106,7 +106,7 @@ fn blocks(text: &str) -> Result<Vec<(Zeroizing<String>, &str)>, KeyError> {
 }
 
 pub(super) fn der(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let body = key_text::without_blanks(body);
+    let body = file_text::without_blanks(body);
     if body.contains("Proc-Type:4,ENCRYPTED") {
         return Err(KeyError::UnreadCipher("the encryption of RFC 1421"));
     }

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 #[cfg(feature = "key-files")]
 use super::guessable;
 use super::{
+    encoding::{self, Format},
     error::KeyError,
     hmac::HmacKey,
     publishable::PublishableKey,
-    text::{self, Format},
     verifying::VerifyingKey,
 };
 use crate::algorithm::Algorithm;
@@ -102,9 +102,11 @@ impl PrivateKey {
     /// The text form `sk_…`. Anyone who reads it can sign.
     pub fn expose_text(&self) -> Zeroizing<String> {
         match &self.0 {
-            Secret::Ed25519(key) => text::encode(text::PRIVATE, Format::Ed25519, &[key.as_bytes()]),
+            Secret::Ed25519(key) => {
+                encoding::encode(encoding::PRIVATE, Format::Ed25519, &[key.as_bytes()])
+            }
             Secret::HmacSha256(key) => {
-                text::encode(text::PRIVATE, Format::HmacSha256, &[&key.id, &key.secret])
+                encoding::encode(encoding::PRIVATE, Format::HmacSha256, &[&key.id, &key.secret])
             }
         }
     }
@@ -118,13 +120,13 @@ impl FromStr for PrivateKey {
         if text.is_empty() {
             return Err(KeyError::Empty);
         }
-        if text::after_prefix(text::PUBLISHABLE, text).is_some() {
+        if encoding::after_prefix(encoding::PUBLISHABLE, text).is_some() {
             return Err(KeyError::WrongKind {
                 found: "a publishable key (pk_…)",
                 wanted: "a private key",
             });
         }
-        let (format, bytes) = text::decode(text::PRIVATE, text)?;
+        let (format, bytes) = encoding::decode(encoding::PRIVATE, text)?;
         match format {
             Format::Ed25519 => {
                 let seed = bytes.as_slice().try_into();

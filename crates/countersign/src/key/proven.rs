@@ -1,7 +1,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 #[cfg(feature = "key-files")]
-use super::key_text;
+use super::file_text;
 use super::{
     error::KeyError, private::PrivateKey, publishable::PublishableKey, verifying::VerifyingKey,
 };
@@ -71,8 +71,8 @@ impl ProvenKey {
     /// As [`ProvenKey::from_proof`], and [`KeyError::UnknownForm`] for bytes that are not text.
     #[cfg(feature = "key-files")]
     pub fn from_file(content: &[u8]) -> Result<Self, KeyError> {
-        let text = key_text::read(content)?;
-        Self::from_proof(&key_text::lines(&text).collect::<Vec<_>>().join("\n"))
+        let text = file_text::read(content)?;
+        Self::from_proof(&file_text::lines(&text).collect::<Vec<_>>().join("\n"))
     }
 
     /// Takes a key on trust. Its registrant may be registering another's key.

@@ -4,8 +4,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use super::{
+    encoding::{self, Format},
     error::KeyError,
-    text::{self, Format},
     verifying::VerifyingKey,
 };
 use crate::algorithm::Algorithm;
@@ -78,9 +78,9 @@ impl PublishableKey {
     /// Whether a text begins like a key of either half, with or without a brand. The values of other services can have
     /// `k_` anywhere.
     pub(crate) fn is_begun_in(text: &str) -> bool {
-        [text::PUBLISHABLE, text::PRIVATE]
+        [encoding::PUBLISHABLE, encoding::PRIVATE]
             .iter()
-            .any(|prefix| text::after_prefix(prefix, text).is_some())
+            .any(|prefix| encoding::after_prefix(prefix, text).is_some())
     }
 
     /// The text form with a brand in front: `acme_pk_…`.
@@ -95,7 +95,7 @@ impl fmt::Display for PublishableKey {
             Payload::Ed25519(_) => Format::Ed25519,
             Payload::HmacSha256(_) => Format::HmacSha256,
         };
-        f.write_str(&text::encode(text::PUBLISHABLE, format, &[self.as_bytes()]))
+        f.write_str(&encoding::encode(encoding::PUBLISHABLE, format, &[self.as_bytes()]))
     }
 }
 
@@ -112,13 +112,13 @@ impl FromStr for PublishableKey {
         if text.is_empty() {
             return Err(KeyError::Empty);
         }
-        if text::after_prefix(text::PRIVATE, text).is_some() {
+        if encoding::after_prefix(encoding::PRIVATE, text).is_some() {
             return Err(KeyError::WrongKind {
                 found: "a private key (sk_…)",
                 wanted: "a publishable key (pk_…)",
             });
         }
-        let (format, bytes) = text::decode(text::PUBLISHABLE, text)?;
+        let (format, bytes) = encoding::decode(encoding::PUBLISHABLE, text)?;
         let wrong_length = |_| KeyError::Damaged("its length does not fit its algorithm");
         Ok(match format {
             Format::Ed25519 => Self::ed25519(bytes.as_slice().try_into().map_err(wrong_length)?),
@@ -137,7 +137,7 @@ impl FromStr for Brand {
     type Err = KeyError;
 
     fn from_str(brand: &str) -> Result<Self, KeyError> {
-        if text::is_brand(brand) {
+        if encoding::is_brand(brand) {
             Ok(Self(brand.into()))
         } else {
             Err(KeyError::Damaged("a brand has 1 to 16 of a-z and 0-9, and is neither pk nor sk"))

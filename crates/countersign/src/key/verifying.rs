@@ -4,7 +4,7 @@ use ed25519_dalek::Verifier as _;
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 
-use super::{error::KeyError, guessable, hmac::HmacKey, publishable::PublishableKey, published};
+use super::{error::KeyError, guessable, hmac::HmacKey, known, publishable::PublishableKey};
 use crate::algorithm::Algorithm;
 
 /// The key with which a server checks signatures, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
@@ -130,8 +130,8 @@ impl VerifyingKey {
     /// secret that shows less than 112 bits of randomness.
     pub fn require_secret(&self) -> Result<(), KeyError> {
         let published = match &self.0 {
-            Material::HmacSha256(key) => published::of_secret(&key.secret),
-            Material::Ed25519(_) => published::of_public_key(self.publishable_key().as_bytes()),
+            Material::HmacSha256(key) => known::of_secret(&key.secret),
+            Material::Ed25519(_) => known::of_public_key(self.publishable_key().as_bytes()),
         };
         match (published, &self.0) {
             (Some(place), _) => Err(KeyError::Published(place)),

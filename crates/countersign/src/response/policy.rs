@@ -5,9 +5,8 @@ use http::{HeaderMap, HeaderName, header};
 use super::{OF_REQUEST, RequestSignature, rejection::ResponseRejection};
 use crate::{
     accept_signature::ACCEPT_SIGNATURE,
-    code::REFUSAL,
     component::{Component, Derived},
-    field_name::{CONTENT_DIGEST, SIGNATURES},
+    field_name::{CONTENT_DIGEST, REFUSAL, SIGNATURES},
     malformed::Malformed,
     message::RequestHead,
     policy::{self, BadPolicy, TAG, Window, check_forms, is_key_id},

@@ -3,11 +3,11 @@ use super::{
     rejection::ResponseRejection,
 };
 use crate::{
+    content::Content,
     digest::ContentDigest,
     key::{KeyId, ServerKeys},
     malformed::Malformed,
     message::{Message, RequestHead, ResponseHead},
-    policy::Content,
     rejection::Unmet,
     signature_base::{Rules, SignatureBase},
     signature_input::{LabelledSignature, MAX_SIGNATURE_FIELDS, SignatureInput},
