@@ -92,7 +92,7 @@ async fn a_signed_answer_is_handed_on_whole() {
             "/empty" => Made::new(StatusCode::OK, ""),
             "/refused" => Made::new(StatusCode::FORBIDDEN, r#"{"code":"key-forbidden"}"#)
                 .set(header::CONTENT_TYPE, "application/problem+json")
-                .set(REFUSAL, "signature-stale"),
+                .set(REFUSAL, "key-forbidden"),
             _ => order(),
         };
         // axum takes the content off an answer to HEAD.
