@@ -35,7 +35,7 @@ use crate::{
         unaccepted::Unaccepted,
     },
     route::{BodyMode, rollout::Rollout},
-    telemetry::{self, Outcome},
+    telemetry::Outcome,
 };
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
