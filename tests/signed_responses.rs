@@ -219,7 +219,7 @@ async fn an_answer_that_cannot_be_signed_is_replaced_by_one_that_is() {
         let request = of(kind);
         let answer = exchange(service.address, &request.bytes()).await;
         assert_eq!((answer.status, answer.code().as_str()), (500, "misconfigured"), "{kind}");
-        assert!(answer.body.contains("may have been done"), "{answer:?}");
+        assert!(answer.body.contains("may have been carried out"), "{answer:?}");
         assert_eq!(answer.get("cache-control"), Some("no-store"));
         assert_eq!(verify(&request, &answer), Ok(()), "{kind}: {answer:?}");
     }
