@@ -42,8 +42,10 @@ pub(crate) enum Reason {
     /// A publishable key that opens nothing here. The caller does not learn why.
     Unaccepted(Unaccepted),
     Presented(BadPresented),
-    /// A private key was sent: the one that is registered, or something that looks like one.
-    PrivateKey(Option<SentKey>),
+    /// The private key of a registered credential was sent.
+    RegisteredPrivateKey(SentKey),
+    /// What looks like a private key was sent, and no credential has it.
+    UnknownPrivateKey,
     Revoked,
     Expired,
     Quarantined,
@@ -124,7 +126,7 @@ impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         match presented {
             // Whether it is registered has to be looked up.
-            BadPresented::PrivateKey(_) => Self::PrivateKey(None),
+            BadPresented::PrivateKey(_) => Self::UnknownPrivateKey,
             presented => Self::Presented(presented),
         }
     }
@@ -163,7 +165,9 @@ impl Reason {
             Self::Unserved(unserved) => unserved.code(),
             Self::ContentBroken => Code::BadRequest,
             Self::SignedTrailer => SignedTrailer.code(),
-            Self::SignatureRequired | Self::PrivateKey(_) => Code::SignatureRequired,
+            Self::SignatureRequired | Self::RegisteredPrivateKey(_) | Self::UnknownPrivateKey => {
+                Code::SignatureRequired
+            }
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::Unaccepted(_) => Code::KeyUnknown,
@@ -210,12 +214,12 @@ impl Reason {
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
-            | Self::PrivateKey(None)
+            | Self::UnknownPrivateKey
             | Self::Unaccepted(_)
             | Self::Revoked
             | Self::Expired => Blame::Caller,
             Self::Presented(_)
-            | Self::PrivateKey(Some(_))
+            | Self::RegisteredPrivateKey(_)
             | Self::Forwarded(_)
             | Self::Unserved(_)
             | Self::SignatureRequired
@@ -285,10 +289,10 @@ impl Reason {
             Self::RateLimited(OverLimit { left, .. }) => {
                 return format!("this is more than the quota {} allows", left.name());
             }
-            Self::PrivateKey(Some(_)) => {
+            Self::RegisteredPrivateKey(_) => {
                 "the request carries a private key, which others can have read on the way"
             }
-            Self::PrivateKey(None) => {
+            Self::UnknownPrivateKey => {
                 "the request carries what looks like a private key; no credential here has it"
             }
             Self::SignatureRequired => "this request has to be signed",
@@ -324,13 +328,13 @@ impl Reason {
     /// What the caller can do about it.
     pub(crate) fn hint(&self) -> Cow<'static, str> {
         let hint = match self {
-            Self::PrivateKey(Some(SentKey { key, .. })) => {
+            Self::RegisteredPrivateKey(SentKey { key, .. }) => {
                 return format!(
                     "have this key revoked, by `countersign key revoke {key}`; then sign requests with a new key, and never send the key itself"
                 )
                 .into();
             }
-            Self::PrivateKey(None) => {
+            Self::UnknownPrivateKey => {
                 "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {

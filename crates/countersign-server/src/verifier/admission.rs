@@ -209,7 +209,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         sent: Option<Box<VerifyingKey>>,
         now: Timestamp,
     ) -> Reason {
-        let Some(sent) = sent else { return Reason::PrivateKey(None) };
+        let Some(sent) = sent else { return Reason::UnknownPrivateKey };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
         if let Err(failed_too_often) = self.failures.check_again(head) {
@@ -220,7 +220,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             None
         });
         let registered = credential.filter(|credential| credential.key == *sent);
-        Reason::PrivateKey(registered.map(|credential| SentKey { key, credential: credential.id }))
+        registered.map_or(Reason::UnknownPrivateKey, |credential| {
+            Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
+        })
     }
 
     /// Puts the address of the client into the extensions, in place of its proxy's. Removes the address if the client's is unknown:
@@ -264,7 +266,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// a registered private key in a request.
     pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
         match reason {
-            Reason::PrivateKey(Some(_)) => telemetry::count_private_key(),
+            Reason::RegisteredPrivateKey(_) => telemetry::count_private_key(),
             Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
             _ => {}
         }

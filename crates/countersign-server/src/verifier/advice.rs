@@ -27,8 +27,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
             Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
-            Reason::PrivateKey(Some(sent)) => return self.advise_on_private_key(*sent),
-            Reason::PrivateKey(None) => "unknown private key",
+            Reason::RegisteredPrivateKey(sent) => return self.advise_on_private_key(*sent),
+            Reason::UnknownPrivateKey => "unknown private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::Unserved(Unserved::Version) => "version",
@@ -38,7 +38,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let Some(held_back) = self.log_pace.due(kind, None) else { return };
         match reason {
-            Reason::PrivateKey(_) => tracing::warn!(
+            Reason::UnknownPrivateKey => tracing::warn!(
                 held_back,
                 "what looks like a private key was sent in a request; no credential here has it"
             ),
