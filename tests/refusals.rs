@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -16,12 +17,14 @@ use axum::{
     routing::{any, get},
 };
 use countersign::{
-    Code, Content, Nonce, Origins, Policy, PrivateKey, RefusedRequest, Signer, TARGET_OVERRIDES,
-    Timestamp, Unverified,
+    Code, Content, KeyId, Nonce, Origins, Policy, PrivateKey, RefusedRequest, Signer,
+    TARGET_OVERRIDES, Timestamp, Unverified,
 };
 use countersign_client::{Client, Refusal};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Route, Routes, Verifier};
-use countersign_store::{ClientAddress, State};
+use countersign_store::{
+    ClientAddress, Credential, KeyStore, MemoryBudget, Quota, State, StoreError,
+};
 use harness::{
     Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange, exchange_http2,
     key, router, verifier,
@@ -380,6 +383,36 @@ async fn nobody_has_the_key_of_another_revoked_by_making_a_private_key_up() {
         assert_eq!(log.lines_with(&revoke).len(), 1);
     }
     assert_eq!(counted(), 1);
+}
+
+/// A registry that cannot be asked.
+struct OutOfReach;
+
+impl KeyStore for OutOfReach {
+    async fn find(&self, _: &KeyId, _: Timestamp) -> Result<Option<Arc<Credential>>, StoreError> {
+        Err(StoreError::new("out of reach, as the test wants it"))
+    }
+}
+
+#[tokio::test]
+async fn nobody_says_whose_a_private_key_is_while_the_registry_cannot_be_asked() {
+    let (log, _listening) = Log::listen();
+    let service = Service::start_with(OutOfReach, Service::nonces(), |verifier| {
+        verifier.failure_limit(MemoryBudget::new("failures", [Quota::per_minute(NonZeroU32::MIN)]))
+    })
+    .await;
+    let private = key(1).expose_text();
+    // The second one shows that the first one was no failure of its address.
+    for request in [
+        Raw::read().add("X-Api-Key", &*private),
+        Raw::read().add("Authorization", format!("Bearer {}", *private)),
+    ] {
+        let answer = send(&service, &request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "registry-unavailable"));
+        assert!(answer.get("retry-after").is_some(), "{answer:?}");
+    }
+    assert_eq!(log.lines_with("no credential here has it"), [] as [String; 0]);
+    assert_eq!(log.lines_with("the key registry cannot be asked").len(), 2);
 }
 
 #[tokio::test]

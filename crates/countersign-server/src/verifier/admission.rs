@@ -212,13 +212,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let Some(sent) = sent else { return Reason::UnknownPrivateKey };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
+        // 2, again: after waiting.
         if let Err(failed_too_often) = self.failures.check_again(head) {
             return failed_too_often;
         }
-        let credential = found.unwrap_or_else(|error| {
-            registry_unavailable(error);
-            None
-        });
+        let credential = match found {
+            Ok(credential) => credential,
+            Err(error) => return registry_unavailable(error),
+        };
         let registered = credential.filter(|credential| credential.key == *sent);
         registered.map_or(Reason::UnknownPrivateKey, |credential| {
             Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
