@@ -26,8 +26,8 @@ use countersign_store::{
     ClientAddress, Credential, KeyStore, MemoryBudget, Quota, State, StoreError,
 };
 use harness::{
-    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange, exchange_http2,
-    key, router, verifier,
+    Answer, Counted, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange,
+    exchange_http2, key, router, verifier,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -449,6 +449,49 @@ async fn the_log_says_so_when_what_was_sent_looks_like_a_private_key() {
     assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
     assert_eq!(log.lines_with("what looks like a private key").len(), 1);
     assert_eq!(log.lines_with(&mistyped), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_private_key_is_known_whatever_stands_around_it() {
+    let (log, _listening) = Log::listen();
+    let service = Service::start().await;
+    let private = key(1).expose_text();
+    let revoke = format!("countersign key revoke {}", key(1).publishable_key());
+    for around in ["Bearer {}", "\"{}\"", "'{}'", "api_key={}", "{},", "acme_{}"] {
+        let request = Raw::read().add("X-Api-Key", around.replace("{}", &private));
+        let answer = send(&service, &request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+        assert!(answer.body.contains(&revoke), "{around}: {answer:?}");
+    }
+    for around in ["{}%20", "%20{}", "%22{}%22", "Bearer%20{}", "Bearer+{}", "{}%0A"] {
+        let target = format!("/v1/orders?api_key={}", around.replace("{}", &private));
+        let answer = send(&service, &Raw::read().target(&target)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+        assert!(answer.body.contains(&revoke), "{around}: {answer:?}");
+    }
+    assert_eq!(log.lines_with("looks like a private key"), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn of_what_cannot_be_compared_nobody_says_whether_it_is_registered() {
+    let (log, _listening) = Log::listen();
+    let (keys, asked) = Counted::new(Service::keys());
+    let service = Service::start_with(keys, Service::nonces(), |verifier| verifier).await;
+    let private = key(1).expose_text();
+    for text in [
+        private.replacen("sk_", "sk_0", 1),
+        private[..30].to_owned(),
+        "-----BEGIN PRIVATE KEY----- MC4CAQAwBQYDK2VwBCIEIA -----END PRIVATE KEY-----".to_owned(),
+        r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA","d":"BBBB"}"#.to_owned(),
+    ] {
+        let answer = send(&service, &Raw::read().add("X-Api-Key", &text)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"), "{text}");
+        assert!(answer.body.contains("carries what looks like a private key"), "{answer:?}");
+        assert!(!answer.body.contains("no credential"), "{answer:?}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "there is nothing to look up");
+    assert_eq!(log.lines_with("what looks like a private key").len(), 1);
+    assert_eq!(log.lines_with("no credential here has it"), [] as [String; 0]);
 }
 
 #[tokio::test]

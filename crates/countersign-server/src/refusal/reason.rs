@@ -46,6 +46,8 @@ pub(crate) enum Reason {
     RegisteredPrivateKey(SentKey),
     /// What looks like a private key was sent, and no credential has it.
     UnknownPrivateKey,
+    /// What looks like a private key was sent, damaged or in a form that cannot be looked up.
+    ApparentPrivateKey,
     Revoked,
     Expired,
     Quarantined,
@@ -126,7 +128,7 @@ impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         match presented {
             // Whether it is registered has to be looked up.
-            BadPresented::PrivateKey(_) => Self::UnknownPrivateKey,
+            BadPresented::PrivateKey(_) => Self::ApparentPrivateKey,
             presented => Self::Presented(presented),
         }
     }
@@ -165,9 +167,10 @@ impl Reason {
             Self::Unserved(unserved) => unserved.code(),
             Self::ContentBroken => Code::BadRequest,
             Self::SignedTrailer => SignedTrailer.code(),
-            Self::SignatureRequired | Self::RegisteredPrivateKey(_) | Self::UnknownPrivateKey => {
-                Code::SignatureRequired
-            }
+            Self::SignatureRequired
+            | Self::RegisteredPrivateKey(_)
+            | Self::UnknownPrivateKey
+            | Self::ApparentPrivateKey => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::Unaccepted(_) => Code::KeyUnknown,
@@ -215,6 +218,7 @@ impl Reason {
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
             | Self::UnknownPrivateKey
+            | Self::ApparentPrivateKey
             | Self::Unaccepted(_)
             | Self::Revoked
             | Self::Expired => Blame::Caller,
@@ -295,6 +299,7 @@ impl Reason {
             Self::UnknownPrivateKey => {
                 "the request carries what looks like a private key; no credential here has it"
             }
+            Self::ApparentPrivateKey => "the request carries what looks like a private key",
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::Unaccepted(_) => {
@@ -334,7 +339,7 @@ impl Reason {
                 )
                 .into();
             }
-            Self::UnknownPrivateKey => {
+            Self::UnknownPrivateKey | Self::ApparentPrivateKey => {
                 "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {

@@ -209,7 +209,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         sent: Option<Box<VerifyingKey>>,
         now: Timestamp,
     ) -> Reason {
-        let Some(sent) = sent else { return Reason::UnknownPrivateKey };
+        let Some(sent) = sent else { return Reason::ApparentPrivateKey };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
         // 2, again: after waiting.

@@ -29,6 +29,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
             Reason::RegisteredPrivateKey(sent) => return self.advise_on_private_key(*sent),
             Reason::UnknownPrivateKey => "unknown private key",
+            Reason::ApparentPrivateKey => "apparent private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::Unserved(Unserved::Version) => "version",
@@ -42,6 +43,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 held_back,
                 "what looks like a private key was sent in a request; no credential here has it"
             ),
+            Reason::ApparentPrivateKey => {
+                tracing::warn!(held_back, "what looks like a private key was sent in a request");
+            }
             Reason::Forwarded(forwarded) => {
                 tracing::warn!(
                     held_back,
