@@ -415,9 +415,9 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
             .signed_as(&format!("({covered}){PARAMS}"))
     };
     let two_keys = read(1).target(&format!("/v1/orders?api_key={}", ours(5)));
-    let [private, made_up] = [1, 9].map(|number| key(number).expose_text().to_string());
+    let [private, revoked, made_up] = [1, 2, 9].map(|number| key(number).expose_text().to_string());
     let bare = Raw::order().signed_as(&format!("(\"@method\"){PARAMS}"));
-    let cases: [(Raw, u16, &str, bool); 30] = [
+    let cases: [(Raw, u16, &str, bool); 31] = [
         (forged(1), 401, "signature-invalid", true),
         (order(9), 401, "signature-invalid", true),
         (order(1).without("Signature"), 400, "signature-malformed", true),
@@ -444,6 +444,7 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         // It holds, and is good for nothing.
         (order(2), 401, "key-revoked", true),
         (order(3), 401, "key-expired", true),
+        (Raw::read().add("X-Api-Key", &revoked), 401, "signature-required", true),
         (replayed, 401, "signature-replayed", true),
         // No key is told from another by what they are charged.
         (read(2), 401, "key-unknown", true),

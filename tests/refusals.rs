@@ -416,6 +416,34 @@ async fn nobody_says_whose_a_private_key_is_while_the_registry_cannot_be_asked()
 }
 
 #[tokio::test]
+async fn a_private_key_that_is_revoked_is_not_counted_and_nobody_is_told_to_revoke_it() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let (log, _listening) = Log::listen();
+    let keys = Service::keys();
+    let hmac = |secret: u8| PrivateKey::hmac_sha256([7; 16], &[secret; 32]).unwrap();
+    keys.insert(credential(7, &hmac(7), State::Revoked)).unwrap();
+    let service = Service::start_with(keys, Service::nonces(), |verifier| verifier).await;
+    // The last one has the name of a revoked key, and another secret.
+    for (private, is_revoked) in [(key(2), true), (hmac(7), true), (hmac(77), false)] {
+        for request in [
+            Raw::read().add("X-Api-Key", &*private.expose_text()),
+            Raw::order().add("Authorization", format!("Bearer {}", *private.expose_text())),
+        ] {
+            let answer = send(&service, &request).await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+            assert_eq!(answer.body.contains("was revoked"), is_revoked, "{answer:?}");
+            assert_eq!(answer.body.contains("no credential"), !is_revoked, "{answer:?}");
+            assert!(!answer.body.contains("key revoke"), "{answer:?}");
+        }
+    }
+    assert_eq!(log.lines_with("key revoke"), [] as [String; 0]);
+    let counters = recorder.snapshotter().snapshot().into_vec();
+    let name = "countersign_private_keys_sent_total";
+    assert!(counters.iter().all(|(key, ..)| key.key().name() != name));
+}
+
+#[tokio::test]
 async fn what_is_sent_about_one_key_holds_back_no_line_about_another() {
     let (log, _listening) = Log::listen();
     let keys = Service::keys();

@@ -221,7 +221,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// server counts for itself. Default: `None`, no limit.
     ///
     /// These refusals count: an invalid or repeated signature, or one of a revoked or expired key; a publishable key that opens nothing,
-    /// for whichever reason; a private key that no credential has, or what looks like a private key; malformed signature fields or `Content-Digest`; two different
+    /// for whichever reason; a private key that is revoked or unknown, or what looks like a private key; malformed signature fields or `Content-Digest`; two different
     /// keys in one request, or a key in the URL beside a signature. These refusals do not: a missing signature or key, a signature
     /// that covers too little or is outside its time, a credential without the authority.
     ///

@@ -44,6 +44,8 @@ pub(crate) enum Reason {
     Presented(BadPresented),
     /// The private key of a registered credential was sent.
     RegisteredPrivateKey(SentKey),
+    /// The private key of a revoked credential was sent. The caller has it, and may know.
+    RevokedPrivateKey,
     /// What looks like a private key was sent, and no credential has it.
     UnknownPrivateKey,
     /// What looks like a private key was sent, damaged or in a form that cannot be looked up.
@@ -169,6 +171,7 @@ impl Reason {
             Self::SignedTrailer => SignedTrailer.code(),
             Self::SignatureRequired
             | Self::RegisteredPrivateKey(_)
+            | Self::RevokedPrivateKey
             | Self::UnknownPrivateKey
             | Self::ApparentPrivateKey => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
@@ -217,6 +220,7 @@ impl Reason {
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
+            | Self::RevokedPrivateKey
             | Self::UnknownPrivateKey
             | Self::ApparentPrivateKey
             | Self::Unaccepted(_)
@@ -299,6 +303,7 @@ impl Reason {
             Self::UnknownPrivateKey => {
                 "the request carries what looks like a private key; no credential here has it"
             }
+            Self::RevokedPrivateKey => "the request carries a private key, which was revoked",
             Self::ApparentPrivateKey => "the request carries what looks like a private key",
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
@@ -338,6 +343,9 @@ impl Reason {
                     "have this key revoked, by `countersign key revoke {key}`; then sign requests with a new key, and never send the key itself"
                 )
                 .into();
+            }
+            Self::RevokedPrivateKey => {
+                "register a new key, sign requests with it, and never send the key itself"
             }
             Self::UnknownPrivateKey | Self::ApparentPrivateKey => {
                 "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"

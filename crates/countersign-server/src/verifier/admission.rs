@@ -221,9 +221,15 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Err(error) => return registry_unavailable(error),
         };
         let registered = credential.filter(|credential| credential.key == *sent);
-        registered.map_or(Reason::UnknownPrivateKey, |credential| {
-            Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
-        })
+        let Some(credential) = registered else { return Reason::UnknownPrivateKey };
+        match credential.standing(now) {
+            // The operator has done what there is to do.
+            Standing::Revoked => Reason::RevokedPrivateKey,
+            // Each of these can become active again.
+            Standing::Active | Standing::Quarantined | Standing::Expired => {
+                Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
+            }
+        }
     }
 
     /// Puts the address of the client into the extensions, in place of its proxy's. Removes the address if the client's is unknown:
