@@ -222,14 +222,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let registered = credential.filter(|credential| credential.key == *sent);
         let Some(credential) = registered else { return Reason::UnknownPrivateKey };
-        match credential.standing(now) {
+        let reason = match credential.standing(now) {
             // The operator has done what there is to do.
             Standing::Revoked => Reason::RevokedPrivateKey,
             // Each of these can become active again.
             Standing::Active | Standing::Quarantined | Standing::Expired => {
-                Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
+                let sent = SentKey { key, credential: credential.id };
+                // Before the charge: a budget that strangers have used up hides no key that was sent.
+                self.advise_on_private_key(sent);
+                Reason::RegisteredPrivateKey(sent)
             }
-        }
+        };
+        self.charge_forbidden(head, &credential, reason).await
     }
 
     /// Puts the address of the client into the extensions, in place of its proxy's. Removes the address if the client's is unknown:
@@ -251,8 +255,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Source { peer, client }
     }
 
-    /// Charges a request with a valid signature that is refused before its nonce is claimed: to its address, and to the credential's
-    /// budget for unsigned reads.
+    /// Charges a request that is refused before its nonce is claimed, and has a valid signature or the private key itself: to its
+    /// address, and to the credential's budget for unsigned reads.
     ///
     /// The budget of signed calls stays untouched: anybody who captured this request could use it up by repeating the request.
     async fn charge_forbidden(
@@ -270,12 +274,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// Charges a refusal to the client address, if the caller is to blame. Counts and logs refusals that concern the operator, such as
-    /// a registered private key in a request.
+    /// a publishable key that opens nothing.
     pub(crate) fn charge_failure(&self, head: &Parts, reason: &Reason) {
-        match reason {
-            Reason::RegisteredPrivateKey(_) => telemetry::count_private_key(),
-            Reason::Unaccepted(Unaccepted { cause, .. }) => telemetry::count_unaccepted(cause),
-            _ => {}
+        if let Reason::Unaccepted(Unaccepted { cause, .. }) = reason {
+            telemetry::count_unaccepted(cause);
         }
         self.failures.charge(sender(head), reason.blame());
         self.advise(head, reason);

@@ -5,9 +5,12 @@ use countersign_store::{Gate, KeyStore};
 use http::{header::HOST, request::Parts};
 
 use super::Verifier;
-use crate::refusal::{
-    reason::{NO_ADDRESS, Reason, SentKey},
-    unaccepted::Unaccepted,
+use crate::{
+    refusal::{
+        reason::{NO_ADDRESS, Reason, SentKey},
+        unaccepted::Unaccepted,
+    },
+    telemetry,
 };
 
 /// How much of a stranger's text a line of the log has.
@@ -27,7 +30,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     pub(crate) fn advise(&self, head: &Parts, reason: &Reason) {
         let kind = match reason {
             Reason::Unaccepted(unaccepted) => return self.advise_on_unaccepted(unaccepted),
-            Reason::RegisteredPrivateKey(sent) => return self.advise_on_private_key(*sent),
             Reason::UnknownPrivateKey => "unknown private key",
             Reason::ApparentPrivateKey => "apparent private key",
             // A fault that strangers can bring about hides no other.
@@ -70,8 +72,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Logs that the private key of a credential was sent.
-    fn advise_on_private_key(&self, sent: SentKey) {
+    /// Counts and logs that the private key of a credential was sent.
+    pub(super) fn advise_on_private_key(&self, sent: SentKey) {
+        telemetry::count_private_key();
         let SentKey { key, credential } = sent;
         let Some(held_back) = self.log_pace.due("private key", Some(credential)) else { return };
         tracing::warn!(
