@@ -776,8 +776,10 @@ async fn another_target_that_nobody_signed_reaches_no_handler() {
             })
         };
         let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces())
-            .insecure_open_path("/open");
-        let app = Router::new().route("/v1/orders", mirror()).route("/open", mirror());
+            .insecure_open_path("/open")
+            .public_path("/public");
+        let paths = ["/v1/orders", "/open", "/public"];
+        let app = paths.into_iter().fold(Router::new(), |app, path| app.route(path, mirror()));
         app.layer(change(verifier).layer())
     };
     let enforced = app(|verifier| verifier);
@@ -790,6 +792,7 @@ async fn another_target_that_nobody_signed_reaches_no_handler() {
             (read.clone().method("HEAD"), 200, false),
             (Raw::read().target("/open").add(name, "/v1/secret"), 200, false),
             (Raw::order().target("/open").add(name, "/v1/secret"), 200, false),
+            (Raw::read().target("/public").add(name, "/v1/secret"), 200, false),
             (Raw::read().add(name, "/v1/secret").signed(), 200, true),
             (Raw::read().signed().add(name, "/v1/secret"), 401, false),
             (Raw::read().target("/open").signed().add(name, "/v1/secret"), 401, false),
@@ -799,8 +802,10 @@ async fn another_target_that_nobody_signed_reaches_no_handler() {
         }
         // Where nothing is refused nothing is taken out.
         for lenient in [app(Verifier::insecure_observe), app(Verifier::insecure_off)] {
-            let (status, headers) = seen(&lenient, read.clone()).await;
-            assert_eq!((status, headers.contains_key(&field)), (200, true), "{name}");
+            for request in [read.clone(), Raw::read().target("/public").add(name, "/v1/secret")] {
+                let (status, headers) = seen(&lenient, request).await;
+                assert_eq!((status, headers.contains_key(&field)), (200, true), "{name}");
+            }
         }
     }
 }

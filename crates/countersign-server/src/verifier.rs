@@ -177,7 +177,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// [`Publishable`](crate::Publishable) there
     /// responds with 500. The verifier checks other methods as everywhere, and requests with a field that
     /// names another method ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). Fields that name another target
-    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler.
+    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) are hidden from the handler where the verifier enforces
+    /// ([`Rollout::Enforce`](crate::Rollout::Enforce)).
     ///
     /// ```
     /// use axum::{Router, routing::get};
