@@ -14,7 +14,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use countersign::{KeyId, Timestamp};
+use countersign::{KeyId, PrivateKey, Timestamp};
 use countersign_server::{Route, Routes, SignedBy, Verifier};
 use countersign_store::{
     ClientAddress, ClientNetwork, Credential, KeyStore, Limited, Limits, MemoryBudget, MemoryKeys,
@@ -446,9 +446,9 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
             .signed_as(&format!("({covered}){PARAMS}"))
     };
     let two_keys = read(1).target(&format!("/v1/orders?api_key={}", ours(5)));
-    let [private, made_up] = [1, 9].map(|number| key(number).expose_text().to_string());
+    let [private, revoked, made_up] = [1, 2, 9].map(|number| key(number).expose_text().to_string());
     let bare = Raw::order().signed_as(&format!("(\"@method\"){PARAMS}"));
-    let cases: [(Raw, u16, &str, bool); 30] = [
+    let cases: [(Raw, u16, &str, bool); 31] = [
         (forged(1), 401, "signature-invalid", true),
         (order(9), 401, "signature-invalid", true),
         (order(1).without("Signature"), 400, "signature-malformed", true),
@@ -475,6 +475,7 @@ async fn what_is_forged_guessed_or_malformed_is_a_failure_and_nothing_else_is() 
         // It holds, and is good for nothing.
         (order(2), 401, "key-revoked", true),
         (order(3), 401, "key-expired", true),
+        (Raw::read().add("X-Api-Key", &revoked), 401, "signature-required", true),
         (replayed, 401, "signature-replayed", true),
         // No key is told from another by what they are charged.
         (read(2), 401, "key-unknown", true),
@@ -572,6 +573,49 @@ async fn signed_requests_of_a_dead_key_are_charged_to_its_address_and_to_its_rea
     assert_eq!(told(&service, &order(2)).await, limit());
     let elsewhere = order(2).add("Test-From", "192.0.2.7");
     assert_eq!(told(&service, &elsewhere).await, (401, "key-revoked".into()));
+}
+
+#[tokio::test]
+async fn registered_private_keys_that_are_sent_are_charged_to_reads_and_all_of_them_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let limits = Limits::default().signed(per_minute(9)).unsigned(per_minute(3));
+    let (service, asked) = limited(limits).await;
+    let in_header = |number| Raw::read().add("X-Api-Key", key(number).expose_text().as_str());
+    let in_authorization = |number| {
+        Raw::order().add("Authorization", format!("Bearer {}", *key(number).expose_text()))
+    };
+    // 2 is revoked.
+    for number in [1, 2] {
+        for request in [in_header(number), in_authorization(number), in_header(number)] {
+            assert_eq!(told(&service, &request).await, (401, "signature-required".into()));
+        }
+        for request in [in_header(number), in_authorization(number)] {
+            let answer = send(&service, &request).await;
+            assert_eq!((answer.status, answer.code()), limit());
+            assert_eq!(
+                members(&answer, "ratelimit"),
+                [member("unsigned-60", [("r", 0), ("t", 20)])]
+            );
+        }
+    }
+    // Strangers who use up the reads of a key hide nothing from its operator.
+    let counted = recorder.snapshotter().snapshot().into_vec().into_iter();
+    let counted: Vec<_> = counted
+        .filter(|(key, ..)| key.key().name() == "countersign_private_keys_sent_total")
+        .map(|(.., value)| value)
+        .collect();
+    assert_eq!(counted, [DebugValue::Counter(5)]);
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "no nonce was claimed");
+    assert_eq!(told(&service, &order(1)).await, done(201));
+    // A made-up private key takes nothing from the key whose name it has.
+    let made_up = PrivateKey::hmac_sha256([6; 16], &[66; 32]).unwrap();
+    let own = PrivateKey::hmac_sha256([6; 16], &[6; 32]).unwrap().publishable_key().to_string();
+    for _ in 0..4 {
+        let request = Raw::read().add("X-Api-Key", made_up.expose_text().as_str());
+        assert_eq!(told(&service, &request).await, (401, "signature-required".into()));
+    }
+    assert_eq!(told(&service, &Raw::read().add("X-Api-Key", &own)).await, done(200));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -16,15 +17,17 @@ use axum::{
     routing::{any, get},
 };
 use countersign::{
-    Code, Content, Nonce, Origins, Policy, PrivateKey, RefusedRequest, Signer, TARGET_OVERRIDES,
-    Timestamp, Unverified,
+    Code, Content, KeyId, Nonce, Origins, Policy, PrivateKey, RefusedRequest, Signer,
+    TARGET_OVERRIDES, Timestamp, Unverified,
 };
 use countersign_client::{Client, Refusal};
 use countersign_server::{ForwardedFields, Ingress, Proxies, Route, Routes, Verifier};
-use countersign_store::{ClientAddress, State};
+use countersign_store::{
+    ClientAddress, Credential, KeyStore, MemoryBudget, Quota, State, StoreError,
+};
 use harness::{
-    Answer, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange, exchange_http2,
-    key, router, verifier,
+    Answer, Counted, Http2, Log, NOW, PARAMS, Raw, Service, TestClock, credential, exchange,
+    exchange_http2, key, router, verifier,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -382,6 +385,64 @@ async fn nobody_has_the_key_of_another_revoked_by_making_a_private_key_up() {
     assert_eq!(counted(), 1);
 }
 
+/// A registry that cannot be asked.
+struct OutOfReach;
+
+impl KeyStore for OutOfReach {
+    async fn find(&self, _: &KeyId, _: Timestamp) -> Result<Option<Arc<Credential>>, StoreError> {
+        Err(StoreError::new("out of reach, as the test wants it"))
+    }
+}
+
+#[tokio::test]
+async fn nobody_says_whose_a_private_key_is_while_the_registry_cannot_be_asked() {
+    let (log, _listening) = Log::listen();
+    let service = Service::start_with(OutOfReach, Service::nonces(), |verifier| {
+        verifier.failure_limit(MemoryBudget::new("failures", [Quota::per_minute(NonZeroU32::MIN)]))
+    })
+    .await;
+    let private = key(1).expose_text();
+    // The second one shows that the first one was no failure of its address.
+    for request in [
+        Raw::read().add("X-Api-Key", &*private),
+        Raw::read().add("Authorization", format!("Bearer {}", *private)),
+    ] {
+        let answer = send(&service, &request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "registry-unavailable"));
+        assert!(answer.get("retry-after").is_some(), "{answer:?}");
+    }
+    assert_eq!(log.lines_with("no credential here has it"), [] as [String; 0]);
+    assert_eq!(log.lines_with("the key registry cannot be asked").len(), 2);
+}
+
+#[tokio::test]
+async fn a_private_key_that_is_revoked_is_not_counted_and_nobody_is_told_to_revoke_it() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let (log, _listening) = Log::listen();
+    let keys = Service::keys();
+    let hmac = |secret: u8| PrivateKey::hmac_sha256([7; 16], &[secret; 32]).unwrap();
+    keys.insert(credential(7, &hmac(7), State::Revoked)).unwrap();
+    let service = Service::start_with(keys, Service::nonces(), |verifier| verifier).await;
+    // The last one has the name of a revoked key, and another secret.
+    for (private, is_revoked) in [(key(2), true), (hmac(7), true), (hmac(77), false)] {
+        for request in [
+            Raw::read().add("X-Api-Key", &*private.expose_text()),
+            Raw::order().add("Authorization", format!("Bearer {}", *private.expose_text())),
+        ] {
+            let answer = send(&service, &request).await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+            assert_eq!(answer.body.contains("was revoked"), is_revoked, "{answer:?}");
+            assert_eq!(answer.body.contains("no credential"), !is_revoked, "{answer:?}");
+            assert!(!answer.body.contains("key revoke"), "{answer:?}");
+        }
+    }
+    assert_eq!(log.lines_with("key revoke"), [] as [String; 0]);
+    let counters = recorder.snapshotter().snapshot().into_vec();
+    let name = "countersign_private_keys_sent_total";
+    assert!(counters.iter().all(|(key, ..)| key.key().name() != name));
+}
+
 #[tokio::test]
 async fn what_is_sent_about_one_key_holds_back_no_line_about_another() {
     let (log, _listening) = Log::listen();
@@ -416,6 +477,49 @@ async fn the_log_says_so_when_what_was_sent_looks_like_a_private_key() {
     assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
     assert_eq!(log.lines_with("what looks like a private key").len(), 1);
     assert_eq!(log.lines_with(&mistyped), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_private_key_is_known_whatever_stands_around_it() {
+    let (log, _listening) = Log::listen();
+    let service = Service::start().await;
+    let private = key(1).expose_text();
+    let revoke = format!("countersign key revoke {}", key(1).publishable_key());
+    for around in ["Bearer {}", "\"{}\"", "'{}'", "api_key={}", "{},", "acme_{}"] {
+        let request = Raw::read().add("X-Api-Key", around.replace("{}", &private));
+        let answer = send(&service, &request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+        assert!(answer.body.contains(&revoke), "{around}: {answer:?}");
+    }
+    for around in ["{}%20", "%20{}", "%22{}%22", "Bearer%20{}", "Bearer+{}", "{}%0A"] {
+        let target = format!("/v1/orders?api_key={}", around.replace("{}", &private));
+        let answer = send(&service, &Raw::read().target(&target)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"));
+        assert!(answer.body.contains(&revoke), "{around}: {answer:?}");
+    }
+    assert_eq!(log.lines_with("looks like a private key"), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn of_what_cannot_be_compared_nobody_says_whether_it_is_registered() {
+    let (log, _listening) = Log::listen();
+    let (keys, asked) = Counted::new(Service::keys());
+    let service = Service::start_with(keys, Service::nonces(), |verifier| verifier).await;
+    let private = key(1).expose_text();
+    for text in [
+        private.replacen("sk_", "sk_0", 1),
+        private[..30].to_owned(),
+        "-----BEGIN PRIVATE KEY----- MC4CAQAwBQYDK2VwBCIEIA -----END PRIVATE KEY-----".to_owned(),
+        r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA","d":"BBBB"}"#.to_owned(),
+    ] {
+        let answer = send(&service, &Raw::read().add("X-Api-Key", &text)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature-required"), "{text}");
+        assert!(answer.body.contains("carries what looks like a private key"), "{answer:?}");
+        assert!(!answer.body.contains("no credential"), "{answer:?}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "there is nothing to look up");
+    assert_eq!(log.lines_with("what looks like a private key").len(), 1);
+    assert_eq!(log.lines_with("no credential here has it"), [] as [String; 0]);
 }
 
 #[tokio::test]
@@ -672,8 +776,10 @@ async fn another_target_that_nobody_signed_reaches_no_handler() {
             })
         };
         let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces())
-            .insecure_open_path("/open");
-        let app = Router::new().route("/v1/orders", mirror()).route("/open", mirror());
+            .insecure_open_path("/open")
+            .public_path("/public");
+        let paths = ["/v1/orders", "/open", "/public"];
+        let app = paths.into_iter().fold(Router::new(), |app, path| app.route(path, mirror()));
         app.layer(change(verifier).layer())
     };
     let enforced = app(|verifier| verifier);
@@ -686,6 +792,7 @@ async fn another_target_that_nobody_signed_reaches_no_handler() {
             (read.clone().method("HEAD"), 200, false),
             (Raw::read().target("/open").add(name, "/v1/secret"), 200, false),
             (Raw::order().target("/open").add(name, "/v1/secret"), 200, false),
+            (Raw::read().target("/public").add(name, "/v1/secret"), 200, false),
             (Raw::read().add(name, "/v1/secret").signed(), 200, true),
             (Raw::read().signed().add(name, "/v1/secret"), 401, false),
             (Raw::read().target("/open").signed().add(name, "/v1/secret"), 401, false),
@@ -695,8 +802,10 @@ async fn another_target_that_nobody_signed_reaches_no_handler() {
         }
         // Where nothing is refused nothing is taken out.
         for lenient in [app(Verifier::insecure_observe), app(Verifier::insecure_off)] {
-            let (status, headers) = seen(&lenient, read.clone()).await;
-            assert_eq!((status, headers.contains_key(&field)), (200, true), "{name}");
+            for request in [read.clone(), Raw::read().target("/public").add(name, "/v1/secret")] {
+                let (status, headers) = seen(&lenient, request).await;
+                assert_eq!((status, headers.contains_key(&field)), (200, true), "{name}");
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "countersign_private_keys_sent_total",
-        "Registered private keys that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
+        "Registered private keys, revoked ones aside, that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
     ),
     (
         "countersign_unaccepted_keys_total",

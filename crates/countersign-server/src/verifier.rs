@@ -172,7 +172,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// The verifier checks other methods as everywhere, and also requests with a field that names another method
     /// ([`METHOD_OVERRIDES`](countersign::METHOD_OVERRIDES)). It hides fields that name another target
-    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) from the handler.
+    /// ([`TARGET_OVERRIDES`](countersign::TARGET_OVERRIDES)) from the handler where it enforces
+    /// ([`Rollout::Enforce`](crate::Rollout::Enforce)).
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -220,7 +221,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// - a signature that is invalid or repeated, or made with a revoked or expired key;
     /// - a publishable key that is not accepted, for any reason;
-    /// - a private key that no credential has;
+    /// - a private key that is revoked or that no credential has, or text that looks like a private key;
     /// - malformed signature fields or `Content-Digest`;
     /// - two different keys in one request, or a key in the URL beside a signature.
     ///

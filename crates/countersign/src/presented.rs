@@ -47,11 +47,14 @@ pub enum BadPresented {
     #[error("what is in the place of a publishable key is none")]
     NotAKey,
     /// A private key, in the place of a publishable key or in `Authorization`. Holds its verifying key, if the private
-    /// key is undamaged. Do not log the text of the private key.
+    /// key is undamaged and has its text form `sk_…`, whatever stands around it. Do not log the text of the private key.
     ///
     /// The sender may have made the key up. An HMAC private key contains its key id, so compare the verifying key with
     /// the registered one before you advise anybody to revoke that.
-    #[error("the request carries a private key, which others can have read on the way")]
+    #[error("the request carries {}", match .0 {
+        Some(_) => "a private key, which others can have read on the way",
+        None => "what looks like a private key",
+    })]
     PrivateKey(Option<Box<VerifyingKey>>),
     /// Two different keys, a key that is repeated too often, or a key in the URL beside a signature.
     #[error(
@@ -106,7 +109,7 @@ impl KeyLocations {
     ) -> Result<Presented, BadPresented> {
         // RFC 9110 §11.6.2 allows one field. Each costs work before the caller has shown a key.
         for value in headers.get_all(AUTHORIZATION).iter().take(MOST_AUTHORIZATIONS) {
-            if let Some(key) = value.to_str().ok().and_then(private_key_in) {
+            if let Some(key) = value.to_str().ok().and_then(private_key_in_authorization) {
                 return Err(BadPresented::PrivateKey(Some(Box::new(key))));
             }
         }
@@ -145,7 +148,7 @@ impl Presented {
             return Err(BadPresented::Ambiguous);
         }
         let key = text.parse().map_err(|_| match PrivateKey::is_shown_in(text) {
-            true => BadPresented::PrivateKey(verifying_half(text).map(Box::new)),
+            true => BadPresented::PrivateKey(private_key_in(text).map(Box::new)),
             false => BadPresented::NotAKey,
         })?;
         match self.key.replace(key) {
@@ -170,18 +173,19 @@ impl Presented {
     }
 }
 
+/// How the text of a private key begins.
+const PREFIX: &str = "sk_";
+
 /// How many fields of `Authorization` are looked through.
 const MOST_AUTHORIZATIONS: usize = 2;
 
-/// How many words of `Authorization` can be a key, and how long a key with a name is in base64.
+/// How many words of a text can be a key, and how long a key with a name is in base64.
 const MOST_WORDS: usize = 4;
 const LONGEST_BASIC: usize = 512;
 
 /// The verifying key of a private key in the value of `Authorization`, under any scheme.
-fn private_key_in(value: &str) -> Option<VerifyingKey> {
-    let words = || value.split([' ', '\t', ',', '"', '=']).filter(|word| !word.is_empty());
-    let plain = words().take(MOST_WORDS).find_map(verifying_half);
-    plain.or_else(|| {
+fn private_key_in_authorization(value: &str) -> Option<VerifyingKey> {
+    private_key_in(value).or_else(|| {
         let (scheme, encoded) = value.trim_start().split_once(' ')?;
         let basic = scheme.eq_ignore_ascii_case("basic") && encoded.len() <= LONGEST_BASIC;
         let lenient =
@@ -190,16 +194,20 @@ fn private_key_in(value: &str) -> Option<VerifyingKey> {
         let decoded = basic.then(|| engine.decode(encoded.trim()).ok()).flatten()?;
         let decoded = Zeroizing::new(decoded);
         // RFC 7617 §2: a user and a password.
-        std::str::from_utf8(&decoded).ok()?.split(':').take(MOST_WORDS).find_map(verifying_half)
+        std::str::from_utf8(&decoded).ok().and_then(private_key_in)
     })
 }
 
-/// The other half of an undamaged private key. Keys of other services begin with `sk_` as well: the checksum decides.
-fn verifying_half(text: &str) -> Option<VerifyingKey> {
-    text.contains("sk_")
-        .then(|| text.parse::<PrivateKey>().ok())
-        .flatten()
-        .map(|key| key.verifying_key())
+/// The verifying key of the first undamaged private key in a text, whatever stands around it. Keys of other services begin
+/// with `sk_` as well: the checksum decides.
+fn private_key_in(text: &str) -> Option<VerifyingKey> {
+    text.match_indices(PREFIX).take(MOST_WORDS).find_map(|(at, _)| {
+        let begun = text.get(at..)?;
+        let digits = begun.strip_prefix(PREFIX)?;
+        let rest = digits.trim_start_matches(|character: char| character.is_ascii_alphanumeric());
+        let key = begun.strip_suffix(rest)?.parse::<PrivateKey>().ok()?;
+        Some(key.verifying_key())
+    })
 }
 
 /// The values of the pairs with the name of a key. The name may be percent-encoded, as for a handler.
@@ -359,6 +367,18 @@ mod tests {
         assert_eq!(header(&private), found);
         let mistyped = private.replacen("sk_", "sk_0", 1);
         assert_eq!(header(&mistyped), Some(BadPresented::PrivateKey(None)));
+        for text in [
+            format!("Bearer {}", *private),
+            format!("\"{}\"", *private),
+            format!("key={},", *private),
+            format!("sk_other sk_{} {}", "a".repeat(200), *private),
+        ] {
+            assert_eq!(header(&text), found, "{text}");
+        }
+        for around in ["{}%20", "%22{}%22", "Bearer+{}", "%0a{}"] {
+            let query = format!("api_key={}", around.replace("{}", &private));
+            assert_eq!(find(all, &[], &query).err(), found, "{around}");
+        }
         // The keys of other services begin like ours.
         assert_eq!(header("sk_live_51H8a9b0c1d2e3f4"), Some(BadPresented::NotAKey));
         assert_eq!(header("sk_01J9ZK3Q4R5S6T7V8W9X0Y1Z2A"), Some(BadPresented::NotAKey));
@@ -389,6 +409,8 @@ mod tests {
             (format!("bearer  {}", *private), found()),
             (private.to_string(), found()),
             (format!("ApiKey key=\"{}\"", *private), found()),
+            (format!("Bearer '{}'", *private), found()),
+            (format!("Bearer {}%20", *private), found()),
             (format!("Bearer acme_{}", *private), found()),
             (basic(&private), found()),
             (basic(&format!("{}:", *private)), found()),

@@ -43,8 +43,12 @@ pub(crate) enum Reason {
     Presented(BadPresented),
     /// The private key of a registered credential was sent.
     RegisteredPrivateKey(SentKey),
+    /// The private key of a revoked credential was sent. The caller has it, and may know.
+    RevokedPrivateKey,
     /// What looks like a private key was sent, and no credential has it.
     UnknownPrivateKey,
+    /// What looks like a private key was sent, damaged or in a form that cannot be looked up.
+    ApparentPrivateKey,
     Revoked,
     Expired,
     Quarantined,
@@ -123,7 +127,7 @@ impl From<BadPresented> for Reason {
     fn from(presented: BadPresented) -> Self {
         match presented {
             // Whether it is registered has to be looked up.
-            BadPresented::PrivateKey(_) => Self::UnknownPrivateKey,
+            BadPresented::PrivateKey(_) => Self::ApparentPrivateKey,
             presented => Self::Presented(presented),
         }
     }
@@ -162,9 +166,11 @@ impl Reason {
             Self::Unserved(unserved) => unserved.code(),
             Self::ContentBroken => Code::BadRequest,
             Self::SignedTrailer => SignedTrailer.code(),
-            Self::SignatureRequired | Self::RegisteredPrivateKey(_) | Self::UnknownPrivateKey => {
-                Code::SignatureRequired
-            }
+            Self::SignatureRequired
+            | Self::RegisteredPrivateKey(_)
+            | Self::RevokedPrivateKey
+            | Self::UnknownPrivateKey
+            | Self::ApparentPrivateKey => Code::SignatureRequired,
             Self::Presented(presented) => presented.code(),
             Self::KeyRequired => Code::KeyRequired,
             Self::Unaccepted(_) => Code::KeyUnknown,
@@ -213,7 +219,9 @@ impl Reason {
                 _ => Blame::Nobody,
             },
             Self::Presented(BadPresented::NotAKey | BadPresented::Ambiguous)
+            | Self::RevokedPrivateKey
             | Self::UnknownPrivateKey
+            | Self::ApparentPrivateKey
             | Self::Unaccepted(_)
             | Self::Revoked
             | Self::Expired => Blame::Caller,
@@ -295,6 +303,8 @@ impl Reason {
             Self::UnknownPrivateKey => {
                 "the request carries what looks like a private key; no credential here has it"
             }
+            Self::RevokedPrivateKey => "the request carries a private key, which was revoked",
+            Self::ApparentPrivateKey => "the request carries what looks like a private key",
             Self::SignatureRequired => "this request has to be signed",
             Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
             Self::Unaccepted(_) => {
@@ -334,7 +344,10 @@ impl Reason {
                 )
                 .into();
             }
-            Self::UnknownPrivateKey => {
+            Self::RevokedPrivateKey => {
+                "register a new key, sign requests with it, and never send the key itself"
+            }
+            Self::UnknownPrivateKey | Self::ApparentPrivateKey => {
                 "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {

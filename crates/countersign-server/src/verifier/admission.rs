@@ -204,25 +204,35 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         sent: Option<Box<VerifyingKey>>,
         now: Timestamp,
     ) -> Reason {
-        let Some(sent) = sent else { return Reason::UnknownPrivateKey };
+        let Some(sent) = sent else { return Reason::ApparentPrivateKey };
         let key = sent.publishable_key();
         let found = self.keys.find(&KeyId::Publishable(key), now).await;
         // 2, again: after waiting.
         if let Err(failed_too_often) = self.failures.check_again(head) {
             return failed_too_often;
         }
-        let credential = found.unwrap_or_else(|error| {
-            registry_unavailable(error);
-            None
-        });
+        let credential = match found {
+            Ok(credential) => credential,
+            Err(error) => return registry_unavailable(error),
+        };
         let registered = credential.filter(|credential| credential.key == *sent);
-        registered.map_or(Reason::UnknownPrivateKey, |credential| {
-            Reason::RegisteredPrivateKey(SentKey { key, credential: credential.id })
-        })
+        let Some(credential) = registered else { return Reason::UnknownPrivateKey };
+        let reason = match credential.standing(now) {
+            // The operator has done what there is to do.
+            Standing::Revoked => Reason::RevokedPrivateKey,
+            // Each of these can become active again.
+            Standing::Active | Standing::Quarantined | Standing::Expired => {
+                let sent = SentKey { key, credential: credential.id };
+                // Before the charge: a budget that strangers have used up hides no key that was sent.
+                self.advise_on_private_key(sent);
+                Reason::RegisteredPrivateKey(sent)
+            }
+        };
+        self.charge_forbidden(head, &credential, reason).await
     }
 
-    /// Charges a request with a valid signature that is refused before its nonce is claimed. Charges its client address and the
-    /// credential's budget for unsigned reads.
+    /// Charges a request that is refused before its nonce is claimed, and has a valid signature or the private key itself: to its
+    /// address, and to the credential's budget for unsigned reads.
     ///
     /// The budget of signed calls stays untouched. Otherwise anyone who captured this request could use up that budget by
     /// repeating the request.

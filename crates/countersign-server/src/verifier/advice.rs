@@ -33,11 +33,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 telemetry::count_unaccepted(&unaccepted.cause);
                 return self.advise_on_unaccepted(unaccepted);
             }
-            Reason::RegisteredPrivateKey(sent) => {
-                telemetry::count_private_key();
-                return self.advise_on_private_key(*sent);
-            }
             Reason::UnknownPrivateKey => "unknown private key",
+            Reason::ApparentPrivateKey => "apparent private key",
             // A fault that strangers can bring about hides no other.
             Reason::Forwarded(forwarded) => forwarded.cure(),
             Reason::Unserved(Unserved::Version) => "version",
@@ -51,6 +48,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 held_back,
                 "what looks like a private key was sent in a request; no credential here has it"
             ),
+            Reason::ApparentPrivateKey => {
+                tracing::warn!(held_back, "what looks like a private key was sent in a request");
+            }
             Reason::Forwarded(forwarded) => {
                 tracing::warn!(
                     held_back,
@@ -75,8 +75,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Logs that a credential's private key was sent in a request.
-    fn advise_on_private_key(&self, sent: SentKey) {
+    /// Counts and logs that the private key of a credential was sent.
+    pub(super) fn advise_on_private_key(&self, sent: SentKey) {
+        telemetry::count_private_key();
         let SentKey { key, credential } = sent;
         let Some(held_back) = self.log_pace.due("private key", Some(credential)) else { return };
         tracing::warn!(

@@ -71,8 +71,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     {
         let (mut head, body) = request.into_parts();
         if self.declared.is_public(&head) {
-            for name in &TARGET_OVERRIDES {
-                head.headers.remove(name);
+            let target = Target::new(original_uri(&head), head.version);
+            let demand = self.declared.demand(&head, target, Content::Absent, behind);
+            if demand.rollout == Rollout::Enforce {
+                for name in &TARGET_OVERRIDES {
+                    head.headers.remove(name);
+                }
             }
             let request = Request::from_parts(head, VerifiedBody::unchecked(body));
             return Ok((request, Marks::default()));
