@@ -726,7 +726,7 @@ fn what_becomes_of_requests_is_counted_for_prometheus_and_told_in_spans_and_no_s
             "{told} {outcome}: {stderr}"
         );
     }
-    let help = "# HELP countersign_requests_total Requests by what became of them at the verifier";
+    let help = "# HELP countersign_requests_total Requests by their outcome at the verifier";
     assert!(stdout.lines().any(|line| line.starts_with(help)), "{stdout}");
     let named = r#"application="shop" credential="laptop" credential_id=1 outcome="signed""#;
     assert!(stderr.contains(named), "{stderr}");
