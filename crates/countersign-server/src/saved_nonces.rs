@@ -65,7 +65,8 @@ impl<C: Ceiling> SavedNonces<C> {
     /// # Errors
     ///
     /// [`StoreError`] if the ceiling cannot be taken over or raised, a signal arrives while the registry does not respond, or the
-    /// system has no randomness or delivers no signals.
+    /// system has no randomness or delivers no signals. If the memory was read and the ceiling could not be raised, the file is used
+    /// up: the next start refuses signed calls at first, as after a crash.
     ///
     /// # Panics
     ///

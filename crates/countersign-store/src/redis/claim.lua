@@ -5,7 +5,7 @@
 --       6 skew, 7 clock error, 8 how long nonces are kept, 9 bucket, 10 width of a bucket, 11 hashes of a bucket,
 --       12 what becomes of what is over a limit (`enforce` or `report`), 13 cost, 14… interval and burst of each quota
 --
--- Times are seconds. Answers {verdict, …}: see `Reply` in guard.rs.
+-- Times are seconds. Answers {verdict, …}: see `Reply` in terms.rs.
 local mark = KEYS[1]
 local created, now, seen = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local skew, clock_error, keep = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])

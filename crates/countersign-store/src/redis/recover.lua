@@ -4,7 +4,7 @@
 -- ARGV  1 a new fingerprint key, 2 the server's time, 3 the highest mark it has seen, 4 skew, 5 clock error,
 --       6 `if-lost`, or `always`
 --
--- Answers {verdict, …}: see `Recovery` in guard.rs.
+-- Answers {verdict, …}: see `Recovery` in terms.rs.
 local now, seen = tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock_error = tonumber(ARGV[5])
 local reach = tonumber(ARGV[4]) + 2 * clock_error
