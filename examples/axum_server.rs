@@ -44,7 +44,8 @@ async fn run(
 
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
     // The replay guard, and the file that has its memory from a stop to the next start: a restart refuses nobody.
-    let saved = format!("{}-nonces", registry.file().display());
+    let saved =
+        registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let gate = Limited::new(nonces.clone(), limits());
     // Health checks ask by the address of the instance, without a key.

@@ -66,7 +66,8 @@ async fn run(
     // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
     let registry = Arc::new(Registry::open_or_create(&db).await?);
-    let saved = format!("{}-nonces", registry.file().display());
+    let saved =
+        registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     // By the address of the client: all clients of a proxy together would soon use up what one may.
     const READS_OF_ONE: NonZeroU32 = NonZeroU32::new(600).unwrap();

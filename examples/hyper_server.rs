@@ -67,7 +67,8 @@ async fn run(address: &str, db: &str, mut origins: Vec<Origin>) -> Result<(), Bo
     }
     let origins = Origins::new(origins)?;
     let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
-    let saved = format!("{}-nonces", registry.file().display());
+    let saved =
+        registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
 

@@ -51,7 +51,8 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let origins: Vec<_> = origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
     let origins = Origins::new(origins)?;
     let registry = Arc::new(Registry::open_or_create(db).await?);
-    let saved = format!("{}-nonces", registry.file().display());
+    let saved =
+        registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
     let app = Router::new()

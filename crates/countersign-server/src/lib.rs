@@ -28,7 +28,7 @@
 //! ) -> Result<(), Box<dyn std::error::Error>> {
 //!     let origins = Origins::new(["https://api.example.com".parse()?])?;
 //!     let registry = Arc::new(Registry::open_or_create(db).await?);
-//!     let saved = format!("{}-nonces", registry.file().display());
+//!     let saved = registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
 //!     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
 //!     let app = Router::new()
 //!         .route("/v1/orders", get(list).post(add))

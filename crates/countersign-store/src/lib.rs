@@ -41,14 +41,14 @@ mod enforcement;
 mod error;
 mod key_store;
 mod limits;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(feature = "registry")]
 mod migrations;
 mod nonces;
 #[cfg(feature = "postgres")]
 mod postgres_schema;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "registry")]
 mod registry;
 mod system_time;
 mod telemetry;
@@ -62,9 +62,10 @@ pub use crate::redis::{
 };
 pub use credential::{
     Credential, CredentialId, Standing, State, UnknownState,
-    application::{Application, ApplicationName, Environment},
+    application::{Application, ApplicationName, Contact, Environment, Notes},
     label::Label,
     name::BadName,
+    reason::Reason,
     restrictions::{
         Restriction, Restrictions,
         allowed::BadRestriction,
@@ -92,14 +93,19 @@ pub use nonces::{
     memory::{MemoryNonces, Volatile},
     readiness::Readiness,
 };
+#[cfg(feature = "postgres")]
+pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
+pub use registry::sqlite::file::FileError;
+#[cfg(feature = "registry")]
 pub use registry::{
     Registry,
+    actor::Actor,
+    audit::{Action, AuditEntry, AuditHash},
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
-    sqlite::file::FileError,
 };
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;
