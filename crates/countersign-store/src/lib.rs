@@ -42,6 +42,8 @@ mod error;
 mod key_store;
 mod limits;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod master_key;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod migrations;
 mod nonces;
 #[cfg(feature = "postgres")]
@@ -50,6 +52,9 @@ mod postgres_schema;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod registry;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the registry does not seal yet"))]
+mod sealed_secret;
 mod system_time;
 mod telemetry;
 
@@ -84,6 +89,12 @@ pub use limits::{
     memory_budget::MemoryBudget,
     quota::{BadWindow, Quota},
 };
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use master_key::{
+    MasterKey, MasterKeyId, MasterKeys,
+    bad_master_key::BadMasterKey,
+    source::{BadMasterKeySource, MasterKeyError, MasterKeySource},
+};
 #[cfg(feature = "postgres")]
 pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
 pub use nonces::{
@@ -101,5 +112,7 @@ pub use registry::{
     new_credential::NewCredential,
     sqlite::file::FileError,
 };
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sealed_secret::NotOpened;
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;
