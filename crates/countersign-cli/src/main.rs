@@ -14,7 +14,10 @@ mod input;
 mod key;
 mod key_source;
 mod keygen;
+mod master_key;
+mod master_key_source;
 mod moment;
+mod new_file;
 mod output;
 mod pubkey;
 mod random;
@@ -60,6 +63,7 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    MasterKey(master_key::MasterKey),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::MasterKey(command) => command.run(),
         },
         Err(error) => help_or_usage(&error),
     };

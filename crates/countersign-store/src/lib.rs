@@ -42,6 +42,8 @@ mod error;
 mod key_store;
 mod limits;
 #[cfg(feature = "registry")]
+mod master_key;
+#[cfg(feature = "registry")]
 mod migrations;
 mod nonces;
 #[cfg(feature = "postgres")]
@@ -50,6 +52,9 @@ mod postgres_schema;
 mod redis;
 #[cfg(feature = "registry")]
 mod registry;
+#[cfg(feature = "registry")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the registry does not seal yet"))]
+mod sealed_secret;
 mod system_time;
 mod telemetry;
 
@@ -85,6 +90,12 @@ pub use limits::{
     memory_budget::MemoryBudget,
     quota::{BadWindow, Quota},
 };
+#[cfg(feature = "registry")]
+pub use master_key::{
+    MasterKey, MasterKeyId, MasterKeys,
+    bad_master_key::BadMasterKey,
+    source::{BadMasterKeySource, MasterKeyError, MasterKeySource},
+};
 #[cfg(feature = "postgres")]
 pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
 pub use nonces::{
@@ -107,5 +118,7 @@ pub use registry::{
     error::{RegistryError, Subject},
     new_credential::NewCredential,
 };
+#[cfg(feature = "registry")]
+pub use sealed_secret::NotOpened;
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;
