@@ -50,7 +50,8 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// From the start of resuming, a first `SIGINT` or `SIGTERM` does not end the process by itself. An early signal stops
 /// [`serve`](crate::serve) as soon as it runs, and the guard is saved. If the registry hangs, resuming fails 2 s after the
-/// signal. A second signal ends the process at once, and the next start is as after a crash.
+/// signal. A later signal ends the process at once, as [`until_signal`](crate::until_signal) describes, and the next start is as
+/// after a crash.
 pub struct SavedNonces<C> {
     nonces: Arc<MemoryNonces<C>>,
     file: Arc<Path>,
@@ -137,8 +138,11 @@ fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
         .map_err(|error| StoreError::because("the system delivers no signals", error))?;
     let (open, signal) = watch::channel(());
     tokio::spawn(async move {
-        comes.await;
-        drop(open);
+        tokio::select! {
+            () = comes => {}
+            // The guard is gone, and needs no signal.
+            () = open.closed() => {}
+        }
     });
     Ok(signal)
 }

@@ -8,6 +8,8 @@ mod request_body;
 mod response_body;
 mod socket;
 pub(crate) mod stop;
+#[cfg(unix)]
+mod stop_signals;
 #[cfg(feature = "tls")]
 mod tls;
 mod unserved;
