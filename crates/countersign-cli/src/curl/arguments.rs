@@ -234,7 +234,10 @@ impl Arguments {
         let mut keys = std::mem::take(&mut self.keys);
         match (keys.pop(), self.certificate) {
             (None, _) => Ok(NamedKey::None),
-            // The last key counts, as in curl.
+            (Some(_), true) if !keys.is_empty() => Err(Failure::local(
+                "several --key stand beside --cert, and curl uses one",
+                "leave one --key beside --cert, the certificate's; give the key that signs before curl's own arguments, as in `countersign curl --key FILE …`",
+            )),
             (Some(key), true) => {
                 self.for_curl.push(CurlFlag { name: "key".to_owned(), value: Some(key) });
                 Ok(NamedKey::OfCertificate)

@@ -474,7 +474,7 @@ fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
     let desk = desk.variable("COUNTERSIGN_KEY", &key);
     // Who signs, and the lines of curl's config that are about keys and certificates.
     type Row<'r> = (&'r [&'r str], &'r str, &'r [&'r str]);
-    let table: [Row<'_>; 13] = [
+    let table: [Row<'_>; 12] = [
         (&["-s", "--cert", "c.pem"], &other, &["cert = \"c.pem\""]),
         (
             &["-s", "--cert", "c.pem", "--key", "c.key"],
@@ -487,12 +487,6 @@ fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
             &["cert = \"c.pem\"", "key = \"c.key\""],
         ),
         (&["-sEc.pem", "--key", "c.key"], &other, &["cert = \"c.pem\"", "key = \"c.key\""]),
-        // As with curl, the last one counts.
-        (
-            &["-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
-            &other,
-            &["cert = \"c.pem\"", "key = \"d.key\""],
-        ),
         (&["--key", "id.key", "-s", "--cert", "c.pem"], &named, &["cert = \"c.pem\""]),
         (
             &["--key", "id.key", "-s", "--cert", "c.pem", "--key", "c.key"],
@@ -531,7 +525,17 @@ fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
         };
         assert_eq!(shown.lines().filter(of_keys).collect::<Vec<_>>(), config, "{flags:?}: {shown}");
     }
-    let refused: [(&[&str], &str, &str); 5] = [
+    let refused: [(&[&str], &str, &str); 7] = [
+        (
+            &["-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
+            "several --key stand beside --cert",
+            "before curl's own arguments",
+        ),
+        (
+            &["--key", "id.key", "-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
+            "several --key stand beside --cert",
+            "one --key beside --cert",
+        ),
         (&["--key", "id.key", "-s", "--key", "other.key"], "two keys", "--cert"),
         (&["-s", "--key", "id.key", "--key", "other.key"], "two keys", "--cert"),
         (&["-s", "-u", "me:secret", "--key", "none.key"], "cannot read none.key", "keygen"),
