@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, Nonce, NonceUse, Timestamp};
+use countersign::{Claim, Nonce, NonceUse, Timestamp, Window};
 use countersign_server::{SavedNonces, Stop as _, until_signal};
 use countersign_store::{
-    Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, Window, system_time,
+    Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, system_time,
 };
 use harness::{NOW, Process, Raw, key};
 use tokio::task::JoinSet;

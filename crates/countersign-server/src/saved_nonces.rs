@@ -1,9 +1,9 @@
 use std::{fmt, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 use countersign_store::{
-    Ceiling, ClientAddress, CredentialId, Gate, MemoryNonces, NoClientAddress, NonceStore, Passage,
-    Readiness, StoreError, Verdict, Window, system_time,
+    Ceiling, ClientAddress, CredentialId, Gate, GateVerdict, MemoryNonces, NoClientAddress,
+    NonceStore, Readiness, StoreError, Verdict, system_time,
 };
 use tokio::sync::watch;
 
@@ -22,9 +22,8 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`until_signal`](Self::until_signal) to [`serve`](crate::serve):
 ///
 /// ```no_run
-/// use countersign::Origins;
+/// use countersign::{Origins, Window};
 /// use countersign_server::{SavedNonces, Verifier, serve};
-/// use countersign_store::Window;
 /// # use axum::{Router, routing::get};
 /// # use countersign_store::{Ceiling, KeyStore};
 /// # async fn run(
@@ -92,7 +91,7 @@ impl<C: Ceiling> SavedNonces<C> {
             () = given_up => {
                 return Err(StoreError::because(
                     "a signal came while the replay guard was being resumed",
-                    "the registry does not answer",
+                    "the registry does not respond",
                 ));
             }
         };
@@ -176,22 +175,22 @@ impl<C: Ceiling> NonceStore for SavedNonces<C> {
 }
 
 impl<C: Ceiling> Gate for SavedNonces<C> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        self.nonces.signed(used, cost, now).await
+    ) -> Result<GateVerdict, StoreError> {
+        self.nonces.charge_and_claim(used, cost, now).await
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
         credential: CredentialId,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
-        self.nonces.unsigned(credential, from, cost).await
+        self.nonces.charge_unsigned(credential, from, cost).await
     }
 }
 
@@ -208,7 +207,7 @@ pub struct SaveAtSignal<C> {
 }
 
 impl<C: Ceiling> Stop for SaveAtSignal<C> {
-    type Outcome = Result<(), StoreError>;
+    type Output = Result<(), StoreError>;
     type Asked = BoxFuture<()>;
     type Ending = BoxFuture<Result<(), StoreError>>;
 

@@ -6,7 +6,7 @@ use std::{
 
 /// How long after a signal further signals are ignored. A terminal sends Ctrl-C to all processes in front, and some parents, such
 /// as runners of scripts, then forward it to a child that has got it already.
-pub(super) const FORWARDING_TIME: Duration = Duration::from_millis(500);
+const FORWARDING_TIME: Duration = Duration::from_millis(500);
 
 /// When [`serve`](crate::serve) stops, and its last step after the last response.
 ///
@@ -15,18 +15,18 @@ pub(super) const FORWARDING_TIME: Duration = Duration::from_millis(500);
 /// its process.
 pub trait Stop {
     /// The value that `serve` returns.
-    type Outcome;
+    type Output;
     /// Ends when the server must stop.
     type Asked: Future<Output = ()>;
     /// Runs after the last response.
-    type Ending: Future<Output = Self::Outcome>;
+    type Ending: Future<Output = Self::Output>;
 
     /// Returns the future that ends at the stop, and the last step.
     fn into_parts(self) -> (Self::Asked, Self::Ending);
 }
 
 impl<F: Future<Output = ()>> Stop for F {
-    type Outcome = ();
+    type Output = ();
     type Asked = F;
     type Ending = Ready<()>;
 
@@ -59,7 +59,7 @@ impl<F: Future<Output = ()>> Stop for F {
 pub fn until_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
     {
-        super::stop_signals::StopSignal::next()
+        super::stop_signals::StopSignal::next(FORWARDING_TIME)
     }
     #[cfg(not(unix))]
     {

@@ -7,6 +7,7 @@ use std::{
     },
     task::{Context, Poll},
     thread,
+    time::Duration,
 };
 
 use signal_hook::{
@@ -15,8 +16,6 @@ use signal_hook::{
     iterator::Signals,
 };
 use tokio::sync::oneshot;
-
-use super::stop::FORWARDING_TIME;
 
 /// The signals that ask this process to stop. `None` before the first [`StopSignal`]; from then on until the process ends, since
 /// the handler of a signal cannot be taken back.
@@ -37,7 +36,7 @@ impl StopSignals {
         STOP_SIGNALS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start() -> io::Result<Self> {
+    fn start(pause: Duration) -> io::Result<Self> {
         let ends_process = Arc::new(AtomicBool::new(true));
         for signal in [SIGINT, SIGTERM] {
             flag::register_conditional_default(signal, Arc::clone(&ends_process))?;
@@ -47,7 +46,7 @@ impl StopSignals {
             loop {
                 let came = signals.wait().next().is_some();
                 if came && Self::update(Self::tell) {
-                    thread::sleep(FORWARDING_TIME);
+                    thread::sleep(pause);
                     Self::update(|this| this.settling = false);
                 }
             }
@@ -82,10 +81,11 @@ pub(super) struct StopSignal {
 }
 
 impl StopSignal {
-    pub(super) fn next() -> io::Result<Self> {
+    /// Waits from now on. After each signal, further signals are ignored for the `pause` of the first call.
+    pub(super) fn next(pause: Duration) -> io::Result<Self> {
         let mut signals = StopSignals::lock();
         if signals.is_none() {
-            *signals = Some(StopSignals::start()?);
+            *signals = Some(StopSignals::start(pause)?);
         }
         drop(signals);
         let (server, told) = oneshot::channel();
