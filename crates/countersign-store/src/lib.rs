@@ -117,6 +117,7 @@ pub use registry::{
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
+    rotation::{NotReplaced, Replacement, Rotation},
 };
 #[cfg(feature = "registry")]
 pub use sealed_secret::NotOpened;
