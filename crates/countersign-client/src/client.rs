@@ -19,6 +19,7 @@ use crate::{
     clock::{Clock, Moment},
     error::Error,
     explanation::SignedBase,
+    key_in_use::KeyInUse,
     refusal::peek,
     request_builder::RequestBuilder,
     reread::Reread,
@@ -42,6 +43,7 @@ pub struct Client {
     response_limit: usize,
     plain_http: PlainHttp,
     redirected_writes: RedirectedWrites,
+    changing: Option<Arc<dyn KeyInUse>>,
 }
 
 /// Whether responses over plain HTTP count as the server's own.
@@ -106,6 +108,7 @@ impl Client {
             response_limit: response_verifier::MOST,
             plain_http: PlainHttp::Unauthenticated,
             redirected_writes: RedirectedWrites::Returned,
+            changing: None,
         };
         client.http(with_timeouts())
     }
@@ -220,7 +223,25 @@ impl Client {
 
     /// The publishable half of the signing key.
     pub fn publishable_key(&self) -> PublishableKey {
-        self.signer.publishable_key()
+        self.signer().publishable_key()
+    }
+
+    /// Signs with this key, which changes in time.
+    #[cfg(feature = "key-files")]
+    pub(crate) fn with_key_in_use(mut self, key: Arc<dyn KeyInUse>) -> Self {
+        self.changing = Some(key);
+        self
+    }
+
+    /// What signs now.
+    pub(crate) fn signer(&self) -> Arc<Signer> {
+        self.changing.as_ref().map_or_else(|| Arc::clone(&self.signer), |key| key.signer())
+    }
+
+    /// The time at the origin of a URL, as far as the client knows it.
+    #[cfg(feature = "key-files")]
+    pub(crate) fn time_at(&self, url: &Url) -> Result<Timestamp, Error> {
+        Ok(self.clock.now(&origin(url)?).time)
     }
 
     /// A GET request.
@@ -358,12 +379,30 @@ impl Client {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(Error::Random)?;
         let (nonce, signed) = (Nonce::from_random(random), self.clock.now(head.origin));
-        let fields = self.signer.sign_covering(more, head, content, signed.time, &nonce)?;
+        let fields = self.signer().sign_covering(more, head, content, signed.time, &nonce)?;
         Ok((fields, signed))
     }
 
+    /// Sends a request, every attempt signed anew. If the key has ended and there is another, begins anew with that one: the server
+    /// did not execute the request.
+    pub(crate) async fn execute(&self, request: Request) -> Result<Response, Error> {
+        let Some(key) = &self.changing else { return self.execute_once(request).await };
+        Arc::clone(key).look_after();
+        let (signer, again) = (key.signer().publishable_key(), request.try_clone());
+        let response = self.execute_once(request).await?;
+        let has_ended = self.authenticity(&response) == Authenticity::Authenticated
+            && matches!(
+                Code::of_refusal(response.headers()),
+                Some(Ok(Code::KeyRevoked | Code::KeyExpired))
+            );
+        match again {
+            Some(again) if has_ended && key.renew(&signer).await => self.execute_once(again).await,
+            _ => Ok(response),
+        }
+    }
+
     /// Sends a request, every attempt signed anew.
-    pub(crate) async fn execute(&self, mut request: Request) -> Result<Response, Error> {
+    async fn execute_once(&self, mut request: Request) -> Result<Response, Error> {
         let again = |request: &Request| request.try_clone().ok_or(Error::StreamingBody);
         let mut attempt = self.attempt(again(&request)?)?;
         let mut redirects = 0;
@@ -426,7 +465,7 @@ impl Client {
     }
 
     /// Whether a response is the server's own.
-    fn authenticity(&self, response: &Response) -> Authenticity {
+    pub(crate) fn authenticity(&self, response: &Response) -> Authenticity {
         match self.responses.is_some() || self.plain_http == PlainHttp::Trusted {
             // Where responses are verified, no other gets here.
             true => Authenticity::Authenticated,
@@ -491,7 +530,8 @@ impl Client {
     /// The components that the server asks for under our tag and for our key, beyond those covered anyway.
     fn asked_beyond(&self, headers: &HeaderMap) -> Vec<Component<'static>> {
         let asked = AcceptSignature::all(headers).unwrap_or_default();
-        let mut ours = asked.iter().filter_map(|asked| self.signer.asked_beyond(asked).ok());
+        let signer = self.signer();
+        let mut ours = asked.iter().filter_map(|asked| signer.asked_beyond(asked).ok());
         ours.next().unwrap_or_default()
     }
 }

@@ -32,6 +32,8 @@
 //! # }
 //! ```
 //!
+//! [`Client::rotating`] replaces its key from time to time, where the server has an endpoint for that; [`OwnKey`] does so once.
+//!
 //! For a server that signs its responses, use [`Client::verify_responses`]: the client then accepts only whole responses
 //! that the server made for this very attempt.
 
@@ -42,16 +44,23 @@ mod error;
 mod explanation;
 #[cfg(feature = "key-files")]
 mod key_file;
+mod key_in_use;
+#[cfg(feature = "key-files")]
+mod own_key;
 mod publishable_client;
 mod quota_left;
 mod refusal;
 mod request_builder;
 mod reread;
 mod response_verifier;
+#[cfg(feature = "key-files")]
+mod rotating;
 
 pub use client::Client;
 pub use error::Error;
 pub use explanation::{DifferentComponent, Explanation};
+#[cfg(feature = "key-files")]
+pub use own_key::{OwnKey, OwnRevocation, Rotated, credential::OwnCredential, error::OwnKeyError};
 pub use publishable_client::PublishableClient;
 pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;

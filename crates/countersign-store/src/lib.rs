@@ -39,6 +39,7 @@
 mod credential;
 mod enforcement;
 mod error;
+mod held_keys;
 mod key_store;
 mod limits;
 #[cfg(feature = "registry")]
@@ -77,10 +78,12 @@ pub use credential::{
         half::Half,
         kind::{RestrictionKind, UnknownKind},
     },
+    rotation::{Made, NotReplaced, Rotation},
     scope::{BadScope, Scope, Scopes},
 };
 pub use enforcement::Enforcement;
 pub use error::StoreError;
+pub use held_keys::{HeldKeys, NotHandedOver};
 pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
     Budget, Limits, OverLimit, QuotaLeft, Verdict,
@@ -117,7 +120,7 @@ pub use registry::{
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
-    rotation::{NotReplaced, Replacement, Rotation},
+    rotation::Replacement,
 };
 #[cfg(feature = "registry")]
 pub use sealed_secret::NotOpened;

@@ -15,6 +15,7 @@ pub(crate) mod credentials;
 pub(crate) mod damaged;
 mod database;
 pub(crate) mod error;
+mod held_keys;
 mod key_store;
 pub(crate) mod new_credential;
 #[cfg(feature = "postgres")]

@@ -141,13 +141,23 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] the key is revoked all the same.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
+        self.revoke_because(id, None, now).await
+    }
+
+    /// As [`Registry::revoke`], for a reason.
+    pub(super) async fn revoke_because(
+        &self,
+        id: &KeyId,
+        reason: Option<Reason>,
+        now: Timestamp,
+    ) -> Result<Revocation, RegistryError> {
         // A damaged key is known only by its thumbprint, here and in the cache.
         let id = match self.publishable_key(id).await {
             Ok(key) => KeyId::Publishable(key),
             Err(RegistryError::DamagedCredential { .. }) => *id,
             Err(error) => return Err(error),
         };
-        self.make(Revoke { id, now }).await?
+        self.make(Revoke { id, reason, now }).await?
     }
 }
 
@@ -290,6 +300,7 @@ impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static> Change for SetR
 
 struct Revoke {
     id: KeyId,
+    reason: Option<Reason>,
     now: Timestamp,
 }
 
@@ -302,7 +313,10 @@ impl Change for Revoke {
         let row = registered(&self.id, &mut session).await?;
         let number: i64 = row.get("id")?;
         let before = Credential::read(&row).ok();
-        let query = Query::new(statements::REVOKE).bind(seconds(self.now)).bind(number);
+        let query = Query::new(statements::REVOKE)
+            .bind(seconds(self.now))
+            .bind(self.reason.map(|reason| reason.to_string()))
+            .bind(number);
         let revoked = session.execute(query).await? > 0;
         let credential = Credential::read(&registered(&self.id, &mut session).await?);
         if !revoked {

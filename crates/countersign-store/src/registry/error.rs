@@ -5,10 +5,9 @@ use sqlx::migrate::MigrateError;
 
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
-use super::rotation::NotReplaced;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
-use crate::credential::name::BadName;
+use crate::credential::{name::BadName, rotation::NotReplaced};
 
 /// A kind of entry in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

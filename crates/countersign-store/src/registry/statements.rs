@@ -71,10 +71,10 @@ pub(super) const ADD_CREDENTIAL: &str =
 pub(super) const SET_RIGHTS: &str =
     "UPDATE countersign.credential SET scopes = $1, restrictions = $2 WHERE id = $3";
 
-/// Parameters: `revoked_at`, `id`. Changes nothing if the credential is revoked already.
+/// Parameters: `revoked_at`, `revocation_reason`, `id`. Changes nothing if the credential is revoked already.
 pub(super) const REVOKE: &str =
-    "UPDATE countersign.credential SET state = 'revoked', revoked_at = $1
-     WHERE id = $2 AND state <> 'revoked'";
+    "UPDATE countersign.credential SET state = 'revoked', revoked_at = $1, revocation_reason = $2
+     WHERE id = $3 AND state <> 'revoked'";
 
 /// Lets a new credential take over from an old one. Parameters: `lineage`, the old `id`, and the new `publishable_key`.
 pub(super) const TAKE_OVER: &str = "UPDATE countersign.credential SET lineage = $1,
