@@ -4,6 +4,7 @@
 
 mod credentials;
 mod files;
+mod held_keys;
 mod home;
 mod life;
 mod rotation;
