@@ -7,7 +7,7 @@ use super::{
     cache::Invalidation,
     database,
     error::RegistryError,
-    query::{Query, Session},
+    query::{Query, Row, Session},
     statements,
 };
 
@@ -92,7 +92,11 @@ pub(super) struct LastChange {
 impl LastChange {
     /// Locks the row, until the end of the transaction, and reads it.
     async fn lock(session: &mut Session<'_>) -> Result<Self, RegistryError> {
-        let row = session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?;
+        Self::read(&session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?)
+    }
+
+    /// Reads the number and the hash from a row.
+    pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
         let hash: Vec<u8> = row.get("hash")?;
         let hash = AuditHash::from_stored(&hash);
         let hash = hash.ok_or_else(|| sqlx::Error::Decode("a hash has 32 bytes".into()))?;

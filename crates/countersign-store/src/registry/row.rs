@@ -57,6 +57,12 @@ struct CredentialRow {
 impl Credential {
     /// Reads a credential from its row.
     pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
+        Self::read_again(row, None)
+    }
+
+    /// Reads a credential from its row. If the row has the same public key as the credential that was read last, its prepared key is
+    /// taken over: preparing it takes longer than reading the row.
+    pub(super) fn read_again(row: &Row, last_read: Option<&Self>) -> Result<Self, RegistryError> {
         let damaged = |what| {
             move |error| RegistryError::DamagedCredential {
                 id: row.get("id").unwrap_or_default(),
@@ -67,7 +73,7 @@ impl Credential {
         let columns = CredentialRow::read(row).map_err(damaged("one of its columns"))?;
         let application =
             Application::read_of_credential(row).map_err(damaged("its application"))?;
-        columns.into_credential(application)
+        columns.into_credential(application, last_read.map(|credential| &credential.key))
     }
 }
 
@@ -95,11 +101,22 @@ impl CredentialRow {
         })
     }
 
-    fn into_credential(self, application: Application) -> Result<Credential, RegistryError> {
+    fn into_credential(
+        self,
+        application: Application,
+        prepared: Option<&VerifyingKey>,
+    ) -> Result<Credential, RegistryError> {
         let id = self.id;
         let key = self.publishable_key.parse().and_then(|publishable: PublishableKey| {
-            match (&self.hmac_secret, publishable.as_bytes().try_into()) {
-                (Some(secret), Ok(id)) => VerifyingKey::hmac_sha256(id, secret),
+            match (&self.hmac_secret, publishable.as_bytes().try_into(), prepared) {
+                (Some(secret), Ok(id), _) => VerifyingKey::hmac_sha256(id, secret),
+                // The key alone decides what is prepared of it: there is no secret.
+                (None, _, Some(prepared))
+                    if prepared.hmac_secret().is_none()
+                        && prepared.publishable_key() == publishable =>
+                {
+                    Ok(prepared.clone())
+                }
                 _ => publishable.to_verifying_key(),
             }
         });

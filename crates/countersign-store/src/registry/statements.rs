@@ -107,3 +107,16 @@ pub(super) const ADD_AUDIT_ENTRY: &str =
 pub(super) const AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash
      FROM countersign.audit_entry WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the `number` and `hash` of the last change.
+pub(super) const LAST_CHANGE: &str =
+    "SELECT number, hash FROM countersign.last_change WHERE id = 1";
+
+/// Selects what changes after a number concern, the oldest first. Parameters: the number, and how many changes at most.
+pub(super) const CHANGES: &str =
+    "SELECT number, application, key_id, hash FROM countersign.audit_entry
+                                  WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the version of an SQLite file, which moves when another connection writes to it.
+#[cfg(feature = "sqlite")]
+pub(super) const DATA_VERSION: &str = "PRAGMA data_version";

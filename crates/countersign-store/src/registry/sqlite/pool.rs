@@ -1,4 +1,4 @@
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -13,7 +13,7 @@ use crate::registry::error::RegistryError;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connections to the database of a registry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: SqlitePool,
 }
@@ -40,6 +40,11 @@ impl Pool {
                 Err(error)
             }
         }
+    }
+
+    /// Returns the settings of its connections.
+    pub(crate) fn options(&self) -> Arc<SqliteConnectOptions> {
+        self.connections.connect_options()
     }
 
     /// A connection to read with. A statement that writes with it is a transaction of its own.
