@@ -42,6 +42,7 @@ use self::sqlite::file::FileError;
 use self::{
     actor::Actor,
     cache::Cache,
+    change::LastChange,
     database::Database,
     error::RegistryError,
     flights::Flights,
@@ -142,6 +143,14 @@ impl Registry {
     }
 
     async fn open_as(url: &str, if_missing: IfMissing) -> Result<Self, RegistryError> {
+        let registry = Self::open_any(url, if_missing).await?;
+        // Others may change anything from here on that is looked up.
+        let last = LastChange::current(&registry.shared).await?;
+        registry.shared.watch.set_last(last);
+        Ok(registry)
+    }
+
+    async fn open_any(url: &str, if_missing: IfMissing) -> Result<Self, RegistryError> {
         #[cfg(feature = "postgres")]
         if postgres::address::Address::is_named_by(url) {
             return Self::open_server(url, if_missing).await;

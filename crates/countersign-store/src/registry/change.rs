@@ -95,6 +95,12 @@ impl LastChange {
         Self::read(&session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?)
     }
 
+    /// Reads it, without a lock.
+    pub(super) async fn current(shared: &Shared) -> Result<Self, RegistryError> {
+        let mut connection = shared.database.connection().await?;
+        Self::read(&connection.session().fetch_one(Query::new(statements::LAST_CHANGE)).await?)
+    }
+
     /// Reads the number and the hash from a row.
     pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
         let hash: Vec<u8> = row.get("hash")?;
