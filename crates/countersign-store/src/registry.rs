@@ -23,6 +23,7 @@ pub(crate) mod new_credential;
 pub(crate) mod postgres;
 mod query;
 mod readers;
+pub(crate) mod rotation;
 mod row;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

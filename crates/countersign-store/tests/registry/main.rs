@@ -9,6 +9,7 @@ mod life;
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
+mod rotation;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
