@@ -17,10 +17,13 @@ mod database;
 pub(crate) mod error;
 mod key_store;
 pub(crate) mod new_credential;
+pub(crate) mod options;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod query;
 mod row;
+pub(crate) mod sealing;
+pub(crate) mod secrets;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statements;
@@ -29,7 +32,7 @@ mod stored_restrictions;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 #[cfg(feature = "sqlite")]
@@ -39,8 +42,11 @@ use self::{
     cache::Cache,
     database::Database,
     error::RegistryError,
+    options::RegistryOptions,
     query::{Query, Row},
+    secrets::Unopened,
 };
+use crate::master_key::MasterKeys;
 
 /// The applications and credentials of a service, in an SQLite file or in PostgreSQL.
 ///
@@ -51,9 +57,10 @@ use self::{
 /// Lookups are cached for 5 s: a change takes effect at once in this registry, and within 5 s in other processes that have
 /// the same registry open.
 ///
-/// For Ed25519 a registry holds only public keys. HMAC secrets lie in it unencrypted, and in the files that SQLite keeps beside
-/// an open registry; a reader of these files can sign. So only its owner may open a registry with HMAC secrets. If other
-/// users can read or write one of its files, opening the registry takes that right from them, and logs a warning with the
+/// For Ed25519 a registry holds only public keys. HMAC secrets are sealed with the master key of
+/// [`RegistryOptions::master_keys`]. Without a master key they lie in the registry as they are, and opening it logs a warning:
+/// a reader of the database can sign. Only the owner may then open the file of a registry, and the files that SQLite keeps beside
+/// it. If other users can read or write one of them, opening the registry takes that right from them, and logs a warning with the
 /// names of the files. [`Registry::closed_files`] returns the names.
 ///
 /// `sqlite:FILE?mode=rwc` means the same as `sqlite:FILE`; with `?mode=rw` the file is never made. Any other parameter is
@@ -84,6 +91,10 @@ struct Shared {
     history: History,
     database: Database,
     cache: Cache,
+    master_keys: Option<Arc<MasterKeys>>,
+    unopened: Unopened,
+    /// The number of secrets that were sealed when this registry was opened.
+    sealed_now: OnceLock<u64>,
 }
 
 /// Whether requests may have been accepted with this registry before it was opened.
@@ -103,13 +114,13 @@ pub(crate) enum IfMissing {
 }
 
 impl Registry {
-    /// Opens an existing registry, and brings its schema up to date.
+    /// Opens an existing registry without a master key, and brings its schema up to date. [`RegistryOptions`] opens it with one.
     ///
     /// # Errors
     ///
     /// [`RegistryError`]; the registry is left as it was.
     pub async fn open(url: &str) -> Result<Self, RegistryError> {
-        Self::open_as(url, IfMissing::Fail).await
+        RegistryOptions::new().open(url).await
     }
 
     /// Opens a registry. If it is missing, makes it: a file that its owner alone can read, or a schema in the database. With
@@ -119,24 +130,32 @@ impl Registry {
     ///
     /// [`RegistryError`]; an existing registry is left as it was.
     pub async fn open_or_create(url: &str) -> Result<Self, RegistryError> {
-        Self::open_as(url, IfMissing::Create).await
+        RegistryOptions::new().open_or_create(url).await
     }
 
-    async fn open_as(url: &str, if_missing: IfMissing) -> Result<Self, RegistryError> {
+    async fn open_as(
+        url: &str,
+        if_missing: IfMissing,
+        master_keys: Option<Arc<MasterKeys>>,
+    ) -> Result<Self, RegistryError> {
         #[cfg(feature = "postgres")]
         if postgres::address::Address::is_named_by(url) {
-            return Self::open_server(url, if_missing).await;
+            return Self::open_server(url, if_missing, master_keys).await;
         }
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
-            return Self::open_file(url, if_missing).await;
+            return Self::open_file(url, if_missing, master_keys).await;
         }
-        let _ = (url, if_missing);
+        let _ = (url, if_missing, master_keys);
         Err(RegistryError::UnsupportedUrl)
     }
 
     #[cfg(feature = "postgres")]
-    async fn open_server(url: &str, if_missing: IfMissing) -> Result<Self, RegistryError> {
+    async fn open_server(
+        url: &str,
+        if_missing: IfMissing,
+        master_keys: Option<Arc<MasterKeys>>,
+    ) -> Result<Self, RegistryError> {
         use self::postgres::{address::Address, pool::Pool};
         use crate::postgres_schema::Made;
 
@@ -153,11 +172,18 @@ impl Registry {
             history,
             database: Database::Postgres(pool),
             cache: Cache::default(),
+            master_keys,
+            unopened: Unopened::default(),
+            sealed_now: OnceLock::new(),
         }))
     }
 
     #[cfg(feature = "sqlite")]
-    async fn open_file(url: &str, if_missing: IfMissing) -> Result<Self, RegistryError> {
+    async fn open_file(
+        url: &str,
+        if_missing: IfMissing,
+        master_keys: Option<Arc<MasterKeys>>,
+    ) -> Result<Self, RegistryError> {
         use self::sqlite::{
             address::{self, Address},
             file::{self, FileKind},
@@ -184,6 +210,9 @@ impl Registry {
                 history,
                 database,
                 cache: Cache::default(),
+                master_keys,
+                unopened: Unopened::default(),
+                sealed_now: OnceLock::new(),
             })),
             Err(error) => {
                 database.close().await;

@@ -2,7 +2,7 @@ use std::{error::Error, sync::Arc};
 
 use countersign::{KeyId, Timestamp};
 
-use super::{Registry, cache::Cached};
+use super::{Registry, cache::Cached, error::RegistryError};
 use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
 
 impl KeyStore for Registry {
@@ -19,9 +19,17 @@ impl KeyStore for Registry {
         let lookup = self.shared.cache.lookup(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
         let row = self.shared.row(id).await.map_err(unavailable)?;
-        let credential = match row.as_ref().map(Credential::read).transpose() {
+        let credential = match row
+            .as_ref()
+            .map(|row| Credential::read(row, self.shared.master_keys()))
+            .transpose()
+        {
             Ok(credential) => credential.map(Arc::new),
-            // A damaged row counts as an unknown key.
+            // A key that cannot be used counts as an unknown key.
+            Err(RegistryError::Sealed { source, .. }) => {
+                self.shared.unopened.refuse(id, source);
+                None
+            }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn Error,

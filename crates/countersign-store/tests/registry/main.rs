@@ -6,6 +6,10 @@ mod credentials;
 mod files;
 mod home;
 mod life;
+#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/log.rs"]
+mod log;
+mod sealed;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
