@@ -10,6 +10,7 @@ mod life;
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
 mod rotation;
+mod sealed;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
