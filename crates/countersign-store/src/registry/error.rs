@@ -7,7 +7,10 @@ use sqlx::migrate::MigrateError;
 use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
-use crate::credential::{name::BadName, rotation::NotReplaced};
+use crate::{
+    credential::{name::BadName, rotation::NotReplaced},
+    sealed_secret::NotOpened,
+};
 
 /// A kind of entry in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,17 @@ pub enum RegistryError {
         /// Why that part is damaged.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// The HMAC secret of a credential is sealed with a master key that the registry was not opened with.
+    #[error("credential {id} cannot be used")]
+    Sealed {
+        /// The credential's number.
+        id: i64,
+        /// The id of the missing master key.
+        source: NotOpened,
+    },
+    /// The registry was opened without a master key, which is needed to seal secrets.
+    #[error("no master key is given")]
+    NoMasterKey,
     /// The row of an application cannot be read.
     #[error("application {id} is damaged: one of its columns")]
     DamagedApplication {

@@ -90,7 +90,6 @@ pub(super) const RETIRE_AT_ONCE: &str = "UPDATE countersign.credential
      SET state = $1, revoked_at = $2, revocation_reason = $3, replaced_by = $4 WHERE id = $5";
 
 /// Selects whether any credential has an HMAC secret that is not encrypted.
-#[cfg(feature = "sqlite")]
 pub(super) const HAS_SECRETS: &str = "SELECT EXISTS (SELECT 1 FROM countersign.credential
                                                      WHERE hmac_secret IS NOT NULL) AS has_secrets";
 
@@ -120,3 +119,50 @@ pub(super) const ADD_AUDIT_ENTRY: &str =
 pub(super) const AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash
      FROM countersign.audit_entry WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the `number` and `hash` of the last change.
+pub(super) const LAST_CHANGE: &str =
+    "SELECT number, hash FROM countersign.last_change WHERE id = 1";
+
+/// Selects what changes after a number concern, the oldest first. Parameters: the number, and how many changes at most.
+pub(super) const CHANGES: &str =
+    "SELECT number, application, key_id, hash FROM countersign.audit_entry
+                                  WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the version of an SQLite file, which moves when another connection writes to it.
+#[cfg(feature = "sqlite")]
+pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
+
+/// Parameters: `sealed_secret`, `id`.
+pub(super) const SEAL_SECRET: &str =
+    "UPDATE countersign.credential SET hmac_secret = NULL, sealed_secret = $1 WHERE id = $2";
+
+/// Selects credentials with plain secrets, the oldest first. Parameters: the number of the last credential before them, and how
+/// many at most.
+pub(super) const PLAIN_SECRETS: &str =
+    "SELECT c.id, c.publishable_key, c.hmac_secret, c.sealed_secret, a.name
+     FROM countersign.credential c LEFT JOIN countersign.application a ON a.id = c.application_id
+     WHERE c.hmac_secret IS NOT NULL AND c.id > $1 ORDER BY c.id LIMIT $2";
+
+/// Selects credentials with secrets that a master key sealed, the oldest first. Parameters: its id, the number of the last
+/// credential before them, and how many at most.
+pub(super) const SEALED_SECRETS: &str =
+    "SELECT c.id, c.publishable_key, c.hmac_secret, c.sealed_secret, a.name
+     FROM countersign.credential c LEFT JOIN countersign.application a ON a.id = c.application_id
+     WHERE c.sealed_secret IS NOT NULL AND substr(c.sealed_secret, 1, 8) = $1 AND c.id > $2
+     ORDER BY c.id LIMIT $3";
+
+/// Counts the plain secrets.
+pub(super) const COUNT_PLAIN_SECRETS: &str =
+    "SELECT COUNT(*) AS count FROM countersign.credential WHERE hmac_secret IS NOT NULL";
+
+/// Counts the sealed secrets, by the id of their master key.
+pub(super) const COUNT_SEALED_SECRETS: &str =
+    "SELECT substr(sealed_secret, 1, 8) AS master_key, COUNT(*) AS count FROM countersign.credential
+     WHERE sealed_secret IS NOT NULL GROUP BY substr(sealed_secret, 1, 8) ORDER BY 1";
+
+/// Selects the id of a master key that sealed a secret: the first one after another id. Parameter: that id.
+pub(super) const NEXT_MASTER_KEY: &str =
+    "SELECT substr(sealed_secret, 1, 8) AS master_key FROM countersign.credential
+     WHERE sealed_secret IS NOT NULL AND substr(sealed_secret, 1, 8) > $1
+     ORDER BY substr(sealed_secret, 1, 8) LIMIT 1";
