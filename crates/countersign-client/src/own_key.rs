@@ -98,8 +98,8 @@ impl OwnKey {
     /// [`OwnKeyError::PlainHttp`] unless the URL is one of `https` or of this machine; [`Error::Http`] if it is no URL.
     pub fn new(file: impl AsRef<Path>, endpoint: impl IntoUrl) -> Result<Self, OwnKeyError> {
         let mut endpoint = endpoint.into_url().map_err(Error::from)?;
-        let host = endpoint.host_str().unwrap_or_default();
-        if endpoint.scheme() != "https" && !is_loopback(host) {
+        let is_here = is_loopback(endpoint.host_str().unwrap_or_default());
+        if endpoint.scheme() != "https" && !(endpoint.scheme() == "http" && is_here) {
             return Err(OwnKeyError::PlainHttp);
         }
         let path = endpoint.path().trim_end_matches('/').to_owned();
