@@ -112,7 +112,12 @@ pub use registry::sqlite::file::FileError;
 pub use registry::{
     Registry,
     actor::Actor,
-    audit::{Action, AuditEntry, AuditHash},
+    audit::{
+        Action, AuditEntry, AuditHash, UnknownAction,
+        filter::AuditFilter,
+        head::{AuditHead, BadAuditHead},
+        report::{AuditFinding, AuditReport},
+    },
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},

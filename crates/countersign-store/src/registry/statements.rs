@@ -107,3 +107,23 @@ pub(super) const ADD_AUDIT_ENTRY: &str =
 pub(super) const AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash
      FROM countersign.audit_entry WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the latest entries, the latest first. Parameters: a number behind them, the application, both names of the key, the
+/// actor, the action, the times from which and before which they were made, each of them or `NULL`; and how many entries at most.
+pub(super) const LATEST_AUDIT_ENTRIES: &str =
+    "SELECT number, at, actor, action, application, key_id, before, after, hash FROM countersign.audit_entry
+     WHERE ($1 IS NULL OR number < $1) AND ($2 IS NULL OR application = $2) AND ($3 IS NULL OR key_id IN ($3, $4))
+     AND ($5 IS NULL OR actor = $5) AND ($6 IS NULL OR action = $6) AND ($7 IS NULL OR at >= $7)
+     AND ($8 IS NULL OR at < $8) ORDER BY number DESC LIMIT $9";
+
+/// Selects entries, the oldest first. Parameters: the first and the last number, and how many entries at most.
+pub(super) const AUDIT_RANGE: &str =
+    "SELECT number, at, actor, action, application, key_id, before, after, hash
+     FROM countersign.audit_entry WHERE number >= $1 AND number <= $2 ORDER BY number LIMIT $3";
+
+/// Selects the `number` and `hash` that are recorded of the last change, and the number of the `last` entry: each as it was at the
+/// same moment, or `NULL`.
+pub(super) const AUDIT_BOUNDS: &str =
+    "SELECT (SELECT number FROM countersign.last_change WHERE id = 1) AS number,
+            (SELECT hash FROM countersign.last_change WHERE id = 1) AS hash,
+            (SELECT max(number) FROM countersign.audit_entry) AS last";
