@@ -6,15 +6,25 @@ use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
 use serde_json::Value;
 
 use crate::{
+    actor::ActorArg,
     environment::DB_VARIABLE,
     failure::Failure,
     output::{print, print_line, warn},
     shell::quote,
 };
 
-/// The options of commands that ask a registry: which registry, and the form of the output.
+/// The options of commands that ask a registry: which registry, the form of the output, and who makes a change.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    actor: ActorArg,
+}
+
+/// The options of commands that only read a registry.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReadArgs {
     /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
@@ -23,10 +33,16 @@ pub(crate) struct RegistryArgs {
     json: bool,
 }
 
+impl From<ReadArgs> for RegistryArgs {
+    fn from(read: ReadArgs) -> Self {
+        Self { read, actor: ActorArg::default() }
+    }
+}
+
 impl RegistryArgs {
     /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
     pub(crate) fn db_option(&self) -> String {
-        self.db.as_deref().map_or_else(String::new, db_option)
+        self.read.db.as_deref().map_or_else(String::new, db_option)
     }
 
     /// Opens the registry and asks it.
@@ -50,7 +66,7 @@ impl RegistryArgs {
         open: impl AsyncFnOnce(&str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        let Some(url) = &self.db else {
+        let Some(url) = &self.read.db else {
             return Err(Failure::local(
                 "no registry is named",
                 format!(
@@ -62,6 +78,10 @@ impl RegistryArgs {
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
             let registry = open(url).await?;
+            let registry = match self.actor.actor() {
+                Some(actor) => registry.acting_as(actor),
+                None => registry,
+            };
             warn_of_exposure(url, registry.closed_files());
             let answer = question(&registry).await;
             registry.close().await;
@@ -76,7 +96,7 @@ impl RegistryArgs {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        match self.json {
+        match self.read.json {
             true => print_line(json()),
             false => print(text()),
         }

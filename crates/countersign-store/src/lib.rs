@@ -108,6 +108,11 @@ pub use nonces::{
 pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 pub use registry::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+pub use registry::text::{
+    BadRegistryText, RegistryText,
+    plan::{Plan, PlanOptions, Step, Unlisted},
+};
 #[cfg(feature = "registry")]
 pub use registry::{
     Registry,

@@ -25,6 +25,8 @@ mod row;
 pub(crate) mod sqlite;
 mod statements;
 mod stored_restrictions;
+#[cfg(feature = "registry-text")]
+pub(crate) mod text;
 
 use std::{
     fmt,
