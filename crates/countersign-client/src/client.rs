@@ -371,7 +371,7 @@ impl Client {
         let mut more = Vec::new();
         loop {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
-            let (mut response, answered) = self.exchange(signed_request, &origin).await?;
+            let (mut response, responded_at) = self.exchange(signed_request, &origin).await?;
             response.extensions_mut().insert(base);
             if self.authenticity(&response) == Authenticity::Unauthenticated {
                 return Ok(response);
@@ -388,7 +388,7 @@ impl Client {
                         if !corrected && !response.headers().contains_key(header::RETRY_AFTER) =>
                     {
                         corrected =
-                            self.clock.follow(&origin, answered, response.headers(), signed);
+                            self.clock.follow(&origin, responded_at, response.headers(), signed);
                         corrected
                     }
                     Some(Code::SignaturePolicy | Code::SignatureRequired) if more.is_empty() => {

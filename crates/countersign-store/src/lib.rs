@@ -5,8 +5,8 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //!
-//! use countersign::{PrivateKey, ProvenKey, Timestamp};
-//! use countersign_store::{MemoryNonces, NewCredential, Registry, Window};
+//! use countersign::{PrivateKey, ProvenKey, Timestamp, Window};
+//! use countersign_store::{MemoryNonces, NewCredential, Registry};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("registry.db");
@@ -85,7 +85,7 @@ pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
     Budget, Limits, OverLimit, QuotaLeft, Verdict,
     client_address::{ClientAddress, ClientNetwork},
-    gate::{Gate, NoClientAddress, Passage, Unlimited},
+    gate::{Gate, GateVerdict, NoClientAddress, Unlimited},
     limited::Limited,
     memory_budget::MemoryBudget,
     quota::{BadWindow, Quota},
@@ -99,7 +99,7 @@ pub use master_key::{
 #[cfg(feature = "postgres")]
 pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
 pub use nonces::{
-    NonceStore, Window,
+    NonceStore,
     ceiling::{Ceiling, Owner},
     memory::{MemoryNonces, Volatile},
     readiness::Readiness,
@@ -127,6 +127,7 @@ pub use registry::{
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
+    rotation::{NotReplaced, Replacement, Rotation},
 };
 #[cfg(feature = "registry")]
 pub use sealed_secret::NotOpened;

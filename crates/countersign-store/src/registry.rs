@@ -20,6 +20,7 @@ pub(crate) mod new_credential;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod query;
+pub(crate) mod rotation;
 mod row;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

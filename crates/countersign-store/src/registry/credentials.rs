@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use countersign::{KeyError, KeyId, PublishableKey, Timestamp, VerifyingKey};
+use countersign::{KeyError, KeyId, ProvenKey, PublishableKey, Timestamp, VerifyingKey};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     statements, stored_restrictions,
 };
 use crate::credential::{
-    Credential, State, label::Label, restrictions::Restrictions, scope::Scopes,
+    Credential, State, label::Label, reason::Reason, restrictions::Restrictions, scope::Scopes,
 };
 
 /// The outcome of a revocation.
@@ -41,15 +41,23 @@ impl Registry {
         new: NewCredential<'_>,
         now: Timestamp,
     ) -> Result<Arc<Credential>, RegistryError> {
-        let label = new.label.parse()?;
-        let key = new.key.key();
+        let NewCredential { application, label, key, expires_at, scopes, restrictions } = new;
+        let label = label.parse()?;
+        let key = self.registrable(key)?;
+        let application = application.to_owned();
+        let add =
+            Add { application, key, label, expires_at, scopes, restrictions, replaces: None, now };
+        self.make(add).await
+    }
+
+    /// Returns a key if it can be registered here.
+    pub(super) fn registrable(&self, key: &ProvenKey) -> Result<VerifyingKey, RegistryError> {
+        let key = key.key();
         key.require_secret().map_err(RegistryError::Key)?;
         if key.hmac_secret().is_some() {
             self.shared.require_closed()?;
         }
-        let NewCredential { application, label: _, key: _, expires_at, scopes, restrictions } = new;
-        let (application, key) = (application.to_owned(), key.clone());
-        self.make(Add { application, key, label, expires_at, scopes, restrictions, now }).await
+        Ok(key.clone())
     }
 
     /// Returns the credentials of an application, or of all applications, the oldest first. A damaged row is an error in its
@@ -176,6 +184,8 @@ impl Credential {
             "expires_at": self.expires_at.map(Timestamp::unix),
             "scopes": self.scopes.to_string(),
             "restrictions": stored_restrictions::stored(&self.restrictions),
+            "replaced_by": self.replaced_by.map(|key| key.to_string()),
+            "revocation_reason": self.revocation_reason.as_ref().map(Reason::as_str),
         })
     }
 
@@ -187,14 +197,16 @@ impl Credential {
     }
 }
 
-struct Add {
-    application: String,
-    key: VerifyingKey,
-    label: Label,
-    expires_at: Option<Timestamp>,
-    scopes: Scopes,
-    restrictions: Restrictions,
-    now: Timestamp,
+pub(super) struct Add {
+    pub(super) application: String,
+    pub(super) key: VerifyingKey,
+    pub(super) label: Label,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) scopes: Scopes,
+    pub(super) restrictions: Restrictions,
+    /// The credential from which it takes over.
+    pub(super) replaces: Option<Credential>,
+    pub(super) now: Timestamp,
 }
 
 impl Change for Add {
@@ -218,13 +230,24 @@ impl Change for Add {
             return Err(RegistryError::Exists(Subject::Credential));
         }
         let id = KeyId::Publishable(self.key.publishable_key());
+        if let Some(old) = &self.replaces {
+            let query = Query::new(statements::TAKE_OVER)
+                .bind(old.lineage.get())
+                .bind(old.id.get())
+                .bind(id.to_string());
+            session.execute(query).await?;
+        }
         let credential = Credential::read(&registered(&id, &mut session).await?)?;
+        let mut after = credential.described();
+        if let (Some(old), Some(after)) = (self.replaces, after.as_object_mut()) {
+            after.insert("replaces".into(), old.publishable_key().to_string().into());
+        }
         transaction.record(Act {
             at: self.now,
             action: Action::AddKey,
             subject: credential.subject(),
             before: None,
-            after: Some(credential.described()),
+            after: Some(after),
         });
         Ok(Arc::new(credential))
     }

@@ -5,6 +5,7 @@ use sqlx::migrate::MigrateError;
 
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
+use super::rotation::NotReplaced;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
@@ -97,6 +98,9 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// The key cannot be replaced by another.
+    #[error(transparent)]
+    NotReplaced(#[from] NotReplaced),
     /// The key is not a secret of its holder: see
     /// [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
     #[error("the key cannot be registered")]

@@ -76,6 +76,19 @@ pub(super) const REVOKE: &str =
     "UPDATE countersign.credential SET state = 'revoked', revoked_at = $1
      WHERE id = $2 AND state <> 'revoked'";
 
+/// Lets a new credential take over from an old one. Parameters: `lineage`, the old `id`, and the new `publishable_key`.
+pub(super) const TAKE_OVER: &str = "UPDATE countersign.credential SET lineage = $1,
+         limits = (SELECT old.limits FROM countersign.credential old WHERE old.id = $2)
+     WHERE publishable_key = $3";
+
+/// Parameters: `state`, `expires_at`, `replaced_by`, `id`.
+pub(super) const RETIRE: &str =
+    "UPDATE countersign.credential SET state = $1, expires_at = $2, replaced_by = $3 WHERE id = $4";
+
+/// Parameters: `state`, `revoked_at`, `revocation_reason`, `replaced_by`, `id`.
+pub(super) const RETIRE_AT_ONCE: &str = "UPDATE countersign.credential
+     SET state = $1, revoked_at = $2, revocation_reason = $3, replaced_by = $4 WHERE id = $5";
+
 /// Selects whether any credential has an HMAC secret that is not encrypted.
 #[cfg(feature = "sqlite")]
 pub(super) const HAS_SECRETS: &str = "SELECT EXISTS (SELECT 1 FROM countersign.credential

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp};
+use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, ProvenKey, Timestamp, Window};
 use countersign_store::{
     ApplicationName, Ceiling, Environment, FileError, KeyStore, MemoryNonces, NewCredential,
-    NonceStore, Owner, Registry, RegistryError, Revocation, Standing, State, Subject, Window,
+    NonceStore, Owner, Registry, RegistryError, Revocation, Standing, State, Subject,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;

@@ -7,6 +7,7 @@ mod credentials;
 mod files;
 mod home;
 mod life;
+mod rotation;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
