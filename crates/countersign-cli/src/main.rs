@@ -1,7 +1,9 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
+mod actor;
 mod app;
 mod application;
+mod audit;
 mod credential;
 mod curl;
 mod environment;
@@ -64,6 +66,7 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    Audit(audit::Audit),
     MasterKey(master_key::MasterKey),
 }
 
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::MasterKey(command) => command.run(),
         },
         Err(error) => help_or_usage(&error),

@@ -6,6 +6,7 @@ use countersign_store::{BadName, FileError, Registry, RegistryError, RegistryOpt
 use serde_json::Value;
 
 use crate::{
+    actor::ActorArg,
     environment::{DB_VARIABLE, MASTER_KEY_VARIABLE},
     failure::Failure,
     master_key_args::MasterKeyArgs,
@@ -13,9 +14,18 @@ use crate::{
     shell::quote,
 };
 
-/// The options of commands that ask a registry: which registry, and the form of the output.
+/// The options of commands that ask a registry: which registry, the form of the output, and who makes a change.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    actor: ActorArg,
+}
+
+/// The options of commands that only read a registry.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReadArgs {
     /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
@@ -26,10 +36,16 @@ pub(crate) struct RegistryArgs {
     json: bool,
 }
 
+impl From<ReadArgs> for RegistryArgs {
+    fn from(read: ReadArgs) -> Self {
+        Self { read, actor: ActorArg::default() }
+    }
+}
+
 impl RegistryArgs {
     /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
     pub(crate) fn db_option(&self) -> String {
-        self.db.as_deref().map_or_else(String::new, db_option)
+        self.read.db.as_deref().map_or_else(String::new, db_option)
     }
 
     /// Opens the registry and asks it.
@@ -53,7 +69,7 @@ impl RegistryArgs {
         open: impl AsyncFnOnce(RegistryOptions, &str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        let Some(url) = &self.db else {
+        let Some(url) = &self.read.db else {
             return Err(Failure::local(
                 "no registry is named",
                 format!(
@@ -61,11 +77,15 @@ impl RegistryArgs {
                 ),
             ));
         };
-        let options = RegistryOptions::new().master_keys(self.master_keys.read()?);
+        let options = RegistryOptions::new().master_keys(self.read.master_keys.read()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
             let registry = open(options, url).await?;
+            let registry = match self.actor.actor() {
+                Some(actor) => registry.acting_as(actor),
+                None => registry,
+            };
             warn_of_exposure(url, registry.closed_files());
             tell_of_sealed(registry.sealed_now());
             let answer = question(&registry).await;
@@ -81,7 +101,7 @@ impl RegistryArgs {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        match self.json {
+        match self.read.json {
             true => print_line(json()),
             false => print(text()),
         }

@@ -8,6 +8,8 @@ use super::postgres::failure::ServerError;
 use super::rotation::NotReplaced;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+use super::text::BadRegistryText;
 use crate::{credential::name::BadName, sealed_secret::NotOpened};
 
 /// A kind of entry in a registry.
@@ -117,6 +119,14 @@ pub enum RegistryError {
     /// A text is not a valid name of an application, environment or label.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// The text of a registry is invalid, or cannot be applied to this registry.
+    #[cfg(feature = "registry-text")]
+    #[error(transparent)]
+    Text(#[from] BadRegistryText),
+    /// The registry was changed after a [`Plan`](crate::Plan) was made. Make another.
+    #[cfg(feature = "registry-text")]
+    #[error("the registry was changed since it was compared with the text")]
+    Outdated,
     /// The connection was lost during a change, and whether the change was made cannot be found out.
     #[error("the connection was lost during a change, which may have been made or not")]
     Unknown(#[source] Box<dyn Error + Send + Sync>),
