@@ -2,8 +2,10 @@
 
 mod app;
 mod application;
+mod completions;
 mod credential;
 mod curl;
+mod doctor;
 mod environment;
 mod explain;
 mod failure;
@@ -14,8 +16,10 @@ mod input;
 mod key;
 mod key_source;
 mod keygen;
+mod man;
 mod moment;
 mod output;
+mod progress;
 mod pubkey;
 mod random;
 mod registry_args;
@@ -60,6 +64,9 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +80,9 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
         },
         Err(error) => help_or_usage(&error),
     };

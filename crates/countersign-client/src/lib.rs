@@ -35,26 +35,48 @@
 //! For a server that signs its responses, use [`Client::verify_responses`]: the client then accepts only whole responses
 //! that the server made for this very attempt.
 
+mod attempts;
 mod authenticity;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod client;
 mod clock;
+mod clock_drift;
 mod error;
 mod explanation;
+mod form;
 #[cfg(feature = "key-files")]
-mod key_file;
+mod key_source;
+#[cfg(feature = "tower")]
+mod layer;
+#[cfg(feature = "middleware")]
+mod middleware;
+mod outgoing;
+mod pieces;
 mod publishable_client;
 mod quota_left;
 mod refusal;
+mod remote_key;
 mod request_builder;
 mod reread;
 mod response_verifier;
+mod signing;
 
 pub use client::Client;
+pub use clock_drift::ClockDrift;
 pub use error::Error;
 pub use explanation::{DifferentComponent, Explanation};
+pub use form::{Form, Part};
+#[cfg(feature = "key-files")]
+pub use key_source::{BadKeySource, KeySource};
+#[cfg(feature = "tower")]
+pub use layer::{SignLayer, SignService, SignedBody};
+#[cfg(feature = "middleware")]
+pub use middleware::SigningMiddleware;
 pub use publishable_client::PublishableClient;
 pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;
+pub use remote_key::RemoteKey;
 pub use request_builder::RequestBuilder;
 
 // Their types are part of the public interface: with these an application needs no dependencies of the same versions.

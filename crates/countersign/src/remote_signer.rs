@@ -5,6 +5,7 @@ use crate::{
     algorithm::Algorithm,
     component::{Component, Derived},
     coverage::Coverage,
+    digest::ContentDigest,
     key::{KeyError, PublishableKey, VerifyingKey},
     message::RequestHead,
     nonce::Nonce,
@@ -86,6 +87,16 @@ impl RemoteSigner {
         self
     }
 
+    /// The tag of its signatures.
+    pub const fn selected_tag(&self) -> &str {
+        self.coverage.tag()
+    }
+
+    /// The publishable half of the signing key.
+    pub const fn publishable_key(&self) -> PublishableKey {
+        self.coverage.key()
+    }
+
     /// As [`Signer::asked_beyond`](crate::Signer::asked_beyond), for [`RemoteSigner::prepare_covering`].
     ///
     /// # Errors
@@ -130,6 +141,25 @@ impl RemoteSigner {
     ) -> Result<PreparedRequest<'_>, SignError> {
         let (content_digest, prepared) =
             self.coverage.prepare(more, request, content, created, nonce)?;
+        Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
+    }
+
+    /// As [`RemoteSigner::prepare_covering`], for content that is not in memory. `content` is its digest, or `None` without
+    /// content.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn prepare_digested_covering(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<PreparedRequest<'_>, SignError> {
+        let (content_digest, prepared) =
+            self.coverage.prepare_digested(more, request, content, created, nonce)?;
         Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
     }
 }
