@@ -4,6 +4,8 @@
 //! $ cargo run --features client --example sdk_blocking -- shop.key http://127.0.0.1:8080 book
 //! ```
 
+#![allow(missing_docs, unreachable_pub, reason = "in short: a crate of its own")]
+
 use std::{env, time::Duration};
 
 use countersign_client::{Error, KeySource, blocking::Client};

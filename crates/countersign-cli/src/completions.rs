@@ -1,8 +1,7 @@
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
 use crate::{
-    Cli,
     failure::{Exit, Failure},
     output::print,
 };
@@ -18,9 +17,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self, mut command: Command) -> Result<Exit, Failure> {
         let mut script = Vec::new();
-        generate(self.shell, &mut Cli::command(), "countersign", &mut script);
+        generate(self.shell, &mut command, "countersign", &mut script);
         print(script)?;
         Ok(Exit::Done)
     }

@@ -81,8 +81,8 @@ fn main() -> ExitCode {
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
             Command::Doctor(command) => command.run(),
-            Command::Completions(command) => command.run(),
-            Command::Man(command) => command.run(),
+            Command::Completions(command) => command.run(Cli::command()),
+            Command::Man(command) => command.run(Cli::command()),
         },
         Err(error) => help_or_usage(&error),
     };

@@ -1,10 +1,12 @@
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man as Page;
 
 use crate::{
-    Cli,
     failure::{Exit, Failure},
     output::print,
 };
@@ -21,8 +23,7 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let mut command = Cli::command();
+    pub(crate) fn run(self, mut command: Command) -> Result<Exit, Failure> {
         command.build();
         match &self.out {
             None => print(page(&command, "countersign")?)?,
@@ -32,7 +33,7 @@ impl Man {
     }
 }
 
-fn write_pages(folder: &PathBuf, command: &clap::Command, name: &str) -> Result<(), Failure> {
+fn write_pages(folder: &Path, command: &Command, name: &str) -> Result<(), Failure> {
     let file = folder.join(format!("{name}.1"));
     fs::write(&file, page(command, name)?).map_err(|error| {
         Failure::local(
@@ -48,7 +49,7 @@ fn write_pages(folder: &PathBuf, command: &clap::Command, name: &str) -> Result<
     Ok(())
 }
 
-fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>, Failure> {
+fn page(command: &Command, name: &str) -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
     // Its date would differ in each build.
     let man = Page::new(command.clone()).title(name.to_uppercase()).date("");

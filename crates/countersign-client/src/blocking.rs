@@ -28,6 +28,8 @@ use reqwest::IntoUrl;
 use self::runtime::Runtime;
 pub use self::{request_builder::RequestBuilder, response::Response};
 use crate::error::Error;
+#[cfg(feature = "key-files")]
+use crate::key_source::KeySource;
 
 /// A client that signs every request, and blocks until the response is there. It is cheap to clone.
 ///
@@ -47,6 +49,16 @@ impl Client {
     #[cfg(feature = "key-files")]
     pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::from_async(crate::Client::from_key_file(path)?)
+    }
+
+    /// As [`crate::Client::from_key_source`].
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Client::from_key_source`]; [`Error::Runtime`].
+    #[cfg(feature = "key-files")]
+    pub fn from_key_source(source: &KeySource) -> Result<Self, Error> {
+        Self::from_async(crate::Client::from_key_source(source)?)
     }
 
     /// As [`crate::Client::new`].

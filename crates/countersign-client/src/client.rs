@@ -14,10 +14,6 @@ use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
 #[cfg(feature = "key-files")]
 use crate::key_source::KeySource;
-#[cfg(feature = "tower")]
-use crate::layer::SignLayer;
-#[cfg(feature = "middleware")]
-use crate::middleware::SigningMiddleware;
 use crate::{
     attempts::{self, Answer, Attempts, Delivery, Next},
     authenticity::Authenticity,
@@ -272,19 +268,6 @@ impl Client {
         let (_, body) = http::Response::from(response).into_parts();
         let json = Reread::begin(body, DIRECTORY_BYTES).await.content().unwrap_or_default();
         Ok(ServerKeys::from_jwks(&json)?)
-    }
-
-    /// This client as middleware of `reqwest-middleware`. Attach it last, so that each attempt of the middleware before it,
-    /// such as a retry policy, is signed anew.
-    #[cfg(feature = "middleware")]
-    pub fn middleware(&self) -> SigningMiddleware {
-        SigningMiddleware::new(self.clone())
-    }
-
-    /// This client as a layer of `tower`, for hyper and other services that send an [`http::Request`].
-    #[cfg(feature = "tower")]
-    pub fn layer(&self) -> SignLayer {
-        SignLayer::new(self.clone())
     }
 
     /// The publishable half of the signing key.

@@ -37,18 +37,21 @@ const MOST: usize = 16 << 20;
 /// [`Client::insecure_trust_plain_http`] is set, since the layer does not see who responds.
 ///
 /// The layer follows no redirects. It verifies no responses: with [`Client::verify_responses`], each call is
-/// [`Error::UnverifyingLayer`].
+/// [`Error::UnverifyingLayer`]. [`Refusal::of_head`](crate::Refusal::of_head) reads the refusal in a response.
 #[derive(Clone, Debug)]
 pub struct SignLayer {
     client: Client,
     limit: usize,
 }
 
-impl SignLayer {
-    pub(crate) const fn new(client: Client) -> Self {
-        Self { client, limit: MOST }
+impl Client {
+    /// This client as a layer of `tower`, for hyper and other services that send an [`http::Request`].
+    pub fn layer(&self) -> SignLayer {
+        SignLayer { client: self.clone(), limit: MOST }
     }
+}
 
+impl SignLayer {
     /// The largest content that the layer holds in memory, in bytes. Larger content without a `Content-Digest` is
     /// [`Error::StreamingBody`]. Default: 16 MiB.
     pub const fn content_limit(mut self, bytes: usize) -> Self {

@@ -18,7 +18,15 @@
 //! A response that anyone on the way could have written makes the client sign nothing more: it heeds redirects, the
 //! server's time and the components that the server asks for only over TLS, from this machine, and in verified responses.
 //!
-//! [`Client::http_client`] does all of this with the [`reqwest::Client`] of your application. For another sender, use
+//! When the server refuses a request for a while, as over a limit or after a restart, the client waits and signs anew, up to
+//! 30 s ([`Client::wait_up_to`]). [`Refusal::check`] tells what else a server refuses, and what to do about it.
+//!
+//! Files and forms are sent without being held in memory ([`RequestBuilder::file`], [`RequestBuilder::multipart`]). A key comes
+//! from a file, the environment, a descriptor or a keyring (`KeySource`), or stays where it is ([`RemoteKey`]).
+//!
+//! [`Client::http_client`] does all of this with the [`reqwest::Client`] of your application. With the feature `middleware`,
+//! `Client::middleware` is a part of a `reqwest_middleware` client; with `tower`, `Client::layer` is a layer of hyper's; with
+//! `blocking`, `blocking::Client` needs no async runtime. For another sender, use
 //! [`Client::sign`] or [`Client::sign_http`], and send the request once, and soon:
 //!
 //! ```

@@ -38,9 +38,11 @@ pub struct SigningMiddleware {
     client: Client,
 }
 
-impl SigningMiddleware {
-    pub(crate) const fn new(client: Client) -> Self {
-        Self { client }
+impl Client {
+    /// This client as middleware of `reqwest-middleware`. Attach it last, so that each attempt of the middleware before it,
+    /// such as a retry policy, is signed anew.
+    pub fn middleware(&self) -> SigningMiddleware {
+        SigningMiddleware { client: self.clone() }
     }
 }
 
