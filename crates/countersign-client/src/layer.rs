@@ -136,7 +136,7 @@ impl SignLayer {
             let Some(body) = content.next() else { return Err(Error::StreamingBody.into()) };
             let response = inner.call(Request::from_parts(attempt, body)).await;
             let response = response.map_err(Into::into)?;
-            if !authenticated || !content.can_repeat() {
+            if !authenticated {
                 return Ok(response);
             }
             let headers = response.headers();
@@ -149,6 +149,7 @@ impl SignLayer {
             };
             match attempts.after(answer, &client.clock, &client.signing) {
                 Next::Return => return Ok(response),
+                Next::SignAgain { .. } if !content.can_repeat() => return Ok(response),
                 Next::SignAgain { pause } => tokio::time::sleep(pause).await,
             }
             last = Some(response);

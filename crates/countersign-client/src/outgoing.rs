@@ -1,6 +1,6 @@
 use std::io;
 
-use countersign::CONTENT_DIGEST;
+use countersign::{CONTENT_DIGEST, ContentDigest, SignError};
 use reqwest::{Body, Request, Url};
 
 use crate::{
@@ -36,25 +36,30 @@ impl Outgoing {
     /// A request with content of files, which are read once here.
     pub(crate) async fn of_pieces(request: Request, pieces: Vec<Piece>) -> Result<Self, Error> {
         let pieces = off_thread(move || Pieces::measure(pieces)).await?;
-        Ok(Self::of_measured(request, pieces))
+        Self::of_measured(request, pieces)
     }
 
-    fn of_measured(mut request: Request, pieces: Pieces) -> Self {
+    fn of_measured(mut request: Request, pieces: Pieces) -> Result<Self, Error> {
         if pieces.is_empty() {
             *request.body_mut() = Some(Vec::new().into());
-            return Self { request, content: Content::Memory };
+            return Ok(Self { request, content: Content::Memory });
         }
-        if let (Ok(digest), false) =
-            (pieces.digest().to_header(), request.headers().contains_key(CONTENT_DIGEST))
-        {
+        let wrong = || Error::Sign(SignError::ContentDigest);
+        if request.headers().contains_key(CONTENT_DIGEST) {
+            let given = ContentDigest::from_headers(request.headers()).ok().flatten();
+            if given.as_ref() != Some(pieces.digest()) {
+                return Err(wrong());
+            }
+        } else {
+            let digest = pieces.digest().to_header().map_err(|_| wrong())?;
             request.headers_mut().insert(CONTENT_DIGEST, digest);
         }
-        Self { request, content: Content::Pieces(pieces) }
+        Ok(Self { request, content: Content::Pieces(pieces) })
     }
 
     /// As [`Outgoing::of_pieces`], on this thread, for one attempt.
     pub(crate) fn only_attempt(request: Request, pieces: Vec<Piece>) -> Result<Request, Error> {
-        let Self { mut request, content } = Self::of_measured(request, Pieces::measure(pieces)?);
+        let Self { mut request, content } = Self::of_measured(request, Pieces::measure(pieces)?)?;
         if let Content::Pieces(pieces) = content {
             *request.body_mut() = Some(pieces.to_body()?);
         }

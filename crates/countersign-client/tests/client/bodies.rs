@@ -88,12 +88,20 @@ async fn content_that_cannot_be_signed_is_not_sent_and_the_error_says_what_to_do
     for way in ["RequestBuilder::file", "RequestBuilder::stream", "Content-Digest"] {
         assert!(error.to_string().contains(way), "{error}");
     }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "text").unwrap();
+    let digest = |of: &[u8]| countersign::ContentDigest::sha256(of).to_header().unwrap();
+    let upload = |of| client().put(server.url("/")).header("content-digest", digest(of));
+    let wrong = upload(b"other").file(file.path()).send().await.unwrap_err();
+    assert!(matches!(wrong, Error::Sign(_)), "{wrong:?}");
     let malformed = client().put(server.url("/")).header("content-digest", "md5=:AA==:");
     assert!(matches!(
         malformed.body(stream()).send().await.unwrap_err(),
         Error::StreamingBody | Error::Sign(_)
     ));
     assert_eq!(server.received().len(), 0);
+    upload(b"text").file(file.path()).send().await.unwrap();
+    server.received()[0].verify(NOW);
 }
 
 #[tokio::test]
