@@ -8,13 +8,11 @@
 use std::{env, num::NonZeroU32, process::ExitCode, sync::Arc};
 
 use axum::{Extension, Json, Router, extract::State, http::StatusCode, routing::get};
-use countersign::Origins;
+use countersign::{Origins, Window};
 use countersign_server::{
     ForwardedFields, Ingress, Proxies, Publishable, SavedNonces, Signed, Verifier, serve,
 };
-use countersign_store::{
-    ClientAddress, Limited, Limits, Quota, Readiness, Registry, Window, system_time,
-};
+use countersign_store::{ClientAddress, Limited, Limits, Quota, Readiness, Registry, system_time};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -29,8 +27,8 @@ async fn list(
 }
 
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
-    (StatusCode::CREATED, Json(answer))
+    let content = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
+    (StatusCode::CREATED, Json(content))
 }
 
 /// Whether the replay guard accepts what is signed now, for a readiness probe: for some seconds after a crash it does not.
@@ -66,7 +64,8 @@ async fn run(
     // Before the guard is resumed: a start that finds its port in use takes nothing away from the server that has it.
     let listener = TcpListener::bind(address).await?;
     let registry = Arc::new(Registry::open_or_create(&db).await?);
-    let saved = format!("{}-nonces", registry.file().display());
+    let saved =
+        registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     // By the address of the client: all clients of a proxy together would soon use up what one may.
     const READS_OF_ONE: NonZeroU32 = NonZeroU32::new(600).unwrap();

@@ -19,12 +19,10 @@ use std::{
 };
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::{Origins, Policy, PrivateKey, ProvenKey};
+use countersign::{Origins, Policy, PrivateKey, ProvenKey, Window};
 use countersign_client::{Client, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{
-    Limits, NewCredential, Quota, Redis, RedisGate, Registry, Window, system_time,
-};
+use countersign_store::{Limits, NewCredential, Quota, Redis, RedisGate, Registry, system_time};
 use reqwest::{Method, Request, Response, header::HOST};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
@@ -116,8 +114,8 @@ async fn list(Publishable(caller): Publishable) -> Json<Value> {
 }
 
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
-    (StatusCode::CREATED, Json(answer))
+    let content = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
+    (StatusCode::CREATED, Json(content))
 }
 
 /// Sends what clients and attackers send, and prints a line for each.
@@ -260,7 +258,7 @@ impl OwnRedis {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Err("redis-server does not answer".into())
+        Err("redis-server does not reply".into())
     }
 
     fn url(&self) -> String {

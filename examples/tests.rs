@@ -312,7 +312,7 @@ fn behind_a_proxy_host_and_client_are_what_the_proxy_says_and_nobody_else() {
     let [named, from] = forwarded;
     assert_eq!(asked("10.0.0.7/32", &[host, named, from]), is("127.0.0.1"));
     assert_eq!(asked("10.0.0.7/32", &forwarded).get("code"), Some(&json!("misdirected")));
-    failed(&start("0.0.0.0/0").output().unwrap(), "0.0.0.0/0 is everyone; list the proxies");
+    failed(&start("0.0.0.0/0").output().unwrap(), "0.0.0.0/0 is every address; list the proxies");
 }
 
 #[test]
@@ -709,9 +709,9 @@ fn an_answer_counts_only_as_the_service_gave_it_and_to_the_request_that_it_was_g
     let expected = [
         r#"the service signs with one of {"keys":[{"#,
         "nobody meddles                           →  verified: 201 {",
-        "the content is changed                   →  refused: its content is not what was signed",
-        "the answer is that of the request before →  refused: its signature does not hold for this answer to this request",
-        "the signature is removed                 →  refused: it carries no signature with the tag of signed answers",
+        "the content is changed                   →  refused: its content is not the signed content",
+        "the response is that of the request before →  refused: its signature is not valid for this response to this request",
+        "the signature is removed                 →  refused: it has no signature with the tag of signed responses",
         "a stranger asks                          →  verified: 401 signature-invalid",
     ];
     assert_eq!(printed.lines().count(), expected.len(), "{printed}");

@@ -14,9 +14,9 @@
 use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::get};
-use countersign::Origins;
+use countersign::{Origins, Window};
 use countersign_server::{Listener, Publishable, SavedNonces, Signed, Tls, Verifier, serve};
-use countersign_store::{Registry, Window};
+use countersign_store::Registry;
 use serde_json::Value;
 use tokio::{net::TcpListener, time};
 
@@ -51,7 +51,8 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let origins: Vec<_> = origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
     let origins = Origins::new(origins)?;
     let registry = Arc::new(Registry::open_or_create(db).await?);
-    let saved = format!("{}-nonces", registry.file().display());
+    let saved =
+        registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
     let verifier = Verifier::new(origins, registry, nonces.clone()).public_path("/health");
     let app = Router::new()

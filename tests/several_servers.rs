@@ -6,7 +6,8 @@
 
 use std::{collections::HashSet, ffi::OsString, fs, path::Path, time::Duration};
 
-use countersign_store::{Redis, RedisNonces, Window, system_time};
+use countersign::Window;
+use countersign_store::{Redis, RedisNonces, system_time};
 use harness::{Process, Raw, RedisServer, Service, exchange, key};
 use tokio::{sync::Semaphore, task::JoinSet};
 

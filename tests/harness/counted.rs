@@ -8,8 +8,8 @@ use std::{
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
 use countersign_store::{
-    ClientAddress, Credential, CredentialId, Gate, KeyStore, NoClientAddress, NonceStore, Passage,
-    StoreError, Verdict,
+    ClientAddress, Credential, CredentialId, Gate, GateVerdict, KeyStore, NoClientAddress,
+    NonceStore, StoreError, Verdict,
 };
 
 /// A store, and how often it was asked.
@@ -36,16 +36,16 @@ impl<T: NonceStore> NonceStore for Counted<T> {
 
 /// Without limits.
 impl<T: NonceStore> Gate for Counted<T> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
         used: &NonceUse,
         _: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        Ok(Passage::Claimed(self.claim(used, now).await?, None))
+    ) -> Result<GateVerdict, StoreError> {
+        Ok(GateVerdict::Claimed(self.claim(used, now).await?, None))
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
         _: CredentialId,
         _: Option<ClientAddress>,

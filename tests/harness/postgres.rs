@@ -77,7 +77,12 @@ impl Postgres {
 
     /// The superuser's database: `postgres://…`.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
+        self.url_of("postgres")
+    }
+
+    /// A database on it: `postgres://…`.
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
     }
 
     fn data(&self) -> PathBuf {

@@ -7,8 +7,8 @@ use std::{
 
 use axum::{Router, body::Body, http::StatusCode};
 use bytes::Bytes;
-use countersign::{Claim, Content, NonceUse, Policy, PrivateKey, Unverified, VerifyingKey};
-use countersign_store::{MemoryNonces, Window, system_time};
+use countersign::{Claim, Content, NonceUse, Policy, PrivateKey, Unverified, VerifyingKey, Window};
+use countersign_store::{MemoryNonces, system_time};
 use http::Request;
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -58,8 +58,8 @@ fn in_process(
     let send = |app: &Router, requests: Vec<Request<Body>>| {
         runtime.block_on(async {
             for request in requests {
-                let answer = app.clone().oneshot(request).await.unwrap();
-                assert_eq!(answer.status(), StatusCode::CREATED);
+                let response = app.clone().oneshot(request).await.unwrap();
+                assert_eq!(response.status(), StatusCode::CREATED);
             }
         });
     };

@@ -150,7 +150,7 @@ fn main() -> ExitCode {
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints figures, one line each or as one list, and answers whether all are met.
+/// Prints figures, one line each or as one list, and returns whether all are met.
 fn tell(figures: &[Figure], json: bool) -> bool {
     if json {
         println!("{}", figures.iter().map(Figure::json).collect::<serde_json::Value>());

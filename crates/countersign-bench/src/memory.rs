@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use countersign::Timestamp;
+use countersign::{Timestamp, Window};
 use countersign_server::serve;
-use countersign_store::{MemoryNonces, Window};
+use countersign_store::MemoryNonces;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
@@ -149,8 +149,8 @@ impl Sender {
     }
 
     async fn expect(&mut self, request: &[u8], status: u16) {
-        let (answered, closes) = self.connection.send(request).await;
-        assert_eq!(answered, status);
+        let (found, closes) = self.connection.send(request).await;
+        assert_eq!(found, status);
         if closes {
             self.connection = Connection::open(self.address).await;
         }

@@ -6,9 +6,11 @@ pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
 pub(crate) const PASSPHRASE_VARIABLE: &str = "COUNTERSIGN_PASSPHRASE";
 /// The registry, as `--db` names it.
 pub(crate) const DB_VARIABLE: &str = "COUNTERSIGN_DB";
+/// The text of the master key that seals the HMAC secrets in a registry.
+pub(crate) const MASTER_KEY_VARIABLE: &str = "COUNTERSIGN_MASTER_KEY";
 /// The descriptor of the file that holds curl's arguments. `countersign curl` sets it for itself.
 pub(crate) const CURL_ARGUMENTS_VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
 
 /// All variables. Each can lead to a secret, so no other program gets them.
-pub(crate) const ALL: [&str; 4] =
-    [KEY_VARIABLE, PASSPHRASE_VARIABLE, DB_VARIABLE, CURL_ARGUMENTS_VARIABLE];
+pub(crate) const ALL: [&str; 5] =
+    [KEY_VARIABLE, PASSPHRASE_VARIABLE, DB_VARIABLE, MASTER_KEY_VARIABLE, CURL_ARGUMENTS_VARIABLE];

@@ -12,7 +12,7 @@ use crate::{
     output::{print, print_line},
     verify::{
         Verify,
-        findings::{Finding, Outcome},
+        findings::{Finding, Verdict},
     },
 };
 
@@ -81,9 +81,9 @@ fn listing(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     let line = |finding: &Finding| {
         let mark = match finding.outcome {
-            Outcome::Passed => "ok  ",
-            Outcome::Failed => "FAIL",
-            Outcome::Skipped => "-   ",
+            Verdict::Passed => "ok  ",
+            Verdict::Failed => "FAIL",
+            Verdict::Skipped => "-   ",
         };
         let number = finding.check.number();
         format!("{number:>2}  {mark}  {:width$}  {}\n", finding.name, finding.detail)

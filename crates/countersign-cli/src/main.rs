@@ -17,7 +17,10 @@ mod key;
 mod key_source;
 mod keygen;
 mod man;
+mod master_key;
+mod master_key_source;
 mod moment;
+mod new_file;
 mod output;
 mod progress;
 mod pubkey;
@@ -64,6 +67,7 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    MasterKey(master_key::MasterKey),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::MasterKey(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),
             Command::Man(command) => command.run(Cli::command()),

@@ -15,7 +15,7 @@ use crate::{
 /// The options of commands that ask a registry: which registry, and the form of the output.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
-    /// The registry: sqlite:FILE
+    /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
     /// Print JSON
@@ -53,10 +53,12 @@ impl RegistryArgs {
         let Some(url) = &self.db else {
             return Err(Failure::local(
                 "no registry is named",
-                format!("add --db sqlite:FILE, or set {DB_VARIABLE} to it"),
+                format!(
+                    "add --db sqlite:FILE or --db postgres://USER@HOST/DATABASE, or set {DB_VARIABLE} to it"
+                ),
             ));
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
             let registry = open(url).await?;

@@ -29,7 +29,7 @@ pub(crate) struct Attempts {
 pub(crate) struct Answer<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The time of the response's signature, if it was verified.
-    pub(crate) answered: Option<Timestamp>,
+    pub(crate) responded_at: Option<Timestamp>,
     /// When the attempt was signed.
     pub(crate) signed: Moment,
     pub(crate) origin: &'a Origin,
@@ -70,7 +70,7 @@ impl Attempts {
     /// Every request that is signed anew here was refused before its handler ran.
     pub(crate) fn after(
         &mut self,
-        Answer { headers, answered, signed, origin, delivery }: Answer<'_>,
+        Answer { headers, responded_at, signed, origin, delivery }: Answer<'_>,
         clock: &Clock,
         signing: &Signing,
     ) -> Next {
@@ -81,7 +81,7 @@ impl Attempts {
             // With `Retry-After` the reason is not the clock.
             Code::SignatureStale if !headers.contains_key(RETRY_AFTER) => {
                 let follows =
-                    !self.followed_clock && clock.follow(origin, answered, headers, signed);
+                    !self.followed_clock && clock.follow(origin, responded_at, headers, signed);
                 self.followed_clock |= follows;
                 if follows { AT_ONCE } else { Next::Return }
             }

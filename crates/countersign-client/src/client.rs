@@ -435,7 +435,7 @@ impl Client {
         let mut redirects = 0;
         loop {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
-            let (mut response, answered) =
+            let (mut response, responded_at) =
                 self.exchange(transport, signed_request, &origin).await?;
             response.extensions_mut().insert(base);
             response.extensions_mut().insert(SignedAt(signed.by_local_clock()));
@@ -444,7 +444,7 @@ impl Client {
             }
             let answer = Answer {
                 headers: response.headers(),
-                answered,
+                responded_at,
                 signed,
                 origin: &origin,
                 delivery: self.delivery(&response),

@@ -69,12 +69,12 @@ impl Clock {
     pub(crate) fn follow(
         &self,
         origin: &Origin,
-        answered: Option<Timestamp>,
+        responded_at: Option<Timestamp>,
         headers: &HeaderMap,
         signed: Moment,
     ) -> bool {
         let date = || headers.get(DATE).and_then(Timestamp::from_http_date);
-        let Some(server) = answered.or_else(date) else { return false };
+        let Some(server) = responded_at.or_else(date) else { return false };
         let server = i64::try_from(server.unix()).unwrap_or(i64::MAX);
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);

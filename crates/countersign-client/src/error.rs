@@ -150,7 +150,7 @@ pub enum Error {
     )]
     PlainDirectory,
     /// The request could not be built or sent, or got no response.
-    #[error("the request was not answered")]
+    #[error("the request got no response")]
     Http(#[from] reqwest::Error),
 }
 

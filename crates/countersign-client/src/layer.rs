@@ -142,7 +142,7 @@ impl SignLayer {
             let headers = response.headers();
             let answer = Answer {
                 headers,
-                answered: None,
+                responded_at: None,
                 signed,
                 origin: &origin,
                 delivery: Delivery::Once,

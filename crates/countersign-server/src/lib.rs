@@ -4,9 +4,9 @@
 //! use std::sync::Arc;
 //!
 //! use axum::{Json, Router, routing::get};
-//! use countersign::Origins;
+//! use countersign::{Origins, Window};
 //! use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
-//! use countersign_store::{Registry, Window};
+//! use countersign_store::Registry;
 //! use serde_json::Value;
 //! use tokio::net::TcpListener;
 //!
@@ -28,7 +28,7 @@
 //! ) -> Result<(), Box<dyn std::error::Error>> {
 //!     let origins = Origins::new(["https://api.example.com".parse()?])?;
 //!     let registry = Arc::new(Registry::open_or_create(db).await?);
-//!     let saved = format!("{}-nonces", registry.file().display());
+//!     let saved = registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));
 //!     let nonces = SavedNonces::resume(Window::default(), registry.clone(), saved).await?;
 //!     let app = Router::new()
 //!         .route("/v1/orders", get(list).post(add))
@@ -84,6 +84,7 @@
 //! [`SignResponses`] signs responses, refusals included, each bound to its request.
 
 mod caller;
+mod clock;
 mod content;
 #[cfg(feature = "cors")]
 mod cors;

@@ -11,11 +11,12 @@ mod nobody;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::{KeyLocations, Policy, Timestamp};
-use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget, SystemClock};
+use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget};
 use http::request::Parts;
 
 use self::{demand::Declared, failure_limit::FailureLimit, log_pace::LogPace, nobody::Nobody};
 use crate::{
+    clock::Clock,
     content::{ContentLimit, memory::ContentMemory},
     ingress::Ingress,
     refusal::{Hook, Refusal, RefusalSettings},
@@ -48,18 +49,16 @@ pub struct Verifier<K, G> {
 }
 
 type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// Makes a verifier for these [`Origins`](countersign::Origins), or for an [`Ingress`] behind proxies. It has
-    /// [`Policy::default`] and a [`SystemClock`].
+    /// [`Policy::default`] and a [`SystemClock`](countersign_store::SystemClock).
     pub fn new(ingress: impl Into<Ingress>, keys: K, gate: G) -> Self {
-        let clock = SystemClock::default();
         Self {
             ingress: ingress.into(),
             keys,
             gate,
-            clock: Arc::new(move || clock.now()),
+            clock: Clock::default(),
             key_locations: KeyLocations::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
             content_memory: ContentMemory::new(64 << 20),
@@ -79,9 +78,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Sets the clock. Default: a [`SystemClock`].
+    /// Sets the clock. Default: a [`SystemClock`](countersign_store::SystemClock).
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Clock::new(clock);
         self
     }
 
@@ -177,9 +176,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     ///
     /// ```
     /// use axum::{Router, routing::get};
-    /// # use countersign::Origins;
+    /// # use countersign::{Origins, Window};
     /// # use countersign_server::Verifier;
-    /// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+    /// # use countersign_store::{MemoryKeys, MemoryNonces};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let now = countersign::Timestamp::from_unix(1_763_900_000);
@@ -246,10 +245,6 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     pub fn insecure_report_failures_only(mut self) -> Self {
         self.failures.enforcement = Enforcement::Report;
         self
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        (self.clock)()
     }
 }
 

@@ -1,6 +1,7 @@
 pub(crate) mod application;
 pub(crate) mod label;
 pub(crate) mod name;
+pub(crate) mod reason;
 pub(crate) mod restrictions;
 pub(crate) mod scope;
 
@@ -8,7 +9,10 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use countersign::{PublishableKey, Timestamp, VerifyingKey};
 
-use self::{application::Application, label::Label, restrictions::Restrictions, scope::Scopes};
+use self::{
+    application::Application, label::Label, reason::Reason, restrictions::Restrictions,
+    scope::Scopes,
+};
 
 /// The number of a credential: its row in the store, never a text from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +54,9 @@ impl CredentialId {
 pub struct Credential {
     /// Its number.
     pub id: CredentialId,
+    /// The number of the first credential of those that took over from each other; its own if there was none before it. Limits
+    /// are counted under this number.
+    pub lineage: CredentialId,
     /// The application that owns it.
     pub application: Arc<Application>,
     /// Its name for people.
@@ -64,6 +71,12 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Why it was revoked.
+    pub revocation_reason: Option<Reason>,
+    /// The publishable key of the credential that took over from it.
+    pub replaced_by: Option<PublishableKey>,
+    /// When it was last used, right to a minute, as known when the credential was read.
+    pub last_used_at: Option<Timestamp>,
     /// Its scopes, for routes that require scopes.
     pub scopes: Scopes,
     /// The restrictions on where it may be used.
@@ -80,6 +93,7 @@ impl Credential {
     ) -> Self {
         Self {
             id,
+            lineage: id,
             application: application.into(),
             label: Label::default(),
             state: State::Active,
@@ -87,6 +101,9 @@ impl Credential {
             created_at,
             expires_at: None,
             revoked_at: None,
+            revocation_reason: None,
+            replaced_by: None,
+            last_used_at: None,
             scopes: Scopes::default(),
             restrictions: Restrictions::default(),
         }

@@ -12,7 +12,7 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store cannot answer; the request is then refused with 503.
+    /// [`StoreError`] if the store fails; the request is then refused with 503.
     fn find(
         &self,
         id: &KeyId,

@@ -5,8 +5,8 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //!
-//! use countersign::{PrivateKey, ProvenKey, Timestamp};
-//! use countersign_store::{MemoryNonces, NewCredential, Registry, Window};
+//! use countersign::{PrivateKey, ProvenKey, Timestamp, Window};
+//! use countersign_store::{MemoryNonces, NewCredential, Registry};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("registry.db");
@@ -41,15 +41,20 @@ mod enforcement;
 mod error;
 mod key_store;
 mod limits;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(feature = "registry")]
+mod master_key;
+#[cfg(feature = "registry")]
 mod migrations;
 mod nonces;
 #[cfg(feature = "postgres")]
 mod postgres_schema;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "registry")]
 mod registry;
+#[cfg(feature = "registry")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the registry does not seal yet"))]
+mod sealed_secret;
 mod system_time;
 mod telemetry;
 
@@ -62,9 +67,10 @@ pub use crate::redis::{
 };
 pub use credential::{
     Credential, CredentialId, Standing, State, UnknownState,
-    application::{Application, ApplicationName, Environment},
+    application::{Application, ApplicationName, Contact, Environment, Notes},
     label::Label,
     name::BadName,
+    reason::Reason,
     restrictions::{
         Restriction, Restrictions,
         allowed::BadRestriction,
@@ -79,27 +85,41 @@ pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
     Budget, Limits, OverLimit, QuotaLeft, Verdict,
     client_address::{ClientAddress, ClientNetwork},
-    gate::{Gate, NoClientAddress, Passage, Unlimited},
+    gate::{Gate, GateVerdict, NoClientAddress, Unlimited},
     limited::Limited,
     memory_budget::MemoryBudget,
     quota::{BadWindow, Quota},
 };
+#[cfg(feature = "registry")]
+pub use master_key::{
+    MasterKey, MasterKeyId, MasterKeys,
+    bad_master_key::BadMasterKey,
+    source::{BadMasterKeySource, MasterKeyError, MasterKeySource},
+};
 #[cfg(feature = "postgres")]
 pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
 pub use nonces::{
-    NonceStore, Window,
+    NonceStore,
     ceiling::{Ceiling, Owner},
     memory::{MemoryNonces, Volatile},
     readiness::Readiness,
 };
+#[cfg(feature = "postgres")]
+pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
+pub use registry::sqlite::file::FileError;
+#[cfg(feature = "registry")]
 pub use registry::{
     Registry,
+    actor::Actor,
+    audit::{Action, AuditEntry, AuditHash},
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
-    sqlite::file::FileError,
+    rotation::{NotReplaced, Replacement, Rotation},
 };
+#[cfg(feature = "registry")]
+pub use sealed_secret::NotOpened;
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;

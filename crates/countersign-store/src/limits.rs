@@ -7,6 +7,8 @@ pub(crate) mod quota;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use countersign::whole_seconds;
+
 use self::quota::Quota;
 use crate::enforcement::Enforcement;
 
@@ -167,11 +169,6 @@ impl QuotaLeft {
         let Self { budget, window, remaining, .. } = self;
         write!(f, "\"{budget}-{window}\";r={remaining};t={}", whole_seconds(time))
     }
-}
-
-/// Returns whole seconds, rounded up: a client that waits less retries too early.
-pub(crate) fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 /// The outcome of a charge.

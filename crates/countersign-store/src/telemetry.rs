@@ -15,6 +15,6 @@ pub fn describe_metrics() {
     );
     metrics::describe_counter!(
         "countersign_limits_fallback_total",
-        "Reads that this server counted alone because Redis did not answer"
+        "Reads that this server counted alone because Redis did not reply"
     );
 }

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, Code, Nonce, NonceUse, Timestamp};
-use countersign_store::{NonceStore, NotClaimed, PostgresNonces, Readiness, StoreError, Window};
+use countersign::{Claim, Code, Nonce, NonceUse, Timestamp, Window};
+use countersign_store::{NonceStore, NotClaimed, PostgresNonces, Readiness, StoreError};
 use harness::Postgres;
 use proptest::prelude::*;
 use sqlx::{

@@ -2,8 +2,8 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
 use countersign_store::{
-    Ceiling, ClientAddress, Credential, CredentialId, Gate, KeyStore, NoClientAddress, NonceStore,
-    Owner, Passage, Readiness, StoreError, Verdict,
+    Ceiling, ClientAddress, Credential, CredentialId, Gate, GateVerdict, KeyStore, NoClientAddress,
+    NonceStore, Owner, Readiness, StoreError, Verdict,
 };
 
 /// A store that always fails: requests that need it get 503. Unsigned reads pass it as a gate, since [`Gate::unsigned`] cannot
@@ -28,16 +28,16 @@ impl NonceStore for FailingStore {
 }
 
 impl Gate for FailingStore {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
         _: &NonceUse,
         _: NonZeroU32,
         _: Timestamp,
-    ) -> Result<Passage, StoreError> {
+    ) -> Result<GateVerdict, StoreError> {
         Err(failure())
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
         _: CredentialId,
         _: Option<ClientAddress>,

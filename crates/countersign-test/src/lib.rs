@@ -98,11 +98,11 @@ use std::{
     time::Duration,
 };
 
-use countersign::{NonceUse, Origins, PrivateKey, Timestamp};
+use countersign::{NonceUse, Origins, PrivateKey, Timestamp, Window};
 use countersign_server::{Caller, SignedCaller};
 use countersign_store::{
     Application, ApplicationName, ClientAddress, Credential, CredentialId, Environment, MemoryKeys,
-    MemoryNonces, Window, system_time,
+    MemoryNonces, system_time,
 };
 
 pub use self::{

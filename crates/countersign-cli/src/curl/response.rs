@@ -99,14 +99,14 @@ impl Response {
             429 => Exit::Limited,
             _ => Exit::Server,
         };
-        let answered = self.status;
+        let status = self.status;
         let (error, hint) = match code {
             Some(code) => (
-                format!("the server answered {answered}: {code}"),
+                format!("the server responded with {status}: {code}"),
                 self.with_pause(self.advice_on(code, now) + &self.where_detail_is(content)),
             ),
             None => (
-                format!("the server answered {answered}"),
+                format!("the server responded with {status}"),
                 self.with_pause(self.advice_on_status(content, now)),
             ),
         };
@@ -585,7 +585,7 @@ mod tests {
             let text = failure.to_string();
             let status = code.status();
             assert!(
-                text.starts_with(&format!("error: the server answered {status}: {code}\n")),
+                text.starts_with(&format!("error: the server responded with {status}: {code}\n")),
                 "{text}"
             );
             assert!(text.contains(hint), "{code}: {text}");
@@ -685,7 +685,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_code_is_told_by_its_status() {
+    fn a_response_without_a_code_is_told_by_its_status() {
         type Row<'r> = (u16, &'r [(&'r str, &'r str)], &'r str);
         let table: [Row<'_>; 8] = [
             (401, &[], "is the key registered there, and this machine's clock right?"),

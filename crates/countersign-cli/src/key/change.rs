@@ -6,6 +6,7 @@ use super::key_arg::KeyArg;
 use crate::{
     credential::{object, shown},
     failure::Failure,
+    moment,
     output::note,
     registry_args::RegistryArgs,
 };
@@ -14,11 +15,13 @@ use crate::{
 pub(super) fn make(
     registry: &RegistryArgs,
     key: &KeyArg,
-    change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send,
+    change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static,
 ) -> Result<Arc<Credential>, Failure> {
     let key = key.id()?;
     registry.ask(async |registry| {
-        registry.change_credential(&registry.publishable_key(&key).await?, change).await
+        registry
+            .change_credential(&registry.publishable_key(&key).await?, moment::now(), change)
+            .await
     })
 }
 

@@ -1,3 +1,5 @@
+use std::sync::mpsc;
+
 use clap::Args;
 use countersign_store::{Restriction, RestrictionKind, Restrictions};
 
@@ -35,11 +37,14 @@ struct Change {
 impl Restrict {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let change = self.change()?;
-        let mut missing = None;
-        let changed = change::make(registry, &self.key, |_, restrictions| {
-            missing = change.apply(restrictions);
+        let (tell_missing, missing) = mpsc::channel();
+        let changed = change::make(registry, &self.key, move |_, restrictions| {
+            if let Some(kind) = change.apply(restrictions) {
+                // Fails only if nobody waits for the change.
+                tell_missing.send(kind).unwrap_or_default();
+            }
         })?;
-        if let Some(kind) = missing {
+        if let Ok(kind) = missing.try_recv() {
             return Err(Failure::local(
                 format!("the key has no restriction of the kind `{kind}`"),
                 format_args!(

@@ -33,7 +33,7 @@ impl Scope {
                 "name it once",
             ));
         }
-        let changed = change::make(registry, &self.key, |scopes, _| {
+        let changed = change::make(registry, &self.key, move |scopes, _| {
             remove.iter().for_each(|scope| scopes.remove(scope));
             add.into_iter().for_each(|scope| scopes.insert(scope));
         })?;

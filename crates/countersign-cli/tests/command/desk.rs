@@ -15,9 +15,9 @@ pub(crate) struct Desk {
     environment: Vec<(&'static str, String)>,
 }
 
-/// What a command did.
+/// A command that has ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -94,7 +94,7 @@ impl Desk {
     }
 
     /// Runs `countersign`.
-    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
         self.run_with(arguments, b"")
     }
 
@@ -103,7 +103,7 @@ impl Desk {
         &self,
         arguments: impl IntoIterator<Item = A>,
         stdin: &[u8],
-    ) -> Outcome {
+    ) -> Finished {
         let mut command = self.command(env!("CARGO_BIN_EXE_countersign"));
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -111,7 +111,7 @@ impl Desk {
         // A command that does not read its stdin ends before all is written.
         drop(child.stdin.take().unwrap().write_all(stdin));
         let output = child.wait_with_output().unwrap();
-        Outcome {
+        Finished {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
@@ -119,7 +119,7 @@ impl Desk {
     }
 }
 
-impl Outcome {
+impl Finished {
     /// It is done: what it printed.
     #[track_caller]
     pub(crate) fn done(self) -> String {

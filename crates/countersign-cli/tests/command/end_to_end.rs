@@ -9,9 +9,9 @@ use std::{
 };
 
 use axum::{Json, Router, routing::get};
-use countersign::Origins;
+use countersign::{Origins, Window};
 use countersign_server::{Publishable, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, Registry, Window, system_time};
+use countersign_store::{MemoryNonces, Registry, system_time};
 use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Runtime};
 

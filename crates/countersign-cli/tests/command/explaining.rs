@@ -76,7 +76,7 @@ fn trailers_are_told_by_name_with_what_becomes_of_them() {
     let head = head.replace("Content-Length: 15", "Transfer-Encoding: chunked");
     let table = [
         ("", None),
-        ("A: 1\r\nB: 2\r\n", Some(("passed", "a, b: no handler gets to see them"))),
+        ("A: 1\r\nB: 2\r\n", Some(("passed", "a, b: handlers do not get them"))),
         ("Signature: a=:AAAA:\r\n", Some(("failed", "do not belong in trailers"))),
     ];
     for (trailers, expected) in table {
@@ -127,7 +127,7 @@ fn a_wrong_alg_is_told_from_a_signature_that_does_not_hold() {
     let digits = STANDARD.encode(signature);
     let told = explain(&format!("{before}Signature: sig=:{digits}:\r\n{after}"));
     assert_eq!(told["code"], "signature-malformed");
-    assert!(told["detail"].as_str().unwrap().contains("JOSE has for ed25519"), "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("JOSE uses this name for ed25519"), "{told}");
     assert_eq!(checks(&told, "failed"), ["form", "algorithm"], "the signature holds");
 }
 

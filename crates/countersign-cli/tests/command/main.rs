@@ -14,6 +14,7 @@ mod explaining;
 mod forms;
 mod keys;
 mod manuals;
+mod master_keys;
 mod processes;
 mod registry;
 mod restrictions;

@@ -104,7 +104,7 @@ fn a_name_that_is_refused_says_which() {
         desk.run(["key", "show", &typo]).failed(1, "it is damaged", "checksum");
         desk.run(["key", "revoke", &typo]).failed(1, "it is damaged", "checksum");
     }
-    desk.run(["key", "show", "laptop.key.pub"]).failed(1, "no publishable key", "key list");
+    desk.run(["key", "show", "laptop.key.pub"]).failed(1, "neither a publishable key", "key list");
 }
 
 #[test]

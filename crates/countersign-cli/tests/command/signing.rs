@@ -153,7 +153,7 @@ fn what_a_server_refuses_before_the_signature_is_not_verified() {
     let unsigned = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
     let verify = ["verify", "--policy", "none", "--key", &publishable, "-"];
     let outcome = desk.run_with(verify, unsigned);
-    assert!(outcome.stdout.contains("the message carries no signature\n"), "{outcome:?}");
+    assert!(outcome.stdout.contains("the message has no signature\n"), "{outcome:?}");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn what_cannot_be_read_is_not_merely_unverified() {
     let response = b"HTTP/1.1 200 OK\r\n\r\n";
     verify(response).failed(1, "this is a response", "--policy none");
     let typo = format!("{publishable}1");
-    desk.run(["verify", "--key", &typo, "none"]).failed(1, "no publishable key", "checksum");
+    desk.run(["verify", "--key", &typo, "none"]).failed(1, "not a publishable key", "to its end");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn what_is_not_verified_is_told_with_what_to_do() {
         ("POST ", "PUT ", "signature-invalid", "`countersign explain`"),
         ("POST ", "TRACE ", "method-not-allowed", "POST, PUT"),
         ("HTTP/1.1", "HTTP/1.0", "bad-request", "HTTP/1.1"),
-        ("book", "boot", "digest-mismatch", "the very bytes"),
+        ("book", "boot", "digest-mismatch", "send the bytes from which"),
         ("Content-Length: 15", "X: y", "digest-mismatch", "Content-Length"),
         ("Content-Length", "X-Api-Key: pk_other\r\nContent-Length", "key-unknown", "it carries"),
     ];

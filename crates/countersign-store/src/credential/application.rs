@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use countersign::Timestamp;
 
-use super::name::{BadName, checked_text};
+use super::name::{BadName, checked_text, is_invisible};
 
 /// A program that calls the API, and owns credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,16 +14,28 @@ pub struct Application {
     pub environment: Environment,
     /// When it was added.
     pub created_at: Timestamp,
+    /// Whom to ask about it.
+    pub contact: Contact,
+    /// What its operators noted about it.
+    pub notes: Notes,
 }
 
 impl Application {
-    /// Makes an application with this name and environment.
-    pub const fn new(
-        name: ApplicationName,
-        environment: Environment,
-        created_at: Timestamp,
-    ) -> Self {
-        Self { name, environment, created_at }
+    /// Makes an application with this name and environment, without contact and notes.
+    pub fn new(name: ApplicationName, environment: Environment, created_at: Timestamp) -> Self {
+        Self { name, environment, created_at, contact: Contact::default(), notes: Notes::default() }
+    }
+
+    /// Sets whom to ask about it. Default: empty.
+    pub fn with_contact(mut self, contact: Contact) -> Self {
+        self.contact = contact;
+        self
+    }
+
+    /// Sets the notes. Default: empty.
+    pub fn with_notes(mut self, notes: Notes) -> Self {
+        self.notes = notes;
+        self
     }
 }
 
@@ -98,6 +110,27 @@ const fn is_environment(environment: &str) -> bool {
         rest = others;
     }
     true
+}
+
+/// Whom to ask about an application: up to 128 printable characters, such as an address for mail. The default is empty.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contact(Box<str>);
+
+checked_text!(Contact, is_contact, BadName::Contact);
+
+fn is_contact(text: &str) -> bool {
+    text.chars().count() <= 128 && !text.chars().any(is_invisible)
+}
+
+/// What its operators noted about an application: up to 1,024 printable characters and line ends. The default is empty.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Notes(Box<str>);
+
+checked_text!(Notes, is_notes, BadName::Notes);
+
+fn is_notes(text: &str) -> bool {
+    text.chars().count() <= 1024
+        && !text.chars().any(|character| character != '\n' && is_invisible(character))
 }
 
 #[cfg(test)]

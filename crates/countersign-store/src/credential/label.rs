@@ -1,4 +1,4 @@
-use super::name::{BadName, checked_text};
+use super::name::{BadName, checked_text, is_invisible};
 
 /// The name of a credential for people: up to 64 printable characters. The default is empty.
 ///
@@ -17,17 +17,4 @@ checked_text!(Label, is_label, BadName::Label);
 
 fn is_label(text: &str) -> bool {
     text.chars().count() <= 64 && !text.chars().any(is_invisible)
-}
-
-/// Whether a character is a control character, has no glyph, or changes the direction of the text after it. With such a
-/// character, a label could look like another label.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{200B}'..='\u{200F}'
-                | '\u{202A}'..='\u{202E}'
-                | '\u{2060}'..='\u{2069}'
-                | '\u{FEFF}'
-        )
 }

@@ -1,4 +1,4 @@
-/// Why a text is not a valid name of an application, environment or label.
+/// Why a text is not a valid name, or another text that people give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
     /// The text is not a valid name of an application.
@@ -10,6 +10,31 @@ pub enum BadName {
     /// The text is not a valid label.
     #[error("a label has at most 64 characters, none of which is invisible")]
     Label,
+    /// The text is not a valid contact.
+    #[error("a contact has at most 128 characters, none of which is invisible")]
+    Contact,
+    /// The text is not a valid note.
+    #[error("notes have at most 1024 characters, none of which is invisible")]
+    Notes,
+    /// The text is not a valid reason.
+    #[error("a reason has 1 to 200 characters, none of which is invisible")]
+    Reason,
+    /// The text does not name who acts.
+    #[error("an actor has 1 to 128 characters, none of which is invisible")]
+    Actor,
+}
+
+/// Whether a character is a control character, has no glyph, or changes the direction of the text after it. With such a
+/// character, a label could look like another label.
+pub(crate) fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200B}'..='\u{200F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{FEFF}'
+        )
 }
 
 /// Implements the traits of a checked text: it is parsed once, compares with `str`, and prints as it was written.

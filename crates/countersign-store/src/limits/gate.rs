@@ -19,13 +19,13 @@ pub trait Gate: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the replay guard cannot answer; the request is then refused with 503.
-    fn signed(
+    /// [`StoreError`] if the replay guard fails; the request is then refused with 503.
+    fn charge_and_claim(
         &self,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Passage, StoreError>> + Send;
+    ) -> impl Future<Output = Result<GateVerdict, StoreError>> + Send;
 
     /// Charges an unsigned read with a publishable key. Also charges a signed request that is refused before its nonce is
     /// claimed, because its key is revoked, expired or quarantined, or does not permit the request.
@@ -33,7 +33,7 @@ pub trait Gate: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`NoClientAddress`] if there is a limit by client address and the address is unknown.
-    fn unsigned(
+    fn charge_unsigned(
         &self,
         credential: CredentialId,
         from: Option<ClientAddress>,
@@ -43,12 +43,12 @@ pub trait Gate: Send + Sync + 'static {
 
 /// The outcome of a signed request at a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an unused passage guards nothing"]
-pub enum Passage {
+#[must_use = "an unused verdict guards nothing"]
+pub enum GateVerdict {
     /// The budget allows the request, and has this left if it is limited. The claim says whether the nonce is fresh.
     Claimed(Claim, Option<QuotaLeft>),
     /// The request is over a limit. No nonce was claimed.
-    Limited(OverLimit),
+    Exceeded(OverLimit),
 }
 
 /// The error for a limit by client address when the address is unknown.
@@ -57,22 +57,22 @@ pub enum Passage {
 pub struct NoClientAddress;
 
 impl<G: Gate> Gate for Arc<G> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        G::signed(self, used, cost, now).await
+    ) -> Result<GateVerdict, StoreError> {
+        G::charge_and_claim(self, used, cost, now).await
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
         credential: CredentialId,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
-        G::unsigned(self, credential, from, cost).await
+        G::charge_unsigned(self, credential, from, cost).await
     }
 }
 
@@ -115,17 +115,17 @@ impl<N: Readiness> Readiness for Unlimited<N> {
 macro_rules! unlimited {
     ($gate:ty $(, $type:ident: $bound:path)? $(, .$field:tt)?) => {
         impl$(<$type: $bound>)? $crate::limits::gate::Gate for $gate {
-            async fn signed(
+            async fn charge_and_claim(
                 &self,
                 used: &countersign::NonceUse,
                 _: std::num::NonZeroU32,
                 now: countersign::Timestamp,
-            ) -> Result<$crate::limits::gate::Passage, $crate::error::StoreError> {
+            ) -> Result<$crate::limits::gate::GateVerdict, $crate::error::StoreError> {
                 let claim = $crate::NonceStore::claim(&(*self)$(.$field)?, used, now).await?;
-                Ok($crate::Passage::Claimed(claim, None))
+                Ok($crate::GateVerdict::Claimed(claim, None))
             }
 
-            async fn unsigned(
+            async fn charge_unsigned(
                 &self,
                 _: $crate::credential::CredentialId,
                 _: Option<$crate::limits::client_address::ClientAddress>,

@@ -10,7 +10,7 @@ use crate::{
     limits::{
         Limits, Verdict,
         client_address::{ClientAddress, ClientNetwork},
-        gate::{Gate, NoClientAddress, Passage},
+        gate::{Gate, GateVerdict, NoClientAddress},
     },
     nonces::{NonceStore, readiness::Readiness},
 };
@@ -89,19 +89,19 @@ impl UnsignedBudgets {
 }
 
 impl<N: NonceStore> Gate for Limited<N> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
+    ) -> Result<GateVerdict, StoreError> {
         let credential = CredentialId::new(used.credential());
         let (verdict, reservation) = match &self.signed {
             None => (Verdict::Within(None), None),
             Some(budget) => budget.reserve(credential, cost),
         };
         match self.enforcement.apply(verdict) {
-            Verdict::Exceeded(over) => Ok(Passage::Limited(over)),
+            Verdict::Exceeded(over) => Ok(GateVerdict::Exceeded(over)),
             Verdict::Within(left) => {
                 // A captured request must not use up the budget of its signer, even if the attacker does not wait for the
                 // response.
@@ -109,12 +109,12 @@ impl<N: NonceStore> Gate for Limited<N> {
                 if let (Claim::Fresh, Some(reservation)) = (claim, reservation) {
                     reservation.spend();
                 }
-                Ok(Passage::Claimed(claim, left))
+                Ok(GateVerdict::Claimed(claim, left))
             }
         }
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
         credential: CredentialId,
         from: Option<ClientAddress>,
@@ -182,17 +182,17 @@ mod tests {
         async fn signed(&self, credential: i64, cost: u32) -> (Result<Option<u32>, Duration>, u32) {
             let used = NonceUse::new(credential, NOW, Nonce::from_random([1; 16]));
             let cost = NonZeroU32::new(cost).unwrap();
-            let passage = match self.gate.signed(&used, cost, NOW).await.unwrap() {
-                Passage::Claimed(Claim::Fresh, left) => Ok(left.map(|left| left.remaining())),
-                Passage::Claimed(other, _) => panic!("{other:?}"),
-                Passage::Limited(over) => Err(over.retry_after),
+            let verdict = match self.gate.charge_and_claim(&used, cost, NOW).await.unwrap() {
+                GateVerdict::Claimed(Claim::Fresh, left) => Ok(left.map(|left| left.remaining())),
+                GateVerdict::Claimed(other, _) => panic!("{other:?}"),
+                GateVerdict::Exceeded(over) => Err(over.retry_after),
             };
-            (passage, self.asked.load(Ordering::SeqCst))
+            (verdict, self.asked.load(Ordering::SeqCst))
         }
 
         async fn unsigned(&self, credential: i64, from: Option<&str>) -> Result<String, String> {
             let from = from.map(|from| from.parse::<IpAddr>().unwrap().into());
-            let verdict = self.gate.unsigned(CredentialId::new(credential), from, ONE).await;
+            let verdict = self.gate.charge_unsigned(CredentialId::new(credential), from, ONE).await;
             match verdict.map_err(|NoClientAddress| "no address".to_owned())? {
                 Verdict::Within(left) => Ok(left.map_or(String::new(), |left| left.to_string())),
                 Verdict::Exceeded(over) => Err(over.to_string()),
@@ -218,7 +218,7 @@ mod tests {
 
     impl NonceStore for Always {
         async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
-            self.0.map_err(|()| StoreError::new("it cannot answer"))
+            self.0.map_err(|()| StoreError::new("it fails"))
         }
     }
 
@@ -238,9 +238,9 @@ mod tests {
             let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
             let mut passed = 0;
             for _ in 0..100 {
-                match gate.signed(&used, ONE, NOW).await {
-                    Ok(Passage::Limited(_)) => {}
-                    Ok(Passage::Claimed(..)) | Err(_) => passed += 1,
+                match gate.charge_and_claim(&used, ONE, NOW).await {
+                    Ok(GateVerdict::Exceeded(_)) => {}
+                    Ok(GateVerdict::Claimed(..)) | Err(_) => passed += 1,
                 }
             }
             assert_eq!(passed, expected, "{claim:?}");
@@ -262,16 +262,17 @@ mod tests {
         let gate = Limited::new(Silent, limits).clock(|| Duration::from_secs(5));
         let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
         let is_limited = || {
-            let mut passage = std::pin::pin!(gate.signed(&used, ONE, NOW));
-            let answer = passage.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            matches!(answer, Poll::Ready(Ok(Passage::Limited(_))))
+            let mut verdict = std::pin::pin!(gate.charge_and_claim(&used, ONE, NOW));
+            let charged = verdict.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            matches!(charged, Poll::Ready(Ok(GateVerdict::Exceeded(_))))
         };
         for _ in 0..10 {
             assert!(!is_limited());
         }
         // Requests waiting for the guard hold a part of the budget.
         let mut waiting =
-            [gate.signed(&used, ONE, NOW), gate.signed(&used, ONE, NOW)].map(Box::pin);
+            [gate.charge_and_claim(&used, ONE, NOW), gate.charge_and_claim(&used, ONE, NOW)]
+                .map(Box::pin);
         for claim in &mut waiting {
             assert!(claim.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use countersign::{NonceUse, Timestamp};
+use countersign::{NonceUse, Timestamp, Window};
 
 use super::{
     denied::Denied,
@@ -26,11 +26,11 @@ use crate::{
     limits::{
         Budget, Limits, OverLimit, QuotaLeft, Verdict,
         client_address::{ClientAddress, ClientNetwork},
-        gate::{Gate, NoClientAddress, Passage},
+        gate::{Gate, GateVerdict, NoClientAddress},
         limited::Limited,
         quota::Quota,
     },
-    nonces::{Window, readiness::Readiness},
+    nonces::readiness::Readiness,
 };
 
 /// The replay guard and the limits of several servers that share a Redis or Valkey.
@@ -196,18 +196,18 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
 }
 
 impl Gate for RedisGate {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
+    ) -> Result<GateVerdict, StoreError> {
         let (budget, credential) = (self.signed.as_ref(), used.credential());
         let denied = budget.and_then(|budget| budget.denied(credential, cost, Instant::now()));
         if let Some(over) = denied.filter(|_| self.enforcement == Enforcement::Enforce)
             && let Verdict::Exceeded(over) = self.enforcement.apply(Verdict::Exceeded(over))
         {
-            return Ok(Passage::Limited(over));
+            return Ok(GateVerdict::Exceeded(over));
         }
         let tab = budget.map(|budget| budget.tab(credential, cost, self.enforcement));
         let outcome = self.guard.claim(used, tab.as_ref(), now).await?;
@@ -215,13 +215,13 @@ impl Gate for RedisGate {
             .zip(outcome.charge)
             .map(|(budget, charge)| budget.verdict(credential, cost, charge, Instant::now()));
         match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), outcome.claim) {
-            (Verdict::Within(left), Some(claim)) => Ok(Passage::Claimed(claim, left)),
-            (Verdict::Exceeded(over), None) => Ok(Passage::Limited(over)),
+            (Verdict::Within(left), Some(claim)) => Ok(GateVerdict::Claimed(claim, left)),
+            (Verdict::Exceeded(over), None) => Ok(GateVerdict::Exceeded(over)),
             _ => Err(StoreError::new("Redis contradicts itself on what is over a limit")),
         }
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
         credential: CredentialId,
         from: Option<ClientAddress>,
@@ -236,7 +236,7 @@ impl Gate for RedisGate {
             Ok(verdict) => Ok(self.enforcement.apply(verdict)),
             Err(_) => {
                 metrics::counter!("countersign_limits_fallback_total").increment(1);
-                self.share.unsigned(credential, from, cost).await
+                self.share.charge_unsigned(credential, from, cost).await
             }
         }
     }

@@ -1,11 +1,13 @@
-use countersign::{KeyId, Timestamp};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use countersign::Timestamp;
+use serde_json::{Value, json};
 
 use super::{
     Registry,
-    change::Change,
+    audit::{Act, ActSubject, Action},
+    change::{Change, Transaction},
     damaged::DamagedApplication,
     error::{RegistryError, Subject},
+    query::{Query, Session},
     row::seconds,
     statements,
 };
@@ -36,9 +38,8 @@ impl Registry {
     pub async fn applications(
         &self,
     ) -> Result<Vec<Result<Application, Box<DamagedApplication>>>, RegistryError> {
-        let mut connection = self.pool.connection().await?;
-        let rows: Vec<SqliteRow> =
-            sqlx::query(statements::APPLICATIONS).fetch_all(&mut *connection).await?;
+        let mut connection = self.shared.database.connection().await?;
+        let rows = connection.session().fetch_all(Query::new(statements::APPLICATIONS)).await?;
         let listed = rows
             .iter()
             .map(|row| Application::read(row).map_err(|error| DamagedApplication::of(row, error)));
@@ -51,7 +52,7 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or an error of the database.
     pub async fn application(&self, name: &str) -> Result<Application, RegistryError> {
-        named(name, &mut *self.pool.connection().await?).await
+        named(name, &mut self.shared.database.connection().await?.session()).await
     }
 
     /// Removes an application whose credentials are all revoked. Its name is free again. Its keys stay known and cannot be
@@ -66,18 +67,32 @@ impl Registry {
         name: &str,
         now: Timestamp,
     ) -> Result<(), RegistryError> {
-        self.make(Remove { name, now }).await
+        self.make(Remove { name: name.to_owned(), now }).await
     }
 }
 
 /// Returns the application with this name.
 pub(super) async fn named(
     name: &str,
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
 ) -> Result<Application, RegistryError> {
-    let row: Option<SqliteRow> =
-        sqlx::query(statements::APPLICATION).bind(name).fetch_optional(connection).await?;
+    let row = session.fetch_optional(Query::new(statements::APPLICATION).bind(name)).await?;
     Application::read(&row.ok_or(RegistryError::NotFound(Subject::Application))?)
+}
+
+impl Application {
+    /// Describes it for the audit log.
+    fn described(&self) -> Value {
+        json!({
+            "environment": self.environment.as_str(),
+            "contact": self.contact.as_str(),
+            "notes": self.notes.as_str(),
+        })
+    }
+
+    fn subject(&self) -> ActSubject {
+        ActSubject { application: Some(self.name.clone()), key: None }
+    }
 }
 
 struct Add(Application);
@@ -85,44 +100,48 @@ struct Add(Application);
 impl Change for Add {
     type Outcome = Application;
 
-    fn credential(&self) -> Option<KeyId> {
-        None
-    }
-
-    async fn apply(self, transaction: &mut SqliteConnection) -> Result<Application, RegistryError> {
+    async fn apply(self, transaction: &mut Transaction) -> Result<Application, RegistryError> {
         let Self(application) = self;
-        let added = sqlx::query(statements::ADD_APPLICATION)
+        let query = Query::new(statements::ADD_APPLICATION)
             .bind(application.name.as_str())
             .bind(application.environment.as_str())
-            .bind(seconds(application.created_at))
-            .execute(transaction)
-            .await?;
-        match added.rows_affected() {
-            0 => Err(RegistryError::Exists(Subject::Application)),
-            _ => Ok(application),
+            .bind(seconds(application.created_at));
+        if transaction.session().execute(query).await? == 0 {
+            return Err(RegistryError::Exists(Subject::Application));
         }
+        transaction.record(Act {
+            at: application.created_at,
+            action: Action::AddApplication,
+            subject: application.subject(),
+            before: None,
+            after: Some(application.described()),
+        });
+        Ok(application)
     }
 }
 
-struct Remove<'a> {
-    name: &'a str,
+struct Remove {
+    name: String,
     now: Timestamp,
 }
 
-impl Change for Remove<'_> {
+impl Change for Remove {
     type Outcome = ();
 
-    fn credential(&self) -> Option<KeyId> {
-        None
-    }
-
-    async fn apply(self, transaction: &mut SqliteConnection) -> Result<(), RegistryError> {
-        named(self.name, transaction).await?;
-        let removed = sqlx::query(statements::REMOVE_APPLICATION)
-            .bind(seconds(self.now))
-            .bind(self.name)
-            .execute(transaction)
-            .await?;
-        if removed.rows_affected() == 0 { Err(RegistryError::InUse) } else { Ok(()) }
+    async fn apply(self, transaction: &mut Transaction) -> Result<(), RegistryError> {
+        let application = named(&self.name, &mut transaction.session()).await?;
+        let query =
+            Query::new(statements::REMOVE_APPLICATION).bind(seconds(self.now)).bind(self.name);
+        if transaction.session().execute(query).await? == 0 {
+            return Err(RegistryError::InUse);
+        }
+        transaction.record(Act {
+            at: self.now,
+            action: Action::RemoveApplication,
+            subject: application.subject(),
+            before: Some(application.described()),
+            after: None,
+        });
+        Ok(())
     }
 }

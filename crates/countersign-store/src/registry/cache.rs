@@ -8,6 +8,7 @@ use std::{
 
 use countersign::{KeyId, Timestamp};
 
+use super::audit::ActSubject;
 use crate::credential::Credential;
 
 /// How long an entry lives: a revocation takes effect everywhere within this.
@@ -57,16 +58,16 @@ pub(super) enum Cached {
     Missing,
 }
 
-/// Removes the entry of a key when it is dropped: also if what changes the key fails half-way, or nobody waits for it any more.
+/// Removes what a change concerns when it is dropped: also if the change fails half-way.
 #[derive(Debug)]
 pub(super) struct Invalidation<'c> {
     cache: &'c Cache,
-    id: KeyId,
+    subject: ActSubject,
 }
 
 impl Drop for Invalidation<'_> {
     fn drop(&mut self) {
-        self.cache.remove(self.id);
+        self.cache.remove(&self.subject);
     }
 }
 
@@ -121,22 +122,34 @@ impl Cache {
         }
     }
 
-    /// To be held while a key is changed in the database.
-    pub(super) const fn invalidate_on_drop(&self, id: KeyId) -> Invalidation<'_> {
-        Invalidation { cache: self, id }
+    /// To be held while a change is made in the database.
+    pub(super) fn invalidate_on_drop(&self, subject: &ActSubject) -> Invalidation<'_> {
+        Invalidation { cache: self, subject: subject.clone() }
     }
 
-    /// Removes its entries by both of its names, if this is the one from which the other follows.
-    fn remove(&self, id: KeyId) {
+    /// Removes the entries that a change concerns: of a key by both of its names, if this is the one from which the other
+    /// follows; of an application all its keys.
+    pub(super) fn remove(&self, subject: &ActSubject) {
         let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        let thumbprint = match id {
-            KeyId::Publishable(key) => key.thumbprint().map(KeyId::Thumbprint),
-            KeyId::Thumbprint(_) => None,
-        };
-        for id in [Some(id), thumbprint].iter().flatten() {
-            self.known.remove(id);
-            self.unknown.remove(id);
+        match (subject.key, &subject.application) {
+            (Some(id), _) => {
+                let thumbprint = match id {
+                    KeyId::Publishable(key) => key.thumbprint().map(KeyId::Thumbprint),
+                    KeyId::Thumbprint(_) => None,
+                };
+                for id in [Some(id), thumbprint].iter().flatten() {
+                    self.known.remove(id);
+                    self.unknown.remove(id);
+                }
+            }
+            (None, Some(name)) => {
+                self.known.retain(|_, (credential, _)| credential.application.name != *name);
+            }
+            (None, None) => {
+                self.known.clear();
+                self.unknown.clear();
+            }
         }
     }
 }
@@ -185,7 +198,8 @@ mod tests {
             assert!(matches!(cache.get(id, now), Cached::Unknown));
         }
         let lookup = cache.lookup(now);
-        drop(cache.invalidate_on_drop(KeyId::Publishable(key)));
+        let subject = ActSubject { application: None, key: Some(KeyId::Publishable(key)) };
+        drop(cache.invalidate_on_drop(&subject));
         cache.put(&ids[0], None, lookup);
         for id in &ids {
             assert!(matches!(cache.get(id, now), Cached::Missing), "{id}");

@@ -1,36 +1,151 @@
-use countersign::KeyId;
-use sqlx::SqliteConnection;
+use std::sync::Arc;
 
-use super::{Registry, error::RegistryError};
+use super::{
+    Registry, Shared,
+    actor::Actor,
+    audit::{Act, AuditHash, StoredEntry},
+    cache::Invalidation,
+    database,
+    error::RegistryError,
+    query::{Query, Session},
+    statements,
+};
 
 /// A change of the registry.
 ///
 /// A new kind of change implements this, and [`Registry::make`] does what all changes have in common.
-pub(super) trait Change: Send {
+pub(super) trait Change: Send + 'static {
     /// The result of the change.
     type Outcome: Send;
 
-    /// The credential whose cache entry is removed; `None` if an application changes.
-    fn credential(&self) -> Option<KeyId>;
-
-    /// Runs the statements of the change, in its transaction. An error undoes all of them.
+    /// Runs the statements of the change in its transaction, and records what they did. An error undoes all of them.
     fn apply(
         self,
-        transaction: &mut SqliteConnection,
+        transaction: &mut Transaction,
     ) -> impl Future<Output = Result<Self::Outcome, RegistryError>> + Send;
 }
 
+/// The transaction of a change.
+pub(super) struct Transaction {
+    database: database::Transaction,
+    acts: Vec<Act>,
+}
+
+impl Transaction {
+    pub(super) fn session(&mut self) -> Session<'_> {
+        self.database.session()
+    }
+
+    /// Adds an entry for the audit log. A change of which nothing is recorded is not announced: it changed nothing.
+    pub(super) fn record(&mut self, act: Act) {
+        self.acts.push(act);
+    }
+}
+
 impl Registry {
-    /// Makes a change, in its own transaction; other writers wait.
+    /// Makes a change: transaction, statements, entries of the audit log, number, notice, cache. Other changes wait.
     ///
-    /// Every change of applications and credentials goes through this function.
+    /// Every change of applications and credentials goes through this function. A change that is begun is ended, also if nobody
+    /// waits for it any more.
     pub(super) async fn make<C: Change>(&self, change: C) -> Result<C::Outcome, RegistryError> {
-        // Removes the cache entry when dropped: after the commit, an error or a cancelled call.
-        let _invalidation = change.credential().map(|id| self.cache.invalidate_on_drop(id));
-        let mut transaction = self.pool.begin().await?;
+        let (shared, actor) = (Arc::clone(&self.shared), self.actor.clone());
+        let made = tokio::spawn(async move { shared.make(change, &actor).await });
+        made.await.map_err(|error| RegistryError::Database(error.into()))?
+    }
+}
+
+impl Shared {
+    async fn make<C: Change>(&self, change: C, actor: &Actor) -> Result<C::Outcome, RegistryError> {
+        let mut transaction =
+            Transaction { database: self.database.begin().await?, acts: Vec::new() };
+        let mut last = LastChange::lock(&mut transaction.session()).await?;
         let outcome = change.apply(&mut transaction).await?;
-        // An audit entry or a change number, needed for every change, belongs here, in the transaction.
-        transaction.commit().await?;
-        Ok(outcome)
+        let Transaction { mut database, acts } = transaction;
+        if acts.is_empty() {
+            database.commit().await?;
+            return Ok(outcome);
+        }
+        // Removes the cache entries when dropped: after the commit, or an error.
+        let _invalidations: Vec<Invalidation<'_>> =
+            acts.iter().map(|act| self.cache.invalidate_on_drop(&act.subject)).collect();
+        for act in &acts {
+            last = last.add(actor, act, &mut database.session()).await?;
+        }
+        last.set(&mut database.session()).await?;
+        database.announce().await?;
+        let Err(error) = database.commit().await else { return Ok(outcome) };
+        if self.database.is_remote() && last.was_committed(self).await? {
+            tracing::warn!(%error, "the connection was lost during a commit, which was carried out all the same");
+            return Ok(outcome);
+        }
+        Err(error.into())
+    }
+}
+
+/// The number of the last change, and the hash of its audit entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LastChange {
+    pub(super) number: i64,
+    pub(super) hash: AuditHash,
+}
+
+impl LastChange {
+    /// Locks the row, until the end of the transaction, and reads it.
+    async fn lock(session: &mut Session<'_>) -> Result<Self, RegistryError> {
+        let row = session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?;
+        let hash: Vec<u8> = row.get("hash")?;
+        let hash = AuditHash::from_stored(&hash);
+        let hash = hash.ok_or_else(|| sqlx::Error::Decode("a hash has 32 bytes".into()))?;
+        Ok(Self { number: row.get("number")?, hash })
+    }
+
+    /// Adds an entry to the audit log, and returns it as the last change.
+    async fn add(
+        self,
+        actor: &Actor,
+        act: &Act,
+        session: &mut Session<'_>,
+    ) -> Result<Self, RegistryError> {
+        let entry = StoredEntry::following(self.hash, self.number.saturating_add(1), actor, act);
+        let added = Self { number: entry.number, hash: entry.hash };
+        let query = Query::new(statements::ADD_AUDIT_ENTRY)
+            .bind(entry.number)
+            .bind(entry.at)
+            .bind(entry.actor)
+            .bind(entry.action)
+            .bind(entry.application)
+            .bind(entry.key_id)
+            .bind(entry.before)
+            .bind(entry.after)
+            .bind(entry.hash.as_bytes().as_slice());
+        session.execute(query).await?;
+        Ok(added)
+    }
+
+    async fn set(self, session: &mut Session<'_>) -> Result<(), RegistryError> {
+        let query = Query::new(statements::SET_LAST_CHANGE)
+            .bind(self.number)
+            .bind(self.hash.as_bytes().as_slice());
+        session.execute(query).await?;
+        Ok(())
+    }
+
+    /// Whether this change is in the registry, after its commit failed. The reply to a commit can be lost.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Unknown`] if that cannot be found out.
+    async fn was_committed(self, shared: &Shared) -> Result<bool, RegistryError> {
+        let found = async {
+            // Waits for the lock of a commit that is still being carried out.
+            let mut transaction = shared.database.begin().await?;
+            Self::lock(&mut transaction.session()).await?;
+            let query =
+                Query::new(statements::AUDIT_ENTRIES).bind(self.number.saturating_sub(1)).bind(1);
+            let row = transaction.session().fetch_optional(query).await?;
+            let entry = row.as_ref().map(StoredEntry::read).transpose()?;
+            Ok::<_, RegistryError>(entry.is_some_and(|entry| entry.hash == self.hash))
+        };
+        found.await.map_err(|error| RegistryError::Unknown(error.into()))
     }
 }

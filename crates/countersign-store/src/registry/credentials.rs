@@ -1,20 +1,21 @@
 use std::sync::Arc;
 
-use countersign::{KeyError, KeyId, PublishableKey, Timestamp};
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use countersign::{KeyError, KeyId, ProvenKey, PublishableKey, Timestamp, VerifyingKey};
+use serde_json::{Value, json};
 
 use super::{
-    Registry, applications,
-    change::Change,
+    Registry, Shared, applications,
+    audit::{Act, ActSubject, Action},
+    change::{Change, Transaction},
     damaged::DamagedCredential,
     error::{RegistryError, Subject},
     new_credential::NewCredential,
+    query::{Query, Row, Session},
     row::{seconds, thumbprint},
-    sqlite::file::{self, FileError},
     statements, stored_restrictions,
 };
 use crate::credential::{
-    Credential, State, label::Label, restrictions::Restrictions, scope::Scopes,
+    Credential, State, label::Label, reason::Reason, restrictions::Restrictions, scope::Scopes,
 };
 
 /// The outcome of a revocation.
@@ -40,16 +41,23 @@ impl Registry {
         new: NewCredential<'_>,
         now: Timestamp,
     ) -> Result<Arc<Credential>, RegistryError> {
-        let label = new.label.parse()?;
-        let key = new.key.key();
+        let NewCredential { application, label, key, expires_at, scopes, restrictions } = new;
+        let label = label.parse()?;
+        let key = self.registrable(key)?;
+        let application = application.to_owned();
+        let add =
+            Add { application, key, label, expires_at, scopes, restrictions, replaces: None, now };
+        self.make(add).await
+    }
+
+    /// Returns a key if it can be registered here.
+    pub(super) fn registrable(&self, key: &ProvenKey) -> Result<VerifyingKey, RegistryError> {
+        let key = key.key();
         key.require_secret().map_err(RegistryError::Key)?;
         if key.hmac_secret().is_some() {
-            let files = file::exposed(&self.file)?;
-            if !files.is_empty() {
-                return Err(FileError::Exposed { files }.into());
-            }
+            self.shared.require_closed()?;
         }
-        self.make(Add { new, label, now }).await
+        Ok(key.clone())
     }
 
     /// Returns the credentials of an application, or of all applications, the oldest first. A damaged row is an error in its
@@ -69,11 +77,12 @@ impl Registry {
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = self.pool.connection().await?;
-        let rows: Vec<SqliteRow> = sqlx::query(statements::CREDENTIALS)
-            .bind(application)
-            .fetch_all(&mut *connection)
-            .await?;
+        let query = match application {
+            Some(name) => Query::new(statements::CREDENTIALS_OF_APPLICATION).bind(name),
+            None => Query::new(statements::CREDENTIALS),
+        };
+        let mut connection = self.shared.database.connection().await?;
+        let rows = connection.session().fetch_all(query).await?;
         let listed = rows.iter().map(|row| match Credential::read(row) {
             Ok(credential) => Ok(Arc::new(credential)),
             Err(error) => Err(DamagedCredential::of(row, error)),
@@ -87,7 +96,7 @@ impl Registry {
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
-        let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
+        let row = self.shared.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
         Credential::read(&row).map(Arc::new)
     }
 
@@ -100,9 +109,10 @@ impl Registry {
     pub async fn change_credential(
         &self,
         key: &PublishableKey,
-        change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send,
+        now: Timestamp,
+        change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static,
     ) -> Result<Arc<Credential>, RegistryError> {
-        self.make(SetRights { key: *key, change }).await
+        self.make(SetRights { key: *key, change, now }).await
     }
 
     /// Returns the publishable key of a credential, even if other columns of its row are damaged.
@@ -114,13 +124,13 @@ impl Registry {
         if let KeyId::Publishable(key) = id {
             return Ok(*key);
         }
-        let row = self.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
+        let row = self.shared.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
         let damaged = |error| RegistryError::DamagedCredential {
-            id: row.try_get("id").unwrap_or_default(),
+            id: row.get("id").unwrap_or_default(),
             what: "its key",
             source: Some(error),
         };
-        let key: &str = row.try_get("publishable_key").map_err(|error| damaged(error.into()))?;
+        let key: String = row.get("publishable_key").map_err(|error| damaged(error.into()))?;
         key.parse().map_err(|error: KeyError| damaged(error.into()))
     }
 
@@ -139,100 +149,141 @@ impl Registry {
         };
         self.make(Revoke { id, now }).await?
     }
+}
 
+impl Shared {
     /// Returns the row of a credential.
-    pub(super) async fn row(&self, id: &KeyId) -> Result<Option<SqliteRow>, RegistryError> {
-        row(id, &mut *self.pool.connection().await?).await
+    pub(super) async fn row(&self, id: &KeyId) -> Result<Option<Row>, RegistryError> {
+        let mut connection = self.database.connection().await?;
+        row(id, &mut connection.session()).await
     }
 }
 
-async fn row(
-    id: &KeyId,
-    connection: &mut SqliteConnection,
-) -> Result<Option<SqliteRow>, RegistryError> {
+async fn row(id: &KeyId, session: &mut Session<'_>) -> Result<Option<Row>, RegistryError> {
     let statement = match id {
         KeyId::Publishable(_) => statements::CREDENTIAL_OF_KEY,
         KeyId::Thumbprint(_) => statements::CREDENTIAL_OF_THUMBPRINT,
     };
-    Ok(sqlx::query(statement).bind(id.to_string()).fetch_optional(connection).await?)
+    Ok(session.fetch_optional(Query::new(statement).bind(id.to_string())).await?)
 }
 
 /// Returns the row of a credential, or an error if the credential is missing.
-async fn registered(
+pub(super) async fn registered(
     id: &KeyId,
-    connection: &mut SqliteConnection,
-) -> Result<SqliteRow, RegistryError> {
-    row(id, connection).await?.ok_or(RegistryError::NotFound(Subject::Credential))
+    session: &mut Session<'_>,
+) -> Result<Row, RegistryError> {
+    row(id, session).await?.ok_or(RegistryError::NotFound(Subject::Credential))
 }
 
-struct Add<'a> {
-    new: NewCredential<'a>,
-    label: Label,
-    now: Timestamp,
-}
-
-impl Change for Add<'_> {
-    type Outcome = Arc<Credential>;
-
-    // The cache may hold the key as unknown, from an earlier request.
-    fn credential(&self) -> Option<KeyId> {
-        Some(KeyId::Publishable(self.new.key.key().publishable_key()))
+impl Credential {
+    /// Describes it for the audit log: what can be changed of it.
+    pub(super) fn described(&self) -> Value {
+        json!({
+            "label": self.label.as_str(),
+            "state": self.state.as_str(),
+            "expires_at": self.expires_at.map(Timestamp::unix),
+            "scopes": self.scopes.to_string(),
+            "restrictions": stored_restrictions::stored(&self.restrictions),
+            "replaced_by": self.replaced_by.map(|key| key.to_string()),
+            "revocation_reason": self.revocation_reason.as_ref().map(Reason::as_str),
+        })
     }
 
-    async fn apply(
-        self,
-        transaction: &mut SqliteConnection,
-    ) -> Result<Arc<Credential>, RegistryError> {
-        let Self { new, label, now } = self;
-        let NewCredential { application, label: _, key, expires_at, scopes, restrictions } = new;
-        let key = key.key();
-        applications::named(application, transaction).await?;
-        let added = sqlx::query(statements::ADD_CREDENTIAL)
-            .bind(key.publishable_key().to_string())
-            .bind(thumbprint(key))
-            .bind(key.hmac_secret())
-            .bind(label.as_str())
+    pub(super) fn subject(&self) -> ActSubject {
+        ActSubject {
+            application: Some(self.application.name.clone()),
+            key: Some(KeyId::Publishable(self.publishable_key())),
+        }
+    }
+}
+
+pub(super) struct Add {
+    pub(super) application: String,
+    pub(super) key: VerifyingKey,
+    pub(super) label: Label,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) scopes: Scopes,
+    pub(super) restrictions: Restrictions,
+    /// The credential from which it takes over.
+    pub(super) replaces: Option<Credential>,
+    pub(super) now: Timestamp,
+}
+
+impl Change for Add {
+    type Outcome = Arc<Credential>;
+
+    async fn apply(self, transaction: &mut Transaction) -> Result<Arc<Credential>, RegistryError> {
+        let mut session = transaction.session();
+        applications::named(&self.application, &mut session).await?;
+        let query = Query::new(statements::ADD_CREDENTIAL)
+            .bind(self.key.publishable_key().to_string())
+            .bind(thumbprint(&self.key))
+            .bind(self.key.hmac_secret())
+            .bind(self.label.as_str())
             .bind(State::Active.as_str())
-            .bind(seconds(now))
-            .bind(expires_at.map(seconds))
-            .bind(scopes.to_string())
-            .bind(stored_restrictions::write(&restrictions))
-            .bind(application)
-            .execute(&mut *transaction)
-            .await?;
-        if added.rows_affected() == 0 {
+            .bind(seconds(self.now))
+            .bind(self.expires_at.map(seconds))
+            .bind(self.scopes.to_string())
+            .bind(stored_restrictions::write(&self.restrictions))
+            .bind(self.application);
+        if session.execute(query).await? == 0 {
             return Err(RegistryError::Exists(Subject::Credential));
         }
-        let id = KeyId::Publishable(key.publishable_key());
-        Credential::read(&registered(&id, transaction).await?).map(Arc::new)
+        let id = KeyId::Publishable(self.key.publishable_key());
+        if let Some(old) = &self.replaces {
+            let query = Query::new(statements::TAKE_OVER)
+                .bind(old.lineage.get())
+                .bind(old.id.get())
+                .bind(id.to_string());
+            session.execute(query).await?;
+        }
+        let credential = Credential::read(&registered(&id, &mut session).await?)?;
+        let mut after = credential.described();
+        if let (Some(old), Some(after)) = (self.replaces, after.as_object_mut()) {
+            after.insert("replaces".into(), old.publishable_key().to_string().into());
+        }
+        transaction.record(Act {
+            at: self.now,
+            action: Action::AddKey,
+            subject: credential.subject(),
+            before: None,
+            after: Some(after),
+        });
+        Ok(Arc::new(credential))
     }
 }
 
 struct SetRights<F> {
     key: PublishableKey,
     change: F,
+    now: Timestamp,
 }
 
-impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send> Change for SetRights<F> {
+impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static> Change for SetRights<F> {
     type Outcome = Arc<Credential>;
 
-    fn credential(&self) -> Option<KeyId> {
-        Some(KeyId::Publishable(self.key))
-    }
-
-    async fn apply(
-        self,
-        transaction: &mut SqliteConnection,
-    ) -> Result<Arc<Credential>, RegistryError> {
+    async fn apply(self, transaction: &mut Transaction) -> Result<Arc<Credential>, RegistryError> {
         let id = KeyId::Publishable(self.key);
-        let mut credential = Credential::read(&registered(&id, transaction).await?)?;
+        let mut session = transaction.session();
+        let mut credential = Credential::read(&registered(&id, &mut session).await?)?;
+        let before = credential.described();
         (self.change)(&mut credential.scopes, &mut credential.restrictions);
-        sqlx::query(statements::SET_RIGHTS)
+        let after = credential.described();
+        if before == after {
+            return Ok(Arc::new(credential));
+        }
+        let query = Query::new(statements::SET_RIGHTS)
             .bind(credential.scopes.to_string())
             .bind(stored_restrictions::write(&credential.restrictions))
-            .bind(credential.id.get())
-            .execute(transaction)
-            .await?;
+            .bind(credential.id.get());
+        session.execute(query).await?;
+        transaction.record(Act {
+            at: self.now,
+            action: Action::ChangeKey,
+            subject: credential.subject(),
+            before: Some(before),
+            after: Some(after),
+        });
         Ok(Arc::new(credential))
     }
 }
@@ -246,25 +297,25 @@ impl Change for Revoke {
     /// A damaged row is revoked too, and returned as an error.
     type Outcome = Result<Revocation, RegistryError>;
 
-    fn credential(&self) -> Option<KeyId> {
-        Some(self.id)
-    }
-
-    async fn apply(
-        self,
-        transaction: &mut SqliteConnection,
-    ) -> Result<Self::Outcome, RegistryError> {
-        let number: i64 = registered(&self.id, transaction).await?.try_get("id")?;
-        let revoked = sqlx::query(statements::REVOKE)
-            .bind(seconds(self.now))
-            .bind(number)
-            .execute(&mut *transaction)
-            .await?;
-        let revocation = match revoked.rows_affected() {
-            0 => Revocation::WasRevoked,
-            _ => Revocation::Revoked,
-        };
-        let credential = Credential::read(&registered(&self.id, transaction).await?);
-        Ok(credential.map(Arc::new).map(revocation))
+    async fn apply(self, transaction: &mut Transaction) -> Result<Self::Outcome, RegistryError> {
+        let mut session = transaction.session();
+        let row = registered(&self.id, &mut session).await?;
+        let number: i64 = row.get("id")?;
+        let before = Credential::read(&row).ok();
+        let query = Query::new(statements::REVOKE).bind(seconds(self.now)).bind(number);
+        let revoked = session.execute(query).await? > 0;
+        let credential = Credential::read(&registered(&self.id, &mut session).await?);
+        if !revoked {
+            return Ok(credential.map(Arc::new).map(Revocation::WasRevoked));
+        }
+        let damaged = ActSubject { application: None, key: Some(self.id) };
+        transaction.record(Act {
+            at: self.now,
+            action: Action::RevokeKey,
+            subject: credential.as_ref().map_or(damaged, Credential::subject),
+            before: before.as_ref().map(Credential::described),
+            after: credential.as_ref().ok().map(Credential::described),
+        });
+        Ok(credential.map(Arc::new).map(Revocation::Revoked))
     }
 }

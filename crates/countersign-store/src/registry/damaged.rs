@@ -1,9 +1,8 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use countersign::{KeyId, PublishableKey};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use super::error::RegistryError;
+use super::{error::RegistryError, query::Row};
 use crate::credential::{CredentialId, application::Application};
 
 /// A credential whose row in the registry is damaged, with the columns that can still be read. No server accepts it.
@@ -62,10 +61,10 @@ impl Error for DamagedApplication {
 }
 
 impl DamagedApplication {
-    pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
-        let text = |column| row.try_get::<String, _>(column).ok();
+    pub(super) fn of(row: &Row, error: RegistryError) -> Box<Self> {
+        let text = |column| row.get::<String>(column).ok();
         Box::new(Self {
-            id: row.try_get("id").unwrap_or_default(),
+            id: row.get("id").unwrap_or_default(),
             name: text("name"),
             environment: text("environment"),
             error,
@@ -74,8 +73,8 @@ impl DamagedApplication {
 }
 
 impl DamagedCredential {
-    pub(super) fn of(row: &SqliteRow, error: RegistryError) -> Box<Self> {
-        let text = |column| row.try_get::<String, _>(column).ok();
+    pub(super) fn of(row: &Row, error: RegistryError) -> Box<Self> {
+        let text = |column| row.get::<String>(column).ok();
         // A weak key is still readable, and identifies its row.
         let publishable = || text("publishable_key")?.parse::<PublishableKey>().ok();
         let thumbprint = || match text("thumbprint")?.parse().ok()? {
@@ -83,7 +82,7 @@ impl DamagedCredential {
             KeyId::Publishable(_) => None,
         };
         Box::new(Self {
-            id: CredentialId::new(row.try_get("id").unwrap_or_default()),
+            id: CredentialId::new(row.get("id").unwrap_or_default()),
             key: publishable().map(KeyId::Publishable).or_else(thumbprint),
             application: Application::read_of_credential(row).ok().map(Arc::new),
             label: text("label"),

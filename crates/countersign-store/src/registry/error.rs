@@ -3,6 +3,10 @@ use std::{convert::Infallible, error::Error, fmt};
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
+#[cfg(feature = "postgres")]
+use super::postgres::failure::ServerError;
+use super::rotation::NotReplaced;
+#[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
 use crate::credential::name::BadName;
 
@@ -25,12 +29,19 @@ impl fmt::Display for Subject {
     }
 }
 
+/// The forms of an address.
+const FORMS: &str = match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {
+    (true, true) => "sqlite:FILE or postgres://USER@HOST/DATABASE",
+    (true, false) => "sqlite:FILE",
+    _ => "postgres://USER@HOST/DATABASE",
+};
+
 /// Why an operation on a registry failed. Nothing was changed, unless a function says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// The address is not of the form `sqlite:FILE`.
-    #[error("the registry's address is not of the form sqlite:FILE")]
+    /// The address is not of the form `sqlite:FILE` or `postgres://…`, or of one whose feature is off.
+    #[error("the registry's address is not of the form {FORMS}")]
     UnsupportedUrl,
     /// The address ends with `?mode=ro`. SQLite makes files beside a registry even for a reader, so a registry is always
     /// opened for writing.
@@ -45,8 +56,13 @@ pub enum RegistryError {
     )]
     NamedByParameters,
     /// An error of the registry's file.
+    #[cfg(feature = "sqlite")]
     #[error(transparent)]
     File(#[from] FileError),
+    /// An error of the registry's database server.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// A later version of this software has written the database.
     #[error("the registry was written by a newer version of countersign")]
     NewerSchema,
@@ -80,6 +96,9 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// The key cannot be replaced by another.
+    #[error(transparent)]
+    NotReplaced(#[from] NotReplaced),
     /// The key is not a secret of its holder: see
     /// [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
     #[error("the key cannot be registered")]
@@ -87,6 +106,9 @@ pub enum RegistryError {
     /// A text is not a valid name of an application, environment or label.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// The connection was lost during a change, and whether the change was made cannot be found out.
+    #[error("the connection was lost during a change, which may have been made or not")]
+    Unknown(#[source] Box<dyn Error + Send + Sync>),
     /// Any other error of the database.
     #[error("the registry cannot answer")]
     Database(#[source] Box<dyn Error + Send + Sync>),
@@ -96,6 +118,22 @@ pub enum RegistryError {
 impl From<Infallible> for RegistryError {
     fn from(never: Infallible) -> Self {
         match never {}
+    }
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        #[cfg(feature = "sqlite")]
+        let error = match FileError::of(error) {
+            Ok(error) => return error.into(),
+            Err(error) => error,
+        };
+        #[cfg(feature = "postgres")]
+        let error = match ServerError::of(error) {
+            Ok(error) => return error.into(),
+            Err(error) => error,
+        };
+        Self::Database(error.into())
     }
 }
 

@@ -11,14 +11,14 @@ impl KeyStore for Registry {
         id: &KeyId,
         now: Timestamp,
     ) -> Result<Option<Arc<Credential>>, StoreError> {
-        match self.cache.get(id, now) {
+        match self.shared.cache.get(id, now) {
             Cached::Credential(credential) => return Ok(Some(credential)),
             Cached::Unknown => return Ok(None),
             Cached::Missing => {}
         }
-        let lookup = self.cache.lookup(now);
+        let lookup = self.shared.cache.lookup(now);
         let unavailable = |error| StoreError::because("the registry cannot be read", error);
-        let row = self.row(id).await.map_err(unavailable)?;
+        let row = self.shared.row(id).await.map_err(unavailable)?;
         let credential = match row.as_ref().map(Credential::read).transpose() {
             Ok(credential) => credential.map(Arc::new),
             // A damaged row counts as an unknown key.
@@ -31,7 +31,7 @@ impl KeyStore for Registry {
                 None
             }
         };
-        self.cache.put(id, credential.clone(), lookup);
+        self.shared.cache.put(id, credential.clone(), lookup);
         Ok(credential)
     }
 }

@@ -1,9 +1,9 @@
 use std::{error::Error, sync::Arc};
 
 use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
-use sqlx::{Row, sqlite::SqliteRow};
+use zeroize::Zeroizing;
 
-use super::{error::RegistryError, stored_restrictions};
+use super::{error::RegistryError, query::Row, stored_restrictions};
 use crate::credential::{
     Credential, CredentialId, UnknownState, application::Application, name::BadName,
     scope::BadScope,
@@ -11,22 +11,25 @@ use crate::credential::{
 
 impl Application {
     /// Reads an application from its row.
-    pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
+    pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
         Self::read_columns(row, "created_at").map_err(|source| RegistryError::DamagedApplication {
-            id: row.try_get("id").unwrap_or_default(),
+            id: row.get("id").unwrap_or_default(),
             source,
         })
     }
 
     /// Reads the application from the row of a credential.
-    pub(super) fn read_of_credential(row: &SqliteRow) -> Result<Self, BoxError> {
+    pub(super) fn read_of_credential(row: &Row) -> Result<Self, BoxError> {
         Self::read_columns(row, "added_at")
     }
 
-    fn read_columns(row: &SqliteRow, created_at: &str) -> Result<Self, BoxError> {
-        let text = |column| row.try_get::<&str, _>(column);
+    fn read_columns(row: &Row, created_at: &str) -> Result<Self, BoxError> {
+        let text = |column| row.get::<String>(column);
         let (name, environment) = (text("name")?.parse()?, text("environment")?.parse()?);
-        Ok(Self::new(name, environment, time(row.try_get(created_at)?)?))
+        let created_at = time(row.get(created_at)?)?;
+        Ok(Self::new(name, environment, created_at)
+            .with_contact(text("contact")?.parse()?)
+            .with_notes(text("notes")?.parse()?))
     }
 }
 
@@ -36,23 +39,27 @@ type BoxError = Box<dyn Error + Send + Sync>;
 struct CredentialRow {
     id: i64,
     publishable_key: String,
-    hmac_secret: Option<Vec<u8>>,
+    hmac_secret: Option<Zeroizing<Vec<u8>>>,
     label: String,
     state: String,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
+    revocation_reason: Option<String>,
     scopes: String,
     restrictions: String,
     thumbprint: Option<String>,
+    lineage: Option<i64>,
+    replaced_by: Option<String>,
+    last_used_at: Option<Timestamp>,
 }
 
 impl Credential {
     /// Reads a credential from its row.
-    pub(super) fn read(row: &SqliteRow) -> Result<Self, RegistryError> {
+    pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
         let damaged = |what| {
             move |error| RegistryError::DamagedCredential {
-                id: row.try_get("id").unwrap_or_default(),
+                id: row.get("id").unwrap_or_default(),
                 what,
                 source: Some(error),
             }
@@ -65,28 +72,33 @@ impl Credential {
 }
 
 impl CredentialRow {
-    fn read(row: &SqliteRow) -> Result<Self, BoxError> {
-        let optional_time = |column| row.try_get::<Option<i64>, _>(column)?.map(time).transpose();
+    fn read(row: &Row) -> Result<Self, BoxError> {
+        let optional_time = |column| row.get::<Option<i64>>(column)?.map(time).transpose();
+        // First, so that a damaged row leaves no copy of it behind.
+        let hmac_secret = row.get::<Option<Vec<u8>>>("hmac_secret")?.map(Zeroizing::new);
         Ok(Self {
-            id: row.try_get("id")?,
-            publishable_key: row.try_get("publishable_key")?,
-            hmac_secret: row.try_get("hmac_secret")?,
-            label: row.try_get("label")?,
-            state: row.try_get("state")?,
-            created_at: time(row.try_get("created_at")?)?,
+            id: row.get("id")?,
+            publishable_key: row.get("publishable_key")?,
+            hmac_secret,
+            label: row.get("label")?,
+            state: row.get("state")?,
+            created_at: time(row.get("created_at")?)?,
             expires_at: optional_time("expires_at")?,
             revoked_at: optional_time("revoked_at")?,
-            scopes: row.try_get("scopes")?,
-            restrictions: row.try_get("restrictions")?,
-            thumbprint: row.try_get("thumbprint")?,
+            revocation_reason: row.get("revocation_reason")?,
+            scopes: row.get("scopes")?,
+            restrictions: row.get("restrictions")?,
+            thumbprint: row.get("thumbprint")?,
+            lineage: row.get("lineage")?,
+            replaced_by: row.get("replaced_by")?,
+            last_used_at: optional_time("last_used_at")?,
         })
     }
 
-    fn into_credential(mut self, application: Application) -> Result<Credential, RegistryError> {
+    fn into_credential(self, application: Application) -> Result<Credential, RegistryError> {
         let id = self.id;
-        let secret = self.hmac_secret.take().map(zeroize::Zeroizing::new);
         let key = self.publishable_key.parse().and_then(|publishable: PublishableKey| {
-            match (&secret, publishable.as_bytes().try_into()) {
+            match (&self.hmac_secret, publishable.as_bytes().try_into()) {
                 (Some(secret), Ok(id)) => VerifyingKey::hmac_sha256(id, secret),
                 _ => publishable.to_verifying_key(),
             }
@@ -98,8 +110,11 @@ impl CredentialRow {
             return Err(damaged("its key", Some(other.into())));
         }
         let label = self.label.parse();
+        let replaced_by = self.replaced_by.map(|key| key.parse()).transpose();
+        let reason = self.revocation_reason.map(|reason| reason.parse()).transpose();
         Ok(Credential {
             id: CredentialId::new(id),
+            lineage: CredentialId::new(self.lineage.unwrap_or(id)),
             application: Arc::new(application),
             label: label.map_err(|error: BadName| damaged("its label", Some(error.into())))?,
             state: self.state.parse().map_err(|_: UnknownState| damaged("its state", None))?,
@@ -107,6 +122,12 @@ impl CredentialRow {
             created_at: self.created_at,
             expires_at: self.expires_at,
             revoked_at: self.revoked_at,
+            revocation_reason: reason
+                .map_err(|error: BadName| damaged("why it was revoked", Some(error.into())))?,
+            replaced_by: replaced_by.map_err(|error: countersign::KeyError| {
+                damaged("the key that replaced it", Some(error.into()))
+            })?,
+            last_used_at: self.last_used_at,
             scopes: self.scopes.parse().map_err(|_: BadScope| damaged("its scopes", None))?,
             restrictions: stored_restrictions::read(&self.restrictions)
                 .map_err(|error| damaged("its restrictions", Some(error)))?,
@@ -121,7 +142,7 @@ pub(super) fn seconds(time: Timestamp) -> i64 {
 }
 
 /// Reads a time. A time before 1970 is damage: no other value replaces it.
-fn time(seconds: i64) -> Result<Timestamp, BoxError> {
+pub(super) fn time(seconds: i64) -> Result<Timestamp, BoxError> {
     Ok(Timestamp::from_unix(seconds.try_into().map_err(|_| "a time before 1970")?))
 }
 

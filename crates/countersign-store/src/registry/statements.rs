@@ -1,8 +1,10 @@
-//! The SQL statements of the registry, each defined once. Comments name the columns and the parameters.
+//! The SQL statements of the registry, each defined once, in the SQL that both databases understand. Comments name the columns
+//! and the parameters.
 
 macro_rules! select_application {
     () => {
-        "SELECT id, name, environment, created_at FROM application WHERE removed_at IS NULL"
+        "SELECT id, name, environment, created_at, contact, notes FROM countersign.application
+         WHERE removed_at IS NULL"
     };
 }
 
@@ -10,66 +12,111 @@ macro_rules! select_application {
 pub(super) const APPLICATIONS: &str = concat!(select_application!(), " ORDER BY name");
 
 /// Selects an application. Parameter: `name`.
-pub(super) const APPLICATION: &str = concat!(select_application!(), " AND name = ?");
+pub(super) const APPLICATION: &str = concat!(select_application!(), " AND name = $1");
 
 /// Parameters: `name`, `environment`, `created_at`. Changes nothing if the name is taken.
 pub(super) const ADD_APPLICATION: &str =
-    "INSERT INTO application (name, environment, created_at) VALUES (?, ?, ?)
+    "INSERT INTO countersign.application (name, environment, created_at) VALUES ($1, $2, $3)
      ON CONFLICT DO NOTHING";
 
 /// Parameters: `removed_at`, `name`. Changes nothing if a credential is not revoked.
-pub(super) const REMOVE_APPLICATION: &str =
-    "UPDATE application SET removed_at = ? WHERE name = ? AND removed_at IS NULL
-     AND NOT EXISTS (SELECT 1 FROM credential
+pub(super) const REMOVE_APPLICATION: &str = "UPDATE countersign.application SET removed_at = $1
+     WHERE name = $2 AND removed_at IS NULL
+     AND NOT EXISTS (SELECT 1 FROM countersign.credential
                      WHERE application_id = application.id AND state <> 'revoked')";
 
-// An outer join: a credential whose application is missing is reported as damaged, not hidden.
+// Outer joins: a credential whose application is missing is reported as damaged, not hidden.
 macro_rules! select_credential {
     () => {
-        "SELECT c.id, c.publishable_key, c.thumbprint, c.hmac_secret, c.label, c.state, c.created_at, c.expires_at,
-                c.revoked_at, c.scopes, c.restrictions, a.name, a.environment, a.created_at AS added_at
-         FROM credential c LEFT JOIN application a ON a.id = c.application_id"
+        "SELECT c.id, c.publishable_key, c.thumbprint, c.hmac_secret, c.sealed_secret, c.label, c.state, c.created_at,
+                c.expires_at, c.revoked_at, c.revocation_reason, c.scopes, c.restrictions, c.limits, c.lineage,
+                a.name, a.environment, a.created_at AS added_at, a.contact, a.notes,
+                r.publishable_key AS replaced_by, u.seconds AS last_used_at
+         FROM countersign.credential c
+         LEFT JOIN countersign.application a ON a.id = c.application_id
+         LEFT JOIN countersign.credential r ON r.id = c.replaced_by
+         LEFT JOIN countersign.last_use u ON u.credential_id = c.id"
     };
 }
 
-/// Selects the credentials of an application, the oldest first. Parameter: its name, or `NULL` for all applications.
-pub(super) const CREDENTIALS: &str = concat!(
+/// Selects the credentials of all applications, the oldest first.
+pub(super) const CREDENTIALS: &str =
+    concat!(select_credential!(), " WHERE a.removed_at IS NULL ORDER BY c.id");
+
+/// Selects the credentials of an application, the oldest first. Parameter: its name.
+pub(super) const CREDENTIALS_OF_APPLICATION: &str = concat!(
     select_credential!(),
-    " WHERE a.removed_at IS NULL AND (?1 IS NULL OR a.name = ?1) ORDER BY c.id"
+    " WHERE c.application_id = (SELECT id FROM countersign.application WHERE name = $1 AND removed_at IS NULL)
+      ORDER BY c.id"
 );
 
 /// Selects a credential. Parameter: `publishable_key`.
 pub(super) const CREDENTIAL_OF_KEY: &str =
-    concat!(select_credential!(), " WHERE c.publishable_key = ?");
+    concat!(select_credential!(), " WHERE c.publishable_key = $1");
 
 /// Selects a credential. Parameter: `thumbprint`.
 pub(super) const CREDENTIAL_OF_THUMBPRINT: &str =
-    concat!(select_credential!(), " WHERE c.thumbprint = ?");
+    concat!(select_credential!(), " WHERE c.thumbprint = $1");
 
 /// Parameters: `publishable_key`, `thumbprint`, `hmac_secret`, `label`, `state`, `created_at`, `expires_at`, `scopes`,
 /// `restrictions`, and the application's `name`. Changes nothing if the key is known.
 pub(super) const ADD_CREDENTIAL: &str =
-    "INSERT INTO credential (application_id, publishable_key, thumbprint, hmac_secret, label, state,
-                             created_at, expires_at, scopes, restrictions)
-     SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM application WHERE name = ? AND removed_at IS NULL
+    "INSERT INTO countersign.credential (application_id, publishable_key, thumbprint, hmac_secret, label, state,
+                                         created_at, expires_at, scopes, restrictions)
+     SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM countersign.application
+     WHERE name = $10 AND removed_at IS NULL
      ON CONFLICT DO NOTHING";
 
 /// Parameters: `scopes`, `restrictions`, `id`.
 pub(super) const SET_RIGHTS: &str =
-    "UPDATE credential SET scopes = ?, restrictions = ? WHERE id = ?";
+    "UPDATE countersign.credential SET scopes = $1, restrictions = $2 WHERE id = $3";
 
 /// Parameters: `revoked_at`, `id`. Changes nothing if the credential is revoked already.
-pub(super) const REVOKE: &str = "UPDATE credential SET state = 'revoked', revoked_at = ?
-     WHERE id = ? AND state <> 'revoked'";
+pub(super) const REVOKE: &str =
+    "UPDATE countersign.credential SET state = 'revoked', revoked_at = $1
+     WHERE id = $2 AND state <> 'revoked'";
 
-/// Selects whether any credential has an HMAC secret.
-pub(super) const HAS_SECRETS: &str =
-    "SELECT EXISTS (SELECT 1 FROM credential WHERE hmac_secret IS NOT NULL)";
+/// Lets a new credential take over from an old one. Parameters: `lineage`, the old `id`, and the new `publishable_key`.
+pub(super) const TAKE_OVER: &str = "UPDATE countersign.credential SET lineage = $1,
+         limits = (SELECT old.limits FROM countersign.credential old WHERE old.id = $2)
+     WHERE publishable_key = $3";
+
+/// Parameters: `state`, `expires_at`, `replaced_by`, `id`.
+pub(super) const RETIRE: &str =
+    "UPDATE countersign.credential SET state = $1, expires_at = $2, replaced_by = $3 WHERE id = $4";
+
+/// Parameters: `state`, `revoked_at`, `revocation_reason`, `replaced_by`, `id`.
+pub(super) const RETIRE_AT_ONCE: &str = "UPDATE countersign.credential
+     SET state = $1, revoked_at = $2, revocation_reason = $3, replaced_by = $4 WHERE id = $5";
+
+/// Selects whether any credential has an HMAC secret that is not encrypted.
+#[cfg(feature = "sqlite")]
+pub(super) const HAS_SECRETS: &str = "SELECT EXISTS (SELECT 1 FROM countersign.credential
+                                                     WHERE hmac_secret IS NOT NULL) AS has_secrets";
 
 /// Parameter: `owner`. Returns the ceiling.
-pub(super) const TAKE_CEILING_OVER: &str = "INSERT INTO replay_ceiling (id, owner) VALUES (1, ?)
+pub(super) const TAKE_CEILING_OVER: &str =
+    "INSERT INTO countersign.replay_ceiling (id, owner) VALUES (1, $1)
      ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING seconds";
 
-/// Parameters: `seconds`, `owner`. Changes nothing if there is another owner.
-pub(super) const RAISE_CEILING: &str =
-    "UPDATE replay_ceiling SET seconds = max(coalesce(seconds, 0), ?) WHERE owner = ?";
+/// Parameters: `seconds`, `owner`. Changes and returns nothing if there is another owner.
+pub(super) const RAISE_CEILING: &str = "UPDATE countersign.replay_ceiling
+     SET seconds = CASE WHEN seconds > $1 THEN seconds ELSE $1 END WHERE owner = $2 RETURNING seconds";
+
+/// Locks the row of the last change, and returns its `number` and `hash`.
+pub(super) const LOCK_LAST_CHANGE: &str =
+    "UPDATE countersign.last_change SET number = number WHERE id = 1 RETURNING number, hash";
+
+/// Parameters: `number`, `hash`.
+pub(super) const SET_LAST_CHANGE: &str =
+    "UPDATE countersign.last_change SET number = $1, hash = $2 WHERE id = 1";
+
+/// Parameters: the columns, in the order of the table.
+pub(super) const ADD_AUDIT_ENTRY: &str =
+    "INSERT INTO countersign.audit_entry (number, at, actor, action, application, key_id, before, after, hash)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// Selects entries after a number, the oldest first. Parameters: the number, and how many entries at most.
+pub(super) const AUDIT_ENTRIES: &str =
+    "SELECT number, at, actor, action, application, key_id, before, after, hash
+     FROM countersign.audit_entry WHERE number > $1 ORDER BY number LIMIT $2";

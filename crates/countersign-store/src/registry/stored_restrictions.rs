@@ -35,6 +35,11 @@ enum StoredEnforcement {
 
 /// Writes restrictions in the form of their column.
 pub(super) fn write(restrictions: &Restrictions) -> String {
+    stored(restrictions).to_string()
+}
+
+/// Returns restrictions in the form of their column, as JSON.
+pub(super) fn stored(restrictions: &Restrictions) -> Value {
     let stored = restrictions.iter().map(|restriction| {
         let enforcement = match restriction.enforcement() {
             Enforcement::Enforce => "enforce",
@@ -47,7 +52,7 @@ pub(super) fn write(restrictions: &Restrictions) -> String {
         })
     });
     let stored: Vec<_> = stored.collect();
-    serde_json::json!({ "version": VERSION, "restrictions": stored }).to_string()
+    serde_json::json!({ "version": VERSION, "restrictions": stored })
 }
 
 /// Reads restrictions. Any part that is not understood is an error: ignoring it would lift a restriction.

@@ -58,7 +58,7 @@ const fn encoding(first: u8, middle: u8, last: u8) -> [u8; 32] {
 
 /// The signature is invalid. On purpose it tells no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature does not hold")]
+#[error("the signature is invalid")]
 pub struct BadSignature;
 
 impl VerifyingKey {
@@ -142,7 +142,7 @@ impl VerifyingKey {
 
     /// Checks a signature over `base`.
     ///
-    /// Ed25519 gives the same answers as `verify_strict`, for whole 64 bytes; HMAC takes constant time, for whole 32
+    /// Ed25519 gives the same results as `verify_strict`, for whole 64 bytes; HMAC takes constant time, for whole 32
     /// bytes.
     ///
     /// # Errors

@@ -1,24 +1,24 @@
 use std::io;
 
-use super::file::FileError;
-use crate::registry::error::RegistryError;
+use sqlx::sqlite::SqliteError;
 
-impl From<sqlx::Error> for RegistryError {
-    fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(database) => {
-                database.code().and_then(|code| code.parse::<u32>().ok())
-            }
-            _ => None,
-        };
+use super::file::FileError;
+
+impl FileError {
+    /// Finds what an error of SQLite means; returns the error if it means nothing in particular.
+    pub(crate) fn of(error: sqlx::Error) -> Result<Self, sqlx::Error> {
+        let sqlite =
+            error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
+        let code =
+            sqlite.and_then(|error| sqlx::error::DatabaseError::code(error)?.parse::<u32>().ok());
         // SQLite's extended result codes carry the primary one in their low byte.
         match code.map(|code| code & 0xff) {
-            Some(5 | 6) => FileError::Locked.into(),
-            Some(8) => FileError::ReadOnly.into(),
-            Some(11 | 26) => FileError::Damaged.into(),
-            Some(13) => FileError::DiskFull.into(),
-            Some(14) => FileError::CannotOpen(io::Error::other(error)).into(),
-            _ => Self::Database(error.into()),
+            Some(5 | 6) => Ok(Self::Locked),
+            Some(8) => Ok(Self::ReadOnly),
+            Some(11 | 26) => Ok(Self::Damaged),
+            Some(13) => Ok(Self::DiskFull),
+            Some(14) => Ok(Self::CannotOpen(io::Error::other(error))),
+            _ => Err(error),
         }
     }
 }

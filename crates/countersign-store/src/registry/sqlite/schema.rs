@@ -13,6 +13,7 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
             include_str!("migrations/0001_applications_and_credentials.sql"),
         ),
         (2, "scopes and restrictions", include_str!("migrations/0002_scopes_and_restrictions.sql")),
+        (3, "changes and life", include_str!("migrations/0003_changes_and_life.sql")),
     ])
 });
 

@@ -1,8 +1,5 @@
 //! The scopes and restrictions of credentials, in registries on real files.
 
-#![cfg(feature = "sqlite")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::{sync::Arc, time::Duration};
 
 use countersign::{KeyId, PrivateKey, ProvenKey, PublishableKey, Timestamp};
@@ -122,7 +119,7 @@ async fn a_change_is_effective_at_once_here_and_within_five_seconds_elsewhere() 
         }
     }
     let changed = here
-        .change_credential(&key().publishable_key(), |scopes, restrictions| {
+        .change_credential(&key().publishable_key(), NOW, |scopes, restrictions| {
             scopes.remove(&"orders:write".parse().unwrap());
             restrictions.remove(RestrictionKind::Origin);
             restrictions.insert(restriction(RestrictionKind::Ip, "198.51.100.7"));
@@ -152,8 +149,8 @@ async fn of_changes_at_the_same_time_none_is_lost() {
         let registry = Arc::clone(&registry);
         tokio::spawn(async move {
             let scope = format!("scope:{number}").parse().unwrap();
-            let change = |scopes: &mut Scopes, _: &mut Restrictions| scopes.insert(scope);
-            registry.change_credential(&key().publishable_key(), change).await.map(drop)
+            let change = move |scopes: &mut Scopes, _: &mut Restrictions| scopes.insert(scope);
+            registry.change_credential(&key().publishable_key(), NOW, change).await.map(drop)
         })
     });
     for change in changes.collect::<Vec<_>>() {
@@ -168,7 +165,7 @@ async fn of_changes_at_the_same_time_none_is_lost() {
 async fn a_key_that_is_not_there_is_not_changed() {
     let folder = Folder::new();
     let registry = folder.registry().await;
-    let changed = registry.change_credential(&key().publishable_key(), |_, _| {}).await;
+    let changed = registry.change_credential(&key().publishable_key(), NOW, |_, _| {}).await;
     assert!(matches!(changed, Err(RegistryError::NotFound(Subject::Credential))), "{changed:?}");
 }
 
@@ -197,7 +194,7 @@ async fn what_was_damaged_names_nobody_and_is_never_without_restrictions() {
         let key = key().publishable_key();
         for refused in [
             registry.credential(&id()).await.map(drop),
-            registry.change_credential(&key, |_, _| {}).await.map(drop),
+            registry.change_credential(&key, NOW, |_, _| {}).await.map(drop),
             registry.revoke(&id(), NOW).await.map(drop),
         ] {
             let error = refused.unwrap_err();
@@ -219,7 +216,7 @@ async fn a_registry_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_i
     assert_eq!((credential.label.as_str(), credential.created_at), ("laptop", added_at));
     assert_eq!(said(&credential), (Scopes::default(), Restrictions::default()));
     let restrict = |_: &mut Scopes, had: &mut Restrictions| *had = restrictions();
-    registry.change_credential(&key, restrict).await.unwrap();
+    registry.change_credential(&key, NOW, restrict).await.unwrap();
     registry.close().await;
     let registry = Registry::open(&folder.url()).await.unwrap();
     let credential = registry.credential(&KeyId::Publishable(key)).await.unwrap();

@@ -1,0 +1,3 @@
+pub(crate) mod address;
+pub(crate) mod failure;
+pub(crate) mod pool;
