@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 use self::diagnosis::Diagnosis;
 use crate::{
     curl::probe::{Answer, Probed, probe, reason},
+    environment::MASTER_KEY_VARIABLE,
     failure::{Exit, Failure},
     key_source::PrivateKeyArgs,
-    moment,
+    master_key_source, moment,
     output::{print, print_line},
     random,
+    registry_args::RegistryArgs,
     request::{Request, cannot_sign, signed_fields, url::Url},
 };
 
@@ -25,7 +27,7 @@ const DRIFT: u64 = 3;
 /// Says what keeps signed requests from working here: the key, the clock, the network, the server
 ///
 /// With a URL, sends two GET requests there: one without a key, and one that the key signs. Name a path that a signed GET
-/// may read. Nothing is changed, here or there.
+/// may read. On the machine of a server, --db and --master-key check its registry and its master key.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 nothing is wrong · 1 something on this machine · 2 the server or the network · 3 the key is refused · 4 a limit."
@@ -36,9 +38,12 @@ pub(crate) struct Doctor {
     /// The tag by which the server selects the signature
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// Print a JSON object
-    #[arg(long)]
-    json: bool,
+    /// The master key's file; `-` is stdin, fd:N a descriptor, env:NAME a variable [default: the text in
+    /// COUNTERSIGN_MASTER_KEY]
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<String>,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// A URL of the API, like https://api.example.com/v1/orders
     url: Option<String>,
 }
@@ -48,13 +53,15 @@ impl Doctor {
         let mut findings = vec![curl()];
         let (key, finding) = self.key();
         findings.push(finding);
+        findings.extend(self.registry());
+        findings.extend(self.master_key());
         findings.extend(proxy());
         match &self.url {
             Some(url) => self.ask_server(url, key, &mut findings)?,
             None => findings.push(Diagnosis::skipped("server", "no URL is given")),
         }
         let exit = findings.iter().find_map(Diagnosis::exit).unwrap_or(Exit::Done);
-        if self.json {
+        if self.registry.wants_json() {
             let checks: Vec<Value> = findings.iter().map(Diagnosis::to_json).collect();
             print_line(json!({ "well": exit == Exit::Done, "checks": checks }))?;
         } else {
@@ -79,6 +86,32 @@ impl Doctor {
             }
             Err(failure) => (None, Diagnosis::failed(NAME, &failure)),
         }
+    }
+
+    /// Whether the registry can be opened and read, if one is named.
+    fn registry(&self) -> Option<Diagnosis> {
+        const NAME: &str = "registry";
+        self.registry.is_named().then(|| {
+            match self.registry.ask(async |registry| registry.credentials(None).await) {
+                Ok(keys) => {
+                    Diagnosis::well(NAME, format!("it can be read, and has {} keys", keys.len()))
+                }
+                Err(failure) => Diagnosis::failed(NAME, &failure),
+            }
+        })
+    }
+
+    /// Whether the master key can be read, if one is named.
+    fn master_key(&self) -> Option<Diagnosis> {
+        const NAME: &str = "master key";
+        if self.master_key.is_none() && std::env::var_os(MASTER_KEY_VARIABLE).is_none() {
+            return None;
+        }
+        let source = master_key_source::named(self.master_key.as_deref());
+        Some(match source.and_then(|source| master_key_source::read(&source)) {
+            Ok(key) => Diagnosis::well(NAME, format!("it can be read; its id is {}", key.id())),
+            Err(failure) => Diagnosis::failed(NAME, &failure),
+        })
     }
 
     /// Asks the server, first without a key and then with the key.
@@ -220,9 +253,9 @@ fn signature(answer: &Answer) -> Diagnosis {
 
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}  {:9}  {}", self.mark(), self.name(), self.detail())?;
+        writeln!(f, "{}  {:10}  {}", self.mark(), self.name(), self.detail())?;
         match self.hint() {
-            Some(hint) => writeln!(f, "      {:9}  hint: {hint}", ""),
+            Some(hint) => writeln!(f, "      {:10}  hint: {hint}", ""),
             None => Ok(()),
         }
     }

@@ -29,6 +29,16 @@ impl RegistryArgs {
         self.db.as_deref().map_or_else(String::new, db_option)
     }
 
+    /// Whether a registry is named, by an argument or by the variable.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// Whether the output is JSON.
+    pub(crate) const fn wants_json(&self) -> bool {
+        self.json
+    }
+
     /// Opens the registry and asks it.
     pub(crate) fn ask<T>(
         &self,

@@ -153,3 +153,18 @@ fn a_proxy_is_named_by_its_variable_and_a_script_gets_json() {
     assert!(named("proxy")["detail"].as_str().unwrap().ends_with("https_proxy"));
     assert!(!outcome.stdout.contains("secret"), "{outcome:?}");
 }
+
+#[test]
+fn on_a_server_the_registry_and_the_master_key_are_looked_at() {
+    let desk = Desk::with_registry();
+    desk.run(["master-key", "generate", "--out", "master.key"]).done();
+    let well = desk.run(["doctor", "--master-key", "master.key"]);
+    assert_eq!(well.code, 0, "{well:?}");
+    assert!(line(&well, "registry").ends_with("it can be read, and has 0 keys"), "{well:?}");
+    assert!(line(&well, "master key").contains("its id is "), "{well:?}");
+    let none = desk.run(["doctor", "--db", "sqlite:none.db", "--master-key", "none.key"]);
+    assert_eq!(none.code, 1);
+    for name in ["registry", "master key"] {
+        assert!(line(&none, name).starts_with("FAIL"), "{none:?}");
+    }
+}
