@@ -5,11 +5,10 @@ use std::{sync::Arc, time::Duration};
 #[cfg(feature = "key-files")]
 use countersign::Passphrase;
 use countersign::{
-    Code, Component, ContentDigest, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin,
-    PrivateKey, PublishableKey, RemoteSigner, RequestHead, Scheme, ServerKeys, SignError, Signer,
-    Target, Timestamp, is_loopback,
+    Code, Component, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin, PrivateKey,
+    PublishableKey, RemoteSigner, RequestHead, ServerKeys, Signer, Target, Timestamp, is_loopback,
 };
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
 #[cfg(feature = "key-files")]
@@ -28,6 +27,8 @@ use crate::{
     reread::Reread,
     response_verifier::{self, ResponseVerifier, Sent},
     signing::{SignedContent, Signing, Use},
+    transport::{Transport, send},
+    unsigned::{Unsigned, refuse_framing, target},
 };
 
 const MOST_REDIRECTS: usize = 5;
@@ -351,18 +352,17 @@ impl Client {
         let target = Target::origin_form(&uri);
         let head = RequestHead { method, target, origin: &origin, headers };
         let content = SignedContent::Bytes(request.body().as_ref());
-        let usage = self.moment_and_nonce(&origin)?.usage;
-        let fields = self.signing.sign(&[], &head, content, &usage)?;
+        let fields = self.signing.sign(&[], &head, content, &self.new_use(&origin)?)?;
         fields.apply(request.headers_mut());
         Ok(request)
     }
 
     /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
     pub(crate) fn attempt(&self, request: Request) -> Result<Request, Error> {
-        let mut unsigned = self.unsigned(request)?;
-        let signed = self.moment_and_nonce(&unsigned.origin)?;
+        let mut unsigned = Unsigned::new(self.with_default_headers(request))?;
+        let signed = self.new_use(&unsigned.origin)?;
         let (head, content) = unsigned.parts()?;
-        let fields = self.signing.sign(&[], &head, content.as_signed(), &signed.usage)?;
+        let fields = self.signing.sign(&[], &head, content.as_signed(), &signed)?;
         fields.apply(unsigned.request.headers_mut());
         Ok(unsigned.request)
     }
@@ -373,25 +373,19 @@ impl Client {
         more: &[Component<'_>],
         request: Request,
     ) -> Result<Attempt, Error> {
-        let unsigned = self.unsigned(request)?;
-        let Signed { usage, moment } = self.moment_and_nonce(&unsigned.origin)?;
+        let unsigned = Unsigned::new(self.with_default_headers(request))?;
+        let signed = self.new_use(&unsigned.origin)?;
         let (head, content) = unsigned.parts()?;
-        let fields = self.signing.sign_anywhere(more, &head, content.as_signed(), &usage).await?;
+        let fields = self.signing.sign_anywhere(more, &head, content.as_signed(), &signed).await?;
         let Unsigned { mut request, origin, .. } = unsigned;
         let base = SignedBase::new(fields.signature.base.clone(), request.headers());
         fields.apply(request.headers_mut());
-        Ok(Attempt { request, origin, signed: moment, base })
+        Ok(Attempt { request, origin, signed: signed.moment, base })
     }
 
-    /// Adds the default headers to a request, and checks what signing does not.
-    fn unsigned(&self, mut request: Request) -> Result<Unsigned, Error> {
+    fn with_default_headers(&self, mut request: Request) -> Request {
         self.add_default_headers(request.headers_mut());
-        if request.headers().contains_key(header::HOST) {
-            return Err(Error::HostHeader);
-        }
-        refuse_framing(request.headers())?;
-        let (origin, uri) = (origin(request.url())?, target(request.url())?);
-        Ok(Unsigned { request, origin, uri })
+        request
     }
 
     pub(crate) fn add_default_headers(&self, headers: &mut HeaderMap) {
@@ -405,12 +399,10 @@ impl Client {
     }
 
     /// A new nonce, and the origin's time as far as the client knows it.
-    pub(crate) fn moment_and_nonce(&self, origin: &Origin) -> Result<Signed, Error> {
+    pub(crate) fn new_use(&self, origin: &Origin) -> Result<Use, Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(Error::Random)?;
-        let moment = self.clock.now(origin);
-        let usage = Use { created: moment.time, nonce: Nonce::from_random(random) };
-        Ok(Signed { usage, moment })
+        Ok(Use { moment: self.clock.now(origin), nonce: Nonce::from_random(random) })
     }
 
     /// Sends a request by the client's own means, every attempt signed anew.
@@ -553,92 +545,6 @@ impl Client {
     }
 }
 
-/// Sends requests that are signed.
-pub(crate) trait Transport: Send {
-    /// Sends one attempt.
-    fn send(&mut self, attempt: Request) -> impl Future<Output = Result<Response, Error>> + Send;
-}
-
-impl Transport for reqwest::Client {
-    async fn send(&mut self, attempt: Request) -> Result<Response, Error> {
-        Ok(self.execute(attempt).await?)
-    }
-}
-
-/// Sends one attempt to the origin that it was signed for, and to no other.
-async fn send(transport: &mut impl Transport, attempt: Request) -> Result<Response, Error> {
-    let without_fragment = |url: &Url| {
-        let mut url = url.clone();
-        url.set_fragment(None);
-        url
-    };
-    let sent = without_fragment(attempt.url());
-    let response = transport.send(attempt).await?;
-    match without_fragment(response.url()) == sent {
-        true => Ok(response),
-        false => Err(Error::FollowedRedirect),
-    }
-}
-
-/// When and how a signature is made.
-pub(crate) struct Signed {
-    pub(crate) usage: Use,
-    pub(crate) moment: Moment,
-}
-
-/// A request before it is signed, with its origin and its target.
-struct Unsigned {
-    request: Request,
-    origin: Origin,
-    uri: Uri,
-}
-
-/// The content of a request, or the digest that stands for it.
-enum Given<'a> {
-    Bytes(&'a [u8]),
-    Digest(ContentDigest),
-}
-
-impl Unsigned {
-    /// The head and the content to sign. A stream needs a `Content-Digest`.
-    fn parts(&self) -> Result<(RequestHead<'_>, Given<'_>), Error> {
-        let (request, target) = (&self.request, Target::origin_form(&self.uri));
-        let (method, headers) = (request.method(), request.headers());
-        let bytes = request.body().map_or(Some(&[][..]), |body| body.as_bytes());
-        let content = match bytes {
-            Some(bytes) => Given::Bytes(bytes),
-            None => Given::Digest(given_digest(headers)?),
-        };
-        Ok((RequestHead { method, target, origin: &self.origin, headers }, content))
-    }
-}
-
-impl Given<'_> {
-    const fn as_signed(&self) -> SignedContent<'_> {
-        match self {
-            Self::Bytes(bytes) => SignedContent::Bytes(bytes),
-            Self::Digest(digest) => SignedContent::Digested(digest),
-        }
-    }
-}
-
-/// The digest that a request with a stream brings.
-pub(crate) fn given_digest(headers: &HeaderMap) -> Result<ContentDigest, Error> {
-    match ContentDigest::from_headers(headers) {
-        Ok(digest) => digest.ok_or(Error::StreamingBody),
-        Err(_) => Err(Error::Sign(SignError::ContentDigest)),
-    }
-}
-
-/// Refuses fields for the length of the content.
-pub(crate) fn refuse_framing(headers: &HeaderMap) -> Result<(), Error> {
-    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    match framing.into_iter().find(|name| headers.contains_key(name)) {
-        Some(field) => Err(Error::FramingHeader { field }),
-        None => Ok(()),
-    }
-}
-
 /// A signed request, with its origin and the time of signing.
 struct Attempt {
     request: Request,
@@ -650,24 +556,4 @@ struct Attempt {
 /// The default timeouts.
 pub(crate) fn with_timeouts() -> reqwest::ClientBuilder {
     reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT)
-}
-
-/// The origin as the `Host` field will name it.
-fn origin(url: &Url) -> Result<Origin, Error> {
-    let scheme: Scheme = url.scheme().parse()?;
-    let host = url.host_str().unwrap_or_default();
-    let authority = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    Ok(Origin::new(scheme, &authority)?)
-}
-
-/// The path and query as the request line will have them.
-fn target(url: &Url) -> Result<Uri, Error> {
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    Ok(target.parse()?)
 }

@@ -15,10 +15,11 @@ use tower_service::Service;
 
 use crate::{
     attempts::{Answer, Attempts, Delivery, Next},
-    client::{Client, given_digest, refuse_framing},
+    client::Client,
     clock::Moment,
     error::Error,
     signing::SignedContent,
+    unsigned::{given_digest, refuse_framing},
 };
 
 type Failed = Box<dyn error::Error + Send + Sync>;
@@ -167,14 +168,14 @@ async fn sign(
     uri: &Uri,
     content: SignedContent<'_>,
 ) -> Result<(Parts, Moment), Error> {
-    let signed = client.moment_and_nonce(origin)?;
+    let signed = client.new_use(origin)?;
     let covered = RequestHead {
         method: &head.method,
         target: Target::origin_form(uri),
         origin,
         headers: &head.headers,
     };
-    let fields = client.signing.sign_anywhere(more, &covered, content, &signed.usage);
+    let fields = client.signing.sign_anywhere(more, &covered, content, &signed);
     fields.await?.apply(&mut head.headers);
     Ok((head, signed.moment))
 }

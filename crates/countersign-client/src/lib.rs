@@ -69,6 +69,8 @@ mod request_builder;
 mod reread;
 mod response_verifier;
 mod signing;
+mod transport;
+mod unsigned;
 
 pub use client::Client;
 pub use clock_drift::ClockDrift;

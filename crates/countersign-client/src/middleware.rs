@@ -2,11 +2,7 @@ use http::Extensions;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error as Failed, Middleware, Next};
 
-use crate::{
-    client::{Client, Transport},
-    error::Error,
-    outgoing::Outgoing,
-};
+use crate::{client::Client, error::Error, outgoing::Outgoing, transport::Transport};
 
 /// Signs what a `reqwest_middleware::ClientWithMiddleware` sends. Made by [`Client::middleware`].
 ///

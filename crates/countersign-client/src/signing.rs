@@ -1,10 +1,10 @@
 use countersign::{
     AcceptSignature, Component, ContentDigest, Nonce, PublishableKey, RemoteSigner, RequestHead,
-    SignedFields, Signer, Timestamp,
+    SignedFields, Signer,
 };
 use http::HeaderMap;
 
-use crate::{error::Error, remote_key::HeldKey};
+use crate::{clock::Moment, error::Error, remote_key::HeldKey};
 
 /// How the client makes signatures.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ pub(crate) enum SignedContent<'a> {
     Digested(&'a ContentDigest),
 }
 
-/// When a signature is made, and its nonce.
+/// What is new in each signature.
 #[derive(Debug)]
 pub(crate) struct Use {
-    pub(crate) created: Timestamp,
+    pub(crate) moment: Moment,
     pub(crate) nonce: Nonce,
 }
 
@@ -60,13 +60,15 @@ impl Signing {
         more: &[Component<'_>],
         head: &RequestHead<'_>,
         content: SignedContent<'_>,
-        Use { created, nonce }: &Use,
+        Use { moment, nonce }: &Use,
     ) -> Result<SignedFields, Error> {
         let Self::Here(signer) = self else { return Err(Error::KeyElsewhere) };
         let signed = match content {
-            SignedContent::Bytes(bytes) => signer.sign_covering(more, head, bytes, *created, nonce),
+            SignedContent::Bytes(bytes) => {
+                signer.sign_covering(more, head, bytes, moment.time, nonce)
+            }
             SignedContent::Digested(digest) => {
-                signer.sign_digested_covering(more, head, Some(digest), *created, nonce)
+                signer.sign_digested_covering(more, head, Some(digest), moment.time, nonce)
             }
         };
         Ok(signed?)
@@ -83,13 +85,13 @@ impl Signing {
         let Self::Elsewhere { signer, key } = self else {
             return self.sign(more, head, content, signed);
         };
-        let Use { created, nonce } = signed;
+        let Use { moment, nonce } = signed;
         let prepared = match content {
             SignedContent::Bytes(bytes) => {
-                signer.prepare_covering(more, head, bytes, *created, nonce)
+                signer.prepare_covering(more, head, bytes, moment.time, nonce)
             }
             SignedContent::Digested(digest) => {
-                signer.prepare_digested_covering(more, head, Some(digest), *created, nonce)
+                signer.prepare_digested_covering(more, head, Some(digest), moment.time, nonce)
             }
         }?;
         let signature = key.sign(prepared.signature_base().as_bytes()).await;

@@ -74,7 +74,7 @@
 //! assert_eq!(app.clone().oneshot(here).await.unwrap().status(), 200);
 //! let elsewhere = ClientAddress::from("203.0.113.7".parse::<IpAddr>().unwrap());
 //! let there = Request::get("/v1/orders").extension(elsewhere).body("").unwrap();
-//! assert_eq!(app.oneshot(with_publishable_key(there)).await.unwrap().status(), 403);
+//! assert_eq!(app.oneshot(with_publishable_key(there)).await.unwrap().status(), 401);
 //! # }
 //! ```
 //!

@@ -3,8 +3,8 @@ use crate::{
     desk::Desk,
 };
 
-/// The request line, the fields in any order, and the content: without the fields of the signature, and with the same
-/// boundary in all forms.
+/// The request line, the fields in any order, and the content: without the fields of the signature and of the transfer, and
+/// with the same boundary in all forms.
 fn compared(request: &str) -> (String, Vec<String>, String) {
     let boundary = request.split("boundary=").nth(1).and_then(|rest| rest.split("\r\n").next());
     let request = match boundary {
@@ -13,7 +13,8 @@ fn compared(request: &str) -> (String, Vec<String>, String) {
     };
     let (head, content) = request.split_once("\r\n\r\n").unwrap();
     let (line, fields) = head.split_once("\r\n").unwrap();
-    let added = ["signature: ", "signature-input: ", "content-digest: ", "content-length: "];
+    let added =
+        ["signature: ", "signature-input: ", "content-digest: ", "content-length: ", "expect: "];
     let fields = fields.split("\r\n").map(|field| {
         let (name, value) = field.split_once(':').unwrap();
         format!("{}:{value}", name.to_ascii_lowercase())

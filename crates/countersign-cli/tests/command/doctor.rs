@@ -1,4 +1,5 @@
 use std::{
+    io::{Read, Write},
     net::TcpListener,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     curl::Server,
-    desk::{Desk, Outcome},
+    desk::{Desk, Finished},
 };
 
 fn now() -> Timestamp {
@@ -18,14 +19,14 @@ fn now() -> Timestamp {
 
 /// A server whose clock shows this time.
 fn server(status: &str, date: Timestamp, fields: &str) -> Server {
-    let date = date.http_date().unwrap();
+    let date = date.http_date().unwrap().to_str().unwrap().to_owned();
     Server::start(&format!(
         "HTTP/1.1 {status}\nDate: {date}\n{fields}Content-Length: 0\nConnection: close\n\n"
     ))
 }
 
 /// The outcome of one check, and the whole of its lines.
-fn line<'t>(outcome: &'t Outcome, name: &str) -> &'t str {
+fn line<'t>(outcome: &'t Finished, name: &str) -> &'t str {
     let mut lines = outcome.stdout.lines();
     let found = lines.find(|line| line.get(6..).is_some_and(|rest| rest.starts_with(name)));
     found.unwrap_or_else(|| panic!("{name}: {outcome:?}"))
@@ -125,10 +126,17 @@ fn a_refusal_is_told_with_its_exit_code() {
 fn a_server_that_cannot_be_reached_is_told_in_plain_words() {
     let (desk, _) = Desk::with_key();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let plain = server("200 OK", now(), "");
+    // A server without TLS, which does not wait for the end of what it cannot read.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let plain = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 16]).unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
     let table = [
         (format!("http://{closed}/"), 2, "nothing accepts connections there"),
-        (plain.url("/").replace("http:", "https:"), 2, "does not speak TLS"),
+        (format!("https://{plain}/"), 2, "does not speak TLS"),
         ("http://no-such-host.invalid/".to_owned(), 2, "the name of the host is not known"),
         ("ftp://127.0.0.1/".to_owned(), 1, "not a URL that can be signed"),
     ];

@@ -336,6 +336,6 @@ fn offline_prints_the_request_as_it_would_be_sent() {
     assert_eq!(offline, run(&["--format", "http", url]));
     let verify = ["verify", "--key", &publishable, "--at", "1763900000", "-"];
     desk.run_with(verify, offline.as_bytes()).done();
-    let both = fixed.iter().chain(&["--offline", "--json", url]);
-    desk.run(both).failed(1, "--offline", "sign --help");
+    let both = ["--offline", "--json", url];
+    desk.run(fixed.iter().chain(&both)).failed(1, "--offline", "sign --help");
 }
