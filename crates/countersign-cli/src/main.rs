@@ -4,8 +4,10 @@ mod actor;
 mod app;
 mod application;
 mod audit;
+mod completions;
 mod credential;
 mod curl;
+mod doctor;
 mod environment;
 mod explain;
 mod failure;
@@ -16,12 +18,14 @@ mod input;
 mod key;
 mod key_source;
 mod keygen;
+mod man;
 mod master_key;
 mod master_key_args;
 mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod progress;
 mod pubkey;
 mod random;
 mod registry_args;
@@ -68,6 +72,9 @@ enum Command {
     Key(key::Key),
     Audit(audit::Audit),
     MasterKey(master_key::MasterKey),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +90,9 @@ fn main() -> ExitCode {
             Command::Key(command) => command.run(),
             Command::Audit(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completions(command) => command.run(Cli::command()),
+            Command::Man(command) => command.run(Cli::command()),
         },
         Err(error) => help_or_usage(&error),
     };
