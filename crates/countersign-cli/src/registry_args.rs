@@ -2,10 +2,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign::with_reasons;
-use countersign_store::{BadName, FileError, Registry, RegistryError, RegistryOptions, Subject};
+use countersign_store::{
+    BadName, FileError, MasterKeys, Registry, RegistryError, RegistryOptions, Subject,
+};
 use serde_json::Value;
 
 use crate::{
+    actor::ActorArg,
     environment::{DB_VARIABLE, MASTER_KEY_VARIABLE},
     failure::Failure,
     master_key_args::MasterKeyArgs,
@@ -13,9 +16,18 @@ use crate::{
     shell::quote,
 };
 
-/// The options of commands that ask a registry: which registry, and the form of the output.
+/// The options of commands that ask a registry: which registry, the form of the output, and who makes a change.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    actor: ActorArg,
+}
+
+/// The options of commands that only read a registry.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReadArgs {
     /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
@@ -26,10 +38,43 @@ pub(crate) struct RegistryArgs {
     json: bool,
 }
 
+impl From<ReadArgs> for RegistryArgs {
+    fn from(read: ReadArgs) -> Self {
+        Self { read, actor: ActorArg::default() }
+    }
+}
+
 impl RegistryArgs {
     /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
     pub(crate) fn db_option(&self) -> String {
-        self.db.as_deref().map_or_else(String::new, db_option)
+        self.read.db.as_deref().map_or_else(String::new, db_option)
+    }
+
+    /// Whether a registry is named, by an argument or by the variable.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.read.db.is_some()
+    }
+
+    /// Whether the output is JSON.
+    pub(crate) const fn wants_json(&self) -> bool {
+        self.read.json
+    }
+
+    /// Reads the master keys. `None` if none is given.
+    pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>, Failure> {
+        self.read.master_keys.read()
+    }
+
+    /// Opens the registry without the master keys, so that nothing is sealed in it, and asks it.
+    pub(crate) fn ask_without_master_keys<T>(
+        &self,
+        question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
+    ) -> Result<T, Failure> {
+        self.ask_opened(
+            RegistryOptions::new(),
+            async |options, url| options.open(url).await,
+            question,
+        )
     }
 
     /// Opens the registry and asks it.
@@ -37,7 +82,8 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |options, url| options.open(url).await, question)
+        let options = RegistryOptions::new().master_keys(self.master_keys()?);
+        self.ask_opened(options, async |options, url| options.open(url).await, question)
     }
 
     /// Opens the registry, creates it if it is missing, and asks it.
@@ -45,15 +91,17 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |options, url| options.open_or_create(url).await, question)
+        let options = RegistryOptions::new().master_keys(self.master_keys()?);
+        self.ask_opened(options, async |options, url| options.open_or_create(url).await, question)
     }
 
     fn ask_opened<T>(
         &self,
+        options: RegistryOptions,
         open: impl AsyncFnOnce(RegistryOptions, &str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        let Some(url) = &self.db else {
+        let Some(url) = &self.read.db else {
             return Err(Failure::local(
                 "no registry is named",
                 format!(
@@ -61,11 +109,14 @@ impl RegistryArgs {
                 ),
             ));
         };
-        let options = RegistryOptions::new().master_keys(self.master_keys.read()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
             let registry = open(options, url).await?;
+            let registry = match self.actor.actor() {
+                Some(actor) => registry.acting_as(actor),
+                None => registry,
+            };
             warn_of_exposure(url, registry.closed_files());
             tell_of_sealed(registry.sealed_now());
             let answer = question(&registry).await;
@@ -81,7 +132,7 @@ impl RegistryArgs {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        match self.json {
+        match self.read.json {
             true => print_line(json()),
             false => print(text()),
         }

@@ -1,11 +1,13 @@
 use std::{fmt, pin::Pin, sync::Arc};
 
-use countersign::{PublishableKey, Signer};
+use countersign::PublishableKey;
+
+use crate::signing::Signing;
 
 /// A key of a client that changes in time.
 pub(crate) trait KeyInUse: fmt::Debug + Send + Sync {
     /// Returns what signs now.
-    fn signer(&self) -> Arc<Signer>;
+    fn signing(&self) -> Arc<Signing>;
 
     /// Has the key looked after, beside the request that is to be sent.
     fn look_after(self: Arc<Self>);

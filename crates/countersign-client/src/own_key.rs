@@ -5,7 +5,7 @@ mod place;
 pub(crate) mod turn;
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,7 +24,7 @@ use self::{
     turn::Turn,
 };
 use crate::{
-    authenticity::Authenticity, client::Client, error::Error, key_file::read_private_key,
+    authenticity::Authenticity, client::Client, error::Error, key_source::KeySource,
     refusal::Refusal, reread::Reread,
 };
 
@@ -208,12 +208,12 @@ impl OwnKey {
     /// Reads the key in the file, of any algorithm.
     async fn read(&self) -> Result<PrivateKey, OwnKeyError> {
         let (file, passphrase) = (self.file.clone(), self.passphrase.clone());
-        blocking(move || Ok(read_private_key(&file, passphrase.as_deref())?)).await
+        blocking(move || Ok(KeySource::from(&file).read(passphrase.as_deref())?)).await
     }
 
     /// Makes a client of the key in the file.
     pub(crate) fn client_now(&self) -> Result<Client, OwnKeyError> {
-        let key = read_private_key(&self.file, self.passphrase.as_deref())?;
+        let key = KeySource::from(&self.file).read(self.passphrase.as_deref())?;
         match key.algorithm() {
             Algorithm::HmacSha256 => Err(OwnKeyError::Secret),
             _ => self.client(key),
@@ -277,5 +277,6 @@ async fn of_endpoint<T: DeserializeOwned>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OwnKeyError> + Send + 'static,
 ) -> Result<T, OwnKeyError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| OwnKeyError::Stopped(error.into()))?
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::Runtime(io::Error::from(error)))?
 }

@@ -4,13 +4,14 @@ use std::{
     time::Instant,
 };
 
-use countersign::{PrivateKey, PublishableKey, Signer};
+use countersign::{PrivateKey, PublishableKey};
 use tokio::sync::Mutex;
 
 use crate::{
     client::Client,
     key_in_use::KeyInUse,
     own_key::{OwnKey, Rotated, error::OwnKeyError, turn::Turn},
+    signing::Signing,
 };
 
 /// The key of a client that rotates it.
@@ -18,7 +19,7 @@ use crate::{
 struct Rotating {
     own: OwnKey,
     /// What signs now.
-    signer: RwLock<Arc<Signer>>,
+    signing: RwLock<Arc<Signing>>,
     /// When the server was last asked whether the key is to be rotated. Held by the task that asks.
     checked: Arc<Mutex<Option<Instant>>>,
     /// Held by the request that looks for another key, since its own has ended.
@@ -37,19 +38,19 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Client::from_key_file`], and [`OwnKeyError::Secret`] for an HMAC secret.
+    /// As [`Client::from_encrypted_key_file`], and [`OwnKeyError::Secret`] for an HMAC secret.
     pub fn rotating(own: OwnKey) -> Result<Self, OwnKeyError> {
         let client = own.client_now()?;
-        let rotating = Rotating::new(own, client.signer());
+        let rotating = Rotating::new(own, client.signing());
         Ok(client.with_key_in_use(Arc::new(rotating)))
     }
 }
 
 impl Rotating {
-    fn new(own: OwnKey, signer: Arc<Signer>) -> Self {
+    fn new(own: OwnKey, signing: Arc<Signing>) -> Self {
         Self {
             own,
-            signer: RwLock::new(signer),
+            signing: RwLock::new(signing),
             checked: Arc::default(),
             renewing: Mutex::default(),
         }
@@ -58,7 +59,7 @@ impl Rotating {
     async fn check(&self) -> Result<Option<Rotated>, OwnKeyError> {
         let turn = Turn::begin(&self.own).await?;
         let in_use = turn.read().await?.key;
-        if in_use.publishable_key() != self.signer().publishable_key() {
+        if in_use.publishable_key() != self.signing().publishable_key() {
             self.sign_with(in_use)?;
             return Ok(None);
         }
@@ -87,8 +88,8 @@ impl Rotating {
     }
 
     fn sign_with(&self, key: PrivateKey) -> Result<(), OwnKeyError> {
-        let signer = self.own.client(key)?.signer();
-        *self.signer.write().unwrap_or_else(PoisonError::into_inner) = signer;
+        let signing = self.own.client(key)?.signing();
+        *self.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
         Ok(())
     }
 
@@ -102,8 +103,8 @@ impl Rotating {
 }
 
 impl KeyInUse for Rotating {
-    fn signer(&self) -> Arc<Signer> {
-        Arc::clone(&self.signer.read().unwrap_or_else(PoisonError::into_inner))
+    fn signing(&self) -> Arc<Signing> {
+        Arc::clone(&self.signing.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has the key rotated if that is due, once in an interval.
@@ -125,10 +126,10 @@ impl KeyInUse for Rotating {
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'k>> {
         Box::pin(async {
             let _one_at_a_time = self.renewing.lock().await;
-            if self.signer().publishable_key() == *ended {
+            if self.signing().publishable_key() == *ended {
                 self.report(&self.find_another(ended).await);
             }
-            self.signer().publishable_key() != *ended
+            self.signing().publishable_key() != *ended
         })
     }
 }

@@ -110,11 +110,21 @@ pub use nonces::{
 pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 pub use registry::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+pub use registry::text::{
+    BadRegistryText, RegistryText,
+    plan::{Plan, PlanOptions, Step, Unlisted},
+};
 #[cfg(feature = "registry")]
 pub use registry::{
     Registry,
     actor::Actor,
-    audit::{Action, AuditEntry, AuditHash},
+    audit::{
+        Action, AuditEntry, AuditHash, UnknownAction,
+        filter::AuditFilter,
+        head::{AuditHead, BadAuditHead},
+        report::{AuditFinding, AuditReport},
+    },
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},

@@ -33,6 +33,8 @@ pub(crate) mod secrets;
 pub(crate) mod sqlite;
 mod statements;
 mod stored_restrictions;
+#[cfg(feature = "registry-text")]
+pub(crate) mod text;
 mod watch;
 
 use std::{

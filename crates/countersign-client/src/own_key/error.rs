@@ -53,9 +53,6 @@ pub enum OwnKeyError {
     /// The response is not one of a holder's endpoint.
     #[error("the response, {0}, is not that of an endpoint for the holders of keys")]
     NoEndpoint(StatusCode),
-    /// The runtime is shutting down.
-    #[error("the program is ending")]
-    Stopped(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The key file cannot be read, or a request got no response.
     #[error(transparent)]
     Client(#[from] Error),

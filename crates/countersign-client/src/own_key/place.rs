@@ -8,7 +8,7 @@ use countersign::{Algorithm, KeyError, KeyFile, Passphrase, PrivateKey, ProvenKe
 use zeroize::Zeroizing;
 
 use super::error::OwnKeyError;
-use crate::{error::Error, key_file::read_private_key};
+use crate::{error::Error, key_source::KeySource};
 
 /// A key file, and what is beside it during a rotation.
 ///
@@ -55,7 +55,7 @@ impl Place {
 
     /// Reads the key in use.
     pub(super) fn read(&self, passphrase: Option<&Passphrase>) -> Result<StoredKey, OwnKeyError> {
-        let key = read_private_key(&self.key, passphrase)?;
+        let key = KeySource::from(&self.key).read(passphrase)?;
         if key.algorithm() == Algorithm::HmacSha256 {
             return Err(OwnKeyError::Secret);
         }
@@ -85,7 +85,8 @@ impl Place {
             return Ok(None);
         }
         let path = self.next();
-        let key = read_private_key(&path, passphrase)
+        let key = KeySource::from(&path)
+            .read(passphrase)
             .map_err(|error| OwnKeyError::Next { path: path.clone(), source: Box::new(error) })?;
         // The same key is in use, so that nothing is lost.
         if key.publishable_key() == current.publishable_key() {
@@ -103,7 +104,7 @@ impl Place {
     ) -> Result<PrivateKey, OwnKeyError> {
         let seed = random()?;
         let key = PrivateKey::ed25519(&seed);
-        let unwritable = |source| Error::Key { path: self.next(), source };
+        let unwritable = |source| Error::Key { from: KeySource::File(self.next()), source };
         let content = match (form, passphrase) {
             (Form::Text, _) => {
                 let mut line = Zeroizing::new(String::with_capacity(256));

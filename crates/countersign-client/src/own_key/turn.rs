@@ -9,6 +9,7 @@ use super::{
     lock::Lock,
     place::{Place, StoredKey, proof},
 };
+use crate::unsigned::origin;
 
 /// The time in which no other process changes the key file.
 pub(crate) struct Turn<'o> {
@@ -124,7 +125,7 @@ impl<'o> Turn<'o> {
         if !self.has_begun().await? {
             let client = self.own.client(self.read().await?.key)?;
             let credential = self.own.ask(&client).await?;
-            let now = client.time_at(&self.own.endpoint)?;
+            let now = client.clock.now(&origin(&self.own.endpoint)?).time;
             if credential.rotate_after.is_none_or(|time| time > now) {
                 return Ok(None);
             }

@@ -7,6 +7,8 @@ use sqlx::migrate::MigrateError;
 use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+use super::text::BadRegistryText;
 use crate::{
     credential::{name::BadName, rotation::NotReplaced},
     sealed_secret::NotOpened,
@@ -119,6 +121,14 @@ pub enum RegistryError {
     /// A text is not a valid name of an application, environment or label.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// The text of a registry is invalid, or cannot be applied to this registry.
+    #[cfg(feature = "registry-text")]
+    #[error(transparent)]
+    Text(#[from] BadRegistryText),
+    /// The registry was changed after a [`Plan`](crate::Plan) was made. Make another.
+    #[cfg(feature = "registry-text")]
+    #[error("the registry was changed since it was compared with the text")]
+    Outdated,
     /// The connection was lost during a change, and whether the change was made cannot be found out.
     #[error("the connection was lost during a change, which may have been made or not")]
     Unknown(#[source] Box<dyn Error + Send + Sync>),
