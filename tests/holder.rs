@@ -21,9 +21,11 @@ use countersign_store::{
 };
 use harness::{TestClock, credential};
 use http::Method;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
+use tower::ServiceExt as _;
 
 pub(crate) const DAY: u64 = 24 * 3600;
 
@@ -327,6 +329,70 @@ async fn a_holder_revokes_its_key_for_ever_and_the_log_says_who_and_why() {
     // Nobody can replace a secret but an operator; to revoke it is another matter.
     holder.register(&hmac()).await;
     assert_eq!(holder.ask(hmac(), "/revocation", json!({})).await.0, 200);
+}
+
+/// The code blocks of this kind below a heading of the protocol.
+fn blocks(heading: &str, kind: &str) -> Vec<String> {
+    let protocol = include_str!("../docs/protocol.md");
+    let (_, section) = protocol.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let begin = format!("\n```{kind}\n");
+    let blocks = section.split(&begin).skip(1);
+    blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_rotation_in_the_protocol_is_accepted_as_it_is_written() {
+    const HEADING: &str = "What a holder does with its own key";
+    let created = harness::NOW;
+    let content = format!(
+        r#"{{"public_key":{},"overlap_seconds":86400}}"#,
+        Value::from(ProvenKey::proof(&key(2)).unwrap())
+    );
+    let request = http::Request::post("https://api.example.com/v1/key/rotation")
+        .header("content-type", "application/json")
+        .body(content.clone())
+        .unwrap();
+    let (mut head, _) = request.into_parts();
+    let origin = "https://api.example.com".parse().unwrap();
+    let signed = countersign::RequestHead {
+        method: &head.method,
+        target: countersign::Target::origin_form(&head.uri),
+        origin: &origin,
+        headers: &head.headers,
+    };
+    let nonce = countersign::Nonce::from_random([9; 16]);
+    let signer = countersign::Signer::new(key(1));
+    let fields = signer.sign(&signed, content.as_bytes(), created, &nonce).unwrap();
+    let base = fields.signature.base.as_str().to_owned();
+    fields.apply(&mut head.headers);
+    let field = |name: &str| head.headers[name].to_str().unwrap();
+    let written = format!(
+        "POST /v1/key/rotation HTTP/1.1\nHost: api.example.com\nContent-Type: application/json\nContent-Digest: {}\n\
+         Signature-Input: {}\nSignature: {}\n\n{content}",
+        field("content-digest"),
+        field("signature-input"),
+        field("signature"),
+    );
+    assert_eq!(blocks(HEADING, "http")[0], written);
+    assert_eq!(blocks(HEADING, "text")[0], base);
+
+    let holder = Holder::start().await;
+    let nonces = MemoryNonces::volatile(Window::default(), long_ago()).unwrap();
+    let origins = Origins::new([origin]).unwrap();
+    let verifier =
+        Verifier::new(origins, Arc::clone(&holder.registry), nonces).clock(move || created);
+    let routes = HolderRoutes::new(Arc::clone(&holder.registry)).routes();
+    let app = verifier.protect(Routes::new().nest("/v1/key", routes)).unwrap();
+    let response = app
+        .oneshot(http::Request::from_parts(head, axum::body::Body::from(content)))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 201);
+    let response = response.into_body().collect().await.unwrap().to_bytes();
+    let response: Value = serde_json::from_slice(&response).unwrap();
+    let written: Value = serde_json::from_str(&blocks(HEADING, "json")[1]).unwrap();
+    assert_eq!(written, response, "{response:#}");
 }
 
 /// A store that fails, and that no request reaches which is not signed.

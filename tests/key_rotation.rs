@@ -11,9 +11,12 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, http::StatusCode};
 use countersign::{Code, KeyFile, Passphrase, PrivateKey, ProvenKey, PublishableKey};
 use countersign_client::{Client, OwnKey, OwnKeyError, OwnRevocation, Refusal, Rotated};
-use countersign_server::HolderRoutes;
+use countersign_server::{HolderRoutes, serve};
+use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::holder::{DAY, Holder, hmac, key, rotation};
 
@@ -263,6 +266,44 @@ async fn a_key_that_cannot_be_rotated_stays_as_it_is() {
     for url in ["http://api.example.com/v1/key", "http://192.0.2.1/", "ftp://localhost/"] {
         let error = OwnKey::new(&program.file, url).unwrap_err();
         assert!(matches!(error, OwnKeyError::PlainHttp), "{url}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_confirm_the_new_key_costs_no_key() {
+    let program = Program::start().await;
+    let content = fs::read(&program.file).unwrap();
+    let credential = |key: &PrivateKey| {
+        json!({
+            "publishable_key": key.publishable_key().to_string(), "application": "shop", "environment": "live",
+            "label": "", "state": "active", "created_at": 1,
+        })
+    };
+    let confirmed = json!({ "new": credential(&key(5)), "old": credential(&key(1)) });
+    let of_another = json!({ "new": credential(&key(2)), "old": credential(&key(5)) });
+    let answers = [
+        (201, confirmed.to_string()),
+        (201, of_another.to_string()),
+        (201, "{}".to_owned()),
+        (200, "<html>".to_owned()),
+        (200, String::new()),
+        (200, "[".repeat(100_000)),
+        (302, json!({ "new": credential(&key(2)), "old": credential(&key(1)) }).to_string()),
+        (500, json!({ "new": credential(&key(2)), "old": credential(&key(1)) }).to_string()),
+    ];
+    program.write(".next", &key(2).expose_pkcs8_pem().unwrap());
+    for (status, answer) in answers {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/v1/key", listener.local_addr().unwrap());
+        let status = StatusCode::from_u16(status).unwrap();
+        let app = Router::new().fallback(async move || (status, answer));
+        let serving = tokio::spawn(serve(listener, app, std::future::pending()));
+        let own = OwnKey::new(&program.file, endpoint).unwrap();
+        let error = own.rotate().await.unwrap_err();
+        assert!(matches!(error, OwnKeyError::NoEndpoint(_)), "{status}: {error:?}");
+        assert_eq!(fs::read(&program.file).unwrap(), content);
+        assert_eq!(program.read(".next", None).publishable_key(), key(2).publishable_key());
+        serving.abort();
     }
 }
 

@@ -2,18 +2,21 @@ mod add;
 mod change;
 mod key_arg;
 mod list;
+mod own_key_args;
 mod restrict;
 mod restriction_args;
 mod revoke;
+mod revoke_own;
 mod rewrap;
+mod rotate;
 mod scope;
 mod show;
 
 use clap::{Args, Subcommand};
 
 use self::{
-    add::Add, list::List, restrict::Restrict, revoke::Revoke, rewrap::Rewrap, scope::Scope,
-    show::Show,
+    add::Add, list::List, restrict::Restrict, revoke::Revoke, revoke_own::RevokeOwn,
+    rewrap::Rewrap, rotate::Rotate, scope::Scope, show::Show,
 };
 use crate::{
     failure::{Exit, Failure},
@@ -37,6 +40,8 @@ enum Command {
     Scope(Scope),
     Restrict(Restrict),
     Revoke(Revoke),
+    RevokeOwn(RevokeOwn),
+    Rotate(Rotate),
     Rewrap(Rewrap),
 }
 
@@ -50,6 +55,8 @@ impl Key {
             Command::Scope(scope) => scope.run(&registry),
             Command::Restrict(restrict) => restrict.run(&registry),
             Command::Revoke(revoke) => revoke.run(&registry),
+            Command::RevokeOwn(revoke) => revoke.run(&registry),
+            Command::Rotate(rotate) => rotate.run(&registry),
             Command::Rewrap(rewrap) => return rewrap.run(&registry),
         }?;
         Ok(Exit::Done)

@@ -8,6 +8,7 @@ mod completions;
 mod credential;
 mod curl;
 mod doctor;
+mod duration_arg;
 mod environment;
 mod explain;
 mod failure;

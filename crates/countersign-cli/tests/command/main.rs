@@ -15,6 +15,7 @@ mod forms;
 mod keys;
 mod manuals;
 mod master_keys;
+mod own_keys;
 mod processes;
 mod registry;
 mod restrictions;
