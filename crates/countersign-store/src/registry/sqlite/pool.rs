@@ -6,7 +6,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::schema;
+use super::{file::FileError, schema};
 use crate::registry::error::RegistryError;
 
 /// Longest wait of a write for another process that has locked the database.
@@ -43,17 +43,25 @@ impl Pool {
     }
 
     /// A connection to read with. A statement that writes with it is a transaction of its own.
-    pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
-        self.connections.acquire().await
+    pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, RegistryError> {
+        self.connections.acquire().await.map_err(waited)
     }
 
     /// Begins a transaction that nobody else writes beside.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
-        Ok(self.connections.begin_with("BEGIN IMMEDIATE").await?)
+        self.connections.begin_with("BEGIN IMMEDIATE").await.map_err(waited)
     }
 
     /// Closes all connections. SQLite removes the files beside the registry with the last one.
     pub(crate) async fn close(&self) {
         self.connections.close().await;
+    }
+}
+
+fn waited(error: sqlx::Error) -> RegistryError {
+    match error {
+        // Other changes have all connections, and wait for the process that holds the lock.
+        sqlx::Error::PoolTimedOut => FileError::Locked.into(),
+        error => error.into(),
     }
 }
