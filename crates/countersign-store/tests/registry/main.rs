@@ -3,10 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod credentials;
+mod faults;
 mod files;
 mod home;
+mod kills;
 mod life;
+mod migrations;
 #[cfg(all(feature = "postgres", unix))]
-#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+mod pooler;
+#[cfg(all(feature = "postgres", unix))]
+mod relay;
+#[cfg(all(feature = "postgres", unix))]
+#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
+#[cfg(all(feature = "postgres", unix))]
+mod server_faults;
+mod statements;

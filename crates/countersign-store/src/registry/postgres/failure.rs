@@ -71,7 +71,7 @@ impl ServerError {
             "26000" | "42P05" => Ok(Self::Pooler),
             "08P01" if are_parameters_of_another(&error) => Ok(Self::Pooler),
             // PgBouncer gives this code to all that it says itself.
-            "08P01" if message(&error).starts_with("no such database") => Ok(Self::NoDatabase),
+            "08P01" if names_no_database(message(&error)) => Ok(Self::NoDatabase),
             "08P01" | "53300" => Ok(Self::Unreachable(error.into())),
             _ => Err(error),
         }
@@ -97,6 +97,11 @@ fn are_parameters_of_another(error: &sqlx::Error) -> bool {
     let database = error.as_database_error();
     let server = database.and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     server.and_then(PgDatabaseError::routine) == Some("exec_bind_message")
+}
+
+fn names_no_database(message: &str) -> bool {
+    message.starts_with("no such database")
+        || (message.starts_with("database ") && message.ends_with(" does not exist"))
 }
 
 fn code(error: &sqlx::Error) -> &str {
