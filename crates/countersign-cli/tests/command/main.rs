@@ -6,6 +6,7 @@
 #[cfg(all(feature = "ecdsa", feature = "rsa"))]
 mod algorithms;
 mod curl;
+mod database;
 mod desk;
 mod end_to_end;
 mod explaining;
@@ -15,6 +16,10 @@ mod master_keys;
 mod processes;
 mod registry;
 mod restrictions;
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/postgres.rs"]
+mod server;
+mod server_faults;
 mod signing;
 mod trailers;
 mod uploads;

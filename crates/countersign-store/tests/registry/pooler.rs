@@ -37,7 +37,7 @@ impl PgBouncer {
         let settings = format!(
             "[databases]\n* = host={server}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n\
              unix_socket_dir = {at}\nauth_type = any\npool_mode = {mode}\nmax_client_conn = 200\n\
-             default_pool_size = {size}\nlogfile = {at}/log\nquery_wait_timeout = 20\n"
+             default_pool_size = {size}\nlogfile = {at}/log\nquery_wait_timeout = 20\nserver_login_retry = 1\n"
         )
         // Without a user of its own, `any` takes that of the database.
         .replace(&format!("host={server}"), &format!("host={server} user=postgres"));

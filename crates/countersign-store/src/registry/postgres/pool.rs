@@ -1,7 +1,4 @@
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
@@ -108,7 +105,7 @@ impl Attempts {
     }
 }
 
-/// Connects to a server, and waits for one that is just starting.
+/// Connects to a server, and waits for one that is just starting, or has no connection free.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let began = Instant::now();
     loop {
@@ -117,7 +114,9 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
             return Err(sqlx::Error::PoolTimedOut);
         };
         match connected {
-            Err(error) if may_be_starting(&error) && left > PAUSE => {
+            Err(sqlx::Error::Database(error))
+                if error.is_transient_in_connect_phase() && left > PAUSE =>
+            {
                 tokio::time::sleep(PAUSE).await;
             }
             connected => return connected,
@@ -127,14 +126,6 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
 
 /// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
-
-fn may_be_starting(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
-        _ => false,
-    }
-}
 
 async fn prepare(
     connection: &mut PgConnection,
