@@ -44,6 +44,9 @@ impl Postgres {
         initdb.args(how).args(["--no-sync", "-D"]).arg(postgres.data());
         let Output { status, stderr, .. } = initdb.output().unwrap();
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        // One role has to give a password, if a test makes it.
+        let rules = "local all with_password scram-sha-256\nlocal all all trust\n";
+        fs::write(postgres.data().join("pg_hba.conf"), rules).unwrap();
         postgres.run();
         postgres
     }
@@ -58,7 +61,7 @@ impl Postgres {
         let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
         let mut log = String::new();
-        while !log.contains("ready to accept connections") {
+        while !log.contains("ready to accept ") {
             let Some(line) = lines.next() else { panic!("PostgreSQL did not start:\n{log}") };
             log.push_str(&line.unwrap());
             log.push('\n');
@@ -75,6 +78,21 @@ impl Postgres {
         log.join().unwrap();
     }
 
+    /// Starts it again after [`Postgres::kill`], as a replica that waits for more from its primary.
+    pub fn run_as_replica(&mut self) {
+        let signal = self.data().join("standby.signal");
+        fs::write(&signal, "").unwrap();
+        if let Some((user, group)) = self.user {
+            chown(&signal, Some(user), Some(group)).unwrap();
+        }
+        self.run();
+    }
+
+    /// The folder with its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The superuser's database: `postgres://…`.
     pub fn url(&self) -> String {
         self.url_of("postgres")
@@ -85,7 +103,8 @@ impl Postgres {
         format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder with its files.
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -127,7 +146,7 @@ fn programs() -> PathBuf {
 }
 
 /// The user and group of somebody who is not root.
-fn unprivileged() -> (u32, u32) {
+pub fn unprivileged() -> (u32, u32) {
     let users = fs::read_to_string(Path::new("/etc/passwd")).unwrap();
     let of = |name: &str| {
         let user = users.lines().find(|line| line.split(':').next() == Some(name))?;
