@@ -88,6 +88,11 @@ impl Postgres {
         self.run();
     }
 
+    /// Whom it runs as, if that is not who runs the test: a user and their group.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+
     /// The folder with its socket.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -146,7 +151,7 @@ fn programs() -> PathBuf {
 }
 
 /// The user and group of somebody who is not root.
-pub fn unprivileged() -> (u32, u32) {
+fn unprivileged() -> (u32, u32) {
     let users = fs::read_to_string(Path::new("/etc/passwd")).unwrap();
     let of = |name: &str| {
         let user = users.lines().find(|line| line.split(':').next() == Some(name))?;

@@ -2,11 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::{MetadataExt, chown},
-        process::CommandExt,
-    },
-    path::Path,
+    os::unix::{fs::chown, process::CommandExt},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::{
     home::postgres::Database,
     life::{NOW, add, id, key},
-    server::unprivileged,
+    server::Postgres,
 };
 
 /// A `pgbouncer` in front of a PostgreSQL server, on a socket in a folder of its own, until it is dropped.
@@ -29,25 +25,22 @@ struct PgBouncer {
 
 impl PgBouncer {
     /// With fewer connections to the server than a program has, unless it gives each a session.
-    fn start(mode: &str, server: &Path) -> Self {
+    fn start(mode: &str, server: &Postgres) -> Self {
         let size = if mode == "session" { 20 } else { 3 };
         let folder = TempDir::new().unwrap();
         let at = folder.path().display();
-        let server = server.display();
+        let host = server.folder().display();
         let settings = format!(
-            "[databases]\n* = host={server}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n\
+            "[databases]\n* = host={host} user=postgres\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n\
              unix_socket_dir = {at}\nauth_type = any\npool_mode = {mode}\nmax_client_conn = 200\n\
              default_pool_size = {size}\nlogfile = {at}/log\nquery_wait_timeout = 20\nserver_login_retry = 1\n"
-        )
-        // Without a user of its own, `any` takes that of the database.
-        .replace(&format!("host={server}"), &format!("host={server} user=postgres"));
+        );
         fs::write(folder.path().join("settings.ini"), settings).unwrap();
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
         let mut command = Command::new("pgbouncer");
         command.arg("settings.ini").current_dir(folder.path()).env("PATH", path);
         // It refuses to run as root.
-        if fs::metadata(folder.path()).unwrap().uid() == 0 {
-            let (user, group) = unprivileged();
+        if let Some((user, group)) = server.user() {
             chown(folder.path(), Some(user), Some(group)).unwrap();
             command.uid(user).gid(group);
         }
@@ -116,7 +109,7 @@ async fn life(url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_pooler_of_transactions_a_registry_works_without_named_statements() {
     let database = Database::create().await;
-    let pooler = PgBouncer::start("transaction", database.server().folder());
+    let pooler = PgBouncer::start("transaction", database.server());
     let url = pooler.url(database.name(), UNNAMED);
     life(&url).await;
     many_programs(&url).await.unwrap();
@@ -125,7 +118,7 @@ async fn behind_a_pooler_of_transactions_a_registry_works_without_named_statemen
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_pooler_of_transactions_named_statements_are_called_what_they_are() {
     let database = Database::create().await;
-    let pooler = PgBouncer::start("transaction", database.server().folder());
+    let pooler = PgBouncer::start("transaction", database.server());
     let url = pooler.url(database.name(), "");
     let error = many_programs(&url).await.unwrap_err();
     assert!(matches!(error, RegistryError::Server(ServerError::Pooler)), "{error:?}");
@@ -134,7 +127,7 @@ async fn behind_a_pooler_of_transactions_named_statements_are_called_what_they_a
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_pooler_of_sessions_a_registry_works_as_without() {
     let database = Database::create().await;
-    let pooler = PgBouncer::start("session", database.server().folder());
+    let pooler = PgBouncer::start("session", database.server());
     for parameters in ["", UNNAMED] {
         let url = pooler.url(database.name(), parameters);
         life_once_more(&url).await;
@@ -155,8 +148,8 @@ async fn life_once_more(url: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pooler_says_itself_is_told_apart() {
-    let mut server = crate::server::Postgres::start();
-    let pooler = PgBouncer::start("transaction", server.folder());
+    let mut server = Postgres::start();
+    let pooler = PgBouncer::start("transaction", &server);
     let registry = Registry::open_or_create(&pooler.url("postgres", UNNAMED)).await.unwrap();
     add(&registry, &key(1)).await;
     let missing = Registry::open(&pooler.url("not_there", UNNAMED)).await.unwrap_err();
