@@ -11,7 +11,7 @@ mod life;
 mod log;
 mod rotation;
 #[cfg(all(feature = "postgres", unix))]
-#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
 mod watch;
