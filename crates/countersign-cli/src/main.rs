@@ -1,9 +1,13 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
+mod actor;
 mod app;
 mod application;
+mod audit;
+mod completions;
 mod credential;
 mod curl;
+mod doctor;
 mod environment;
 mod explain;
 mod failure;
@@ -14,11 +18,14 @@ mod input;
 mod key;
 mod key_source;
 mod keygen;
+mod man;
 mod master_key;
+mod master_key_args;
 mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod progress;
 mod pubkey;
 mod random;
 mod registry_args;
@@ -63,7 +70,11 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    Audit(audit::Audit),
     MasterKey(master_key::MasterKey),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -77,7 +88,11 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completions(command) => command.run(Cli::command()),
+            Command::Man(command) => command.run(Cli::command()),
         },
         Err(error) => help_or_usage(&error),
     };

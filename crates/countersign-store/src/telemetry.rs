@@ -10,6 +10,10 @@ pub fn describe_metrics() {
         "Requests that a restriction would have refused if it were enforced, by kind of restriction"
     );
     metrics::describe_counter!(
+        "countersign_sealed_key_refused_total",
+        "Look-ups of HMAC keys that this server refused because the master key that sealed their secret was not given"
+    );
+    metrics::describe_counter!(
         "countersign_replay_recoveries_total",
         "Times this server raised the low-water mark in Redis because claims may be lost"
     );

@@ -6,11 +6,14 @@
 #[cfg(all(feature = "ecdsa", feature = "rsa"))]
 mod algorithms;
 mod curl;
+mod curl_alone;
 mod desk;
+mod doctor;
 mod end_to_end;
 mod explaining;
 mod forms;
 mod keys;
+mod manuals;
 mod master_keys;
 mod processes;
 mod registry;

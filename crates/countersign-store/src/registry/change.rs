@@ -10,6 +10,7 @@ use super::{
     query::{Query, Row, Session},
     statements,
 };
+use crate::master_key::MasterKeys;
 
 /// A change of the registry.
 ///
@@ -29,11 +30,22 @@ pub(super) trait Change: Send + 'static {
 pub(super) struct Transaction {
     database: database::Transaction,
     acts: Vec<Act>,
+    master_keys: Option<Arc<MasterKeys>>,
 }
 
 impl Transaction {
     pub(super) fn session(&mut self) -> Session<'_> {
         self.database.session()
+    }
+
+    /// Returns the keys that seal and open HMAC secrets.
+    pub(super) fn master_keys(&self) -> Option<Arc<MasterKeys>> {
+        self.master_keys.clone()
+    }
+
+    /// Notes that plain secrets were overwritten, of which copies may be left elsewhere in a file.
+    pub(super) async fn note_remnants(&mut self) -> Result<(), sqlx::Error> {
+        self.database.note_remnants().await
     }
 
     /// Adds an entry for the audit log. A change of which nothing is recorded is not announced: it changed nothing.
@@ -56,11 +68,14 @@ impl Registry {
 
 impl Shared {
     async fn make<C: Change>(&self, change: C, actor: &Actor) -> Result<C::Outcome, RegistryError> {
-        let mut transaction =
-            Transaction { database: self.database.begin().await?, acts: Vec::new() };
+        let mut transaction = Transaction {
+            database: self.database.begin().await?,
+            acts: Vec::new(),
+            master_keys: self.master_keys.clone(),
+        };
         let mut last = LastChange::lock(&mut transaction.session()).await?;
         let outcome = change.apply(&mut transaction).await?;
-        let Transaction { mut database, acts } = transaction;
+        let Transaction { mut database, acts, master_keys: _ } = transaction;
         if acts.is_empty() {
             database.commit().await?;
             return Ok(outcome);

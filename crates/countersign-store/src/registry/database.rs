@@ -67,6 +67,17 @@ impl Database {
         }
     }
 
+    /// Erases what is left of plain secrets since [`Transaction::note_remnants`].
+    pub(super) async fn erase_remnants(&self) -> Result<(), RegistryError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => pool.erase_remnants().await,
+            // Its own VACUUM frees the room of overwritten rows.
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Closes all connections.
     pub(super) async fn close(&self) {
         match self {
@@ -236,6 +247,16 @@ impl Transaction {
             Self::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
             Self::Postgres(transaction, _) => postgres::pool::announce(transaction).await,
+        }
+    }
+
+    /// Notes that plain secrets were overwritten, until [`Database::erase_remnants`] was run to its end.
+    pub(super) async fn note_remnants(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(transaction) => sqlite::pool::note_remnants(transaction).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(..) => Ok(()),
         }
     }
 

@@ -106,10 +106,16 @@ impl Shared {
         let row = timeout(PATIENCE, self.readers.fetch_optional(query)).await;
         let row = row.map_err(|_| sqlx::Error::PoolTimedOut)??;
         let last_read = self.cache.last_read(id);
-        let read = row.as_ref().map(|row| Credential::read_again(row, last_read.as_deref()));
+        let read = row
+            .as_ref()
+            .map(|row| Credential::read_again(row, self.master_keys(), last_read.as_deref()));
         let credential = match read.transpose() {
             Ok(credential) => credential.map(Arc::new),
-            // A damaged row counts as an unknown key.
+            // A key that cannot be used counts as an unknown key.
+            Err(RegistryError::Sealed { source, .. }) => {
+                self.unopened.refuse(id, source);
+                None
+            }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn Error,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod credentials;
 mod files;
 mod home;
@@ -10,6 +11,7 @@ mod life;
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
 mod rotation;
+mod sealed;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
