@@ -31,6 +31,11 @@ struct Running {
 }
 
 impl Postgres {
+    /// Whether PostgreSQL is installed.
+    pub fn is_installed() -> bool {
+        find_programs().is_some()
+    }
+
     /// A new one.
     pub fn start() -> Self {
         let folder = TempDir::new().unwrap();
@@ -108,6 +113,11 @@ impl Postgres {
         format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
     }
 
+    /// The folder with its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The folder with its files.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -139,6 +149,10 @@ impl Drop for Postgres {
 
 /// Where the server's programs are. Debian keeps them out of `PATH`.
 fn programs() -> PathBuf {
+    find_programs().unwrap_or_else(|| panic!("PostgreSQL is not installed; tests/run brings it"))
+}
+
+fn find_programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut debian: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
@@ -146,8 +160,7 @@ fn programs() -> PathBuf {
     let has_all = |folder: &PathBuf| {
         ["initdb", "pg_ctl", "postgres"].iter().all(|program| folder.join(program).exists())
     };
-    let found = env::split_paths(&path).chain(debian.into_iter().rev()).find(has_all);
-    found.unwrap_or_else(|| panic!("PostgreSQL is not installed; tests/run brings it"))
+    env::split_paths(&path).chain(debian.into_iter().rev()).find(has_all)
 }
 
 /// The user and group of somebody who is not root.

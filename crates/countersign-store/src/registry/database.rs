@@ -174,12 +174,12 @@ impl OwnConnection {
 
     pub(super) async fn close(self) {
         // Nothing that was read depends on it.
-        let _ = match self {
+        drop(match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => connection.close().await,
             #[cfg(feature = "postgres")]
             Self::Postgres(connection, _) => connection.close().await,
-        };
+        });
     }
 }
 

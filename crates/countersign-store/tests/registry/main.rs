@@ -20,7 +20,7 @@ mod relay;
 mod rotation;
 mod sealed;
 #[cfg(all(feature = "postgres", unix))]
-#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
 #[cfg(all(feature = "postgres", unix))]
