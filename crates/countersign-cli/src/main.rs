@@ -24,6 +24,7 @@ mod pubkey;
 mod random;
 mod registry_args;
 mod request;
+mod scan;
 mod shell;
 mod sign;
 mod table;
@@ -65,6 +66,7 @@ enum Command {
     App(app::App),
     Key(key::Key),
     MasterKey(master_key::MasterKey),
+    Scan(scan::Scan),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Scan(command) => command.run(),
         },
         Err(error) => help_or_usage(&error),
     };

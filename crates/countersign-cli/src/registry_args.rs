@@ -32,6 +32,16 @@ impl RegistryArgs {
         self.db.as_deref().map_or_else(String::new, db_option)
     }
 
+    /// Whether a registry is named.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// Whether the output is JSON.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Opens the registry and asks it.
     pub(crate) fn ask<T>(
         &self,
@@ -62,16 +72,14 @@ impl RegistryArgs {
             ));
         };
         let options = RegistryOptions::new().master_keys(self.master_keys.read()?);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
-        let answer = runtime.block_on(async {
+        let answer = block_on(async {
             let registry = open(options, url).await?;
             warn_of_exposure(url, registry.closed_files());
             tell_of_sealed(registry.sealed_now());
             let answer = question(&registry).await;
             registry.close().await;
             answer
-        });
+        })?;
         answer.map_err(|error| failure(url, &error))
     }
 
@@ -86,6 +94,12 @@ impl RegistryArgs {
             false => print(text()),
         }
     }
+}
+
+/// Runs a future to its end.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::cannot_start(&error))?.block_on(future))
 }
 
 fn db_option(url: &str) -> String {

@@ -15,6 +15,7 @@ mod master_keys;
 mod processes;
 mod registry;
 mod restrictions;
+mod scanning;
 mod signing;
 mod trailers;
 mod uploads;
