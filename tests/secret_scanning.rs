@@ -11,6 +11,11 @@ fn rule(file: &str) -> String {
     fs::read_to_string(folder.join(file)).unwrap()
 }
 
+/// Both scanners are written in Go, where `\b` knows ASCII alone.
+fn expression(text: &str) -> Regex {
+    Regex::new(&text.replace(r"\b", r"(?-u:\b)")).unwrap()
+}
+
 /// The expression of gitleaks and the group with the key in it.
 fn gitleaks() -> (Regex, usize) {
     let config: toml::Table = rule("gitleaks.toml").parse().unwrap();
@@ -21,7 +26,7 @@ fn gitleaks() -> (Regex, usize) {
     assert_eq!(rule["keywords"].as_array().unwrap(), &["sk_".into()]);
     assert!(rule["entropy"].as_float().is_some_and(|entropy| entropy < 4.0));
     let group = rule["secretGroup"].as_integer().unwrap();
-    (Regex::new(rule["regex"].as_str().unwrap()).unwrap(), usize::try_from(group).unwrap())
+    (expression(rule["regex"].as_str().unwrap()), usize::try_from(group).unwrap())
 }
 
 /// The expression of TruffleHog, which takes the first group.
@@ -32,7 +37,7 @@ fn trufflehog() -> (Regex, usize) {
     assert_eq!(detector["keywords"][0].as_str(), Some("sk_"));
     let expressions = detector["regex"].as_hash().unwrap();
     assert_eq!(expressions.len(), 1);
-    (Regex::new(detector["regex"]["key"].as_str().unwrap()).unwrap(), 1)
+    (expression(detector["regex"]["key"].as_str().unwrap()), 1)
 }
 
 /// Keys of both algorithms and of all lengths.
@@ -91,8 +96,8 @@ fn the_rules_for_other_scanners_leave_near_misses_out() {
             &format!("{}2", *key),
             &key.replace("sk_", "SK_"),
             &key.replace("sk_", "sk-"),
-            &key.replace("sk_b", "sk_c"),
-            &key.replacen("sk_bF", "sk_b0", 1),
+            &key.replace("sk_a", "sk_c"),
+            &key.replace("sk_a6", "sk_a0"),
             &format!("ta{}", *key),
             "sk_live_51H8a9b0c1d2e3f4g5h6i7j8k9m1n2o3p4q5r6s7t8u9v1w2x3y4",
             "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
