@@ -19,6 +19,7 @@ mod master_keys;
 mod processes;
 mod registry;
 mod restrictions;
+mod scanning;
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
