@@ -12,3 +12,5 @@ mod rotation;
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
+#[cfg(feature = "registry-text")]
+mod text;

@@ -1,4 +1,6 @@
-use countersign::{KeyId, Timestamp};
+use std::collections::HashMap;
+
+use countersign::{KeyId, PublishableKey, Timestamp};
 use serde_json::Value;
 
 use super::{
@@ -50,14 +52,16 @@ impl Change for Apply {
         if last_change(&mut transaction.session()).await? != change {
             return Err(RegistryError::Outdated);
         }
+        let replaced: HashMap<_, _> = replacements.iter().map(|one| (one.new, one.old)).collect();
         for step in steps {
-            step.make(now, transaction).await?;
+            step.make(&replaced, now, transaction).await?;
         }
-        for Replacement { old, new } in replacements {
+        for Replacement { old, new, both_are_added } in replacements {
             let (old, new) = (old.to_string(), new.to_string());
-            for statement in [statements::SET_REPLACED_BY, statements::SET_LINEAGE] {
-                let query = Query::new(statement).bind(new.clone()).bind(old.clone());
-                run(query, transaction).await?;
+            let bind = |statement| Query::new(statement).bind(new.clone()).bind(old.clone());
+            run(bind(statements::SET_REPLACED_BY), transaction).await?;
+            if both_are_added {
+                run(bind(statements::SET_LINEAGE), transaction).await?;
             }
         }
         Ok(())
@@ -73,8 +77,10 @@ async fn run(query: Query, transaction: &mut Transaction) -> Result<(), Registry
 }
 
 impl Step {
+    /// Makes the change. `replaced` has the keys that new keys replaced.
     async fn make(
         self,
+        replaced: &HashMap<PublishableKey, PublishableKey>,
         now: Timestamp,
         transaction: &mut Transaction,
     ) -> Result<(), RegistryError> {
@@ -82,6 +88,12 @@ impl Step {
         let id = key.map(KeyId::Publishable);
         let before = described(&application, id, transaction).await?;
         let name = application.as_str();
+        let mut links = Vec::new();
+        if let Work::AddKey { entry, .. } = &work {
+            // Made when all keys are there, so that the rows do not say them yet.
+            links.extend(entry.replaced_by.map(|new| ("replaced_by", new)));
+            links.extend(replaced.get(&entry.key).map(|old| ("replaces", *old)));
+        }
         let query = match work {
             Work::AddApplication(entry) => entry.add(name, now),
             Work::SetApplication(entry) => entry.set(name),
@@ -99,7 +111,11 @@ impl Step {
                 .bind(id),
         };
         run(query, transaction).await?;
-        let after = described(&application, id, transaction).await?;
+        let mut after = described(&application, id, transaction).await?;
+        if let Some(after) = after.as_mut().and_then(Value::as_object_mut) {
+            after
+                .extend(links.into_iter().map(|(name, key)| (name.into(), key.to_string().into())));
+        }
         let subject = ActSubject { application: Some(application), key: id };
         transaction.record(Act { at: now, action, subject, before, after });
         Ok(())
