@@ -10,9 +10,17 @@ pub(crate) const DB_VARIABLE: &str = "COUNTERSIGN_DB";
 pub(crate) const ACTOR_VARIABLE: &str = "COUNTERSIGN_ACTOR";
 /// The text of the master key that seals the HMAC secrets in a registry.
 pub(crate) const MASTER_KEY_VARIABLE: &str = "COUNTERSIGN_MASTER_KEY";
+/// The text of the master key that the master key replaced.
+pub(crate) const PREVIOUS_MASTER_KEY_VARIABLE: &str = "COUNTERSIGN_PREVIOUS_MASTER_KEY";
 /// The descriptor of the file that holds curl's arguments. `countersign curl` sets it for itself.
 pub(crate) const CURL_ARGUMENTS_VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
 
 /// The variables that can lead to a secret: no other program gets them.
-pub(crate) const ALL: [&str; 5] =
-    [KEY_VARIABLE, PASSPHRASE_VARIABLE, DB_VARIABLE, MASTER_KEY_VARIABLE, CURL_ARGUMENTS_VARIABLE];
+pub(crate) const ALL: [&str; 6] = [
+    KEY_VARIABLE,
+    PASSPHRASE_VARIABLE,
+    DB_VARIABLE,
+    MASTER_KEY_VARIABLE,
+    PREVIOUS_MASTER_KEY_VARIABLE,
+    CURL_ARGUMENTS_VARIABLE,
+];

@@ -31,6 +31,8 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         file if file.starts_with("app") => &["app add"],
         "key/restrict.rs" => &["key restrict"],
         "key/list.rs" => &["key list"],
+        "key/rewrap.rs" => &["key rewrap"],
+        "master_key_args.rs" => &["app add", "key add", "key rewrap"],
         "key/restriction_args.rs" => &["key add", "key restrict"],
         "credential.rs" => &["key add"],
         file if file.starts_with("key/") => &["key add"],

@@ -17,6 +17,7 @@ mod key;
 mod key_source;
 mod keygen;
 mod master_key;
+mod master_key_args;
 mod master_key_source;
 mod moment;
 mod new_file;

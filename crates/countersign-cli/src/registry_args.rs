@@ -2,14 +2,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign::with_reasons;
-use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
+use countersign_store::{BadName, FileError, Registry, RegistryError, RegistryOptions, Subject};
 use serde_json::Value;
 
 use crate::{
     actor::ActorArg,
-    environment::DB_VARIABLE,
+    environment::{DB_VARIABLE, MASTER_KEY_VARIABLE},
     failure::Failure,
-    output::{print, print_line, warn},
+    master_key_args::MasterKeyArgs,
+    output::{note, print, print_line, warn},
     shell::quote,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct ReadArgs {
     /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
+    #[command(flatten)]
+    master_keys: MasterKeyArgs,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -50,7 +53,7 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |url| Registry::open(url).await, question)
+        self.ask_opened(async |options, url| options.open(url).await, question)
     }
 
     /// Opens the registry, creates it if it is missing, and asks it.
@@ -58,12 +61,12 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |url| Registry::open_or_create(url).await, question)
+        self.ask_opened(async |options, url| options.open_or_create(url).await, question)
     }
 
     fn ask_opened<T>(
         &self,
-        open: impl AsyncFnOnce(&str) -> Result<Registry, RegistryError>,
+        open: impl AsyncFnOnce(RegistryOptions, &str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
         let Some(url) = &self.read.db else {
@@ -74,15 +77,17 @@ impl RegistryArgs {
                 ),
             ));
         };
+        let options = RegistryOptions::new().master_keys(self.read.master_keys.read()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
-            let registry = open(url).await?;
+            let registry = open(options, url).await?;
             let registry = match self.actor.actor() {
                 Some(actor) => registry.acting_as(actor),
                 None => registry,
             };
             warn_of_exposure(url, registry.closed_files());
+            tell_of_sealed(registry.sealed_now());
             let answer = question(&registry).await;
             registry.close().await;
             answer
@@ -125,6 +130,16 @@ fn warn_of_exposure(url: &str, files: &[PathBuf]) {
              the owner, then revoke the HMAC keys and register new ones",
             names(files),
             renewal(url)
+        ));
+    }
+}
+
+/// Tells that HMAC secrets were sealed by this command, which a server without the master key cannot open.
+fn tell_of_sealed(secrets: u64) {
+    if secrets > 0 {
+        note(format_args!(
+            "sealed the plain HMAC secrets of the registry, {secrets} of them: give the master key to all servers now; copies of the \
+             registry that were made before have the secrets still"
         ));
     }
 }
@@ -215,6 +230,9 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::File(FileError::Damaged) => {
             "check its name; if it was a registry, restore a backup of it".into()
         }
+        RegistryError::Sealed { .. } | RegistryError::NoMasterKey => {
+            format!("give the master key with --master-key FILE, or set {MASTER_KEY_VARIABLE}")
+        }
         RegistryError::DamagedCredential { .. } => {
             "restore a backup of the registry; a revocation of it holds all the same".into()
         }
@@ -248,6 +266,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let at_fault = match error {
         RegistryError::NotFound(_)
         | RegistryError::Exists(_)
+        | RegistryError::NoMasterKey
         | RegistryError::InUse
         | RegistryError::Key(_)
         | RegistryError::BadName(_) => String::new(),

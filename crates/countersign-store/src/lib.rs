@@ -53,7 +53,6 @@ mod redis;
 #[cfg(feature = "registry")]
 mod registry;
 #[cfg(feature = "registry")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the registry does not seal yet"))]
 mod sealed_secret;
 mod system_time;
 mod telemetry;
@@ -127,7 +126,10 @@ pub use registry::{
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
+    options::RegistryOptions,
     rotation::{NotReplaced, Replacement, Rotation},
+    sealing::{RewrapBatch, Rewrapped},
+    secrets::{MasterKeyRole, SealedSecrets, Secrets},
 };
 #[cfg(feature = "registry")]
 pub use sealed_secret::NotOpened;

@@ -153,12 +153,19 @@ pub(super) struct Act {
 }
 
 /// Whom a change concerns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActSubject {
     /// The application; `None` if its row is damaged.
     pub(super) application: Option<ApplicationName>,
     /// The key, unless it is the application that was changed. A thumbprint, if the publishable key is damaged.
     pub(super) key: Option<KeyId>,
+}
+
+impl ActSubject {
+    /// Everything.
+    pub(super) const fn any() -> Self {
+        Self { application: None, key: None }
+    }
 }
 
 /// An entry as it is stored. Every column is in its hash.

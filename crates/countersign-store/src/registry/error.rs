@@ -10,7 +10,7 @@ use super::rotation::NotReplaced;
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 use super::text::BadRegistryText;
-use crate::credential::name::BadName;
+use crate::{credential::name::BadName, sealed_secret::NotOpened};
 
 /// A kind of entry in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,17 @@ pub enum RegistryError {
         /// Why that part is damaged.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// The HMAC secret of a credential is sealed with a master key that the registry was not opened with.
+    #[error("credential {id} cannot be used")]
+    Sealed {
+        /// The credential's number.
+        id: i64,
+        /// The id of the missing master key.
+        source: NotOpened,
+    },
+    /// The registry was opened without a master key, which is needed to seal secrets.
+    #[error("no master key is given")]
+    NoMasterKey,
     /// The row of an application cannot be read.
     #[error("application {id} is damaged: one of its columns")]
     DamagedApplication {

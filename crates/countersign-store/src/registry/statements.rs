@@ -90,7 +90,6 @@ pub(super) const RETIRE_AT_ONCE: &str = "UPDATE countersign.credential
      SET state = $1, revoked_at = $2, revocation_reason = $3, replaced_by = $4 WHERE id = $5";
 
 /// Selects whether any credential has an HMAC secret that is not encrypted.
-#[cfg(feature = "sqlite")]
 pub(super) const HAS_SECRETS: &str = "SELECT EXISTS (SELECT 1 FROM countersign.credential
                                                      WHERE hmac_secret IS NOT NULL) AS has_secrets";
 
@@ -121,6 +120,53 @@ pub(super) const AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash
      FROM countersign.audit_entry WHERE number > $1 ORDER BY number LIMIT $2";
 
+/// Selects the `number` and `hash` of the last change.
+pub(super) const LAST_CHANGE: &str =
+    "SELECT number, hash FROM countersign.last_change WHERE id = 1";
+
+/// Selects what changes after a number concern, the oldest first. Parameters: the number, and how many changes at most.
+pub(super) const CHANGES: &str =
+    "SELECT number, application, key_id, hash FROM countersign.audit_entry
+                                  WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the version of an SQLite file, which moves when another connection writes to it.
+#[cfg(feature = "sqlite")]
+pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
+
+/// Parameters: `sealed_secret`, `id`.
+pub(super) const SEAL_SECRET: &str =
+    "UPDATE countersign.credential SET hmac_secret = NULL, sealed_secret = $1 WHERE id = $2";
+
+/// Selects credentials with plain secrets, the oldest first. Parameters: the number of the last credential before them, and how
+/// many at most.
+pub(super) const PLAIN_SECRETS: &str =
+    "SELECT c.id, c.publishable_key, c.hmac_secret, c.sealed_secret, a.name
+     FROM countersign.credential c LEFT JOIN countersign.application a ON a.id = c.application_id
+     WHERE c.hmac_secret IS NOT NULL AND c.id > $1 ORDER BY c.id LIMIT $2";
+
+/// Selects credentials with secrets that a master key sealed, the oldest first. Parameters: its id, the number of the last
+/// credential before them, and how many at most.
+pub(super) const SEALED_SECRETS: &str =
+    "SELECT c.id, c.publishable_key, c.hmac_secret, c.sealed_secret, a.name
+     FROM countersign.credential c LEFT JOIN countersign.application a ON a.id = c.application_id
+     WHERE c.sealed_secret IS NOT NULL AND substr(c.sealed_secret, 1, 8) = $1 AND c.id > $2
+     ORDER BY c.id LIMIT $3";
+
+/// Counts the plain secrets.
+pub(super) const COUNT_PLAIN_SECRETS: &str =
+    "SELECT COUNT(*) AS count FROM countersign.credential WHERE hmac_secret IS NOT NULL";
+
+/// Counts the sealed secrets, by the id of their master key.
+pub(super) const COUNT_SEALED_SECRETS: &str =
+    "SELECT substr(sealed_secret, 1, 8) AS master_key, COUNT(*) AS count FROM countersign.credential
+     WHERE sealed_secret IS NOT NULL GROUP BY substr(sealed_secret, 1, 8) ORDER BY 1";
+
+/// Selects the id of a master key that sealed a secret: the first one after another id. Parameter: that id.
+pub(super) const NEXT_MASTER_KEY: &str =
+    "SELECT substr(sealed_secret, 1, 8) AS master_key FROM countersign.credential
+     WHERE sealed_secret IS NOT NULL AND substr(sealed_secret, 1, 8) > $1
+     ORDER BY substr(sealed_secret, 1, 8) LIMIT 1";
+
 /// Selects the latest entries, the latest first. Parameters: a number behind them, the application, both names of the key, the
 /// actor, the action, the times from which and before which they were made, each of them or `NULL`; and how many entries at most.
 pub(super) const LATEST_AUDIT_ENTRIES: &str =
@@ -147,19 +193,25 @@ pub(super) const TEXT_APPLICATIONS: &str =
     "SELECT id, name, environment, contact, notes, created_at FROM countersign.application
      WHERE removed_at IS NULL";
 
+#[cfg(feature = "registry-text")]
+macro_rules! select_text_credential {
+    () => {
+        "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
+                c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
+         FROM countersign.credential c
+         LEFT JOIN countersign.application a ON a.id = c.application_id
+         LEFT JOIN countersign.credential r ON r.id = c.replaced_by"
+    };
+}
+
 /// Selects all credentials, also of removed applications, for a text.
 #[cfg(feature = "registry-text")]
-pub(super) const TEXT_CREDENTIALS: &str =
-    "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
-            c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
-     FROM countersign.credential c
-     LEFT JOIN countersign.application a ON a.id = c.application_id
-     LEFT JOIN countersign.credential r ON r.id = c.replaced_by";
+pub(super) const TEXT_CREDENTIALS: &str = select_text_credential!();
 
-/// Selects the `number` of the last change.
+/// Selects a credential, for a text. Parameter: `publishable_key`.
 #[cfg(feature = "registry-text")]
-pub(super) const LAST_CHANGE_NUMBER: &str =
-    "SELECT number FROM countersign.last_change WHERE id = 1";
+pub(super) const TEXT_CREDENTIAL: &str =
+    concat!(select_text_credential!(), " WHERE c.publishable_key = $1");
 
 /// Parameters: `name`, `environment`, `contact`, `notes`, `created_at`. Changes nothing if the name is taken.
 #[cfg(feature = "registry-text")]

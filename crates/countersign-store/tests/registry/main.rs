@@ -7,10 +7,15 @@ mod credentials;
 mod files;
 mod home;
 mod life;
+#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/log.rs"]
+mod log;
 mod rotation;
+mod sealed;
 #[cfg(all(feature = "postgres", unix))]
-#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
 #[cfg(feature = "registry-text")]
 mod text;
+mod watch;

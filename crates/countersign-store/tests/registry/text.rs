@@ -23,6 +23,7 @@ on_both! {
     a_plan_is_not_carried_out_on_another_registry_than_it_was_made_for
     an_hmac_secret_is_named_and_never_added
     a_damaged_row_is_not_left_out_of_a_text
+    the_audit_log_describes_a_key_alike_whoever_adds_it
 }
 
 const LATER: Timestamp = Timestamp::from_unix(1_763_903_600);
@@ -434,4 +435,25 @@ async fn a_damaged_row_is_not_left_out_of_a_text(home: Home) {
     home.raw("UPDATE countersign.application SET environment = 'A B'").await;
     let refused = registry.export().await;
     assert!(matches!(refused, Err(RegistryError::DamagedApplication { .. })), "{refused:?}");
+}
+
+async fn the_audit_log_describes_a_key_alike_whoever_adds_it(home: Home) {
+    let by_hand = home.registry().await;
+    add(&by_hand, &key(1)).await;
+    by_hand.revoke(&id(&key(1)), LATER).await.unwrap();
+    let other = Home::sqlite().await;
+    let by_text = other.registry().await;
+    apply(&by_text, &shop("label = 'laptop'"), TRUSTED).await;
+    apply(&by_text, &shop("label = 'laptop'\nstate = 'revoked'"), TRUSTED).await;
+    let [hand, text] = [&by_hand, &by_text].map(|registry| registry.audit_entries(0, 10));
+    let (hand, text) = (hand.await.unwrap(), text.await.unwrap());
+    assert_eq!(hand.len(), 3);
+    for (hand, text) in hand.iter().zip(&text) {
+        assert_eq!(hand.action, text.action);
+        let value = |json: &Option<String>| {
+            json.as_deref().map(|json| serde_json::from_str::<serde_json::Value>(json).unwrap())
+        };
+        assert_eq!(value(&hand.before), value(&text.before), "{}", hand.action);
+        assert_eq!(value(&hand.after), value(&text.after), "{}", hand.action);
+    }
 }
