@@ -24,6 +24,7 @@ mod new_file;
 mod output;
 mod pubkey;
 mod random;
+mod registry;
 mod registry_args;
 mod request;
 mod shell;
@@ -54,7 +55,8 @@ Exit codes:
   1  wrong usage, or a fault on this machine
   2  the server or the network failed
   3  refused (401, 403), or not verified
-  4  limited (429)";
+  4  limited (429)
+  5  the registry differs from the text (registry diff, registry apply --dry-run)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -67,6 +69,7 @@ enum Command {
     App(app::App),
     Key(key::Key),
     Audit(audit::Audit),
+    Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
 }
 
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
             Command::Audit(command) => command.run(),
+            Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
         },
         Err(error) => help_or_usage(&error),

@@ -5,6 +5,7 @@
 
 #[cfg(all(feature = "ecdsa", feature = "rsa"))]
 mod algorithms;
+mod audit;
 mod curl;
 mod desk;
 mod end_to_end;
@@ -14,6 +15,7 @@ mod keys;
 mod master_keys;
 mod processes;
 mod registry;
+mod registry_text;
 mod restrictions;
 mod signing;
 mod trailers;
