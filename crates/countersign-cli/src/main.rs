@@ -56,7 +56,7 @@ Exit codes:
   2  the server or the network failed
   3  refused (401, 403), or not verified
   4  limited (429)
-  5  the registry differs from the text (registry diff, registry apply --dry-run)";
+  5  the registry differs from the text that it is compared with";
 
 #[derive(Debug, Subcommand)]
 enum Command {

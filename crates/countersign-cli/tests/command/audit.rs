@@ -78,7 +78,7 @@ fn a_log_that_was_edited_is_told_and_a_head_tells_that_it_was_rewritten() {
     assert!(head.starts_with("5:") && head.len() == 66, "{head}");
     desk.run(["app", "add", "more"]).done();
     let later = desk.run(["audit", "verify", "--head", head]);
-    assert!(later.stderr.contains("up to 5 as when"), "{later:?}");
+    assert!(later.stderr.contains("up to entry 5 as when"), "{later:?}");
     let later = later.done();
     fs::copy(desk.path("registry.db"), desk.path("copy.db")).unwrap();
 
@@ -109,7 +109,7 @@ fn a_log_that_was_edited_is_told_and_a_head_tells_that_it_was_rewritten() {
     let found = desk.run(["audit", "verify", "--head", &other].iter().chain(&db));
     assert_eq!(found.code, 3, "{found:?}");
     assert!(
-        found.stdout.starts_with("rewritten: entry 6 and all before it; noted: 6:"),
+        found.stdout.starts_with("rewritten: entry 6 or entries before it; noted: 6:"),
         "{found:?}"
     );
     let behind = format!("9:{}", &head[2..]);

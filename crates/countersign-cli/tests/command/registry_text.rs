@@ -68,7 +68,7 @@ fn a_text_that_is_wrong_is_refused_with_its_place_and_makes_nothing() {
         (
             "version = 1",
             "version = 2",
-            "registry.toml: line 4, column 11: this text has the version 2",
+            "registry.toml: line 3, column 11: this text has the version 2",
         ),
         (".key.pk_", ".key.pk_1", "registry.toml: line 9, column 23: "),
     ];
