@@ -174,16 +174,17 @@ impl<C: Ceiling> NonceStore for SavedNonces<C> {
 impl<C: Ceiling> Gate for SavedNonces<C> {
     async fn signed(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<Passage, StoreError> {
-        self.nonces.signed(used, cost, now).await
+        self.nonces.signed(credential, used, cost, now).await
     }
 
     async fn unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {

@@ -66,7 +66,7 @@ pub use crate::redis::{
     server::{BadRedis, Redis},
 };
 pub use credential::{
-    Credential, CredentialId, Standing, State, UnknownState,
+    Credential, CredentialId, Stage, Standing, State, UnknownState,
     application::{Application, ApplicationName, Contact, Environment, Notes},
     label::Label,
     name::BadName,
@@ -88,6 +88,7 @@ pub use limits::{
     gate::{Gate, NoClientAddress, Passage, Unlimited},
     limited::Limited,
     memory_budget::MemoryBudget,
+    own_limits::OwnLimits,
     quota::{BadWindow, Quota},
 };
 #[cfg(feature = "registry")]
@@ -112,11 +113,14 @@ pub use registry::sqlite::file::FileError;
 pub use registry::{
     Registry,
     actor::Actor,
+    applications::ApplicationSettings,
     audit::{Action, AuditEntry, AuditHash},
+    credential_settings::CredentialSettings,
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
+    page::{ApplicationFilter, BadCursor, CredentialFilter, Cursor, Page},
     rotation::{NotReplaced, Replacement, Rotation},
 };
 #[cfg(feature = "registry")]

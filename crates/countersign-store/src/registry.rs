@@ -11,20 +11,25 @@ pub(crate) mod audit;
 mod cache;
 mod ceiling;
 mod change;
+pub(crate) mod credential_settings;
 pub(crate) mod credentials;
 pub(crate) mod damaged;
 mod database;
 pub(crate) mod error;
 mod key_store;
+mod last_use;
 pub(crate) mod new_credential;
+pub(crate) mod page;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+mod quarantine;
 mod query;
 pub(crate) mod rotation;
 mod row;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statements;
+mod stored_limits;
 mod stored_restrictions;
 
 use std::{
@@ -40,6 +45,7 @@ use self::{
     cache::Cache,
     database::Database,
     error::RegistryError,
+    last_use::LastUses,
     query::{Query, Row},
 };
 
@@ -85,6 +91,7 @@ struct Shared {
     history: History,
     database: Database,
     cache: Cache,
+    last_uses: LastUses,
 }
 
 /// Whether requests may have been accepted with this registry before it was opened.
@@ -154,6 +161,7 @@ impl Registry {
             history,
             database: Database::Postgres(pool),
             cache: Cache::default(),
+            last_uses: LastUses::default(),
         }))
     }
 
@@ -185,6 +193,7 @@ impl Registry {
                 history,
                 database,
                 cache: Cache::default(),
+                last_uses: LastUses::default(),
             })),
             Err(error) => {
                 database.close().await;
@@ -249,9 +258,13 @@ impl Registry {
         &self.shared.closed_files
     }
 
-    /// Closes the connections of the registry, also for its clones. SQLite then folds the write-ahead log into the file, so that
+    /// Saves which keys were used, and closes the connections of the registry, also for its clones. SQLite then folds the write-ahead log into the file, so that
     /// the file can be copied alone.
     pub async fn close(self) {
+        if let Err(error) = self.shared.save_last_uses().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "which keys were used in the last 30 s could not be saved");
+        }
         self.shared.database.close().await;
     }
 }

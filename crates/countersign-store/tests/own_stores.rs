@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp};
+use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp, VerifyingKey};
 use countersign_store::{
     Application, Budget, Ceiling, ClientAddress, ClientNetwork, Credential, CredentialId,
     Enforcement, Gate, KeyStore, Limited, Limits, MemoryNonces, NoClientAddress, NonceStore,
@@ -97,14 +97,14 @@ impl Counting {
 impl Gate for Counting {
     async fn signed(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<Passage, StoreError> {
-        let credential = CredentialId::new(used.credential());
         let verdict = {
             let mut taken = self.taken.lock().unwrap();
-            Self::charge(&self.signed, taken.entry(credential).or_default(), cost)
+            Self::charge(&self.signed, taken.entry(credential.lineage).or_default(), cost)
         };
         Ok(match verdict {
             Verdict::Within(left) => Passage::Claimed(self.nonces.claim(used, now).await?, left),
@@ -114,7 +114,7 @@ impl Gate for Counting {
 
     async fn unsigned(
         &self,
-        _: CredentialId,
+        _: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -122,6 +122,16 @@ impl Gate for Counting {
         let mut read = self.read.lock().unwrap();
         Ok(Self::charge(&self.by_address, read.entry(from).or_default(), cost))
     }
+}
+
+fn credential(key: VerifyingKey) -> Credential {
+    let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
+    let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
+    Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes)
+}
+
+fn caller() -> Credential {
+    credential(PrivateKey::ed25519(&[7; 32]).verifying_key())
 }
 
 /// A key store of one row.
@@ -133,10 +143,7 @@ impl KeyStore for OneKey {
         if *id != KeyId::Publishable(key.publishable_key()) {
             return Ok(None);
         }
-        let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
-        let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
-        let credential = Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes);
-        Ok(Some(Arc::new(credential)))
+        Ok(Some(Arc::new(credential(key))))
     }
 }
 
@@ -167,7 +174,7 @@ fn used(nonce: u8) -> NonceUse {
 
 /// What becomes of a signed request, in few words.
 async fn passage(gate: &impl Gate, nonce: u8) -> String {
-    match gate.signed(&used(nonce), ONE, NOW).await.unwrap() {
+    match gate.signed(&caller(), &used(nonce), ONE, NOW).await.unwrap() {
         Passage::Claimed(claim, left) => {
             let left = left.map(|left| left.remaining());
             format!("{claim:?} {left:?}")
@@ -183,12 +190,11 @@ async fn a_gate_of_ones_own_counts_claims_and_refuses() {
     assert_eq!(passage(&gate, 1).await, "Replayed Some(1)");
     assert_eq!(passage(&gate, 2).await, "Fresh Some(0)");
     assert_eq!(passage(&gate, 3).await, r#"limited "signed-60";r=0;t=60"#);
-    let id = CredentialId::new(7);
-    assert_eq!(gate.unsigned(id, None, ONE).await, Err(NoClientAddress));
+    assert_eq!(gate.unsigned(&caller(), None, ONE).await, Err(NoClientAddress));
     let from = ClientAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let all = NonZeroU32::new(3).unwrap();
-    assert!(matches!(gate.unsigned(id, Some(from), all).await, Ok(Verdict::Within(_))));
-    assert!(matches!(gate.unsigned(id, Some(from), ONE).await, Ok(Verdict::Exceeded(_))));
+    assert!(matches!(gate.unsigned(&caller(), Some(from), all).await, Ok(Verdict::Within(_))));
+    assert!(matches!(gate.unsigned(&caller(), Some(from), ONE).await, Ok(Verdict::Exceeded(_))));
 }
 
 #[tokio::test]

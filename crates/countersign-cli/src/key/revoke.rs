@@ -16,7 +16,7 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let (key, now) = (self.key.id()?, moment::now());
-        let revocation = registry.ask(async |registry| registry.revoke(&key, now).await)?;
+        let revocation = registry.ask(async |registry| registry.revoke(&key, None, now).await)?;
         let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
         registry.print(|| object(key), String::new)?;
         let (name, label) = (&key.application.name, &key.label);

@@ -143,12 +143,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if demand.body_mode == BodyMode::Buffered {
             self.share(demand, credential).check_announced(arrival.announced)?;
         }
-        let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
+        let passage = self.gate.signed(credential, &nonce_use, (self.cost)(head), now).await;
         let (claim, quota_left) = match passage.map_err(replay_store_unavailable)? {
             Passage::Claimed(claim, quota_left) => (claim, quota_left),
             Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
+        self.keys.used(credential, now);
         Ok(Admitted::Signed(caller, claimed, quota_left, hidden))
     }
 
@@ -189,9 +190,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             return Err(unaccepted(cause, Some(credential.id)));
         }
         // 7. The budgets of unsigned reads.
-        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        let charged = self.gate.unsigned(credential, client_address(head), (self.cost)(head));
         match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
-            Verdict::Within(quota_left) => Ok(Admitted::Publishable(caller, quota_left)),
+            Verdict::Within(quota_left) => {
+                self.keys.used(credential, now);
+                Ok(Admitted::Publishable(caller, quota_left))
+            }
             Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
         }
     }
@@ -242,7 +246,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         credential: &Credential,
         reason: Reason,
     ) -> Reason {
-        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        let charged = self.gate.unsigned(credential, client_address(head), (self.cost)(head));
         match charged.await {
             Ok(Verdict::Within(_)) => reason,
             Ok(Verdict::Exceeded(excess)) => Reason::RateLimited(excess),

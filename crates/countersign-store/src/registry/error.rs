@@ -5,9 +5,9 @@ use sqlx::migrate::MigrateError;
 
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
-use super::rotation::NotReplaced;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
+use super::{page::BadCursor, rotation::NotReplaced};
 use crate::credential::name::BadName;
 
 /// A kind of entry in a registry.
@@ -96,6 +96,12 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// A place in a list is not one of that list.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+    /// The key is revoked, for ever.
+    #[error("the key is revoked")]
+    Revoked,
     /// The key cannot be replaced by another.
     #[error(transparent)]
     NotReplaced(#[from] NotReplaced),

@@ -34,4 +34,8 @@ impl KeyStore for Registry {
         self.shared.cache.put(id, credential.clone(), lookup);
         Ok(credential)
     }
+
+    fn used(&self, credential: &Credential, now: Timestamp) {
+        self.note_use(credential.id, now);
+    }
 }
