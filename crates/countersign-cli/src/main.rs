@@ -4,6 +4,7 @@ mod app;
 mod application;
 mod credential;
 mod curl;
+mod duration_arg;
 mod environment;
 mod explain;
 mod failure;
@@ -19,7 +20,9 @@ mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod pages;
 mod pubkey;
+mod quota_arg;
 mod random;
 mod registry_args;
 mod request;
@@ -51,7 +54,8 @@ Exit codes:
   1  wrong usage, or a fault on this machine
   2  the server or the network failed
   3  refused (401, 403), or not verified
-  4  limited (429)";
+  4  limited (429)
+  5  keys are due to be replaced (`key due`)";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign::with_reasons;
-use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
+use countersign_store::{BadName, FileError, NotReplaced, Registry, RegistryError, Subject};
 use serde_json::Value;
 
 use crate::{
@@ -220,6 +220,24 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
                 "revoke them first: `countersign key list{db}`, `countersign key revoke KEY{db}`"
             )
         }
+        RegistryError::Revoked => {
+            "a revocation is for ever: register another key with `countersign key add`".into()
+        }
+        RegistryError::NotReplaced(NotReplaced::Quarantined) => {
+            format!("end the quarantine first, with `countersign key release KEY{db}`")
+        }
+        RegistryError::NotReplaced(NotReplaced::Replaced(by)) => format!(
+            "replace that key, {by}, or end the overlap with `countersign key revoke` of the old one"
+        ),
+        RegistryError::NotReplaced(NotReplaced::SameKey) => {
+            "make a new key with `countersign keygen`".into()
+        }
+        RegistryError::NotReplaced(_) => {
+            format!("register the new key by itself, with `countersign key add --app NAME{db}`")
+        }
+        RegistryError::Cursor(_) => {
+            "give the place that the page before told, or leave --after out".into()
+        }
         RegistryError::BadName(BadName::Application) => "give it another name".into(),
         RegistryError::BadName(BadName::Environment) => "give it another environment".into(),
         RegistryError::BadName(BadName::Label) => "give it another label".into(),
@@ -230,6 +248,9 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         | RegistryError::Exists(_)
         | RegistryError::InUse
         | RegistryError::Key(_)
+        | RegistryError::Revoked
+        | RegistryError::NotReplaced(_)
+        | RegistryError::Cursor(_)
         | RegistryError::BadName(_) => String::new(),
         _ => format!("{file}: "),
     };

@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use countersign::{Claim, NonceUse, Timestamp};
 use countersign_store::{
-    Ceiling, ClientAddress, CredentialId, Gate, MemoryNonces, NoClientAddress, NonceStore, Passage,
+    Ceiling, ClientAddress, Credential, Gate, MemoryNonces, NoClientAddress, NonceStore, Passage,
     Readiness, StoreError, Verdict, Window, system_time,
 };
 use tokio::sync::watch;

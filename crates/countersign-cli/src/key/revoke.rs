@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_store::Revocation;
+use countersign_store::{Reason, Revocation};
 
 use super::key_arg::KeyArg;
 use crate::{
@@ -11,12 +11,15 @@ use crate::{
 pub(super) struct Revoke {
     #[command(flatten)]
     key: KeyArg,
+    /// Why, for the audit log and `key show`
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<Reason>,
 }
 
 impl Revoke {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
-        let (key, now) = (self.key.id()?, moment::now());
-        let revocation = registry.ask(async |registry| registry.revoke(&key, None, now).await)?;
+        let (key, reason, now) = (self.key.id()?, self.reason, moment::now());
+        let revocation = registry.ask(async |registry| registry.revoke(&key, reason, now).await)?;
         let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
         registry.print(|| object(key), String::new)?;
         let (name, label) = (&key.application.name, &key.label);

@@ -11,6 +11,7 @@ mod end_to_end;
 mod explaining;
 mod forms;
 mod keys;
+mod life;
 mod master_keys;
 mod processes;
 mod registry;
