@@ -266,7 +266,7 @@ async fn until_revoked(registry: &Registry, elsewhere: &Registry, id: KeyId) -> 
     assert!(is_valid().await);
     // At any time between two polls.
     sleep(Duration::from_millis(fastrand::u64(0..500))).await;
-    registry.revoke(&id, system_time()).await.unwrap();
+    registry.revoke(&id, None, system_time()).await.unwrap();
     let revoked = Instant::now();
     let mut last = Duration::ZERO;
     while is_valid().await {

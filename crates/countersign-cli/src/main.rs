@@ -8,6 +8,7 @@ mod completions;
 mod credential;
 mod curl;
 mod doctor;
+mod duration_arg;
 mod environment;
 mod explain;
 mod failure;
@@ -25,8 +26,10 @@ mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod pages;
 mod progress;
 mod pubkey;
+mod quota_arg;
 mod random;
 mod registry;
 mod registry_args;
@@ -61,7 +64,7 @@ Exit codes:
   2  the server or the network failed
   3  refused (401, 403), or not verified
   4  limited (429)
-  5  the registry differs from the text that it is compared with";
+  5  a registry differs from a text, or keys are due to be replaced (`key due`)";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use countersign::with_reasons;
 use countersign_store::{
-    BadName, FileError, MasterKeys, Registry, RegistryError, RegistryOptions, ServerError, Subject,
+    BadName, FileError, MasterKeys, NotReplaced, Registry, RegistryError, RegistryOptions,
+    ServerError, Subject,
 };
 use serde_json::Value;
 
@@ -448,6 +449,24 @@ fn file_failure(url: &str, error: &RegistryError) -> Failure {
                 "revoke them first: `countersign key list{db}`, `countersign key revoke KEY{db}`"
             )
         }
+        RegistryError::Revoked => {
+            "a revocation is for ever: register another key with `countersign key add`".into()
+        }
+        RegistryError::NotReplaced(NotReplaced::Quarantined) => {
+            format!("end the quarantine first, with `countersign key release KEY{db}`")
+        }
+        RegistryError::NotReplaced(NotReplaced::Replaced(by)) => format!(
+            "replace that key, {by}, or end the overlap with `countersign key revoke` of the old one"
+        ),
+        RegistryError::NotReplaced(NotReplaced::SameKey) => {
+            "make a new key with `countersign keygen`".into()
+        }
+        RegistryError::NotReplaced(_) => {
+            format!("register the new key by itself, with `countersign key add --app NAME{db}`")
+        }
+        RegistryError::Cursor(_) => {
+            "give the place that the page before told, or leave --after out".into()
+        }
         RegistryError::BadName(BadName::Application) => "give it another name".into(),
         RegistryError::BadName(BadName::Environment) => "give it another environment".into(),
         RegistryError::BadName(BadName::Label) => "give it another label".into(),
@@ -459,6 +478,9 @@ fn file_failure(url: &str, error: &RegistryError) -> Failure {
         | RegistryError::NoMasterKey
         | RegistryError::InUse
         | RegistryError::Key(_)
+        | RegistryError::Revoked
+        | RegistryError::NotReplaced(_)
+        | RegistryError::Cursor(_)
         | RegistryError::BadName(_) => String::new(),
         _ if is_of_server(url) => format!("{}: ", name(url)),
         _ => format!("{file}: "),

@@ -65,7 +65,7 @@ pub use crate::redis::{
     server::{BadRedis, Redis},
 };
 pub use credential::{
-    Credential, CredentialId, Standing, State, UnknownState,
+    Credential, CredentialId, Stage, Standing, State, UnknownState,
     application::{Application, ApplicationName, Contact, Environment, Notes},
     label::Label,
     name::BadName,
@@ -87,6 +87,7 @@ pub use limits::{
     gate::{Gate, GateVerdict, NoClientAddress, Unlimited},
     limited::Limited,
     memory_budget::MemoryBudget,
+    own_limits::OwnLimits,
     quota::{BadWindow, Quota},
 };
 #[cfg(feature = "registry")]
@@ -116,17 +117,20 @@ pub use registry::text::{
 pub use registry::{
     Registry,
     actor::Actor,
+    applications::ApplicationSettings,
     audit::{
         Action, AuditEntry, AuditHash, UnknownAction,
         filter::AuditFilter,
         head::{AuditHead, BadAuditHead},
         report::{AuditFinding, AuditReport},
     },
+    credential_settings::CredentialSettings,
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
     options::RegistryOptions,
+    page::{ApplicationFilter, BadCursor, CredentialFilter, Cursor, Page},
     rotation::{NotReplaced, Replacement, Rotation},
     sealing::{RewrapBatch, Rewrapped},
     secrets::{MasterKeyRole, SealedSecrets, Secrets},

@@ -12,16 +12,20 @@ mod cache;
 mod ceiling;
 mod change;
 mod contact;
+pub(crate) mod credential_settings;
 pub(crate) mod credentials;
 pub(crate) mod damaged;
 mod database;
 pub(crate) mod error;
 mod flights;
 mod key_store;
+mod last_use;
 pub(crate) mod new_credential;
 pub(crate) mod options;
+pub(crate) mod page;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+mod quarantine;
 mod query;
 mod readers;
 pub(crate) mod rotation;
@@ -31,6 +35,7 @@ pub(crate) mod secrets;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statements;
+mod stored_limits;
 mod stored_restrictions;
 #[cfg(feature = "registry-text")]
 pub(crate) mod text;
@@ -52,6 +57,7 @@ use self::{
     database::Database,
     error::RegistryError,
     flights::Flights,
+    last_use::LastUses,
     options::RegistryOptions,
     query::{Query, Row},
     readers::Readers,
@@ -118,6 +124,7 @@ struct Shared {
     unopened: Unopened,
     /// The number of secrets that were sealed when this registry was opened.
     sealed_now: OnceLock<u64>,
+    last_uses: LastUses,
 }
 
 /// Whether requests may have been accepted with this registry before it was opened.
@@ -213,6 +220,7 @@ impl Registry {
             master_keys,
             unopened: Unopened::default(),
             sealed_now: OnceLock::new(),
+            last_uses: LastUses::default(),
         }))
     }
 
@@ -254,6 +262,7 @@ impl Registry {
                 master_keys,
                 unopened: Unopened::default(),
                 sealed_now: OnceLock::new(),
+                last_uses: LastUses::default(),
             })),
             Err(error) => {
                 database.close().await;
@@ -338,9 +347,13 @@ impl Registry {
         &self.shared.closed_files
     }
 
-    /// Closes the connections of the registry, also for its clones. SQLite then folds the write-ahead log into the file, so that
+    /// Saves which keys were used, and closes the connections of the registry, also for its clones. SQLite then folds the write-ahead log into the file, so that
     /// the file can be copied alone.
     pub async fn close(self) {
+        if let Err(error) = self.shared.save_last_uses().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "which keys were used in the last 30 s could not be saved");
+        }
         self.shared.watch.end().await;
         self.shared.readers.close().await;
         self.shared.database.close().await;

@@ -38,8 +38,8 @@ impl Restrict {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let change = self.change()?;
         let (tell_missing, missing) = mpsc::channel();
-        let changed = change::make(registry, &self.key, move |_, restrictions| {
-            if let Some(kind) = change.apply(restrictions) {
+        let changed = change::make(registry, &self.key, move |settings| {
+            if let Some(kind) = change.apply(&mut settings.restrictions) {
                 // Fails only if nobody waits for the change.
                 tell_missing.send(kind).unwrap_or_default();
             }

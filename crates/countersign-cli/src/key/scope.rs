@@ -33,9 +33,9 @@ impl Scope {
                 "name it once",
             ));
         }
-        let changed = change::make(registry, &self.key, move |scopes, _| {
-            remove.iter().for_each(|scope| scopes.remove(scope));
-            add.into_iter().for_each(|scope| scopes.insert(scope));
+        let changed = change::make(registry, &self.key, move |settings| {
+            remove.iter().for_each(|scope| settings.scopes.remove(scope));
+            add.into_iter().for_each(|scope| settings.scopes.insert(scope));
         })?;
         change::print(registry, &changed)
     }

@@ -58,7 +58,7 @@ pub(super) fn print(
             note("the registry is as the text says");
             Ok(Exit::Done)
         }
-        (Outcome::Compared, false) => Ok(Exit::Differs),
+        (Outcome::Compared, false) => Ok(Exit::Pending),
         (Outcome::Applied, false) => {
             if !plan.unlisted().is_empty() {
                 note(

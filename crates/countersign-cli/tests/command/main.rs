@@ -15,6 +15,7 @@ mod end_to_end;
 mod explaining;
 mod forms;
 mod keys;
+mod life;
 mod manuals;
 mod master_keys;
 mod processes;

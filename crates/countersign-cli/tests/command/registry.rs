@@ -339,8 +339,14 @@ fn a_damaged_key_is_listed_as_damaged_among_the_others() {
         let listed = listed.done();
         let row = |key: &str| listed.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
         let (damaged, whole) = (row(&damaged), row(&whole));
-        assert!(damaged.ends_with("shop         laptop  damaged  ?        ?       ?"), "{damaged}");
-        assert!(whole.ends_with("shop         phone   active   never    none    none"), "{whole}");
+        assert!(
+            damaged.ends_with("shop         laptop  damaged  ?        ?          ?       ?"),
+            "{damaged}"
+        );
+        assert!(
+            whole.ends_with("shop         phone   active   never    -          none    none"),
+            "{whole}"
+        );
     }
     let keys = json(&desk.run(["key", "list", "--json"]).done());
     let shown = json(&desk.run(["app", "show", "shop", "--json"]).done());

@@ -5,11 +5,11 @@ use sqlx::migrate::MigrateError;
 
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
-use super::rotation::NotReplaced;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 use super::text::BadRegistryText;
+use super::{page::BadCursor, rotation::NotReplaced};
 #[cfg(feature = "postgres")]
 use crate::postgres_schema::Unprepared;
 use crate::{credential::name::BadName, sealed_secret::NotOpened};
@@ -111,6 +111,12 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// A place in a list is not one of that list.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+    /// The key is revoked, for ever.
+    #[error("the key is revoked")]
+    Revoked,
     /// The key cannot be replaced by another.
     #[error(transparent)]
     NotReplaced(#[from] NotReplaced),

@@ -28,6 +28,13 @@ impl Query {
         Self { text: text.into(), values: Vec::new() }
     }
 
+    /// Returns the query for the plan of this one.
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(super) fn explained(mut self) -> Self {
+        self.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+        self
+    }
+
     /// Sets the next parameter.
     pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());

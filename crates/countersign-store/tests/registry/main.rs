@@ -8,11 +8,14 @@ mod faults;
 mod files;
 mod home;
 mod kills;
+mod last_use;
+mod life;
 mod life;
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
 mod migrations;
+mod pages;
 #[cfg(all(feature = "postgres", unix))]
 mod pooler;
 #[cfg(all(feature = "postgres", unix))]
@@ -25,6 +28,7 @@ mod sealed;
 mod server;
 #[cfg(all(feature = "postgres", unix))]
 mod server_faults;
+mod settings;
 mod statements;
 #[cfg(feature = "registry-text")]
 mod text;

@@ -98,7 +98,7 @@ async fn both_keys_are_valid_until_the_overlap_ends(home: Home) {
     let old = rotate(&registry, &key(3), &key(4), 24 * HOUR).await.unwrap().old;
     assert_eq!((old.state, old.expires_at), (State::Retiring, expires_at));
     // The overlap is ended early.
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     assert_eq!(standing(&registry, &key(1), NOW).await, Standing::Revoked);
     assert_eq!(standing(&registry, &key(2), NOW).await, Standing::Active);
 }
@@ -161,7 +161,7 @@ async fn a_key_that_is_no_longer_in_full_use_is_not_replaced(home: Home) {
     for seed in 1..=5 {
         add(&registry, &key(seed)).await;
     }
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     home.raw("UPDATE countersign.credential SET expires_at = 1763900000 WHERE id = 2").await;
     home.raw("UPDATE countersign.credential SET state = 'quarantined' WHERE id = 3").await;
     rotate(&registry, &key(4), &key(14), HOUR).await.unwrap();

@@ -97,9 +97,10 @@ impl Step {
             }
             Work::AddKey { key, entry } => entry.add(name, thumbprint(&key), now),
             Work::SetKey { id, entry } => entry.set(id),
-            Work::SetState { id, from, to } => {
-                Query::new(statements::SET_STATE).bind(to.as_str()).bind(id).bind(from.as_str())
-            }
+            Work::SetState { id, from, to } => Query::new(statements::SET_STATE_FROM)
+                .bind(to.as_str())
+                .bind(id)
+                .bind(from.as_str()),
             Work::Revoke { id, reason } => Query::new(statements::REVOKE_BY_TEXT)
                 .bind(seconds(now))
                 .bind(reason.map(|reason| reason.to_string()))
