@@ -13,7 +13,7 @@ use std::{env, net::SocketAddr, process::ExitCode};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::{Origin, Origins, Window};
 use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
-use countersign_store::{Limited, Limits, Quota, Registry};
+use countersign_store::{Limited, Limits, MasterKeys, Quota, RegistryOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -42,7 +42,9 @@ async fn run(
     }
     let origins = Origins::new(origins)?;
 
-    let registry = std::sync::Arc::new(Registry::open_or_create(db).await?);
+    // HMAC secrets in the registry are sealed with the master key in COUNTERSIGN_MASTER_KEY, if it is set.
+    let options = RegistryOptions::new().master_keys(MasterKeys::from_environment()?);
+    let registry = std::sync::Arc::new(options.open_or_create(db).await?);
     // The replay guard, and the file that has its memory from a stop to the next start: a restart refuses nobody.
     let saved =
         registry.file().map_or("nonces".into(), |file| format!("{}-nonces", file.display()));

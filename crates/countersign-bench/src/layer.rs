@@ -68,7 +68,7 @@ fn in_process(
         Setting {
             rounds,
             name: &format!("post-1KiB/{name}/in-process"),
-            key: &key().verifying_key(),
+            key: &key().verifying_key().prepared(),
             posts: &posts,
             added: Added::Apart,
             mark,
@@ -99,7 +99,7 @@ fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
         Setting {
             rounds,
             name: "post-1KiB/ed25519/over-a-socket",
-            key: &key.verifying_key(),
+            key: &key.verifying_key().prepared(),
             posts: &posts,
             added: Added::InTurn,
             mark: Some(MARK),
@@ -210,7 +210,7 @@ fn measure<R>(
 }
 
 /// From the head to what is claimed.
-fn verify(order: &Order, policy: &Policy, key: &VerifyingKey) -> NonceUse {
+pub(crate) fn verify(order: &Order, policy: &Policy, key: &VerifyingKey) -> NonceUse {
     let unverified = Unverified::parse(order.head(), Content::Present, policy, system_time());
     unverified.unwrap().unwrap().verify(key).unwrap().nonce_use(1)
 }

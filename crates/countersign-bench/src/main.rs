@@ -119,6 +119,9 @@ enum Command {
         /// How many requests are sent
         #[arg(long, default_value_t = 1_000_000)]
         requests: u64,
+        /// How many keys they are signed with, in turn
+        #[arg(long, default_value_t = 1)]
+        keys: u32,
     },
     /// Fills the replay guard of one process, and prints what a claim costs; exits with 1 if it is too much
     Claims {
@@ -140,7 +143,9 @@ fn main() -> ExitCode {
         Command::Throughput { json, rounds, requests } => {
             tell(&throughput::figures(rounds.max(1), requests.max(1)), json)
         }
-        Command::Memory { json, requests } => tell(&memory::figures(requests.max(1000)), json),
+        Command::Memory { json, requests, keys } => {
+            tell(&memory::figures(requests.max(1000), keys.max(1)), json)
+        }
         Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();

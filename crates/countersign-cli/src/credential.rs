@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use countersign::{KeyId, with_reasons};
 use countersign_store::{
-    Credential, DamagedCredential, Enforcement, Restriction, RestrictionKind, Scope, Standing,
-    State,
+    Credential, DamagedCredential, Enforcement, MasterKeyId, NotOpened, RegistryError, Restriction,
+    RestrictionKind, Scope, Standing, State,
 };
 use serde_json::{Value, json};
 
 use crate::{
+    environment::MASTER_KEY_VARIABLE,
     failure::one_line,
     moment,
     output::warn,
@@ -35,8 +36,8 @@ pub(crate) fn object(key: &Credential) -> Value {
 /// A key in a registry's list. Its row may be damaged.
 pub(crate) type Listed = Result<Arc<Credential>, Box<DamagedCredential>>;
 
-/// Returns a listed key as JSON. A damaged key has its readable members, `null` for the others, and the reason in
-/// `damage`.
+/// Returns a listed key as JSON. A key that cannot be used has its readable members, `null` for the others, and the reason in
+/// `damage` or the missing master key in `sealed_with`.
 pub(crate) fn listed_object(key: &Listed) -> Value {
     let damaged = match key {
         Ok(key) => return object(key),
@@ -55,8 +56,9 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
         "application": application.map(|application| application.name.as_str()),
         "environment": application.map(|application| application.environment.as_str()),
         "label": damaged.label,
-        "state": DAMAGED,
-        "damage": with_reasons(damaged),
+        "state": state_of_unusable(damaged),
+        "damage": (!damaged.is_sealed()).then(|| with_reasons(damaged)),
+        "sealed_with": sealed_with(&damaged.error).map(|id| id.to_string()),
         "created_at": null,
         "expires_at": null,
         "revoked_at": null,
@@ -68,11 +70,51 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
 /// The state of a key that no server accepts, since its row in the registry is damaged.
 const DAMAGED: &str = "damaged";
 
-/// Warns of the damaged keys among these.
+/// The state of a key whose secret is sealed with a master key that is not given.
+const SEALED: &str = "sealed";
+
+fn state_of_unusable(key: &DamagedCredential) -> &'static str {
+    match key.state {
+        Some(State::Revoked) if key.is_sealed() => State::Revoked.as_str(),
+        _ if key.is_sealed() => SEALED,
+        _ => DAMAGED,
+    }
+}
+
+/// Returns the id of the master key that is missing.
+fn sealed_with(error: &RegistryError) -> Option<MasterKeyId> {
+    match error {
+        RegistryError::Sealed {
+            source: NotOpened::NoMasterKey { needed } | NotOpened::OtherMasterKey { needed, .. },
+            ..
+        } => Some(*needed),
+        _ => None,
+    }
+}
+
+/// Warns of the keys among these that servers refuse: those that are damaged, and those whose master key is missing.
 pub(crate) fn warn_of_damage(keys: &[Listed]) {
-    for damaged in keys.iter().filter_map(|key| key.as_ref().err()) {
-        let reasons = with_reasons(&**damaged);
-        warn(format_args!("{reasons}; servers refuse it: restore a backup of the registry"));
+    let mut missing: Vec<(MasterKeyId, u64)> = Vec::new();
+    for unusable in keys.iter().filter_map(|key| key.as_ref().err()) {
+        match sealed_with(&unusable.error) {
+            Some(id) => match missing.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, count)) => *count = count.saturating_add(1),
+                None => missing.push((id, 1)),
+            },
+            None => {
+                let reasons = with_reasons(&**unusable);
+                warn(format_args!(
+                    "{reasons}; servers refuse it: restore a backup of the registry"
+                ));
+            }
+        }
+    }
+    for (id, count) in missing {
+        let (keys, are) = if count == 1 { ("key", "is") } else { ("keys", "are") };
+        warn(format_args!(
+            "{count} {keys} {are} sealed with master key {id}, and servers without it refuse them: give it with --master-key FILE, or \
+             in {MASTER_KEY_VARIABLE}"
+        ));
     }
 }
 
@@ -111,7 +153,7 @@ pub(crate) fn listing(keys: &[Listed]) -> String {
                 .as_ref()
                 .map_or_else(unknown, |application| application.name.to_string()),
             key.label.as_deref().map_or_else(unknown, one_line),
-            DAMAGED.to_owned(),
+            state_of_unusable(key).to_owned(),
             unknown(),
             unknown(),
             unknown(),
@@ -138,6 +180,19 @@ const fn mark(enforcement: Enforcement) -> &'static str {
         Enforcement::Enforce => "",
         Enforcement::Report => "(reported)",
     }
+}
+
+/// Returns a key that cannot be used as text, with a line for each known fact.
+pub(crate) fn shown_unusable(key: &DamagedCredential) -> String {
+    let application = key.application.as_ref();
+    facts([
+        ("publishable key", key.key.map(|key| key.to_string())),
+        ("application", application.map(|application| application.name.to_string())),
+        ("environment", application.map(|application| application.environment.to_string())),
+        ("label", key.label.as_deref().map(one_line)),
+        ("state", Some(state_of_unusable(key).to_owned())),
+        ("sealed with", sealed_with(&key.error).map(|id| format!("master key {id}"))),
+    ])
 }
 
 /// Returns a key as text, with a line for each known fact.

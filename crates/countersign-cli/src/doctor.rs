@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 use self::diagnosis::Diagnosis;
 use crate::{
     curl::probe::{Answer, Probed, probe, reason},
-    environment::MASTER_KEY_VARIABLE,
     failure::{Exit, Failure},
     key_source::PrivateKeyArgs,
-    master_key_source, moment,
+    moment,
     output::{print, print_line},
     random,
-    registry_args::RegistryArgs,
+    registry_args::{ReadArgs, RegistryArgs},
     request::{Request, cannot_sign, signed_fields, url::Url},
 };
 
@@ -38,12 +37,8 @@ pub(crate) struct Doctor {
     /// The tag by which the server selects the signature
     #[arg(long, default_value = "countersign")]
     tag: String,
-    /// The master key's file; `-` is stdin, fd:N a descriptor, env:NAME a variable [default: the text in
-    /// COUNTERSIGN_MASTER_KEY]
-    #[arg(long, value_name = "FILE")]
-    master_key: Option<String>,
     #[command(flatten)]
-    registry: RegistryArgs,
+    registry: ReadArgs,
     /// A URL of the API, like https://api.example.com/v1/orders
     url: Option<String>,
 }
@@ -54,7 +49,6 @@ impl Doctor {
         let (key, finding) = self.key();
         findings.push(finding);
         findings.extend(self.registry());
-        findings.extend(self.master_key());
         findings.extend(proxy());
         match &self.url {
             Some(url) => self.ask_server(url, key, &mut findings)?,
@@ -88,30 +82,17 @@ impl Doctor {
         }
     }
 
-    /// Whether the registry can be opened and read, if one is named.
+    /// Whether the registry can be opened and read, with its master key. Without a registry, whether the master key can be read.
     fn registry(&self) -> Option<Diagnosis> {
-        const NAME: &str = "registry";
-        self.registry.is_named().then(|| {
-            match self.registry.ask(async |registry| registry.credentials(None).await) {
-                Ok(keys) => {
-                    Diagnosis::well(NAME, format!("it can be read, and has {} keys", keys.len()))
-                }
-                Err(failure) => Diagnosis::failed(NAME, &failure),
-            }
-        })
-    }
-
-    /// Whether the master key can be read, if one is named.
-    fn master_key(&self) -> Option<Diagnosis> {
-        const NAME: &str = "master key";
-        if self.master_key.is_none() && std::env::var_os(MASTER_KEY_VARIABLE).is_none() {
-            return None;
+        if self.registry.is_named() {
+            let registry = RegistryArgs::from(self.registry.clone());
+            let keys = registry.ask(async |registry| registry.credentials(None).await);
+            let told = keys.map(|keys| format!("it can be read, and has {} keys", keys.len()));
+            return Some(Diagnosis::of("registry", told));
         }
-        let source = master_key_source::named(self.master_key.as_deref());
-        Some(match source.and_then(|source| master_key_source::read(&source)) {
-            Ok(key) => Diagnosis::well(NAME, format!("it can be read; its id is {}", key.id())),
-            Err(failure) => Diagnosis::failed(NAME, &failure),
-        })
+        let keys = self.registry.master_keys().transpose()?;
+        let told = keys.map(|keys| format!("it can be read; its id is {}", keys.current().id()));
+        Some(Diagnosis::of("master key", told))
     }
 
     /// Asks the server, first without a key and then with the key.

@@ -5,12 +5,16 @@ mod list;
 mod restrict;
 mod restriction_args;
 mod revoke;
+mod rewrap;
 mod scope;
 mod show;
 
 use clap::{Args, Subcommand};
 
-use self::{add::Add, list::List, restrict::Restrict, revoke::Revoke, scope::Scope, show::Show};
+use self::{
+    add::Add, list::List, restrict::Restrict, revoke::Revoke, rewrap::Rewrap, scope::Scope,
+    show::Show,
+};
 use crate::{
     failure::{Exit, Failure},
     registry_args::RegistryArgs,
@@ -33,6 +37,7 @@ enum Command {
     Scope(Scope),
     Restrict(Restrict),
     Revoke(Revoke),
+    Rewrap(Rewrap),
 }
 
 impl Key {
@@ -45,6 +50,7 @@ impl Key {
             Command::Scope(scope) => scope.run(&registry),
             Command::Restrict(restrict) => restrict.run(&registry),
             Command::Revoke(revoke) => revoke.run(&registry),
+            Command::Rewrap(rewrap) => return rewrap.run(&registry),
         }?;
         Ok(Exit::Done)
     }

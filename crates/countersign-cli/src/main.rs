@@ -1,7 +1,9 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
+mod actor;
 mod app;
 mod application;
+mod audit;
 mod completions;
 mod credential;
 mod curl;
@@ -18,6 +20,7 @@ mod key_source;
 mod keygen;
 mod man;
 mod master_key;
+mod master_key_args;
 mod master_key_source;
 mod moment;
 mod new_file;
@@ -67,6 +70,7 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    Audit(audit::Audit),
     MasterKey(master_key::MasterKey),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::MasterKey(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),

@@ -8,9 +8,9 @@ use countersign_store::{
 use crate::{environment::MASTER_KEY_VARIABLE, failure::Failure, shell::quote};
 
 /// Returns the source that an argument names, or the variable without an argument.
-pub(crate) fn named(argument: Option<&str>) -> Result<MasterKeySource, Failure> {
+pub(crate) fn named(argument: Option<&str>, variable: &str) -> Result<MasterKeySource, Failure> {
     match argument {
-        None => Ok(MasterKeySource::Variable(MASTER_KEY_VARIABLE.to_owned())),
+        None => Ok(MasterKeySource::Variable(variable.to_owned())),
         Some("-") => Ok(MasterKeySource::Descriptor(0)),
         Some(text) => text.parse().map_err(|error| match error {
             BadMasterKeySource::IsKey => Failure::local(

@@ -2,33 +2,43 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign::with_reasons;
-use countersign_store::{BadName, FileError, Registry, RegistryError, Subject};
+use countersign_store::{
+    BadName, FileError, MasterKeys, Registry, RegistryError, RegistryOptions, Subject,
+};
 use serde_json::Value;
 
 use crate::{
-    environment::DB_VARIABLE,
+    actor::ActorArg,
+    environment::{DB_VARIABLE, MASTER_KEY_VARIABLE},
     failure::Failure,
-    output::{print, print_line, warn},
+    master_key_args::MasterKeyArgs,
+    output::{note, print, print_line, warn},
     shell::quote,
 };
 
-/// The options of commands that ask a registry: which registry, and the form of the output.
+/// The options of commands that ask a registry: which registry, the form of the output, and who makes a change.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    actor: ActorArg,
+}
+
+/// The options of commands that only read a registry.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReadArgs {
     /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", env = DB_VARIABLE, hide_env_values = true, global = true)]
     db: Option<String>,
+    #[command(flatten)]
+    master_keys: MasterKeyArgs,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
 }
 
-impl RegistryArgs {
-    /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
-    pub(crate) fn db_option(&self) -> String {
-        self.db.as_deref().map_or_else(String::new, db_option)
-    }
-
+impl ReadArgs {
     /// Whether a registry is named, by an argument or by the variable.
     pub(crate) const fn is_named(&self) -> bool {
         self.db.is_some()
@@ -39,12 +49,30 @@ impl RegistryArgs {
         self.json
     }
 
+    /// Reads the master keys. `None` if none is given.
+    pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>, Failure> {
+        self.master_keys.read()
+    }
+}
+
+impl From<ReadArgs> for RegistryArgs {
+    fn from(read: ReadArgs) -> Self {
+        Self { read, actor: ActorArg::default() }
+    }
+}
+
+impl RegistryArgs {
+    /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
+    pub(crate) fn db_option(&self) -> String {
+        self.read.db.as_deref().map_or_else(String::new, db_option)
+    }
+
     /// Opens the registry and asks it.
     pub(crate) fn ask<T>(
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |url| Registry::open(url).await, question)
+        self.ask_opened(async |options, url| options.open(url).await, question)
     }
 
     /// Opens the registry, creates it if it is missing, and asks it.
@@ -52,15 +80,15 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |url| Registry::open_or_create(url).await, question)
+        self.ask_opened(async |options, url| options.open_or_create(url).await, question)
     }
 
     fn ask_opened<T>(
         &self,
-        open: impl AsyncFnOnce(&str) -> Result<Registry, RegistryError>,
+        open: impl AsyncFnOnce(RegistryOptions, &str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        let Some(url) = &self.db else {
+        let Some(url) = &self.read.db else {
             return Err(Failure::local(
                 "no registry is named",
                 format!(
@@ -68,11 +96,17 @@ impl RegistryArgs {
                 ),
             ));
         };
+        let options = RegistryOptions::new().master_keys(self.read.master_keys.read()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {
-            let registry = open(url).await?;
+            let registry = open(options, url).await?;
+            let registry = match self.actor.actor() {
+                Some(actor) => registry.acting_as(actor),
+                None => registry,
+            };
             warn_of_exposure(url, registry.closed_files());
+            tell_of_sealed(registry.sealed_now());
             let answer = question(&registry).await;
             registry.close().await;
             answer
@@ -86,7 +120,7 @@ impl RegistryArgs {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        match self.json {
+        match self.read.json {
             true => print_line(json()),
             false => print(text()),
         }
@@ -115,6 +149,16 @@ fn warn_of_exposure(url: &str, files: &[PathBuf]) {
              the owner, then revoke the HMAC keys and register new ones",
             names(files),
             renewal(url)
+        ));
+    }
+}
+
+/// Tells that HMAC secrets were sealed by this command, which a server without the master key cannot open.
+fn tell_of_sealed(secrets: u64) {
+    if secrets > 0 {
+        note(format_args!(
+            "sealed the plain HMAC secrets of the registry, {secrets} of them: give the master key to all servers now; copies of the \
+             registry that were made before have the secrets still"
         ));
     }
 }
@@ -205,6 +249,9 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::File(FileError::Damaged) => {
             "check its name; if it was a registry, restore a backup of it".into()
         }
+        RegistryError::Sealed { .. } | RegistryError::NoMasterKey => {
+            format!("give the master key with --master-key FILE, or set {MASTER_KEY_VARIABLE}")
+        }
         RegistryError::DamagedCredential { .. } => {
             "restore a backup of the registry; a revocation of it holds all the same".into()
         }
@@ -238,6 +285,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     let at_fault = match error {
         RegistryError::NotFound(_)
         | RegistryError::Exists(_)
+        | RegistryError::NoMasterKey
         | RegistryError::InUse
         | RegistryError::Key(_)
         | RegistryError::BadName(_) => String::new(),

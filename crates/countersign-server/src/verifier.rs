@@ -7,6 +7,7 @@ mod handed_on;
 pub(crate) mod layer;
 mod log_pace;
 mod nobody;
+mod prepared_keys;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -14,7 +15,10 @@ use countersign::{KeyLocations, Policy, Timestamp};
 use countersign_store::{ClientNetwork, Enforcement, Gate, KeyStore, MemoryBudget};
 use http::request::Parts;
 
-use self::{demand::Declared, failure_limit::FailureLimit, log_pace::LogPace, nobody::Nobody};
+use self::{
+    demand::Declared, failure_limit::FailureLimit, log_pace::LogPace, nobody::Nobody,
+    prepared_keys::PreparedKeys,
+};
 use crate::{
     clock::Clock,
     content::{ContentLimit, memory::ContentMemory},
@@ -46,6 +50,7 @@ pub struct Verifier<K, G> {
     /// With the policy, which refusals write out.
     refusals: Arc<RefusalSettings>,
     nobody: Nobody,
+    prepared_keys: PreparedKeys,
 }
 
 type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
@@ -69,6 +74,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             explains: false,
             refusals: Arc::default(),
             nobody: Nobody::default(),
+            prepared_keys: PreparedKeys::within(64 << 20),
         }
     }
 
@@ -109,6 +115,16 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     pub fn content_memory(mut self, bytes: usize) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.content_memory = ContentMemory::new(bytes.max(self.limit.bytes));
+        self
+    }
+
+    /// Limits the memory for prepared keys, in bytes. A prepared Ed25519 key takes 21 KB and verifies in some 0.55 of the time
+    /// ([`VerifyingKey::prepared`](countersign::VerifyingKey::prepared)). Default: 64 MiB, for 3,000 keys; 0 prepares none.
+    ///
+    /// A key is prepared at its third accepted request, whichever store it comes from. If there is no room, a key has to be used
+    /// more than twice as often as another key to take its place; all others verify as they would unprepared.
+    pub fn prepared_keys_memory(mut self, bytes: usize) -> Self {
+        self.prepared_keys = PreparedKeys::within(bytes);
         self
     }
 

@@ -53,7 +53,6 @@ mod redis;
 #[cfg(feature = "registry")]
 mod registry;
 #[cfg(feature = "registry")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the registry does not seal yet"))]
 mod sealed_secret;
 mod system_time;
 mod telemetry;
@@ -108,16 +107,29 @@ pub use nonces::{
 pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 pub use registry::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+pub use registry::text::{
+    BadRegistryText, RegistryText,
+    plan::{Plan, PlanOptions, Step, Unlisted},
+};
 #[cfg(feature = "registry")]
 pub use registry::{
     Registry,
     actor::Actor,
-    audit::{Action, AuditEntry, AuditHash},
+    audit::{
+        Action, AuditEntry, AuditHash, UnknownAction,
+        filter::AuditFilter,
+        head::{AuditHead, BadAuditHead},
+        report::{AuditFinding, AuditReport},
+    },
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
+    options::RegistryOptions,
     rotation::{NotReplaced, Replacement, Rotation},
+    sealing::{RewrapBatch, Rewrapped},
+    secrets::{MasterKeyRole, SealedSecrets, Secrets},
 };
 #[cfg(feature = "registry")]
 pub use sealed_secret::NotOpened;

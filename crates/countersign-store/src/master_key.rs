@@ -8,7 +8,13 @@ use countersign::{PrivateKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use self::bad_master_key::BadMasterKey;
+use self::{
+    bad_master_key::BadMasterKey,
+    source::{MasterKeyError, MasterKeySource},
+};
+
+const CURRENT_VARIABLE: &str = "COUNTERSIGN_MASTER_KEY";
+const PREVIOUS_VARIABLE: &str = "COUNTERSIGN_PREVIOUS_MASTER_KEY";
 
 /// Length of the text form, in characters: 43 digits of base64 and a `=`.
 const TEXT: usize = 44;
@@ -161,6 +167,23 @@ impl MasterKeys {
     pub fn with_previous(mut self, previous: Option<MasterKey>) -> Self {
         self.previous = previous;
         self
+    }
+
+    /// Reads the master keys from the environment: the text of the current key in `COUNTERSIGN_MASTER_KEY`, and that of the key
+    /// that it replaced in `COUNTERSIGN_PREVIOUS_MASTER_KEY`. `None` if neither is set.
+    ///
+    /// # Errors
+    ///
+    /// [`MasterKeyError`], which names the variable; also if only the previous key is set.
+    pub fn from_environment() -> Result<Option<Self>, MasterKeyError> {
+        let read = |name: &str| MasterKeySource::Variable(name.to_owned()).read();
+        let is_set = |name| std::env::var_os(name).is_some();
+        if !is_set(CURRENT_VARIABLE) && !is_set(PREVIOUS_VARIABLE) {
+            return Ok(None);
+        }
+        let current = read(CURRENT_VARIABLE)?;
+        let previous = is_set(PREVIOUS_VARIABLE).then(|| read(PREVIOUS_VARIABLE)).transpose()?;
+        Ok(Some(Self::new(current).with_previous(previous)))
     }
 
     /// Returns the key that seals.

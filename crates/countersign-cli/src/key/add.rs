@@ -2,7 +2,7 @@ use std::path::Path;
 
 use clap::Args;
 use countersign::{Algorithm, KeyError, KeyFile, ProvenKey, Timestamp};
-use countersign_store::{NewCredential, RestrictionKind, Restrictions, Scope};
+use countersign_store::{NewCredential, Registry, RestrictionKind, Restrictions, Scope};
 
 use super::restriction_args::RestrictionArgs;
 use crate::{
@@ -45,6 +45,36 @@ pub(super) struct Add {
     restrictions: RestrictionArgs,
 }
 
+/// How an HMAC secret lies in a registry.
+#[derive(Clone, Copy, Debug)]
+enum Lies {
+    Sealed,
+    PlainInFile,
+    PlainOnServer,
+}
+
+impl Lies {
+    fn of(registry: &Registry) -> Self {
+        match (registry.has_master_key(), registry.file()) {
+            (true, _) => Self::Sealed,
+            (false, Some(_)) => Self::PlainInFile,
+            (false, None) => Self::PlainOnServer,
+        }
+    }
+
+    fn note(self) {
+        let readers = match self {
+            Self::Sealed => return,
+            Self::PlainInFile => "a reader of its file or of a copy",
+            Self::PlainOnServer => "a reader of the database, a replica or a dump",
+        };
+        note(format_args!(
+            "the secret lies in the registry as it is, and {readers} can sign: `countersign master-key generate` makes a key that seals it; \
+             give that with --master-key"
+        ));
+    }
+}
+
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 struct AddedFile {
@@ -71,7 +101,10 @@ impl Add {
             .expires_at(expires)
             .scopes(scopes.into_iter().collect())
             .restrictions(restrictions);
-        let added = registry.ask(async |registry| registry.add_credential(new, now).await)?;
+        let (added, lies) = registry.ask(async |registry| {
+            let added = registry.add_credential(new, now).await?;
+            Ok((added, Lies::of(registry)))
+        })?;
         let printed =
             registry.print(|| object(&added), || format!("{}\n", added.publishable_key()));
         printed.map_err(|failure| {
@@ -82,6 +115,9 @@ impl Add {
             ))
         })?;
         note(format_args!("registered for {app} with the label {:?}", added.label));
+        if added.key.hmac_secret().is_some() {
+            lies.note();
+        }
         Ok(())
     }
 

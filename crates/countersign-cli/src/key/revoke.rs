@@ -1,9 +1,13 @@
 use clap::Args;
-use countersign_store::Revocation;
+use countersign_store::{RegistryError, Revocation};
 
 use super::key_arg::KeyArg;
 use crate::{
-    credential::object, failure::Failure, moment, output::note, registry_args::RegistryArgs,
+    credential::{listed_object, object},
+    failure::Failure,
+    moment,
+    output::note,
+    registry_args::RegistryArgs,
 };
 
 /// Revokes a key for ever: servers refuse it within 5 s
@@ -16,7 +20,19 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let (key, now) = (self.key.id()?, moment::now());
-        let revocation = registry.ask(async |registry| registry.revoke(&key, now).await)?;
+        let revocation = registry.ask(async |registry| match registry.revoke(&key, now).await {
+            // It is revoked all the same.
+            Err(RegistryError::Sealed { .. }) => Ok(Err(registry.listed_credential(&key).await?)),
+            revocation => revocation.map(Ok),
+        })?;
+        let revocation = match revocation {
+            Ok(revocation) => revocation,
+            Err(sealed) => {
+                registry.print(|| listed_object(&sealed), String::new)?;
+                note("it is revoked for ever; servers refuse it within 5 s");
+                return Ok(());
+            }
+        };
         let (Revocation::Revoked(key) | Revocation::WasRevoked(key)) = &revocation;
         registry.print(|| object(key), String::new)?;
         let (name, label) = (&key.application.name, &key.label);

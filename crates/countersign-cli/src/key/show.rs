@@ -2,7 +2,7 @@ use clap::Args;
 
 use super::key_arg::KeyArg;
 use crate::{
-    credential::{object, shown},
+    credential::{listed_object, shown, shown_unusable, warn_of_damage},
     failure::Failure,
     registry_args::RegistryArgs,
 };
@@ -17,7 +17,17 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let key = self.key.id()?;
-        let key = registry.ask(async |registry| registry.credential(&key).await)?;
-        registry.print(|| object(&key), || shown(&key))
+        let key =
+            registry.ask(async |registry| match registry.listed_credential(&key).await? {
+                Err(damaged) if !damaged.is_sealed() => Err(damaged.error),
+                listed => Ok(listed),
+            })?;
+        let text = || match &key {
+            Ok(key) => shown(key),
+            Err(sealed) => shown_unusable(sealed),
+        };
+        registry.print(|| listed_object(&key), text)?;
+        warn_of_damage(&[key]);
+        Ok(())
     }
 }

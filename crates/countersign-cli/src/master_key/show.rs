@@ -1,7 +1,9 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::{failure::Failure, master_key_source, output::print_line};
+use crate::{
+    environment::MASTER_KEY_VARIABLE, failure::Failure, master_key_source, output::print_line,
+};
 
 /// Prints the id of a master key, which messages about sealed secrets name
 #[derive(Args, Debug)]
@@ -17,7 +19,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let source = master_key_source::named(self.master_key.as_deref())?;
+        let source = master_key_source::named(self.master_key.as_deref(), MASTER_KEY_VARIABLE)?;
         let id = master_key_source::read(&source)?.id();
         match self.json {
             true => print_line(json!({ "id": id.to_string() })),

@@ -99,3 +99,116 @@ fn a_master_key_on_the_command_line_is_not_said_again() {
         refused.failed(1, "a key on the command line can be read", "COUNTERSIGN_MASTER_KEY");
     }
 }
+
+/// A desk with a registry that has an HMAC key, `shop.key`, without a master key; and its publishable key.
+fn with_plain_secret() -> (Desk, String) {
+    let desk = Desk::with_registry();
+    let key = desk.run(["keygen", "--alg", "hmac-sha256", "--out", "shop.key"]).done();
+    let added = desk.run(["key", "add", "--app", "shop", "--hmac-key", "shop.key"]);
+    assert!(added.stderr.contains("lies in the registry as it is"), "{added:?}");
+    added.done();
+    for name in ["old", "new"] {
+        let file = format!("{name}.master");
+        desk.run(["master-key", "generate", "--out", &file]).done();
+    }
+    (desk, key.trim().to_owned())
+}
+
+const OLD: [&str; 2] = ["--master-key", "old.master"];
+const NEW: [&str; 2] = ["--master-key", "new.master"];
+
+#[test]
+fn the_first_command_with_a_master_key_seals_and_says_so() {
+    let (desk, key) = with_plain_secret();
+    let secret = desk.read("shop.key");
+    let listed = desk.run(["key", "list"].iter().chain(&OLD));
+    assert!(
+        listed.stderr.contains("sealed the plain HMAC secrets of the registry, 1 of"),
+        "{listed:?}"
+    );
+    assert!(!listed.stderr.contains(secret.trim()));
+    assert!(listed.done().contains("active"));
+    let again = desk.run(["key", "list"].iter().chain(&OLD));
+    assert_eq!(again.stderr, "");
+    desk.run(["keygen", "--alg", "hmac-sha256", "--out", "two.key"]).done();
+    let added =
+        desk.run(["key", "add", "--app", "shop", "--hmac-key", "two.key"].iter().chain(&OLD));
+    assert!(!added.stderr.contains("as it is"), "{added:?}");
+    added.done();
+    // Without the master key.
+    let id = desk.run(["master-key", "show", "old.master"]).done();
+    let id = id.trim();
+    let listed = desk.run(["key", "list"]);
+    let warning = format!("warning: 2 keys are sealed with master key {id}");
+    assert!(
+        listed.stderr.starts_with(&warning) && listed.stderr.lines().count() == 1,
+        "{listed:?}"
+    );
+    assert_eq!(listed.done().matches("sealed").count(), 2);
+    let shown = desk.run(["key", "show", &key]);
+    assert!(shown.stderr.contains("1 key is sealed"), "{shown:?}");
+    let shown = shown.done();
+    assert!(shown.contains("sealed with:") && shown.contains(id), "{shown}");
+    let json = desk.run(["key", "show", &key, "--json"]).done();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["state"], &json["sealed_with"]), (&"sealed".into(), &id.into()));
+    desk.run(["key", "scope", &key, "--add", "a"]).failed(
+        1,
+        "no master key is given",
+        "--master-key FILE",
+    );
+    let wrong = ["key", "scope", &key, "--add", "a", "--master-key", "new.master"];
+    desk.run(wrong).failed(1, "is sealed with master key", "--master-key FILE");
+    let revoked = desk.run(["key", "revoke", &key]);
+    assert!(revoked.stderr.contains("revoked for ever"), "{revoked:?}");
+    revoked.done();
+    assert_eq!(desk.run(["key", "list"]).done().matches("revoked").count(), 1);
+    let listed = desk.run(["key", "list", "--json"].iter().chain(&OLD)).done();
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&"revoked".into(), &"active".into()));
+}
+
+#[test]
+fn a_master_key_is_replaced_and_what_is_left_has_an_exit_code() {
+    let (desk, _) = with_plain_secret();
+    desk.run(["key", "rewrap"]).failed(1, "no master key is given", "--master-key FILE");
+    assert_eq!(desk.run(["key", "rewrap"].iter().chain(&OLD)).done(), "moved 1, left 0\n");
+    let refused = desk.run(["key", "rewrap"].iter().chain(&NEW));
+    assert_eq!((refused.code, &*refused.stdout), (1, "moved 0, left 1\n"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("hint: give that one with --previous-master-key"),
+        "{refused:?}"
+    );
+    let both = [&NEW[..], &["--previous-master-key", "old.master"]].concat();
+    let moved = desk.run(["key", "rewrap", "--batch", "1"].iter().chain(&both));
+    assert!(moved.stderr.contains("1 of 1"), "{moved:?}");
+    assert_eq!(moved.done(), "moved 1, left 0\n");
+    let again = desk.run(["key", "rewrap", "--json"].iter().chain(&both)).done();
+    assert_eq!(again, "{\"moved\":0,\"left\":0}\n");
+    assert!(desk.run(["key", "list"].iter().chain(&NEW)).done().contains("active"));
+    desk.run(["key", "list", "--previous-master-key", "old.master"]).failed(
+        1,
+        "only the previous master key",
+        "--master-key",
+    );
+    desk.run(["key", "rewrap", "--batch", "0"].iter().chain(&NEW)).failed(1, "--batch", "--help");
+}
+
+#[test]
+fn the_master_keys_of_a_registry_come_from_the_environment() {
+    let (desk, _) = with_plain_secret();
+    let [old, new] = ["old.master", "new.master"].map(|file| desk.read(file));
+    desk.run(["key", "list"].iter().chain(&OLD)).done();
+    let desk = desk.variable("COUNTERSIGN_MASTER_KEY", new.trim());
+    let desk = desk.variable("COUNTERSIGN_PREVIOUS_MASTER_KEY", old.trim());
+    let listed = desk.run(["key", "list"]);
+    assert_eq!(listed.stderr, "");
+    assert!(listed.done().contains("active"));
+    assert_eq!(desk.run(["key", "rewrap"]).done(), "moved 1, left 0\n");
+    let desk = desk.variable("COUNTERSIGN_MASTER_KEY", "");
+    desk.run(["key", "list"]).failed(
+        1,
+        "COUNTERSIGN_MASTER_KEY holds no master key",
+        "COUNTERSIGN_MASTER_KEY",
+    );
+}

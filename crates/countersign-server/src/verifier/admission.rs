@@ -125,8 +125,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let authorization = covered_authorization(&unverified, &head.headers);
         let hidden = Hidden::from(unverified.fields_to_remove());
+        let prepared = self.prepared_keys.get(&credential.key);
         let authentic = unverified
-            .verify(&credential.key)
+            .verify(prepared.as_ref().unwrap_or(&credential.key))
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
         // 6. State, restrictions, scopes. The caller has proven to have the key: only from here on are they told facts about it.
         let nonce_use = authentic.nonce_use(credential.id.get());
@@ -149,6 +150,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             GateVerdict::Exceeded(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
+        // Only now: a captured request that is repeated is no use of the key.
+        self.prepared_keys.count(&credential.key);
         Ok(Admitted::Signed(caller, claimed, quota_left, hidden))
     }
 

@@ -42,6 +42,10 @@ CREATE TABLE countersign.credential (
 -- A page of an application's credentials is a range of this index.
 CREATE INDEX credential_application ON countersign.credential (application_id, id);
 
+-- Which secrets are plain, and which master key sealed the others, is found without a walk through the table.
+CREATE INDEX credential_plain_secret ON countersign.credential (id) WHERE hmac_secret IS NOT NULL;
+CREATE INDEX credential_sealed_secret ON countersign.credential (substr(sealed_secret, 1, 8), id) WHERE sealed_secret IS NOT NULL;
+
 -- Apart from `credential`, so that use never waits for a change, nor a change for use.
 CREATE TABLE countersign.last_use (
     credential_id bigint PRIMARY KEY,

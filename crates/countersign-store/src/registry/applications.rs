@@ -82,7 +82,7 @@ pub(super) async fn named(
 
 impl Application {
     /// Describes it for the audit log.
-    fn described(&self) -> Value {
+    pub(super) fn described(&self) -> Value {
         json!({
             "environment": self.environment.as_str(),
             "contact": self.contact.as_str(),

@@ -7,9 +7,10 @@ use super::{
     cache::Invalidation,
     database,
     error::RegistryError,
-    query::{Query, Session},
+    query::{Query, Row, Session},
     statements,
 };
+use crate::master_key::MasterKeys;
 
 /// A change of the registry.
 ///
@@ -29,11 +30,22 @@ pub(super) trait Change: Send + 'static {
 pub(super) struct Transaction {
     database: database::Transaction,
     acts: Vec<Act>,
+    master_keys: Option<Arc<MasterKeys>>,
 }
 
 impl Transaction {
     pub(super) fn session(&mut self) -> Session<'_> {
         self.database.session()
+    }
+
+    /// Returns the keys that seal and open HMAC secrets.
+    pub(super) fn master_keys(&self) -> Option<Arc<MasterKeys>> {
+        self.master_keys.clone()
+    }
+
+    /// Notes that plain secrets were overwritten, of which copies may be left elsewhere in a file.
+    pub(super) async fn note_remnants(&mut self) -> Result<(), sqlx::Error> {
+        self.database.note_remnants().await
     }
 
     /// Adds an entry for the audit log. A change of which nothing is recorded is not announced: it changed nothing.
@@ -56,11 +68,14 @@ impl Registry {
 
 impl Shared {
     async fn make<C: Change>(&self, change: C, actor: &Actor) -> Result<C::Outcome, RegistryError> {
-        let mut transaction =
-            Transaction { database: self.database.begin().await?, acts: Vec::new() };
+        let mut transaction = Transaction {
+            database: self.database.begin().await?,
+            acts: Vec::new(),
+            master_keys: self.master_keys.clone(),
+        };
         let mut last = LastChange::lock(&mut transaction.session()).await?;
         let outcome = change.apply(&mut transaction).await?;
-        let Transaction { mut database, acts } = transaction;
+        let Transaction { mut database, acts, master_keys: _ } = transaction;
         if acts.is_empty() {
             database.commit().await?;
             return Ok(outcome);
@@ -92,7 +107,17 @@ pub(super) struct LastChange {
 impl LastChange {
     /// Locks the row, until the end of the transaction, and reads it.
     async fn lock(session: &mut Session<'_>) -> Result<Self, RegistryError> {
-        let row = session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?;
+        Self::read(&session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?)
+    }
+
+    /// Reads it, without a lock.
+    pub(super) async fn current(shared: &Shared) -> Result<Self, RegistryError> {
+        let mut connection = shared.database.connection().await?;
+        Self::read(&connection.session().fetch_one(Query::new(statements::LAST_CHANGE)).await?)
+    }
+
+    /// Reads the number and the hash from a row.
+    pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
         let hash: Vec<u8> = row.get("hash")?;
         let hash = AuditHash::from_stored(&hash);
         let hash = hash.ok_or_else(|| sqlx::Error::Decode("a hash has 32 bytes".into()))?;

@@ -12,10 +12,14 @@ use super::{
     new_credential::NewCredential,
     query::{Query, Row, Session},
     row::{seconds, thumbprint},
-    statements, stored_restrictions,
+    sealing, statements, stored_restrictions,
 };
-use crate::credential::{
-    Credential, State, label::Label, reason::Reason, restrictions::Restrictions, scope::Scopes,
+use crate::{
+    credential::{
+        Credential, State, application::Application, label::Label, reason::Reason,
+        restrictions::Restrictions, scope::Scopes,
+    },
+    master_key::MasterKeys,
 };
 
 /// The outcome of a revocation.
@@ -54,7 +58,7 @@ impl Registry {
     pub(super) fn registrable(&self, key: &ProvenKey) -> Result<VerifyingKey, RegistryError> {
         let key = key.key();
         key.require_secret().map_err(RegistryError::Key)?;
-        if key.hmac_secret().is_some() {
+        if key.hmac_secret().is_some() && self.shared.master_keys.is_none() {
             self.shared.require_closed()?;
         }
         Ok(key.clone())
@@ -83,21 +87,30 @@ impl Registry {
         };
         let mut connection = self.shared.database.connection().await?;
         let rows = connection.session().fetch_all(query).await?;
-        let listed = rows.iter().map(|row| match Credential::read(row) {
-            Ok(credential) => Ok(Arc::new(credential)),
-            Err(error) => Err(DamagedCredential::of(row, error)),
-        });
-        Ok(listed.collect())
+        Ok(rows.iter().map(|row| self.shared.listed(row)).collect())
+    }
+
+    /// Returns a credential as in a list: if it cannot be used, with what can be read of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], or an error of the database.
+    pub async fn listed_credential(
+        &self,
+        id: &KeyId,
+    ) -> Result<Result<Arc<Credential>, Box<DamagedCredential>>, RegistryError> {
+        let row = self.shared.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
+        Ok(self.shared.listed(&row))
     }
 
     /// Returns a credential from the database, without the cache.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], [`RegistryError::Sealed`], or the database's.
     pub async fn credential(&self, id: &KeyId) -> Result<Arc<Credential>, RegistryError> {
         let row = self.shared.row(id).await?.ok_or(RegistryError::NotFound(Subject::Credential))?;
-        Credential::read(&row).map(Arc::new)
+        Credential::read(&row, self.shared.master_keys()).map(Arc::new)
     }
 
     /// Changes the scopes and restrictions of a credential: at once here, and within 5 s in other processes. If two processes
@@ -105,7 +118,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], or the database's.
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], [`RegistryError::Sealed`], or the database's.
     pub async fn change_credential(
         &self,
         key: &PublishableKey,
@@ -139,7 +152,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] the key is revoked all the same.
+    /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] and [`RegistryError::Sealed`] the
+    /// key is revoked all the same.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
         // A damaged key is known only by its thumbprint, here and in the cache.
         let id = match self.publishable_key(id).await {
@@ -152,6 +166,17 @@ impl Registry {
 }
 
 impl Shared {
+    pub(super) fn master_keys(&self) -> Option<&MasterKeys> {
+        self.master_keys.as_deref()
+    }
+
+    fn listed(&self, row: &Row) -> Result<Arc<Credential>, Box<DamagedCredential>> {
+        match Credential::read(row, self.master_keys()) {
+            Ok(credential) => Ok(Arc::new(credential)),
+            Err(error) => Err(DamagedCredential::of(row, error)),
+        }
+    }
+
     /// Returns the row of a credential.
     pub(super) async fn row(&self, id: &KeyId) -> Result<Option<Row>, RegistryError> {
         let mut connection = self.database.connection().await?;
@@ -213,12 +238,15 @@ impl Change for Add {
     type Outcome = Arc<Credential>;
 
     async fn apply(self, transaction: &mut Transaction) -> Result<Arc<Credential>, RegistryError> {
+        let master_keys = transaction.master_keys();
         let mut session = transaction.session();
         applications::named(&self.application, &mut session).await?;
+        // A sealed secret is bound to the number of its credential, which the row has to have first.
+        let plain = if master_keys.is_none() { self.key.hmac_secret() } else { None };
         let query = Query::new(statements::ADD_CREDENTIAL)
             .bind(self.key.publishable_key().to_string())
             .bind(thumbprint(&self.key))
-            .bind(self.key.hmac_secret())
+            .bind(plain)
             .bind(self.label.as_str())
             .bind(State::Active.as_str())
             .bind(seconds(self.now))
@@ -237,7 +265,14 @@ impl Change for Add {
                 .bind(id.to_string());
             session.execute(query).await?;
         }
-        let credential = Credential::read(&registered(&id, &mut session).await?)?;
+        if let Some(keys) = &master_keys
+            && self.key.hmac_secret().is_some()
+        {
+            sealing::seal(&registered(&id, &mut session).await?, &self.key, keys, &mut session)
+                .await?;
+        }
+        let row = registered(&id, &mut session).await?;
+        let credential = Credential::read(&row, master_keys.as_deref())?;
         let mut after = credential.described();
         if let (Some(old), Some(after)) = (self.replaces, after.as_object_mut()) {
             after.insert("replaces".into(), old.publishable_key().to_string().into());
@@ -264,8 +299,10 @@ impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static> Change for SetR
 
     async fn apply(self, transaction: &mut Transaction) -> Result<Arc<Credential>, RegistryError> {
         let id = KeyId::Publishable(self.key);
+        let master_keys = transaction.master_keys();
         let mut session = transaction.session();
-        let mut credential = Credential::read(&registered(&id, &mut session).await?)?;
+        let row = registered(&id, &mut session).await?;
+        let mut credential = Credential::read(&row, master_keys.as_deref())?;
         let before = credential.described();
         (self.change)(&mut credential.scopes, &mut credential.restrictions);
         let after = credential.described();
@@ -298,17 +335,24 @@ impl Change for Revoke {
     type Outcome = Result<Revocation, RegistryError>;
 
     async fn apply(self, transaction: &mut Transaction) -> Result<Self::Outcome, RegistryError> {
+        let master_keys = transaction.master_keys();
+        let read = |row: &Row| Credential::read(row, master_keys.as_deref());
         let mut session = transaction.session();
         let row = registered(&self.id, &mut session).await?;
         let number: i64 = row.get("id")?;
-        let before = Credential::read(&row).ok();
+        let before = read(&row).ok();
         let query = Query::new(statements::REVOKE).bind(seconds(self.now)).bind(number);
         let revoked = session.execute(query).await? > 0;
-        let credential = Credential::read(&registered(&self.id, &mut session).await?);
+        let row = registered(&self.id, &mut session).await?;
+        let credential = read(&row);
         if !revoked {
             return Ok(credential.map(Arc::new).map(Revocation::WasRevoked));
         }
-        let damaged = ActSubject { application: None, key: Some(self.id) };
+        let application = Application::read_of_credential(&row).ok();
+        let damaged = ActSubject {
+            application: application.map(|application| application.name),
+            key: Some(self.id),
+        };
         transaction.record(Act {
             at: self.now,
             action: Action::RevokeKey,

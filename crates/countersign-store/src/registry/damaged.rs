@@ -3,9 +3,10 @@ use std::{error::Error, fmt, sync::Arc};
 use countersign::{KeyId, PublishableKey};
 
 use super::{error::RegistryError, query::Row};
-use crate::credential::{CredentialId, application::Application};
+use crate::credential::{CredentialId, State, application::Application};
 
-/// A credential whose row in the registry is damaged, with the columns that can still be read. No server accepts it.
+/// A credential that cannot be used, with the columns that can still be read: its row in the registry is damaged, or its secret is
+/// sealed with a master key that is not given. No server accepts it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DamagedCredential {
@@ -17,7 +18,9 @@ pub struct DamagedCredential {
     pub application: Option<Arc<Application>>,
     /// Its label, unchecked: it may hold invisible characters.
     pub label: Option<String>,
-    /// The damage: a [`RegistryError::DamagedCredential`].
+    /// Its state.
+    pub state: Option<State>,
+    /// The reason: a [`RegistryError::DamagedCredential`] or [`RegistryError::Sealed`].
     pub error: RegistryError,
 }
 
@@ -86,7 +89,13 @@ impl DamagedCredential {
             key: publishable().map(KeyId::Publishable).or_else(thumbprint),
             application: Application::read_of_credential(row).ok().map(Arc::new),
             label: text("label"),
+            state: text("state").and_then(|state| state.parse().ok()),
             error,
         })
+    }
+
+    /// Whether its row is whole, and only the master key is missing that opens its secret.
+    pub const fn is_sealed(&self) -> bool {
+        matches!(self.error, RegistryError::Sealed { .. })
     }
 }

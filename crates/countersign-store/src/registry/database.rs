@@ -1,8 +1,15 @@
-#[cfg(feature = "sqlite")]
-use super::sqlite;
-use super::{error::RegistryError, query::Session};
+use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::{
+    error::RegistryError,
+    query::{Query, Row, Session},
+};
 #[cfg(feature = "postgres")]
 use super::{postgres, query::Prepared};
+#[cfg(feature = "sqlite")]
+use super::{sqlite, statements};
 
 /// The database of a registry.
 ///
@@ -40,6 +47,16 @@ impl Database {
         }
     }
 
+    /// Returns where connections of one's own come from.
+    pub(super) fn source(&self) -> Source {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => Source::Sqlite(pool.clone()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => Source::Postgres(pool.clone()),
+        }
+    }
+
     /// Whether the reply to a commit can be lost on its way.
     pub(super) const fn is_remote(&self) -> bool {
         match self {
@@ -47,6 +64,17 @@ impl Database {
             Self::Sqlite(_) => false,
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => true,
+        }
+    }
+
+    /// Erases what is left of plain secrets since [`Transaction::note_remnants`].
+    pub(super) async fn erase_remnants(&self) -> Result<(), RegistryError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => pool.erase_remnants().await,
+            // Its own VACUUM frees the room of overwritten rows.
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Ok(()),
         }
     }
 
@@ -58,6 +86,102 @@ impl Database {
             #[cfg(feature = "postgres")]
             Self::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+/// Makes connections outside of the pool, to the same database and with the same settings.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::pool::Pool),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::pool::Pool),
+}
+
+impl Source {
+    pub(super) async fn connect(&self) -> Result<OwnConnection, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => Ok(OwnConnection::Sqlite(pool.options().connect().await?)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => {
+                let connection = pool.options().connect().await?;
+                Ok(OwnConnection::Postgres(connection, pool.prepared()))
+            }
+        }
+    }
+
+    /// How often to look for changes that others have made. They are promised to take effect within a second.
+    pub(super) const fn poll_interval(&self) -> Duration {
+        match self {
+            // Costs no more than a look into memory that the processes share.
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Duration::from_millis(200),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Duration::from_millis(500),
+        }
+    }
+}
+
+/// A connection outside of the pool, to read with. Dropped, it is cut.
+#[derive(Debug)]
+pub(super) enum OwnConnection {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqliteConnection),
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgConnection, Prepared),
+}
+
+impl OwnConnection {
+    /// Runs a statement in a transaction of its own, and returns its rows.
+    pub(super) async fn fetch_all(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => Session::Sqlite(connection).fetch_all(query).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, Prepared::Kept) => {
+                Session::Postgres(connection, Prepared::Kept).fetch_all(query).await
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, Prepared::Anew) => {
+                let mut transaction = connection.begin_with(postgres::pool::BEGIN_READ).await?;
+                let mut session = Session::Postgres(&mut transaction, Prepared::Anew);
+                let rows = session.fetch_all(query).await?;
+                transaction.commit().await?;
+                Ok(rows)
+            }
+        }
+    }
+
+    /// Runs a statement in a transaction of its own, and returns its first row.
+    pub(super) async fn fetch_optional(
+        &mut self,
+        query: Query,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        Ok(self.fetch_all(query).await?.into_iter().next())
+    }
+
+    /// Returns a number that moves when another connection writes to the database, if that number costs less than a look.
+    pub(super) async fn version(&mut self) -> Result<Option<i64>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                let row = self.fetch_optional(Query::new(statements::DATA_VERSION)).await?;
+                row.ok_or(sqlx::Error::RowNotFound)?.get("data_version").map(Some)
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(..) => Ok(None),
+        }
+    }
+
+    pub(super) async fn close(self) {
+        // Nothing that was read depends on it.
+        let _ = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => connection.close().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, _) => connection.close().await,
+        };
     }
 }
 
@@ -123,6 +247,16 @@ impl Transaction {
             Self::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
             Self::Postgres(transaction, _) => postgres::pool::announce(transaction).await,
+        }
+    }
+
+    /// Notes that plain secrets were overwritten, until [`Database::erase_remnants`] was run to its end.
+    pub(super) async fn note_remnants(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(transaction) => sqlite::pool::note_remnants(transaction).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(..) => Ok(()),
         }
     }
 

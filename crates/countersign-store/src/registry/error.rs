@@ -8,7 +8,9 @@ use super::postgres::failure::ServerError;
 use super::rotation::NotReplaced;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
-use crate::credential::name::BadName;
+#[cfg(feature = "registry-text")]
+use super::text::BadRegistryText;
+use crate::{credential::name::BadName, sealed_secret::NotOpened};
 
 /// A kind of entry in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,17 @@ pub enum RegistryError {
         /// Why that part is damaged.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// The HMAC secret of a credential is sealed with a master key that the registry was not opened with.
+    #[error("credential {id} cannot be used")]
+    Sealed {
+        /// The credential's number.
+        id: i64,
+        /// The id of the missing master key.
+        source: NotOpened,
+    },
+    /// The registry was opened without a master key, which is needed to seal secrets.
+    #[error("no master key is given")]
+    NoMasterKey,
     /// The row of an application cannot be read.
     #[error("application {id} is damaged: one of its columns")]
     DamagedApplication {
@@ -106,6 +119,14 @@ pub enum RegistryError {
     /// A text is not a valid name of an application, environment or label.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// The text of a registry is invalid, or cannot be applied to this registry.
+    #[cfg(feature = "registry-text")]
+    #[error(transparent)]
+    Text(#[from] BadRegistryText),
+    /// The registry was changed after a [`Plan`](crate::Plan) was made. Make another.
+    #[cfg(feature = "registry-text")]
+    #[error("the registry was changed since it was compared with the text")]
+    Outdated,
     /// The connection was lost during a change, and whether the change was made cannot be found out.
     #[error("the connection was lost during a change, which may have been made or not")]
     Unknown(#[source] Box<dyn Error + Send + Sync>),

@@ -137,11 +137,12 @@ impl Change for Rotate {
     async fn apply(self, transaction: &mut Transaction) -> Result<Rotation, RegistryError> {
         let Self { old, key, label, overlap, expiry, now } = self;
         let row = registered(&old, &mut transaction.session()).await?;
-        let old = Credential::read(&row)?;
+        let master_keys = transaction.master_keys();
+        let old = Credential::read(&row, master_keys.as_deref())?;
         let publishable = key.publishable_key();
         if old.replaced_by == Some(publishable) {
             let new = registered(&publishable.into(), &mut transaction.session()).await?;
-            let new = Credential::read(&new)?;
+            let new = Credential::read(&new, master_keys.as_deref())?;
             return Ok(Rotation { new: Arc::new(new), old: Arc::new(old) });
         }
         require_replaceable(&old, publishable, now)?;
@@ -204,7 +205,7 @@ async fn retire(
     let mut session = transaction.session();
     session.execute(query.bind(new).bind(old.id.get())).await?;
     let row = registered(&old.publishable_key().into(), &mut session).await?;
-    let retired = Credential::read(&row)?;
+    let retired = Credential::read(&row, transaction.master_keys().as_deref())?;
     transaction.record(Act {
         at: now,
         action: Action::RotateKey,

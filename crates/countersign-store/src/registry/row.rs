@@ -4,9 +4,13 @@ use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
 use zeroize::Zeroizing;
 
 use super::{error::RegistryError, query::Row, stored_restrictions};
-use crate::credential::{
-    Credential, CredentialId, UnknownState, application::Application, name::BadName,
-    scope::BadScope,
+use crate::{
+    credential::{
+        Credential, CredentialId, UnknownState, application::Application, name::BadName,
+        scope::BadScope,
+    },
+    master_key::MasterKeys,
+    sealed_secret::{NotOpened, SealedSecret},
 };
 
 impl Application {
@@ -40,6 +44,7 @@ struct CredentialRow {
     id: i64,
     publishable_key: String,
     hmac_secret: Option<Zeroizing<Vec<u8>>>,
+    sealed_secret: Option<Vec<u8>>,
     label: String,
     state: String,
     created_at: Timestamp,
@@ -55,8 +60,18 @@ struct CredentialRow {
 }
 
 impl Credential {
-    /// Reads a credential from its row.
-    pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
+    /// Reads a credential from its row, and opens its secret if that is sealed.
+    pub(super) fn read(row: &Row, master_keys: Option<&MasterKeys>) -> Result<Self, RegistryError> {
+        Self::read_again(row, master_keys, None)
+    }
+
+    /// Reads a credential from its row. If the row has the same public key as the credential that was read last, its prepared key is
+    /// taken over: preparing it takes longer than reading the row.
+    pub(super) fn read_again(
+        row: &Row,
+        master_keys: Option<&MasterKeys>,
+        last_read: Option<&Self>,
+    ) -> Result<Self, RegistryError> {
         let damaged = |what| {
             move |error| RegistryError::DamagedCredential {
                 id: row.get("id").unwrap_or_default(),
@@ -67,7 +82,8 @@ impl Credential {
         let columns = CredentialRow::read(row).map_err(damaged("one of its columns"))?;
         let application =
             Application::read_of_credential(row).map_err(damaged("its application"))?;
-        columns.into_credential(application)
+        let prepared = last_read.map(|credential| &credential.key);
+        columns.into_credential(application, master_keys, prepared)
     }
 }
 
@@ -80,6 +96,7 @@ impl CredentialRow {
             id: row.get("id")?,
             publishable_key: row.get("publishable_key")?,
             hmac_secret,
+            sealed_secret: row.get("sealed_secret")?,
             label: row.get("label")?,
             state: row.get("state")?,
             created_at: time(row.get("created_at")?)?,
@@ -95,16 +112,47 @@ impl CredentialRow {
         })
     }
 
-    fn into_credential(self, application: Application) -> Result<Credential, RegistryError> {
+    fn into_credential(
+        self,
+        application: Application,
+        master_keys: Option<&MasterKeys>,
+        prepared: Option<&VerifyingKey>,
+    ) -> Result<Credential, RegistryError> {
         let id = self.id;
-        let key = self.publishable_key.parse().and_then(|publishable: PublishableKey| {
-            match (&self.hmac_secret, publishable.as_bytes().try_into()) {
-                (Some(secret), Ok(id)) => VerifyingKey::hmac_sha256(id, secret),
-                _ => publishable.to_verifying_key(),
-            }
-        });
         let damaged = |what, source| RegistryError::DamagedCredential { id, what, source };
-        let key = key.map_err(|error| damaged("its key", Some(error.into())))?;
+        let publishable: PublishableKey = self
+            .publishable_key
+            .parse()
+            .map_err(|error: countersign::KeyError| damaged("its key", Some(error.into())))?;
+        let key = match (&self.sealed_secret, &self.hmac_secret, publishable.as_bytes().try_into())
+        {
+            (Some(_), Some(_), _) => {
+                return Err(damaged("its secret", Some("it is there plain and sealed".into())));
+            }
+            (Some(sealed), None, _) => {
+                let opened = SealedSecret::parse(sealed).and_then(|sealed| {
+                    sealed.open(master_keys, CredentialId::new(id), &publishable)
+                });
+                opened.map_err(|error| match error {
+                    NotOpened::Damaged => damaged("its secret", Some(error.into())),
+                    source => RegistryError::Sealed { id, source },
+                })?
+            }
+            (None, Some(secret), Ok(name)) => VerifyingKey::hmac_sha256(name, secret)
+                .map_err(|error| damaged("its key", Some(error.into())))?,
+            // The key alone decides what is prepared of it: there is no secret.
+            (None, ..) => match prepared {
+                Some(prepared)
+                    if prepared.hmac_secret().is_none()
+                        && prepared.publishable_key() == publishable =>
+                {
+                    prepared.clone()
+                }
+                _ => publishable
+                    .to_verifying_key()
+                    .map_err(|error| damaged("its key", Some(error.into())))?,
+            },
+        };
         if self.thumbprint != thumbprint(&key) {
             let other = "its thumbprint is another key's";
             return Err(damaged("its key", Some(other.into())));

@@ -90,7 +90,6 @@ pub(super) const RETIRE_AT_ONCE: &str = "UPDATE countersign.credential
      SET state = $1, revoked_at = $2, revocation_reason = $3, replaced_by = $4 WHERE id = $5";
 
 /// Selects whether any credential has an HMAC secret that is not encrypted.
-#[cfg(feature = "sqlite")]
 pub(super) const HAS_SECRETS: &str = "SELECT EXISTS (SELECT 1 FROM countersign.credential
                                                      WHERE hmac_secret IS NOT NULL) AS has_secrets";
 
@@ -120,3 +119,140 @@ pub(super) const ADD_AUDIT_ENTRY: &str =
 pub(super) const AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash
      FROM countersign.audit_entry WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the `number` and `hash` of the last change.
+pub(super) const LAST_CHANGE: &str =
+    "SELECT number, hash FROM countersign.last_change WHERE id = 1";
+
+/// Selects what changes after a number concern, the oldest first. Parameters: the number, and how many changes at most.
+pub(super) const CHANGES: &str =
+    "SELECT number, application, key_id, hash FROM countersign.audit_entry
+                                  WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Selects the version of an SQLite file, which moves when another connection writes to it.
+#[cfg(feature = "sqlite")]
+pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
+
+/// Parameters: `sealed_secret`, `id`.
+pub(super) const SEAL_SECRET: &str =
+    "UPDATE countersign.credential SET hmac_secret = NULL, sealed_secret = $1 WHERE id = $2";
+
+/// Selects credentials with plain secrets, the oldest first. Parameters: the number of the last credential before them, and how
+/// many at most.
+pub(super) const PLAIN_SECRETS: &str =
+    "SELECT c.id, c.publishable_key, c.hmac_secret, c.sealed_secret, a.name
+     FROM countersign.credential c LEFT JOIN countersign.application a ON a.id = c.application_id
+     WHERE c.hmac_secret IS NOT NULL AND c.id > $1 ORDER BY c.id LIMIT $2";
+
+/// Selects credentials with secrets that a master key sealed, the oldest first. Parameters: its id, the number of the last
+/// credential before them, and how many at most.
+pub(super) const SEALED_SECRETS: &str =
+    "SELECT c.id, c.publishable_key, c.hmac_secret, c.sealed_secret, a.name
+     FROM countersign.credential c LEFT JOIN countersign.application a ON a.id = c.application_id
+     WHERE c.sealed_secret IS NOT NULL AND substr(c.sealed_secret, 1, 8) = $1 AND c.id > $2
+     ORDER BY c.id LIMIT $3";
+
+/// Counts the plain secrets.
+pub(super) const COUNT_PLAIN_SECRETS: &str =
+    "SELECT COUNT(*) AS count FROM countersign.credential WHERE hmac_secret IS NOT NULL";
+
+/// Counts the sealed secrets, by the id of their master key.
+pub(super) const COUNT_SEALED_SECRETS: &str =
+    "SELECT substr(sealed_secret, 1, 8) AS master_key, COUNT(*) AS count FROM countersign.credential
+     WHERE sealed_secret IS NOT NULL GROUP BY substr(sealed_secret, 1, 8) ORDER BY 1";
+
+/// Selects the id of a master key that sealed a secret: the first one after another id. Parameter: that id.
+pub(super) const NEXT_MASTER_KEY: &str =
+    "SELECT substr(sealed_secret, 1, 8) AS master_key FROM countersign.credential
+     WHERE sealed_secret IS NOT NULL AND substr(sealed_secret, 1, 8) > $1
+     ORDER BY substr(sealed_secret, 1, 8) LIMIT 1";
+
+/// Selects the latest entries, the latest first. Parameters: a number behind them, the application, both names of the key, the
+/// actor, the action, the times from which and before which they were made, each of them or `NULL`; and how many entries at most.
+pub(super) const LATEST_AUDIT_ENTRIES: &str =
+    "SELECT number, at, actor, action, application, key_id, before, after, hash FROM countersign.audit_entry
+     WHERE ($1 IS NULL OR number < $1) AND ($2 IS NULL OR application = $2) AND ($3 IS NULL OR key_id IN ($3, $4))
+     AND ($5 IS NULL OR actor = $5) AND ($6 IS NULL OR action = $6) AND ($7 IS NULL OR at >= $7)
+     AND ($8 IS NULL OR at < $8) ORDER BY number DESC LIMIT $9";
+
+/// Selects entries, the oldest first. Parameters: the first and the last number, and how many entries at most.
+pub(super) const AUDIT_RANGE: &str =
+    "SELECT number, at, actor, action, application, key_id, before, after, hash
+     FROM countersign.audit_entry WHERE number >= $1 AND number <= $2 ORDER BY number LIMIT $3";
+
+/// Selects the `number` and `hash` that are recorded of the last change, and the number of the `last` entry: each as it was at the
+/// same moment, or `NULL`.
+pub(super) const AUDIT_BOUNDS: &str =
+    "SELECT (SELECT number FROM countersign.last_change WHERE id = 1) AS number,
+            (SELECT hash FROM countersign.last_change WHERE id = 1) AS hash,
+            (SELECT max(number) FROM countersign.audit_entry) AS last";
+
+/// Selects all applications, for a text.
+#[cfg(feature = "registry-text")]
+pub(super) const TEXT_APPLICATIONS: &str =
+    "SELECT id, name, environment, contact, notes, created_at FROM countersign.application
+     WHERE removed_at IS NULL";
+
+/// Selects all credentials, also of removed applications, for a text.
+#[cfg(feature = "registry-text")]
+pub(super) const TEXT_CREDENTIALS: &str =
+    "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
+            c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
+     FROM countersign.credential c
+     LEFT JOIN countersign.application a ON a.id = c.application_id
+     LEFT JOIN countersign.credential r ON r.id = c.replaced_by";
+
+/// Selects the `number` of the last change.
+#[cfg(feature = "registry-text")]
+pub(super) const LAST_CHANGE_NUMBER: &str =
+    "SELECT number FROM countersign.last_change WHERE id = 1";
+
+/// Parameters: `name`, `environment`, `contact`, `notes`, `created_at`. Changes nothing if the name is taken.
+#[cfg(feature = "registry-text")]
+pub(super) const ADD_TEXT_APPLICATION: &str =
+    "INSERT INTO countersign.application (name, environment, contact, notes, created_at) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT DO NOTHING";
+
+/// Parameters: `environment`, `contact`, `notes`, `name`.
+#[cfg(feature = "registry-text")]
+pub(super) const SET_TEXT_APPLICATION: &str =
+    "UPDATE countersign.application SET environment = $1, contact = $2, notes = $3
+     WHERE name = $4 AND removed_at IS NULL";
+
+/// Parameters: `publishable_key`, `thumbprint`, `label`, `state`, `created_at`, `expires_at`, `revoked_at`, `revocation_reason`,
+/// `scopes`, `restrictions`, and the application's `name`. Changes nothing if the key is known.
+#[cfg(feature = "registry-text")]
+pub(super) const ADD_TEXT_CREDENTIAL: &str =
+    "INSERT INTO countersign.credential (application_id, publishable_key, thumbprint, label, state, created_at, expires_at,
+                                         revoked_at, revocation_reason, scopes, restrictions)
+     SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM countersign.application
+     WHERE name = $11 AND removed_at IS NULL
+     ON CONFLICT DO NOTHING";
+
+/// Lets a credential be replaced by another. Parameters: the publishable keys of the other and of the credential.
+#[cfg(feature = "registry-text")]
+pub(super) const SET_REPLACED_BY: &str = "UPDATE countersign.credential
+     SET replaced_by = (SELECT r.id FROM countersign.credential r WHERE r.publishable_key = $1)
+     WHERE publishable_key = $2";
+
+/// Gives a credential the lineage of the credential that it replaced. Parameters: the publishable keys of the new and of the
+/// replaced credential.
+#[cfg(feature = "registry-text")]
+pub(super) const SET_LINEAGE: &str = "UPDATE countersign.credential
+     SET lineage = (SELECT coalesce(o.lineage, o.id) FROM countersign.credential o WHERE o.publishable_key = $2)
+     WHERE publishable_key = $1";
+
+/// Parameters: `label`, `expires_at`, `scopes`, `restrictions`, `id`.
+#[cfg(feature = "registry-text")]
+pub(super) const SET_TEXT_CREDENTIAL: &str = "UPDATE countersign.credential SET label = $1, expires_at = $2, scopes = $3, restrictions = $4 WHERE id = $5";
+
+/// Parameters: the new `state`, `id`, and the state before.
+#[cfg(feature = "registry-text")]
+pub(super) const SET_STATE: &str =
+    "UPDATE countersign.credential SET state = $1 WHERE id = $2 AND state = $3";
+
+/// Parameters: `revoked_at`, `revocation_reason`, `id`. Changes nothing if the credential is revoked already.
+#[cfg(feature = "registry-text")]
+pub(super) const REVOKE_BY_TEXT: &str =
+    "UPDATE countersign.credential SET state = 'revoked', revoked_at = $1, revocation_reason = $2
+     WHERE id = $3 AND state <> 'revoked'";

@@ -33,6 +33,18 @@ impl Home {
         Registry::open_or_create(&self.url()).await.unwrap()
     }
 
+    /// Everything that a thief of the database gets: the bytes of all files, or the rows of all tables as `pg_dump` writes them.
+    pub(crate) async fn loot(&self) -> Vec<u8> {
+        match self {
+            Self::Sqlite(folder) => {
+                let files = std::fs::read_dir(folder.path()).unwrap();
+                files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+            }
+            #[cfg(all(feature = "postgres", unix))]
+            Self::Postgres(database) => database.dump().await.into_bytes(),
+        }
+    }
+
     /// Runs statements past the registry. Tables are named with their schema, `countersign.credential`.
     pub(crate) async fn raw(&self, statements: &str) {
         self.try_raw(statements).await.unwrap();
@@ -83,6 +95,19 @@ mod postgres {
 
         pub(super) fn url(&self) -> String {
             self.server.url_of(&self.name)
+        }
+
+        pub(super) async fn dump(&self) -> String {
+            let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+            let tables = ["application", "credential", "audit_entry", "last_change"];
+            let mut dump = String::new();
+            for table in tables {
+                let rows = format!("SELECT t::text FROM countersign.{table} t");
+                let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(rows));
+                dump.extend(rows.fetch_all(&mut connection).await.unwrap());
+            }
+            connection.close().await.unwrap();
+            dump
         }
 
         pub(super) async fn raw(&self, statements: &str) -> Result<(), sqlx::Error> {

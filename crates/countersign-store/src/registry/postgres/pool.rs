@@ -1,6 +1,10 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, PgTransaction, Postgres, pool::PoolConnection, postgres::PgPoolOptions};
+use sqlx::{
+    PgPool, PgTransaction, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
 
 use super::{address::Address, failure::ServerError};
 use crate::{
@@ -11,11 +15,14 @@ use crate::{
 /// The longest wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// Begins a transaction to read in.
+pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// The channel on which changes are announced.
 pub(crate) const CHANNEL: &str = "countersign";
 
 /// The connections to the database of a registry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: PgPool,
     prepared: Prepared,
@@ -28,10 +35,10 @@ impl Pool {
         if_missing: IfMissing,
     ) -> Result<(Self, Made), RegistryError> {
         let connections = PgPoolOptions::new()
-            .max_connections(8)
+            // For changes, listings and the listener of notices. Keys are looked up on other connections, without a test before
+            // each use.
+            .max_connections(6)
             .acquire_timeout(PATIENCE)
-            // A broken connection shows when it is used, which costs no round trip before each use.
-            .test_before_acquire(false)
             .connect_with(address.options.clone())
             .await?;
         let pool = Self { connections, prepared: address.prepared };
@@ -56,13 +63,25 @@ impl Pool {
         self.prepared
     }
 
+    /// Returns the settings of its connections.
+    pub(crate) fn options(&self) -> Arc<PgConnectOptions> {
+        self.connections.connect_options()
+    }
+
+    /// Begins to listen for notices of changes.
+    pub(crate) async fn listen(&self) -> Result<PgListener, sqlx::Error> {
+        let mut listener = PgListener::connect_with(&self.connections).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    }
+
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         self.connections.acquire().await
     }
 
     /// Begins a transaction to read in, or for one statement that writes.
     pub(crate) async fn begin_read(&self) -> Result<PgTransaction<'static>, sqlx::Error> {
-        self.connections.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await
+        self.connections.begin_with(BEGIN_READ).await
     }
 
     /// Begins a transaction for a change. It locks the row of the last change first, so that changes run one after the other.

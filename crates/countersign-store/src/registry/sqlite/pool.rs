@@ -1,19 +1,22 @@
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, Row as _, Sqlite, SqlitePool, Transaction,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::schema;
+use super::{file::FileError, schema};
 use crate::registry::error::RegistryError;
 
 /// Longest wait of a write for another process that has locked the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The `user_version` of a file in which bytes of plain secrets may be left. It is set in the transaction that seals.
+const REMNANTS: i64 = 1;
+
 /// The connections to the database of a registry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: SqlitePool,
 }
@@ -26,7 +29,9 @@ impl Pool {
             .busy_timeout(PATIENCE)
             .foreign_keys(true)
             // A confirmed revocation or ceiling survives a loss of power.
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // What is deleted or overwritten, such as a plain secret that is sealed, is overwritten with zeros.
+            .pragma("secure_delete", "ON");
         let connections = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(PATIENCE.saturating_mul(2))
@@ -42,6 +47,11 @@ impl Pool {
         }
     }
 
+    /// Returns the settings of its connections.
+    pub(crate) fn options(&self) -> Arc<SqliteConnectOptions> {
+        self.connections.connect_options()
+    }
+
     /// A connection to read with. A statement that writes with it is a transaction of its own.
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.connections.acquire().await
@@ -52,8 +62,37 @@ impl Pool {
         Ok(self.connections.begin_with("BEGIN IMMEDIATE").await?)
     }
 
+    /// Erases what is left of plain secrets in unused parts of pages and in the log. Does nothing if none were overwritten since
+    /// it last ended.
+    pub(crate) async fn erase_remnants(&self) -> Result<(), RegistryError> {
+        let mut connection = self.connection().await?;
+        let noted: i64 =
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+        if noted != REMNANTS {
+            return Ok(());
+        }
+        // Rows that were changed by connections without `secure_delete`, as of earlier versions, are still in unused parts of pages.
+        sqlx::query("VACUUM").execute(&mut *connection).await?;
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        let busy: i64 = checkpoint.fetch_one(&mut *connection).await?.try_get("busy")?;
+        if busy != 0 {
+            return Err(FileError::Locked.into());
+        }
+        sqlx::query("PRAGMA user_version = 0").execute(&mut *connection).await?;
+        Ok(())
+    }
+
     /// Closes all connections. SQLite removes the files beside the registry with the last one.
     pub(crate) async fn close(&self) {
         self.connections.close().await;
     }
+}
+
+/// Notes that plain secrets were overwritten.
+pub(crate) async fn note_remnants(
+    transaction: &mut Transaction<'_, Sqlite>,
+) -> Result<(), sqlx::Error> {
+    let note = AssertSqlSafe(format!("PRAGMA user_version = {REMNANTS}"));
+    sqlx::query(note).execute(&mut **transaction).await?;
+    Ok(())
 }

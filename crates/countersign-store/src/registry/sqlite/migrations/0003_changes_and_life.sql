@@ -50,6 +50,10 @@ ALTER TABLE credential ADD COLUMN revocation_reason TEXT;
 DROP INDEX credential_application;
 CREATE INDEX credential_application ON credential (application_id, id);
 
+-- Which secrets are plain, and which master key sealed the others, is found without a walk through the table.
+CREATE INDEX credential_plain_secret ON credential (id) WHERE hmac_secret IS NOT NULL;
+CREATE INDEX credential_sealed_secret ON credential (substr(sealed_secret, 1, 8), id) WHERE sealed_secret IS NOT NULL;
+
 -- Apart from `credential`, so that use never waits for a change, nor a change for use.
 CREATE TABLE last_use (
     credential_id INTEGER PRIMARY KEY,
