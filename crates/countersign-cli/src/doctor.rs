@@ -4,6 +4,7 @@ use std::{fmt, process::Command};
 
 use clap::Args;
 use countersign::{Origin, PrivateKey, Scheme, Signer, Timestamp, is_loopback};
+use countersign_store::{MasterKeys, SealedSecrets, Secrets};
 use serde_json::{Value, json};
 
 use self::diagnosis::Diagnosis;
@@ -14,7 +15,7 @@ use crate::{
     moment,
     output::{print, print_line},
     random,
-    registry_args::{ReadArgs, RegistryArgs},
+    registry_args::RegistryArgs,
     request::{Request, cannot_sign, signed_fields, url::Url},
 };
 
@@ -38,7 +39,7 @@ pub(crate) struct Doctor {
     #[arg(long, default_value = "countersign")]
     tag: String,
     #[command(flatten)]
-    registry: ReadArgs,
+    registry: RegistryArgs,
     /// A URL of the API, like https://api.example.com/v1/orders
     url: Option<String>,
 }
@@ -82,17 +83,34 @@ impl Doctor {
         }
     }
 
-    /// Whether the registry can be opened and read, with its master key. Without a registry, whether the master key can be read.
-    fn registry(&self) -> Option<Diagnosis> {
-        if self.registry.is_named() {
-            let registry = RegistryArgs::from(self.registry.clone());
-            let keys = registry.ask(async |registry| registry.credentials(None).await);
-            let told = keys.map(|keys| format!("it can be read, and has {} keys", keys.len()));
-            return Some(Diagnosis::of("registry", told));
+    /// Whether the registry can be opened and read, if one is named, and whether its secrets are sealed with the master keys
+    /// that are given.
+    fn registry(&self) -> Vec<Diagnosis> {
+        const NAME: &str = "registry";
+        let mut findings = Vec::new();
+        let master_keys = match self.registry.master_keys() {
+            Ok(master_keys) => master_keys,
+            Err(failure) => return vec![Diagnosis::failed("master key", &failure)],
+        };
+        if let Some(keys) = &master_keys {
+            let detail = format!("it can be read; its id is {}", keys.current().id());
+            findings.push(Diagnosis::well("master key", detail));
         }
-        let keys = self.registry.master_keys().transpose()?;
-        let told = keys.map(|keys| format!("it can be read; its id is {}", keys.current().id()));
-        Some(Diagnosis::of("master key", told))
+        if !self.registry.is_named() {
+            return findings;
+        }
+        let asked = self.registry.ask_without_master_keys(async |registry| {
+            Ok((registry.credentials(None).await?.len(), registry.secrets().await?))
+        });
+        match asked {
+            Ok((keys, secrets)) => {
+                findings
+                    .push(Diagnosis::well(NAME, format!("it can be read, and has {keys} keys")));
+                findings.extend(diagnose_secrets(&secrets, master_keys.as_ref()));
+            }
+            Err(failure) => findings.push(Diagnosis::failed(NAME, &failure)),
+        }
+        findings
     }
 
     /// Asks the server, first without a key and then with the key.
@@ -147,6 +165,39 @@ impl Doctor {
         }
         Ok(())
     }
+}
+
+/// Whether the HMAC secrets of a registry are sealed, and can be opened with these master keys.
+fn diagnose_secrets(secrets: &Secrets, given: Option<&MasterKeys>) -> Vec<Diagnosis> {
+    const NAME: &str = "HMAC secrets";
+    let mut findings = Vec::new();
+    if secrets.plain > 0 {
+        findings.push(Diagnosis::doubtful(
+            NAME,
+            format!("{} lie in the registry unencrypted", secrets.plain),
+            "make a master key with `countersign master-key generate`, and open the registry with it: --master-key FILE",
+        ));
+    }
+    let opens = |sealed: &SealedSecrets| {
+        let given = given.into_iter().flat_map(|keys| [Some(keys.current()), keys.previous()]);
+        sealed.master_key.is_some_and(|id| given.flatten().any(|key| key.id() == id))
+    };
+    for sealed in &secrets.sealed {
+        let key =
+            sealed.master_key.map_or_else(|| "an unknown one".to_owned(), |id| id.to_string());
+        let detail = format!("{} are sealed with the master key {key}", sealed.count);
+        findings.push(match opens(sealed) {
+            true => Diagnosis::well(NAME, detail),
+            false => Diagnosis::failed(
+                NAME,
+                &Failure::local(
+                    format!("{detail}, which is not given: their keys are refused"),
+                    "name it with --master-key FILE or --previous-master-key FILE",
+                ),
+            ),
+        });
+    }
+    findings
 }
 
 /// Whether curl is there.
@@ -205,12 +256,10 @@ fn clock(server: Option<Timestamp>, before: Timestamp, after: Timestamp) -> Diag
         (None, None) => return Diagnosis::well(NAME, "it agrees with the server's"),
     };
     let said = format!("this machine's is {off} s {which} the server's");
-    if off <= DRIFT {
-        Diagnosis::well(NAME, said)
-    } else if off <= SKEW {
-        Diagnosis::doubtful(NAME, said, SET)
-    } else {
-        Diagnosis::failed(NAME, &Failure::local(said, SET))
+    match off {
+        ..=DRIFT => Diagnosis::well(NAME, said),
+        ..=SKEW => Diagnosis::doubtful(NAME, said, SET),
+        _ => Diagnosis::failed(NAME, &Failure::local(said, SET)),
     }
 }
 

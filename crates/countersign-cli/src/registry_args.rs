@@ -38,23 +38,6 @@ pub(crate) struct ReadArgs {
     json: bool,
 }
 
-impl ReadArgs {
-    /// Whether a registry is named, by an argument or by the variable.
-    pub(crate) const fn is_named(&self) -> bool {
-        self.db.is_some()
-    }
-
-    /// Whether the output is JSON.
-    pub(crate) const fn wants_json(&self) -> bool {
-        self.json
-    }
-
-    /// Reads the master keys. `None` if none is given.
-    pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>, Failure> {
-        self.master_keys.read()
-    }
-}
-
 impl From<ReadArgs> for RegistryArgs {
     fn from(read: ReadArgs) -> Self {
         Self { read, actor: ActorArg::default() }
@@ -67,12 +50,40 @@ impl RegistryArgs {
         self.read.db.as_deref().map_or_else(String::new, db_option)
     }
 
+    /// Whether a registry is named, by an argument or by the variable.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.read.db.is_some()
+    }
+
+    /// Whether the output is JSON.
+    pub(crate) const fn wants_json(&self) -> bool {
+        self.read.json
+    }
+
+    /// Reads the master keys. `None` if none is given.
+    pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>, Failure> {
+        self.read.master_keys.read()
+    }
+
+    /// Opens the registry without the master keys, so that nothing is sealed in it, and asks it.
+    pub(crate) fn ask_without_master_keys<T>(
+        &self,
+        question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
+    ) -> Result<T, Failure> {
+        self.ask_opened(
+            RegistryOptions::new(),
+            async |options, url| options.open(url).await,
+            question,
+        )
+    }
+
     /// Opens the registry and asks it.
     pub(crate) fn ask<T>(
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |options, url| options.open(url).await, question)
+        let options = RegistryOptions::new().master_keys(self.master_keys()?);
+        self.ask_opened(options, async |options, url| options.open(url).await, question)
     }
 
     /// Opens the registry, creates it if it is missing, and asks it.
@@ -80,11 +91,13 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(async |options, url| options.open_or_create(url).await, question)
+        let options = RegistryOptions::new().master_keys(self.master_keys()?);
+        self.ask_opened(options, async |options, url| options.open_or_create(url).await, question)
     }
 
     fn ask_opened<T>(
         &self,
+        options: RegistryOptions,
         open: impl AsyncFnOnce(RegistryOptions, &str) -> Result<Registry, RegistryError>,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
@@ -96,7 +109,6 @@ impl RegistryArgs {
                 ),
             ));
         };
-        let options = RegistryOptions::new().master_keys(self.read.master_keys.read()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
         let answer = runtime.block_on(async {

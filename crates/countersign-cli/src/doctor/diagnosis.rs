@@ -25,14 +25,6 @@ impl Diagnosis {
         Self { name, outcome: Outcome::Well, detail: detail.into(), hint: None }
     }
 
-    /// What was found to be well, or why it is not.
-    pub(super) fn of(name: &'static str, found: Result<String, Failure>) -> Self {
-        match found {
-            Ok(detail) => Self::well(name, detail),
-            Err(failure) => Self::failed(name, &failure),
-        }
-    }
-
     pub(super) fn doubtful(
         name: &'static str,
         detail: impl Into<String>,

@@ -169,9 +169,12 @@ fn on_a_server_the_registry_and_the_master_key_are_looked_at() {
     let well = desk.run(["doctor", "--master-key", "master.key"]);
     assert_eq!(well.code, 0, "{well:?}");
     assert!(line(&well, "registry").ends_with("it can be read, and has 0 keys"), "{well:?}");
-    for arguments in [["--db", "sqlite:none.db"], ["--master-key", "none.key"]] {
+    assert!(line(&well, "master key").contains("its id is "), "{well:?}");
+    let faults =
+        [("registry", ["--db", "sqlite:none.db"]), ("master key", ["--master-key", "none.key"])];
+    for (name, arguments) in faults {
         let none = desk.run(["doctor"].iter().chain(&arguments));
-        assert!(none.code == 1 && line(&none, "registry").starts_with("FAIL"), "{none:?}");
+        assert!(none.code == 1 && line(&none, name).starts_with("FAIL"), "{none:?}");
     }
     let alone = Desk::new();
     let master_key = desk.path("master.key");
