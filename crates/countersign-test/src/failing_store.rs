@@ -6,7 +6,7 @@ use countersign_store::{
     Owner, Readiness, StoreError, Verdict,
 };
 
-/// A store that always fails: requests that need it get 503. Unsigned reads pass it as a gate, since [`Gate::unsigned`] cannot
+/// A store that always fails: requests that need it get 503. Unsigned reads pass it as a gate, since [`Gate::charge_unsigned`] cannot
 /// fail with a [`StoreError`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FailingStore;
