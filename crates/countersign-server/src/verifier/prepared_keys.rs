@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
+    num::NonZeroU64,
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -147,16 +148,17 @@ struct Uses {
     /// Each is a packed [`Count`].
     counts: Box<[AtomicU32]>,
     all: AtomicU64,
-    period: u64,
+    period: NonZeroU64,
 }
 
 impl Uses {
     fn of(capacity: usize) -> Self {
         let counts = if capacity == 0 { 0 } else { capacity.saturating_mul(16).max(1024) };
+        let period = u64::try_from(counts.saturating_mul(2)).ok().and_then(NonZeroU64::new);
         Self {
             counts: std::iter::repeat_with(AtomicU32::default).take(counts).collect(),
             all: AtomicU64::new(0),
-            period: u64::try_from(counts.saturating_mul(2)).unwrap_or(u64::MAX).max(1),
+            period: period.unwrap_or(NonZeroU64::MIN),
         }
     }
 
