@@ -12,7 +12,8 @@ use countersign::{PublishableKey, VerifyingKey};
 
 /// The memory of a prepared key with its entries here, in bytes.
 const ENTRY: usize = VerifyingKey::PREPARED_BYTES + 512;
-/// A key can be prepared at every third use: preparing takes as long as three prepared verifications save.
+/// A key can be prepared at every third use. Preparing pays if six verifications follow, as they do for most keys that come three
+/// times.
 const WORTH: u32 = 3;
 /// How much more often than twice a key has to be used than the key whose place it takes. So chance alone, in the uses of keys
 /// that are used alike, makes no key take the place of another.
