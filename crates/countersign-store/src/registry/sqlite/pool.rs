@@ -1,12 +1,12 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Sqlite, SqlitePool,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{file::FileError, schema};
+use super::{file::FileError, schema, transaction::Transaction};
 use crate::registry::error::RegistryError;
 
 /// Longest wait of a write for another process that has locked the database.
@@ -50,8 +50,8 @@ impl Pool {
     }
 
     /// Begins a transaction that nobody else writes beside.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
-        self.connections.begin_with("BEGIN IMMEDIATE").await.map_err(waited)
+    pub(crate) async fn begin(&self) -> Result<Transaction, RegistryError> {
+        Ok(Transaction::begin(self.connection().await?).await?)
     }
 
     /// Closes all connections. SQLite removes the files beside the registry with the last one.
@@ -111,9 +111,20 @@ mod tests {
         };
         assert!(matches!(refused, RegistryError::File(FileError::DiskFull)), "{refused:?}");
         assert_eq!(registry.applications().await.unwrap().len(), confirmed);
+        // A connection that has met the full disk is not used again.
+        for _ in 0..10 {
+            limit(&registry, 1).await;
+            let refused = registry.add_application("other", "live", NOW).await;
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::DiskFull))),
+                "{refused:?}"
+            );
+        }
         limit(&registry, u32::MAX).await;
-        registry.add_application("roomy", "live", NOW).await.unwrap();
+        for number in 0..20 {
+            registry.add_application(&format!("roomy{number}"), "live", NOW).await.unwrap();
+        }
         let entries = registry.audit_entries(0, u32::MAX).await.unwrap();
-        assert_eq!(entries.len(), confirmed + 1);
+        assert_eq!(entries.len(), confirmed + 20);
     }
 }
