@@ -1,7 +1,7 @@
 //! The command as its users run it: real processes, files and sockets.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 #[cfg(all(feature = "ecdsa", feature = "rsa"))]
 mod algorithms;

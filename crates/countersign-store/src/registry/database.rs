@@ -205,7 +205,7 @@ impl Connection {
 /// A transaction. Dropped without a commit, it is undone.
 pub(super) enum Transaction {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlite::transaction::Transaction),
     #[cfg(feature = "postgres")]
     Postgres(postgres::transaction::Transaction),
 }
@@ -214,7 +214,7 @@ impl Transaction {
     pub(super) fn session(&mut self) -> Session<'_> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(transaction) => Session::Sqlite(transaction),
+            Self::Sqlite(transaction) => Session::Sqlite(transaction.connection()),
             #[cfg(feature = "postgres")]
             Self::Postgres(transaction) => transaction.session(),
         }

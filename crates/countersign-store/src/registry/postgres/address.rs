@@ -60,7 +60,7 @@ impl Address {
         }
         let name = name(&options);
         // Fails without a host, and then there is no password either.
-        let _ = url.set_password(None);
+        url.set_password(None).unwrap_or_default();
         Ok(Self { options, prepared, name, without_password: url.into() })
     }
 }

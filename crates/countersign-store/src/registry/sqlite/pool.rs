@@ -1,12 +1,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Row as _, Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, Row as _, Sqlite, SqlitePool,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{file::FileError, schema};
+use super::{file::FileError, schema, transaction::Transaction};
 use crate::registry::error::RegistryError;
 
 /// Longest wait of a write for another process that has locked the database.
@@ -60,8 +60,8 @@ impl Pool {
     }
 
     /// Begins a transaction that nobody else writes beside.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, RegistryError> {
-        self.connections.begin_with("BEGIN IMMEDIATE").await.map_err(waited)
+    pub(crate) async fn begin(&self) -> Result<Transaction, RegistryError> {
+        Ok(Transaction::begin(self.connection().await?).await?)
     }
 
     /// Erases what is left of plain secrets in unused parts of pages and in the log. Does nothing if none were overwritten since
@@ -92,10 +92,10 @@ impl Pool {
 
 /// Notes that plain secrets were overwritten.
 pub(crate) async fn note_remnants(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction,
 ) -> Result<(), sqlx::Error> {
     let note = AssertSqlSafe(format!("PRAGMA user_version = {REMNANTS}"));
-    sqlx::query(note).execute(&mut **transaction).await?;
+    sqlx::query(note).execute(transaction.connection()).await?;
     Ok(())
 }
 
@@ -150,9 +150,20 @@ mod tests {
         };
         assert!(matches!(refused, RegistryError::File(FileError::DiskFull)), "{refused:?}");
         assert_eq!(registry.applications().await.unwrap().len(), confirmed);
+        // A connection that has met the full disk is not used again.
+        for _ in 0..10 {
+            limit(&registry, 1).await;
+            let refused = registry.add_application("other", "live", NOW).await;
+            assert!(
+                matches!(refused, Err(RegistryError::File(FileError::DiskFull))),
+                "{refused:?}"
+            );
+        }
         limit(&registry, u32::MAX).await;
-        registry.add_application("roomy", "live", NOW).await.unwrap();
+        for number in 0..20 {
+            registry.add_application(&format!("roomy{number}"), "live", NOW).await.unwrap();
+        }
         let entries = registry.audit_entries(0, u32::MAX).await.unwrap();
-        assert_eq!(entries.len(), confirmed + 1);
+        assert_eq!(entries.len(), confirmed + 20);
     }
 }
