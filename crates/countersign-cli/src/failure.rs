@@ -63,6 +63,14 @@ impl Failure {
         Self::new(self.exit, self.error, hint)
     }
 
+    pub(crate) fn error(&self) -> &str {
+        &self.error
+    }
+
+    pub(crate) fn hint(&self) -> &str {
+        &self.hint
+    }
+
     /// Returns the failure for a command that the system does not let start.
     pub(crate) fn cannot_start(error: &std::io::Error) -> Self {
         Self::local(format!("cannot start: {error}"), "close other programs and try again")

@@ -22,7 +22,7 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         "master_key_source.rs" | "master_key.rs" | "master_key/show.rs" => &["master-key show"],
         "pubkey.rs" => &["pubkey"],
         "sign.rs" => &["sign"],
-        "explain.rs" | "explain/difference.rs" => &["explain"],
+        file if file.starts_with("explain") => &["explain"],
         "audit/list.rs" => &["audit list"],
         "audit.rs" | "audit/verify.rs" => &["audit verify"],
         "audit/export.rs" => &["audit export"],
@@ -43,8 +43,11 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         file if file.starts_with("request") => &["sign", "curl"],
         "input.rs" => &["sign", "curl"],
         "key_source.rs" => &["sign", "curl", "verify", "pubkey", "key add"],
-        "environment.rs" | "failure.rs" | "main.rs" | "random.rs" | "output.rs" | "moment.rs"
-        | "shell.rs" | "table.rs" | "field_type_arg.rs" => &["sign"],
+        "completions.rs" => &["completions"],
+        "man.rs" => &["man"],
+        file if file.starts_with("doctor") => &["doctor"],
+        "progress.rs" | "environment.rs" | "failure.rs" | "main.rs" | "random.rs" | "output.rs"
+        | "moment.rs" | "shell.rs" | "table.rs" | "field_type_arg.rs" => &["sign"],
         // A piece of a `countersign sign …`.
         "curl/response.rs" if text.starts_with(" --component") => &["sign"],
         file if file.starts_with("curl") => &["curl"],

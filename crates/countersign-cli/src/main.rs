@@ -4,8 +4,10 @@ mod actor;
 mod app;
 mod application;
 mod audit;
+mod completions;
 mod credential;
 mod curl;
+mod doctor;
 mod environment;
 mod explain;
 mod failure;
@@ -16,12 +18,14 @@ mod input;
 mod key;
 mod key_source;
 mod keygen;
+mod man;
 mod master_key;
 mod master_key_args;
 mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod progress;
 mod pubkey;
 mod random;
 mod registry;
@@ -71,6 +75,9 @@ enum Command {
     Audit(audit::Audit),
     Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +94,9 @@ fn main() -> ExitCode {
             Command::Audit(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completions(command) => command.run(Cli::command()),
+            Command::Man(command) => command.run(Cli::command()),
         },
         Err(error) => help_or_usage(&error),
     };

@@ -76,8 +76,11 @@ pub(crate) struct Sign {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Print a JSON object, as --format json
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with_all = ["format", "offline"])]
     json: bool,
+    /// Print the whole request, byte by byte as it would be sent, as --format http
+    #[arg(long, conflicts_with = "format")]
+    offline: bool,
     /// The URL of the request, like https://api.example.com/v1/orders
     url: String,
 }
@@ -109,7 +112,11 @@ struct Signed {
 
 impl Sign {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let format = if self.json { Format::Json } else { self.format };
+        let format = match (self.json, self.offline) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Http,
+            _ => self.format,
+        };
         let (label, data_file) = (self.label.clone(), self.binary_file());
         let signed = self.sign()?;
         match format {

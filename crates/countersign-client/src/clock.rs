@@ -28,8 +28,12 @@ pub(crate) struct Moment {
 
 impl Moment {
     /// The same by the local clock.
+    pub(crate) fn by_local_clock(self) -> Timestamp {
+        Timestamp::from_unix(self.time.unix().saturating_add_signed(self.offset.saturating_neg()))
+    }
+
     fn local(self) -> i64 {
-        i64::try_from(self.time.unix()).unwrap_or(i64::MAX).saturating_sub(self.offset)
+        i64::try_from(self.by_local_clock().unix()).unwrap_or(i64::MAX)
     }
 }
 

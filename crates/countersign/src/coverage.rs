@@ -54,6 +54,10 @@ impl Coverage {
         &self.tag
     }
 
+    pub(crate) const fn key(&self) -> PublishableKey {
+        self.key
+    }
+
     pub(crate) fn add_always(
         &mut self,
         components: impl IntoIterator<Item = Derived>,

@@ -4,6 +4,7 @@ use crate::{
     algorithm::Algorithm,
     component::Component,
     coverage::{Coverage, coverage_setters},
+    digest::ContentDigest,
     key::{KeyError, PublishableKey, VerifyingKey},
     message::RequestHead,
     nonce::Nonce,
@@ -57,6 +58,16 @@ impl RemoteSigner {
 
     coverage_setters!("prepare", "prepare_covering");
 
+    /// Returns the tag of its signatures.
+    pub const fn selected_tag(&self) -> &str {
+        self.coverage.tag()
+    }
+
+    /// Returns the publishable half of the signing key.
+    pub const fn publishable_key(&self) -> PublishableKey {
+        self.coverage.key()
+    }
+
     /// Prepares a request. Every attempt needs a new `nonce`, from [`Nonce::from_random`].
     ///
     /// The server's window counts from `created`: 60 s by default, including the time of the remote signing.
@@ -89,6 +100,25 @@ impl RemoteSigner {
     ) -> Result<PreparedRequest<'_>, SignError> {
         let (content_digest, prepared) =
             self.coverage.prepare(more, request, content, created, nonce)?;
+        Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
+    }
+
+    /// As [`RemoteSigner::prepare_covering`], for content that is not in memory. `content` is its digest, or `None` without
+    /// content.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn prepare_digested_covering(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<PreparedRequest<'_>, SignError> {
+        let (content_digest, prepared) =
+            self.coverage.prepare_digested(more, request, content, created, nonce)?;
         Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
     }
 }

@@ -56,6 +56,15 @@ impl Response {
         response.filter(|response| !response.status.is_informational())
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the time of the server, from `Date`.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
+    }
+
     /// Returns where curl puts the content when called with these arguments.
     pub(super) fn content(&self, arguments: &Arguments, head: bool) -> ResponseBody {
         let length = self.headers.get(header::CONTENT_LENGTH);
@@ -105,7 +114,7 @@ impl Response {
     }
 
     /// Returns the code of a refusal by a Countersign server.
-    fn code(&self) -> Option<Code> {
+    pub(super) fn code(&self) -> Option<Code> {
         Code::of_refusal(&self.headers)?.ok()
     }
 
@@ -244,10 +253,7 @@ impl Response {
 
     /// Compares this machine's clock with the clock in the server's `Date`.
     fn clocks(&self, now: Timestamp) -> Clocks {
-        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
-        else {
-            return Clocks::Unknown;
-        };
+        let Some(server) = self.date() else { return Clocks::Unknown };
         let (off, which) = match (now.since(server), server.since(now)) {
             (Some(ahead), _) => (ahead.as_secs(), "ahead of"),
             (None, behind) => (behind.unwrap_or_default().as_secs(), "behind"),

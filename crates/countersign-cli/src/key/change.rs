@@ -34,6 +34,6 @@ pub(super) fn print(registry: &RegistryArgs, changed: &Credential) -> Result<(),
             registry.db_option()
         ))
     })?;
-    note("servers apply it within 5 s");
+    note("servers apply it within 1 s");
     Ok(())
 }

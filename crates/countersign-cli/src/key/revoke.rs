@@ -10,7 +10,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Revokes a key for ever: servers refuse it within 5 s
+/// Revokes a key for ever: servers refuse it within 1 s
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     #[command(flatten)]
@@ -38,7 +38,7 @@ impl Revoke {
         let (name, label) = (&key.application.name, &key.label);
         match &revocation {
             Revocation::Revoked(_) => note(format_args!(
-                "{label:?} of {name} is revoked for ever; servers refuse it within 5 s"
+                "{label:?} of {name} is revoked for ever; servers refuse it within 1 s"
             )),
             Revocation::WasRevoked(_) => note(format_args!(
                 "{label:?} of {name} was revoked before, {}",

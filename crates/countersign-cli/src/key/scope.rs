@@ -4,7 +4,7 @@ use countersign_store as store;
 use super::{change, key_arg::KeyArg};
 use crate::{failure::Failure, registry_args::RegistryArgs};
 
-/// Changes the scopes of a key: servers apply them within 5 s
+/// Changes the scopes of a key: servers apply them within 1 s
 #[derive(Args, Debug)]
 pub(super) struct Scope {
     #[command(flatten)]

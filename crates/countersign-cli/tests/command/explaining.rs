@@ -261,3 +261,29 @@ fn a_response_is_verified_with_the_request_that_it_answers() {
         run(&["--request", "none", "response"]).failed(1, "cannot read none", "HTTP/1.1");
     }
 }
+
+/// The client's side: the request as it was sent, and the refusal of a server in explain mode.
+#[test]
+fn a_refusal_says_which_component_the_server_saw_otherwise() {
+    let (desk, publishable) = Desk::with_key();
+    let order = desk.signed_order("http");
+    desk.write("order.http", &order, 0o644);
+    // What the server rebuilt: a proxy had taken away a part of the path.
+    let told = desk.run_with(["verify", "--json", "--key", &publishable, "-"], order.as_bytes());
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    let base = told["signature_base"].as_str().unwrap().replace("/v1/orders", "/orders");
+    let refusal = serde_json::json!({ "code": "signature-invalid", "signature_base": base });
+    let response = format!(
+        "HTTP/1.1 401 Unauthorized\r\nCountersign-Refusal: signature-invalid\r\n\r\n{refusal}"
+    );
+    for content in [base.clone(), refusal.to_string(), response] {
+        desk.write("refusal", &content, 0o644);
+        let explain = ["explain", "--key", &publishable, "--expected", "refusal", "order.http"];
+        let text = desk.run(explain).done();
+        let difference = "line 3 is the first that differs: \"@path\"\n  here:     \"@path\": /v1/orders\n  expected: \"@path\": /orders\n";
+        assert!(text.contains(difference), "{text}");
+    }
+    desk.write("refusal", r#"{"code":"signature-stale"}"#, 0o644);
+    let explain = ["explain", "--key", &publishable, "--expected", "refusal", "order.http"];
+    desk.run(explain).failed(1, "not its reason", "`detail` and `hint`");
+}

@@ -7,16 +7,24 @@
 mod algorithms;
 mod audit;
 mod curl;
+mod curl_alone;
+mod database;
 mod desk;
+mod doctor;
 mod end_to_end;
 mod explaining;
 mod forms;
 mod keys;
+mod manuals;
 mod master_keys;
 mod processes;
 mod registry;
 mod registry_text;
 mod restrictions;
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/postgres.rs"]
+mod server;
+mod server_faults;
 mod signing;
 mod trailers;
 mod uploads;

@@ -313,3 +313,29 @@ fn what_is_not_verified_is_told_with_what_to_do() {
         }
     }
 }
+
+#[test]
+fn offline_prints_the_request_as_it_would_be_sent() {
+    let (desk, publishable) = Desk::with_key();
+    let fixed = [
+        "sign",
+        "--key",
+        "id.key",
+        "--nonce",
+        "MDEyMzQ1Njc4OWFiY2RlZg",
+        "--created",
+        "1763900000",
+        "-d",
+        "a=1",
+    ];
+    let run = |more: &[&str]| desk.run(fixed.iter().chain(more)).done();
+    let url = "https://api.example.com/v1/orders?x=1";
+    let offline = run(&["--offline", url]);
+    assert!(offline.starts_with("POST /v1/orders?x=1 HTTP/1.1\r\nHost: api.example.com\r\n"));
+    assert!(offline.ends_with("\r\nContent-Length: 3\r\n\r\na=1"), "{offline}");
+    assert_eq!(offline, run(&["--format", "http", url]));
+    let verify = ["verify", "--key", &publishable, "--at", "1763900000", "-"];
+    desk.run_with(verify, offline.as_bytes()).done();
+    let both = ["--offline", "--json", url];
+    desk.run(fixed.iter().chain(&both)).failed(1, "--offline", "sign --help");
+}

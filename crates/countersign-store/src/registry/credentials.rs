@@ -113,7 +113,7 @@ impl Registry {
         Credential::read(&row, self.shared.master_keys()).map(Arc::new)
     }
 
-    /// Changes the scopes and restrictions of a credential: at once here, and within 5 s in other processes. If two processes
+    /// Changes the scopes and restrictions of a credential: at once here, and within 1 s in other processes. If two processes
     /// change a credential at the same time, the second receives the scopes and restrictions that the first has set.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl Registry {
         key.parse().map_err(|error: KeyError| damaged(error.into()))
     }
 
-    /// Revokes a key for ever: at once here, and within 5 s in other processes. A key that is already revoked keeps its time
+    /// Revokes a key for ever: at once here, and within 1 s in other processes. A key that is already revoked keeps its time
     /// of revocation.
     ///
     /// # Errors
