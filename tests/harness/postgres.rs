@@ -98,11 +98,6 @@ impl Postgres {
         self.user
     }
 
-    /// The folder with its socket.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The superuser's database: `postgres://…`.
     pub fn url(&self) -> String {
         self.url_of("postgres")

@@ -31,6 +31,7 @@ mod random;
 mod registry;
 mod registry_args;
 mod request;
+mod scan;
 mod shell;
 mod sign;
 mod table;
@@ -75,6 +76,7 @@ enum Command {
     Audit(audit::Audit),
     Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
+    Scan(scan::Scan),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
             Command::Audit(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Scan(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),
             Command::Man(command) => command.run(Cli::command()),

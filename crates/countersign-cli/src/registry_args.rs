@@ -109,9 +109,7 @@ impl RegistryArgs {
                 ),
             ));
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
-        let answer = runtime.block_on(async {
+        let answer = block_on(async {
             let registry = open(options, url).await?;
             let registry = match self.actor.actor() {
                 Some(actor) => registry.acting_as(actor),
@@ -122,7 +120,7 @@ impl RegistryArgs {
             let answer = question(&registry).await;
             registry.close().await;
             answer
-        });
+        })?;
         answer.map_err(|error| failure(url, &error))
     }
 
@@ -142,6 +140,12 @@ impl RegistryArgs {
             false => print(text()),
         }
     }
+}
+
+/// Runs a future to its end.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::cannot_start(&error))?.block_on(future))
 }
 
 /// Returns the option with which a command finds the same registry. The password of an address is left out; an address that is

@@ -21,6 +21,7 @@ mod processes;
 mod registry;
 mod registry_text;
 mod restrictions;
+mod scanning;
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
