@@ -232,9 +232,9 @@ pub(super) const NEXT_MASTER_KEY: &str =
 /// actor, the action, the times from which and before which they were made, each of them or `NULL`; and how many entries at most.
 pub(super) const LATEST_AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash FROM countersign.audit_entry
-     WHERE ($1 IS NULL OR number < $1) AND ($2 IS NULL OR application = $2) AND ($3 IS NULL OR key_id IN ($3, $4))
-     AND ($5 IS NULL OR actor = $5) AND ($6 IS NULL OR action = $6) AND ($7 IS NULL OR at >= $7)
-     AND ($8 IS NULL OR at < $8) ORDER BY number DESC LIMIT $9";
+     WHERE (number < $1 OR $1 IS NULL) AND (application = $2 OR $2 IS NULL) AND (key_id IN ($3, $4) OR $3 IS NULL)
+     AND (actor = $5 OR $5 IS NULL) AND (action = $6 OR $6 IS NULL) AND (at >= $7 OR $7 IS NULL)
+     AND (at < $8 OR $8 IS NULL) ORDER BY number DESC LIMIT $9";
 
 /// Selects entries, the oldest first. Parameters: the first and the last number, and how many entries at most.
 pub(super) const AUDIT_RANGE: &str =

@@ -10,7 +10,6 @@ mod home;
 mod kills;
 mod last_use;
 mod life;
-mod life;
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
@@ -23,12 +22,13 @@ mod relay;
 mod rotation;
 mod sealed;
 #[cfg(all(feature = "postgres", unix))]
-#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
 #[cfg(all(feature = "postgres", unix))]
 mod server_faults;
 mod settings;
+#[cfg(feature = "registry-text")]
 mod statements;
 #[cfg(feature = "registry-text")]
 mod text;
