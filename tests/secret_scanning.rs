@@ -1,5 +1,7 @@
 //! The rules for other scanners of secrets are read by their formats, and find the keys that `countersign scan` finds.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
 use std::{fs, path::Path};
 
 use countersign::PrivateKey;
