@@ -49,6 +49,9 @@ impl Postgres {
         initdb.args(how).args(["--no-sync", "-D"]).arg(postgres.data());
         let Output { status, stderr, .. } = initdb.output().unwrap();
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        // One role has to give a password, if a test makes it.
+        let rules = "local all with_password scram-sha-256\nlocal all all trust\n";
+        fs::write(postgres.data().join("pg_hba.conf"), rules).unwrap();
         postgres.run();
         postgres
     }
@@ -63,7 +66,7 @@ impl Postgres {
         let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
         let mut log = String::new();
-        while !log.contains("ready to accept connections") {
+        while !log.contains("ready to accept ") {
             let Some(line) = lines.next() else { panic!("PostgreSQL did not start:\n{log}") };
             log.push_str(&line.unwrap());
             log.push('\n');
@@ -78,6 +81,21 @@ impl Postgres {
         server.kill().unwrap();
         server.wait().unwrap();
         log.join().unwrap();
+    }
+
+    /// Starts it again after [`Postgres::kill`], as a replica that waits for more from its primary.
+    pub fn run_as_replica(&mut self) {
+        let signal = self.data().join("standby.signal");
+        fs::write(&signal, "").unwrap();
+        if let Some((user, group)) = self.user {
+            chown(&signal, Some(user), Some(group)).unwrap();
+        }
+        self.run();
+    }
+
+    /// Whom it runs as, if that is not who runs the test: a user and their group.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        self.user
     }
 
     /// The superuser's database: `postgres://…`.
@@ -95,7 +113,8 @@ impl Postgres {
         self.folder.path()
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder with its files.
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 

@@ -110,9 +110,12 @@ pub(crate) fn warn_of_damage(keys: &[Listed]) {
         }
     }
     for (id, count) in missing {
-        let (keys, are) = if count == 1 { ("key", "is") } else { ("keys", "are") };
+        let (keys, are, them) = match count {
+            1 => ("key", "is", "it"),
+            _ => ("keys", "are", "them"),
+        };
         warn(format_args!(
-            "{count} {keys} {are} sealed with master key {id}, and servers without it refuse them: give it with --master-key FILE, or \
+            "{count} {keys} {are} sealed with master key {id}, and servers without it refuse {them}: give it with --master-key FILE, or \
              in {MASTER_KEY_VARIABLE}"
         ));
     }

@@ -31,6 +31,8 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         file if file.starts_with("app") => &["app add"],
         "key/restrict.rs" => &["key restrict"],
         "key/list.rs" => &["key list"],
+        "scan.rs" => &["scan"],
+        file if file.starts_with("scan/") => &["scan"],
         "key/rewrap.rs" => &["key rewrap"],
         "master_key_args.rs" => &["app add", "key add", "key rewrap"],
         "key/restriction_args.rs" => &["key add", "key restrict"],
@@ -66,6 +68,10 @@ fn no_message_names_a_command_or_an_option_that_is_not_there() {
         }
         let source = fs::read_to_string(&file).unwrap();
         for text in messages(&source) {
+            // The lines around a key in PEM form.
+            if text.starts_with("-----") {
+                continue;
+            }
             seen += 1;
             let (commands, rest) = quoted_commands(&text);
             for command in commands {

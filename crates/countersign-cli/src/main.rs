@@ -30,6 +30,7 @@ mod pubkey;
 mod random;
 mod registry_args;
 mod request;
+mod scan;
 mod shell;
 mod sign;
 mod table;
@@ -72,6 +73,7 @@ enum Command {
     Key(key::Key),
     Audit(audit::Audit),
     MasterKey(master_key::MasterKey),
+    Scan(scan::Scan),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
             Command::Key(command) => command.run(),
             Command::Audit(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Scan(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),
             Command::Man(command) => command.run(Cli::command()),

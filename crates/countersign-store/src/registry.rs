@@ -297,6 +297,16 @@ impl Registry {
         None
     }
 
+    /// Returns an address without its password, for messages that repeat it. `None` if the address is not one of a registry.
+    pub fn without_password(url: &str) -> Option<String> {
+        #[cfg(feature = "postgres")]
+        if postgres::address::Address::is_named_by(url) {
+            let address = postgres::address::Address::parse(url).ok();
+            return address.map(|address| address.without_password);
+        }
+        Self::file_of(url).map(|_| url.to_owned())
+    }
+
     /// Returns the file of an address, for messages: the text between `sqlite:` and the parameters.
     pub fn file_of(url: &str) -> Option<&Path> {
         #[cfg(feature = "sqlite")]
@@ -340,9 +350,9 @@ impl Registry {
 impl Shared {
     /// Runs a statement in a transaction of its own, and returns its first row.
     async fn write(&self, query: Query) -> Result<Option<Row>, RegistryError> {
-        let mut connection = self.database.connection().await?;
-        let row = connection.session().fetch_optional(query).await?;
-        connection.finish().await?;
+        let mut transaction = self.database.begin().await?;
+        let row = transaction.session().fetch_optional(query).await?;
+        transaction.commit().await?;
         Ok(row)
     }
 

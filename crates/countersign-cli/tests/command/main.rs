@@ -7,6 +7,7 @@
 mod algorithms;
 mod curl;
 mod curl_alone;
+mod database;
 mod desk;
 mod doctor;
 mod end_to_end;
@@ -18,6 +19,11 @@ mod master_keys;
 mod processes;
 mod registry;
 mod restrictions;
+mod scanning;
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/postgres.rs"]
+mod server;
+mod server_faults;
 mod signing;
 mod trailers;
 mod uploads;

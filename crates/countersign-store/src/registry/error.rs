@@ -10,6 +10,8 @@ use super::rotation::NotReplaced;
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 use super::text::BadRegistryText;
+#[cfg(feature = "postgres")]
+use crate::postgres_schema::Unprepared;
 use crate::{credential::name::BadName, sealed_secret::NotOpened};
 
 /// A kind of entry in a registry.
@@ -142,6 +144,20 @@ impl From<Infallible> for RegistryError {
     }
 }
 
+impl RegistryError {
+    /// Whether the same may succeed a moment later: the server is starting again, or another transaction holds a lock.
+    #[cfg(feature = "postgres")]
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Server(ServerError::Unreachable(_) | ServerError::Locked))
+    }
+
+    /// Whether the same may succeed a moment later.
+    #[cfg(not(feature = "postgres"))]
+    pub(super) const fn may_pass(&self) -> bool {
+        false
+    }
+}
+
 impl From<sqlx::Error> for RegistryError {
     fn from(error: sqlx::Error) -> Self {
         #[cfg(feature = "sqlite")]
@@ -155,6 +171,21 @@ impl From<sqlx::Error> for RegistryError {
             Err(error) => error,
         };
         Self::Database(error.into())
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<Unprepared> for RegistryError {
+    fn from(error: Unprepared) -> Self {
+        match error {
+            Unprepared::NotRead(error) => error.into(),
+            Unprepared::NotApplied(error) => match error.into() {
+                Self::Server(ServerError::NoPermission(error)) => {
+                    ServerError::MayNotPrepare(error).into()
+                }
+                error => error,
+            },
+        }
     }
 }
 

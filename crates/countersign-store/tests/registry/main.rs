@@ -4,16 +4,26 @@
 
 mod audit;
 mod credentials;
+mod faults;
 mod files;
 mod home;
+mod kills;
 mod life;
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
+mod migrations;
+#[cfg(all(feature = "postgres", unix))]
+mod pooler;
+#[cfg(all(feature = "postgres", unix))]
+mod relay;
 mod rotation;
 mod sealed;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
+#[cfg(all(feature = "postgres", unix))]
+mod server_faults;
+mod statements;
 mod watch;
