@@ -28,6 +28,7 @@ mod output;
 mod progress;
 mod pubkey;
 mod random;
+mod registry;
 mod registry_args;
 mod request;
 mod scan;
@@ -59,7 +60,8 @@ Exit codes:
   1  wrong usage, or a fault on this machine
   2  the server or the network failed
   3  refused (401, 403), or not verified
-  4  limited (429)";
+  4  limited (429)
+  5  the registry differs from the text that it is compared with";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -72,6 +74,7 @@ enum Command {
     App(app::App),
     Key(key::Key),
     Audit(audit::Audit),
+    Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
     Scan(scan::Scan),
     Doctor(doctor::Doctor),
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
             Command::Audit(command) => command.run(),
+            Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
             Command::Scan(command) => command.run(),
             Command::Doctor(command) => command.run(),

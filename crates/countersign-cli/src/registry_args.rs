@@ -124,6 +124,11 @@ impl RegistryArgs {
         answer.map_err(|error| failure(url, &error))
     }
 
+    /// Returns the failure for an error of the registry.
+    pub(crate) fn failure(&self, error: &RegistryError) -> Failure {
+        failure(self.read.db.as_deref().unwrap_or_default(), error)
+    }
+
     /// Prints JSON as a line, or text, which has its own line ends.
     pub(crate) fn print(
         &self,

@@ -5,6 +5,7 @@
 
 #[cfg(all(feature = "ecdsa", feature = "rsa"))]
 mod algorithms;
+mod audit;
 mod curl;
 mod curl_alone;
 mod database;
@@ -18,6 +19,7 @@ mod manuals;
 mod master_keys;
 mod processes;
 mod registry;
+mod registry_text;
 mod restrictions;
 mod scanning;
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]

@@ -19,7 +19,7 @@ fn add(desk: &Desk, label: &str) -> String {
     desk.run(["key", "add", "--app", "shop", "--public-key", &public]).done().trim().to_owned()
 }
 
-fn json(text: &str) -> serde_json::Value {
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -292,7 +292,7 @@ fn copy_of_the_program(desk: &Desk) -> PathBuf {
 }
 
 /// Says something to a database, and holds it as long as what is given back lives.
-fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + use<S> {
+pub(crate) fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + use<S> {
     struct Held(Option<SqliteConnection>, tokio::runtime::Runtime);
     impl Drop for Held {
         fn drop(&mut self) {

@@ -193,19 +193,25 @@ pub(super) const TEXT_APPLICATIONS: &str =
     "SELECT id, name, environment, contact, notes, created_at FROM countersign.application
      WHERE removed_at IS NULL";
 
+#[cfg(feature = "registry-text")]
+macro_rules! select_text_credential {
+    () => {
+        "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
+                c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
+         FROM countersign.credential c
+         LEFT JOIN countersign.application a ON a.id = c.application_id
+         LEFT JOIN countersign.credential r ON r.id = c.replaced_by"
+    };
+}
+
 /// Selects all credentials, also of removed applications, for a text.
 #[cfg(feature = "registry-text")]
-pub(super) const TEXT_CREDENTIALS: &str =
-    "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
-            c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
-     FROM countersign.credential c
-     LEFT JOIN countersign.application a ON a.id = c.application_id
-     LEFT JOIN countersign.credential r ON r.id = c.replaced_by";
+pub(super) const TEXT_CREDENTIALS: &str = select_text_credential!();
 
-/// Selects the `number` of the last change.
+/// Selects a credential, for a text. Parameter: `publishable_key`.
 #[cfg(feature = "registry-text")]
-pub(super) const LAST_CHANGE_NUMBER: &str =
-    "SELECT number FROM countersign.last_change WHERE id = 1";
+pub(super) const TEXT_CREDENTIAL: &str =
+    concat!(select_text_credential!(), " WHERE c.publishable_key = $1");
 
 /// Parameters: `name`, `environment`, `contact`, `notes`, `created_at`. Changes nothing if the name is taken.
 #[cfg(feature = "registry-text")]

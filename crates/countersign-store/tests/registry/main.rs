@@ -26,4 +26,6 @@ mod server;
 #[cfg(all(feature = "postgres", unix))]
 mod server_faults;
 mod statements;
+#[cfg(feature = "registry-text")]
+mod text;
 mod watch;
