@@ -178,7 +178,7 @@ async fn a_revocation_at_one_server_is_effective_at_the_other() {
         assert_eq!(exchange(service.address, &signed()).await.status, 201);
     }
     let [here, there] = services.each_ref().map(|service| service.address);
-    first.revoke(&KeyId::Publishable(key(1).publishable_key()), system_time()).await.unwrap();
+    first.revoke(&KeyId::Publishable(key(1).publishable_key()), None, system_time()).await.unwrap();
     let revoked = Instant::now();
     assert_eq!(exchange(here, &signed()).await.code(), "key-revoked");
     let mut last_accepted = None;
