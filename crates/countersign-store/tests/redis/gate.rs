@@ -302,6 +302,8 @@ async fn limits_of_ones_own_are_counted_by_all_servers_and_for_a_lineage() {
     let changed = credential(1).with_limits(OwnLimits::default().signed([at_once(1)]));
     assert!(is_passed_by(&gates[0], &changed).await);
     assert!(!is_passed_by(&gates[1], &changed).await);
-    let Passage::Limited(over) = signed_by(&gates[0], &changed).await.unwrap() else { panic!() };
+    let GateVerdict::Exceeded(over) = signed_by(&gates[0], &changed).await.unwrap() else {
+        panic!()
+    };
     assert_eq!(over.left.policy(), r#""signed-86400";q=1;w=86400"#);
 }
