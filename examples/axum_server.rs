@@ -11,9 +11,9 @@
 use std::{env, net::SocketAddr, process::ExitCode};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::{Origin, Origins};
+use countersign::{Origin, Origins, Window};
 use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
-use countersign_store::{Limited, Limits, MasterKeys, Quota, RegistryOptions, Window};
+use countersign_store::{Limited, Limits, MasterKeys, Quota, RegistryOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -24,8 +24,8 @@ async fn list(Publishable(caller): Publishable) -> Json<Value> {
 
 /// Runs once for each request that the private key signed, with the content that was signed.
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
-    (StatusCode::CREATED, Json(answer))
+    let content = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
+    (StatusCode::CREATED, Json(content))
 }
 
 async fn run(

@@ -8,13 +8,11 @@
 use std::{env, num::NonZeroU32, process::ExitCode, sync::Arc};
 
 use axum::{Extension, Json, Router, extract::State, http::StatusCode, routing::get};
-use countersign::Origins;
+use countersign::{Origins, Window};
 use countersign_server::{
     ForwardedFields, Ingress, Proxies, Publishable, SavedNonces, Signed, Verifier, serve,
 };
-use countersign_store::{
-    ClientAddress, Limited, Limits, Quota, Readiness, Registry, Window, system_time,
-};
+use countersign_store::{ClientAddress, Limited, Limits, Quota, Readiness, Registry, system_time};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -29,8 +27,8 @@ async fn list(
 }
 
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
-    (StatusCode::CREATED, Json(answer))
+    let content = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
+    (StatusCode::CREATED, Json(content))
 }
 
 /// Whether the replay guard accepts what is signed now, for a readiness probe: for some seconds after a crash it does not.

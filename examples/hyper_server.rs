@@ -1,4 +1,4 @@
-//! The API of `axum_server` without axum: a function from request to answer, as any `tower::Service` is, behind the verifier.
+//! The API of `axum_server` without axum: a function from request to response, as any `tower::Service` is, behind the verifier.
 //!
 //! ```console
 //! $ cargo run --example hyper_server -- 127.0.0.1:8080 sqlite:countersign.db
@@ -8,33 +8,33 @@
 use std::{convert::Infallible, env, error::Error, net::SocketAddr, process::ExitCode};
 
 use bytes::Bytes;
-use countersign::{Origin, Origins};
+use countersign::{Origin, Origins, Window};
 use countersign_server::{
     Caller, SavedNonces, ServedBody, SignedCaller, VerifiedBody, Verifier, serve,
 };
-use countersign_store::{Registry, Window};
+use countersign_store::Registry;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::{Layer as _, service_fn};
 
-type Answer = Response<Full<Bytes>>;
+type JsonResponse = Response<Full<Bytes>>;
 
 /// Runs for whoever shows a publishable key, or signs.
-fn list(caller: &Caller) -> Answer {
-    let answer = json!({ "application": caller.application().name.as_str(), "orders": [] });
-    answer_json(StatusCode::OK, &answer)
+fn list(caller: &Caller) -> JsonResponse {
+    let content = json!({ "application": caller.application().name.as_str(), "orders": [] });
+    json_response(StatusCode::OK, &content)
 }
 
 /// Runs once for each request that the private key signed, with the content that was signed.
-fn add(caller: &SignedCaller, order: &Value) -> Answer {
-    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
-    answer_json(StatusCode::CREATED, &answer)
+fn add(caller: &SignedCaller, order: &Value) -> JsonResponse {
+    let content = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
+    json_response(StatusCode::CREATED, &content)
 }
 
-/// `of` answers for a caller who is not known well enough: a write cannot be carried out without one who signed.
-async fn route(request: Request<VerifiedBody<ServedBody>>) -> Result<Answer, Answer> {
+/// `of` makes the response for a caller that is not known well enough: a write needs a signed caller.
+async fn route(request: Request<VerifiedBody<ServedBody>>) -> Result<JsonResponse, JsonResponse> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/health") => Ok(Response::new(Full::from("well\n"))),
         (&Method::GET, "/v1/orders") => Ok(list(&Caller::of(&request)?)),
@@ -44,18 +44,20 @@ async fn route(request: Request<VerifiedBody<ServedBody>>) -> Result<Answer, Ans
             let order = serde_json::from_slice(&content.to_bytes()).map_err(|_| bad_request())?;
             Ok(add(&caller, &order))
         }
-        _ => Err(answer_json(StatusCode::NOT_FOUND, &json!({ "detail": "there is nothing here" }))),
+        _ => {
+            Err(json_response(StatusCode::NOT_FOUND, &json!({ "detail": "there is nothing here" })))
+        }
     }
 }
 
-fn bad_request() -> Answer {
-    answer_json(StatusCode::BAD_REQUEST, &json!({ "detail": "the content is no JSON" }))
+fn bad_request() -> JsonResponse {
+    json_response(StatusCode::BAD_REQUEST, &json!({ "detail": "the content is not JSON" }))
 }
 
-fn answer_json(status: StatusCode, content: &Value) -> Answer {
-    let mut answer = Response::new(Full::from(content.to_string()));
-    *answer.status_mut() = status;
-    answer
+fn json_response(status: StatusCode, content: &Value) -> JsonResponse {
+    let mut response = Response::new(Full::from(content.to_string()));
+    *response.status_mut() = status;
+    response
 }
 
 async fn run(address: &str, db: &str, mut origins: Vec<Origin>) -> Result<(), Box<dyn Error>> {

@@ -11,12 +11,12 @@
 use std::{env, error::Error, process::ExitCode, sync::Arc};
 
 use axum::{Json, Router, routing::get};
-use countersign::{Origins, PrivateKey, ProvenKey};
+use countersign::{Origins, PrivateKey, ProvenKey, Window};
 use countersign_client::Client;
 use countersign_server::{
     Publishable, Route, Routes, Signed, SignedBy, Verifier, serve, until_signal,
 };
-use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_time};
+use countersign_store::{MemoryNonces, NewCredential, Registry, system_time};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::Method;
 use serde_json::{Value, json};

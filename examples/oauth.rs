@@ -10,10 +10,10 @@
 use std::{error::Error, process::ExitCode, sync::Arc};
 
 use axum::{Json, Router, routing::get, routing::post};
-use countersign::{KeyId, Origins, PrivateKey, ProvenKey, PublishableKey};
+use countersign::{KeyId, Origins, PrivateKey, ProvenKey, PublishableKey, Window};
 use countersign_client::Client;
 use countersign_server::{Bearer, RemoteTokenKeys, RequireBearer, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, NewCredential, Registry, Scope, Window, system_time};
+use countersign_store::{MemoryNonces, NewCredential, Registry, Scope, system_time};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use reqwest::{Request, header::AUTHORIZATION};
 use serde::Deserialize;
@@ -140,9 +140,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
 /// Sends a request as it is, and says what became of it.
 async fn say(what: &str, request: Request) -> Result<(), reqwest::Error> {
-    let answer = reqwest::Client::new().execute(request).await?;
-    let status = answer.status().as_u16();
-    let text = answer.text().await?;
+    let response = reqwest::Client::new().execute(request).await?;
+    let status = response.status().as_u16();
+    let text = response.text().await?;
     let problem: Option<Value> = serde_json::from_str(&text).ok();
     let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str());
     println!("{what:<22} →  {status} {}", code.unwrap_or(&text));

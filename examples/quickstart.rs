@@ -13,10 +13,10 @@ use std::{
 };
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::{KeyId, Origins, PrivateKey, ProvenKey};
+use countersign::{KeyId, Origins, PrivateKey, ProvenKey, Window};
 use countersign_client::{Client, PublishableClient, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve, until_signal};
-use countersign_store::{MemoryNonces, NewCredential, Registry, Window, system_time};
+use countersign_store::{MemoryNonces, NewCredential, Registry, system_time};
 use reqwest::{Body, Request, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -97,8 +97,8 @@ async fn list(Publishable(caller): Publishable) -> Json<Value> {
 }
 
 async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, Json<Value>) {
-    let answer = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
-    (StatusCode::CREATED, Json(answer))
+    let content = json!({ "signed_by": caller.credential().label.as_str(), "order": order });
+    (StatusCode::CREATED, Json(content))
 }
 
 /// Does what clients and attackers do, and prints a line for each.
@@ -147,7 +147,7 @@ async fn show(registry: &Registry, address: SocketAddr) -> Outcome<Verdict> {
     let response = wire.execute(stale).await?;
     table.line("a write signed an hour ago", response, "401 signature-stale").await;
 
-    registry.revoke(&KeyId::Publishable(publishable), system_time()).await?;
+    registry.revoke(&KeyId::Publishable(publishable), None, system_time()).await?;
     let response = client.post(&url).json(&order).send().await?;
     table.line("a signed write after revocation", response, "401 key-revoked").await;
 
@@ -212,7 +212,7 @@ Make a key pair of your own, and register it for \"shop\". From then on my.key s
   countersign keygen --out my.key
   countersign key add --app shop --public-key my.key.pub --db {db}
 
-This server answers no other machine, and only under http://{address}. The log follows below. Ctrl-C stops the server, and
+This server serves no other machine, and only under http://{address}. The log follows below. Ctrl-C stops the server, and
 deletes its registry and its keys."
     );
     stopped.await;

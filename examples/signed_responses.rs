@@ -18,11 +18,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use countersign::{KEY_DIRECTORY_PATH, Origin, Origins, PrivateKey, ResponseSigner};
+use countersign::{KEY_DIRECTORY_PATH, Origin, Origins, PrivateKey, ResponseSigner, Window};
 use countersign_client::{Client, Error};
 use countersign_server::{Ingress, SignResponses, Signed, Verifier, serve};
 use countersign_store::{
-    Application, Credential, CredentialId, MemoryKeys, MemoryNonces, Window, system_time,
+    Application, Credential, CredentialId, MemoryKeys, MemoryNonces, system_time,
 };
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -56,21 +56,21 @@ fn service(origin: Origin, caller: &PrivateKey) -> Result<Router, Failure> {
     let ingress = Ingress::from(Origins::new([origin])?);
     // Keys of its own: whoever has them speaks for the service. The next one is in the directory before it is used.
     let (key, next) = (random_key()?, random_key()?);
-    let answers = SignResponses::new(ingress.clone(), ResponseSigner::new(key)?);
+    let signing = SignResponses::new(ingress.clone(), ResponseSigner::new(key)?);
     Ok(Router::new()
         .route("/v1/orders", post(add))
         .layer(Verifier::new(ingress, keys, nonces).layer())
-        .route_service(KEY_DIRECTORY_PATH, answers.directory([next.verifying_key()])?)
-        .layer(answers))
+        .route_service(KEY_DIRECTORY_PATH, signing.directory([next.verifying_key()])?)
+        .layer(signing))
 }
 
-/// What is done to the next answer.
+/// What is done to the next response.
 #[derive(Clone, Copy, Default)]
 enum Meddling {
     #[default]
     None,
     ChangeContent,
-    AnswerAsBefore,
+    ResponseAsBefore,
     RemoveSignature,
 }
 
@@ -79,7 +79,7 @@ enum Meddling {
 struct Between {
     service: String,
     meddling: Arc<Mutex<Meddling>>,
-    /// The last answer, as the service gave it.
+    /// The last response, as the service gave it.
     kept: Arc<Mutex<Option<Kept>>>,
 }
 
@@ -103,7 +103,7 @@ impl Between {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let before = kept.replace(came.clone());
         let (mut head, content) = match (meddling, before) {
-            (Meddling::AnswerAsBefore, Some(before)) => before,
+            (Meddling::ResponseAsBefore, Some(before)) => before,
             _ => came,
         };
         let content = match meddling {
@@ -125,7 +125,7 @@ async fn pass(State(between): State<Between>, request: Request) -> Response {
     }
 }
 
-/// Sends an order, and says what becomes of its answer.
+/// Sends an order, and says what becomes of its response.
 async fn order(what: &str, client: &Client, url: &str) -> Result<(), Failure> {
     let outcome = match client.post(url).json(&json!({ "item": "book" })).send().await {
         Ok(response) => {
@@ -167,7 +167,7 @@ async fn run() -> Result<(), Failure> {
     for (what, meddling) in [
         ("nobody meddles", Meddling::None),
         ("the content is changed", Meddling::ChangeContent),
-        ("the answer is that of the request before", Meddling::AnswerAsBefore),
+        ("the response is that of the request before", Meddling::ResponseAsBefore),
         ("the signature is removed", Meddling::RemoveSignature),
     ] {
         between.meddle(meddling);

@@ -17,10 +17,10 @@ use axum::{
     extract::{Path as PathParameter, State},
     http::StatusCode,
 };
-use countersign::{Origins, PrivateKey, ProvenKey};
+use countersign::{Origins, PrivateKey, ProvenKey, Window};
 use countersign_client::Client;
 use countersign_server::{Route, Routes, Signed, Verifier, serve};
-use countersign_store::{MemoryNonces, NewCredential, Registry, Scope, Window, system_time};
+use countersign_store::{MemoryNonces, NewCredential, Registry, Scope, system_time};
 use http_body_util::BodyExt as _;
 use reqwest::{Method, Request};
 use tokio::net::TcpListener;
@@ -100,11 +100,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends a request as it is, and answers with its status and what it was told.
+/// Sends a request as it is, and returns the status and the content of its response.
 async fn send(request: Request) -> Result<(u16, String), reqwest::Error> {
-    let answer = reqwest::Client::new().execute(request).await?;
-    let status = answer.status().as_u16();
-    let text = answer.text().await?;
+    let response = reqwest::Client::new().execute(request).await?;
+    let status = response.status().as_u16();
+    let text = response.text().await?;
     let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let code = problem.as_ref().and_then(|problem| problem["code"].as_str().map(str::to_owned));
     Ok((status, code.unwrap_or(text)))

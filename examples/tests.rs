@@ -12,7 +12,7 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-use countersign::{Code, PrivateKey, ProvenKey, Timestamp};
+use countersign::{Code, KeyFile, PrivateKey, ProvenKey, Timestamp};
 use countersign_client::Refusal;
 use countersign_store::{NewCredential, Registry};
 use serde_json::{Value, json};
@@ -37,7 +37,11 @@ struct Running {
 
 impl Running {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Self::of(command.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// A process whose stdout is kept.
+    fn of(mut child: Child) -> Self {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
@@ -130,6 +134,20 @@ impl Served {
         self.running.child.wait().unwrap();
         let address = self.origin.strip_prefix("http://").unwrap().to_owned();
         (self.running, _) = Self::run(self.name, &address, &self.folder);
+    }
+
+    /// Registers the key in this file too.
+    fn register(&self, file: &str) {
+        let content = fs::read(file).unwrap();
+        let key = KeyFile::parse(&content, None).and_then(KeyFile::into_private).unwrap();
+        let db = format!("sqlite:{}", self.folder.path().join("registry.db").display());
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let registry = Registry::open(&db).await.unwrap();
+            let proven = ProvenKey::from(&key);
+            let credential = NewCredential::new("shop", "agent", &proven);
+            registry.add_credential(credential, Timestamp::from_unix(1)).await.unwrap();
+            registry.close().await;
+        });
     }
 
     fn key(&self) -> PathBuf {
@@ -253,17 +271,21 @@ fn several_servers_handle_a_request_once_and_refuse_writes_without_redis() {
         "429 rate-limited",
         "429 rate-limited",
         "200",
+        "401 key-unknown",
+        "401 key-unknown",
         "503 replay-store-unavailable",
         "200",
         "503 replay-store-unavailable",
         "200",
     ];
     assert_eq!(came, expected);
-    for (url, why) in [
-        ("redis://me:secret@127.0.0.1:1", "cannot use Redis: Connection refused"),
-        ("postgres://me:secret@127.0.0.1:1", "it is not `redis://"),
+    let postgres = "postgres://me:secret@127.0.0.1:1/keys";
+    for (urls, why) in [
+        (&[postgres, "redis://me:secret@127.0.0.1:1"] as &[_], "server cannot be reached"),
+        (&[postgres, postgres], "it is not `redis://"),
+        (&[postgres], "this takes no URL, or two"),
     ] {
-        let output = example("several_servers").arg(url).output().unwrap();
+        let output = example("several_servers").args(urls).output().unwrap();
         assert!(!text(&output.stderr).contains("secret"), "{output:?}");
         failed(&output, why);
     }
@@ -294,7 +316,7 @@ fn behind_a_proxy_host_and_client_are_what_the_proxy_says_and_nobody_else() {
     let [named, from] = forwarded;
     assert_eq!(asked("10.0.0.7/32", &[host, named, from]), is("127.0.0.1"));
     assert_eq!(asked("10.0.0.7/32", &forwarded).get("code"), Some(&json!("misdirected")));
-    failed(&start("0.0.0.0/0").output().unwrap(), "0.0.0.0/0 is everyone; list the proxies");
+    failed(&start("0.0.0.0/0").output().unwrap(), "0.0.0.0/0 is every address; list the proxies");
 }
 
 #[test]
@@ -691,9 +713,9 @@ fn an_answer_counts_only_as_the_service_gave_it_and_to_the_request_that_it_was_g
     let expected = [
         r#"the service signs with one of {"keys":[{"#,
         "nobody meddles                           →  verified: 201 {",
-        "the content is changed                   →  refused: its content is not what was signed",
-        "the answer is that of the request before →  refused: its signature does not hold for this answer to this request",
-        "the signature is removed                 →  refused: it carries no signature with the tag of signed answers",
+        "the content is changed                   →  refused: its content is not the signed content",
+        "the response is that of the request before →  refused: its signature is not valid for this response to this request",
+        "the signature is removed                 →  refused: it has no signature with the tag of signed responses",
         "a stranger asks                          →  verified: 401 signature-invalid",
     ];
     assert_eq!(printed.lines().count(), expected.len(), "{printed}");
@@ -751,6 +773,108 @@ fn an_access_token_counts_only_in_requests_that_its_key_has_signed_with_it() {
         "401 signature-policy",
     ];
     assert_eq!(came, expected);
+}
+
+#[test]
+fn an_sdk_and_its_blocking_twin_call_the_service_and_name_what_went_wrong() {
+    let served = Served::start("axum_server");
+    for name in ["sdk", "sdk_blocking"] {
+        let run = |key: &str| {
+            let output = example(name).args([key, &served.origin, "book"]).output().unwrap();
+            (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+        };
+        let (well, said) = run(served.key().to_str().unwrap());
+        assert!(well, "{said}");
+        let placed =
+            r#"Placed { signed_by: "laptop", order: Order { item: "book" } }, after 0 orders"#;
+        assert_eq!(said.trim_end(), placed);
+        let (well, said) = run("env:COUNTERSIGN_TEST_NO_KEY");
+        assert!(!well && said.contains("COUNTERSIGN_TEST_NO_KEY"), "{said}");
+    }
+    for file in [include_str!("sdk.rs"), include_str!("sdk_blocking.rs")] {
+        assert!(file.lines().count() < 100);
+        let code = file.lines().filter(|line| !line.trim_start().starts_with("//"));
+        assert!(!code.collect::<String>().contains("sign("), "signing shows");
+    }
+}
+
+#[path = "sdk.rs"]
+#[expect(dead_code, reason = "the program of an SDK is not what its users test")]
+mod sdk;
+
+/// As the users of an SDK test: the service is a stand-in of their own, on a free port, behind a real verifier.
+#[tokio::test]
+async fn users_of_an_sdk_test_against_a_service_of_their_own() {
+    use axum::{Json, Router, http::StatusCode, routing::post};
+    use countersign::Origins;
+    use countersign_server::{Signed, Verifier, serve};
+    use countersign_test::{guard, key, keys};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let add = async |Signed(_, Json(order)): Signed<Json<Value>>| match order["item"].as_str() {
+        Some("book") => Ok(Json(json!({ "signed_by": "me", "order": order }))),
+        _ => Err(StatusCode::NOT_FOUND),
+    };
+    let origins = Origins::new([origin.parse().unwrap()]).unwrap();
+    let verifier = Verifier::new(origins, keys(), guard());
+    let app = Router::new().route("/v1/orders", post(add)).layer(verifier.layer());
+    tokio::spawn(serve(listener, app, std::future::pending()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let written = |name: &str, key: &PrivateKey| {
+        let file = folder.path().join(name);
+        fs::write(&file, key.expose_text().as_bytes()).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        countersign_client::KeySource::from(&file)
+    };
+    let shop = sdk::Shop::new(&origin, &written("mine", &key())).unwrap();
+    let order = |item: &str| sdk::Order { item: item.to_owned() };
+    assert_eq!(shop.place(&order("book")).await.unwrap().order, order("book"));
+    let refused = shop.place(&order("boat")).await.unwrap_err();
+    assert!(matches!(refused, sdk::ShopError::Failed(_)), "{refused:?}");
+    let stranger = written("stranger", &PrivateKey::ed25519(&[8; 32]));
+    let denied =
+        sdk::Shop::new(&origin, &stranger).unwrap().place(&order("book")).await.unwrap_err();
+    assert!(denied.to_string().contains("signature-invalid"), "{denied}");
+}
+
+/// ssh-agent as it comes: the program that signs never sees the key.
+#[test]
+fn a_key_in_the_agent_of_ssh_signs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, file) = (folder.path().join("agent"), folder.path().join("shop_key"));
+    let agent =
+        Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::piped()).spawn();
+    let mut agent = Running::of(agent.unwrap());
+    agent.line("SSH_AUTH_SOCK");
+    let ssh = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).env("SSH_AUTH_SOCK", &socket).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let file = file.to_str().unwrap();
+    ssh("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", file]);
+    let client = countersign_client::Client::from_key_file(file).unwrap();
+    let publishable = client.publishable_key();
+
+    let served = Served::start("axum_server");
+    served.register(file);
+    let order = || {
+        let mut order = example("ssh_agent");
+        order.args([publishable.to_string(), served.url()]).env("SSH_AUTH_SOCK", &socket);
+        order.output().unwrap()
+    };
+    failed_saying(&order(), "does not hold this key");
+    ssh("ssh-add", &["-q", file]);
+    fs::remove_file(file).unwrap();
+    let output = order();
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).starts_with("201 {"), "{output:?}");
+}
+
+fn failed_saying(output: &Output, said: &str) {
+    assert!(!output.status.success() && text(&output.stderr).contains(said), "{output:?}");
 }
 
 #[test]
@@ -812,7 +936,7 @@ fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
         assert!(ours == version || ours.starts_with(&format!("{version}.")), "{name} {ours}");
         rows += 1;
     }
-    assert_eq!(rows, 7);
+    assert_eq!(rows, 9);
 
     for (name, manifest) in [
         ("countersign", include_str!("../crates/countersign/Cargo.toml")),
@@ -828,7 +952,9 @@ fn the_readme_names_the_dependencies_features_and_versions_that_there_are() {
             let Some((feature, _)) = line.split_once(" = [") else { continue };
             let bold = default.contains(&format!("\"{feature}\""));
             let shown = if bold { format!("**`{feature}`**") } else { format!("`{feature}`") };
-            assert!(feature == "default" || row.contains(&shown), "{name}: {shown}");
+            // What both databases of a registry have in common is nothing to turn on.
+            let is_for_users = feature != "default" && feature != "registry";
+            assert!(!is_for_users || row.contains(&shown), "{name}: {shown}");
         }
     }
 }

@@ -14,9 +14,9 @@
 use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::get};
-use countersign::Origins;
+use countersign::{Origins, Window};
 use countersign_server::{Listener, Publishable, SavedNonces, Signed, Tls, Verifier, serve};
-use countersign_store::{Registry, Window};
+use countersign_store::Registry;
 use serde_json::Value;
 use tokio::{net::TcpListener, time};
 

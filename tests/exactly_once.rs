@@ -14,9 +14,9 @@ use std::{
 };
 
 use axum::{Json, Router, http::StatusCode, routing::post};
-use countersign::{Code, Origins};
+use countersign::{Code, Origins, Window};
 use countersign_server::{Signed, SignedCaller, Verifier, serve};
-use countersign_store::{NotClaimed, PostgresNonces, StoreError, Window};
+use countersign_store::{NotClaimed, PostgresNonces, StoreError};
 use harness::{NOW, Postgres, Raw, Service, exchange};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};

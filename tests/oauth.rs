@@ -175,16 +175,20 @@ async fn tokens_that_are_in_order_are_taken() {
 async fn tokens_with_wrong_claims_are_refused() {
     let service = serve(routes(required())).await;
     let no_claim = |claim: &str| format!("has no usable claim {claim}");
-    let other_key = "is bound to another key than the one that signed this request";
-    let other_binding = "is bound to something else than the thumbprint of a key";
+    let other_key = "is bound to a key other than the key that signed this request";
+    let other_binding = "is bound, and not to the thumbprint of a key";
     let jkt = |key: &PrivateKey| json!({ "cnf": { "jkt": thumbprint(key) } });
     let own = thumbprint(&key(1));
     let table = [
-        ("another issuer", json!({ "iss": "https://evil.example" }), "is of another issuer".into()),
+        (
+            "another issuer",
+            json!({ "iss": "https://evil.example" }),
+            "is from another issuer".into(),
+        ),
         (
             "nearly the issuer",
             json!({ "iss": format!("{ISSUER}/") }),
-            "is of another issuer".into(),
+            "is from another issuer".into(),
         ),
         ("no issuer", json!({ "iss": null }), no_claim("iss")),
         ("an issuer that is a number", json!({ "iss": 7 }), no_claim("iss")),
@@ -224,7 +228,8 @@ async fn tokens_with_wrong_claims_are_refused() {
         let answer = send(&service, &order(&token).signed()).await;
         let expected = match description.as_str() {
             "(claims)" => {
-                let text = "the claims of the access token are not those that this service reads";
+                let text =
+                    "the claims of the access token do not have the form that this service reads";
                 let error = format!(r#"error="invalid_token", error_description="{text}""#);
                 (401, "token-invalid".into(), format!("{REALM}, {error}"))
             }
@@ -266,10 +271,10 @@ async fn tokens_that_the_issuer_has_not_signed_are_refused() {
     let public_pem = include_bytes!("../crates/countersign/tests/keys/rsa_public.pem");
     let rsa_jwk = rsa.jwk().to_string();
     let ed_key = PrivateKey::ed25519(&[77; 32]).publishable_key();
-    let other_alg = "names another algorithm than that of its key";
-    let malformed = "is no signed JWT of at most 8 KiB";
+    let other_alg = "names an algorithm other than its key's";
+    let malformed = "is not a signed JWT of at most 8 KiB";
     let no_hold = "(signature)";
-    let unknown = "names no key that its issuer has published";
+    let unknown = "names a key that its issuer has not published";
     let as_if = |algorithm: Algorithm| {
         let mut header = IssuerKey::of(algorithm).header();
         header.kid = key.header().kid;
@@ -292,7 +297,7 @@ async fn tokens_that_the_issuer_has_not_signed_are_refused() {
     untyped.typ = None;
     let mut logout = key.header();
     logout.typ = Some("logout+jwt".into());
-    let other_type = "has another typ than at+jwt";
+    let other_type = "has a typ other than at+jwt";
     let huge = key.token(&claims_with(&json!({ "groups": "g".repeat(7000) })));
     let table = [
         ("no signature", token_of(r#"{"alg":"none","typ":"at+jwt"}"#, &text, b""), malformed),
@@ -351,7 +356,7 @@ async fn tokens_that_the_issuer_has_not_signed_are_refused() {
         let answer = send(&service, &order(&token).signed()).await;
         let expected = match description {
             "(signature)" => {
-                let text = "the signature of the access token does not hold";
+                let text = "the signature of the access token is invalid";
                 let error = format!(r#"error="invalid_token", error_description="{text}""#);
                 (401, "token-invalid".into(), format!("{REALM}, {error}"))
             }
@@ -454,7 +459,7 @@ async fn what_the_service_asks_of_tokens_beside_that_can_be_set() {
         header.typ = typ.map(Into::into);
         ed25519().token_with(&header, &claims())
     };
-    let other_type = || invalid("has another typ than at+jwt");
+    let other_type = || invalid("has a typ other than at+jwt");
     let scope = |scope: &str| token(json!({ "scope": scope }));
     let exact = |required: RequireBearer| required.leeway(Duration::ZERO).unwrap();
     let table = [
@@ -474,7 +479,7 @@ async fn what_the_service_asks_of_tokens_beside_that_can_be_set() {
             "not bound",
             required().require_key_binding(),
             token(json!({})),
-            invalid("is bound to no key"),
+            invalid("is not bound to a key"),
         ),
         ("JWT", required().insecure_allow_typ_jwt(), typed(Some("JWT")), passes()),
         ("no type", required().insecure_allow_typ_jwt(), typed(None), passes()),
@@ -512,7 +517,7 @@ async fn no_token_is_bound_to_a_shared_secret() {
     for jkt in ["", "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U"] {
         let token = ed25519().token(&claims_with(&json!({ "cnf": { "jkt": jkt } })));
         let answer = send(&service, &order(&token).signed_by(secret(), NOW)).await;
-        let description = "is bound to another key than the one that signed this request";
+        let description = "is bound to a key other than the key that signed this request";
         assert_eq!(refusal(&answer), invalid(description), "{jkt:?}");
     }
 }

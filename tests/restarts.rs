@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, Nonce, NonceUse, Timestamp};
+use countersign::{Claim, Nonce, NonceUse, Timestamp, Window};
 use countersign_server::{SavedNonces, Stop as _, until_signal};
 use countersign_store::{
-    Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, Window, system_time,
+    Ceiling, MemoryNonces, NonceStore as _, Owner, Registry, StoreError, system_time,
 };
 use harness::{NOW, Process, Raw, key};
 use tokio::task::JoinSet;
@@ -188,6 +188,12 @@ impl InAProcess {
         println!("\nready");
     }
 
+    /// Says there that it is ready, and blocks: nothing asynchronous runs any more.
+    fn say_ready_and_hang() {
+        Self::say_ready();
+        thread::sleep(Duration::from_secs(600));
+    }
+
     fn until_ready(&mut self) {
         assert!(self.lines.any(|line| line.unwrap() == "ready"), "it ended before");
     }
@@ -196,6 +202,18 @@ impl InAProcess {
         let process = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &process]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Sends a signal again and again until the process ends: for a while after another signal it counts as forwarded.
+    fn signalled_until_its_end(mut self, name: &str) -> ExitStatus {
+        for _ in 0..200 {
+            if self.child.try_wait().unwrap().is_some() {
+                break;
+            }
+            self.signal(name);
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.ended()
     }
 
     /// Waits for its end, which is not long in coming.
@@ -245,9 +263,8 @@ async fn a_second_signal_ends_a_server_that_is_stopping_at_once() {
         let stopped = until_signal().unwrap();
         InAProcess::say_ready();
         stopped.await;
-        InAProcess::say_ready();
-        // As of a handler that blocks: nothing asynchronous runs any more.
-        thread::sleep(Duration::from_secs(600));
+        // As of a handler that blocks.
+        InAProcess::say_ready_and_hang();
         return;
     }
     for (first, second, number) in [("INT", "TERM", 15), ("INT", "INT", 2), ("TERM", "TERM", 15)] {
@@ -255,10 +272,62 @@ async fn a_second_signal_ends_a_server_that_is_stopping_at_once() {
             InAProcess::start("a_second_signal_ends_a_server_that_is_stopping_at_once");
         process.signal(first);
         process.until_ready();
-        process.signal(second);
-        let status = process.ended();
+        let status = process.signalled_until_its_end(second);
         assert_eq!(status.signal(), Some(number), "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_second_server_in_a_process_stops_at_its_signal_as_the_first_did() {
+    if InAProcess::is_this() {
+        for _ in 0..2 {
+            let stopped = until_signal().unwrap();
+            InAProcess::say_ready();
+            stopped.await;
+        }
+        InAProcess::say_ready_and_hang();
+        return;
+    }
+    for name in ["INT", "TERM"] {
+        let test = "a_second_server_in_a_process_stops_at_its_signal_as_the_first_did";
+        let mut process = InAProcess::start(test);
+        for _ in 0..2 {
+            process.signal(name);
+            process.until_ready();
+        }
+        let status = process.signalled_until_its_end(name);
+        assert!(status.signal().is_some(), "without a server a signal ends the process: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_never_run_takes_no_signal_from_its_process() {
+    if InAProcess::is_this() {
+        drop(until_signal().unwrap());
+        InAProcess::say_ready_and_hang();
+        return;
+    }
+    let process = InAProcess::start("a_server_that_is_never_run_takes_no_signal_from_its_process");
+    process.signal("INT");
+    let status = process.ended();
+    assert_eq!(status.signal(), Some(2), "{status}");
+}
+
+#[tokio::test]
+async fn a_ctrl_c_that_a_parent_forwards_counts_once() {
+    if InAProcess::is_this() {
+        let stopped = until_signal().unwrap();
+        InAProcess::say_ready();
+        stopped.await;
+        // As a parent does that gets the terminal's Ctrl-C, too.
+        let sent = Command::new("kill").args(["-INT", &process::id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        return;
+    }
+    let process = InAProcess::start("a_ctrl_c_that_a_parent_forwards_counts_once");
+    process.signal("INT");
+    let status = process.ended();
+    assert!(status.success(), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

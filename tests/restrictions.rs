@@ -249,7 +249,7 @@ async fn the_operator_is_told_why_a_publishable_key_was_refused() {
     assert_eq!(counted.collect::<BTreeMap<_, _>>(), expected);
     // One line for each kind of reason, with what to change, however many requests come.
     for (number, kind, _) in numbered() {
-        let lines = log.lines_with(&format!("its {kind} restriction does not hold"));
+        let lines = log.lines_with(&format!("its {kind} restriction does not allow the request"));
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(
             lines.iter().all(|line| line.contains(&format!("credential_id={number}"))),

@@ -266,7 +266,7 @@ fn what_cannot_be_used_is_told_with_the_file_and_what_to_do() {
         (&expired, &key, &expired, "renew it, or set the clock"),
         (&first_version, &key, &first_version, "X.509 version 3"),
         (&early, &key, &early, "renew it, or set the clock"),
-        (&certificate, &other, &other, "name the two that were made together"),
+        (&certificate, &other, &other, "name the key and the certificate that belong together"),
     ];
     for (certificate, key, named, hint) in cases {
         let told = Tls::from_files(certificate, key).unwrap_err().to_string();

@@ -7,15 +7,19 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use countersign_client::Client;
 use countersign_server::{Route, Routes, Signed};
-use harness::{PARAMS, Raw, Service, TestClock, verifier};
+use harness::{NOW, PARAMS, Raw, Service, TestClock, key, verifier};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
@@ -70,6 +74,42 @@ async fn an_upload_of_a_gibibyte_takes_no_memory_of_its_size() {
     assert!(text.starts_with("HTTP/1.1 201 "), "{text}");
     assert!(text.ends_with(&(PIECE * PIECES).to_string()), "{text}");
     assert_eq!(service.handled(), 1);
+    let grown = largest.load(Ordering::SeqCst).saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more were held");
+}
+
+/// Two gibibytes by the client: it reads the file for its digest, and again while it sends.
+#[tokio::test]
+async fn a_client_sends_a_file_of_two_gibibytes_in_flat_memory() {
+    const HOST: &str = "api.example.com";
+    const LENGTH: u64 = 2 << 30;
+    let (clock, handled) = (TestClock::default(), Arc::new(AtomicUsize::new(0)));
+    let largest = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&largest);
+    let handler = async move |Signed(_, mut body): Signed<Body>| {
+        let mut length = 0_u64;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return (StatusCode::BAD_REQUEST, String::new()) };
+            length += frame.into_data().unwrap().len() as u64;
+            seen.fetch_max(resident(), Ordering::SeqCst);
+        }
+        (StatusCode::CREATED, length.to_string())
+    };
+    let routes =
+        Routes::new().route(Route::signed(Method::PUT, "/files/a").streamed(LENGTH), handler);
+    let app = verifier(&clock, Service::keys(), Service::nonces()).protect(routes).unwrap();
+    let service = Service::serve(clock, app, handled).await;
+
+    // Without blocks on the disk: its zeros are made while they are read.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(LENGTH).unwrap();
+    let http = reqwest::Client::builder().resolve(HOST, service.address).no_proxy();
+    let client = Client::new(key(1)).unwrap().http(http).unwrap().clock(|| NOW);
+    let before = resident();
+    let upload = client.put(format!("http://{HOST}/files/a")).file(file.path());
+    let response = upload.timeout(Duration::from_secs(300)).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(response.text().await.unwrap(), LENGTH.to_string());
     let grown = largest.load(Ordering::SeqCst).saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more were held");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
 use countersign_store::{
-    ClientAddress, Credential, CredentialId, Gate, KeyStore, NoClientAddress, NonceStore, Passage,
+    ClientAddress, Credential, Gate, GateVerdict, KeyStore, NoClientAddress, NonceStore,
     StoreError, Verdict,
 };
 
@@ -36,18 +36,19 @@ impl<T: NonceStore> NonceStore for Counted<T> {
 
 /// Without limits.
 impl<T: NonceStore> Gate for Counted<T> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
+        _: &Credential,
         used: &NonceUse,
         _: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        Ok(Passage::Claimed(self.claim(used, now).await?, None))
+    ) -> Result<GateVerdict, StoreError> {
+        Ok(GateVerdict::Claimed(self.claim(used, now).await?, None))
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
-        _: CredentialId,
+        _: &Credential,
         _: Option<ClientAddress>,
         _: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {

@@ -8,9 +8,9 @@
 use std::{env, fs, path::PathBuf, sync::Arc};
 
 use axum::{http::StatusCode, routing::get};
-use countersign::Timestamp;
+use countersign::{Timestamp, Window};
 use countersign_server::serve;
-use countersign_store::{MemoryNonces, Readiness as _, Registry, Window};
+use countersign_store::{MemoryNonces, Readiness as _, Registry};
 use harness::{Service, order_log, order_verifier};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 

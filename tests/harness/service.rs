@@ -11,11 +11,11 @@ use axum::{
     Json, Router, body::Bytes, extract::Request, http::StatusCode, middleware::map_request,
     routing::get,
 };
-use countersign::{Origins, PrivateKey, Timestamp};
+use countersign::{Origins, PrivateKey, Timestamp, Window};
 use countersign_server::{Publishable, Require, Signed, SignedBy, Verifier, serve};
 use countersign_store::{
     Application, ClientAddress, Credential, CredentialId, Gate, KeyStore, MemoryKeys, MemoryNonces,
-    State, Window,
+    State,
 };
 use tokio::net::TcpListener;
 

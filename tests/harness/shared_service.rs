@@ -5,8 +5,9 @@
 
 use std::{env, time::Duration};
 
+use countersign::Window;
 use countersign_server::serve;
-use countersign_store::{Redis, RedisNonces, Window, system_time};
+use countersign_store::{Redis, RedisNonces, system_time};
 use harness::{Service, order_log, order_verifier};
 use tokio::net::TcpListener;
 

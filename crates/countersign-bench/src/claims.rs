@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{Claim, Nonce, NonceUse, Timestamp};
-use countersign_store::{MemoryNonces, NonceStore, StoreError, Window};
+use countersign::{Claim, Nonce, NonceUse, Timestamp, Window};
+use countersign_store::{MemoryNonces, NonceStore, StoreError};
 use fastrand::Rng;
 
 use crate::{
@@ -172,7 +172,7 @@ fn rate(guard: &MemoryNonces, second: u64, per_second: u64, threads: u64) -> f64
     (claims * threads) as f64 / slowest.as_secs_f64()
 }
 
-/// Claims from a volatile guard, which answers at once.
+/// Claims from a volatile guard, which replies at once.
 pub(crate) fn claim(
     guard: &MemoryNonces,
     used: &NonceUse,

@@ -7,6 +7,7 @@
 //! $ cargo run --release -p countersign-bench -- claims
 //! $ cargo run --release -p countersign-bench -- limits
 //! $ cargo run --release -p countersign-bench -- redis
+//! $ cargo run --release -p countersign-bench -- registry
 //! $ cargo run --release -p countersign-bench -- layer
 //! $ cargo run --release -p countersign-bench -- throughput
 //! $ cargo run --release -p countersign-bench -- memory
@@ -33,6 +34,7 @@ mod post;
 mod process;
 mod ratio;
 mod redis;
+mod registry;
 mod throughput;
 mod wire;
 
@@ -90,6 +92,16 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         nonces: usize,
     },
+    /// Prints what lookups, listings and revocations cost in a registry with many credentials, in an SQLite file and, where
+    /// PostgreSQL is installed, on a server of its own
+    Registry {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many credentials the registry has
+        #[arg(long, default_value_t = 1_000_000)]
+        credentials: usize,
+    },
     /// Prints what the layer makes of a signed POST of 1 KiB; exits with 1 if it is more than its parts and a tenth
     Layer {
         /// Print a JSON list
@@ -119,6 +131,9 @@ enum Command {
         /// How many requests are sent
         #[arg(long, default_value_t = 1_000_000)]
         requests: u64,
+        /// How many keys they are signed with, in turn
+        #[arg(long, default_value_t = 1)]
+        keys: u32,
     },
     /// Fills the replay guard of one process, and prints what a claim costs; exits with 1 if it is too much
     Claims {
@@ -140,17 +155,23 @@ fn main() -> ExitCode {
         Command::Throughput { json, rounds, requests } => {
             tell(&throughput::figures(rounds.max(1), requests.max(1)), json)
         }
-        Command::Memory { json, requests } => tell(&memory::figures(requests.max(1000)), json),
+        Command::Memory { json, requests, keys } => {
+            tell(&memory::figures(requests.max(1000), keys.max(1)), json)
+        }
         Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             tell(&runtime.block_on(redis::figures(requests.max(1), nonces.max(1))), json)
         }
+        Command::Registry { json, credentials } => {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            tell(&runtime.block_on(registry::figures(credentials.max(10_000))), json)
+        }
     };
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints figures, one line each or as one list, and answers whether all are met.
+/// Prints figures, one line each or as one list, and returns whether all are met.
 fn tell(figures: &[Figure], json: bool) -> bool {
     if json {
         println!("{}", figures.iter().map(Figure::json).collect::<serde_json::Value>());

@@ -8,16 +8,16 @@ use std::{
     time::Duration,
 };
 
-use countersign::Timestamp;
+use countersign::{Timestamp, Window};
 use countersign_server::serve;
-use countersign_store::{MemoryNonces, Window};
+use countersign_store::MemoryNonces;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     connection::Connection,
     figure::{Figure, Target},
-    order::{NOW, ed25519},
-    post::{Posts, verified},
+    order::{NOW, one_of_many},
+    post::{Posts, verified_by},
     process::resident,
 };
 
@@ -37,12 +37,14 @@ const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// any key.
 ///
 /// From a tenth of them on as many nonces expire as come, so that what the guard has is as flat as all else has to be.
-pub(crate) fn figures(requests: u64) -> Vec<Figure> {
+///
+/// The requests are signed with so many keys in turn.
+pub(crate) fn figures(requests: u64, keys: u32) -> Vec<Figure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let guard = MemoryNonces::volatile(Window::default(), NOW.minus(Duration::from_secs(3600)));
     let guard = Arc::new(guard.unwrap().share(10_000_000));
-    let looks = runtime.unwrap().block_on(send_all(requests, Arc::clone(&guard)));
+    let looks = runtime.unwrap().block_on(send_all(requests, keys, Arc::clone(&guard)));
 
     let of_all = |look: &Look| look.resident / MEBIBYTE;
     let beside = |look: &Look| (look.resident - look.of_guard) / MEBIBYTE;
@@ -80,15 +82,16 @@ struct Look {
 }
 
 /// Sends all, and looks at memory on the way.
-async fn send_all(requests: u64, guard: Arc<MemoryNonces>) -> Vec<Look> {
+async fn send_all(requests: u64, keys: u32, guard: Arc<MemoryNonces>) -> Vec<Look> {
     let seconds = Arc::new(AtomicU64::new(0));
     let time = Arc::clone(&seconds);
     let now = move || NOW.plus(Duration::from_secs(time.load(Ordering::Relaxed)));
-    let app = verified(&ed25519(), Arc::clone(&guard), |verifier| verifier.clock(now));
+    let keys: Vec<_> = (0..keys).map(one_of_many).collect();
+    let app = verified_by(&keys, Arc::clone(&guard), |verifier| verifier.clock(now));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(serve(listener, app, std::future::pending()));
-    let posts = Arc::new(Posts::new(ed25519()));
+    let posts: Arc<[_]> = keys.into_iter().map(Posts::new).collect();
     let of_a_connection = requests.div_ceil(SECONDS * CONNECTIONS);
 
     let mut connections = Vec::new();
@@ -99,9 +102,9 @@ async fn send_all(requests: u64, guard: Arc<MemoryNonces>) -> Vec<Look> {
     for second in 0..SECONDS {
         seconds.store(second, Ordering::Relaxed);
         let mut senders = JoinSet::new();
-        for connection in connections {
+        for (of_connection, connection) in (0..).zip(connections) {
             let (posts, now) = (Arc::clone(&posts), NOW.plus(Duration::from_secs(second)));
-            let first = second * of_a_connection;
+            let first = (second * CONNECTIONS + of_connection) * of_a_connection;
             senders.spawn(async move {
                 let mut sender = Sender { address, connection, posts, now };
                 for number in first..first + of_a_connection {
@@ -126,14 +129,15 @@ async fn send_all(requests: u64, guard: Arc<MemoryNonces>) -> Vec<Look> {
 struct Sender {
     address: SocketAddr,
     connection: Connection,
-    posts: Arc<Posts>,
+    posts: Arc<[Posts]>,
     now: Timestamp,
 }
 
 impl Sender {
     /// What is refused with its content unread ends its connection, and the next one goes over another.
     async fn send(&mut self, number: u64) {
-        let mut post = self.posts.bytes(self.now).to_vec();
+        let turn = usize::try_from(number).unwrap() % self.posts.len();
+        let mut post = self.posts.get(turn).unwrap().bytes(self.now).to_vec();
         match number % OF {
             0 => {
                 self.expect(&post, 201).await;
@@ -149,8 +153,8 @@ impl Sender {
     }
 
     async fn expect(&mut self, request: &[u8], status: u16) {
-        let (answered, closes) = self.connection.send(request).await;
-        assert_eq!(answered, status);
+        let (found, closes) = self.connection.send(request).await;
+        assert_eq!(found, status);
         if closes {
             self.connection = Connection::open(self.address).await;
         }

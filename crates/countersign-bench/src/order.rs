@@ -93,6 +93,18 @@ impl Order {
     }
 }
 
+/// One of many Ed25519 keys.
+pub(crate) fn one_of_many(number: u32) -> PrivateKey {
+    PrivateKey::ed25519(&seed_of_many(number))
+}
+
+/// The seed of one of many Ed25519 keys.
+pub(crate) fn seed_of_many(number: u32) -> [u8; 32] {
+    let mut seed = SEED;
+    seed.iter_mut().zip(number.to_be_bytes()).for_each(|(byte, other)| *byte ^= other);
+    seed
+}
+
 /// The Ed25519 key.
 pub(crate) fn ed25519() -> PrivateKey {
     PrivateKey::ed25519(&SEED)

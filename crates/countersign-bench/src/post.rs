@@ -80,8 +80,20 @@ pub(crate) fn verified<G: Gate>(
     gate: G,
     change: impl FnOnce(Verifier<MemoryKeys, G>) -> Verifier<MemoryKeys, G>,
 ) -> Router {
+    verified_by([key], gate, change)
+}
+
+/// The same behind a verifier that knows these keys.
+pub(crate) fn verified_by<'a, G: Gate>(
+    private_keys: impl IntoIterator<Item = &'a PrivateKey>,
+    gate: G,
+    change: impl FnOnce(Verifier<MemoryKeys, G>) -> Verifier<MemoryKeys, G>,
+) -> Router {
     let keys = MemoryKeys::default();
-    keys.insert(harness::credential(1, key, State::Active)).unwrap();
+    // The third of the harness has expired.
+    for (number, key) in (4..).zip(private_keys) {
+        keys.insert(harness::credential(number, key, State::Active)).unwrap();
+    }
     let origins = countersign::Origins::new(["https://api.example.com".parse().unwrap()]);
     plain().layer(change(Verifier::new(origins.unwrap(), keys, gate)).layer())
 }

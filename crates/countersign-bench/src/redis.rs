@@ -9,11 +9,10 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::StatusCode, routing::post};
-use countersign::{Claim, Nonce, NonceUse, Origins, Signer};
+use countersign::{Claim, Nonce, NonceUse, Origins, Signer, Window};
 use countersign_server::{SignedBy, Verifier};
 use countersign_store::{
-    Gate, Limits, MemoryNonces, NonceStore, Quota, Redis, RedisGate, RedisNonces, Window,
-    system_time,
+    Gate, Limits, MemoryNonces, NonceStore, Quota, Redis, RedisGate, RedisNonces, system_time,
 };
 use harness::{CountingProxy, RedisServer, Service};
 use http::Request;

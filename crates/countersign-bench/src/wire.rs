@@ -2,9 +2,9 @@
 
 use std::{collections::VecDeque, fs, net::SocketAddr, sync::mpsc, time::Duration};
 
-use countersign::{Origins, PrivateKey};
+use countersign::{Origins, PrivateKey, Window};
 use countersign_server::{Verifier, serve};
-use countersign_store::{MemoryKeys, MemoryNonces, State, Window};
+use countersign_store::{MemoryKeys, MemoryNonces, State};
 use http::{HeaderValue, header};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -4,6 +4,7 @@ mod child;
 mod flag;
 mod form;
 mod private_file;
+pub(crate) mod probe;
 mod response;
 
 use std::{

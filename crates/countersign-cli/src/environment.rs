@@ -6,6 +6,8 @@ pub(crate) const KEY_VARIABLE: &str = "COUNTERSIGN_KEY";
 pub(crate) const PASSPHRASE_VARIABLE: &str = "COUNTERSIGN_PASSPHRASE";
 /// The registry, as `--db` names it.
 pub(crate) const DB_VARIABLE: &str = "COUNTERSIGN_DB";
+/// Who makes a change in a registry, as `--actor` names them.
+pub(crate) const ACTOR_VARIABLE: &str = "COUNTERSIGN_ACTOR";
 /// The text of the master key that seals the HMAC secrets in a registry.
 pub(crate) const MASTER_KEY_VARIABLE: &str = "COUNTERSIGN_MASTER_KEY";
 /// The text of the master key that the master key replaced.
@@ -13,7 +15,7 @@ pub(crate) const PREVIOUS_MASTER_KEY_VARIABLE: &str = "COUNTERSIGN_PREVIOUS_MAST
 /// The descriptor of the file that holds curl's arguments. `countersign curl` sets it for itself.
 pub(crate) const CURL_ARGUMENTS_VARIABLE: &str = "COUNTERSIGN_CURL_ARGUMENTS";
 
-/// All variables. Each can lead to a secret, so no other program gets them.
+/// The variables that can lead to a secret: no other program gets them.
 pub(crate) const ALL: [&str; 6] = [
     KEY_VARIABLE,
     PASSPHRASE_VARIABLE,

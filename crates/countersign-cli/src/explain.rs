@@ -1,4 +1,5 @@
 mod difference;
+mod signed_base;
 
 use clap::Args;
 use countersign::SignatureBase;
@@ -11,20 +12,21 @@ use crate::{
     output::{print, print_line},
     verify::{
         Verify,
-        findings::{Finding, Outcome},
+        findings::{Finding, Verdict},
     },
 };
 
 /// Verifies like `verify`, and shows every check and the signature base
 ///
-/// With --expected, also shows the first line in which that base differs from the one that the other side signed.
-/// `sign --json` and most libraries print a signature base.
+/// With --expected, also shows the first line in which that base differs from the other side's: the base that a client
+/// signed, as `sign --json` and most libraries print it, or the base that a server rebuilt, in a refusal of a server in
+/// explain mode. To compare the refusal with a request that you sent, give that request as the message.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
 )]
 pub(crate) struct Explain {
-    /// The file of the signature base that the other side signed; `-` is stdin
+    /// The file of the other side's signature base, of a refusal that has it, or of `sign --json`; `-` is stdin
     #[arg(long, value_name = "FILE")]
     expected: Option<String>,
     #[command(flatten)]
@@ -67,9 +69,10 @@ impl Explain {
         let Some(file) = &self.expected else { return Ok(None) };
         let hint = "name the file of a signature base, or `-` for stdin";
         let content = String::from_utf8(read_file(file, hint)?);
-        content.map(Some).map_err(|_| {
+        let content = content.map_err(|_| {
             Failure::local(format!("{file} is no signature base: it is not text"), hint)
-        })
+        })?;
+        signed_base::read(file, &content).map(Some)
     }
 }
 
@@ -78,9 +81,9 @@ fn listing(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     let line = |finding: &Finding| {
         let mark = match finding.outcome {
-            Outcome::Passed => "ok  ",
-            Outcome::Failed => "FAIL",
-            Outcome::Skipped => "-   ",
+            Verdict::Passed => "ok  ",
+            Verdict::Failed => "FAIL",
+            Verdict::Skipped => "-   ",
         };
         let number = finding.check.number();
         format!("{number:>2}  {mark}  {:width$}  {}\n", finding.name, finding.detail)

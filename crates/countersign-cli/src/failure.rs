@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Refused = 3,
     /// Refused by a limit (429).
     Limited = 4,
+    /// A registry differs from a text, or keys are to be replaced.
+    Pending = 5,
     /// Stopped by SIGHUP.
     HungUp = 129,
     /// Stopped by SIGINT.
@@ -59,6 +61,14 @@ impl Failure {
     /// Replaces the hint with a better hint of the caller.
     pub(crate) fn with_hint(self, hint: impl fmt::Display) -> Self {
         Self::new(self.exit, self.error, hint)
+    }
+
+    pub(crate) fn error(&self) -> &str {
+        &self.error
+    }
+
+    pub(crate) fn hint(&self) -> &str {
+        &self.hint
     }
 
     /// Returns the failure for a command that the system does not let start.

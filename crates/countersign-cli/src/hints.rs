@@ -22,7 +22,14 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         "master_key_source.rs" | "master_key.rs" | "master_key/show.rs" => &["master-key show"],
         "pubkey.rs" => &["pubkey"],
         "sign.rs" => &["sign"],
-        "explain.rs" | "explain/difference.rs" => &["explain"],
+        file if file.starts_with("explain") => &["explain"],
+        "audit/list.rs" => &["audit list"],
+        "audit.rs" | "audit/verify.rs" => &["audit verify"],
+        "audit/export.rs" => &["audit export"],
+        "registry/export.rs" => &["registry export"],
+        "registry.rs" => &["registry apply"],
+        file if file.starts_with("registry/") => &["registry apply"],
+        "actor.rs" => &["app add"],
         "app/list.rs" => &["app list"],
         file if file.starts_with("app") => &["app add"],
         "key/restrict.rs" => &["key restrict"],
@@ -31,15 +38,28 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         file if file.starts_with("scan/") => &["scan"],
         "key/rewrap.rs" => &["key rewrap"],
         "master_key_args.rs" => &["app add", "key add", "key rewrap"],
+        "key/new_key_arg.rs" => &["key add", "key replace"],
+        "key/prune.rs" => &["key prune"],
+        "key/replace.rs" => &["key replace"],
+        "key/set.rs" => &["key set"],
+        "pages.rs" => &["key list", "app list"],
         "key/restriction_args.rs" => &["key add", "key restrict"],
         "credential.rs" => &["key add"],
         file if file.starts_with("key/") => &["key add"],
+        // Its place is one of a list.
+        "registry_args.rs" if text.contains("--after") => &["app list", "key list"],
         "registry_args.rs" => &["app add", "app list", "key add", "key list", "key revoke"],
         file if file.starts_with("request") => &["sign", "curl"],
         "input.rs" => &["sign", "curl"],
         "key_source.rs" => &["sign", "curl", "verify", "pubkey", "key add"],
-        "environment.rs" | "failure.rs" | "main.rs" | "random.rs" | "output.rs" | "moment.rs"
-        | "shell.rs" | "table.rs" | "field_type_arg.rs" => &["sign"],
+        "completions.rs" => &["completions"],
+        "man.rs" => &["man"],
+        file if file.starts_with("doctor") => &["doctor"],
+        "progress.rs" | "environment.rs" | "failure.rs" | "main.rs" | "random.rs" | "output.rs"
+        | "shell.rs" | "table.rs" | "field_type_arg.rs" | "duration_arg.rs" | "quota_arg.rs" => {
+            &["sign"]
+        }
+        "moment.rs" => &["key set", "key replace"],
         // A piece of a `countersign sign …`.
         "curl/response.rs" if text.starts_with(" --component") => &["sign"],
         file if file.starts_with("curl") => &["curl"],

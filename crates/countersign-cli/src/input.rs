@@ -3,7 +3,7 @@ use std::{
     io::{self, Read},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, progress::Progress};
 
 /// Largest file to read whole, in bytes.
 const LARGEST: u64 = 256 * 1024 * 1024;
@@ -31,10 +31,14 @@ pub(crate) enum Source {
 impl Input {
     /// Passes all bytes to `push`, in pieces.
     pub(crate) fn read(mut self, push: Push<'_>) -> Result<(), Failure> {
-        let reader: &mut dyn Read = match &mut self.source {
-            Source::File(file) => file,
-            Source::Stream(stream) => stream,
+        let (reader, length): (&mut dyn Read, _) = match &mut self.source {
+            Source::File(file) => {
+                let length = file.metadata().map(|metadata| metadata.len());
+                (file, length.ok())
+            }
+            Source::Stream(stream) => (stream, None),
         };
+        let mut progress = Progress::new(&self.name, length);
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let piece = match reader.read(&mut buffer) {
@@ -45,6 +49,7 @@ impl Input {
             if piece.is_empty() {
                 return Ok(());
             }
+            progress.advance(piece.len());
             push(piece)?;
         }
     }

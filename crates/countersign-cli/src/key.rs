@@ -1,18 +1,35 @@
 mod add;
 mod change;
+mod due;
 mod key_arg;
+mod limit_args;
 mod list;
+mod new_key_arg;
+mod prune;
+mod quarantine;
+mod replace;
 mod restrict;
 mod restriction_args;
 mod revoke;
 mod rewrap;
 mod scope;
+mod set;
 mod show;
 
 use clap::{Args, Subcommand};
 
 use self::{
-    add::Add, list::List, restrict::Restrict, revoke::Revoke, rewrap::Rewrap, scope::Scope,
+    add::Add,
+    due::Due,
+    list::List,
+    prune::Prune,
+    quarantine::{Quarantine, Release},
+    replace::Replace,
+    restrict::Restrict,
+    revoke::Revoke,
+    rewrap::Rewrap,
+    scope::Scope,
+    set::Set,
     show::Show,
 };
 use crate::{
@@ -32,12 +49,18 @@ pub(crate) struct Key {
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(Box<Add>),
-    List(List),
+    List(Box<List>),
     Show(Show),
+    Set(Box<Set>),
     Scope(Scope),
     Restrict(Restrict),
+    Replace(Box<Replace>),
+    Due(Due),
+    Quarantine(Quarantine),
+    Release(Release),
     Revoke(Revoke),
     Rewrap(Rewrap),
+    Prune(Prune),
 }
 
 impl Key {
@@ -49,6 +72,12 @@ impl Key {
             Command::Show(show) => show.run(&registry),
             Command::Scope(scope) => scope.run(&registry),
             Command::Restrict(restrict) => restrict.run(&registry),
+            Command::Set(set) => set.run(&registry),
+            Command::Replace(replace) => replace.run(&registry),
+            Command::Due(due) => return due.run(&registry),
+            Command::Quarantine(quarantine) => quarantine.run(&registry),
+            Command::Release(release) => release.run(&registry),
+            Command::Prune(prune) => prune.run(&registry),
             Command::Revoke(revoke) => revoke.run(&registry),
             Command::Rewrap(rewrap) => return rewrap.run(&registry),
         }?;

@@ -1,9 +1,14 @@
 //! The `countersign` command: keys, signing, verifying, and the registry of applications.
 
+mod actor;
 mod app;
 mod application;
+mod audit;
+mod completions;
 mod credential;
 mod curl;
+mod doctor;
+mod duration_arg;
 mod environment;
 mod explain;
 mod failure;
@@ -14,14 +19,19 @@ mod input;
 mod key;
 mod key_source;
 mod keygen;
+mod man;
 mod master_key;
 mod master_key_args;
 mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod pages;
+mod progress;
 mod pubkey;
+mod quota_arg;
 mod random;
+mod registry;
 mod registry_args;
 mod request;
 mod scan;
@@ -53,7 +63,8 @@ Exit codes:
   1  wrong usage, or a fault on this machine
   2  the server or the network failed
   3  refused (401, 403), or not verified
-  4  limited (429)";
+  4  limited (429)
+  5  a registry differs from a text, or keys are due to be replaced (`key due`)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -65,8 +76,13 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    Audit(audit::Audit),
+    Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
     Scan(scan::Scan),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -80,8 +96,13 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::Audit(command) => command.run(),
+            Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
             Command::Scan(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completions(command) => command.run(Cli::command()),
+            Command::Man(command) => command.run(Cli::command()),
         },
         Err(error) => help_or_usage(&error),
     };

@@ -27,6 +27,13 @@ pub(crate) fn note(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
+/// Writes a message to the terminal at stderr, in the place of its last line.
+pub(crate) fn rewrite(line: impl std::fmt::Display) {
+    let mut stderr = std::io::stderr();
+    // As above. The code clears the line.
+    drop(write!(stderr, "\r\u{1b}[K{line}").and_then(|()| stderr.flush()));
+}
+
 /// Writes a warning to stderr, as one line.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     note(one_line(&format!("warning: {text}")));

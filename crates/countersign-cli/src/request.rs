@@ -42,7 +42,7 @@ impl Request {
         body: Option<Body>,
     ) -> Result<Self, Failure> {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| {
-            Failure::local(format!("`{method}` is no method"), "a method is a word like POST")
+            Failure::local(format!("`{method}` is not a method"), "a method is a word like POST")
         })?;
         let Url { mut origin, path_and_query } = url;
         if path_and_query.len() > MAX_TARGET {

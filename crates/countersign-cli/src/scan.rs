@@ -132,7 +132,7 @@ impl Scan {
         finding: &Finding,
         registered: Option<&Registered>,
     ) -> Result<(), Failure> {
-        match self.registry.is_json() {
+        match self.registry.wants_json() {
             true => print_line(finding.object(file, registered)),
             false => print_line(finding.line(file, registered, &self.registry.db_option())),
         }

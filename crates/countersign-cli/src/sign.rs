@@ -30,8 +30,8 @@ use crate::{
 
 /// Signs a request and sends nothing: prints the header fields to add, the whole request, or a curl command
 ///
-/// Covers what a Countersign server's default policy asks for or, with --component, exactly the components that you
-/// give, in their order. An ECDSA key signs too, for other servers: a Countersign server accepts no ECDSA key.
+/// Covers the components that the default policy of a Countersign server requires. With --component, covers exactly
+/// your components, in your order. An ECDSA key signs too, for other servers: a Countersign server accepts no ECDSA key.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
     #[command(flatten)]
@@ -72,12 +72,15 @@ pub(crate) struct Sign {
     /// The type of a structured field that only the service knows, for components with `sf` and `key`
     #[arg(long = "field-type", value_name = "NAME=item|list|dictionary", value_parser = field_type_arg::parse)]
     field_types: Vec<(&'static str, FieldType)>,
-    /// What to print
+    /// The form of the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Print a JSON object, as --format json
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with_all = ["format", "offline"])]
     json: bool,
+    /// Print the whole request, byte by byte as it would be sent, as --format http
+    #[arg(long, conflicts_with = "format")]
+    offline: bool,
     /// The URL of the request, like https://api.example.com/v1/orders
     url: String,
 }
@@ -109,7 +112,11 @@ struct Signed {
 
 impl Sign {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let format = if self.json { Format::Json } else { self.format };
+        let format = match (self.json, self.offline) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Http,
+            _ => self.format,
+        };
         let (label, data_file) = (self.label.clone(), self.binary_file());
         let signed = self.sign()?;
         match format {

@@ -29,14 +29,14 @@ use crate::{
     output::{note, print_line},
 };
 
-const NO_SIGNATURE: &str = "the message carries no signature";
+const NO_SIGNATURE: &str = "the message has no signature";
 const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
 /// Verifies a raw HTTP/1.1 request or response, as a server would
 ///
 /// With --policy default, makes the checks of a Countersign server with default settings, except those that only the
-/// server can make: whether the signature was used before, whether the key is registered and active, what the key may
-/// do and from where, whether the server has this origin, and limits. With --policy none, checks the signature alone,
+/// server can make: a repeated nonce, the state, scopes and restrictions of the key, the origins of the server, and
+/// limits. With --policy none, checks the signature alone,
 /// and the digest of the content where it is covered; the key may then also be an ECDSA or RSA key.
 ///
 /// Give the message as it was sent; its content may be in chunks. Like a server, the default policy reads nothing
@@ -51,7 +51,7 @@ pub(crate) struct Verify {
     /// A key file, private or public, or a publishable key pk_…; `-` is stdin [default: the text in COUNTERSIGN_KEY]
     #[arg(long, value_name = "FILE|PUBLISHABLE")]
     key: Option<String>,
-    /// What the signature has to satisfy
+    /// The checks to make
     #[arg(long, value_enum, default_value_t)]
     policy: PolicyName,
     /// The time of the verification, in seconds since 1970 [default: now]
@@ -91,7 +91,7 @@ enum PolicyName {
     /// The default policy of a Countersign server
     #[default]
     Default,
-    /// A signature that holds, and nothing else
+    /// The signature alone
     None,
 }
 
@@ -103,7 +103,7 @@ struct Seen {
     base: Option<SignatureBase>,
 }
 
-/// Why a message is not verified, and what to do about it.
+/// Why a message is not verified, and the remedy.
 struct NotVerified {
     code: Code,
     detail: String,
@@ -245,8 +245,8 @@ impl Verify {
                 }
                 Err(error) if text.starts_with("pk_") => {
                     return Err(Failure::local(
-                        format!("--key is no publishable key: {error}"),
-                        "copy it again: a typo is told by its checksum",
+                        format!("--key is not a publishable key: {error}"),
+                        "copy it again, from pk_ to its end",
                     ));
                 }
                 Err(_) => key_source::source(text)?,
@@ -444,8 +444,8 @@ fn hint(rejection: &Rejection) -> &'static str {
 /// Returns why the key id does not match this key.
 fn names_another_key(key_id: Option<&KeyId>, name: &str) -> String {
     match key_id {
-        Some(_) => format!("its keyid names another key than {name}"),
-        None => "its keyid is no publishable key and no JWK thumbprint".to_owned(),
+        Some(_) => format!("its keyid names a key other than {name}"),
+        None => "its keyid is neither a publishable key nor a JWK thumbprint".to_owned(),
     }
 }
 

@@ -5,24 +5,30 @@ use std::{sync::Arc, time::Duration};
 #[cfg(feature = "key-files")]
 use countersign::Passphrase;
 use countersign::{
-    AcceptSignature, Code, Component, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin,
-    PrivateKey, PublishableKey, RequestHead, Scheme, ServerKeys, SignedFields, Signer, Target,
-    Timestamp, is_loopback,
+    Code, Component, KEY_DIRECTORY_PATH, METHOD_OVERRIDES, Nonce, Origin, PrivateKey,
+    PublishableKey, RemoteSigner, RequestHead, ServerKeys, Signer, Target, Timestamp, is_loopback,
 };
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::{IntoUrl, Request, Response, Url, redirect};
 
 #[cfg(feature = "key-files")]
-use crate::key_file::read_private_key;
+use crate::key_source::KeySource;
 use crate::{
+    attempts::{self, Answer, Attempts, Delivery, Next},
     authenticity::Authenticity,
     clock::{Clock, Moment},
+    clock_drift::SignedAt,
     error::Error,
     explanation::SignedBase,
+    outgoing::Outgoing,
     refusal::peek,
+    remote_key::RemoteKey,
     request_builder::RequestBuilder,
     reread::Reread,
     response_verifier::{self, ResponseVerifier, Sent},
+    signing::{SignedContent, Signing, Use},
+    transport::{Transport, send},
+    unsigned::{Unsigned, refuse_framing, target},
 };
 
 const MOST_REDIRECTS: usize = 5;
@@ -35,13 +41,14 @@ const DIRECTORY_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    signer: Arc<Signer>,
-    clock: Clock,
+    pub(crate) signing: Arc<Signing>,
+    pub(crate) clock: Clock,
     headers: HeaderMap,
     responses: Option<ResponseVerifier>,
     response_limit: usize,
     plain_http: PlainHttp,
     redirected_writes: RedirectedWrites,
+    pub(crate) wait: Duration,
 }
 
 /// Whether responses over plain HTTP count as the server's own.
@@ -66,7 +73,7 @@ impl Client {
     /// [`Error::KeyFile`], [`Error::KeyFileMode`] if it is open to others, [`Error::Key`].
     #[cfg(feature = "key-files")]
     pub fn from_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::new(read_private_key(path.as_ref(), None)?)
+        Self::new(KeySource::from(&path).read(None)?)
     }
 
     /// As [`Client::from_key_file`], for an encrypted file.
@@ -79,7 +86,17 @@ impl Client {
         path: impl AsRef<Path>,
         passphrase: &Passphrase,
     ) -> Result<Self, Error> {
-        Self::new(read_private_key(path.as_ref(), Some(passphrase))?)
+        Self::new(KeySource::from(&path).read(Some(passphrase))?)
+    }
+
+    /// A client that signs with the private key of this source. [`KeySource::read`] also takes a passphrase.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySource::read`].
+    #[cfg(feature = "key-files")]
+    pub fn from_key_source(source: &KeySource) -> Result<Self, Error> {
+        Self::new(source.read(None)?)
     }
 
     /// A client that signs with this key.
@@ -97,15 +114,39 @@ impl Client {
     ///
     /// [`Error::Http`] if TLS cannot be set up.
     pub fn from_signer(signer: Signer) -> Result<Self, Error> {
+        Self::from_signing(Signing::Here(signer))
+    }
+
+    /// A client whose key another process or machine holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRemoteKey`] if servers refuse its public key; [`Error::Http`].
+    pub fn from_remote_key(key: impl RemoteKey) -> Result<Self, Error> {
+        let signer = RemoteSigner::new(key.publishable_key()).map_err(Error::BadRemoteKey)?;
+        Self::from_remote_signer(signer, key)
+    }
+
+    /// As [`Client::from_remote_key`], with a signer of your own for this key: another tag, more fields to cover.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Http`] if TLS cannot be set up.
+    pub fn from_remote_signer(signer: RemoteSigner, key: impl RemoteKey) -> Result<Self, Error> {
+        Self::from_signing(Signing::Elsewhere { signer, key: Box::new(key) })
+    }
+
+    fn from_signing(signing: Signing) -> Result<Self, Error> {
         let client = Self {
             http: reqwest::Client::new(),
-            signer: Arc::new(signer),
+            signing: Arc::new(signing),
             clock: Clock::default(),
             headers: HeaderMap::new(),
             responses: None,
             response_limit: response_verifier::MOST,
             plain_http: PlainHttp::Unauthenticated,
             redirected_writes: RedirectedWrites::Returned,
+            wait: attempts::WAIT,
         };
         client.http(with_timeouts())
     }
@@ -165,6 +206,18 @@ impl Client {
         self
     }
 
+    /// How long one request may wait in total for a server that asks it to wait. Default: 30 s. With zero, refusals are
+    /// returned at once.
+    ///
+    /// The client waits for the time of `Retry-After` and a little longer, and signs anew, if the server itself refused the
+    /// request before its handler: over a limit, after a restart, or without its stores. It returns a refusal at once whose
+    /// `Retry-After` is later than the time that is left, and every refusal over plain HTTP of another machine, unless
+    /// [`Client::insecure_trust_plain_http`] is set: somebody on the way could have delivered the request before.
+    pub const fn wait_up_to(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
     /// Where the time comes from. Default: the system's clock.
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Clock::new(clock);
@@ -179,7 +232,7 @@ impl Client {
     /// they change the signed content. A request of [`RequestBuilder::sign`] is sent by other means, so its response is
     /// not verified here.
     pub fn verify_responses(mut self, keys: ServerKeys) -> Self {
-        self.responses = Some(ResponseVerifier::new(keys, self.signer.selected_tag()));
+        self.responses = Some(ResponseVerifier::new(keys, self.signing.tag()));
         self
     }
 
@@ -220,7 +273,7 @@ impl Client {
 
     /// The publishable half of the signing key.
     pub fn publishable_key(&self) -> PublishableKey {
-        self.signer.publishable_key()
+        self.signing.publishable_key()
     }
 
     /// A GET request.
@@ -255,7 +308,7 @@ impl Client {
 
     /// A request of any method.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), self.http.request(method, url))
+        RequestBuilder::new(self.clone(), self.http.request(method, url), self.wait)
     }
 
     /// Signs a request for another sender. Send it once, and soon.
@@ -266,7 +319,7 @@ impl Client {
     ///
     /// As [`RequestBuilder::sign`].
     pub fn sign(&self, request: Request) -> Result<Request, Error> {
-        Ok(self.attempt(request)?.request)
+        self.attempt(request)
     }
 
     /// As [`Client::sign`], for the request of any other HTTP library. Its URI is absolute, as in
@@ -295,46 +348,47 @@ impl Client {
         }
         self.add_default_headers(request.headers_mut());
         let (method, headers) = (request.method(), request.headers());
+        refuse_framing(headers)?;
         let target = Target::origin_form(&uri);
         let head = RequestHead { method, target, origin: &origin, headers };
-        let (fields, _) = self.sign_head(&[], &head, request.body().as_ref())?;
+        let content = SignedContent::Bytes(request.body().as_ref());
+        let fields = self.signing.sign(&[], &head, content, &self.new_use(&origin)?)?;
         fields.apply(request.headers_mut());
         Ok(request)
     }
 
     /// Signs a request, unless it cannot be; then it is lost, and never sent unsigned.
-    pub(crate) fn attempt(&self, request: Request) -> Result<Attempt, Error> {
-        self.attempt_covering(&[], request)
+    pub(crate) fn attempt(&self, request: Request) -> Result<Request, Error> {
+        let mut unsigned = Unsigned::new(self.with_default_headers(request))?;
+        let signed = self.new_use(&unsigned.origin)?;
+        let (head, content) = unsigned.parts()?;
+        let fields = self.signing.sign(&[], &head, content.as_signed(), &signed)?;
+        fields.apply(unsigned.request.headers_mut());
+        Ok(unsigned.request)
     }
 
-    /// As [`Client::attempt`], and also covers `more`.
-    fn attempt_covering(
+    /// As [`Client::attempt`], with a key anywhere, and also covers `more`.
+    async fn attempt_covering(
         &self,
         more: &[Component<'_>],
-        mut request: Request,
+        request: Request,
     ) -> Result<Attempt, Error> {
-        self.add_default_headers(request.headers_mut());
-        if request.headers().contains_key(header::HOST) {
-            return Err(Error::HostHeader);
-        }
-        let content = match request.body() {
-            Some(body) => body.as_bytes().ok_or(Error::StreamingBody)?,
-            None => &[],
-        };
-        let (origin, uri) = (origin(request.url())?, target(request.url())?);
-        let head = RequestHead {
-            method: request.method(),
-            target: Target::origin_form(&uri),
-            origin: &origin,
-            headers: request.headers(),
-        };
-        let (fields, signed) = self.sign_head(more, &head, content)?;
+        let unsigned = Unsigned::new(self.with_default_headers(request))?;
+        let signed = self.new_use(&unsigned.origin)?;
+        let (head, content) = unsigned.parts()?;
+        let fields = self.signing.sign_anywhere(more, &head, content.as_signed(), &signed).await?;
+        let Unsigned { mut request, origin, .. } = unsigned;
         let base = SignedBase::new(fields.signature.base.clone(), request.headers());
         fields.apply(request.headers_mut());
-        Ok(Attempt { request, origin, signed, base })
+        Ok(Attempt { request, origin, signed: signed.moment, base })
     }
 
-    fn add_default_headers(&self, headers: &mut HeaderMap) {
+    fn with_default_headers(&self, mut request: Request) -> Request {
+        self.add_default_headers(request.headers_mut());
+        request
+    }
+
+    pub(crate) fn add_default_headers(&self, headers: &mut HeaderMap) {
         for name in self.headers.keys() {
             if !headers.contains_key(name) {
                 for value in self.headers.get_all(name) {
@@ -344,84 +398,100 @@ impl Client {
         }
     }
 
-    /// Signs with a new nonce, at the origin's time as far as the client knows it.
-    fn sign_head(
-        &self,
-        more: &[Component<'_>],
-        head: &RequestHead<'_>,
-        content: &[u8],
-    ) -> Result<(SignedFields, Moment), Error> {
-        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        if let Some(field) = framing.into_iter().find(|name| head.headers.contains_key(name)) {
-            return Err(Error::FramingHeader { field });
-        }
+    /// A new nonce, and the origin's time as far as the client knows it.
+    pub(crate) fn new_use(&self, origin: &Origin) -> Result<Use, Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(Error::Random)?;
-        let (nonce, signed) = (Nonce::from_random(random), self.clock.now(head.origin));
-        let fields = self.signer.sign_covering(more, head, content, signed.time, &nonce)?;
-        Ok((fields, signed))
+        Ok(Use { moment: self.clock.now(origin), nonce: Nonce::from_random(random) })
+    }
+
+    /// Sends a request by the client's own means, every attempt signed anew.
+    pub(crate) async fn execute(
+        &self,
+        outgoing: Outgoing,
+        wait: Duration,
+    ) -> Result<Response, Error> {
+        self.execute_by(&mut self.http.clone(), outgoing, wait).await
     }
 
     /// Sends a request, every attempt signed anew.
-    pub(crate) async fn execute(&self, mut request: Request) -> Result<Response, Error> {
-        let again = |request: &Request| request.try_clone().ok_or(Error::StreamingBody);
-        let mut attempt = self.attempt(again(&request)?)?;
+    pub(crate) async fn execute_by(
+        &self,
+        transport: &mut impl Transport,
+        mut outgoing: Outgoing,
+        wait: Duration,
+    ) -> Result<Response, Error> {
+        let Some(request) = outgoing.next().await? else { return Err(Error::StreamingBody) };
+        let mut attempt = self.attempt_covering(&[], request).await?;
+        let mut attempts = Attempts::new(wait);
         let mut redirects = 0;
-        let mut corrected = false;
-        let mut more = Vec::new();
         loop {
             let Attempt { request: signed_request, origin, signed, base } = attempt;
-            let (mut response, answered) = self.exchange(signed_request, &origin).await?;
+            let (mut response, responded_at) =
+                self.exchange(transport, signed_request, &origin).await?;
             response.extensions_mut().insert(base);
+            response.extensions_mut().insert(SignedAt(signed.by_local_clock()));
             if self.authenticity(&response) == Authenticity::Unauthenticated {
                 return Ok(response);
             }
-            // Content alone makes no refusal to act on: a service behind the server's verifier can have written it.
-            let named = Code::of_refusal(response.headers());
-            let can_do_more = !corrected || more.is_empty();
-            if named.is_some() && can_do_more {
-                let refusal;
-                (refusal, response) = peek(response).await;
-                let other = match refusal.map(|refusal| refusal.code) {
-                    // With `Retry-After` the reason is not the clock.
-                    Some(Code::SignatureStale)
-                        if !corrected && !response.headers().contains_key(header::RETRY_AFTER) =>
-                    {
-                        corrected =
-                            self.clock.follow(&origin, answered, response.headers(), signed);
-                        corrected
-                    }
-                    Some(Code::SignaturePolicy | Code::SignatureRequired) if more.is_empty() => {
-                        more = self.asked_beyond(response.headers());
-                        !more.is_empty()
-                    }
-                    _ => false,
+            let answer = Answer {
+                headers: response.headers(),
+                responded_at,
+                signed,
+                origin: &origin,
+                delivery: self.delivery(&response),
+            };
+            let next = attempts.after(answer, &self.clock, &self.signing);
+            if let Next::SignAgain { pause } = next {
+                let Some(request) = outgoing.next().await? else { return Ok(response) };
+                // The connection can be used again when its response is read.
+                (_, response) = peek(response).await;
+                tokio::time::sleep(pause).await;
+                attempt = match self.attempt_covering(attempts.more(), request).await {
+                    Ok(attempt) => attempt,
+                    // The request lacks a component that the server asks for: return the refusal.
+                    Err(Error::Sign(_)) => return Ok(response),
+                    Err(error) => return Err(error),
                 };
-                if other {
-                    attempt = match self.attempt_covering(&more, again(&request)?) {
-                        Ok(attempt) => attempt,
-                        // The request lacks a component that the server asks for: return the refusal.
-                        Err(Error::Sign(_)) => return Ok(response),
-                        Err(error) => return Err(error),
-                    };
-                    continue;
-                }
+                continue;
             }
             // A service can let its refusals redirect people, as to a page where they log in.
-            if named.is_some() || redirects >= MOST_REDIRECTS {
+            let refused = Code::of_refusal(response.headers()).is_some();
+            if refused || redirects >= MOST_REDIRECTS {
                 return Ok(response);
             }
-            let Some(url) = self.next_url(&request, &response) else { return Ok(response) };
-            let mut next = again(&request)?;
-            *next.url_mut() = url;
-            attempt = match self.attempt_covering(&more, again(&next)?) {
+            let Some(url) = self.next_url(&outgoing, &response) else { return Ok(response) };
+            let Some(mut request) = outgoing.next().await? else { return Ok(response) };
+            *request.url_mut() = url.clone();
+            attempt = match self.attempt_covering(attempts.more(), request).await {
                 Ok(attempt) => attempt,
                 // No signed request can go to the redirect's URL: return the redirect.
                 Err(Error::Sign(_) | Error::Url(_) | Error::Target(_)) => return Ok(response),
                 Err(error) => return Err(error),
             };
-            request = next;
+            outgoing.set_url(url);
             redirects = redirects.saturating_add(1);
+        }
+    }
+
+    /// Whether the client verifies responses.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn verifies_responses(&self) -> bool {
+        self.responses.is_some()
+    }
+
+    /// Whether responses over plain HTTP count as the server's own.
+    #[cfg(feature = "tower")]
+    pub(crate) fn trusts_plain_http(&self) -> bool {
+        self.plain_http == PlainHttp::Trusted
+    }
+
+    /// Whether somebody on the way could deliver an attempt twice.
+    fn delivery(&self, response: &Response) -> Delivery {
+        let connection = Authenticity::of_connection(response.url(), response.remote_addr());
+        match self.plain_http == PlainHttp::Trusted || connection == Authenticity::Authenticated {
+            true => Delivery::Once,
+            false => Delivery::PerhapsTwice,
         }
     }
 
@@ -435,8 +505,8 @@ impl Client {
     }
 
     /// The URL of a redirect that the client may follow: to the same origin, with the same method and content.
-    fn next_url(&self, request: &Request, response: &Response) -> Option<Url> {
-        let read = !self.is_write(request);
+    fn next_url(&self, outgoing: &Outgoing, response: &Response) -> Option<Url> {
+        let (request, read) = (outgoing.request(), !self.is_write(outgoing));
         match response.status() {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
                 if read || self.redirected_writes == RedirectedWrites::Followed => {}
@@ -450,55 +520,34 @@ impl Client {
     }
 
     /// Whether a request may change something. Counts a request with a field that overrides the method.
-    fn is_write(&self, request: &Request) -> bool {
+    fn is_write(&self, outgoing: &Outgoing) -> bool {
+        let request = outgoing.request();
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         let has = |name| request.headers().contains_key(name) || self.headers.contains_key(name);
-        let bytes = request.body().map(|body| body.as_bytes().map_or(usize::MAX, <[u8]>::len));
-        !read || bytes.is_some_and(|length| length > 0) || METHOD_OVERRIDES.iter().any(has)
+        !read || outgoing.has_content() || METHOD_OVERRIDES.iter().any(has)
     }
 
     /// Sends one attempt. If the client verifies responses, returns the verified response and when it was signed.
     async fn exchange(
         &self,
+        transport: &mut impl Transport,
         attempt: Request,
         origin: &Origin,
     ) -> Result<(Response, Option<Timestamp>), Error> {
         let Some(verifier) = &self.responses else {
-            return Ok((self.send(attempt).await?, None));
+            return Ok((send(transport, attempt).await?, None));
         };
         let sent = Sent::new(&attempt, target(attempt.url())?, origin.clone());
-        let response = self.send(attempt).await?;
+        let response = send(transport, attempt).await?;
         let now = self.clock.now(origin).time;
         let verified = verifier.verify(&sent, response, self.response_limit, now).await;
         verified.map(|(response, created)| (response, Some(created)))
     }
-
-    /// Sends one attempt to the origin that it was signed for, and to no other.
-    async fn send(&self, attempt: Request) -> Result<Response, Error> {
-        let without_fragment = |url: &Url| {
-            let mut url = url.clone();
-            url.set_fragment(None);
-            url
-        };
-        let sent = without_fragment(attempt.url());
-        let response = self.http.execute(attempt).await?;
-        match without_fragment(response.url()) == sent {
-            true => Ok(response),
-            false => Err(Error::FollowedRedirect),
-        }
-    }
-
-    /// The components that the server asks for under our tag and for our key, beyond those covered anyway.
-    fn asked_beyond(&self, headers: &HeaderMap) -> Vec<Component<'static>> {
-        let asked = AcceptSignature::all(headers).unwrap_or_default();
-        let mut ours = asked.iter().filter_map(|asked| self.signer.asked_beyond(asked).ok());
-        ours.next().unwrap_or_default()
-    }
 }
 
 /// A signed request, with its origin and the time of signing.
-pub(crate) struct Attempt {
-    pub(crate) request: Request,
+struct Attempt {
+    request: Request,
     origin: Origin,
     signed: Moment,
     base: SignedBase,
@@ -507,24 +556,4 @@ pub(crate) struct Attempt {
 /// The default timeouts.
 pub(crate) fn with_timeouts() -> reqwest::ClientBuilder {
     reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT)
-}
-
-/// The origin as the `Host` field will name it.
-fn origin(url: &Url) -> Result<Origin, Error> {
-    let scheme: Scheme = url.scheme().parse()?;
-    let host = url.host_str().unwrap_or_default();
-    let authority = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    Ok(Origin::new(scheme, &authority)?)
-}
-
-/// The path and query as the request line will have them.
-fn target(url: &Url) -> Result<Uri, Error> {
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    Ok(target.parse()?)
 }

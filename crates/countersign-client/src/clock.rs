@@ -28,8 +28,12 @@ pub(crate) struct Moment {
 
 impl Moment {
     /// The same by the local clock.
+    pub(crate) fn by_local_clock(self) -> Timestamp {
+        Timestamp::from_unix(self.time.unix().saturating_add_signed(self.offset.saturating_neg()))
+    }
+
     fn local(self) -> i64 {
-        i64::try_from(self.time.unix()).unwrap_or(i64::MAX).saturating_sub(self.offset)
+        i64::try_from(self.by_local_clock().unix()).unwrap_or(i64::MAX)
     }
 }
 
@@ -65,12 +69,12 @@ impl Clock {
     pub(crate) fn follow(
         &self,
         origin: &Origin,
-        answered: Option<Timestamp>,
+        responded_at: Option<Timestamp>,
         headers: &HeaderMap,
         signed: Moment,
     ) -> bool {
         let date = || headers.get(DATE).and_then(Timestamp::from_http_date);
-        let Some(server) = answered.or_else(date) else { return false };
+        let Some(server) = responded_at.or_else(date) else { return false };
         let server = i64::try_from(server.unix()).unwrap_or(i64::MAX);
         let local = i64::try_from((self.local)().unix()).unwrap_or(i64::MAX);
         let offset = server.saturating_sub(local);

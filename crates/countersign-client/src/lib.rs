@@ -18,7 +18,15 @@
 //! A response that anyone on the way could have written makes the client sign nothing more: it heeds redirects, the
 //! server's time and the components that the server asks for only over TLS, from this machine, and in verified responses.
 //!
-//! [`Client::http_client`] does all of this with the [`reqwest::Client`] of your application. For another sender, use
+//! When the server refuses a request for a while, as over a limit or after a restart, the client waits and signs anew, up to
+//! 30 s ([`Client::wait_up_to`]). [`Refusal::check`] tells what else a server refuses, and what to do about it.
+//!
+//! Files and forms are sent without being held in memory ([`RequestBuilder::file`], [`RequestBuilder::multipart`]). A key comes
+//! from a file, the environment, a descriptor or a keyring (`KeySource`), or stays where it is ([`RemoteKey`]).
+//!
+//! [`Client::http_client`] does all of this with the [`reqwest::Client`] of your application. With the feature `middleware`,
+//! `Client::middleware` is a part of a `reqwest_middleware` client; with `tower`, `Client::layer` is a layer of hyper's; with
+//! `blocking`, `blocking::Client` needs no async runtime. For another sender, use
 //! [`Client::sign`] or [`Client::sign_http`], and send the request once, and soon:
 //!
 //! ```
@@ -35,26 +43,50 @@
 //! For a server that signs its responses, use [`Client::verify_responses`]: the client then accepts only whole responses
 //! that the server made for this very attempt.
 
+mod attempts;
 mod authenticity;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod client;
 mod clock;
+mod clock_drift;
 mod error;
 mod explanation;
+mod form;
 #[cfg(feature = "key-files")]
-mod key_file;
+mod key_source;
+#[cfg(feature = "tower")]
+mod layer;
+#[cfg(feature = "middleware")]
+mod middleware;
+mod outgoing;
+mod pieces;
 mod publishable_client;
 mod quota_left;
 mod refusal;
+mod remote_key;
 mod request_builder;
 mod reread;
 mod response_verifier;
+mod signing;
+mod transport;
+mod unsigned;
 
 pub use client::Client;
+pub use clock_drift::ClockDrift;
 pub use error::Error;
 pub use explanation::{DifferentComponent, Explanation};
+pub use form::{Form, Part};
+#[cfg(feature = "key-files")]
+pub use key_source::{BadKeySource, KeySource};
+#[cfg(feature = "tower")]
+pub use layer::{SignLayer, SignService, SignedBody};
+#[cfg(feature = "middleware")]
+pub use middleware::SigningMiddleware;
 pub use publishable_client::PublishableClient;
 pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;
+pub use remote_key::RemoteKey;
 pub use request_builder::RequestBuilder;
 
 // Their types are part of the public interface: with these an application needs no dependencies of the same versions.

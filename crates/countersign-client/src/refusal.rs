@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
+    clock_drift::{ClockDrift, SignedAt},
     explanation::{Explanation, SignedBase},
     quota_left::QuotaLeft,
     reread::{Reread, take_apart},
@@ -20,7 +21,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// (`Verifier::on_refusal`). Without the field, problem details (RFC 9457) with a known code and a status from 400 on are
 /// a refusal, as older servers send them.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {}; {}{}", printable(detail), printable(hint), explained(explanation.as_ref()))]
+#[error("{code}: {}; {}{}{}", printable(detail), printable(hint), drifted(*clock_drift), explained(explanation.as_ref()))]
 #[non_exhaustive]
 pub struct Refusal {
     /// The status of the response.
@@ -42,6 +43,9 @@ pub struct Refusal {
     /// The first difference between the signed request and the received one. Present if the server is in explain mode and
     /// the response is from [`RequestBuilder::send`](crate::RequestBuilder::send).
     pub explanation: Option<Explanation>,
+    /// How far the clock here is off, in a `signature-stale` refusal without `Retry-After`. Present if the response has a
+    /// `Date` and is from [`RequestBuilder::send`](crate::RequestBuilder::send).
+    pub clock_drift: Option<ClockDrift>,
     /// All fields of the response, such as `Accept-Signature`, `WWW-Authenticate` and `Allow`.
     pub headers: HeaderMap,
 }
@@ -67,8 +71,9 @@ impl Refusal {
     ///
     /// The refusal.
     pub async fn check(response: reqwest::Response) -> Result<reqwest::Response, Self> {
+        let signed_at = response.extensions().get().map(|&SignedAt(time)| time);
         match peek(response).await {
-            (Some(refusal), _) => Err(refusal),
+            (Some(refusal), _) => Err(refusal.signed_at(signed_at)),
             (None, response) => Ok(response),
         }
     }
@@ -92,8 +97,18 @@ impl Refusal {
             violated_policies: Vec::new(),
             quota_left: QuotaLeft::of(headers),
             explanation: None,
+            clock_drift: None,
             headers: headers.clone(),
         }
+    }
+
+    /// Adds how far the clock is off that the request was signed by.
+    fn signed_at(self, local: Option<Timestamp>) -> Self {
+        if self.code != Code::SignatureStale || self.headers.contains_key(header::RETRY_AFTER) {
+            return self;
+        }
+        let clock_drift = local.and_then(|local| ClockDrift::of(&self.headers, local));
+        Self { clock_drift, ..self }
     }
 
     /// Adds the problem details.
@@ -106,7 +121,7 @@ impl Refusal {
 }
 
 /// RFC 9110 §10.2.3. A date counts from the response's own `Date`, so that no clock here has to be right.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?;
     let text = value.to_str().ok()?;
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -129,9 +144,14 @@ impl fmt::Debug for Refusal {
             .field("violated_policies", &self.violated_policies)
             .field("quota_left", &self.quota_left)
             .field("explanation", &self.explanation)
+            .field("clock_drift", &self.clock_drift)
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .finish()
     }
+}
+
+fn drifted(drift: Option<ClockDrift>) -> String {
+    drift.map_or_else(String::new, |drift| format!("; {drift}"))
 }
 
 fn explained(explanation: Option<&Explanation>) -> String {

@@ -40,8 +40,8 @@ impl ResponseVerifier {
         let (head, mut body) = take_apart(response);
         let status = head.status;
         let refused = |reason| Error::Response { status, reason };
-        let answer = ResponseHead { status, headers: &head.headers };
-        let unverified = UnverifiedResponse::parse(answer, sent.head(), &self.policy, now);
+        let response_head = ResponseHead { status, headers: &head.headers };
+        let unverified = UnverifiedResponse::parse(response_head, sent.head(), &self.policy, now);
         let authentic = unverified.and_then(|unverified| unverified.verify(&self.keys));
         let mut check = authentic.map_err(refused)?.read();
         let mut content = Vec::new();

@@ -4,9 +4,9 @@
 //! use std::sync::Arc;
 //!
 //! use axum::{Json, Router, routing::get};
-//! use countersign::Origins;
+//! use countersign::{Origins, Window};
 //! use countersign_server::{Publishable, SavedNonces, Signed, Verifier, serve};
-//! use countersign_store::{Registry, Window};
+//! use countersign_store::Registry;
 //! use serde_json::Value;
 //! use tokio::net::TcpListener;
 //!
@@ -84,6 +84,7 @@
 //! [`SignResponses`] signs responses, refusals included, each bound to its request.
 
 mod caller;
+mod clock;
 mod content;
 #[cfg(feature = "cors")]
 mod cors;

@@ -3,10 +3,7 @@ pub(crate) mod reason;
 pub(crate) mod unaccepted;
 pub(crate) mod unsignable;
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{Code, Content, Policy, Problem, REFUSAL, RefusedRequest, Timestamp};
@@ -75,6 +72,14 @@ pub(crate) struct RefusalSettings {
     pub(crate) hook: Option<Hook>,
 }
 
+/// The verifier that checked a request, as its refusals need it.
+#[derive(Clone, Debug)]
+pub(crate) struct Judge {
+    /// The time that the verifier used for its checks.
+    pub(crate) now: Timestamp,
+    pub(crate) settings: Arc<RefusalSettings>,
+}
+
 /// The facts beside the reason that shape the response to a refused request.
 pub(crate) struct Circumstances<'r> {
     pub(crate) method: &'r Method,
@@ -82,16 +87,14 @@ pub(crate) struct Circumstances<'r> {
     /// The request's header fields, if still known.
     pub(crate) headers: Option<&'r HeaderMap>,
     pub(crate) content: Content,
-    pub(crate) now: Timestamp,
-    /// The settings of the verifier that the request reached.
-    pub(crate) settings: Option<&'r RefusalSettings>,
+    /// The verifier, if the request reached one.
+    pub(crate) judge: Option<&'r Judge>,
 }
 
 impl<'r> Circumstances<'r> {
     /// Returns the circumstances of a request that reached no verifier.
     pub(crate) const fn unknown(method: &'r Method, version: Version) -> Self {
-        let now = Timestamp::from_unix(0);
-        Self { method, version, headers: None, content: Content::Present, now, settings: None }
+        Self { method, version, headers: None, content: Content::Present, judge: None }
     }
 }
 
@@ -105,7 +108,7 @@ pub(crate) fn respond<B: From<Bytes>>(
     let mut refusal = Refusal::new(refused, circumstances);
     log(&refused.reason, &refusal);
     let (code, status) = (refusal.code, refusal.status);
-    if let Some(Hook(change)) = circumstances.settings.and_then(|settings| settings.hook.as_ref()) {
+    if let Some(Hook(change)) = circumstances.judge.and_then(|judge| judge.settings.hook.as_ref()) {
         refusal = change(refusal);
     }
     let Refusal { mut headers, mut content, .. } = refusal;
@@ -189,8 +192,6 @@ pub(crate) fn log_broken_off(reason: &Reason) {
 
 impl Refusal {
     fn new(refused: &Refused, circumstances: &Circumstances<'_>) -> Self {
-        /// The policy for requests outside a verifier, whose refusals never ask for a signature.
-        static NO_POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
         let Refused { reason, signature_base } = refused;
         let request_id = format!("{:016x}", getrandom::u64().unwrap_or_default());
         let unknown = HeaderMap::new();
@@ -198,8 +199,8 @@ impl Refusal {
             method: circumstances.method,
             headers: circumstances.headers.unwrap_or(&unknown),
             content: circumstances.content,
-            policy: circumstances.settings.map_or(&NO_POLICY, |settings| &settings.policy),
-            now: circumstances.now,
+            policy: circumstances.judge.map(|judge| &judge.settings.policy),
+            now: circumstances.judge.map(|judge| judge.now),
             request_id: &request_id,
         };
         let violated = reason.excess().map(|excess| excess.left.name());

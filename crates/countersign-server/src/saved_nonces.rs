@@ -1,9 +1,9 @@
 use std::{fmt, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 use countersign_store::{
-    Ceiling, ClientAddress, CredentialId, Gate, MemoryNonces, NoClientAddress, NonceStore, Passage,
-    Readiness, StoreError, Verdict, Window, system_time,
+    Ceiling, ClientAddress, Credential, Gate, GateVerdict, MemoryNonces, NoClientAddress,
+    NonceStore, Readiness, StoreError, Verdict, system_time,
 };
 use tokio::sync::watch;
 
@@ -22,9 +22,8 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`until_signal`](Self::until_signal) to [`serve`](crate::serve):
 ///
 /// ```no_run
-/// use countersign::Origins;
+/// use countersign::{Origins, Window};
 /// use countersign_server::{SavedNonces, Verifier, serve};
-/// use countersign_store::Window;
 /// # use axum::{Router, routing::get};
 /// # use countersign_store::{Ceiling, KeyStore};
 /// # async fn run(
@@ -50,7 +49,8 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// From the start of resuming, a first `SIGINT` or `SIGTERM` does not end the process by itself. An early signal stops
 /// [`serve`](crate::serve) as soon as it runs, and the guard is saved. If the registry hangs, resuming fails 2 s after the
-/// signal. A second signal ends the process at once, and the next start is as after a crash.
+/// signal. A later signal ends the process at once, as [`until_signal`](crate::until_signal) describes, and the next start is as
+/// after a crash.
 pub struct SavedNonces<C> {
     nonces: Arc<MemoryNonces<C>>,
     file: Arc<Path>,
@@ -91,7 +91,7 @@ impl<C: Ceiling> SavedNonces<C> {
             () = given_up => {
                 return Err(StoreError::because(
                     "a signal came while the replay guard was being resumed",
-                    "the registry does not answer",
+                    "the registry does not respond",
                 ));
             }
         };
@@ -137,8 +137,11 @@ fn watched_signal() -> Result<watch::Receiver<()>, StoreError> {
         .map_err(|error| StoreError::because("the system delivers no signals", error))?;
     let (open, signal) = watch::channel(());
     tokio::spawn(async move {
-        comes.await;
-        drop(open);
+        tokio::select! {
+            () = comes => {}
+            // The guard is gone, and needs no signal.
+            () = open.closed() => {}
+        }
     });
     Ok(signal)
 }
@@ -172,22 +175,23 @@ impl<C: Ceiling> NonceStore for SavedNonces<C> {
 }
 
 impl<C: Ceiling> Gate for SavedNonces<C> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        self.nonces.signed(used, cost, now).await
+    ) -> Result<GateVerdict, StoreError> {
+        self.nonces.charge_and_claim(credential, used, cost, now).await
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
-        self.nonces.unsigned(credential, from, cost).await
+        self.nonces.charge_unsigned(credential, from, cost).await
     }
 }
 
@@ -204,7 +208,7 @@ pub struct SaveAtSignal<C> {
 }
 
 impl<C: Ceiling> Stop for SaveAtSignal<C> {
-    type Outcome = Result<(), StoreError>;
+    type Output = Result<(), StoreError>;
     type Asked = BoxFuture<()>;
     type Ending = BoxFuture<Result<(), StoreError>>;
 

@@ -8,6 +8,8 @@ mod request_body;
 mod response_body;
 mod socket;
 pub(crate) mod stop;
+#[cfg(unix)]
+mod stop_signals;
 #[cfg(feature = "tls")]
 mod tls;
 mod unserved;
@@ -57,7 +59,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// the client's.
 ///
 /// If the service fails, the request gets no response: its connection is closed, or its stream reset.
-pub async fn serve<S, B, T>(listener: impl Into<Listener>, service: S, stop: T) -> T::Outcome
+pub async fn serve<S, B, T>(listener: impl Into<Listener>, service: S, stop: T) -> T::Output
 where
     T: Stop,
     S: Service<Request<ServedBody>, Response = Response<B>, Error: Into<BoxError>>,

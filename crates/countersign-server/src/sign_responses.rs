@@ -12,7 +12,7 @@ use countersign::{
     Content, Origin, Rejection, RequestHead, ResponseHead, ResponseSigner, SIGNATURE,
     SIGNATURE_INPUT, SignError, Target, Timestamp,
 };
-use countersign_store::{ClientAddress, SystemClock};
+use countersign_store::ClientAddress;
 use http::{HeaderMap, Method, Request, Response, Uri, Version, request::Parts, response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError, BoxFuture,
+    clock::Clock,
     content::{
         ContentLimit, gathered::Gathered, guarded_body::GuardedBody, verified_body::ContentError,
     },
@@ -56,7 +57,8 @@ use crate::{
 /// use axum::{Router, routing::get};
 /// use countersign::{KEY_DIRECTORY_PATH, Origins, PrivateKey, ResponseSigner};
 /// use countersign_server::{Ingress, SignResponses, Verifier};
-/// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+/// # use countersign::Window;
+/// # use countersign_store::{MemoryKeys, MemoryNonces};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let now = countersign::Timestamp::from_unix(1_763_900_000);
@@ -64,12 +66,12 @@ use crate::{
 /// let ingress = Ingress::from(Origins::new(["https://api.example.com".parse()?])?);
 /// let verifier = Verifier::new(ingress.clone(), keys, nonces);
 /// let key = PrivateKey::ed25519(&[7; 32]); // from a file that nobody else reads
-/// let answers = SignResponses::new(ingress, ResponseSigner::new(key)?);
+/// let signing = SignResponses::new(ingress, ResponseSigner::new(key)?);
 /// let app: Router = Router::new()
 ///     .route("/v1/orders", get(async || "none"))
 ///     .layer(verifier.layer())
-///     .route_service(KEY_DIRECTORY_PATH, answers.directory([])?) // behind no verifier
-///     .layer(answers);
+///     .route_service(KEY_DIRECTORY_PATH, signing.directory([])?) // behind no verifier
+///     .layer(signing);
 /// # Ok(())
 /// # }
 /// ```
@@ -81,23 +83,20 @@ pub struct SignResponses {
     limit: ContentLimit,
 }
 
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 impl SignResponses {
     /// Signs with this signer. The [`Ingress`] must be the verifier's.
     pub fn new(ingress: impl Into<Ingress>, signer: ResponseSigner) -> Self {
-        let clock = SystemClock::default();
         Self {
             ingress: Arc::new(ingress.into()),
             signer: Arc::new(signer),
-            clock: Arc::new(move || clock.now()),
+            clock: Clock::default(),
             limit: ContentLimit { bytes: 1 << 20, time: Duration::from_secs(30) },
         }
     }
 
-    /// Sets the clock. Default: a [`SystemClock`].
+    /// Sets the clock. Default: a [`SystemClock`](countersign_store::SystemClock).
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Clock::new(clock);
         self
     }
 
@@ -118,7 +117,7 @@ impl SignResponses {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        (self.clock)()
+        self.clock.now()
     }
 
     /// Returns the parts of a request that its response is bound to.

@@ -32,11 +32,11 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "countersign_failed_streams_total",
-        "Streamed content that was not what was signed, or was not read to its end, by code of the refusal",
+        "Requests whose streamed content was not the signed content, or was not read to its end, by code of the refusal",
     ),
     (
         "countersign_unmet_requirements_total",
-        "Verified requests that lacked what an inner layer asks for, by code of the refusal",
+        "Verified requests that did not meet the requirements of an inner layer, by code of the refusal",
     ),
     (
         "countersign_unsignable_responses_total",
@@ -44,11 +44,11 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "countersign_private_keys_sent_total",
-        "Registered private keys, revoked ones aside, that were sent in requests, in the place of publishable ones or in Authorization: revoke them",
+        "Requests with a registered private key that is not revoked, as publishable key or in Authorization: revoke the key",
     ),
     (
         "countersign_unaccepted_keys_total",
-        "Publishable keys that opened nothing, by the reason that the caller is not told",
+        "Refused publishable keys, by the reason that the caller does not learn",
     ),
     ("countersign_jwks_fetches_total", "Attempts to fetch the keys of an issuer of access tokens"),
     (

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-/// The error of a store that cannot answer. The request is then refused with 503, never accepted.
+/// The error of a store that failed. The request is then refused with 503, never accepted.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct StoreError {

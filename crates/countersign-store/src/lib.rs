@@ -5,8 +5,8 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //!
-//! use countersign::{PrivateKey, ProvenKey, Timestamp};
-//! use countersign_store::{MemoryNonces, NewCredential, Registry, Window};
+//! use countersign::{PrivateKey, ProvenKey, Timestamp, Window};
+//! use countersign_store::{MemoryNonces, NewCredential, Registry};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let file = folder.path().join("registry.db");
@@ -65,7 +65,7 @@ pub use crate::redis::{
     server::{BadRedis, Redis},
 };
 pub use credential::{
-    Credential, CredentialId, Standing, State, UnknownState,
+    Credential, CredentialId, Stage, Standing, State, UnknownState,
     application::{Application, ApplicationName, Contact, Environment, Notes},
     label::Label,
     name::BadName,
@@ -84,9 +84,10 @@ pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
     Budget, Limits, OverLimit, QuotaLeft, Verdict,
     client_address::{ClientAddress, ClientNetwork},
-    gate::{Gate, NoClientAddress, Passage, Unlimited},
+    gate::{Gate, GateVerdict, NoClientAddress, Unlimited},
     limited::Limited,
     memory_budget::MemoryBudget,
+    own_limits::OwnLimits,
     quota::{BadWindow, Quota},
 };
 #[cfg(feature = "registry")]
@@ -98,7 +99,7 @@ pub use master_key::{
 #[cfg(feature = "postgres")]
 pub use nonces::postgres::{PostgresNonces, not_claimed::NotClaimed};
 pub use nonces::{
-    NonceStore, Window,
+    NonceStore,
     ceiling::{Ceiling, Owner},
     memory::{MemoryNonces, Volatile},
     readiness::Readiness,
@@ -107,16 +108,30 @@ pub use nonces::{
 pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 pub use registry::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+pub use registry::text::{
+    BadRegistryText, RegistryText,
+    plan::{Plan, PlanOptions, Step, Unlisted},
+};
 #[cfg(feature = "registry")]
 pub use registry::{
     Registry,
     actor::Actor,
-    audit::{Action, AuditEntry, AuditHash},
+    applications::ApplicationSettings,
+    audit::{
+        Action, AuditEntry, AuditHash, UnknownAction,
+        filter::AuditFilter,
+        head::{AuditHead, BadAuditHead},
+        report::{AuditFinding, AuditReport},
+    },
+    credential_settings::CredentialSettings,
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
     options::RegistryOptions,
+    page::{ApplicationFilter, BadCursor, CredentialFilter, Cursor, Page},
+    rotation::{NotReplaced, Replacement, Rotation},
     sealing::{RewrapBatch, Rewrapped},
     secrets::{MasterKeyRole, SealedSecrets, Secrets},
 };

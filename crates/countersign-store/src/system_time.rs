@@ -47,11 +47,11 @@ impl SystemClock {
             Seen::Leap => tracing::warn!(
                 system = timestamp(reading.system).unix(),
                 time = timestamp(time).unix(),
-                "the system's clock has leapt ahead; it is not followed until it has agreed with itself for 10 s"
+                "the system's clock jumped ahead; it is used again once it has been steady for 10 s"
             ),
             Seen::Agreed => tracing::warn!(
                 system = timestamp(reading.system).unix(),
-                "the system's clock stays where it leapt to, and is followed"
+                "the system's clock has been steady since its jump, and is used again"
             ),
         }
         timestamp(time)

@@ -19,6 +19,19 @@ pub fn describe_metrics() {
     );
     metrics::describe_counter!(
         "countersign_limits_fallback_total",
-        "Reads that this server counted alone because Redis did not answer"
+        "Reads that this server counted alone because Redis did not reply"
+    );
+    metrics::describe_counter!(
+        "countersign_registry_lookups_total",
+        "Times the database of the registry was asked for a key, by outcome: known, unknown, failed, or refused since too many were under way"
+    );
+    metrics::describe_counter!(
+        "countersign_registry_polls_total",
+        "Times this server looked for changes of the registry, by outcome: done or failed"
+    );
+    metrics::describe_gauge!(
+        "countersign_registry_contact_age_seconds",
+        metrics::Unit::Seconds,
+        "How long ago the registry was last reached, as seen at the last look for changes: 0 unless it cannot be reached"
     );
 }

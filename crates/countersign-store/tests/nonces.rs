@@ -13,10 +13,9 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, Nonce, NonceUse, Policy, Timestamp};
+use countersign::{Claim, Nonce, NonceUse, Policy, Timestamp, Window};
 use countersign_store::{
     Ceiling, Limited, Limits, MemoryNonces, NonceStore, Owner, Readiness, StoreError, Volatile,
-    Window,
 };
 use tempfile::TempDir;
 

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp};
+use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp, VerifyingKey, Window};
 use countersign_store::{
     Application, Budget, Ceiling, ClientAddress, ClientNetwork, Credential, CredentialId,
-    Enforcement, Gate, KeyStore, Limited, Limits, MemoryNonces, NoClientAddress, NonceStore,
-    OverLimit, Owner, Passage, Quota, QuotaLeft, Readiness, Scopes, StoreError, Unlimited, Verdict,
-    Window,
+    Enforcement, Gate, GateVerdict, KeyStore, Limited, Limits, MemoryNonces, NoClientAddress,
+    NonceStore, OverLimit, Owner, Quota, QuotaLeft, Readiness, Scopes, StoreError, Unlimited,
+    Verdict,
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
@@ -95,26 +95,28 @@ impl Counting {
 }
 
 impl Gate for Counting {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        let credential = CredentialId::new(used.credential());
+    ) -> Result<GateVerdict, StoreError> {
         let verdict = {
             let mut taken = self.taken.lock().unwrap();
-            Self::charge(&self.signed, taken.entry(credential).or_default(), cost)
+            Self::charge(&self.signed, taken.entry(credential.lineage).or_default(), cost)
         };
         Ok(match verdict {
-            Verdict::Within(left) => Passage::Claimed(self.nonces.claim(used, now).await?, left),
-            Verdict::Exceeded(over) => Passage::Limited(over),
+            Verdict::Within(left) => {
+                GateVerdict::Claimed(self.nonces.claim(used, now).await?, left)
+            }
+            Verdict::Exceeded(over) => GateVerdict::Exceeded(over),
         })
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
-        _: CredentialId,
+        _: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -122,6 +124,16 @@ impl Gate for Counting {
         let mut read = self.read.lock().unwrap();
         Ok(Self::charge(&self.by_address, read.entry(from).or_default(), cost))
     }
+}
+
+fn credential(key: VerifyingKey) -> Credential {
+    let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
+    let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
+    Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes)
+}
+
+fn caller() -> Credential {
+    credential(PrivateKey::ed25519(&[7; 32]).verifying_key())
 }
 
 /// A key store of one row.
@@ -133,10 +145,7 @@ impl KeyStore for OneKey {
         if *id != KeyId::Publishable(key.publishable_key()) {
             return Ok(None);
         }
-        let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
-        let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
-        let credential = Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes);
-        Ok(Some(Arc::new(credential)))
+        Ok(Some(Arc::new(credential(key))))
     }
 }
 
@@ -166,29 +175,34 @@ fn used(nonce: u8) -> NonceUse {
 }
 
 /// What becomes of a signed request, in few words.
-async fn passage(gate: &impl Gate, nonce: u8) -> String {
-    match gate.signed(&used(nonce), ONE, NOW).await.unwrap() {
-        Passage::Claimed(claim, left) => {
+async fn charge_and_claim(gate: &impl Gate, nonce: u8) -> String {
+    match gate.charge_and_claim(&caller(), &used(nonce), ONE, NOW).await.unwrap() {
+        GateVerdict::Claimed(claim, left) => {
             let left = left.map(|left| left.remaining());
             format!("{claim:?} {left:?}")
         }
-        Passage::Limited(over) => format!("limited {over}"),
+        GateVerdict::Exceeded(over) => format!("limited {over}"),
     }
 }
 
 #[tokio::test]
 async fn a_gate_of_ones_own_counts_claims_and_refuses() {
     let gate = Counting::new(Quota::per_minute(NonZeroU32::new(3).unwrap()));
-    assert_eq!(passage(&gate, 1).await, "Fresh Some(2)");
-    assert_eq!(passage(&gate, 1).await, "Replayed Some(1)");
-    assert_eq!(passage(&gate, 2).await, "Fresh Some(0)");
-    assert_eq!(passage(&gate, 3).await, r#"limited "signed-60";r=0;t=60"#);
-    let id = CredentialId::new(7);
-    assert_eq!(gate.unsigned(id, None, ONE).await, Err(NoClientAddress));
+    assert_eq!(charge_and_claim(&gate, 1).await, "Fresh Some(2)");
+    assert_eq!(charge_and_claim(&gate, 1).await, "Replayed Some(1)");
+    assert_eq!(charge_and_claim(&gate, 2).await, "Fresh Some(0)");
+    assert_eq!(charge_and_claim(&gate, 3).await, r#"limited "signed-60";r=0;t=60"#);
+    assert_eq!(gate.charge_unsigned(&caller(), None, ONE).await, Err(NoClientAddress));
     let from = ClientAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let all = NonZeroU32::new(3).unwrap();
-    assert!(matches!(gate.unsigned(id, Some(from), all).await, Ok(Verdict::Within(_))));
-    assert!(matches!(gate.unsigned(id, Some(from), ONE).await, Ok(Verdict::Exceeded(_))));
+    assert!(matches!(
+        gate.charge_unsigned(&caller(), Some(from), all).await,
+        Ok(Verdict::Within(_))
+    ));
+    assert!(matches!(
+        gate.charge_unsigned(&caller(), Some(from), ONE).await,
+        Ok(Verdict::Exceeded(_))
+    ));
 }
 
 #[tokio::test]
@@ -196,15 +210,15 @@ async fn those_who_share_a_gate_share_its_nonces_and_its_limits() {
     let limits = || Limits::default().signed([Quota::per_minute(NonZeroU32::new(2).unwrap())]);
     let one = Arc::new(Limited::new(Nonces::new(), limits()));
     let other = Arc::clone(&one);
-    assert_eq!(passage(&one, 1).await, "Fresh Some(1)");
-    assert_eq!(passage(&other, 1).await, "Replayed Some(0)");
-    assert_eq!(passage(&other, 2).await, "Fresh Some(0)");
-    assert!(passage(&one, 3).await.starts_with("limited"));
+    assert_eq!(charge_and_claim(&one, 1).await, "Fresh Some(1)");
+    assert_eq!(charge_and_claim(&other, 1).await, "Replayed Some(0)");
+    assert_eq!(charge_and_claim(&other, 2).await, "Fresh Some(0)");
+    assert!(charge_and_claim(&one, 3).await.starts_with("limited"));
     // And of nonces alone, whether the gate is shared or what is in it.
     let nonces = Arc::new(Nonces::new());
     let (one, other) = (Unlimited::new(Arc::clone(&nonces)), Arc::new(Unlimited::new(nonces)));
-    assert_eq!(passage(&one, 1).await, "Fresh None");
-    assert_eq!(passage(&other, 1).await, "Replayed None");
+    assert_eq!(charge_and_claim(&one, 1).await, "Fresh None");
+    assert_eq!(charge_and_claim(&other, 1).await, "Replayed None");
     assert_eq!(other.ready_at(NOW).await.unwrap(), NOW.minus(Duration::from_secs(60)));
 }
 
@@ -220,7 +234,7 @@ async fn a_key_store_and_a_ceiling_of_ones_own_are_used_as_ours_are() {
     let row = Arc::new(Row::default());
     let window = Window::default();
     let guard = MemoryNonces::durable(window, Arc::clone(&row), NOW).await.unwrap();
-    assert_eq!(passage(&Arc::new(guard), 1).await, "Fresh None");
+    assert_eq!(charge_and_claim(&Arc::new(guard), 1).await, "Fresh None");
     let next = MemoryNonces::durable(window, row, NOW).await.unwrap();
-    assert!(passage(&next, 1).await.starts_with("TooOld"));
+    assert!(charge_and_claim(&next, 1).await.starts_with("TooOld"));
 }

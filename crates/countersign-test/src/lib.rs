@@ -51,6 +51,36 @@
 //! # }
 //! ```
 //!
+//! Requests come from [`address`], as behind `serve`. Put another `ClientAddress` into the extensions of a request to test
+//! limits and restrictions by address:
+//!
+//! ```
+//! # use axum::{Router, routing::get};
+//! # use countersign_server::Verifier;
+//! # use countersign_test::{credential, guard, keys_with, origins, with_publishable_key};
+//! # use http::Request;
+//! # use std::net::IpAddr;
+//! # use tower::ServiceExt as _;
+//! use countersign_store::{ClientAddress, Restriction, RestrictionKind, Restrictions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let office = Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"]).unwrap();
+//! let restricted = credential().with_restrictions(Restrictions::default().with(office));
+//! let verifier = Verifier::new(origins(), keys_with(restricted), guard());
+//! let app = Router::new().route("/v1/orders", get(async || "none")).layer(verifier.layer());
+//!
+//! let here = with_publishable_key(Request::get("/v1/orders").body("").unwrap());
+//! assert_eq!(app.clone().oneshot(here).await.unwrap().status(), 200);
+//! let elsewhere = ClientAddress::from("203.0.113.7".parse::<IpAddr>().unwrap());
+//! let there = Request::get("/v1/orders").extension(elsewhere).body("").unwrap();
+//! assert_eq!(app.oneshot(with_publishable_key(there)).await.unwrap().status(), 401);
+//! # }
+//! ```
+//!
+//! For a client crate of your API, serve such a router on a free port, with `countersign_server::serve` and the origin of that port in
+//! the place of [`origins`].
+//!
 //! To call a handler as a function, pass it [`caller`] or [`signed_caller`]: `add(Signed(signed_caller(), Json(7)))`.
 
 #![expect(
@@ -68,11 +98,11 @@ use std::{
     time::Duration,
 };
 
-use countersign::{NonceUse, Origins, PrivateKey, Timestamp};
+use countersign::{NonceUse, Origins, PrivateKey, Timestamp, Window};
 use countersign_server::{Caller, SignedCaller};
 use countersign_store::{
     Application, ApplicationName, ClientAddress, Credential, CredentialId, Environment, MemoryKeys,
-    MemoryNonces, Window, system_time,
+    MemoryNonces, system_time,
 };
 
 pub use self::{

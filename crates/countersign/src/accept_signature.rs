@@ -43,22 +43,22 @@ pub struct AcceptSignature<'a> {
 #[non_exhaustive]
 pub enum Unmeetable {
     /// `alg` is unknown, or not the algorithm of the key at hand.
-    #[error("a signature is asked for with another algorithm than the key's")]
+    #[error("the requested signature has an algorithm other than the key's")]
     Algorithm,
     /// `keyid` does not name the key at hand.
-    #[error("a signature is asked for with another key")]
+    #[error("the requested signature has another key")]
     KeyId,
     /// `tag` is for another application.
-    #[error("a signature is asked for under another tag")]
+    #[error("the requested signature has another tag")]
     Tag,
     /// `nonce` has a value, and the signature is to have its own.
-    #[error("a signature is asked for with a nonce of the other side's")]
+    #[error("the requested signature has a nonce of the peer's")]
     Nonce,
     /// `expires` is asked for, and the caller gave no time.
-    #[error("a signature is asked for that expires, and it is not known when")]
+    #[error("the requested signature has an expiry, and its time is not given")]
     Expires,
     /// A component that the message lacks or cannot have: `req` in a request.
-    #[error("a signature is asked for that cannot be made: {0}")]
+    #[error("the requested signature cannot be made: {0}")]
     Base(#[from] BadBase),
 }
 

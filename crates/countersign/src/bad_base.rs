@@ -25,7 +25,7 @@ pub enum BadBase {
     Repetitive(String),
     /// A member (`key`) of a field, or of a signature in another form than the canonical one, that is longer than the
     /// verifier reads before it knows the key. Only a policy refuses it.
-    #[error("the covered component {0} is a member of what is longer than 1 KiB")]
+    #[error("the covered component {0} is a member of a field longer than 1 KiB")]
     TooLong(String),
     /// `sf` or `key` on a field of an unknown type, or on a malformed one (RFC 9421 §2.1.1, §2.1.2).
     #[error(

@@ -184,11 +184,11 @@ impl Code {
         match self {
             Self::SignatureRequired => "A signature is required",
             Self::SignatureMalformed => "The signature fields are malformed",
-            Self::SignaturePolicy => "The signature does not cover what it has to",
-            Self::SignatureStale => "The signature is outside its time",
+            Self::SignaturePolicy => "The signature covers too little",
+            Self::SignatureStale => "The signature is outside its time window",
             Self::SignatureReplayed => "The signature was used before",
-            Self::SignatureInvalid => "The signature does not hold",
-            Self::DigestMismatch => "The content is not what was signed",
+            Self::SignatureInvalid => "The signature is invalid",
+            Self::DigestMismatch => "The content is not the signed content",
             Self::DigestUnsupported => "The digest algorithm is not supported",
             Self::KeyRequired => "A publishable key is required",
             Self::KeyUnknown => "The publishable key is not accepted",
@@ -226,17 +226,19 @@ impl Code {
             }
             Self::SignatureMalformed => "compare the signature fields with RFC 9421 section 4",
             Self::SignaturePolicy => {
-                "cover what Accept-Signature lists, and send created, nonce, keyid and tag"
+                "cover the components that Accept-Signature lists, and send created, nonce, keyid and tag"
             }
             Self::SignatureStale => {
-                "sign again: after Retry-After if there is one, or else with the clock set by the Date of this answer"
+                "sign again: after Retry-After if there is one, or else with the clock set by the Date of this response"
             }
             Self::SignatureReplayed => "sign every attempt anew, with a nonce of its own",
             Self::SignatureInvalid => {
                 "check that keyid is the publishable key (pk_…) or JWK thumbprint of a key that is registered here, and that nothing changes \
                  the request on its way"
             }
-            Self::DigestMismatch => "send the very bytes that Content-Digest was made of",
+            Self::DigestMismatch => {
+                "send the bytes from which Content-Digest was computed, unchanged"
+            }
             Self::DigestUnsupported => "send Content-Digest with sha-256 or sha-512",
             Self::KeyRequired => "send the publishable key in X-Api-Key",
             Self::KeyUnknown => {

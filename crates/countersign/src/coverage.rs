@@ -54,6 +54,10 @@ impl Coverage {
         &self.tag
     }
 
+    pub(crate) const fn key(&self) -> PublishableKey {
+        self.key
+    }
+
     pub(crate) fn add_always(
         &mut self,
         components: impl IntoIterator<Item = Derived>,
@@ -211,3 +215,56 @@ fn check_digest(headers: &HeaderMap, content: &[u8]) -> Result<(), SignError> {
     check.update(content);
     check.finish().map_err(|_| SignError::ContentDigest)
 }
+
+/// The setters of a signer with a `coverage`. The literals name its method that signs, and the one that also covers more.
+macro_rules! coverage_setters {
+    ($sign:literal, $sign_covering:literal) => {
+        /// Sets the tag by which the server selects the signature. Default: `countersign`.
+        ///
+        /// # Errors
+        ///
+        /// [`BadPolicy::Tag`]($crate::BadPolicy::Tag).
+        pub fn tag(mut self, tag: &str) -> Result<Self, $crate::policy::BadPolicy> {
+            self.coverage.set_tag(tag)?;
+            Ok(self)
+        }
+
+        /// Adds derived components to cover in every request, as [`Policy::cover_always`]($crate::Policy::cover_always) asks
+        /// for: [`Derived::Scheme`]($crate::Derived::Scheme), [`Derived::TargetUri`]($crate::Derived::TargetUri).
+        ///
+        /// # Errors
+        ///
+        /// [`BadPolicy::Component`]($crate::BadPolicy::Component).
+        pub fn cover_always(
+            mut self,
+            components: impl IntoIterator<Item = $crate::component::Derived>,
+        ) -> Result<Self, $crate::policy::BadPolicy> {
+            self.coverage.add_always(components)?;
+            Ok(self)
+        }
+
+        /// Adds fields to cover when a request has them.
+        pub fn cover_when_present(
+            mut self,
+            fields: impl IntoIterator<Item = http::HeaderName>,
+        ) -> Self {
+            self.coverage.add_when_present(fields);
+            self
+        }
+
+        #[doc = concat!("Returns the components of `asked` that [`", $sign, "`](Self::", $sign, ") does not cover anyway, for")]
+        #[doc = concat!("[`", $sign_covering, "`](Self::", $sign_covering, ").")]
+        ///
+        /// # Errors
+        ///
+        /// [`Unmeetable`]($crate::Unmeetable) if `asked` is for another key or another tag, or asks for a nonce or an expiry,
+        /// which this signer does not take from others. Signing reports components that the request lacks.
+        pub fn asked_beyond<'a>(
+            &self,
+            asked: &$crate::accept_signature::AcceptSignature<'a>,
+        ) -> Result<Vec<$crate::component::Component<'a>>, $crate::accept_signature::Unmeetable> {
+            self.coverage.asked_beyond(asked)
+        }
+    };
+}
+pub(crate) use coverage_setters;

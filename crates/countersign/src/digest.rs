@@ -69,7 +69,7 @@ pub struct ContentDigest {
 #[non_exhaustive]
 pub enum BadDigest {
     /// Not a Dictionary of Byte Sequences, a repeated key, a digest of the wrong length, or more than 2 KiB.
-    #[error("the digest field is no dictionary of digests, each once and of its proper length")]
+    #[error("the digest field is not a dictionary of digests, each once and of its proper length")]
     Malformed,
     /// Only algorithms with known collisions, or unknown ones.
     #[error("the digest field has neither sha-256 nor sha-512")]

@@ -5,6 +5,7 @@ mod any_verifying;
 mod base58;
 #[cfg(feature = "ecdsa")]
 mod ecdsa;
+mod ed25519;
 mod encoding;
 mod error;
 #[cfg(feature = "key-files")]
@@ -17,6 +18,7 @@ mod id;
 mod jwk;
 mod known;
 mod leak;
+mod multiples;
 #[cfg(feature = "key-files")]
 mod openssh;
 #[cfg(feature = "key-files")]

@@ -25,7 +25,7 @@
 //! let request = Unverified::parse(head, Content::Present, &Policy::default(), now)?;
 //! let request = request.ok_or("unsigned")?; // its `key_id()` says which key to look for
 //! let authentic = request.verify(&verifying_key)?;
-//! let claim = Claim::Fresh; // what a replay guard answers to `authentic.nonce_use(credential)`
+//! let claim = Claim::Fresh; // the reply of a replay guard to `authentic.nonce_use(credential)`
 //! let mut check = authentic.redeem(claim)?.read();
 //! check.update(content);
 //! check.finish()?; // from here on the content is what was signed
@@ -79,6 +79,8 @@ mod timestamp;
 mod trailers;
 mod verify;
 mod want_digest;
+mod whole_seconds;
+mod window;
 
 pub use accept_signature::{ACCEPT_SIGNATURE, AcceptSignature, Unmeetable};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -132,3 +134,5 @@ pub use timestamp::Timestamp;
 pub use trailers::{SignedTrailer, check_trailers};
 pub use verify::{Authentic, Candidate, Claimed, ContentCheck, Intact, Unverified};
 pub use want_digest::{BadWant, WANT_CONTENT_DIGEST, WANT_REPR_DIGEST, WantDigest};
+pub use whole_seconds::whole_seconds;
+pub use window::Window;

@@ -19,7 +19,7 @@ pub enum Malformed {
     NotAnInnerList,
     #[error("a member of Signature is not a byte sequence")]
     NotAByteSequence,
-    #[error("a covered component is none that RFC 9421 allows")]
+    #[error("RFC 9421 does not allow a covered component")]
     Component(#[from] BadComponent),
     #[error("more than 32 components are covered")]
     TooManyComponents,
@@ -29,11 +29,13 @@ pub enum Malformed {
     DuplicateParameter,
     #[error("there are more than 32 signature parameters")]
     TooManyParameters,
-    #[error("the signature parameter {0} is none of created, expires, nonce, alg, keyid and tag")]
+    #[error(
+        "the signature parameter {0} is not one of created, expires, nonce, alg, keyid and tag"
+    )]
     UnknownParameter(Box<str>),
     #[error("the signature parameter {0} has the wrong type")]
     ParameterType(&'static str),
-    #[error("the signature parameter alg is no algorithm of RFC 9421 section 3.3{}", meant(*.0))]
+    #[error("the signature parameter alg is not an algorithm of RFC 9421 section 3.3{}", meant(*.0))]
     Algorithm(Option<Algorithm>),
     #[error("the signature parameter nonce is not 16 to 64 characters of base64 or base64url")]
     Nonce,
@@ -45,11 +47,13 @@ pub enum Malformed {
     NotCanonical,
     #[error("more than one signature has this service's tag")]
     SeveralSignatures,
-    #[error("no signature has the label that was asked for, or there are several and none was")]
+    #[error(
+        "no signature has the requested label, or there are several signatures and no label was requested"
+    )]
     NoSuchLabel,
     #[error("a covered component is bound to another message or to trailers")]
     OutsideTheHead,
-    #[error("a covered component has the parameter sf or bs, which no service here asks for")]
+    #[error("a covered component has the parameter sf or bs, which this service does not read")]
     Reformed,
     #[error(
         "a covered component is a member (key) of a field other than Signature and Signature-Input, which this service does not read"
@@ -103,7 +107,5 @@ impl Malformed {
 
 /// The RFC 9421 name for a foreign name.
 fn meant(algorithm: Option<Algorithm>) -> String {
-    algorithm.map_or_else(String::new, |algorithm| {
-        format!("; it is the name that JOSE has for {algorithm}")
-    })
+    algorithm.map_or_else(String::new, |algorithm| format!("; JOSE uses this name for {algorithm}"))
 }

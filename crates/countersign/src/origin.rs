@@ -166,9 +166,7 @@ pub struct Origins(Box<[Origin]>);
 #[non_exhaustive]
 pub enum BadOrigins {
     /// A server without an origin would refuse every request.
-    #[error(
-        "no origin is given; name those that this server answers for, like https://api.example.com"
-    )]
+    #[error("no origin is given; name the origins of this server, like https://api.example.com")]
     Empty,
     /// Two origins with the same `Host` value: a request could mean either.
     #[error("{0} is given twice, or another origin can be called the same")]
@@ -192,10 +190,10 @@ pub enum Misdirected {
     #[error("the request names two different hosts")]
     Conflict,
     /// A valid host of another server.
-    #[error("this server does not answer for the host that the request names")]
+    #[error("this server does not serve the host that the request names")]
     NotOurs,
     /// The request line or `:scheme` names another scheme than the origin's (RFC 9110 §7.4).
-    #[error("this server does not answer for the scheme that the request names")]
+    #[error("this server does not serve the scheme that the request names")]
     OtherScheme,
 }
 
@@ -265,6 +263,10 @@ impl Origins {
     ///
     /// [`Misdirected::BadHost`].
     pub fn find(&self, host: &str) -> Result<Option<&Origin>, Misdirected> {
+        // As nearly every client writes it.
+        if let Some(origin) = self.0.iter().find(|origin| origin.authority() == host) {
+            return Ok(Some(origin));
+        }
         let named = HostPort::parse(host).ok_or(Misdirected::BadHost)?;
         Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
     }

@@ -16,6 +16,7 @@ use crate::{
     rejection::{Rejection, Stale, Unmet},
     signature_input::SignatureInput,
     timestamp::Timestamp,
+    window::Window,
 };
 
 /// The requirements on a request. Strict by default; setters that weaken it have `insecure` in their names.
@@ -52,57 +53,14 @@ enum UnsignedContent {
 #[non_exhaustive]
 pub enum BadPolicy {
     /// The window would accept no request, or would keep captured requests good for too long.
-    #[error("the freshness window is off: max_age is 1 to 900 s, the skew at most 60 s")]
+    #[error("the window is out of range: max_age is 1 to 900 s, the skew at most 60 s")]
     Window,
     /// Not a structured-field String, or empty.
     #[error("a tag is printable ASCII and not empty")]
     Tag,
     /// `@query-param`, which needs a name, or `@status`, which requests do not have.
-    #[error("{} cannot be asked of every request", .0.as_str())]
+    #[error("{} cannot be required of every request", .0.as_str())]
     Component(Derived),
-}
-
-/// The time window of a signature.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    max_age: Duration,
-    skew: Duration,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { max_age: Duration::from_secs(60), skew: Duration::from_secs(10) }
-    }
-}
-
-impl Window {
-    pub(crate) fn new(max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
-        let whole = max_age.subsec_nanos() == 0 && skew.subsec_nanos() == 0;
-        if !whole || !(1..=900).contains(&max_age.as_secs()) || skew.as_secs() > 60 {
-            return Err(BadPolicy::Window);
-        }
-        Ok(Self { max_age, skew })
-    }
-
-    pub(crate) fn check(
-        &self,
-        created: Timestamp,
-        expires: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<(), Stale> {
-        let allowed = self.skew;
-        if let Some(ahead) = created.since(now).filter(|&ahead| ahead > allowed) {
-            return Err(Stale::FromTheFuture { ahead, allowed, now });
-        }
-        let allowed = self.max_age.saturating_add(self.skew);
-        if let Some(age) = now.since(created).filter(|&age| age > allowed) {
-            return Err(Stale::TooOld { age, allowed, now });
-        }
-        match expires {
-            Some(expires) if now > expires => Err(Stale::Expired { now }),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Refuses a tag that a signature cannot have.
@@ -183,6 +141,12 @@ pub(crate) fn add(list: &mut Vec<HeaderName>, fields: impl IntoIterator<Item = H
 pub(crate) const ALWAYS: [Derived; 4] =
     [Derived::Method, Derived::Authority, Derived::Path, Derived::Query];
 
+impl From<&Policy> for Window {
+    fn from(policy: &Policy) -> Self {
+        policy.window
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -216,7 +180,7 @@ impl Policy {
     ///
     /// [`BadPolicy::Window`] unless `max_age` is 1 to 900 s and `skew` at most 60 s, both in whole seconds.
     pub fn window(mut self, max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
-        self.window = Window::new(max_age, skew)?;
+        self.window = Window::new(max_age, skew).ok_or(BadPolicy::Window)?;
         Ok(self)
     }
 
@@ -280,12 +244,12 @@ impl Policy {
 
     /// The oldest signature accepted.
     pub const fn max_age(&self) -> Duration {
-        self.window.max_age
+        self.window.max_age()
     }
 
     /// The difference of clocks allowed either way.
     pub const fn skew(&self) -> Duration {
-        self.window.skew
+        self.window.skew()
     }
 
     /// The tag of our signatures.

@@ -44,7 +44,7 @@ pub struct Presented {
 #[non_exhaustive]
 pub enum BadPresented {
     /// The place of a publishable key holds another text.
-    #[error("what is in the place of a publishable key is none")]
+    #[error("the text in the place of a publishable key is not one")]
     NotAKey,
     /// A private key, in the place of a publishable key or in `Authorization`. Holds its verifying key, if the private
     /// key is undamaged and has its text form `sk_…`, whatever stands around it. Do not log the text of the private key.

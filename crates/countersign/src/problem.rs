@@ -14,23 +14,24 @@ use crate::{
     served::METHODS,
     timestamp::Timestamp,
     want_digest::{WANT_CONTENT_DIGEST, WantDigest},
+    whole_seconds::whole_seconds,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the response to a refused request says, for servers that refuse for reasons of their own beside a
-/// [`Rejection`]: all refusals then have the same form.
+/// The content of the response to a refused request, for servers with reasons of their own beside a [`Rejection`]: all
+/// refusals then have the same form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem<'p> {
     /// The stable name of the reason.
     pub code: Code,
     /// The status, usually that of the code.
     pub status: StatusCode,
-    /// What is wrong with this request.
+    /// The fault of this request.
     pub detail: Cow<'p, str>,
-    /// What the caller can do about it.
+    /// The remedy for the caller.
     pub hint: Cow<'p, str>,
-    /// When a retry can succeed.
+    /// The time after which a retry can succeed.
     pub retry_after: Option<Duration>,
     /// The name of the quota that is used up.
     pub violated_policy: Option<&'p str>,
@@ -38,25 +39,28 @@ pub struct Problem<'p> {
     pub signature_base: Option<&'p str>,
 }
 
-/// The facts on which the response to a refused request depends, beside its reason.
+/// The facts beside the reason that shape the response to a refused request.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedRequest<'m> {
     /// The request's method.
     pub method: &'m Method,
     /// The request's header fields.
     pub headers: &'m HeaderMap,
-    /// Whether it has content.
+    /// Whether the request has content.
     pub content: Content,
-    /// What a signature has to prove, for `Accept-Signature`.
-    pub policy: &'m Policy,
-    /// The time by which the request was judged, for `Date`.
-    pub now: Timestamp,
-    /// A name for this refusal, to find it in your log: printable ASCII.
+    /// The requirements on signatures, which a response with 401 states in `Accept-Signature`. `None` for a request that
+    /// reached no policy: its response asks for no signature.
+    pub policy: Option<&'m Policy>,
+    /// The time of the checks, which the response to a stale signature states in `Date`. `None` for a request that was not
+    /// checked.
+    pub now: Option<Timestamp>,
+    /// The name of this refusal in your log: printable ASCII.
     pub request_id: &'m str,
 }
 
 impl Problem<'_> {
-    /// The response: problem details (RFC 9457) as JSON, and the header fields that say what to do.
+    /// Makes the response: problem details (RFC 9457) as JSON, with header fields such as `Accept-Signature` and
+    /// `Retry-After`.
     pub fn to_response(&self, request: &RefusedRequest<'_>) -> Response<Vec<u8>> {
         let Self { code, status, .. } = *self;
         let mut problem = json!({
@@ -91,12 +95,16 @@ impl Problem<'_> {
             let challenge = HeaderValue::from_static("Signature realm=\"countersign\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
             let RefusedRequest { method, headers: sent, content, policy, .. } = request;
-            let wanted = policy.accept_signature(method, sent, *content).to_header().ok();
+            let wanted = policy.and_then(|policy| {
+                policy.accept_signature(method, sent, *content).to_header().ok()
+            });
             headers.extend(wanted.map(|wanted| (ACCEPT_SIGNATURE, wanted)));
         }
         match code {
             Code::SignatureStale => {
-                headers.extend(request.now.http_date().map(|date| (header::DATE, date)));
+                headers.extend(
+                    request.now.and_then(Timestamp::http_date).map(|date| (header::DATE, date)),
+                );
             }
             Code::DigestUnsupported => {
                 let wanted = WantDigest::accepted().to_header().ok();
@@ -110,20 +118,18 @@ impl Problem<'_> {
             _ => {}
         }
         if let Some(wait) = self.retry_after {
-            // Rounded up: a client that waits less comes too early.
-            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)));
         }
         response
     }
 }
 
 impl Rejection {
-    /// The response to a request that was rejected, for servers that use this crate alone (serverless functions, other
-    /// frameworks): problem details (RFC 9457) as JSON, and the fields that say what to do. The server crate answers with
-    /// the same.
+    /// Makes the response to a rejected request, for servers that use this crate alone (serverless functions, other
+    /// frameworks): problem details (RFC 9457) as JSON, with header fields such as `Accept-Signature`. The server crate
+    /// sends the same response.
     ///
-    /// Its content is whole; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
+    /// The content is complete; frame it as your server does. Over HTTP/1.1 close the connection if you have not read the
     /// request's content.
     ///
     /// ```
@@ -136,8 +142,8 @@ impl Rejection {
     ///     method: &method,
     ///     headers: &headers,
     ///     content: Content::Absent,
-    ///     policy: &policy,
-    ///     now,
+    ///     policy: Some(&policy),
+    ///     now: Some(now),
     ///     request_id: "5d1f0c7e8a9b3c24",
     /// });
     /// assert_eq!(response.status(), 401);
@@ -174,8 +180,8 @@ mod tests {
                 method: &method,
                 headers: &asked,
                 content: Content::Absent,
-                policy: &policy,
-                now,
+                policy: Some(&policy),
+                now: Some(now),
                 request_id: "5d1f0c7e8a9b3c24",
             })
         };

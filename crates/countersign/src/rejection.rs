@@ -16,17 +16,17 @@ use crate::{
 #[expect(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
 pub enum Rejection {
-    #[error("the request names no origin that is served here")]
+    #[error("the request does not name an origin of this server")]
     Misdirected(#[from] Misdirected),
     #[error("the request's target is refused")]
     Target(#[from] BadTarget),
-    #[error("the request carries no signature with this service's tag")]
+    #[error("the request has no signature with this service's tag")]
     Required,
     #[error("the signature fields are malformed")]
     Malformed(#[from] Malformed),
     #[error("the signature does not meet this service's policy")]
     Policy(#[from] Unmet),
-    #[error("the signature is outside its time")]
+    #[error("the signature is outside its time window")]
     Stale(#[from] Stale),
     #[error("the digest of the content cannot be checked")]
     Digest(#[from] BadDigest),
@@ -36,7 +36,7 @@ pub enum Rejection {
     Replayed,
     #[error("this credential has signed more requests than it may within their lifetime")]
     ShareUsedUp { retry_after: Duration },
-    #[error("the content is not what was signed")]
+    #[error("the content is not the signed content")]
     DigestMismatch,
 }
 

@@ -1,14 +1,13 @@
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use crate::{
-    accept_signature::{AcceptSignature, Unmeetable},
     algorithm::Algorithm,
-    component::{Component, Derived},
-    coverage::Coverage,
+    component::Component,
+    coverage::{Coverage, coverage_setters},
+    digest::ContentDigest,
     key::{KeyError, PublishableKey, VerifyingKey},
     message::RequestHead,
     nonce::Nonce,
-    policy::BadPolicy,
     prepared_signature::PreparedSignature,
     sign::{SignError, SignedFields},
     signature_base::SignatureBase,
@@ -28,7 +27,7 @@ use crate::{
 /// # let mut headers = HeaderMap::new();
 /// # let kms = PrivateKey::ed25519(&[7; 32]);
 /// # let (publishable_key, now, random) = (kms.publishable_key(), Timestamp::from_unix(1_763_900_000), [9; 16]);
-/// let signer = RemoteSigner::new(publishable_key)?; // of the public key that the KMS shows
+/// let signer = RemoteSigner::new(publishable_key)?; // of the KMS's public key
 /// let head = RequestHead { method: &method, target, origin: &origin, headers: &headers };
 /// let prepared = signer.prepare(&head, b"{}", now, &Nonce::from_random(random))?;
 /// let signature = kms.sign(prepared.signature_base().as_bytes()); // raw Ed25519, 64 bytes
@@ -44,7 +43,7 @@ pub struct RemoteSigner {
 }
 
 impl RemoteSigner {
-    /// A signer for the private half of this key, under the tag `countersign`.
+    /// Makes a signer for the private half of this key, with the tag `countersign`.
     ///
     /// # Errors
     ///
@@ -57,45 +56,16 @@ impl RemoteSigner {
         Ok(Self { coverage: Coverage::new(key), verifying_key })
     }
 
-    /// As [`Signer::tag`](crate::Signer::tag).
-    ///
-    /// # Errors
-    ///
-    /// [`BadPolicy::Tag`].
-    pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
-        self.coverage.set_tag(tag)?;
-        Ok(self)
+    coverage_setters!("prepare", "prepare_covering");
+
+    /// Returns the tag of its signatures.
+    pub const fn selected_tag(&self) -> &str {
+        self.coverage.tag()
     }
 
-    /// As [`Signer::cover_always`](crate::Signer::cover_always).
-    ///
-    /// # Errors
-    ///
-    /// [`BadPolicy::Component`].
-    pub fn cover_always(
-        mut self,
-        components: impl IntoIterator<Item = Derived>,
-    ) -> Result<Self, BadPolicy> {
-        self.coverage.add_always(components)?;
-        Ok(self)
-    }
-
-    /// Adds fields to cover when a request has them.
-    pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.coverage.add_when_present(fields);
-        self
-    }
-
-    /// As [`Signer::asked_beyond`](crate::Signer::asked_beyond), for [`RemoteSigner::prepare_covering`].
-    ///
-    /// # Errors
-    ///
-    /// [`Unmeetable`].
-    pub fn asked_beyond<'a>(
-        &self,
-        asked: &AcceptSignature<'a>,
-    ) -> Result<Vec<Component<'a>>, Unmeetable> {
-        self.coverage.asked_beyond(asked)
+    /// Returns the publishable half of the signing key.
+    pub const fn publishable_key(&self) -> PublishableKey {
+        self.coverage.key()
     }
 
     /// Prepares a request. Every attempt needs a new `nonce`, from [`Nonce::from_random`].
@@ -130,6 +100,25 @@ impl RemoteSigner {
     ) -> Result<PreparedRequest<'_>, SignError> {
         let (content_digest, prepared) =
             self.coverage.prepare(more, request, content, created, nonce)?;
+        Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
+    }
+
+    /// As [`RemoteSigner::prepare_covering`], for content that is not in memory. `content` is its digest, or `None` without
+    /// content.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub fn prepare_digested_covering(
+        &self,
+        more: &[Component<'_>],
+        request: &RequestHead<'_>,
+        content: Option<&ContentDigest>,
+        created: Timestamp,
+        nonce: &Nonce,
+    ) -> Result<PreparedRequest<'_>, SignError> {
+        let (content_digest, prepared) =
+            self.coverage.prepare_digested(more, request, content, created, nonce)?;
         Ok(PreparedRequest { content_digest, prepared, verifying_key: self.verifying_key.as_ref() })
     }
 }

@@ -23,7 +23,7 @@ pub enum Unserved {
     #[error("HTTP/1.1 or HTTP/2 is needed")]
     Version,
     /// A method that is not one of [`METHODS`].
-    #[error("the method is none that is served here")]
+    #[error("the method is not supported here")]
     Method,
 }
 

@@ -67,7 +67,7 @@ pub enum SignError {
     #[error("the request's URI has no http or https origin, or its Host names another")]
     Origin,
     /// The signature of a remote key is invalid.
-    #[error("the signature does not hold with the key that it should be of")]
+    #[error("the signature is not valid for the expected key")]
     Signature,
     /// Servers refuse the target.
     #[error("{0}")]

@@ -1,21 +1,17 @@
-use http::HeaderName;
-
 use crate::{
-    accept_signature::{AcceptSignature, Unmeetable},
-    component::{Component, Derived},
-    coverage::Coverage,
+    component::Component,
+    coverage::{Coverage, coverage_setters},
     digest::ContentDigest,
     key::PrivateKey,
     message::RequestHead,
     nonce::Nonce,
     origin::Origin,
-    policy::BadPolicy,
     sign::{SignError, SignedFields},
     target::Target,
     timestamp::Timestamp,
 };
 
-/// Signs requests the way [`Policy::default`](crate::Policy) wants them.
+/// Signs requests so that they meet [`Policy::default`](crate::Policy).
 ///
 /// A signature covers `@method`, `@authority`, `@path`, `@query`, `content-digest` when there is content, and when
 /// present `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method or a
@@ -27,63 +23,22 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A signer with this key, under the tag `countersign`.
+    /// Makes a signer with this key, and the tag `countersign`.
     pub fn new(key: PrivateKey) -> Self {
         let coverage = Coverage::new(key.publishable_key());
         Self { key, coverage }
     }
 
-    /// The tag by which the server selects the signature. Default: `countersign`.
-    ///
-    /// # Errors
-    ///
-    /// [`BadPolicy::Tag`].
-    pub fn tag(mut self, tag: &str) -> Result<Self, BadPolicy> {
-        self.coverage.set_tag(tag)?;
-        Ok(self)
-    }
+    coverage_setters!("sign", "sign_covering");
 
-    /// Adds derived components to cover in every request, as [`Policy::cover_always`](crate::Policy::cover_always) asks
-    /// for: [`Derived::Scheme`], [`Derived::TargetUri`].
-    ///
-    /// # Errors
-    ///
-    /// [`BadPolicy::Component`].
-    pub fn cover_always(
-        mut self,
-        components: impl IntoIterator<Item = Derived>,
-    ) -> Result<Self, BadPolicy> {
-        self.coverage.add_always(components)?;
-        Ok(self)
-    }
-
-    /// Adds fields to cover when a request has them.
-    pub fn cover_when_present(mut self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.coverage.add_when_present(fields);
-        self
-    }
-
-    /// The tag of its signatures.
+    /// Returns the tag of the signatures.
     pub const fn selected_tag(&self) -> &str {
         self.coverage.tag()
     }
 
-    /// The publishable half of the signing key.
+    /// Returns the publishable half of the signing key.
     pub fn publishable_key(&self) -> crate::PublishableKey {
         self.key.publishable_key()
-    }
-
-    /// The components of `asked` that [`Signer::sign`] does not cover anyway, for [`Signer::sign_covering`].
-    ///
-    /// # Errors
-    ///
-    /// [`Unmeetable`] if `asked` is for another key or another tag, or asks for a nonce or an expiry, which this signer
-    /// does not take from others. Signing reports components that the request lacks.
-    pub fn asked_beyond<'a>(
-        &self,
-        asked: &AcceptSignature<'a>,
-    ) -> Result<Vec<Component<'a>>, Unmeetable> {
-        self.coverage.asked_beyond(asked)
     }
 
     /// Signs `request` with this content. Add the result with [`SignedFields::apply`].

@@ -23,7 +23,9 @@ pub struct WantDigest(Vec<(Box<str>, u8)>);
 
 /// Not a Dictionary of integers from 0 to 10, a repeated key, or more than 2 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the field is no dictionary of digest algorithms, each once, with an integer from 0 to 10")]
+#[error(
+    "the field is not a dictionary of digest algorithms, each once, with an integer from 0 to 10"
+)]
 pub struct BadWant;
 
 impl WantDigest {

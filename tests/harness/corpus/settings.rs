@@ -7,8 +7,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use countersign::{Algorithm, Policy, PrivateKey, PublishableKey};
-use countersign_store::{MemoryKeys, MemoryNonces, State, Window};
+use countersign::{Algorithm, Policy, PrivateKey, PublishableKey, Window};
+use countersign_store::{MemoryKeys, MemoryNonces, State};
 use serde::{Deserialize, Serialize};
 
 use super::ACTIVE_HMAC;

@@ -234,7 +234,10 @@ impl Arguments {
         let mut keys = std::mem::take(&mut self.keys);
         match (keys.pop(), self.certificate) {
             (None, _) => Ok(NamedKey::None),
-            // The last key counts, as in curl.
+            (Some(_), true) if !keys.is_empty() => Err(Failure::local(
+                "several --key stand beside --cert, and curl uses one",
+                "leave one --key beside --cert, the certificate's; give the key that signs before curl's own arguments, as in `countersign curl --key FILE …`",
+            )),
             (Some(key), true) => {
                 self.for_curl.push(CurlFlag { name: "key".to_owned(), value: Some(key) });
                 Ok(NamedKey::OfCertificate)
@@ -359,7 +362,7 @@ impl Arguments {
             for line in content.lines().filter(|line| !line.trim().is_empty()) {
                 // The line may be a secret, so the message does not show it.
                 lines.push(HeaderLine::parse(line).map_err(|_| {
-                    Failure::local(format!("a line of `{file}` is no header"), hint)
+                    Failure::local(format!("a line of `{file}` is not a header"), hint)
                 })?);
             }
         }
@@ -415,7 +418,7 @@ impl Arguments {
                 "Range",
                 range.map_err(|_| {
                     Failure::local(
-                        format!("the value of --{flag} is no range"),
+                        format!("the value of --{flag} is not a range"),
                         "write it like 0-499",
                     )
                 })?,
@@ -455,7 +458,10 @@ impl Arguments {
             }
         };
         HeaderValue::try_from(text).map(Some).map_err(|_| {
-            Failure::local("the bearer token has a character that no header has", "check the token")
+            Failure::local(
+                "the bearer token has a character that a header cannot have",
+                "check the token",
+            )
         })
     }
 }
@@ -487,7 +493,7 @@ fn etag(file: &str) -> Result<HeaderValue, Failure> {
     let etag = if text.trim().is_empty() { "\"\"" } else { text.trim() };
     HeaderValue::try_from(etag).map_err(|_| {
         Failure::local(
-            format!("`{file}` holds no entity tag"),
+            format!("`{file}` has no entity tag"),
             "name the file that --etag-save wrote, with --etag-compare",
         )
     })
@@ -532,16 +538,16 @@ fn unknown(name: &str) -> Failure {
     let shown = name.split('=').next().unwrap_or(name);
     if matches!(shown, "--tag" | "--component" | "--passphrase-file") {
         return Failure::local(
-            format!("{shown} stands behind curl's own arguments"),
+            format!("{shown} comes after curl's own arguments"),
             format!("put it before them: `countersign curl {shown} VALUE …`"),
         );
     }
     let hint = if name.contains('=') && name.starts_with("--") {
         "curl's flags have their value in the next argument: write `--flag value`"
     } else {
-        "write curl's flag in full; whether an unknown one takes a value cannot be told, nor what it does to the request"
+        "write curl's flag in full; this command cannot tell whether an unknown flag takes a value, or what it does to the request"
     };
-    Failure::local(format!("{shown} is no flag of curl that is known here"), hint)
+    Failure::local(format!("{shown} is not a flag of curl that this command knows"), hint)
 }
 
 fn needs_value(name: &str) -> Failure {

@@ -24,12 +24,12 @@ pub(super) struct Form {
 #[derive(Debug, PartialEq, Eq)]
 struct Part {
     name: String,
-    content: Content,
+    value: PartValue,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Content {
-    One(Leaf),
+enum PartValue {
+    Single(Leaf),
     /// `@a,b`: several files in one field.
     Files(Vec<Leaf>),
 }
@@ -72,9 +72,9 @@ impl Form {
         for part in &self.parts {
             let name = format!("; name=\"{}\"", self.escape(&part.name));
             push(format!("--{boundary}\r\nContent-Disposition: form-data{name}").as_bytes())?;
-            match &part.content {
-                Content::One(leaf) => self.write_leaf(leaf, &mut *open, &mut *push)?,
-                Content::Files(files) => {
+            match &part.value {
+                PartValue::Single(leaf) => self.write_leaf(leaf, &mut *open, &mut *push)?,
+                PartValue::Files(files) => {
                     let inner = more()?;
                     let kind =
                         format!("\r\nContent-Type: multipart/mixed; boundary={inner}\r\n\r\n");
@@ -119,7 +119,7 @@ impl Part {
         let Field { flag, text, literal } = field;
         let Some((name, value)) = text.split_once('=') else {
             return Err(Failure::local(
-                format!("the value of {flag} is no field of a form"),
+                format!("the value of {flag} is not a field of a form"),
                 "write it as NAME=VALUE, NAME=@FILE or NAME=<FILE",
             ));
         };
@@ -131,8 +131,8 @@ impl Part {
             content_type: None,
             file_name: None,
         };
-        let content = match value.chars().next() {
-            _ if *literal => Content::One(plain(value)),
+        let value = match value.chars().next() {
+            _ if *literal => PartValue::Single(plain(value)),
             Some('(') => {
                 return Err(cannot(
                     flag,
@@ -153,8 +153,8 @@ impl Part {
                     }
                 }
                 match files.pop() {
-                    Some(one) if files.is_empty() => Content::One(one),
-                    last => Content::Files(files.into_iter().chain(last).collect()),
+                    Some(one) if files.is_empty() => PartValue::Single(one),
+                    last => PartValue::Files(files.into_iter().chain(last).collect()),
                 }
             }
             Some('<') => {
@@ -167,7 +167,7 @@ impl Part {
                         "write NAME=@FILE;filename=…",
                     ));
                 }
-                Content::One(Leaf {
+                PartValue::Single(Leaf {
                     source: Source::File(cut.data),
                     content_type: cut.content_type,
                     file_name: None,
@@ -175,14 +175,14 @@ impl Part {
             }
             _ => {
                 let (cut, _) = Cut::read(flag, value, None)?;
-                Content::One(Leaf {
+                PartValue::Single(Leaf {
                     source: Source::Text(cut.data),
                     content_type: cut.content_type,
                     file_name: cut.file_name,
                 })
             }
         };
-        Ok(Self { name: name.to_owned(), content })
+        Ok(Self { name: name.to_owned(), value })
     }
 }
 
@@ -214,7 +214,7 @@ impl Cut {
                 let (kind, after) = until(value.trim_start_matches(is_space), end);
                 if !is_content_type(kind) {
                     return Err(Failure::local(
-                        format!("`type=` in the value of {flag} is no media type"),
+                        format!("`type=` in the value of {flag} is not a media type"),
                         "write it like type=text/plain",
                     ));
                 }
@@ -247,7 +247,7 @@ impl Cut {
                 if !unknown.is_empty() {
                     return Err(cannot(
                         flag,
-                        "a `;` in the value, behind which curl drops all that it does not know",
+                        "a `;` in the value, and curl drops unknown text after it",
                         "give a value with a semicolon as NAME=\"…\" in quotation marks, or with --form-string",
                     ));
                 }

@@ -56,6 +56,15 @@ impl Response {
         response.filter(|response| !response.status.is_informational())
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the time of the server, from `Date`.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
+    }
+
     /// Returns where curl puts the content when called with these arguments.
     pub(super) fn content(&self, arguments: &Arguments, head: bool) -> ResponseBody {
         let length = self.headers.get(header::CONTENT_LENGTH);
@@ -90,14 +99,14 @@ impl Response {
             429 => Exit::Limited,
             _ => Exit::Server,
         };
-        let answered = self.status;
+        let status = self.status;
         let (error, hint) = match code {
             Some(code) => (
-                format!("the server answered {answered}: {code}"),
+                format!("the server responded with {status}: {code}"),
                 self.with_pause(self.advice_on(code, now) + &self.where_detail_is(content)),
             ),
             None => (
-                format!("the server answered {answered}"),
+                format!("the server responded with {status}"),
                 self.with_pause(self.advice_on_status(content, now)),
             ),
         };
@@ -105,7 +114,7 @@ impl Response {
     }
 
     /// Returns the code of a refusal by a Countersign server.
-    fn code(&self) -> Option<Code> {
+    pub(super) fn code(&self) -> Option<Code> {
         Code::of_refusal(&self.headers)?.ok()
     }
 
@@ -244,10 +253,7 @@ impl Response {
 
     /// Compares this machine's clock with the clock in the server's `Date`.
     fn clocks(&self, now: Timestamp) -> Clocks {
-        let Some(server) = self.headers.get(header::DATE).and_then(Timestamp::from_http_date)
-        else {
-            return Clocks::Unknown;
-        };
+        let Some(server) = self.date() else { return Clocks::Unknown };
         let (off, which) = match (now.since(server), server.since(now)) {
             (Some(ahead), _) => (ahead.as_secs(), "ahead of"),
             (None, behind) => (behind.unwrap_or_default().as_secs(), "behind"),
@@ -579,7 +585,7 @@ mod tests {
             let text = failure.to_string();
             let status = code.status();
             assert!(
-                text.starts_with(&format!("error: the server answered {status}: {code}\n")),
+                text.starts_with(&format!("error: the server responded with {status}: {code}\n")),
                 "{text}"
             );
             assert!(text.contains(hint), "{code}: {text}");
@@ -679,7 +685,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_code_is_told_by_its_status() {
+    fn a_response_without_a_code_is_told_by_its_status() {
         type Row<'r> = (u16, &'r [(&'r str, &'r str)], &'r str);
         let table: [Row<'_>; 8] = [
             (401, &[], "is the key registered there, and this machine's clock right?"),

@@ -21,7 +21,7 @@ impl HeaderLine {
 
     /// Reads one line.
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
-        let wrong = || format!("`{line}` is no header");
+        let wrong = || format!("`{line}` is not a header");
         let (name, value) = match line.split_once(':') {
             Some((name, value)) => (name, Some(value.trim_matches([' ', '\t', '\r', '\n']))),
             None => (line.trim_end().strip_suffix(';').ok_or_else(wrong)?, None),

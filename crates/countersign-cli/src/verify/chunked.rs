@@ -23,7 +23,7 @@ pub(super) struct Chunked<'c> {
 pub(super) enum BadChunks {
     #[error("the lines of its chunks and trailers do not end as those of its head")]
     LineEnd,
-    #[error("a line in the place of a chunk's size is no hexadecimal number")]
+    #[error("a chunk does not begin with its size as a hexadecimal number")]
     Size,
     #[error("a chunk is larger than any file")]
     TooLarge,

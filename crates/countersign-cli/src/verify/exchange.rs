@@ -15,7 +15,7 @@ const MESSAGE_HINT: &str = "name the file of a raw HTTP/1.1 message, or `-` for 
 /// The message to verify and, for a response, its request.
 pub(super) struct Exchange {
     message: Parsed,
-    answered: Option<Parsed>,
+    request: Option<Parsed>,
     field_types: Vec<(&'static str, FieldType)>,
 }
 
@@ -46,13 +46,13 @@ impl Exchange {
         let field_types = arguments.field_types.clone();
         let Some(file) = &arguments.request else {
             let message = Parsed::read(name, scheme, None)?;
-            return Ok(Self { message, answered: None, field_types });
+            return Ok(Self { message, request: None, field_types });
         };
-        let answered = Parsed::read(file, scheme, None)?;
-        let Some(request) = answered.request() else {
+        let request_file = Parsed::read(file, scheme, None)?;
+        let Some(request) = request_file.request() else {
             return Err(Failure::local(
                 "--request names a response",
-                "name the file of the request that was answered",
+                "name the file of the request of this response",
             ));
         };
         let message = Parsed::read(name, scheme, Some(request.head.method))?;
@@ -62,14 +62,14 @@ impl Exchange {
                 "leave --request out",
             ));
         }
-        Ok(Self { message, answered: Some(answered), field_types })
+        Ok(Self { message, request: Some(request_file), field_types })
     }
 
     /// Returns the message. A response includes its request.
     pub(super) fn message(&self) -> Message<'_> {
         let message = self.message.message();
         let message = message.with_field_types(FieldTypes::with(&self.field_types));
-        match self.answered.as_ref().and_then(Parsed::request) {
+        match self.request.as_ref().and_then(Parsed::request) {
             Some(request) => {
                 message.with_request(request.head).with_request_trailers(&request.body.trailers)
             }
@@ -91,9 +91,9 @@ impl Parsed {
     fn read(
         name: &str,
         (scheme, policy): (Scheme, PolicyName),
-        answered: Option<&Method>,
+        request_method: Option<&Method>,
     ) -> Result<Self, Failure> {
-        let file = MessageFile::parse(&read_file(name, MESSAGE_HINT)?, answered)?;
+        let file = MessageFile::parse(&read_file(name, MESSAGE_HINT)?, request_method)?;
         let origin = match policy {
             PolicyName::Default => file.origin(scheme),
             PolicyName::None => file.target_origin().unwrap_or_else(|| file.origin(scheme)),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 const UNREAD_SIGNATURE: &str =
-    "the message carries no signature in its head, and a server does not look at trailers";
+    "the message has no signature in its head, and a server does not look at trailers";
 
 /// The result of one part of a check, made whatever the earlier results.
 #[derive(Debug)]
@@ -27,19 +27,20 @@ pub(crate) struct Finding {
     /// The check that the finding belongs to.
     pub(crate) check: Check,
     pub(crate) name: String,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Verdict,
     pub(crate) detail: String,
 }
 
+/// Whether a part of a check passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Verdict {
     Passed,
     Failed,
     /// Not required, or not possible here.
     Skipped,
 }
 
-impl Outcome {
+impl Verdict {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -67,15 +68,15 @@ impl Findings {
         found: Result<impl fmt::Display, E>,
     ) {
         let (outcome, detail) = match found {
-            Ok(detail) => (Outcome::Passed, detail.to_string()),
-            Err(reason) => (Outcome::Failed, reason.text()),
+            Ok(detail) => (Verdict::Passed, detail.to_string()),
+            Err(reason) => (Verdict::Failed, reason.text()),
         };
         self.0.push(Finding { check, name: name.into(), outcome, detail: one_line(&detail) });
     }
 
     fn skip(&mut self, check: Check, name: impl Into<String>, why: impl fmt::Display) {
         let detail = one_line(&why.to_string());
-        self.0.push(Finding { check, name: name.into(), outcome: Outcome::Skipped, detail });
+        self.0.push(Finding { check, name: name.into(), outcome: Verdict::Skipped, detail });
     }
 
     /// Returns all findings in the order of a server's checks, with a line for each check that only the server makes.
@@ -86,7 +87,7 @@ impl Findings {
                     self.skip(check, "replay", ONLY_THE_SERVER);
                 }
                 (Check::Replay, PolicyName::None) => {
-                    self.skip(check, "replay", "not asked for by --policy none");
+                    self.skip(check, "replay", "not required by --policy none");
                 }
                 (
                     Check::Failures | Check::Credential | Check::Budget | Check::Token,
@@ -219,7 +220,9 @@ impl Verify {
                     1 if tagged(&one) => {
                         Ok(format!("{} has the tag {}", one.input.label(), self.tag))
                     }
-                    0 | 1 => Err(format!("{} has not the tag {}", one.input.label(), self.tag)),
+                    0 | 1 => {
+                        Err(format!("{} does not have the tag {}", one.input.label(), self.tag))
+                    }
                     more => Err(format!("{more} signatures have the tag {}", self.tag)),
                 };
                 ("selected by tag", verdict)
@@ -228,14 +231,15 @@ impl Verify {
                 ("selected by label", Ok(one.input.label().to_owned()))
             }
             (_, None) if self.label.is_some() => {
-                ("selected by label", Err("no signature has the label that was asked for".into()))
+                ("selected by label", Err("no signature has the requested label".into()))
             }
             (PolicyName::Default, None) => {
                 ("selected by tag", Err(format!("no signature has the tag {}", self.tag)))
             }
-            (PolicyName::None, None) => {
-                ("selected by label", Err("there are several; name one with --label".into()))
-            }
+            (PolicyName::None, None) => (
+                "selected by label",
+                Err("there are several signatures; name one with --label".into()),
+            ),
         };
         findings.add(Check::Form, name, outcome);
         found
@@ -288,7 +292,7 @@ impl Verify {
         let presented = KeyLocations::default().find(head.headers, head.target.query());
         let key_id = input.string("keyid").ok().flatten().and_then(|id| id.parse::<KeyId>().ok());
         let agrees = presented.and_then(|presented| presented.agrees_with(key_id.as_ref()));
-        let agrees = agrees.map(|()| "no other beside the signature").map_err(NotVerified::from);
+        let agrees = agrees.map(|()| "none beside the signature").map_err(NotVerified::from);
         findings.add(Check::Policy, "credentials", agrees);
         let created = match input.created() {
             Ok(Some(created)) => created,
@@ -341,7 +345,7 @@ impl Verify {
                 );
             }
             (PolicyName::None, _) => {
-                findings.skip(Check::Signature, "key", format!("{name}, whatever its keyid says"));
+                findings.skip(Check::Signature, "key", format!("{name}, regardless of its keyid"));
             }
         }
         let own = key.algorithm().map_or("RSA", Algorithm::as_str);
@@ -372,8 +376,8 @@ impl Verify {
         findings.add(Check::Signature, "signature base", Ok::<_, &str>(size));
         let agreed = candidate.insecure_verify_without_policy(key).is_ok();
         let held = match agreed || candidate.insecure_verify_whatever_alg(key).is_ok() {
-            true => Ok("holds over this base"),
-            false => Err("does not hold over this base with this key"),
+            true => Ok("valid for this base"),
+            false => Err("not valid for this base with this key"),
         };
         findings.add(Check::Signature, "signature", held);
     }
@@ -418,7 +422,7 @@ fn skip_time(findings: &mut Findings, signature: &LabelledSignature<'_>, now: Ti
     let expires = signature.input.expires().ok().flatten();
     let when =
         created.map_or_else(|| "no created".to_owned(), |created| show_time(created, expires, now));
-    findings.skip(Check::Policy, "time", format!("{when}; not asked for by --policy none"));
+    findings.skip(Check::Policy, "time", format!("{when}; not required by --policy none"));
 }
 
 /// Writes the times of a signature relative to the time of the verification.
@@ -454,7 +458,7 @@ fn check_digest(
         };
         let found = match one.digest() {
             Ok(Some(digest)) => compare(&digest, content),
-            Ok(None) => Err("Content-Digest is not there".to_owned()),
+            Ok(None) => Err("Content-Digest is missing".to_owned()),
             Err(bad) => Err(Rejection::from(bad).text()),
         };
         findings.add(Check::Content, name, found);
@@ -476,6 +480,6 @@ fn check_trailers(findings: &mut Findings, trailers: &HeaderMap) {
         return;
     }
     let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
-    let dropped = format!("{}: no handler gets to see them", names.join(", "));
+    let dropped = format!("{}: handlers do not get them", names.join(", "));
     findings.add(Check::Content, "trailers", acceptable_trailers(trailers).map(|()| dropped));
 }

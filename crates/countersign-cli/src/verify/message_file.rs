@@ -37,9 +37,9 @@ pub(super) struct MessageBody {
 }
 
 impl MessageFile {
-    /// Reads a raw HTTP/1.x message, with CRLF or LF at the ends of its lines. For a response, `answered` is the method
+    /// Reads a raw HTTP/1.x message, with CRLF or LF at the ends of its lines. For a response, `request_method` is the method
     /// of its request, if known. It decides whether the response can have content.
-    pub(super) fn parse(message: &[u8], answered: Option<&Method>) -> Result<Self, Failure> {
+    pub(super) fn parse(message: &[u8], request_method: Option<&Method>) -> Result<Self, Failure> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         // A longer head is refused by its size, unread.
         let bounded = message.get(..MAX_HEAD).unwrap_or(message);
@@ -65,7 +65,7 @@ impl MessageFile {
         let split = message.split_at_checked(head_length);
         let (head, rest) = split.ok_or_else(|| unreadable("its head does not end"))?;
         let end = LineEnd::of(head).ok_or_else(|| unreadable("its lines do not all end alike"))?;
-        let body = if start.ends_with_head(answered) {
+        let body = if start.ends_with_head(request_method) {
             MessageBody::none(rest)?
         } else if headers.contains_key(header::TRANSFER_ENCODING) {
             check_coding(&headers, start.version())?;
@@ -131,7 +131,7 @@ fn malformed(error: httparse::Error, message: &[u8]) -> Failure {
         );
     }
     match error {
-        httparse::Error::Version => unreadable("its version is another than HTTP/1.1").with_hint(
+        httparse::Error::Version => unreadable("its version is not HTTP/1.1").with_hint(
             "write HTTP/1.1 in its first line, and a Host line: no signature covers the version",
         ),
         httparse::Error::Token => {
@@ -153,11 +153,11 @@ impl Start {
 
     /// Whether the message ends with its head. Such a response has no content, even if its head gives a length (RFC
     /// 9112 §6.3).
-    fn ends_with_head(&self, answered: Option<&Method>) -> bool {
+    fn ends_with_head(&self, request_method: Option<&Method>) -> bool {
         let Self::Response { status, .. } = self else { return false };
         status.is_informational()
             || matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || answered == Some(&Method::HEAD)
+            || request_method == Some(&Method::HEAD)
     }
 }
 
@@ -230,7 +230,7 @@ fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
     match (codings.next(), codings.next()) {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         (_, Some(_)) => Err(unreadable("it has several Transfer-Encoding lines")),
-        _ => Err(unreadable("its Transfer-Encoding is another than chunked alone")),
+        _ => Err(unreadable("its Transfer-Encoding is not chunked alone")),
     }
 }
 
@@ -261,11 +261,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<MessageFile, String> {
-        read_answer(text, None)
+        read_response(text, None)
     }
 
-    fn read_answer(text: &str, answered: Option<&Method>) -> Result<MessageFile, String> {
-        MessageFile::parse(text.as_bytes(), answered).map_err(|failure| failure.to_string())
+    fn read_response(text: &str, request_method: Option<&Method>) -> Result<MessageFile, String> {
+        MessageFile::parse(text.as_bytes(), request_method).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -366,15 +366,15 @@ mod tests {
         let long = format!("chunked\n\n0\nX: {}\n\n", "a".repeat(16 * 1024));
         let table = [
             ("chunked\nContent-Length: 1\n\n1\na\n0\n\n", "both"),
-            ("gzip, chunked\n\n0\n\n", "another than chunked alone"),
-            ("chunked, gzip\n\n0\n\n", "another than chunked alone"),
-            ("gzip\n\n0\n\n", "another than chunked alone"),
-            ("identity\n\n0\n\n", "another than chunked alone"),
-            ("chunked;q=1\n\n0\n\n", "another than chunked alone"),
-            ("chunked,\n\n0\n\n", "another than chunked alone"),
-            ("\"chunked\"\n\n0\n\n", "another than chunked alone"),
-            ("xchunked\n\n0\n\n", "another than chunked alone"),
-            ("\n\n0\n\n", "another than chunked alone"),
+            ("gzip, chunked\n\n0\n\n", "is not chunked alone"),
+            ("chunked, gzip\n\n0\n\n", "is not chunked alone"),
+            ("gzip\n\n0\n\n", "is not chunked alone"),
+            ("identity\n\n0\n\n", "is not chunked alone"),
+            ("chunked;q=1\n\n0\n\n", "is not chunked alone"),
+            ("chunked,\n\n0\n\n", "is not chunked alone"),
+            ("\"chunked\"\n\n0\n\n", "is not chunked alone"),
+            ("xchunked\n\n0\n\n", "is not chunked alone"),
+            ("\n\n0\n\n", "is not chunked alone"),
             ("chunked\nTransfer-Encoding: chunked\n\n0\n\n", "several"),
             ("gzip\nTransfer-Encoding: chunked\n\n0\n\n", "several"),
             ("chunked\n\n", "last chunk"),
@@ -411,22 +411,22 @@ mod tests {
         let lengths = ["Content-Length: 5", "Transfer-Encoding: chunked", "X: 1"];
         let head = Some(&Method::HEAD);
         for length in lengths {
-            for (status, answered) in [(100, None), (204, None), (304, None), (200, head)] {
+            for (status, request_method) in [(100, None), (204, None), (304, None), (200, head)] {
                 let text = format!("HTTP/1.1 {status} X\n{length}\n\n");
-                let message = read_answer(&text, answered).unwrap();
+                let message = read_response(&text, request_method).unwrap();
                 assert_eq!((message.body.content, message.body.bytes), (Content::Absent, vec![]));
                 for more in ["hello", "0\n\n"] {
-                    let error = read_answer(&(text.clone() + more), answered).unwrap_err();
+                    let error = read_response(&(text.clone() + more), request_method).unwrap_err();
                     assert!(error.contains("something follows its head"), "{error}");
                 }
             }
         }
-        for answered in [None, Some(&Method::GET)] {
+        for request_method in [None, Some(&Method::GET)] {
             for length in &lengths[..2] {
                 let text = format!("HTTP/1.1 200 OK\n{length}\n\n");
-                read_answer(&text, answered).unwrap_err();
+                read_response(&text, request_method).unwrap_err();
             }
         }
-        read_answer("HEAD / HTTP/1.1\nContent-Length: 1\n\na", None).unwrap();
+        read_response("HEAD / HTTP/1.1\nContent-Length: 1\n\na", None).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crate::desk::{Desk, Outcome};
+use crate::desk::{Desk, Finished};
 
 /// A server that gives one answer to every request, and keeps the requests.
 pub(crate) struct Server {
@@ -66,7 +66,7 @@ fn complete(request: &[u8]) -> bool {
     content.len() >= length.unwrap_or(0)
 }
 
-pub(crate) fn curl(desk: &Desk, arguments: &[&str]) -> Outcome {
+pub(crate) fn curl(desk: &Desk, arguments: &[&str]) -> Finished {
     let fixed = ["curl", "--key", "id.key", "-sS"];
     desk.run(fixed.iter().chain(arguments))
 }
@@ -312,7 +312,7 @@ fn whoever_signs_what_the_hint_says_has_covered_what_the_server_wants() {
     for option in ["--tag", "--component", "--passphrase-file"] {
         let behind = ["-s", option, "x", &url];
         let put_before = format!("`countersign curl {option} VALUE …`");
-        curl(&desk, &behind).failed(1, &format!("{option} stands behind"), &put_before);
+        curl(&desk, &behind).failed(1, &format!("{option} comes after"), &put_before);
     }
     assert!(server.received_nothing());
 }
@@ -389,7 +389,7 @@ fn on_a_terminal_an_error_begins_a_line_of_its_own() {
         return;
     };
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("why\r\nerror: the server answered 404"), "{text:?}");
+    assert!(text.starts_with("why\r\nerror: the server responded with 404"), "{text:?}");
     let output = curl(&desk, &[&server.url("/")]);
     assert!(output.stderr.starts_with("error: "), "{output:?}");
 }
@@ -474,7 +474,7 @@ fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
     let desk = desk.variable("COUNTERSIGN_KEY", &key);
     // Who signs, and the lines of curl's config that are about keys and certificates.
     type Row<'r> = (&'r [&'r str], &'r str, &'r [&'r str]);
-    let table: [Row<'_>; 13] = [
+    let table: [Row<'_>; 12] = [
         (&["-s", "--cert", "c.pem"], &other, &["cert = \"c.pem\""]),
         (
             &["-s", "--cert", "c.pem", "--key", "c.key"],
@@ -487,12 +487,6 @@ fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
             &["cert = \"c.pem\"", "key = \"c.key\""],
         ),
         (&["-sEc.pem", "--key", "c.key"], &other, &["cert = \"c.pem\"", "key = \"c.key\""]),
-        // As with curl, the last one counts.
-        (
-            &["-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
-            &other,
-            &["cert = \"c.pem\"", "key = \"d.key\""],
-        ),
         (&["--key", "id.key", "-s", "--cert", "c.pem"], &named, &["cert = \"c.pem\""]),
         (
             &["--key", "id.key", "-s", "--cert", "c.pem", "--key", "c.key"],
@@ -531,7 +525,17 @@ fn a_key_beside_a_certificate_is_curls_own_and_never_signs() {
         };
         assert_eq!(shown.lines().filter(of_keys).collect::<Vec<_>>(), config, "{flags:?}: {shown}");
     }
-    let refused: [(&[&str], &str, &str); 5] = [
+    let refused: [(&[&str], &str, &str); 7] = [
+        (
+            &["-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
+            "several --key stand beside --cert",
+            "before curl's own arguments",
+        ),
+        (
+            &["--key", "id.key", "-s", "--key", "c.key", "--cert", "c.pem", "--key", "d.key"],
+            "several --key stand beside --cert",
+            "one --key beside --cert",
+        ),
         (&["--key", "id.key", "-s", "--key", "other.key"], "two keys", "--cert"),
         (&["-s", "--key", "id.key", "--key", "other.key"], "two keys", "--cert"),
         (&["-s", "-u", "me:secret", "--key", "none.key"], "cannot read none.key", "keygen"),

@@ -9,15 +9,19 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::database::Database;
+
 /// A folder in which commands run, with nothing else in their environment.
 pub(crate) struct Desk {
     folder: TempDir,
     environment: Vec<(&'static str, String)>,
+    /// The database of its registry, if that is in PostgreSQL.
+    database: Option<Database>,
 }
 
-/// What a command did.
+/// A command that has ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -25,7 +29,7 @@ pub(crate) struct Outcome {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), environment: Vec::new() }
+        Self { folder: TempDir::new().unwrap(), environment: Vec::new(), database: None }
     }
 
     /// With a key `id.key`, whose publishable key is given back.
@@ -40,6 +44,24 @@ impl Desk {
         let desk = Self::new().variable("COUNTERSIGN_DB", "sqlite:registry.db");
         desk.run(["app", "add", "shop"]).done();
         desk
+    }
+
+    /// The same with a registry in PostgreSQL.
+    pub(crate) fn with_postgres_registry() -> Self {
+        let desk = Self::with_database();
+        desk.run(["app", "add", "shop"]).done();
+        desk
+    }
+
+    /// With a database in PostgreSQL, named by COUNTERSIGN_DB, and no registry in it yet.
+    pub(crate) fn with_database() -> Self {
+        let database = Database::create();
+        let desk = Self::new().variable("COUNTERSIGN_DB", &database.url());
+        Self { database: Some(database), ..desk }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
     }
 
     pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
@@ -94,7 +116,7 @@ impl Desk {
     }
 
     /// Runs `countersign`.
-    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
         self.run_with(arguments, b"")
     }
 
@@ -103,7 +125,7 @@ impl Desk {
         &self,
         arguments: impl IntoIterator<Item = A>,
         stdin: &[u8],
-    ) -> Outcome {
+    ) -> Finished {
         let mut command = self.command(env!("CARGO_BIN_EXE_countersign"));
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -111,7 +133,7 @@ impl Desk {
         // A command that does not read its stdin ends before all is written.
         drop(child.stdin.take().unwrap().write_all(stdin));
         let output = child.wait_with_output().unwrap();
-        Outcome {
+        Finished {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
@@ -119,7 +141,7 @@ impl Desk {
     }
 }
 
-impl Outcome {
+impl Finished {
     /// It is done: what it printed.
     #[track_caller]
     pub(crate) fn done(self) -> String {

@@ -76,7 +76,7 @@ fn trailers_are_told_by_name_with_what_becomes_of_them() {
     let head = head.replace("Content-Length: 15", "Transfer-Encoding: chunked");
     let table = [
         ("", None),
-        ("A: 1\r\nB: 2\r\n", Some(("passed", "a, b: no handler gets to see them"))),
+        ("A: 1\r\nB: 2\r\n", Some(("passed", "a, b: handlers do not get them"))),
         ("Signature: a=:AAAA:\r\n", Some(("failed", "do not belong in trailers"))),
     ];
     for (trailers, expected) in table {
@@ -127,7 +127,7 @@ fn a_wrong_alg_is_told_from_a_signature_that_does_not_hold() {
     let digits = STANDARD.encode(signature);
     let told = explain(&format!("{before}Signature: sig=:{digits}:\r\n{after}"));
     assert_eq!(told["code"], "signature-malformed");
-    assert!(told["detail"].as_str().unwrap().contains("JOSE has for ed25519"), "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("JOSE uses this name for ed25519"), "{told}");
     assert_eq!(checks(&told, "failed"), ["form", "algorithm"], "the signature holds");
 }
 
@@ -260,4 +260,30 @@ fn a_response_is_verified_with_the_request_that_it_answers() {
         run(&["--request", "broken", "response"]).failed(1, "by its size", "HTTP/1.1");
         run(&["--request", "none", "response"]).failed(1, "cannot read none", "HTTP/1.1");
     }
+}
+
+/// The client's side: the request as it was sent, and the refusal of a server in explain mode.
+#[test]
+fn a_refusal_says_which_component_the_server_saw_otherwise() {
+    let (desk, publishable) = Desk::with_key();
+    let order = desk.signed_order("http");
+    desk.write("order.http", &order, 0o644);
+    // What the server rebuilt: a proxy had taken away a part of the path.
+    let told = desk.run_with(["verify", "--json", "--key", &publishable, "-"], order.as_bytes());
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    let base = told["signature_base"].as_str().unwrap().replace("/v1/orders", "/orders");
+    let refusal = serde_json::json!({ "code": "signature-invalid", "signature_base": base });
+    let response = format!(
+        "HTTP/1.1 401 Unauthorized\r\nCountersign-Refusal: signature-invalid\r\n\r\n{refusal}"
+    );
+    for content in [base.clone(), refusal.to_string(), response] {
+        desk.write("refusal", &content, 0o644);
+        let explain = ["explain", "--key", &publishable, "--expected", "refusal", "order.http"];
+        let text = desk.run(explain).done();
+        let difference = "line 3 is the first that differs: \"@path\"\n  here:     \"@path\": /v1/orders\n  expected: \"@path\": /orders\n";
+        assert!(text.contains(difference), "{text}");
+    }
+    desk.write("refusal", r#"{"code":"signature-stale"}"#, 0o644);
+    let explain = ["explain", "--key", &publishable, "--expected", "refusal", "order.http"];
+    desk.run(explain).failed(1, "not its reason", "`detail` and `hint`");
 }

@@ -98,14 +98,14 @@ fn a_form_that_cannot_be_made_as_curl_makes_it_is_refused_with_the_flag() {
     let server = Server::ok();
     let url = server.url("/");
     let table: [(&[&str], &str, &str); 14] = [
-        (&["-F", "no field"], "the value of -F is no field", "NAME=@FILE"),
+        (&["-F", "no field"], "the value of -F is not a field", "NAME=@FILE"),
         (&["-F", "=x"], "-F cannot be signed with a field without a name", "NAME=VALUE"),
         (&["--form", "a=(;type=multipart/mixed"], "--form cannot be signed", "--form-string"),
         (&["-F", "a=@file;encoder=base64"], "with `encoder=`", "--data-binary @FILE"),
         (&["-F", "a=b;headers=\"X: y\""], "with `headers=`", "--data-binary @FILE"),
         (&["-F", "a=b;c"], "a `;` in the value", "--form-string"),
-        (&["-F", "a=b;type=nonsense"], "no media type", "type=text/plain"),
-        (&["-F", "a=b;type=a/b\r\nX: y"], "no media type", "type=text/plain"),
+        (&["-F", "a=b;type=nonsense"], "not a media type", "type=text/plain"),
+        (&["-F", "a=b;type=a/b\r\nX: y"], "not a media type", "type=text/plain"),
         (&["-F", "a=<file;filename=b"], "`filename=`", "NAME=@FILE"),
         (&["-F", "a=@none"], "cannot read `none`", "exists"),
         (&["-F", "a=b", "-d", "c"], "ask for different requests", "one of them"),

@@ -71,8 +71,8 @@ fn a_key_file_that_cannot_be_used_is_told_in_one_line_and_stays_as_it_is() {
         ("empty.key", b"", 0o600, "it is empty", "keygen"),
         ("damaged.key", damaged.as_bytes(), 0o600, "damaged", "copy it again"),
         ("cut.key", &key.as_bytes()[..60], 0o600, "damaged", "copy it again"),
-        ("text.key", b"hello\n", 0o600, "no key in a known form", "keygen"),
-        ("binary.key", &[0xff; 100], 0o600, "no key in a known form", "keygen"),
+        ("text.key", b"hello\n", 0o600, "not a key in a known form", "keygen"),
+        ("binary.key", &[0xff; 100], 0o600, "not a key in a known form", "keygen"),
         ("exchange.key", &exchange, 0o600, "an X25519 private key", "Ed25519 key"),
         ("run.key", key.as_bytes(), 0o610, "run.key is executable by", "chmod 600 run.key"),
         ("public.key", public.as_bytes(), 0o600, "it holds a public key", "the private key's file"),
@@ -104,7 +104,7 @@ fn a_key_file_that_cannot_be_used_is_told_in_one_line_and_stays_as_it_is() {
         desk.run(["pubkey", "encrypted.key", "--passphrase-file", "passphrase"])
     };
     assert_eq!(open("open sesame").done(), desk.run(["pubkey", "id.key"]).done());
-    open("close sesame").failed(1, "the passphrase does not open it", "check the passphrase");
+    open("close sesame").failed(1, "the passphrase does not decrypt it", "check the passphrase");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_private_key_in_a_wrong_place_is_not_said_again() {
 fn the_name_of_a_key_file_is_no_key() {
     let (desk, _) = Desk::with_key();
     let url = "https://example.com/";
-    desk.run_with(["sign", "--key", "-", url], b"id.key").failed(1, "no key", "text of a key");
+    desk.run_with(["sign", "--key", "-", url], b"id.key").failed(1, "not a key", "text of a key");
     desk.run_with(["sign", "--key", "fd:0", url], b"").failed(1, "it is empty", "text of a key");
     desk.run(["sign", "-d", "@none", "--key", "id.key", url]).failed(1, "`none`", "by stdin");
     let desk = desk.variable("COUNTERSIGN_KEY", "id.key");

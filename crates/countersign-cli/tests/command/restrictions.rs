@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, Outcome};
+use crate::desk::{Desk, Finished};
 
 const SHA1: &str = "5A0B8C1D2E3F405162738495A6B7C8D9EAFB0C1D";
 
@@ -21,7 +21,7 @@ fn said(desk: &Desk, key: &str) -> (Value, Value) {
     (member("scopes"), member("restrictions"))
 }
 
-fn restrict(desk: &Desk, key: &str, arguments: &[&str]) -> Outcome {
+fn restrict(desk: &Desk, key: &str, arguments: &[&str]) -> Finished {
     desk.run(["key", "restrict", key].iter().chain(arguments))
 }
 

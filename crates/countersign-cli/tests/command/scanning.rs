@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use countersign::KeyFile;
 
-use crate::desk::{Desk, Outcome};
+use crate::desk::{Desk, Finished};
 
 /// A desk with a key of its own, whose text is in `leak`, and its publishable key.
 fn with_leak() -> (Desk, String, String) {
@@ -13,7 +13,7 @@ fn with_leak() -> (Desk, String, String) {
     (desk, key, private.expose_text().to_string())
 }
 
-fn found(outcome: &Outcome, expected: &[String]) {
+fn found(outcome: &Finished, expected: &[String]) {
     assert_eq!(outcome.code, 1, "{outcome:?}");
     assert_eq!(outcome.stdout.lines().collect::<Vec<_>>(), expected, "{outcome:?}");
     assert_eq!(outcome.stderr.lines().count(), 2, "{outcome:?}");

@@ -153,7 +153,7 @@ fn what_a_server_refuses_before_the_signature_is_not_verified() {
     let unsigned = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
     let verify = ["verify", "--policy", "none", "--key", &publishable, "-"];
     let outcome = desk.run_with(verify, unsigned);
-    assert!(outcome.stdout.contains("the message carries no signature\n"), "{outcome:?}");
+    assert!(outcome.stdout.contains("the message has no signature\n"), "{outcome:?}");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn what_cannot_be_read_is_not_merely_unverified() {
     let response = b"HTTP/1.1 200 OK\r\n\r\n";
     verify(response).failed(1, "this is a response", "--policy none");
     let typo = format!("{publishable}1");
-    desk.run(["verify", "--key", &typo, "none"]).failed(1, "no publishable key", "checksum");
+    desk.run(["verify", "--key", &typo, "none"]).failed(1, "not a publishable key", "to its end");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn what_is_not_verified_is_told_with_what_to_do() {
         ("POST ", "PUT ", "signature-invalid", "`countersign explain`"),
         ("POST ", "TRACE ", "method-not-allowed", "POST, PUT"),
         ("HTTP/1.1", "HTTP/1.0", "bad-request", "HTTP/1.1"),
-        ("book", "boot", "digest-mismatch", "the very bytes"),
+        ("book", "boot", "digest-mismatch", "send the bytes from which"),
         ("Content-Length: 15", "X: y", "digest-mismatch", "Content-Length"),
         ("Content-Length", "X-Api-Key: pk_other\r\nContent-Length", "key-unknown", "it carries"),
     ];
@@ -312,4 +312,30 @@ fn what_is_not_verified_is_told_with_what_to_do() {
             assert!(!outcome.stderr.contains("Accept-Signature"), "{outcome:?}");
         }
     }
+}
+
+#[test]
+fn offline_prints_the_request_as_it_would_be_sent() {
+    let (desk, publishable) = Desk::with_key();
+    let fixed = [
+        "sign",
+        "--key",
+        "id.key",
+        "--nonce",
+        "MDEyMzQ1Njc4OWFiY2RlZg",
+        "--created",
+        "1763900000",
+        "-d",
+        "a=1",
+    ];
+    let run = |more: &[&str]| desk.run(fixed.iter().chain(more)).done();
+    let url = "https://api.example.com/v1/orders?x=1";
+    let offline = run(&["--offline", url]);
+    assert!(offline.starts_with("POST /v1/orders?x=1 HTTP/1.1\r\nHost: api.example.com\r\n"));
+    assert!(offline.ends_with("\r\nContent-Length: 3\r\n\r\na=1"), "{offline}");
+    assert_eq!(offline, run(&["--format", "http", url]));
+    let verify = ["verify", "--key", &publishable, "--at", "1763900000", "-"];
+    desk.run_with(verify, offline.as_bytes()).done();
+    let both = ["--offline", "--json", url];
+    desk.run(fixed.iter().chain(&both)).failed(1, "--offline", "sign --help");
 }

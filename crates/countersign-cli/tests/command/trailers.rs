@@ -58,7 +58,7 @@ fn response(desk: &Desk, components: &[&str], trailers: &HeaderMap) -> String {
     format!("HTTP/1.1 200 OK\r\n{}\r\n{chunks}{}\r\n", lines(&headers), lines(trailers))
 }
 
-fn look(desk: &Desk, command: &[&str], message: &str) -> crate::desk::Outcome {
+fn look(desk: &Desk, command: &[&str], message: &str) -> crate::desk::Finished {
     let fixed = ["--policy", "none", "--key", "id.key", "-"];
     desk.run_with(command.iter().chain(&fixed), message.as_bytes())
 }

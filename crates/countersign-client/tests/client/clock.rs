@@ -96,7 +96,7 @@ async fn other_refusals_are_not_tried_again() {
         || refusal("signature-stale", &[(header::DATE, "Sun, 23 Nov 2025 10:05:20 GMT")]),
         || {
             let date = (header::DATE, "Sun, 23 Nov 2025 12:05:20 GMT");
-            refusal("signature-stale", &[date, (header::RETRY_AFTER, "9")])
+            refusal("signature-stale", &[date, (header::RETRY_AFTER, "31")])
         },
         || refusal("signature-invalid", &[(header::DATE, "Sun, 23 Nov 2025 12:05:20 GMT")]),
         || StatusCode::UNAUTHORIZED.into_response(),

@@ -1,7 +1,7 @@
 use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt};
 
 use countersign::{KeyError, Passphrase};
-use countersign_client::{Client, Error};
+use countersign_client::{BadKeySource, Client, Error, KeySource};
 
 use crate::server::key;
 
@@ -49,4 +49,63 @@ fn key_files_are_read_or_the_fault_is_named() {
     assert_eq!(reason(encrypted.clone()), KeyError::Encrypted);
     let wrong = Passphrase::new(b"wrong".to_vec());
     assert!(Client::from_encrypted_key_file(encrypted, &wrong).is_err());
+}
+
+#[test]
+fn a_key_comes_from_wherever_its_source_says() {
+    use std::{io::Write as _, os::fd::AsRawFd as _};
+
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(key().expose_text().as_bytes()).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let descriptor: KeySource = format!("fd:{}", file.as_raw_fd()).parse().unwrap();
+    // Its mode is of no interest, unlike that of a file with a name.
+    assert_eq!(descriptor.read(None).unwrap().publishable_key(), key().publishable_key());
+    let source = |text: &str| text.parse::<KeySource>();
+    match source("env:COUNTERSIGN_TEST_NO_KEY").unwrap().read(None).unwrap_err() {
+        Error::KeySource { from, source } => {
+            assert_eq!(source.kind(), ErrorKind::NotFound);
+            assert!(from.to_string().contains("COUNTERSIGN_TEST_NO_KEY"));
+        }
+        other => panic!("{other:?}"),
+    }
+    // A variable that every test has, and that holds no key.
+    let error = source("env:PATH").unwrap().read(None).unwrap_err();
+    assert!(matches!(&error, Error::Key { .. }), "{error:?}");
+    assert!(!format!("{error:?} {error}").contains("/bin"), "{error:?}");
+
+    let text = key().expose_text().to_string();
+    let table = [
+        ("", BadKeySource::Empty),
+        ("env:", BadKeySource::Empty),
+        ("fd:x", BadKeySource::Descriptor),
+        (&text, BadKeySource::Secret),
+        #[cfg(feature = "keyring")]
+        ("keyring:shop", BadKeySource::Keyring),
+        #[cfg(not(feature = "keyring"))]
+        ("keyring:shop/laptop", BadKeySource::NoKeyring),
+    ];
+    for (text, error) in table {
+        assert_eq!(source(text), Err(error));
+    }
+}
+
+#[cfg(feature = "keyring")]
+#[test]
+fn a_key_comes_from_the_keyring() {
+    let source: KeySource = "keyring:shop/laptop".parse().unwrap();
+    let reason = |source: &KeySource| match source.read(None).unwrap_err() {
+        Error::KeySource { source, .. } => source.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(reason(&source).contains("set_default_store"));
+    keyring_core::set_default_store(keyring_core::mock::Store::new().unwrap());
+    assert_eq!(reason(&source), "the keyring has no such entry");
+    let entry = keyring_core::Entry::new("shop", "laptop").unwrap();
+    entry.set_password(&key().expose_text()).unwrap();
+    let client = Client::from_key_source(&source).unwrap();
+    assert_eq!(client.publishable_key(), key().publishable_key());
+    entry.set_secret(b"\xff secret").unwrap();
+    let error = Client::from_key_source(&source).unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("secret\""), "{error:?}");
 }

@@ -200,7 +200,8 @@ async fn a_refusal_says_when_to_come_back_and_what_is_left() {
         limited
     })
     .await;
-    let response = client().get(server.url("/")).send().await.unwrap();
+    let hurried = client().wait_up_to(Duration::ZERO);
+    let response = hurried.get(server.url("/")).send().await.unwrap();
     let refusal = Refusal::check(response).await.unwrap_err();
     assert_eq!(refusal.retry_after, Some(Duration::from_secs(29)));
     assert_eq!(refusal.violated_policies, ["signed-60"]);

@@ -188,7 +188,7 @@ async fn the_answer_to_another_attempt_is_none() {
         "{error:?}"
     );
     let why = std::error::Error::source(&error).unwrap().to_string();
-    assert!(why.contains("does not hold"), "{why}");
+    assert!(why.contains("not valid for this response"), "{why}");
     assert!(error.to_string().contains("201"), "{error}");
 }
 

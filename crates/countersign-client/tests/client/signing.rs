@@ -4,7 +4,7 @@ use axum::{
     body::Bytes,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
-use countersign_client::{Error, PublishableClient};
+use countersign_client::{Error, Form, PublishableClient};
 
 use crate::server::{NOW, Server, client, key, redirect};
 
@@ -114,9 +114,47 @@ fn either_client_gives_up_after_a_while() {
     }
 }
 
+/// A canary: in whatever form it is printed, the key is not in it.
 #[test]
-fn a_client_prints_no_secret() {
-    let secret = key().expose_text().to_string();
-    let printed = format!("{:?}", client().get("http://localhost/"));
-    assert!(!printed.contains(&secret) && !printed.contains("7, 7, 7"), "{printed}");
+fn nothing_prints_the_secret() {
+    const SEED: &[u8; 32] = b"canary of the client's own tests";
+    let key = || countersign::PrivateKey::ed25519(SEED);
+    let client = countersign_client::Client::new(key()).unwrap();
+    let mut printed = vec![
+        format!("{client:?}"),
+        format!("{:?}", client.get("http://localhost/").bearer_auth("token of a canary")),
+        format!("{:?}", client.post("http://localhost/").multipart(Form::new().text("a", "b"))),
+        format!("{:?}", client.get("http://localhost/a//b").sign().unwrap_err()),
+    ];
+    #[cfg(feature = "blocking")]
+    {
+        let blocking = countersign_client::blocking::Client::new(key()).unwrap();
+        printed.push(format!("{blocking:?} {:?}", blocking.get("http://localhost/")));
+    }
+    #[cfg(feature = "middleware")]
+    printed.push(format!("{:?}", client.middleware()));
+    #[cfg(feature = "tower")]
+    printed.push(format!("{:?}", client.layer()));
+    #[cfg(feature = "key-files")]
+    {
+        // A key that is broken, and a key where the name of its place belongs.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = key().expose_text();
+        std::fs::write(file.path(), text.replace("sk_", "sk_1")).unwrap();
+        let error = countersign_client::Client::from_key_file(file.path()).unwrap_err();
+        printed.push(format!("{error:?} {error}"));
+        let error = text.parse::<countersign_client::KeySource>().unwrap_err();
+        printed.push(format!("{error:?} {error}"));
+    }
+    let forms = [
+        key().expose_text().trim_start_matches("sk_").to_owned(),
+        "canary".to_owned(),
+        format!("{SEED:?}").trim_matches(['[', ']']).to_owned(),
+        "63616e617279".to_owned(),
+    ];
+    for printed in printed {
+        for form in &forms {
+            assert!(!printed.contains(form.as_str()), "{form}: {printed}");
+        }
+    }
 }

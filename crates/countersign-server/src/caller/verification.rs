@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign::{Content, Timestamp};
+use countersign::Content;
 use http::{Extensions, HeaderMap, Method, Request, Response, Version, request::Parts};
 
 use super::{Caller, SignedCaller};
 use crate::{
-    refusal::{Circumstances, RefusalSettings, reason::Reason, respond},
+    refusal::{Circumstances, Judge, reason::Reason, respond},
     route::rollout::Rollout,
     telemetry,
 };
@@ -24,9 +24,7 @@ pub(crate) struct Verification {
     pub(crate) route: Option<Arc<str>>,
     /// Whether the request came with content.
     pub(crate) arrived: Content,
-    /// The time that the verifier used for its checks.
-    pub(crate) now: Timestamp,
-    pub(crate) settings: Arc<RefusalSettings>,
+    pub(crate) judge: Judge,
 }
 
 /// How inner layers treat a request that does not meet their requirements.
@@ -118,10 +116,20 @@ impl Verification {
             version,
             headers: Some(headers),
             content: self.arrived,
-            now: self.now,
-            settings: Some(&self.settings),
+            judge: Some(&self.judge),
         };
         respond(&reason.into(), &circumstances)
+    }
+
+    /// Returns a part of the verifier's result, or the response to a request whose result lacks it.
+    fn require<'r, T, B: From<Bytes>>(
+        head: impl Into<Head<'r>>,
+        part: impl FnOnce(&Self) -> Option<T>,
+        missing: Reason,
+    ) -> Result<T, Response<B>> {
+        let head = head.into();
+        let verification = Self::of(head)?;
+        part(verification).ok_or_else(|| verification.refuse(head, missing))
     }
 
     /// Returns the caller of a signed request.
@@ -144,10 +152,7 @@ impl Caller {
     pub(crate) fn of_head<'r, C: From<Bytes>>(
         head: impl Into<Head<'r>>,
     ) -> Result<Self, Response<C>> {
-        let head = head.into();
-        let verification = Verification::of(head)?;
-        let refused = || verification.refuse(head, Reason::KeyRequired);
-        verification.caller.clone().ok_or_else(refused)
+        Verification::require(head, |verification| verification.caller.clone(), Reason::KeyRequired)
     }
 }
 
@@ -166,9 +171,6 @@ impl SignedCaller {
     pub(crate) fn of_head<'r, C: From<Bytes>>(
         head: impl Into<Head<'r>>,
     ) -> Result<Self, Response<C>> {
-        let head = head.into();
-        let verification = Verification::of(head)?;
-        let refused = || verification.refuse(head, Reason::SignatureRequired);
-        verification.signed().ok_or_else(refused)
+        Verification::require(head, Verification::signed, Reason::SignatureRequired)
     }
 }

@@ -1,12 +1,11 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use countersign::{Content, ResponseHead, Timestamp};
+use countersign::{Content, ResponseHead};
 use http::{HeaderMap, Method, Response, Version, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -15,14 +14,14 @@ use tokio::sync::oneshot;
 use super::verified_body::{ContentError, ContentOutcome};
 use crate::{
     BoxError,
-    refusal::{self, Circumstances, RefusalSettings, reason::Reason, respond},
+    refusal::{self, Circumstances, Judge, reason::Reason, respond},
     telemetry,
 };
 
 /// How many bytes of a response are taken from its handler before the verdict on the request's content is known.
 const MOST_GATHERED: usize = 64 * 1024;
 
-/// The verdict on content whose body is gone without one.
+/// The verdict on content whose body was dropped early.
 const UNREAD: ContentOutcome = ContentOutcome::Failed(Reason::ContentUnread);
 
 pin_project! {
@@ -73,12 +72,12 @@ impl<C> GuardedBody<C> {
         Self::new(Rest::Untouched { body }, Guard::Nothing)
     }
 
-    /// A body that ends without an error only if the request's content was what was signed.
+    /// Makes a body that ends with an error unless the content of the request is the signed content.
     pub(crate) fn guarded(body: C, verdict: oneshot::Receiver<ContentOutcome>) -> Self {
         Self::new(Rest::Begun { body: Box::pin(body) }, Guard::Waiting(verdict))
     }
 
-    /// The body of a response without content that waits for the verdict.
+    /// Makes the body of a response without content, which waits for the verdict.
     pub(crate) fn without_content(verdict: oneshot::Receiver<ContentOutcome>) -> Self {
         Self::new(Rest::Ended, Guard::Waiting(verdict))
     }
@@ -277,19 +276,17 @@ impl<C> Default for GuardedBody<C> {
     }
 }
 
-/// The verdict on content that the handler reads itself, for which its response waits.
+/// The verdict on content that the handler reads itself. The response waits for it.
 pub(crate) struct AwaitedVerdict {
     pub(crate) verdict: oneshot::Receiver<ContentOutcome>,
-    // What a refusal of it depends on.
     pub(crate) method: Method,
     pub(crate) version: Version,
-    pub(crate) now: Timestamp,
-    pub(crate) settings: Arc<RefusalSettings>,
+    pub(crate) judge: Judge,
 }
 
 impl AwaitedVerdict {
-    /// The handler's response if the content was what was signed, or else a refusal; where the response has to begin before
-    /// that is known, a body that ends with an error unless it was.
+    /// Returns the handler's response, or a refusal if the content is not the signed content. If the response has to begin before
+    /// the verdict is known, its body ends with an error unless the content is the signed content.
     pub(crate) async fn respond_once_known<C>(
         self,
         response: Response<C>,
@@ -297,9 +294,9 @@ impl AwaitedVerdict {
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let Self { verdict, method, version, now, settings } = self;
+        let Self { verdict, method, version, judge } = self;
         let (mut head, body) = response.into_parts();
-        // A handler that refuses has promised nothing, and may do so without reading on.
+        // A handler that refuses may do so without reading on.
         let refuses = head.status.is_client_error() || head.status.is_server_error();
         let told = ResponseHead { status: head.status, headers: &head.headers };
         let mut body = match told.may_have_content(&method) {
@@ -314,7 +311,7 @@ impl AwaitedVerdict {
         }
         let failure = body.failure().filter(|&reason| match reason {
             Reason::ContentUnread => !refuses,
-            // Whatever the handler made of it: what it has read is not what was signed.
+            // Even if the handler refuses: it has read other content than the signed content.
             _ => true,
         });
         if let Some(reason) = failure {
@@ -324,15 +321,14 @@ impl AwaitedVerdict {
                 version,
                 headers: None,
                 content: Content::Present,
-                now,
-                settings: Some(&settings),
+                judge: Some(&judge),
             };
             return respond(&reason.clone().into(), &circumstances);
         }
         if refuses {
             body.release();
         } else if body.is_waiting() {
-            // Whoever counts bytes must not take the response for whole before its end.
+            // With this field a client could take the response for complete before its end.
             head.headers.remove(CONTENT_LENGTH);
         }
         Response::from_parts(head, body)

@@ -46,7 +46,7 @@ pub enum BadProxies {
     )]
     Empty,
     /// A range is the whole Internet, so that anyone could claim any address.
-    #[error("{0} is everyone; list the proxies, or say Proxies::insecure_any_peer")]
+    #[error("{0} is every address; list the proxies, or use Proxies::insecure_any_peer")]
     Everyone(IpNet),
     /// An address has bits behind its prefix, so that it can mean the address or the range.
     #[error(
@@ -69,9 +69,9 @@ pub(crate) enum BadForwarded {
     Malformed(&'static str),
     #[error("the proxies in front of this server name two different hosts")]
     Conflict,
-    #[error("this server does not answer for the host that the proxy in front of it names")]
+    #[error("this server does not serve the host that the proxy in front of it names")]
     NotOurs,
-    #[error("this server does not answer for the scheme that the proxy in front of it names")]
+    #[error("this server does not serve the scheme that the proxy in front of it names")]
     Scheme,
 }
 
@@ -82,9 +82,7 @@ impl BadForwarded {
             Self::Missing(_) | Self::Malformed(_) | Self::Conflict => Code::BadRequest,
         }
     }
-}
 
-impl BadForwarded {
     /// Returns the operator's fix, with the line for nginx.
     pub(crate) fn cure(self) -> &'static str {
         match self {
@@ -105,7 +103,7 @@ impl BadForwarded {
                  address needs brackets and quotation marks there"
             }
             Self::NotOurs => {
-                "add the origin to `Origins::new`, or have the proxy answer for no other name: in nginx by `server_name`"
+                "add the origin to `Origins::new`, or have the proxy serve no other name: in nginx by `server_name`"
             }
         }
     }
@@ -558,9 +556,12 @@ mod tests {
             ),
             (
                 vec!["10.0.0.0/8", "0.0.0.0/0"],
-                "0.0.0.0/0 is everyone; list the proxies, or say Proxies::insecure_any_peer",
+                "0.0.0.0/0 is every address; list the proxies, or use Proxies::insecure_any_peer",
             ),
-            (vec!["::/0"], "::/0 is everyone; list the proxies, or say Proxies::insecure_any_peer"),
+            (
+                vec!["::/0"],
+                "::/0 is every address; list the proxies, or use Proxies::insecure_any_peer",
+            ),
             (
                 vec!["10.0.0.7/8"],
                 "10.0.0.7/8 is an address in a range; write 10.0.0.0/8 for the range, or 10.0.0.7/32 for the address",

@@ -4,21 +4,21 @@ use countersign_store::Scope;
 /// Why an access token is missing or refused. The messages are for the caller, and never have values of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadToken {
-    #[error("this request has to carry an access token, in one covered field Authorization")]
+    #[error("this request needs an access token, in one covered Authorization field")]
     Missing,
-    #[error("the access token is no signed JWT of at most 8 KiB")]
+    #[error("the access token is not a signed JWT of at most 8 KiB")]
     Malformed,
-    #[error("the access token has another typ than at+jwt")]
+    #[error("the access token has a typ other than at+jwt")]
     Type,
-    #[error("the access token names no key that its issuer has published")]
+    #[error("the access token names a key that its issuer has not published")]
     UnknownKey,
-    #[error("the access token names another algorithm than that of its key")]
+    #[error("the access token names an algorithm other than its key's")]
     Algorithm,
-    #[error("the signature of the access token does not hold")]
+    #[error("the signature of the access token is invalid")]
     Signature,
     #[error("the access token has no usable claim {0}")]
     Claim(&'static str),
-    #[error("the access token is of another issuer")]
+    #[error("the access token is from another issuer")]
     Issuer,
     #[error("the access token is for another audience")]
     Audience,
@@ -26,18 +26,18 @@ pub(crate) enum BadToken {
     Expired,
     #[error("the access token is not valid yet")]
     NotYetValid,
-    #[error("the access token is bound to something else than the thumbprint of a key")]
+    #[error("the access token is bound, and not to the thumbprint of a key")]
     OtherBinding,
-    #[error("the access token is bound to another key than the one that signed this request")]
+    #[error("the access token is bound to a key other than the key that signed this request")]
     OtherKey,
-    #[error("the access token is bound to no key")]
+    #[error("the access token is not bound to a key")]
     Unbound,
-    #[error("the claims of the access token are not those that this service reads")]
+    #[error("the claims of the access token do not have the form that this service reads")]
     #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "the extractor finds it out"))]
     OtherClaims,
     #[error("the access token lacks the scope {0}")]
     MissingScope(Scope),
-    #[error("the keys of the issuer of access tokens cannot be had")]
+    #[error("the keys of the issuer of access tokens are not available")]
     KeysUnavailable,
 }
 

@@ -223,7 +223,7 @@ impl RequireBearer {
             }
             _ => BadToken::Malformed,
         })?;
-        let token = AccessToken::new(decoded.claims, verification.now, self.leeway)?;
+        let token = AccessToken::new(decoded.claims, verification.judge.now, self.leeway)?;
         token.check_binding(caller.credential(), self.binding)?;
         token.check_scopes(&self.scopes)?;
         Ok(token)

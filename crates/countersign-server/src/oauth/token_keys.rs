@@ -46,10 +46,10 @@ pub enum BadJwks {
     #[error("the JWKS is longer than 128 KiB")]
     TooLong,
     /// The text is not JSON, or has no member `keys` that is a list.
-    #[error("it is no JWKS: an object with a list of keys")]
+    #[error("it is not a JWKS, an object with a list of keys")]
     NotAJwks,
     /// The JWKS has no usable key.
-    #[error("the JWKS has no key that access tokens can be checked with")]
+    #[error("the JWKS has no key that can verify access tokens")]
     NoKey,
 }
 

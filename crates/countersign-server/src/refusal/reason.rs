@@ -287,7 +287,9 @@ impl Reason {
                 return format!("the target has more than {limit} bytes");
             }
             #[cfg(feature = "serve")]
-            Self::Upgrade => "this server upgrades no connection, to WebSocket or anything else",
+            Self::Upgrade => {
+                "this server upgrades no connection, neither to WebSocket nor to another protocol"
+            }
             Self::Forbidden(Forbidden::Restricted(kind)) => {
                 return format!("the key may not be used from there: its {kind} restriction");
             }
@@ -301,12 +303,12 @@ impl Reason {
                 "the request carries a private key, which others can have read on the way"
             }
             Self::UnknownPrivateKey => {
-                "the request carries what looks like a private key; no credential here has it"
+                "the request has text that looks like a private key; no credential has this key"
             }
             Self::RevokedPrivateKey => "the request carries a private key, which was revoked",
-            Self::ApparentPrivateKey => "the request carries what looks like a private key",
-            Self::SignatureRequired => "this request has to be signed",
-            Self::KeyRequired => "this request has to carry a publishable key, or to be signed",
+            Self::ApparentPrivateKey => "the request has text that looks like a private key",
+            Self::SignatureRequired => "this request needs a signature",
+            Self::KeyRequired => "this request needs a publishable key or a signature",
             Self::Unaccepted(_) => {
                 "the publishable key is not known here, or may not be used for this request"
             }
@@ -316,21 +318,19 @@ impl Reason {
             Self::ContentTimeout => "the content did not arrive in time",
             Self::Overloaded => "the server has no memory for more content now",
             Self::ContentBroken => "the content broke off or is malformed",
-            Self::ContentUnread => {
-                "the content was not read to its end, and nobody has verified it"
-            }
+            Self::ContentUnread => "the content was not read to its end, so it is not verified",
             Self::Unsignable(_) => {
                 "the response cannot be signed; the request may have been carried out"
             }
             Self::TooManyFailures(_) => {
-                "too many requests from this address were forged, guessed, malformed or repeated, or had a key that is good for nothing"
+                "too many requests from this address were forged, guessed, malformed or repeated, or had a key that is not accepted"
             }
-            Self::RegistryUnavailable => "the key registry cannot be asked",
-            Self::ReplayStoreUnavailable => "the replay guard cannot be asked",
+            Self::RegistryUnavailable => "the key registry failed",
+            Self::ReplayStoreUnavailable => "the replay guard failed",
             Self::NoClientAddress => NO_ADDRESS,
             Self::NoLayer => "this route is not behind the verifier",
             #[cfg(all(feature = "oauth", feature = "axum"))]
-            Self::NoTokenLayer => "this route is not behind the layer that looks at access tokens",
+            Self::NoTokenLayer => "this route is not behind the layer that checks access tokens",
         };
         text.to_owned()
     }
@@ -351,10 +351,10 @@ impl Reason {
                 "sign requests with a private key, and never send it; if this one is registered anywhere, have it revoked there"
             }
             Self::Forwarded(_) => {
-                "nothing in your request is wrong: ask the operator of this service to look into its log, which says what its proxy has to send"
+                "nothing in your request is wrong: ask the operator of this service to read its log, which names the fields that its proxy must send"
             }
             Self::Unserved(Unserved::Version) => {
-                "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to look into its log, which says what its proxy has to be told"
+                "use HTTP/1.1 or HTTP/2; if you do, ask the operator of this service to read its log, which names the setting that its proxy needs"
             }
             #[cfg(feature = "serve")]
             Self::HeadTooLarge { .. } => "send fewer or smaller header fields, or a shorter target",

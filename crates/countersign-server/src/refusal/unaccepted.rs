@@ -45,7 +45,7 @@ impl fmt::Display for Cause {
             Self::Expired => f.write_str("its credential has expired"),
             Self::Forbidden(Forbidden::Restricted(kind)) => write!(
                 f,
-                "its {kind} restriction does not hold: `countersign key restrict` changes what it allows"
+                "its {kind} restriction does not allow the request; `countersign key restrict` changes it"
             ),
             Self::Forbidden(Forbidden::MissingScope(scope)) => write!(
                 f,

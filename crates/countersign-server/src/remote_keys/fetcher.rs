@@ -19,10 +19,10 @@ pub(crate) struct Fetcher {
 #[non_exhaustive]
 pub enum BadKeysUrl {
     /// The text is not a URL.
-    #[error("it is no URL")]
+    #[error("it is not a URL")]
     NotAUrl,
     /// The URL is `http` to another machine, so that anyone on the way could swap the keys.
-    #[error("keys could be swapped on their way; use https, or http to this very machine")]
+    #[error("keys could be exchanged on their way; use https, or http to this machine")]
     Insecure,
     /// The URL has a user name or a password, which would show in logs.
     #[error("it has a user name or a password")]

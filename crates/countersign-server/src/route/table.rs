@@ -37,7 +37,7 @@ pub enum BadRoute {
     Open(Box<str>),
     /// Verifiers refuse the route's method.
     #[error(
-        "the method of the route {0} is none of GET, HEAD, OPTIONS, POST, PUT, PATCH and DELETE"
+        "the method of the route {0} is not one of GET, HEAD, OPTIONS, POST, PUT, PATCH and DELETE"
     )]
     Method(Box<str>),
 }

@@ -90,7 +90,7 @@ pin_project! {
         // Bytes taken from the body and not handed over.
         rest: Bytes,
         size: Size,
-        answer: Arc<Answer>,
+        response: Arc<OpenResponse>,
     }
 }
 
@@ -103,7 +103,7 @@ enum Size {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct OpenResponse {
     /// The delivery of an HTTP/2 stream.
     delivery: Option<Arc<Delivery>>,
     _open: OpenRequest,
@@ -111,8 +111,8 @@ struct Answer {
 
 impl<B> ResponseBody<B> {
     pub(super) fn new(body: B, delivery: Option<Arc<Delivery>>, open: OpenRequest) -> Self {
-        let answer = Arc::new(Answer { delivery, _open: open });
-        Self { body, rest: Bytes::new(), size: Size::None, answer }
+        let response = Arc::new(OpenResponse { delivery, _open: open });
+        Self { body, rest: Bytes::new(), size: Size::None, response }
     }
 }
 
@@ -125,10 +125,10 @@ impl<B: Body> Body for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
         let this = self.project();
-        let Some(delivery) = &this.answer.delivery else {
+        let Some(delivery) = &this.response.delivery else {
             let frame = ready!(this.body.poll_frame(context));
             let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
-            let piece = |data| Piece::new(whole(data), this.answer);
+            let piece = |data| Piece::new(whole(data), this.response);
             return Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(piece))));
         };
         if this.rest.is_empty() {
@@ -137,7 +137,7 @@ impl<B: Body> Body for ResponseBody<B> {
                     Ok(mut data) => *this.rest = data.copy_to_bytes(data.remaining()),
                     Err(other) => {
                         // Such a frame has no data.
-                        let other = other.map_data(|_| Piece::new(Bytes::new(), this.answer));
+                        let other = other.map_data(|_| Piece::new(Bytes::new(), this.response));
                         return Poll::Ready(Some(Ok(other)));
                     }
                 },
@@ -154,14 +154,14 @@ impl<B: Body> Body for ResponseBody<B> {
             Size::None if this.rest.is_empty() => Size::Small,
             _ => Size::Large,
         };
-        Poll::Ready(Some(Ok(Frame::data(Piece::new(piece, this.answer)))))
+        Poll::Ready(Some(Ok(Frame::data(Piece::new(piece, this.response)))))
     }
 
     fn is_end_stream(&self) -> bool {
         // The end of a large response is held back until the peer has taken the content. A small response is not worth another
         // frame: a peer that does not take even that loses the connection.
         let ends = self.rest.is_empty() && self.body.is_end_stream();
-        ends && (self.size != Size::Large || self.answer.delivery.is_none())
+        ends && (self.size != Size::Large || self.response.delivery.is_none())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -183,19 +183,19 @@ fn length(bytes: &Bytes) -> u64 {
 #[derive(Debug)]
 pub(super) struct Piece {
     data: Bytes,
-    answer: Arc<Answer>,
+    response: Arc<OpenResponse>,
 }
 
 impl Piece {
-    fn new(data: Bytes, answer: &Arc<Answer>) -> Self {
-        if let Some(delivery) = &answer.delivery {
+    fn new(data: Bytes, response: &Arc<OpenResponse>) -> Self {
+        if let Some(delivery) = &response.delivery {
             delivery.hand_over(data.len());
         }
-        Self { data, answer: Arc::clone(answer) }
+        Self { data, response: Arc::clone(response) }
     }
 
     fn sent(&self, bytes: usize) {
-        if let Some(delivery) = &self.answer.delivery {
+        if let Some(delivery) = &self.response.delivery {
             delivery.take(bytes);
         }
     }

@@ -151,12 +151,12 @@ pub enum BadTls {
     Certificate { path: PathBuf, source: pem::Error },
     #[error("no private key can be read from {}; name a PEM file of a PRIVATE KEY that is not encrypted", path.display())]
     Key { path: PathBuf, source: pem::Error },
-    #[error("the key in {} is not that of the first certificate in {}; name the two that were made together", key.display(), certificate.display())]
+    #[error("the key in {} is not that of the first certificate in {}; name the key and the certificate that belong together", key.display(), certificate.display())]
     Mismatch { certificate: PathBuf, key: PathBuf },
     #[error("the first certificate in {} is not valid at this time; renew it, or set the clock", certificate.display())]
     Dates { certificate: PathBuf, source: rustls::Error },
-    #[error("{} and {} cannot be used; have a certificate made of X.509 version 3, for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
+    #[error("{} and {} cannot be used; get an X.509 version 3 certificate for an RSA, ECDSA or Ed25519 key", certificate.display(), key.display())]
     Unusable { certificate: PathBuf, key: PathBuf, source: rustls::Error },
-    #[error("TLS 1.2 and 1.3 are not to be had")]
+    #[error("TLS 1.2 and 1.3 are not available")]
     Unsupported(#[source] rustls::Error),
 }

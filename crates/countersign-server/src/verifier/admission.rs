@@ -3,8 +3,8 @@ use countersign::{
     SIGNATURE, SIGNATURE_INPUT, Target, Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, Credential, Gate, Half, KeyStore, NoClientAddress, Passage, QuotaLeft, Standing,
-    StoreError, Verdict,
+    ClientAddress, Credential, Gate, GateVerdict, Half, KeyStore, NoClientAddress, QuotaLeft,
+    Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -125,8 +125,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let authorization = covered_authorization(&unverified, &head.headers);
         let hidden = Hidden::from(unverified.fields_to_remove());
+        let prepared = self.prepared_keys.get(&credential.key);
         let authentic = unverified
-            .verify(&credential.key)
+            .verify(prepared.as_ref().unwrap_or(&credential.key))
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
         // 6. State, restrictions, scopes. The caller has proven to have the key: only from here on are they told facts about it.
         let nonce_use = authentic.nonce_use(credential.id.get());
@@ -143,12 +144,16 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if demand.body_mode == BodyMode::Buffered {
             self.share(demand, credential).check_announced(arrival.announced)?;
         }
-        let passage = self.gate.signed(&nonce_use, (self.cost)(head), now).await;
-        let (claim, quota_left) = match passage.map_err(replay_store_unavailable)? {
-            Passage::Claimed(claim, quota_left) => (claim, quota_left),
-            Passage::Limited(excess) => return Err(Reason::RateLimited(excess).into()),
+        let verdict =
+            self.gate.charge_and_claim(credential, &nonce_use, (self.cost)(head), now).await;
+        let (claim, quota_left) = match verdict.map_err(replay_store_unavailable)? {
+            GateVerdict::Claimed(claim, quota_left) => (claim, quota_left),
+            GateVerdict::Exceeded(excess) => return Err(Reason::RateLimited(excess).into()),
         };
         let claimed = authentic.redeem(claim)?;
+        // Only now: a captured request that is repeated is no use of the key.
+        self.prepared_keys.count(&credential.key);
+        self.keys.used(credential, now);
         Ok(Admitted::Signed(caller, claimed, quota_left, hidden))
     }
 
@@ -189,9 +194,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             return Err(unaccepted(cause, Some(credential.id)));
         }
         // 7. The budgets of unsigned reads.
-        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        let charged =
+            self.gate.charge_unsigned(credential, client_address(head), (self.cost)(head));
         match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
-            Verdict::Within(quota_left) => Ok(Admitted::Publishable(caller, quota_left)),
+            Verdict::Within(quota_left) => {
+                self.keys.used(credential, now);
+                Ok(Admitted::Publishable(caller, quota_left))
+            }
             Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
         }
     }
@@ -242,7 +251,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         credential: &Credential,
         reason: Reason,
     ) -> Reason {
-        let charged = self.gate.unsigned(credential.id, client_address(head), (self.cost)(head));
+        let charged =
+            self.gate.charge_unsigned(credential, client_address(head), (self.cost)(head));
         match charged.await {
             Ok(Verdict::Within(_)) => reason,
             Ok(Verdict::Exceeded(excess)) => Reason::RateLimited(excess),
@@ -316,11 +326,11 @@ fn client_address(head: &Parts) -> Option<ClientAddress> {
 }
 
 fn registry_unavailable(error: StoreError) -> Reason {
-    tracing::warn!(error = &error as &dyn std::error::Error, "the key registry cannot be asked");
+    tracing::warn!(error = &error as &dyn std::error::Error, "the key registry failed");
     Reason::RegistryUnavailable
 }
 
 fn replay_store_unavailable(error: StoreError) -> Reason {
-    tracing::warn!(error = &error as &dyn std::error::Error, "the replay guard cannot be asked");
+    tracing::warn!(error = &error as &dyn std::error::Error, "the replay guard failed");
     Reason::ReplayStoreUnavailable
 }

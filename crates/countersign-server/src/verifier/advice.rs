@@ -46,10 +46,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         match reason {
             Reason::UnknownPrivateKey => tracing::warn!(
                 held_back,
-                "what looks like a private key was sent in a request; no credential here has it"
+                "a request has text that looks like a private key; no credential has this key"
             ),
             Reason::ApparentPrivateKey => {
-                tracing::warn!(held_back, "what looks like a private key was sent in a request");
+                tracing::warn!(held_back, "a request has text that looks like a private key");
             }
             Reason::Forwarded(forwarded) => {
                 tracing::warn!(

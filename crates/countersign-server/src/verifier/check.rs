@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target, Timestamp};
+use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target};
 use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
 use http::{HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
@@ -29,7 +29,7 @@ use crate::{
     },
     ingress::original_uri,
     refusal::{
-        self, Circumstances, add_quota_left,
+        self, Circumstances, Judge, add_quota_left,
         reason::{Blame, Reason, Refused},
         respond,
         unaccepted::Unaccepted,
@@ -81,7 +81,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             let request = Request::from_parts(head, VerifiedBody::unchecked(body));
             return Ok((request, Marks::default()));
         }
-        let now = self.now();
+        let judge = Judge { now: self.clock.now(), settings: Arc::clone(&self.refusals) };
+        let now = judge.now;
         let arrival = Arrival::of(&body);
         let source = self.ingress.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
@@ -103,7 +104,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 let received = match admitted {
                     Ok(admitted) => {
                         // 9. The content.
-                        self.receive(admitted, &demand, body, &head, arrival.content, now).await
+                        self.receive(admitted, &demand, body, &head, arrival.content, &judge).await
                     }
                     Err(refused) => Err(refused),
                 };
@@ -118,8 +119,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                             version: head.version,
                             headers: Some(&head.headers),
                             content: arrival.content,
-                            now,
-                            settings: Some(&self.refusals),
+                            judge: Some(&judge),
                         };
                         return Err(respond(&refused, &circumstances));
                     }
@@ -138,8 +138,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             requirements,
             route,
             arrived: arrival.content,
-            now,
-            settings: Arc::clone(&self.refusals),
+            judge,
         });
         Ok((Request::from_parts(head, body), marks))
     }
@@ -152,7 +151,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         body: B,
         head: &Parts,
         arrived: Content,
-        now: Timestamp,
+        judge: &Judge,
     ) -> Result<Accepted<B>, Refused>
     where
         B: Body<Error: Into<BoxError>> + Unpin,
@@ -197,8 +196,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                             verdict,
                             method: head.method.clone(),
                             version: head.version,
-                            now,
-                            settings: Arc::clone(&self.refusals),
+                            judge: judge.clone(),
                         });
                         let caller = Some(caller);
                         Accepted { caller, content: None, body, hidden, marks, outcome }

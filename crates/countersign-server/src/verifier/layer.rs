@@ -36,9 +36,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// ```
     /// use axum::{Router, routing::get};
     /// use tower::ServiceBuilder;
-    /// # use countersign::Origins;
+    /// # use countersign::{Origins, Window};
     /// # use countersign_server::Verifier;
-    /// # use countersign_store::{MemoryKeys, MemoryNonces, Window};
+    /// # use countersign_store::{MemoryKeys, MemoryNonces};
     /// # use tower::layer::util::Identity as CompressionLayer;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -11,7 +11,7 @@ impl Default for Nobody {
     fn default() -> Self {
         let hmac = PrivateKey::hmac_sha256([0; 16], &[0; 32]).ok();
         Self {
-            ed25519: PrivateKey::ed25519(&[0; 32]).verifying_key(),
+            ed25519: PrivateKey::ed25519(&[0; 32]).verifying_key().prepared(),
             hmac: hmac.map(|key| key.verifying_key()),
         }
     }

@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use countersign::{Claim, NonceUse, Timestamp};
 
 use crate::{
-    credential::CredentialId,
+    credential::Credential,
     error::StoreError,
     limits::{OverLimit, QuotaLeft, Verdict, client_address::ClientAddress},
     nonces::{NonceStore, readiness::Readiness},
@@ -15,17 +15,22 @@ use crate::{
 /// [`Limited`](crate::Limited) adds limits counted in this process. Verifiers with the same `Arc` of a gate share its limits
 /// and its nonces.
 pub trait Gate: Send + Sync + 'static {
-    /// Charges a request with a valid signature and, if the budget allows it, claims its nonce. A request over a limit uses no nonce.
+    /// Charges a request with a valid signature of this credential and, if the budget allows it, claims its nonce. A request
+    /// over a limit uses no nonce.
+    ///
+    /// Limits are counted for the credential's [lineage](Credential::lineage), and
+    /// [limits of its own](Credential::limits) hold in place of the gate's.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the replay guard cannot answer; the request is then refused with 503.
-    fn signed(
+    /// [`StoreError`] if the replay guard fails; the request is then refused with 503.
+    fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Passage, StoreError>> + Send;
+    ) -> impl Future<Output = Result<GateVerdict, StoreError>> + Send;
 
     /// Charges an unsigned read with a publishable key. Also charges a signed request that is refused before its nonce is
     /// claimed, because its key is revoked, expired or quarantined, or does not permit the request.
@@ -33,9 +38,9 @@ pub trait Gate: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`NoClientAddress`] if there is a limit by client address and the address is unknown.
-    fn unsigned(
+    fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> impl Future<Output = Result<Verdict, NoClientAddress>> + Send;
@@ -43,12 +48,12 @@ pub trait Gate: Send + Sync + 'static {
 
 /// The outcome of a signed request at a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an unused passage guards nothing"]
-pub enum Passage {
+#[must_use = "an unused verdict guards nothing"]
+pub enum GateVerdict {
     /// The budget allows the request, and has this left if it is limited. The claim says whether the nonce is fresh.
     Claimed(Claim, Option<QuotaLeft>),
     /// The request is over a limit. No nonce was claimed.
-    Limited(OverLimit),
+    Exceeded(OverLimit),
 }
 
 /// The error for a limit by client address when the address is unknown.
@@ -57,22 +62,23 @@ pub enum Passage {
 pub struct NoClientAddress;
 
 impl<G: Gate> Gate for Arc<G> {
-    async fn signed(
+    async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
-    ) -> Result<Passage, StoreError> {
-        G::signed(self, used, cost, now).await
+    ) -> Result<GateVerdict, StoreError> {
+        G::charge_and_claim(self, credential, used, cost, now).await
     }
 
-    async fn unsigned(
+    async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
-        G::unsigned(self, credential, from, cost).await
+        G::charge_unsigned(self, credential, from, cost).await
     }
 }
 
@@ -115,19 +121,20 @@ impl<N: Readiness> Readiness for Unlimited<N> {
 macro_rules! unlimited {
     ($gate:ty $(, $type:ident: $bound:path)? $(, .$field:tt)?) => {
         impl$(<$type: $bound>)? $crate::limits::gate::Gate for $gate {
-            async fn signed(
+            async fn charge_and_claim(
                 &self,
+                _: &$crate::credential::Credential,
                 used: &countersign::NonceUse,
                 _: std::num::NonZeroU32,
                 now: countersign::Timestamp,
-            ) -> Result<$crate::limits::gate::Passage, $crate::error::StoreError> {
+            ) -> Result<$crate::limits::gate::GateVerdict, $crate::error::StoreError> {
                 let claim = $crate::NonceStore::claim(&(*self)$(.$field)?, used, now).await?;
-                Ok($crate::Passage::Claimed(claim, None))
+                Ok($crate::GateVerdict::Claimed(claim, None))
             }
 
-            async fn unsigned(
+            async fn charge_unsigned(
                 &self,
-                _: $crate::credential::CredentialId,
+                _: &$crate::credential::Credential,
                 _: Option<$crate::limits::client_address::ClientAddress>,
                 _: std::num::NonZeroU32,
             ) -> Result<$crate::limits::Verdict, $crate::limits::gate::NoClientAddress> {

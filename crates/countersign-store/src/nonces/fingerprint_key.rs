@@ -40,29 +40,34 @@ impl FingerprintKey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use countersign::{Nonce, Timestamp};
 
     use super::*;
 
-    #[test]
-    fn fingerprints_are_the_same_in_every_version_and_differ_with_every_part() {
+    /// A use of a nonce, and four others that differ from it in one part each.
+    pub(in super::super) fn uses() -> (NonceUse, [NonceUse; 4]) {
         let used = |credential, created, nonce: &str| {
             NonceUse::new(credential, Timestamp::from_unix(created), nonce.parse().unwrap())
         };
-        let nonce = Nonce::from_random([7; 16]);
-        let first = used(1, 1_763_900_000, nonce.as_str());
+        let others = [
+            used(2, 1_763_900_000, Nonce::from_random([7; 16]).as_str()),
+            used(1, 1_763_900_001, Nonce::from_random([7; 16]).as_str()),
+            used(1, 1_763_900_000, "BwcHBwcHBwcHBwcHBwcHB="),
+            used(1, 1_763_900_000, "BwcHBwcHBwcHBwcHBwcHBwA"),
+        ];
+        (used(1, 1_763_900_000, Nonce::from_random([7; 16]).as_str()), others)
+    }
+
+    #[test]
+    fn fingerprints_are_the_same_in_every_version_and_differ_with_every_part() {
+        let (first, others) = uses();
         let key = FingerprintKey::from_bytes(&[9; 16]);
         assert_eq!(FingerprintKey::from_bytes(&key.to_bytes()).fingerprint(&first), KNOWN);
         assert_eq!(key.fingerprint(&first), KNOWN);
         let other_key = FingerprintKey::from_bytes(&[8; 16]);
         assert_ne!(other_key.fingerprint(&first), KNOWN);
-        for other in [
-            used(2, 1_763_900_000, nonce.as_str()),
-            used(1, 1_763_900_001, nonce.as_str()),
-            used(1, 1_763_900_000, "BwcHBwcHBwcHBwcHBwcHB="),
-            used(1, 1_763_900_000, "BwcHBwcHBwcHBwcHBwcHBwA"),
-        ] {
+        for other in others {
             assert_ne!(key.fingerprint(&other), KNOWN, "{other:?}");
         }
     }

@@ -18,7 +18,7 @@ mod width;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 
 use self::{
     memory_limit::MemoryLimit,
@@ -31,7 +31,7 @@ use crate::{
     error::StoreError,
     limits::gate::unlimited,
     nonces::{
-        NonceStore, Window,
+        NonceStore,
         ceiling::{Ceiling, Owner},
         fingerprint_key::FingerprintKey,
         readiness::Readiness,
@@ -51,7 +51,8 @@ use crate::{
 /// ```
 /// # async fn run(ceiling: impl countersign_store::Ceiling + Clone, folder: &std::path::Path)
 /// # -> Result<(), countersign_store::StoreError> {
-/// use countersign_store::{MemoryNonces, Window, system_time};
+/// use countersign::Window;
+/// use countersign_store::{MemoryNonces, system_time};
 ///
 /// let file = folder.join("nonces");
 /// let nonces = MemoryNonces::resume(Window::default(), ceiling, &file, system_time()).await?;
@@ -141,7 +142,7 @@ impl<C: Ceiling> MemoryNonces<C> {
         let memory_limit = MemoryLimit::new(MEMORY);
         let snapshot = Snapshot::take(file, owner, window, &memory_limit).unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, file = %file.display(), "what a replay guard saved cannot be read");
+            tracing::warn!(error, file = %file.display(), "the saved memory of a replay guard cannot be read");
             None
         });
         match snapshot.filter(|snapshot| snapshot.is_current(found, now)) {

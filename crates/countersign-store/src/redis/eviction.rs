@@ -19,10 +19,10 @@ impl Eviction {
 
     /// Reads the replies to the commands of [`ask`](Self::ask).
     pub(super) fn read(
-        mut answers: impl Iterator<Item = RedisResult<Value>>,
+        mut replies: impl Iterator<Item = RedisResult<Value>>,
     ) -> Result<Self, Failure> {
         let mut next = || -> Result<Value, Failure> {
-            Ok(answers.next().ok_or(Failure::Unreadable("INFO has none"))??)
+            Ok(replies.next().ok_or(Failure::Unreadable("INFO has none"))??)
         };
         let (memory, stats, at_the_mark) = (next()?, next()?, next()?);
         let policy = info(text(&memory)?, "maxmemory_policy")

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 pub(super) enum Failure {
     #[error(transparent)]
     Redis(#[from] Arc<RedisError>),
-    #[error("no answer came within {0:?}; what was asked may have been done")]
+    #[error("no reply came within {0:?}; the command may have been executed")]
     TimedOut(Duration),
     #[error("it cannot be reached")]
     NotConnected(#[source] Arc<Self>),
@@ -35,15 +35,15 @@ pub(super) enum Failure {
         "`{0}` is not a mark of this program: stop the servers, delete it, and start them after `max_age` and twice the skew"
     )]
     NotAMark(String),
-    #[error("the signature is of a time that is still to come")]
+    #[error("the signature is from the future")]
     Ahead,
-    #[error("{got} replicas have the claim, and {wanted} are asked for")]
+    #[error("{got} replicas have the claim, and {wanted} are required")]
     Replicas { wanted: u32, got: i64 },
     #[error("its mark changed again and again")]
     Unsettled,
     #[error("the system has no randomness")]
     NoRandomness,
-    #[error("its answer cannot be read: {0}")]
+    #[error("its reply cannot be read: {0}")]
     Unreadable(&'static str),
 }
 

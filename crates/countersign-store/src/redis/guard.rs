@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 use redis::{
     ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
     aio::MultiplexedConnection,
@@ -22,10 +22,7 @@ use super::{
     server::{Place, Redis, Replicas, connect, connect_by_sentinels, redirected},
     terms::{Charge, Known, Mark, Recovery, Reply, Settlement, Tab, Terms, When},
 };
-use crate::{
-    error::StoreError,
-    nonces::{Window, fingerprint_key::FingerprintKey},
-};
+use crate::{error::StoreError, nonces::fingerprint_key::FingerprintKey};
 
 /// Most redirects of a cluster to follow before giving up.
 const REDIRECTS: usize = 5;
@@ -36,7 +33,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 
 /// The state that servers share, the mark and the nonces, and this server's connections to it.
 ///
-/// No claim is fresh twice, for these reasons. A Redis that keeps its data answers `fresh` once: the script checks, inserts,
+/// No claim is fresh twice, for these reasons. A Redis that keeps its data replies `fresh` once: the script checks, inserts,
 /// raises the mark and drops everything below it in one step. A Redis that lost data refuses the lost claims. Let D be the
 /// clock error. A right clock is within D/2 of the true time. Assume that at any time either the clocks of all servers or the
 /// clock of the primary are right:
@@ -144,7 +141,7 @@ impl Guard {
         let (asks_for_eviction, mark) = (self.is_look_due(), self.terms.mark());
         let link = self.link();
         let connected = soon(link.1, deadline).await?;
-        let answers = self.send(link, connected, deadline, |pipeline, sent| {
+        let replies = self.send(link, connected, deadline, |pipeline, sent| {
             CLAIM.send(pipeline, sent, &asked);
             if let Some(Replicas { at_least, within }) = self.redis.replicas {
                 let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
@@ -154,10 +151,10 @@ impl Guard {
                 Eviction::ask(pipeline, &mark);
             }
         });
-        let mut answers = answers.await?.into_iter();
-        let reply = self.terms.read_claim(&first(&mut answers)?, now)?;
+        let mut replies = replies.await?.into_iter();
+        let reply = self.terms.read_claim(&first(&mut replies)?, now)?;
         if let Some(Replicas { at_least, .. }) = self.redis.replicas {
-            let got: i64 = number(Some(&first(&mut answers)?))?;
+            let got: i64 = number(Some(&first(&mut replies)?))?;
             let fresh = matches!(reply, Reply::Settled { settlement: Settlement::Fresh, .. });
             if fresh && got < i64::from(at_least) {
                 return Err(Failure::Replicas { wanted: at_least, got });
@@ -165,7 +162,7 @@ impl Guard {
         }
         if asks_for_eviction {
             // Where it evicts or has, this claim does not count, and the next one looks again.
-            if Eviction::read(answers)? == Eviction::Happened {
+            if Eviction::read(replies)? == Eviction::Happened {
                 self.recover(When::Always, now, deadline).await?;
                 return Err(Failure::Evicted);
             }
@@ -189,10 +186,10 @@ impl Guard {
         let link = self.link();
         let connected = link.1.now()?;
         let deadline = after(self.redis.timeout);
-        let answers = self.send(link, connected, deadline, |pipeline, sent| {
+        let replies = self.send(link, connected, deadline, |pipeline, sent| {
             CHARGE.send(pipeline, sent, &asked);
         });
-        self.terms.read_charges(&first(&mut answers.await?.into_iter())?)
+        self.terms.read_charges(&first(&mut replies.await?.into_iter())?)
     }
 
     /// Makes the mark, or raises it, and takes over its fingerprint key.
@@ -206,11 +203,11 @@ impl Guard {
         let asked = self.terms.recover(new_key()?, seen, when, now);
         let link = self.link();
         let connected = soon(link.1, deadline).await?;
-        let answers = self.send(link, connected, deadline, |pipeline, sent| {
+        let replies = self.send(link, connected, deadline, |pipeline, sent| {
             RECOVER.send(pipeline, sent, &asked);
         });
-        let answer = first(&mut answers.await?.into_iter())?;
-        self.recovered(self.terms.read_recovery(&answer, now)?);
+        let reply = first(&mut replies.await?.into_iter())?;
+        self.recovered(self.terms.read_recovery(&reply, now)?);
         Ok(())
     }
 
@@ -271,11 +268,11 @@ impl Guard {
         for sent in [Sent::ByHash, Sent::Whole] {
             let mut pipeline = redis::pipe();
             fill(&mut pipeline, sent);
-            let answers = pipeline
+            let replies = pipeline
                 .ignore_errors()
                 .query_async::<Vec<RedisResult<Value>>>(&mut connected.connection);
-            let answers = match timeout_at(deadline, answers).await {
-                Ok(Ok(answers)) => answers,
+            let replies = match timeout_at(deadline, replies).await {
+                Ok(Ok(replies)) => replies,
                 Ok(Err(error)) => {
                     lost(&connected);
                     return Err(error.into());
@@ -287,13 +284,13 @@ impl Guard {
                 }
             };
             let unknown = |error: &RedisError| is(error, ServerErrorKind::NoScript);
-            if answers.first().is_some_and(|answer| answer.as_ref().is_err_and(unknown)) {
+            if replies.first().is_some_and(|reply| reply.as_ref().is_err_and(unknown)) {
                 continue;
             }
-            if answers.first().is_some_and(is_elsewhere) {
+            if replies.first().is_some_and(is_elsewhere) {
                 lost(&connected);
             }
-            return Ok(answers);
+            return Ok(replies);
         }
         Err(Failure::Unreadable("it does not know a script that it was sent"))
     }
@@ -338,8 +335,8 @@ impl Guard {
         let admitted = timeout(patience, async {
             let mut pipeline = redis::pipe();
             Eviction::ask(&mut pipeline, &self.terms.mark());
-            let answers = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
-            let when = match Eviction::read(answers.into_iter())? {
+            let replies = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
+            let when = match Eviction::read(replies.into_iter())? {
                 Eviction::Never => When::IfLost,
                 Eviction::Happened => When::Always,
             };
@@ -350,9 +347,9 @@ impl Guard {
             // The first calls then take one round trip as well.
             CLAIM.load(&mut pipeline);
             CHARGE.load(&mut pipeline);
-            let answers = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
-            let answer = first(&mut answers.into_iter())?;
-            self.recovered(self.terms.read_recovery(&answer, now)?);
+            let replies = pipeline.ignore_errors().query_async::<Vec<_>>(connection).await?;
+            let reply = first(&mut replies.into_iter())?;
+            self.recovered(self.terms.read_recovery(&reply, now)?);
             Ok(())
         });
         admitted.await.unwrap_or(Err(Failure::TimedOut(patience)))
@@ -394,8 +391,8 @@ async fn soon(link: &Link, deadline: Instant) -> Result<Connected, Failure> {
     timeout_at(deadline, link.soon()).await.unwrap_or(Err(Failure::Connecting))
 }
 
-fn first(answers: &mut impl Iterator<Item = RedisResult<Value>>) -> Result<Value, Failure> {
-    Ok(answers.next().ok_or(Failure::Unreadable("it is missing"))??)
+fn first(replies: &mut impl Iterator<Item = RedisResult<Value>>) -> Result<Value, Failure> {
+    Ok(replies.next().ok_or(Failure::Unreadable("it is missing"))??)
 }
 
 fn new_key() -> Result<FingerprintKey, Failure> {
@@ -413,8 +410,8 @@ fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
 }
 
 /// Whether this reply says that another server is the primary.
-fn is_elsewhere(answer: &RedisResult<Value>) -> bool {
-    match answer {
+fn is_elsewhere(reply: &RedisResult<Value>) -> bool {
+    match reply {
         Ok(Value::Array(values)) => {
             values.first().is_some_and(|verdict| text(verdict).is_ok_and(|it| it == "replica"))
         }

@@ -36,13 +36,13 @@ pub(super) type Command = Vec<Vec<u8>>;
 
 #[derive(Clone, Debug)]
 struct Entry {
-    content: Content,
+    value: StoredValue,
     /// Milliseconds since the epoch.
     expires: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
-enum Content {
+enum StoredValue {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
 }
@@ -100,9 +100,9 @@ impl Engine {
         self.lua.globals().set("KEYS", list(keys)).unwrap();
         self.lua.globals().set("ARGV", list(arguments)).unwrap();
         mem::swap(node, &mut self.node.borrow_mut());
-        let answer = script.call::<mlua::Value>(());
+        let returned = script.call::<mlua::Value>(());
         mem::swap(node, &mut self.node.borrow_mut());
-        reply(&answer.unwrap())
+        reply(&returned.unwrap())
     }
 }
 
@@ -156,9 +156,9 @@ impl Node {
                 let info = format!("role:{role}\r\nmaster_replid:{id}\r\nevicted_keys:0\r\n");
                 text(info.as_bytes())
             }
-            "GET" => match self.content(&command[1]) {
-                Some(Content::Text(value)) => text(value),
-                Some(Content::Hash(_)) => panic!("WRONGTYPE"),
+            "GET" => match self.stored(&command[1]) {
+                Some(StoredValue::Text(value)) => text(value),
+                Some(StoredValue::Hash(_)) => panic!("WRONGTYPE"),
                 None => Ok(mlua::Value::Boolean(false)),
             },
             "HMGET" => {
@@ -207,15 +207,15 @@ impl Node {
         match name {
             "SET" => {
                 let expires = Some(number(&command[4]));
-                let content = Content::Text(command[2].clone());
-                self.data.insert(key.clone(), Entry { content, expires });
+                let value = StoredValue::Text(command[2].clone());
+                self.data.insert(key.clone(), Entry { value, expires });
             }
             "HSET" => {
-                if self.content(key).is_none() {
-                    let content = Content::Hash(BTreeMap::new());
-                    self.data.insert(key.clone(), Entry { content, expires: None });
+                if self.stored(key).is_none() {
+                    let value = StoredValue::Hash(BTreeMap::new());
+                    self.data.insert(key.clone(), Entry { value, expires: None });
                 }
-                let Some(Entry { content: Content::Hash(fields), .. }) = self.data.get_mut(key)
+                let Some(Entry { value: StoredValue::Hash(fields), .. }) = self.data.get_mut(key)
                 else {
                     panic!("WRONGTYPE")
                 };
@@ -224,7 +224,8 @@ impl Node {
                 }
             }
             "HDEL" => {
-                if let Some(Entry { content: Content::Hash(fields), .. }) = self.data.get_mut(key) {
+                if let Some(Entry { value: StoredValue::Hash(fields), .. }) = self.data.get_mut(key)
+                {
                     fields.remove(&command[2]);
                 }
             }
@@ -261,15 +262,15 @@ impl Node {
         self.data.get(key.as_bytes())?.expires?.checked_sub(self.now())
     }
 
-    fn content(&self, key: &[u8]) -> Option<&Content> {
+    fn stored(&self, key: &[u8]) -> Option<&StoredValue> {
         let entry = self.data.get(key)?;
-        entry.expires.is_none_or(|expires| expires > self.now()).then_some(&entry.content)
+        entry.expires.is_none_or(|expires| expires > self.now()).then_some(&entry.value)
     }
 
     fn hash(&self, key: &[u8]) -> Option<&BTreeMap<Vec<u8>, Vec<u8>>> {
-        match self.content(key)? {
-            Content::Hash(fields) => Some(fields),
-            Content::Text(_) => panic!("WRONGTYPE"),
+        match self.stored(key)? {
+            StoredValue::Hash(fields) => Some(fields),
+            StoredValue::Text(_) => panic!("WRONGTYPE"),
         }
     }
 
@@ -286,6 +287,7 @@ fn number(bytes: &[u8]) -> u64 {
 mod tests {
     use std::{num::NonZeroU32, time::Duration};
 
+    use countersign::Window;
     use proptest::prelude::*;
 
     use super::*;
@@ -295,7 +297,6 @@ mod tests {
             gcra::{Charged, Gcra},
             quota::Quota,
         },
-        nonces::Window,
         redis::{
             server::Redis,
             terms::{Charge, Rate, Tab, Terms},
@@ -376,10 +377,10 @@ mod tests {
                     enforcement: Enforcement::Enforce,
                 };
                 let asked = terms().charge(&[tab]);
-                let answer = engine.run(&mut node, Which::Charge, &asked);
+                let reply = engine.run(&mut node, Which::Charge, &asked);
                 let expected =
                     charge_all(&gcras, &mut full_at, number(cost), Duration::from_micros(node.clock));
-                prop_assert_eq!(terms().read_charges(&answer).unwrap(), vec![expected]);
+                prop_assert_eq!(terms().read_charges(&reply).unwrap(), vec![expected]);
                 // The key lives until every quota is full again, and hardly longer.
                 let last = full_at.iter().max().unwrap().as_micros().div_ceil(1000);
                 let kept = node.time_to_live(&asked.keys[0]).map(u128::from).unwrap_or(0);
@@ -425,8 +426,8 @@ mod tests {
                 cost: number(cost),
                 enforcement: Enforcement::Enforce,
             };
-            let answer = engine.run(&mut node, Which::Charge, &terms().charge(&[tab]));
-            terms().read_charges(&answer).unwrap()[0].remaining
+            let reply = engine.run(&mut node, Which::Charge, &terms().charge(&[tab]));
+            terms().read_charges(&reply).unwrap()[0].remaining
         };
         assert_eq!(charge(0, 14), 0);
         assert_eq!(charge(13_500, 1), 12);
@@ -445,8 +446,8 @@ mod tests {
                 cost: number(1),
                 enforcement: Enforcement::Enforce,
             };
-            let answer = engine.run(&mut node, Which::Charge, &terms().charge(&[tab]));
-            terms().read_charges(&answer).unwrap()[0].retry_after
+            let reply = engine.run(&mut node, Which::Charge, &terms().charge(&[tab]));
+            terms().read_charges(&reply).unwrap()[0].retry_after
         };
         let start = 1_763_900_000_000_000;
         assert_eq!(charge(start + 3_600_000_000), None);

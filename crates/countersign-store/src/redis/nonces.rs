@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 
 use super::{guard::Guard, server::Redis};
 use crate::{
     error::StoreError,
     limits::gate::unlimited,
-    nonces::{NonceStore, Window, readiness::Readiness},
+    nonces::{NonceStore, readiness::Readiness},
 };
 
 /// The replay guard of several servers that share a Redis or Valkey.

@@ -60,7 +60,7 @@ pub enum BadRedis {
     #[error("it is not `redis://[user:password@]host[:port][/database]`, or TLS is not built in")]
     Url,
     /// No URL was given.
-    #[error("there has to be a URL of at least one server")]
+    #[error("no server is named; give the URL of at least one")]
     NoUrl,
     /// The name of a guard is invalid. Names are a part of keys in Redis.
     #[error("the name of a guard has 1 to 64 characters of A–Z, a–z, 0–9, `-`, `_` and `.`")]

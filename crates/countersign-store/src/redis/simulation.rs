@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Nonce, NonceUse, Policy, Timestamp};
+use countersign::{Nonce, NonceUse, Policy, Timestamp, Window};
 use fastrand::Rng;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     server::Redis,
     terms::{Asked, Known, Reply, Settlement, Terms, When},
 };
-use crate::nonces::{Window, fingerprint_key::FingerprintKey};
+use crate::nonces::fingerprint_key::FingerprintKey;
 
 const START: u64 = 1_763_900_000;
 /// Number of runs that finds every wrong script, with a margin.
@@ -198,7 +198,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// As `Guard::claim` does. Anything may happen before and between the scripts, and the answer may get lost.
+    /// As `Guard::claim` does. Anything may happen before and between the scripts, and the reply may get lost.
     fn claim(&mut self, server: usize, used: &NonceUse) -> Option<Settlement> {
         let now = self.now(server);
         for _ in 0..4 {
@@ -206,11 +206,11 @@ impl<'a> World<'a> {
             let known = Known { key: key.clone(), low_water: *low_water };
             let asked = self.terms.claim(&known, used, None, now);
             self.perhaps_happen();
-            let answer = self.run_script(Which::Claim, &asked);
+            let reply = self.run_script(Which::Claim, &asked);
             if self.random.one_in(50) {
                 return None;
             }
-            match self.terms.read_claim(&answer, now).ok()? {
+            match self.terms.read_claim(&reply, now).ok()? {
                 Reply::Settled { settlement, low_water, .. } => {
                     let seen = &mut self.servers[server].low_water;
                     *seen = (*seen).max(low_water);
@@ -221,8 +221,8 @@ impl<'a> World<'a> {
                     let (key, seen) = (self.new_key(), self.servers[server].low_water);
                     let asked = self.terms.recover(key, seen, When::IfLost, now);
                     self.perhaps_happen();
-                    let answer = self.run_script(Which::Recover, &asked);
-                    let recovery = self.terms.read_recovery(&answer, now).ok()?;
+                    let reply = self.run_script(Which::Recover, &asked);
+                    let recovery = self.terms.read_recovery(&reply, now).ok()?;
                     let server = &mut self.servers[server];
                     server.key = recovery.key;
                     server.low_water = server.low_water.max(recovery.low_water);
@@ -244,13 +244,13 @@ impl<'a> World<'a> {
     fn run_on(&mut self, number: usize, which: Which, asked: &Asked) -> redis::Value {
         self.tell_time();
         let node = &mut self.nodes[number].node;
-        let answer = self.engine.run(node, which, asked);
+        let reply = self.engine.run(node, which, asked);
         let done = mem::take(&mut node.log);
         if !done.is_empty() {
             assert_eq!(number, self.primary, "a replica wrote");
             self.done.push(done);
         }
-        answer
+        reply
     }
 
     fn now(&self, server: usize) -> Timestamp {
@@ -496,8 +496,8 @@ fn claim_after_a_narrow_recovery(engine: &Engine) -> Settlement {
     let recover = |node: &mut Node, now: Timestamp| {
         node.clock = now.unix() * MICROS;
         let asked = narrow.recover(key.clone(), 0, When::IfLost, now);
-        let answer = engine.run(node, Which::Recover, &asked);
-        narrow.read_recovery(&answer, now).unwrap().low_water
+        let reply = engine.run(node, Which::Recover, &asked);
+        narrow.read_recovery(&reply, now).unwrap().low_water
     };
     let mut low_water = 0;
     let mut claim = |node: &mut Node, nonce: u8, now: Timestamp| {
@@ -505,10 +505,10 @@ fn claim_after_a_narrow_recovery(engine: &Engine) -> Settlement {
         let created = now.plus(Duration::from_secs(30));
         let used = NonceUse::new(1, created, Nonce::from_random([nonce; 16]));
         let asked = wide.claim(&Known { key: key.clone(), low_water }, &used, None, now);
-        let answer = engine.run(node, Which::Claim, &asked);
-        let Ok(Reply::Settled { settlement, low_water: seen, .. }) = wide.read_claim(&answer, now)
+        let reply = engine.run(node, Which::Claim, &asked);
+        let Ok(Reply::Settled { settlement, low_water: seen, .. }) = wide.read_claim(&reply, now)
         else {
-            panic!("{answer:?}")
+            panic!("{reply:?}")
         };
         low_water = seen;
         settlement

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use countersign::{NonceUse, Timestamp};
+use countersign::{NonceUse, Timestamp, Window};
 use redis::Value;
 
 use super::{
@@ -8,9 +8,7 @@ use super::{
     server::Redis,
 };
 use crate::{
-    enforcement::Enforcement,
-    limits::quota::Quota,
-    nonces::{Window, fingerprint_key::FingerprintKey},
+    enforcement::Enforcement, limits::quota::Quota, nonces::fingerprint_key::FingerprintKey,
 };
 
 /// Width of a bucket, in seconds of `created`. A bucket is dropped as a whole.
@@ -180,8 +178,8 @@ impl Terms {
     }
 
     /// Reads the reply of claim.lua.
-    pub(super) fn read_claim(&self, answer: &Value, now: Timestamp) -> Result<Reply, Failure> {
-        let (verdict, rest) = split(answer)?;
+    pub(super) fn read_claim(&self, reply: &Value, now: Timestamp) -> Result<Reply, Failure> {
+        let (verdict, rest) = split(reply)?;
         let settlement = match verdict {
             "fresh" => Settlement::Fresh,
             "replayed" => Settlement::Replayed,
@@ -220,12 +218,8 @@ impl Terms {
     }
 
     /// Reads the reply of recover.lua.
-    pub(super) fn read_recovery(
-        &self,
-        answer: &Value,
-        now: Timestamp,
-    ) -> Result<Recovery, Failure> {
-        let (verdict, rest) = split(answer)?;
+    pub(super) fn read_recovery(&self, reply: &Value, now: Timestamp) -> Result<Recovery, Failure> {
+        let (verdict, rest) = split(reply)?;
         let mark = match verdict {
             "raised" => Mark::Raised,
             "known" => Mark::AsItWas,
@@ -247,8 +241,8 @@ impl Terms {
     }
 
     /// Reads the reply of charge.lua: the outcome of each tab that was tried.
-    pub(super) fn read_charges(&self, answer: &Value) -> Result<Vec<Charge>, Failure> {
-        list(answer)?
+    pub(super) fn read_charges(&self, reply: &Value) -> Result<Vec<Charge>, Failure> {
+        list(reply)?
             .iter()
             .map(|level| Charge::read(list(level)?)?.ok_or(Failure::Unreadable("it has no level")))
             .collect()
@@ -276,15 +270,15 @@ impl Terms {
     }
 }
 
-fn list(answer: &Value) -> Result<&[Value], Failure> {
-    match answer {
+fn list(reply: &Value) -> Result<&[Value], Failure> {
+    match reply {
         Value::Array(values) => Ok(values),
         _ => Err(Failure::Unreadable("it is not a list")),
     }
 }
 
-fn split(answer: &Value) -> Result<(&str, &[Value]), Failure> {
-    let (verdict, rest) = list(answer)?.split_first().ok_or(Failure::Unreadable("it is empty"))?;
+fn split(reply: &Value) -> Result<(&str, &[Value]), Failure> {
+    let (verdict, rest) = list(reply)?.split_first().ok_or(Failure::Unreadable("it is empty"))?;
     Ok((text(verdict)?, rest))
 }
 

@@ -1,6 +1,10 @@
 //! The audit log: an entry for each change, chained by hash.
 
-use std::fmt;
+pub(crate) mod filter;
+pub(crate) mod head;
+pub(crate) mod report;
+
+use std::{fmt, str::FromStr};
 
 use countersign::{KeyId, Timestamp};
 use serde_json::Value;
@@ -26,6 +30,18 @@ impl AuditHash {
 
     pub(super) fn from_stored(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+
+    /// Reads the lower-case hexadecimal digits that it prints as.
+    fn from_hexadecimal(text: &str) -> Option<Self> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+            b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+            _ => None,
+        };
+        let (pairs, []) = text.as_bytes().as_chunks() else { return None };
+        let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
+        Self::from_stored(&bytes.collect::<Option<Vec<u8>>>()?)
     }
 
     pub(super) const fn as_bytes(&self) -> &[u8; 32] {
@@ -72,6 +88,20 @@ pub enum Action {
 }
 
 impl Action {
+    /// All kinds of changes.
+    pub const ALL: [Self; 10] = [
+        Self::AddApplication,
+        Self::ChangeApplication,
+        Self::RemoveApplication,
+        Self::AddKey,
+        Self::ChangeKey,
+        Self::RotateKey,
+        Self::QuarantineKey,
+        Self::ReleaseKey,
+        Self::RevokeKey,
+        Self::RewrapKey,
+    ];
+
     /// Returns the name, like `key.revoke`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -95,6 +125,22 @@ impl fmt::Display for Action {
     }
 }
 
+/// The text is not the name of a kind of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a kind of change is app.add, app.change, app.remove, key.add, key.change, key.rotate, key.quarantine, key.release, key.revoke \
+     or key.rewrap"
+)]
+pub struct UnknownAction;
+
+impl FromStr for Action {
+    type Err = UnknownAction;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAction> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text).ok_or(UnknownAction)
+    }
+}
+
 /// What a change did, before it has a number.
 #[derive(Debug)]
 pub(super) struct Act {
@@ -107,12 +153,19 @@ pub(super) struct Act {
 }
 
 /// Whom a change concerns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ActSubject {
     /// The application; `None` if its row is damaged.
     pub(super) application: Option<ApplicationName>,
     /// The key, unless it is the application that was changed. A thumbprint, if the publishable key is damaged.
     pub(super) key: Option<KeyId>,
+}
+
+impl ActSubject {
+    /// Everything.
+    pub(super) const fn any() -> Self {
+        Self { application: None, key: None }
+    }
 }
 
 /// An entry as it is stored. Every column is in its hash.
@@ -267,6 +320,15 @@ mod tests {
     fn the_hash_of_an_entry_is_the_same_in_every_version() {
         let known = "e78b6bfd15392cdaa16be9034eed78ddb2603c97fb2d3a3804aad3a843fb8ac0";
         assert_eq!(entry().hash.to_string(), known);
+    }
+
+    #[test]
+    fn kinds_of_changes_print_as_they_are_read_and_the_error_names_them_all() {
+        for action in Action::ALL {
+            assert_eq!(action.as_str().parse(), Ok(action));
+            assert!(UnknownAction.to_string().contains(action.as_str()), "{action}");
+        }
+        assert_eq!("key".parse::<Action>(), Err(UnknownAction));
     }
 
     #[test]

@@ -8,11 +8,15 @@ use std::{
 
 use countersign::{KeyId, Timestamp};
 
-use super::audit::ActSubject;
+use super::{audit::ActSubject, contact::Contact};
 use crate::credential::Credential;
 
-/// How long an entry lives: a revocation takes effect everywhere within this.
-const LIFETIME: Duration = Duration::from_secs(5);
+/// How long an entry is used without a look at its row. Changes that the registry made are known earlier: this is for rows that
+/// were edited by hand.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// From when on a row is read again while its entry is still used, so that nobody waits for it.
+const DUE: Duration = Duration::from_secs(45);
 
 /// Credentials as they were looked up in the database. Known and unknown keys are kept apart, so that a flood of unknown ones
 /// pushes out no known one.
@@ -23,6 +27,7 @@ pub(super) struct Cache {
     /// How often an entry was removed.
     generation: AtomicU64,
     writes: Mutex<()>,
+    contact: Contact,
 }
 
 /// When a key was looked up, by the caller's clock and by a monotonic clock.
@@ -33,28 +38,52 @@ struct LookedUpAt {
 }
 
 impl LookedUpAt {
-    /// Whether both clocks say so: one that was set back would prolong an entry's life, one that a test moves shortens it.
-    fn is_young(self, now: Timestamp) -> bool {
+    /// The age by both clocks: one that was set back would prolong an entry's life, one that a test moves shortens it.
+    fn age(self, now: Timestamp, instant: Instant) -> Age {
         // An entry from the future is one from before the clock was set back, of unknown age.
-        now.since(self.at).is_some_and(|age| age < LIFETIME) && self.instant.elapsed() < LIFETIME
+        let Some(age) = now.since(self.at) else { return Age::Old };
+        match age.max(instant.saturating_duration_since(self.instant)) {
+            age if age < DUE => Age::Young,
+            age if age < LIFETIME => Age::Due,
+            _ => Age::Old,
+        }
     }
 }
 
+/// What to do with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Use it.
+    Young,
+    /// Use it, and read its row again beside.
+    Due,
+    /// Read its row again, and use it if that fails.
+    Old,
+}
+
 /// A lookup in the database whose result may be kept.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Lookup {
     at: LookedUpAt,
-    generation: u64,
+    generation: Generation,
 }
+
+impl Lookup {
+    pub(super) const fn generation(&self) -> Generation {
+        self.generation
+    }
+}
+
+/// The number of times that entries were removed. A result that is asked for now may come from a lookup of the same generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generation(u64);
 
 /// What the cache holds of a key.
 #[derive(Debug)]
 pub(super) enum Cached {
-    /// The credential of the key.
-    Credential(Arc<Credential>),
-    /// No credential has the key.
-    Unknown,
-    /// No entry, or one that is too old.
+    /// An entry that may be used: the credential of the key, or `None` if no credential has the key.
+    Entry(Option<Arc<Credential>>, Age),
+    /// No entry, or one that was confirmed too long ago.
     Missing,
 }
 
@@ -78,36 +107,48 @@ impl Default for Cache {
             unknown: quick_cache::sync::Cache::new(10_000),
             generation: AtomicU64::new(0),
             writes: Mutex::new(()),
+            contact: Contact::default(),
         }
     }
 }
 
 impl Cache {
+    /// The time of the last news of the database, which entries depend on.
+    pub(super) const fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
     /// The entry of a key.
     pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Cached {
-        if let Some((credential, looked_up)) = self.known.get(id) {
-            return if looked_up.is_young(now) {
-                Cached::Credential(credential)
-            } else {
-                Cached::Missing
-            };
+        let (found, looked_up) = match self.known.get(id) {
+            Some((credential, looked_up)) => (Some(credential), looked_up),
+            None => match self.unknown.get(id) {
+                Some(looked_up) => (None, looked_up),
+                None => return Cached::Missing,
+            },
+        };
+        let instant = Instant::now();
+        if !self.contact.covers(looked_up.instant, instant) {
+            return Cached::Missing;
         }
-        match self.unknown.get(id) {
-            Some(looked_up) if looked_up.is_young(now) => Cached::Unknown,
-            _ => Cached::Missing,
-        }
+        Cached::Entry(found, looked_up.age(now, instant))
+    }
+
+    /// The credential as it was last read, however long ago.
+    pub(super) fn last_read(&self, id: &KeyId) -> Option<Arc<Credential>> {
+        self.known.peek(id).map(|(credential, _)| credential)
     }
 
     /// Begins a lookup: call it before the database is asked.
     pub(super) fn lookup(&self, now: Timestamp) -> Lookup {
         let at = LookedUpAt { at: now, instant: Instant::now() };
-        Lookup { at, generation: self.generation.load(Ordering::Acquire) }
+        Lookup { at, generation: Generation(self.generation.load(Ordering::Acquire)) }
     }
 
     /// Keeps the result of a lookup, unless an entry was removed since it began: the result may be from before that change.
     pub(super) fn put(&self, id: &KeyId, found: Option<Arc<Credential>>, lookup: Lookup) {
         let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.generation.load(Ordering::Acquire) != lookup.generation {
+        if self.generation.load(Ordering::Acquire) != lookup.generation.0 {
             return;
         }
         match found {
@@ -145,6 +186,8 @@ impl Cache {
             }
             (None, Some(name)) => {
                 self.known.retain(|_, (credential, _)| credential.application.name != *name);
+                // The application of a credential that counted as unknown, since it is damaged, cannot be told.
+                self.unknown.clear();
             }
             (None, None) => {
                 self.known.clear();
@@ -161,30 +204,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_believed_for_five_seconds_by_both_clocks() {
+    fn an_entry_is_used_for_a_minute_by_both_clocks_and_read_again_before() {
         let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
         let at =
             |seconds: u64| Timestamp::from_unix(1_763_900_000).plus(Duration::from_secs(seconds));
-        // How old it is by the monotonic clock, what the other one says, and whether it is alive.
+        // How old it is by the monotonic clock, and what the other one says.
         let table = [
-            (0, 0, true),
-            (0, 4, true),
-            (4, 4, true),
-            (0, 5, false),
-            (5, 0, false),
-            (5, 5, false),
-            (3600, 1, false),
+            (0, 0, Age::Young),
+            (0, 44, Age::Young),
+            (44, 44, Age::Young),
+            (0, 45, Age::Due),
+            (45, 0, Age::Due),
+            (59, 59, Age::Due),
+            (0, 60, Age::Old),
+            (60, 0, Age::Old),
+            (3600, 1, Age::Old),
         ];
-        for (age, now, is_alive) in table {
+        for (age, now, expected) in table {
             let cache = Cache::default();
+            cache.contact.set_stale_for(Duration::MAX);
             let mut lookup = cache.lookup(at(0));
             let looked_up = lookup.at.instant.checked_sub(Duration::from_secs(age));
             let Some(looked_up) = looked_up else { continue }; // a machine that has only just started
             lookup.at.instant = looked_up;
             cache.put(&id, None, lookup);
-            let is_unknown = matches!(cache.get(&id, at(now)), Cached::Unknown);
-            assert_eq!(is_unknown, is_alive, "{age} {now}");
+            let found = cache.get(&id, at(now));
+            let Cached::Entry(None, found) = found else { panic!("{age} {now}: {found:?}") };
+            assert_eq!(found, expected, "{age} {now}");
         }
+    }
+
+    #[test]
+    fn an_entry_from_the_future_is_read_again() {
+        let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
+        let (before, now) =
+            (Timestamp::from_unix(1_763_899_999), Timestamp::from_unix(1_763_900_000));
+        let cache = Cache::default();
+        cache.put(&id, None, cache.lookup(now));
+        assert!(matches!(cache.get(&id, now), Cached::Entry(None, Age::Young)));
+        assert!(matches!(cache.get(&id, before), Cached::Entry(None, Age::Old)));
+    }
+
+    #[test]
+    fn an_entry_that_is_not_confirmed_is_not_used() {
+        let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
+        let now = Timestamp::from_unix(1_763_900_000);
+        let cache = Cache::default();
+        cache.put(&id, None, cache.lookup(now));
+        assert!(matches!(cache.get(&id, now), Cached::Entry(..)));
+        cache.contact.set_stale_for(Duration::ZERO);
+        assert!(matches!(cache.get(&id, now), Cached::Missing));
     }
 
     #[test]
@@ -195,7 +264,7 @@ mod tests {
         let cache = Cache::default();
         for id in &ids {
             cache.put(id, None, cache.lookup(now));
-            assert!(matches!(cache.get(id, now), Cached::Unknown));
+            assert!(matches!(cache.get(id, now), Cached::Entry(None, Age::Young)));
         }
         let lookup = cache.lookup(now);
         let subject = ActSubject { application: None, key: Some(KeyId::Publishable(key)) };

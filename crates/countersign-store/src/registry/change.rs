@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Registry, Shared,
@@ -7,10 +10,13 @@ use super::{
     cache::Invalidation,
     database,
     error::RegistryError,
-    query::{Query, Session},
+    query::{Query, Row, Session},
     statements,
 };
 use crate::master_key::MasterKeys;
+
+/// The longest time in which a lost commit is looked for, again and again.
+const FOR_CERTAINTY: Duration = Duration::from_secs(15);
 
 /// A change of the registry.
 ///
@@ -74,8 +80,16 @@ impl Shared {
             master_keys: self.master_keys.clone(),
         };
         let mut last = LastChange::lock(&mut transaction.session()).await?;
-        let outcome = change.apply(&mut transaction).await?;
+        let applied = change.apply(&mut transaction).await;
         let Transaction { mut database, acts, master_keys: _ } = transaction;
+        let outcome = match applied {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // Dropped, it would be undone as well, but the connection would be closed.
+                drop(database.rollback().await);
+                return Err(error);
+            }
+        };
         if acts.is_empty() {
             database.commit().await?;
             return Ok(outcome);
@@ -107,7 +121,17 @@ pub(super) struct LastChange {
 impl LastChange {
     /// Locks the row, until the end of the transaction, and reads it.
     async fn lock(session: &mut Session<'_>) -> Result<Self, RegistryError> {
-        let row = session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?;
+        Self::read(&session.fetch_one(Query::new(statements::LOCK_LAST_CHANGE)).await?)
+    }
+
+    /// Reads it, without a lock.
+    pub(super) async fn current(shared: &Shared) -> Result<Self, RegistryError> {
+        let mut connection = shared.database.connection().await?;
+        Self::read(&connection.session().fetch_one(Query::new(statements::LAST_CHANGE)).await?)
+    }
+
+    /// Reads the number and the hash from a row.
+    pub(super) fn read(row: &Row) -> Result<Self, RegistryError> {
         let hash: Vec<u8> = row.get("hash")?;
         let hash = AuditHash::from_stored(&hash);
         let hash = hash.ok_or_else(|| sqlx::Error::Decode("a hash has 32 bytes".into()))?;
@@ -151,16 +175,27 @@ impl LastChange {
     ///
     /// [`RegistryError::Unknown`] if that cannot be found out.
     async fn was_committed(self, shared: &Shared) -> Result<bool, RegistryError> {
-        let found = async {
-            // Waits for the lock of a commit that is still being carried out.
-            let mut transaction = shared.database.begin().await?;
-            Self::lock(&mut transaction.session()).await?;
-            let query =
-                Query::new(statements::AUDIT_ENTRIES).bind(self.number.saturating_sub(1)).bind(1);
-            let row = transaction.session().fetch_optional(query).await?;
-            let entry = row.as_ref().map(StoredEntry::read).transpose()?;
-            Ok::<_, RegistryError>(entry.is_some_and(|entry| entry.hash == self.hash))
-        };
-        found.await.map_err(|error| RegistryError::Unknown(error.into()))
+        let began = Instant::now();
+        loop {
+            match self.is_in(shared).await {
+                // The server is starting again, or still has the transaction of the lost connection.
+                Err(error) if error.may_pass() && began.elapsed() < FOR_CERTAINTY => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                found => return found.map_err(|error| RegistryError::Unknown(error.into())),
+            }
+        }
+    }
+
+    async fn is_in(self, shared: &Shared) -> Result<bool, RegistryError> {
+        // Waits for the lock of a commit that is still being carried out.
+        let mut transaction = shared.database.begin().await?;
+        Self::lock(&mut transaction.session()).await?;
+        let query =
+            Query::new(statements::AUDIT_ENTRIES).bind(self.number.saturating_sub(1)).bind(1);
+        let row = transaction.session().fetch_optional(query).await?;
+        transaction.rollback().await?;
+        let entry = row.as_ref().map(StoredEntry::read).transpose()?;
+        Ok(entry.is_some_and(|entry| entry.hash == self.hash))
     }
 }

@@ -1,24 +1,22 @@
 use std::sync::Arc;
 
-use countersign::{KeyError, KeyId, PublishableKey, Timestamp, VerifyingKey};
+use countersign::{KeyError, KeyId, ProvenKey, PublishableKey, Timestamp, VerifyingKey};
 use serde_json::{Value, json};
 
 use super::{
     Registry, Shared, applications,
     audit::{Act, ActSubject, Action},
     change::{Change, Transaction},
+    credential_settings::CredentialSettings,
     damaged::DamagedCredential,
     error::{RegistryError, Subject},
     new_credential::NewCredential,
     query::{Query, Row, Session},
     row::{seconds, thumbprint},
-    sealing, statements, stored_restrictions,
+    sealing, statements, stored_limits, stored_restrictions,
 };
 use crate::{
-    credential::{
-        Credential, State, application::Application, label::Label, restrictions::Restrictions,
-        scope::Scopes,
-    },
+    credential::{Credential, State, application::Application, reason::Reason},
     master_key::MasterKeys,
 };
 
@@ -45,15 +43,22 @@ impl Registry {
         new: NewCredential<'_>,
         now: Timestamp,
     ) -> Result<Arc<Credential>, RegistryError> {
-        let label = new.label.parse()?;
-        let key = new.key.key();
+        let NewCredential { application, label, key, expires_at, scopes, restrictions, limits } =
+            new;
+        let label = label.parse()?;
+        let settings = CredentialSettings { label, expires_at, scopes, restrictions, limits };
+        let (application, key) = (application.to_owned(), self.registrable(key)?);
+        self.make(Add { application, key, settings, replaces: None, now }).await
+    }
+
+    /// Returns a key if it can be registered here.
+    pub(super) fn registrable(&self, key: &ProvenKey) -> Result<VerifyingKey, RegistryError> {
+        let key = key.key();
         key.require_secret().map_err(RegistryError::Key)?;
         if key.hmac_secret().is_some() && self.shared.master_keys.is_none() {
             self.shared.require_closed()?;
         }
-        let NewCredential { application, label: _, key: _, expires_at, scopes, restrictions } = new;
-        let (application, key) = (application.to_owned(), key.clone());
-        self.make(Add { application, key, label, expires_at, scopes, restrictions, now }).await
+        Ok(key.clone())
     }
 
     /// Returns the credentials of an application, or of all applications, the oldest first. A damaged row is an error in its
@@ -67,11 +72,7 @@ impl Registry {
         application: Option<&str>,
     ) -> Result<Vec<Result<Arc<Credential>, Box<DamagedCredential>>>, RegistryError> {
         if let Some(name) = application {
-            match self.application(name).await {
-                // Each of its credentials then reports the damage.
-                Ok(_) | Err(RegistryError::DamagedApplication { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            self.require_application(name).await?;
         }
         let query = match application {
             Some(name) => Query::new(statements::CREDENTIALS_OF_APPLICATION).bind(name),
@@ -105,19 +106,28 @@ impl Registry {
         Credential::read(&row, self.shared.master_keys()).map(Arc::new)
     }
 
-    /// Changes the scopes and restrictions of a credential: at once here, and within 5 s in other processes. If two processes
-    /// change a credential at the same time, the second receives the scopes and restrictions that the first has set.
+    /// Changes the settings of a credential: at once here, and within 1 s in other processes. If two processes change a
+    /// credential at the same time, the second receives the settings that the first has made.
+    ///
+    /// ```no_run
+    /// # async fn run(registry: countersign_store::Registry, key: countersign::KeyId) -> Result<(), countersign_store::RegistryError> {
+    /// use countersign_store::system_time;
+    ///
+    /// registry.change_credential(&key, system_time(), |settings| settings.expires_at = None).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], [`RegistryError::Sealed`], or the database's.
     pub async fn change_credential(
         &self,
-        key: &PublishableKey,
+        id: &KeyId,
         now: Timestamp,
-        change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static,
+        change: impl FnOnce(&mut CredentialSettings) + Send + 'static,
     ) -> Result<Arc<Credential>, RegistryError> {
-        self.make(SetRights { key: *key, change, now }).await
+        self.make(Set { id: *id, change, now }).await
     }
 
     /// Returns the publishable key of a credential, even if other columns of its row are damaged.
@@ -139,21 +149,26 @@ impl Registry {
         key.parse().map_err(|error: KeyError| damaged(error.into()))
     }
 
-    /// Revokes a key for ever: at once here, and within 5 s in other processes. A key that is already revoked keeps its time
-    /// of revocation.
+    /// Revokes a key for ever: at once here, and within 1 s in other processes. A key that is already revoked keeps its time
+    /// of revocation, and its reason.
     ///
     /// # Errors
     ///
     /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] and [`RegistryError::Sealed`] the
     /// key is revoked all the same.
-    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
+    pub async fn revoke(
+        &self,
+        id: &KeyId,
+        reason: Option<Reason>,
+        now: Timestamp,
+    ) -> Result<Revocation, RegistryError> {
         // A damaged key is known only by its thumbprint, here and in the cache.
         let id = match self.publishable_key(id).await {
             Ok(key) => KeyId::Publishable(key),
             Err(RegistryError::DamagedCredential { .. }) => *id,
             Err(error) => return Err(error),
         };
-        self.make(Revoke { id, now }).await?
+        self.make(Revoke { id, reason, now }).await?
     }
 }
 
@@ -201,6 +216,9 @@ impl Credential {
             "expires_at": self.expires_at.map(Timestamp::unix),
             "scopes": self.scopes.to_string(),
             "restrictions": stored_restrictions::stored(&self.restrictions),
+            "limits": stored_limits::stored(&self.limits),
+            "replaced_by": self.replaced_by.map(|key| key.to_string()),
+            "revocation_reason": self.revocation_reason.as_ref().map(Reason::as_str),
         })
     }
 
@@ -212,14 +230,13 @@ impl Credential {
     }
 }
 
-struct Add {
-    application: String,
-    key: VerifyingKey,
-    label: Label,
-    expires_at: Option<Timestamp>,
-    scopes: Scopes,
-    restrictions: Restrictions,
-    now: Timestamp,
+pub(super) struct Add {
+    pub(super) application: String,
+    pub(super) key: VerifyingKey,
+    pub(super) settings: CredentialSettings,
+    /// The credential from which it takes over.
+    pub(super) replaces: Option<Credential>,
+    pub(super) now: Timestamp,
 }
 
 impl Change for Add {
@@ -235,12 +252,14 @@ impl Change for Add {
             .bind(self.key.publishable_key().to_string())
             .bind(thumbprint(&self.key))
             .bind(plain)
-            .bind(self.label.as_str())
+            .bind(self.settings.label.as_str())
             .bind(State::Active.as_str())
             .bind(seconds(self.now))
-            .bind(self.expires_at.map(seconds))
-            .bind(self.scopes.to_string())
-            .bind(stored_restrictions::write(&self.restrictions))
+            .bind(self.settings.expires_at.map(seconds))
+            .bind(self.settings.scopes.to_string())
+            .bind(stored_restrictions::write(&self.settings.restrictions))
+            .bind(stored_limits::write(&self.settings.limits))
+            .bind(self.replaces.as_ref().map(|old| old.lineage.get()))
             .bind(self.application);
         if session.execute(query).await? == 0 {
             return Err(RegistryError::Exists(Subject::Credential));
@@ -254,49 +273,58 @@ impl Change for Add {
         }
         let row = registered(&id, &mut session).await?;
         let credential = Credential::read(&row, master_keys.as_deref())?;
+        let mut after = credential.described();
+        if let (Some(old), Some(after)) = (self.replaces, after.as_object_mut()) {
+            after.insert("replaces".into(), old.publishable_key().to_string().into());
+        }
         transaction.record(Act {
             at: self.now,
             action: Action::AddKey,
             subject: credential.subject(),
             before: None,
-            after: Some(credential.described()),
+            after: Some(after),
         });
         Ok(Arc::new(credential))
     }
 }
 
-struct SetRights<F> {
-    key: PublishableKey,
+struct Set<F> {
+    id: KeyId,
     change: F,
     now: Timestamp,
 }
 
-impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static> Change for SetRights<F> {
+impl<F: FnOnce(&mut CredentialSettings) + Send + 'static> Change for Set<F> {
     type Outcome = Arc<Credential>;
 
     async fn apply(self, transaction: &mut Transaction) -> Result<Arc<Credential>, RegistryError> {
-        let id = KeyId::Publishable(self.key);
         let master_keys = transaction.master_keys();
         let mut session = transaction.session();
-        let row = registered(&id, &mut session).await?;
-        let mut credential = Credential::read(&row, master_keys.as_deref())?;
+        let row = registered(&self.id, &mut session).await?;
+        let credential = Credential::read(&row, master_keys.as_deref())?;
         let before = credential.described();
-        (self.change)(&mut credential.scopes, &mut credential.restrictions);
-        let after = credential.described();
-        if before == after {
+        let mut settings = CredentialSettings::of(&credential);
+        (self.change)(&mut settings);
+        if settings == CredentialSettings::of(&credential) {
             return Ok(Arc::new(credential));
         }
-        let query = Query::new(statements::SET_RIGHTS)
-            .bind(credential.scopes.to_string())
-            .bind(stored_restrictions::write(&credential.restrictions))
+        let query = Query::new(statements::SET_CREDENTIAL)
+            .bind(settings.label.as_str())
+            .bind(settings.expires_at.map(seconds))
+            .bind(settings.scopes.to_string())
+            .bind(stored_restrictions::write(&settings.restrictions))
+            .bind(stored_limits::write(&settings.limits))
             .bind(credential.id.get());
         session.execute(query).await?;
+        let CredentialSettings { label, expires_at, scopes, restrictions, limits } = settings;
+        let credential =
+            Credential { label, expires_at, scopes, restrictions, limits, ..credential };
         transaction.record(Act {
             at: self.now,
             action: Action::ChangeKey,
             subject: credential.subject(),
             before: Some(before),
-            after: Some(after),
+            after: Some(credential.described()),
         });
         Ok(Arc::new(credential))
     }
@@ -304,6 +332,7 @@ impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static> Change for SetR
 
 struct Revoke {
     id: KeyId,
+    reason: Option<Reason>,
     now: Timestamp,
 }
 
@@ -318,7 +347,10 @@ impl Change for Revoke {
         let row = registered(&self.id, &mut session).await?;
         let number: i64 = row.get("id")?;
         let before = read(&row).ok();
-        let query = Query::new(statements::REVOKE).bind(seconds(self.now)).bind(number);
+        let query = Query::new(statements::REVOKE)
+            .bind(seconds(self.now))
+            .bind(self.reason.map(|reason| reason.to_string()))
+            .bind(number);
         let revoked = session.execute(query).await? > 0;
         let row = registered(&self.id, &mut session).await?;
         let credential = read(&row);

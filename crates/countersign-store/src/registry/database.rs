@@ -1,8 +1,18 @@
-#[cfg(feature = "sqlite")]
-use super::sqlite;
-use super::{error::RegistryError, query::Session};
+use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::{
+    error::RegistryError,
+    query::{Query, Row, Session},
+};
 #[cfg(feature = "postgres")]
-use super::{postgres, query::Prepared};
+use super::{
+    postgres,
+    query::{self, Prepared},
+};
+#[cfg(feature = "sqlite")]
+use super::{sqlite, statements};
 
 /// The database of a registry.
 ///
@@ -16,17 +26,13 @@ pub(super) enum Database {
 }
 
 impl Database {
-    /// Returns a connection to read with. A statement that writes with it is a transaction of its own.
+    /// Returns a connection to read with.
     pub(super) async fn connection(&self) -> Result<Connection, RegistryError> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Ok(Connection::Sqlite(pool.connection().await?)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => match pool.prepared() {
-                Prepared::Kept => Ok(Connection::Postgres(pool.connection().await?)),
-                // A pooler gives a transaction one connection, and two statements perhaps two.
-                Prepared::Anew => Ok(Connection::PostgresPooled(pool.begin_read().await?)),
-            },
+            Self::Postgres(pool) => Ok(Connection::Postgres(pool.reader())),
         }
     }
 
@@ -36,7 +42,17 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Ok(Transaction::Sqlite(pool.begin().await?)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Ok(Transaction::Postgres(pool.begin().await?, pool.prepared())),
+            Self::Postgres(pool) => Ok(Transaction::Postgres(pool.begin().await?)),
+        }
+    }
+
+    /// Returns where connections of one's own come from.
+    pub(super) fn source(&self) -> Source {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => Source::Sqlite(pool.clone()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => Source::Postgres(pool.clone()),
         }
     }
 
@@ -72,14 +88,107 @@ impl Database {
     }
 }
 
+/// Makes connections outside of the pool, to the same database and with the same settings.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::pool::Pool),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::pool::Pool),
+}
+
+impl Source {
+    pub(super) async fn connect(&self) -> Result<OwnConnection, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => Ok(OwnConnection::Sqlite(pool.options().connect().await?)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => {
+                let connection = pool.options().connect().await?;
+                Ok(OwnConnection::Postgres(connection, pool.prepared()))
+            }
+        }
+    }
+
+    /// How often to look for changes that others have made. They are promised to take effect within a second.
+    pub(super) const fn poll_interval(&self) -> Duration {
+        match self {
+            // Costs no more than a look into memory that the processes share.
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Duration::from_millis(200),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Duration::from_millis(500),
+        }
+    }
+}
+
+/// A connection outside of the pool, to read with. Dropped, it is cut.
+#[derive(Debug)]
+pub(super) enum OwnConnection {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqliteConnection),
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgConnection, Prepared),
+}
+
+impl OwnConnection {
+    /// Runs a statement in a transaction of its own, and returns its rows.
+    pub(super) async fn fetch_all(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => Session::Sqlite(connection).fetch_all(query).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, Prepared::Kept) => {
+                query::rows_of(connection, Prepared::Kept, query).await
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, Prepared::Anew) => {
+                let mut transaction = connection.begin_with(postgres::pool::BEGIN_READ).await?;
+                let rows = query::rows_of(&mut transaction, Prepared::Anew, query).await?;
+                transaction.commit().await?;
+                Ok(rows)
+            }
+        }
+    }
+
+    /// Runs a statement in a transaction of its own, and returns its first row.
+    pub(super) async fn fetch_optional(
+        &mut self,
+        query: Query,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        Ok(self.fetch_all(query).await?.into_iter().next())
+    }
+
+    /// Returns a number that moves when another connection writes to the database, if that number costs less than a look.
+    pub(super) async fn version(&mut self) -> Result<Option<i64>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                let row = self.fetch_optional(Query::new(statements::DATA_VERSION)).await?;
+                row.ok_or(sqlx::Error::RowNotFound)?.get("data_version").map(Some)
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(..) => Ok(None),
+        }
+    }
+
+    pub(super) async fn close(self) {
+        // Nothing that was read depends on it.
+        drop(match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => connection.close().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection, _) => connection.close().await,
+        });
+    }
+}
+
 /// A connection to read with.
 pub(super) enum Connection {
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::pool::PoolConnection<sqlx::Postgres>),
-    #[cfg(feature = "postgres")]
-    PostgresPooled(sqlx::Transaction<'static, sqlx::Postgres>),
+    Postgres(postgres::reader::Reader),
 }
 
 impl Connection {
@@ -88,21 +197,7 @@ impl Connection {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => Session::Sqlite(connection),
             #[cfg(feature = "postgres")]
-            Self::Postgres(connection) => Session::Postgres(connection, Prepared::Kept),
-            #[cfg(feature = "postgres")]
-            Self::PostgresPooled(transaction) => Session::Postgres(transaction, Prepared::Anew),
-        }
-    }
-
-    /// Ends the use of this connection, and keeps what was written with it.
-    pub(super) async fn finish(self) -> Result<(), sqlx::Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(()),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Ok(()),
-            #[cfg(feature = "postgres")]
-            Self::PostgresPooled(transaction) => transaction.commit().await,
+            Self::Postgres(reader) => Session::PostgresReader(reader),
         }
     }
 }
@@ -110,18 +205,18 @@ impl Connection {
 /// A transaction. Dropped without a commit, it is undone.
 pub(super) enum Transaction {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlite::transaction::Transaction),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::Transaction<'static, sqlx::Postgres>, Prepared),
+    Postgres(postgres::transaction::Transaction),
 }
 
 impl Transaction {
     pub(super) fn session(&mut self) -> Session<'_> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(transaction) => Session::Sqlite(transaction),
+            Self::Sqlite(transaction) => Session::Sqlite(transaction.connection()),
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction, prepared) => Session::Postgres(transaction, *prepared),
+            Self::Postgres(transaction) => transaction.session(),
         }
     }
 
@@ -133,7 +228,7 @@ impl Transaction {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction, _) => postgres::pool::announce(transaction).await,
+            Self::Postgres(transaction) => transaction.announce().await,
         }
     }
 
@@ -152,7 +247,17 @@ impl Transaction {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(transaction) => transaction.commit().await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction, _) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+        }
+    }
+
+    /// Undoes the transaction, and waits until it is undone.
+    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(transaction) => transaction.rollback().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(transaction) => transaction.rollback().await,
         }
     }
 }

@@ -7,6 +7,11 @@ use sqlx::migrate::MigrateError;
 use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
+#[cfg(feature = "registry-text")]
+use super::text::BadRegistryText;
+use super::{page::BadCursor, rotation::NotReplaced};
+#[cfg(feature = "postgres")]
+use crate::postgres_schema::Unprepared;
 use crate::{credential::name::BadName, sealed_secret::NotOpened};
 
 /// A kind of entry in a registry.
@@ -106,6 +111,15 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// A place in a list is not one of that list.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+    /// The key is revoked, for ever.
+    #[error("the key is revoked")]
+    Revoked,
+    /// The key cannot be replaced by another.
+    #[error(transparent)]
+    NotReplaced(#[from] NotReplaced),
     /// The key is not a secret of its holder: see
     /// [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
     #[error("the key cannot be registered")]
@@ -113,6 +127,14 @@ pub enum RegistryError {
     /// A text is not a valid name of an application, environment or label.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// The text of a registry is invalid, or cannot be applied to this registry.
+    #[cfg(feature = "registry-text")]
+    #[error(transparent)]
+    Text(#[from] BadRegistryText),
+    /// The registry was changed after a [`Plan`](crate::Plan) was made. Make another.
+    #[cfg(feature = "registry-text")]
+    #[error("the registry was changed since it was compared with the text")]
+    Outdated,
     /// The connection was lost during a change, and whether the change was made cannot be found out.
     #[error("the connection was lost during a change, which may have been made or not")]
     Unknown(#[source] Box<dyn Error + Send + Sync>),
@@ -125,6 +147,20 @@ pub enum RegistryError {
 impl From<Infallible> for RegistryError {
     fn from(never: Infallible) -> Self {
         match never {}
+    }
+}
+
+impl RegistryError {
+    /// Whether the same may succeed a moment later: the server is starting again, or another transaction holds a lock.
+    #[cfg(feature = "postgres")]
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Server(ServerError::Unreachable(_) | ServerError::Locked))
+    }
+
+    /// Whether the same may succeed a moment later.
+    #[cfg(not(feature = "postgres"))]
+    pub(super) const fn may_pass(&self) -> bool {
+        false
     }
 }
 
@@ -141,6 +177,21 @@ impl From<sqlx::Error> for RegistryError {
             Err(error) => error,
         };
         Self::Database(error.into())
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<Unprepared> for RegistryError {
+    fn from(error: Unprepared) -> Self {
+        match error {
+            Unprepared::NotRead(error) => error.into(),
+            Unprepared::NotApplied(error) => match error.into() {
+                Self::Server(ServerError::NoPermission(error)) => {
+                    ServerError::MayNotPrepare(error).into()
+                }
+                error => error,
+            },
+        }
     }
 }
 

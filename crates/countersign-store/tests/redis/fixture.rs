@@ -4,8 +4,8 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, Nonce, NonceUse, Timestamp};
-use countersign_store::{NonceStore, Redis, RedisNonces, StoreError, Window, system_time};
+use countersign::{Claim, Nonce, NonceUse, Timestamp, Window};
+use countersign_store::{NonceStore, Redis, RedisNonces, StoreError, system_time};
 
 use crate::server::RedisServer;
 

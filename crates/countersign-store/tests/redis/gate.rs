@@ -1,9 +1,9 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use countersign::Claim;
+use countersign::{Claim, PrivateKey, Window};
 use countersign_store::{
-    ClientAddress, CredentialId, Gate, Limits, NoClientAddress, Passage, Quota, Redis, RedisGate,
-    StoreError, Verdict, Window, system_time,
+    Application, ClientAddress, Credential, CredentialId, Gate, GateVerdict, Limits,
+    NoClientAddress, OwnLimits, Quota, Redis, RedisGate, StoreError, Verdict, system_time,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::task::JoinSet;
@@ -34,22 +34,42 @@ fn address(text: &str) -> Option<ClientAddress> {
     Some(text.parse::<IpAddr>().unwrap().into())
 }
 
-async fn signed(gate: &RedisGate, credential: i64) -> Result<Passage, StoreError> {
-    gate.signed(&nonce(credential, system_time()), ONE, system_time()).await
+fn credential(number: i64) -> Credential {
+    let now = system_time();
+    let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), now);
+    let key = PrivateKey::hmac_sha256([1; 16], &[0x5a; 32]).unwrap().verifying_key();
+    Credential::new(CredentialId::new(number), shop, key, now)
 }
 
-async fn passes(gate: &RedisGate, credential: i64) -> bool {
-    match signed(gate, credential).await.unwrap() {
-        Passage::Claimed(claim, _) => {
+async fn signed(gate: &RedisGate, number: i64) -> Result<GateVerdict, StoreError> {
+    signed_by(gate, &credential(number)).await
+}
+
+async fn signed_by(gate: &RedisGate, credential: &Credential) -> Result<GateVerdict, StoreError> {
+    let now = system_time();
+    gate.charge_and_claim(credential, &nonce(credential.id.get(), now), ONE, now).await
+}
+
+async fn passes(gate: &RedisGate, number: i64) -> bool {
+    is_passed_by(gate, &credential(number)).await
+}
+
+async fn is_passed_by(gate: &RedisGate, credential: &Credential) -> bool {
+    match signed_by(gate, credential).await.unwrap() {
+        GateVerdict::Claimed(claim, _) => {
             assert_eq!(claim, Claim::Fresh);
             true
         }
-        Passage::Limited(_) => false,
+        GateVerdict::Exceeded(_) => false,
     }
 }
 
-async fn reads(gate: &RedisGate, credential: i64, from: &str) -> bool {
-    let verdict = gate.unsigned(CredentialId::new(credential), address(from), ONE).await.unwrap();
+async fn reads(gate: &RedisGate, number: i64, from: &str) -> bool {
+    is_read_by(gate, &credential(number), from).await
+}
+
+async fn is_read_by(gate: &RedisGate, credential: &Credential, from: &str) -> bool {
+    let verdict = gate.charge_unsigned(credential, address(from), ONE).await.unwrap();
     matches!(verdict, Verdict::Within(_))
 }
 
@@ -84,22 +104,24 @@ async fn a_call_over_the_limit_spends_no_nonce_and_is_told_what_to_do() {
         gate(at(&server), Limits::default()).await,
     );
     for left in [1, 0] {
-        let Passage::Claimed(Claim::Fresh, Some(quota)) = signed(&one, 1).await.unwrap() else {
+        let GateVerdict::Claimed(Claim::Fresh, Some(quota)) = signed(&one, 1).await.unwrap() else {
             panic!()
         };
         assert_eq!((quota.name().as_str(), quota.remaining()), ("signed-60", left));
         assert_eq!(quota.policy(), r#""signed-60";q=60;w=60, "signed-86400";q=1;w=86400"#);
     }
     let used = new();
-    let Passage::Limited(over) = one.signed(&used, ONE, system_time()).await.unwrap() else {
+    let GateVerdict::Exceeded(over) =
+        one.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap()
+    else {
         panic!()
     };
     assert!(over.retry_after <= Duration::from_secs(1), "{over:?}");
     assert_eq!(over.left.name(), "signed-60");
     assert_eq!(over.left.remaining(), 0);
     // Where nothing is limited, it is fresh.
-    let claimed = other.signed(&used, ONE, system_time()).await.unwrap();
-    assert_eq!(claimed, Passage::Claimed(Claim::Fresh, None));
+    let claimed = other.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
+    assert_eq!(claimed, GateVerdict::Claimed(Claim::Fresh, None));
 }
 
 #[tokio::test]
@@ -107,11 +129,11 @@ async fn a_captured_request_takes_nothing_from_its_signer() {
     let server = settled(&[]).await;
     let gate = gate(at(&server), Limits::default().signed([at_once(2)])).await;
     let used = new();
-    let first = gate.signed(&used, ONE, system_time()).await.unwrap();
-    assert!(matches!(first, Passage::Claimed(Claim::Fresh, Some(_))), "{first:?}");
+    let first = gate.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
+    assert!(matches!(first, GateVerdict::Claimed(Claim::Fresh, Some(_))), "{first:?}");
     for _ in 0..10 {
-        let again = gate.signed(&used, ONE, system_time()).await.unwrap();
-        assert_eq!(again, Passage::Claimed(Claim::Replayed, None));
+        let again = gate.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
+        assert_eq!(again, GateVerdict::Claimed(Claim::Replayed, None));
     }
     assert!(passes(&gate, 1).await);
     assert!(!passes(&gate, 1).await);
@@ -122,8 +144,7 @@ async fn reads_are_charged_to_the_address_first_and_need_one() {
     let server = settled(&[]).await;
     let limits = Limits::default().unsigned([at_once(5)]).unsigned_by_address([at_once(2)]);
     let gate = gate(at(&server), limits).await;
-    let credential = CredentialId::new(1);
-    assert_eq!(gate.unsigned(credential, None, ONE).await, Err(NoClientAddress));
+    assert_eq!(gate.charge_unsigned(&credential(1), None, ONE).await, Err(NoClientAddress));
     for (from, expected) in [
         ("192.0.2.1", true),
         ("192.0.2.1", true),
@@ -193,7 +214,10 @@ async fn without_redis_writes_are_refused_and_each_server_reads_its_share() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!reads(&gate, 1, "192.0.2.1").await);
-    assert!(matches!(signed(&gate, 1).await.unwrap(), Passage::Claimed(Claim::TooOld { .. }, _)));
+    assert!(matches!(
+        signed(&gate, 1).await.unwrap(),
+        GateVerdict::Claimed(Claim::TooOld { .. }, _)
+    ));
 }
 
 #[tokio::test]
@@ -212,7 +236,7 @@ async fn the_rights_in_the_documentation_are_enough() {
     }
     server.tell(&["FLUSHALL"]);
     let refused = signed(&gate, 2).await.unwrap();
-    assert!(matches!(refused, Passage::Claimed(Claim::TooOld { .. }, _)), "{refused:?}");
+    assert!(matches!(refused, GateVerdict::Claimed(Claim::TooOld { .. }, _)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -240,9 +264,44 @@ async fn limits_that_are_only_reported_let_everything_pass_but_replays() {
     for _ in 0..5 {
         let used = new();
         for expected in [Claim::Fresh, Claim::Replayed, Claim::Replayed] {
-            let passage = gate.signed(&used, ONE, system_time()).await.unwrap();
-            assert_eq!(passage, Passage::Claimed(expected, None));
+            let verdict =
+                gate.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
+            assert_eq!(verdict, GateVerdict::Claimed(expected, None));
         }
         assert!(reads(&gate, 1, "192.0.2.1").await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_ones_own_are_counted_by_all_servers_and_for_a_lineage() {
+    let server = settled(&[]).await;
+    let limits = || Limits::default().signed([at_once(3)]);
+    let gates = [gate(at(&server), limits()).await, gate(at(&server), Limits::default()).await];
+    let own = OwnLimits::default().signed([at_once(5), Quota::per_minute(number(50))]);
+    let own = own.unsigned([at_once(2)]);
+    let old = credential(1).with_limits(own.clone());
+    let new = credential(2).with_lineage(CredentialId::new(1)).with_limits(own);
+    let (mut written, mut read) = (0, 0);
+    for gate in gates.iter().cycle().take(10) {
+        for caller in [&old, &new] {
+            written += u32::from(is_passed_by(gate, caller).await);
+            read += u32::from(is_read_by(gate, caller, "192.0.2.1").await);
+        }
+    }
+    assert_eq!((written, read), (5, 2));
+    // Without limits of its own, those of each server hold, and for the lineage as well.
+    let (old, new) = (credential(3), credential(4).with_lineage(CredentialId::new(3)));
+    let mut written = [0; 2];
+    for (at, gate) in gates.iter().enumerate() {
+        for caller in [&old, &new].into_iter().cycle().take(6) {
+            written[at] += u32::from(is_passed_by(gate, caller).await);
+        }
+    }
+    assert_eq!(written, [3, 6]);
+    // Changed limits count anew.
+    let changed = credential(1).with_limits(OwnLimits::default().signed([at_once(1)]));
+    assert!(is_passed_by(&gates[0], &changed).await);
+    assert!(!is_passed_by(&gates[1], &changed).await);
+    let Passage::Limited(over) = signed_by(&gates[0], &changed).await.unwrap() else { panic!() };
+    assert_eq!(over.left.policy(), r#""signed-86400";q=1;w=86400"#);
 }

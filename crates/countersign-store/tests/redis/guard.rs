@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{Claim, NonceUse, Policy, Timestamp};
+use countersign::{Claim, NonceUse, Policy, Timestamp, Window};
 use countersign_store::{
-    Limits, NonceStore, Readiness, Redis, RedisGate, RedisNonces, Window, system_time,
+    Limits, NonceStore, Readiness, Redis, RedisGate, RedisNonces, system_time,
 };
 use tokio::task::JoinSet;
 
@@ -348,7 +348,7 @@ async fn clocks_that_disagree_accept_nothing() {
     }
     // Nor is what lies beyond the window of this guard, whatever the policy of its server says.
     let now = system_time();
-    fails(one.claim(&nonce(1, now.plus(Duration::from_secs(11))), now).await, "still to come");
+    fails(one.claim(&nonce(1, now.plus(Duration::from_secs(11))), now).await, "from the future");
     let ahead = nonce(1, now.plus(Duration::from_secs(10)));
     assert_eq!(one.claim(&ahead, now).await.unwrap(), Claim::Fresh);
 }
@@ -426,7 +426,7 @@ async fn what_too_few_replicas_have_is_refused_and_spent() {
     assert_eq!(claim_new(&patient).await.unwrap(), Claim::Fresh);
     replica.signal("STOP");
     let used = new();
-    fails(claim(&one, &used).await, "0 replicas have the claim, and 1 are asked for");
+    fails(claim(&one, &used).await, "0 replicas have the claim, and 1 are required");
     replica.signal("CONT");
     assert_eq!(claim(&patient, &used).await.unwrap(), Claim::Replayed);
     assert_eq!(claim_new(&patient).await.unwrap(), Claim::Fresh);
@@ -475,7 +475,7 @@ async fn a_redis_that_does_not_answer_in_time_is_an_error() {
     let one = guard(at(&server).timeout(Duration::from_millis(100))).await;
     server.signal("STOP");
     let used = new();
-    fails(claim(&one, &used).await, "may have been done");
+    fails(claim(&one, &used).await, "may have been executed");
     assert!(claim(&one, &used).await.is_err());
     server.signal("CONT");
     wait_until_it_answers(&one).await;

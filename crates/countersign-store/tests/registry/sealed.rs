@@ -213,7 +213,9 @@ async fn a_sealed_secret_that_was_changed_or_swapped_is_damaged(home: Home) {
         |number: u8| format!("(SELECT sealed_secret FROM countersign.kept WHERE id = {number})");
     let flipped = |at: u8| match &home {
         Home::Sqlite(_) => format!(
-            "CAST(substr(sealed_secret, 1, {at} - 1) || x'00' || substr(sealed_secret, {at} + 1) AS BLOB)"
+            "CAST(substr(sealed_secret, 1, {at} - 1) ||
+                  CASE substr(sealed_secret, {at}, 1) WHEN x'00' THEN x'01' ELSE x'00' END ||
+                  substr(sealed_secret, {at} + 1) AS BLOB)"
         ),
         #[cfg(all(feature = "postgres", unix))]
         Home::Postgres(_) => {

@@ -8,7 +8,7 @@ pub enum KeyError {
     #[error("it is empty")]
     Empty,
     /// An unknown form.
-    #[error("it is no key in a known form (PKCS#8 or SPKI PEM, JWK, OpenSSH, pk_… or sk_…)")]
+    #[error("it is not a key in a known form (PKCS#8 or SPKI PEM, JWK, OpenSSH, pk_… or sk_…)")]
     UnknownForm,
     /// Several keys: the file leaves open which of them to use.
     #[error("it holds more than one key")]
@@ -31,7 +31,7 @@ pub enum KeyError {
     #[error("it is encrypted with {0}, which is not read here")]
     UnreadCipher(&'static str),
     /// The passphrase does not open it.
-    #[error("the passphrase does not open it")]
+    #[error("the passphrase does not decrypt it")]
     WrongPassphrase,
     /// Its encryption asks for more work than a key file is given here: 256 MiB, or about 15 s.
     #[error("opening it would take too much time or memory")]

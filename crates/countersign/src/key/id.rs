@@ -27,7 +27,7 @@ impl KeyId {
 
 /// The text is neither a publishable key nor a thumbprint, so no key can have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no publishable key and no JWK thumbprint")]
+#[error("neither a publishable key nor a JWK thumbprint")]
 pub struct NoKeyId;
 
 impl FromStr for KeyId {

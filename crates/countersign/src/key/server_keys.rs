@@ -27,16 +27,18 @@ pub struct ServerKeys(Vec<(KeyId, VerifyingKey)>);
 #[non_exhaustive]
 pub enum BadServerKeys {
     /// Not a JWK Set.
-    #[error("it is no JWK Set of at most 64 KiB and 32 keys")]
+    #[error("it is not a JWK Set of at most 64 KiB and 32 keys")]
     NotAJwkSet,
     /// No key, or no key of a kind that signs responses here.
     #[error("there is no Ed25519 key among them")]
     None,
     /// A private key or a secret. Its readers have it now.
-    #[error("one of them is a private key or a secret, which is known to everyone now")]
+    #[error("one of them is a private key or a secret, which is public now")]
     Private,
     /// An HMAC secret: its verifiers could make responses.
-    #[error("one of them is an HMAC secret, with which whoever verifies an answer could make one")]
+    #[error(
+        "one of them is an HMAC secret, and every client that verifies with it could sign responses"
+    )]
     Secret,
     /// A damaged or weak key.
     #[error("one of them cannot be used")]

@@ -1,10 +1,12 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use ed25519_dalek::Verifier as _;
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 
-use super::{error::KeyError, guessable, hmac::HmacKey, known, publishable::PublishableKey};
+use super::{
+    ed25519::Ed25519Key, error::KeyError, guessable, hmac::HmacKey, known, multiples::Multiples,
+    publishable::PublishableKey,
+};
 use crate::algorithm::Algorithm;
 
 /// The key with which a server checks signatures, prepared for use: an Ed25519 public key, or an HMAC-SHA256 secret.
@@ -16,52 +18,19 @@ pub struct VerifyingKey(Material);
 
 #[derive(Clone)]
 enum Material {
-    Ed25519(Box<ed25519_dalek::VerifyingKey>),
+    Ed25519(Arc<Ed25519Key>),
     HmacSha256(HmacKey),
-}
-
-/// The canonical encodings of the points of small order (RFC 8032 §5.1.2).
-const SMALL_ORDER: [[u8; 32]; 8] = [
-    encoding(0x01, 0x00, 0x00),
-    encoding(0xec, 0xff, 0x7f),
-    encoding(0x00, 0x00, 0x00),
-    encoding(0x00, 0x00, 0x80),
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
-        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
-        0x03, 0x7a,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
-        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
-        0x03, 0xfa,
-    ],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
-        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
-        0xfc, 0x05,
-    ],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
-        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
-        0xfc, 0x85,
-    ],
-];
-
-/// An encoding with equal bytes between the first and the last.
-const fn encoding(first: u8, middle: u8, last: u8) -> [u8; 32] {
-    let mut bytes = [middle; 32];
-    let [head, .., tail] = &mut bytes;
-    (*head, *tail) = (first, last);
-    bytes
 }
 
 /// The signature is invalid. On purpose it tells no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature does not hold")]
+#[error("the signature is invalid")]
 pub struct BadSignature;
 
 impl VerifyingKey {
+    /// The memory that a prepared Ed25519 key takes more than others, in bytes.
+    pub const PREPARED_BYTES: usize = Multiples::BYTES;
+
     /// An Ed25519 public key, from its 32 bytes (RFC 8032 §5.1.2).
     ///
     /// # Errors
@@ -69,19 +38,7 @@ impl VerifyingKey {
     /// [`KeyError::Weak`] unless it is the canonical encoding of a point of the prime-order group: under other keys a
     /// signature can be valid for many messages.
     pub fn ed25519(public_key: &[u8; 32]) -> Result<Self, KeyError> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(public_key)
-            .map_err(|_| KeyError::Weak("it is no point of the curve"))?;
-        let point = key.to_edwards();
-        if point.compress().as_bytes() != public_key {
-            return Err(KeyError::Weak("its encoding is not canonical"));
-        }
-        if point.is_small_order() {
-            return Err(KeyError::Weak("it has small order"));
-        }
-        if !point.is_torsion_free() {
-            return Err(KeyError::Weak("it has a part of small order"));
-        }
-        Ok(Self(Material::Ed25519(Box::new(key))))
+        Ed25519Key::new(public_key).map(Self::from)
     }
 
     /// An HMAC-SHA256 secret of 32 to 64 bytes, and the identifier under which callers name it.
@@ -91,6 +48,26 @@ impl VerifyingKey {
     /// [`KeyError::SecretLength`].
     pub fn hmac_sha256(id: [u8; 16], secret: &[u8]) -> Result<Self, KeyError> {
         HmacKey::new(id, secret).map(Self::from)
+    }
+
+    /// The same key, prepared for many verifications. A prepared Ed25519 key verifies in two thirds of the time, with the same
+    /// verdicts, and takes [`PREPARED_BYTES`](Self::PREPARED_BYTES) of memory, which its clones share. Preparing takes the time of
+    /// two verifications, so it pays from the sixth on.
+    ///
+    /// The first prepared key of a process also makes 320 KiB that all of them share. An HMAC key is always prepared.
+    pub fn prepared(&self) -> Self {
+        match &self.0 {
+            Material::Ed25519(key) if !key.is_prepared() => key.prepared().into(),
+            Material::Ed25519(_) | Material::HmacSha256(_) => self.clone(),
+        }
+    }
+
+    /// Whether preparing this key would change nothing.
+    pub fn is_prepared(&self) -> bool {
+        match &self.0 {
+            Material::Ed25519(key) => key.is_prepared(),
+            Material::HmacSha256(_) => true,
+        }
     }
 
     /// The algorithm of this key.
@@ -104,7 +81,7 @@ impl VerifyingKey {
     /// The publishable half of the credential.
     pub fn publishable_key(&self) -> PublishableKey {
         match &self.0 {
-            Material::Ed25519(key) => PublishableKey::ed25519(key.to_bytes()),
+            Material::Ed25519(key) => PublishableKey::ed25519(*key.as_bytes()),
             Material::HmacSha256(key) => PublishableKey::hmac_sha256(key.id),
         }
     }
@@ -142,7 +119,7 @@ impl VerifyingKey {
 
     /// Checks a signature over `base`.
     ///
-    /// Ed25519 gives the same answers as `verify_strict`, for whole 64 bytes; HMAC takes constant time, for whole 32
+    /// Ed25519 gives the same results as `verify_strict`, for whole 64 bytes; HMAC takes constant time, for whole 32
     /// bytes.
     ///
     /// # Errors
@@ -151,15 +128,7 @@ impl VerifyingKey {
     pub fn verify(&self, base: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         match &self.0 {
             Material::Ed25519(key) => {
-                let signature = signature.try_into().map_err(|_| BadSignature)?;
-                let signature = ed25519_dalek::Signature::from_bytes(signature);
-                // `verify_strict` also checks that the key has not small order, which is known since the key was made;
-                // and that R has not, for which it decompresses R. An accepted R is canonical, since it is compared as
-                // bytes with the computed one; so these eight encodings are all that exist.
-                if SMALL_ORDER.contains(signature.r_bytes()) {
-                    return Err(BadSignature);
-                }
-                key.verify(base, &signature).map_err(|_| BadSignature)
+                key.verify(base, signature.try_into().map_err(|_| BadSignature)?)
             }
             Material::HmacSha256(key) => {
                 key.after(base).verify_slice(signature).map_err(|_| BadSignature)
@@ -174,10 +143,15 @@ impl From<HmacKey> for VerifyingKey {
     }
 }
 
+impl From<Ed25519Key> for VerifyingKey {
+    fn from(key: Ed25519Key) -> Self {
+        Self(Material::Ed25519(Arc::new(key)))
+    }
+}
+
 impl From<&ed25519_dalek::SigningKey> for VerifyingKey {
-    /// The public key of a seed is always a point of the prime-order group: a multiple of the base point.
     fn from(key: &ed25519_dalek::SigningKey) -> Self {
-        Self(Material::Ed25519(Box::new(key.verifying_key())))
+        Ed25519Key::from(key).into()
     }
 }
 
@@ -236,19 +210,6 @@ mod tests {
     }
 
     #[test]
-    fn the_points_of_small_order_are_these_eight() {
-        let mut distinct = SMALL_ORDER.to_vec();
-        distinct.sort();
-        distinct.dedup();
-        assert_eq!(distinct.len(), 8);
-        for encoding in SMALL_ORDER {
-            let point = ed25519_dalek::VerifyingKey::from_bytes(&encoding).unwrap().to_edwards();
-            assert!(point.is_small_order());
-            assert_eq!(point.compress().to_bytes(), encoding, "canonical");
-        }
-    }
-
-    #[test]
     fn a_public_key_with_a_part_of_small_order_is_refused() {
         let good = ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key().to_edwards();
         assert!(VerifyingKey::ed25519(&good.compress().to_bytes()).is_ok());
@@ -292,11 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn a_prepared_key_is_the_same_key() {
+        let ed25519 = crate::PrivateKey::ed25519(&[5; 32]).verifying_key();
+        let hmac = VerifyingKey::hmac_sha256([1; 16], &[7; 32]).unwrap();
+        for (key, was_prepared) in [(ed25519, false), (hmac, true)] {
+            let prepared = key.prepared();
+            assert_eq!((key.is_prepared(), prepared.is_prepared()), (was_prepared, true));
+            assert_eq!(prepared, key);
+            assert_eq!(prepared.prepared(), key);
+            assert_eq!(format!("{prepared:?}"), format!("{key:?}"));
+        }
+    }
+
+    #[test]
     fn signatures_of_another_length_are_refused() {
-        let keys = [
-            VerifyingKey::hmac_sha256([1; 16], &[7; 32]).unwrap(),
-            crate::PrivateKey::ed25519(&[5; 32]).verifying_key(),
-        ];
+        let ed25519 = crate::PrivateKey::ed25519(&[5; 32]).verifying_key();
+        let hmac = VerifyingKey::hmac_sha256([1; 16], &[7; 32]).unwrap();
+        let keys = [hmac, ed25519.prepared(), ed25519];
         for key in keys {
             for length in 0..=128 {
                 assert_eq!(key.verify(b"base", &vec![0; length]), Err(BadSignature), "{length}");

@@ -9,10 +9,11 @@ use crate::{
     field_name::{CONTENT_DIGEST, REFUSAL, SIGNATURES},
     malformed::Malformed,
     message::RequestHead,
-    policy::{self, BadPolicy, TAG, Window, check_forms, is_key_id},
+    policy::{self, BadPolicy, TAG, check_forms, is_key_id},
     rejection::Unmet,
     signature_input::SignatureInput,
     timestamp::Timestamp,
+    window::Window,
 };
 
 /// The tag of signed responses. It differs from the tag of requests, so that neither passes for the other.
@@ -63,7 +64,7 @@ impl ResponsePolicy {
     ///
     /// [`BadPolicy::Window`] unless `max_age` is 1 to 900 s and `skew` at most 60 s, both in whole seconds.
     pub fn window(mut self, max_age: Duration, skew: Duration) -> Result<Self, BadPolicy> {
-        self.window = Window::new(max_age, skew)?;
+        self.window = Window::new(max_age, skew).ok_or(BadPolicy::Window)?;
         Ok(self)
     }
 

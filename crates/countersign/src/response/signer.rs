@@ -42,7 +42,7 @@ impl ResponseSigner {
     /// [`KeyError::WrongKind`] for an HMAC secret: a verifier of responses could also make them.
     pub fn new(key: PrivateKey) -> Result<Self, KeyError> {
         let wrong_kind = KeyError::WrongKind {
-            found: "an HMAC secret, with which whoever verifies an answer could make one",
+            found: "an HMAC secret, and every client that verifies with it could sign responses",
             wanted: "an Ed25519 key, as `countersign keygen` makes",
         };
         let thumbprint = key.publishable_key().thumbprint().ok_or(wrong_kind)?;

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use countersign::{Claim, Nonce, NonceUse, Timestamp};
+use countersign::{Claim, Nonce, NonceUse, Timestamp, Window};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -22,7 +22,7 @@ use super::{
     shard::{LookUp, Shard},
     sync::{Mutex, lock},
 };
-use crate::nonces::{NonceStore, Window};
+use crate::nonces::NonceStore;
 
 const CREATED: Timestamp = Timestamp::from_unix(1_763_900_000);
 /// The last second at which a signature of [`CREATED`] is live, and the first at which it has expired.

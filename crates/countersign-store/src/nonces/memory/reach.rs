@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use countersign::Timestamp;
+use countersign::{Timestamp, Window};
 
 use super::{
     sync::{AtomicU64, AtomicUsize, Ordering},
@@ -8,10 +8,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    nonces::{
-        Window,
-        ceiling::{Ceiling, Owner},
-    },
+    nonces::ceiling::{Ceiling, Owner},
 };
 
 /// How far ahead the ceiling is raised: one write then covers the requests of a few seconds.

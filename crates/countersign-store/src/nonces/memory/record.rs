@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 
 use super::{
     fingerprint::Fingerprint,
@@ -12,7 +12,7 @@ use super::{
     unable::Unable,
     width::Width,
 };
-use crate::nonces::{Window, fingerprint_key::FingerprintKey};
+use crate::nonces::fingerprint_key::FingerprintKey;
 
 /// The number of tallies: enough that each counts only a few credentials.
 pub(super) const TALLIES: usize = if cfg!(countersign_loom) { 1 } else { 64 };
@@ -113,17 +113,17 @@ impl Record {
 
     /// Claims a nonce.
     pub(super) fn claim(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, Unable> {
-        match self.answer(used, now) {
+        match self.decide(used, now) {
             // Other shards may hold nonces that expired long ago, if no claim has reached them since.
             Err(Unable::Full) => {
                 self.forget(now);
-                self.answer(used, now)
+                self.decide(used, now)
             }
-            answer => answer,
+            decided => decided,
         }
     }
 
-    fn answer(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, Unable> {
+    fn decide(&self, used: &NonceUse, now: Timestamp) -> Result<Claim, Unable> {
         let created = used.created().unix();
         let oldest = self.oldest_live(now);
         let fingerprint = Fingerprint::from(self.key.fingerprint(used));

@@ -305,7 +305,7 @@ mod tests {
     use crate::nonces::memory::{fingerprint::Fingerprint, record::bucket};
 
     fn shard() -> Shard {
-        Shard::new(0, bucket(crate::Window::default()))
+        Shard::new(0, bucket(countersign::Window::default()))
     }
 
     fn fingerprint(number: u64) -> Fingerprint {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, NonceUse, Timestamp};
+use countersign::{Claim, NonceUse, Timestamp, Window};
 use proptest::prelude::*;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     tests::{NOW, TestCeiling, at, used},
 };
 use crate::nonces::{
-    NonceStore, Window,
+    NonceStore,
     ceiling::{Ceiling, Owner},
     fingerprint_key::FingerprintKey,
 };

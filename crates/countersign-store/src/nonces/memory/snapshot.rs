@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use countersign::Timestamp;
+use countersign::{Timestamp, Window};
 use siphasher::sip128::SipHasher24;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     shard::{Bucket, SHARDS, Shard},
     tally::{Span, Tally},
 };
-use crate::nonces::{Window, ceiling::Owner, fingerprint_key::FingerprintKey};
+use crate::nonces::{ceiling::Owner, fingerprint_key::FingerprintKey};
 
 /// The first bytes of a snapshot file. They name this program and the format.
 const MAGIC: &[u8; 16] = b"countersign\0mem1";
@@ -159,7 +159,7 @@ impl Snapshot {
         sync_folder(file)?;
         let snapshot = Self::from_bytes(&bytes?, window, memory_limit);
         if snapshot.is_none() {
-            tracing::warn!(file = %file.display(), "what a replay guard saved is damaged, or of another window");
+            tracing::warn!(file = %file.display(), "the saved memory of a replay guard is damaged, or has another window");
         }
         Ok(snapshot)
     }

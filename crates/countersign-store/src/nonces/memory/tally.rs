@@ -1,3 +1,4 @@
+use countersign::Window;
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasherDefault, Hasher},
@@ -10,7 +11,6 @@ use super::{
     memory_limit::{Grant, MemoryLimit},
     width::Width,
 };
-use crate::nonces::Window;
 
 /// Counts the recently accepted nonces of each credential.
 ///

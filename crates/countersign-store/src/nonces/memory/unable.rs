@@ -1,6 +1,6 @@
 use crate::error::StoreError;
 
-/// Why a claim cannot be answered.
+/// Why a claim cannot be decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unable {
     Full,

@@ -1,4 +1,4 @@
-use crate::nonces::Window;
+use countersign::Window;
 
 /// The number of seconds of `created` that are remembered and forgotten together: a power of two, stored as its logarithm.
 /// Every claim asks several times for the number of a second, and a shift is faster than a division.

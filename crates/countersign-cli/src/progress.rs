@@ -1,0 +1,68 @@
+use std::{
+    io::{IsTerminal, stderr},
+    time::{Duration, Instant},
+};
+
+use crate::output::rewrite;
+
+/// A short wait shows nothing.
+const QUIET: Duration = Duration::from_secs(1);
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// Shows on a terminal how much of a large file is read. Elsewhere it shows nothing.
+pub(crate) struct Progress<'n> {
+    name: &'n str,
+    /// `None` if the length is not known.
+    total: Option<u64>,
+    read: u64,
+    /// When to write next. `None` if stderr is no terminal.
+    next: Option<Instant>,
+    shown: bool,
+}
+
+impl<'n> Progress<'n> {
+    pub(crate) fn new(name: &'n str, total: Option<u64>) -> Self {
+        let next = stderr().is_terminal().then(|| Instant::now().checked_add(QUIET)).flatten();
+        Self { name, total, read: 0, next, shown: false }
+    }
+
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.read = self.read.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let now = Instant::now();
+        if self.next.is_some_and(|next| next <= now) {
+            self.next = now.checked_add(BETWEEN);
+            self.shown = true;
+            rewrite(line(self.name, self.read, self.total));
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if self.shown {
+            rewrite("");
+        }
+    }
+}
+
+fn line(name: &str, read: u64, total: Option<u64>) -> String {
+    let mebibytes = read / (1024 * 1024);
+    let percent = total.and_then(|total| read.saturating_mul(100).checked_div(total));
+    match percent {
+        Some(percent) => format!("reading {name}: {mebibytes} MiB, {percent} %"),
+        None => format!("reading {name}: {mebibytes} MiB"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_told_in_mebibytes_and_in_percent_where_the_length_is_known() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(line("a.iso", GIB, Some(2 * GIB)), "reading a.iso: 1024 MiB, 50 %");
+        assert_eq!(line("-", GIB / 2, None), "reading -: 512 MiB");
+        assert_eq!(line("grows", 2, Some(0)), "reading grows: 0 MiB");
+    }
+}
