@@ -1,7 +1,5 @@
 //! What the command prints, word by word. The transcripts are documentation as much as tests.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::{fs, path::Path};
 
 #[test]

@@ -23,6 +23,7 @@ use crate::{
 /// may have kept the nonce.
 ///
 /// Each budget counts up to 1,000,000 subjects, at some 100 bytes each. Further subjects share one allowance; see [`MemoryBudget`].
+/// Credentials with limits [of their own](crate::OwnLimits) are counted by themselves, however many they are.
 #[derive(Debug)]
 pub struct Limited<N> {
     nonces: N,

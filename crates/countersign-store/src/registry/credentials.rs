@@ -36,7 +36,7 @@ impl Registry {
     ///
     /// [`RegistryError::Exists`] if any application ever had this key; [`RegistryError::NotFound`] or
     /// [`RegistryError::DamagedApplication`] for the application; [`RegistryError::Key`] for a published test key or a
-    /// guessable HMAC secret, with which others can sign; [`RegistryError::BadName`] for the label; [`FileError::Exposed`]
+    /// guessable HMAC secret, with which others can sign; [`RegistryError::BadName`] for the label; `FileError::Exposed`
     /// for an HMAC secret in a file that other users can read; or an error of the database.
     pub async fn add_credential(
         &self,

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Connection as _};
 
+#[cfg(feature = "sqlite")]
+use super::sqlite;
 use super::{
     error::RegistryError,
     query::{Query, Row, Session},
@@ -11,8 +13,6 @@ use super::{
     postgres,
     query::{self, Prepared},
 };
-#[cfg(feature = "sqlite")]
-use super::{sqlite, statements};
 
 /// The database of a registry.
 ///
@@ -164,7 +164,7 @@ impl OwnConnection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => {
-                let row = self.fetch_optional(Query::new(statements::DATA_VERSION)).await?;
+                let row = self.fetch_optional(Query::new("PRAGMA data_version")).await?;
                 row.ok_or(sqlx::Error::RowNotFound)?.get("data_version").map(Some)
             }
             #[cfg(feature = "postgres")]

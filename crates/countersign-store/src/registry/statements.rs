@@ -190,10 +190,6 @@ pub(super) const CHANGES: &str =
     "SELECT number, application, key_id, hash FROM countersign.audit_entry
                                   WHERE number > $1 ORDER BY number LIMIT $2";
 
-/// Selects the version of an SQLite file, which moves when another connection writes to it.
-#[cfg(feature = "sqlite")]
-pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
-
 /// Parameters: `sealed_secret`, `id`.
 pub(super) const SEAL_SECRET: &str =
     "UPDATE countersign.credential SET hmac_secret = NULL, sealed_secret = $1 WHERE id = $2";

@@ -113,7 +113,7 @@ async fn each_filter_lists_its_keys(home: Home) {
     let change = |settings: &mut countersign_store::CredentialSettings| {
         let ip = Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"]).unwrap();
         settings.restrictions = Restrictions::default().with(ip);
-        settings.expires_at = Some(NOW.plus(2 * DAY));
+        settings.expires_at = Some(NOW.plus(DAY.saturating_mul(2)));
     };
     registry.change_credential(&id(&key(8)), NOW, change).await.unwrap();
     registry
@@ -140,10 +140,10 @@ async fn each_filter_lists_its_keys(home: Home) {
             all().unrestricted(),
             &["active", "old", "retiring", "quarantined", "expired", "revoked", "new"],
         ),
-        (all().due_after(90 * DAY), &["old"]),
-        (all().due_after(91 * DAY), &[]),
+        (all().due_after(DAY.saturating_mul(90)), &["old"]),
+        (all().due_after(DAY.saturating_mul(91)), &[]),
         (all().expiring_within(DAY), &["retiring"]),
-        (all().expiring_within(2 * DAY), &["retiring", "restricted"]),
+        (all().expiring_within(DAY.saturating_mul(2)), &["retiring", "restricted"]),
     ];
     for (filter, expected) in table {
         assert_eq!(labels(&registry, &filter).await, expected, "{filter:?}");
@@ -165,7 +165,7 @@ async fn keys_are_unused_only_since_uses_are_recorded(home: Home) {
     )
     .await;
     home.raw("INSERT INTO countersign.last_use (credential_id, seconds) VALUES (2, 1763900000 - 86400), (3, 1763900000 - 95 * 86400)").await;
-    let unused = CredentialFilter::default().unused_for(90 * DAY);
+    let unused = CredentialFilter::default().unused_for(DAY.saturating_mul(90));
     assert!(labels(&registry, &unused).await.is_empty());
     for (since, expected) in [(89, &[][..]), (90, &["never used", "used long ago"])] {
         home.raw("DELETE FROM countersign.last_use WHERE credential_id = 0").await;

@@ -25,17 +25,39 @@ async fn each_statement_is_understood(home: Home) {
         APPLICATIONS
         APPLICATION
         ADD_APPLICATION
+        SET_APPLICATION
         REMOVE_APPLICATION
         CREDENTIALS
         CREDENTIALS_OF_APPLICATION
+        PAGE_OF_CREDENTIALS
+        OF_APPLICATION
+        OF_NO_REMOVED_APPLICATION
+        IN_STATE
+        EXPIRED
+        NOT_EXPIRED
+        SEARCHED
+        NEVER_EXPIRES
+        UNRESTRICTED
+        UNUSED_SINCE
+        DUE_SINCE
+        EXPIRING_UNTIL
+        AFTER_CREDENTIAL
+        IN_ORDER_OF_NUMBER
+        PAGE_OF_APPLICATIONS
+        IN_ENVIRONMENT
+        SEARCHED_APPLICATION
+        AFTER_APPLICATION
+        IN_ORDER_OF_NAME
         CREDENTIAL_OF_KEY
         CREDENTIAL_OF_THUMBPRINT
         ADD_CREDENTIAL
-        SET_RIGHTS
+        SET_CREDENTIAL
+        SET_STATE
         REVOKE
-        TAKE_OVER
         RETIRE
         RETIRE_AT_ONCE
+        SAVE_LAST_USES_HEAD
+        SAVE_LAST_USES_TAIL
         HAS_SECRETS
         TAKE_CEILING_OVER
         RAISE_CEILING
@@ -45,7 +67,6 @@ async fn each_statement_is_understood(home: Home) {
         AUDIT_ENTRIES
         LAST_CHANGE
         CHANGES
-        DATA_VERSION
         SEAL_SECRET
         PLAIN_SECRETS
         SEALED_SECRETS
@@ -64,7 +85,7 @@ async fn each_statement_is_understood(home: Home) {
         SET_REPLACED_BY
         SET_LINEAGE
         SET_TEXT_CREDENTIAL
-        SET_STATE
+        SET_STATE_FROM
         REVOKE_BY_TEXT
     };
     let source = include_str!("../../src/registry/statements.rs");

@@ -91,9 +91,7 @@ impl Pool {
 }
 
 /// Notes that plain secrets were overwritten.
-pub(crate) async fn note_remnants(
-    transaction: &mut Transaction,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn note_remnants(transaction: &mut Transaction) -> Result<(), sqlx::Error> {
     let note = AssertSqlSafe(format!("PRAGMA user_version = {REMNANTS}"));
     sqlx::query(note).execute(transaction.connection()).await?;
     Ok(())
