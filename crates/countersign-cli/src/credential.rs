@@ -70,6 +70,10 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
         None => (None, None),
     };
     let application = damaged.application.as_deref();
+    let (reason, text) = match sealed_with(&damaged.error) {
+        Some(id) => ("sealed_with", id.to_string()),
+        None => ("damage", with_reasons(damaged)),
+    };
     json!({
         "publishable_key": publishable_key,
         "thumbprint": thumbprint,
@@ -78,8 +82,7 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
         "environment": application.map(|application| application.environment.as_str()),
         "label": damaged.label,
         "state": state_of_unusable(damaged),
-        "damage": (!damaged.is_sealed()).then(|| with_reasons(damaged)),
-        "sealed_with": sealed_with(&damaged.error).map(|id| id.to_string()),
+        (reason): text,
         "created_at": null,
         "expires_at": null,
         "last_used_at": null,
