@@ -147,7 +147,7 @@ async fn show(registry: &Registry, address: SocketAddr) -> Outcome<Verdict> {
     let response = wire.execute(stale).await?;
     table.line("a write signed an hour ago", response, "401 signature-stale").await;
 
-    registry.revoke(&KeyId::Publishable(publishable), system_time()).await?;
+    registry.revoke(&KeyId::Publishable(publishable), None, system_time()).await?;
     let response = client.post(&url).json(&order).send().await?;
     table.line("a signed write after revocation", response, "401 key-revoked").await;
 

@@ -1,12 +1,12 @@
-//! Two servers behind one name, and the Redis that they share: a signed request is handled once, by whichever server, and
-//! limits are for both together.
+//! Two servers behind one name, with their registry in PostgreSQL, and their replay guard and limits in Redis: a signed request
+//! is handled once, by whichever server; limits are for both together; and a key that is revoked at one is refused by the other.
 //!
 //! ```console
-//! $ cargo run --features redis --example several_servers
-//! $ cargo run --features redis --example several_servers -- redis://127.0.0.1:6379
+//! $ cargo run --features shared --example several_servers
+//! $ cargo run --features shared --example several_servers -- postgres://ana@localhost/keys redis://127.0.0.1:6379
 //! ```
 //!
-//! Without a URL it starts a `redis-server` of its own, and shows what becomes of requests when that is stopped.
+//! Without URLs it starts a PostgreSQL and a `redis-server` of its own, and shows what becomes of requests when Redis is stopped.
 
 use std::{
     env,
@@ -14,18 +14,24 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     process::{Child, Command, ExitCode, Stdio},
-    sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use countersign::{Origins, Policy, PrivateKey, ProvenKey, Window};
+use countersign::{KeyId, Origins, Policy, PrivateKey, ProvenKey, PublishableKey, Window};
 use countersign_client::{Client, Refusal};
 use countersign_server::{Publishable, Signed, Verifier, serve};
 use countersign_store::{Limits, NewCredential, Quota, Redis, RedisGate, Registry, system_time};
 use reqwest::{Method, Request, Response, header::HOST};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
+
+use self::postgres::Postgres;
+
+/// A PostgreSQL of one's own, as the tests of this project have it.
+#[expect(clippy::unwrap_used, unreachable_pub, dead_code, reason = "it is for tests")]
+#[path = "../tests/harness/postgres.rs"]
+mod postgres;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -34,11 +40,13 @@ const NAME: &str = "shop.example";
 const SERVERS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// What a key may write in a minute, at both together.
 const WRITES: NonZeroU32 = NonZeroU32::new(2).unwrap();
+/// Far longer than another server takes to learn of a revocation.
+const PATIENCE: Duration = Duration::from_secs(20);
 const READS: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(env::args().nth(1)).await {
+    match run(env::args().skip(1).collect()).await {
         Ok(Verdict::AsExpected) => ExitCode::SUCCESS,
         Ok(Verdict::Otherwise) => {
             eprintln!("error: something came back that should not have");
@@ -47,7 +55,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
             eprintln!(
-                "hint: install redis-server, or name a Redis or Valkey: several_servers redis://[user:password@]host[:port]"
+                "hint: install postgresql and redis-server, or name both: several_servers postgres://user@host/database redis://host"
             );
             ExitCode::FAILURE
         }
@@ -60,41 +68,48 @@ enum Verdict {
     Otherwise,
 }
 
-async fn run(url: Option<String>) -> Outcome<Verdict> {
-    let (own, url) = match url {
-        Some(url) => (None, url),
-        None => {
-            let own = OwnRedis::start().await?;
-            let url = own.url();
-            println!("A Redis at {url}, which this example started");
-            (Some(own), url)
+async fn run(urls: Vec<String>) -> Outcome<Verdict> {
+    match urls.as_slice() {
+        [] => {
+            let (postgres, redis) = (Postgres::start(), OwnRedis::start().await?);
+            let (db, url) = (postgres.url(), redis.url());
+            println!("PostgreSQL and Redis, which this example started: {db} and {url}");
+            demonstrate(&db, &url, Some(redis)).await
         }
-    };
+        [db, url] => demonstrate(db, url, None).await,
+        _ => Err("this takes no URL, or two".into()),
+    }
+}
+
+async fn demonstrate(db: &str, url: &str, own: Option<OwnRedis>) -> Outcome<Verdict> {
     // The clocks are those of one machine, so that little has to be allowed for them.
     let policy = Policy::default().window(Duration::from_secs(60), Duration::from_secs(1))?;
-    let redis = Redis::single(&url)?.clock_error(Duration::from_secs(1)).guard(&guard_name()?)?;
+    let redis = Redis::single(url)?.clock_error(Duration::from_secs(1)).guard(&unique_name()?)?;
 
-    let folder = tempfile::tempdir()?;
-    let db = format!("sqlite:{}", folder.path().join("registry.db").display());
-    let registry = Arc::new(Registry::open_or_create(&db).await?);
-    let first = start_server(Arc::clone(&registry), redis.clone(), policy.clone()).await?;
-    let second = start_server(Arc::clone(&registry), redis, policy).await?;
+    // Each server opens the registry for itself, as a process of its own would.
+    let registries = [Registry::open_or_create(db).await?, Registry::open(db).await?];
+    let [registry, elsewhere] = &registries;
+    let first = start_server(registry.clone(), redis.clone(), policy.clone()).await?;
+    let second = start_server(elsewhere.clone(), redis, policy).await?;
     println!("Two servers at {first} and {second}, both for http://{NAME}\n");
 
-    registry.add_application("shop", "test", system_time()).await?;
-    let shop = Caller::new(&registry, "by day").await?;
-    let other = Caller::new(&registry, "by night").await?;
+    let application = unique_name()?;
+    registry.add_application(application.as_str(), "test", system_time()).await?;
+    let callers = [
+        Caller::new(registry, &application, "by day").await?,
+        Caller::new(registry, &application, "by night").await?,
+    ];
     let mut table = Table(Verdict::AsExpected);
-    show([&shop, &other], [first, second], own, &mut table).await?;
+    show(&callers, [first, second], registry, own, &mut table).await?;
+    for caller in &callers {
+        registry.revoke(&KeyId::Publishable(caller.key), system_time()).await?;
+    }
+    registry.remove_application(&application, system_time()).await?;
     Ok(table.0)
 }
 
 /// A server whose replay guard and limits are those of all servers that have the same guard.
-async fn start_server(
-    registry: Arc<Registry>,
-    redis: Redis,
-    policy: Policy,
-) -> Outcome<SocketAddr> {
+async fn start_server(registry: Registry, redis: Redis, policy: Policy) -> Outcome<SocketAddr> {
     let limits = Limits::default()
         .signed([Quota::per_minute(WRITES)])
         .unsigned_by_address([Quota::per_minute(READS)]);
@@ -120,8 +135,9 @@ async fn add(Signed(caller, Json(order)): Signed<Json<Value>>) -> (StatusCode, J
 
 /// Sends what clients and attackers send, and prints a line for each.
 async fn show(
-    [caller, other]: [&Caller; 2],
+    [caller, other]: &[Caller; 2],
     [first, second]: [SocketAddr; 2],
+    registry: &Registry,
     own: Option<OwnRedis>,
     table: &mut Table,
 ) -> Outcome<()> {
@@ -148,6 +164,23 @@ async fn show(
         .line("a read with the publishable key", first, first.send(caller.read()?).await?, "200")
         .await;
 
+    let revoked = Instant::now();
+    registry.revoke(&KeyId::Publishable(caller.key), system_time()).await?;
+    println!("\nThe key is revoked at the first\n");
+    let refused = "401 key-unknown";
+    table
+        .line("a read with its publishable key", first, first.send(caller.read()?).await?, refused)
+        .await;
+    while second.send(caller.read()?).await?.status() == StatusCode::OK {
+        if revoked.elapsed() > PATIENCE {
+            return Err("the second server goes on accepting a key that is revoked".into());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    let response = second.send(caller.read()?).await?;
+    table.line("a read with its publishable key", second, response, refused).await;
+    println!("  {:.1} s later", revoked.elapsed().as_secs_f64());
+
     let Some(own) = own else { return Ok(()) };
     drop(own);
     println!("\nRedis is stopped\n");
@@ -162,18 +195,19 @@ async fn show(
 
 /// An application's key, and the client that signs with it.
 struct Caller {
-    publishable: String,
+    key: PublishableKey,
     client: Client,
 }
 
 impl Caller {
-    async fn new(registry: &Registry, label: &str) -> Outcome<Self> {
+    async fn new(registry: &Registry, application: &str, label: &str) -> Outcome<Self> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
         let key = PrivateKey::ed25519(&seed);
         let proven = ProvenKey::from_proof(&ProvenKey::proof(&key)?)?;
-        registry.add_credential(NewCredential::new("shop", label, &proven), system_time()).await?;
-        Ok(Self { publishable: key.publishable_key().to_string(), client: Client::new(key)? })
+        let new = NewCredential::new(application, label, &proven);
+        registry.add_credential(new, system_time()).await?;
+        Ok(Self { key: key.publishable_key(), client: Client::new(key)? })
     }
 
     fn write(&self) -> Outcome<Request> {
@@ -183,7 +217,7 @@ impl Caller {
 
     fn read(&self) -> Outcome<Request> {
         let mut request = Request::new(Method::GET, format!("http://{NAME}/v1/orders").parse()?);
-        request.headers_mut().insert("x-api-key", self.publishable.parse()?);
+        request.headers_mut().insert("x-api-key", self.key.to_string().parse()?);
         Ok(request)
     }
 }
@@ -229,8 +263,8 @@ fn copy(request: &Request) -> Outcome<Request> {
     Ok(request.try_clone().ok_or("the content cannot be sent twice")?)
 }
 
-/// One of our own, so that nothing of another's is touched.
-fn guard_name() -> Outcome<String> {
+/// A name of our own, so that nothing of another's is touched.
+fn unique_name() -> Outcome<String> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)?;
     Ok(format!("example-{:x}", u64::from_be_bytes(random)))

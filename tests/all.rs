@@ -23,6 +23,7 @@ mod refusals;
 mod restrictions;
 mod rollout;
 mod routes;
+mod secret_scanning;
 mod services;
 mod several_servers;
 mod signed_responses;

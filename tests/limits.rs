@@ -7,14 +7,14 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use axum::{Router, routing::get};
-use countersign::{KeyId, PrivateKey, Timestamp};
+use countersign::{KeyId, PrivateKey, PublishableKey, Timestamp};
 use countersign_server::{Route, Routes, SignedBy, Verifier};
 use countersign_store::{
     ClientAddress, ClientNetwork, Credential, KeyStore, Limited, Limits, MemoryBudget, MemoryKeys,
@@ -363,6 +363,47 @@ async fn private_keys_that_are_made_up_are_looked_up_no_more_often_than_failures
         assert_eq!(told(&service, &made_up(number)).await, limit());
     }
     assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+/// Keys that remember which of them were used.
+struct Noting(MemoryKeys, Arc<Mutex<Vec<PublishableKey>>>);
+
+impl KeyStore for Noting {
+    async fn find(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Credential>>, StoreError> {
+        self.0.find(id, now).await
+    }
+
+    fn used(&self, credential: &Credential, _: Timestamp) {
+        self.1.lock().unwrap().push(credential.publishable_key());
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_used_by_accepted_requests_alone() {
+    let used = Arc::new(Mutex::new(Vec::new()));
+    // Shared, as a server shares its registry.
+    let keys = Arc::new(Noting(Service::keys(), Arc::clone(&used)));
+    let clock = TestClock::default();
+    let (gate, _) = gate(&clock, Limits::default().signed(per_minute(1)).unsigned(per_minute(1)));
+    let service = Service::start_by(clock, keys, gate, |verifier| verifier).await;
+    let used = || used.lock().unwrap().len();
+    let replayed = order(1);
+    for (request, status, uses) in [
+        (&forged(1), 401, 0),
+        (&read(9), 401, 0),
+        (&read(1), 200, 1),
+        (&read(1), 429, 1),
+        (&replayed, 201, 2),
+        (&replayed, 429, 2),
+    ] {
+        assert_eq!((told(&service, request).await.0, used()), (status, uses), "{request:?}");
+    }
+    service.clock.set(60);
+    assert_eq!((told(&service, &replayed).await.0, used()), (401, 2), "it was replayed");
 }
 
 /// Keys that are looked up when 16 requests wait for them.

@@ -1,14 +1,21 @@
-//! Several servers and the Redis that they share: a request is handled once.
+//! Several servers and the Redis that they share: a request is handled once. And the PostgreSQL that they share: a change reaches
+//! all of them.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers are the tests' own")]
 
-use std::{collections::HashSet, ffi::OsString, fs, path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use countersign::Window;
-use countersign_store::{Redis, RedisNonces, system_time};
-use harness::{Process, Raw, RedisServer, Service, exchange, key};
+use countersign::{KeyId, ProvenKey, Window};
+use countersign_store::{NewCredential, Redis, RedisNonces, Registry, system_time};
+use harness::{Postgres, Process, Raw, RedisServer, Service, exchange, key};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 fn at(server: &RedisServer) -> Redis {
@@ -144,4 +151,45 @@ async fn killing_servers_again_and_again_under_load_handles_nothing_twice() {
     assert_eq!(different.len(), handled.len(), "something was handled twice");
     assert!(answered <= handled.len() && handled.len() <= captured.len());
     assert!(handled.len() > 1000, "{}", handled.len());
+}
+
+/// Other servers learn of a change within this time, and a slow machine is given more.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_at_one_server_is_effective_at_the_other() {
+    let (postgres, redis) = (Postgres::start(), settled().await);
+    let registries = [
+        Registry::open_or_create(&postgres.url()).await.unwrap(),
+        Registry::open(&postgres.url()).await.unwrap(),
+    ];
+    let [first, second] = &registries;
+    first.add_application("shop", "test", system_time()).await.unwrap();
+    let proven = ProvenKey::from(&key(1));
+    first.add_credential(NewCredential::new("shop", "", &proven), system_time()).await.unwrap();
+    let start = async |registry: &Registry| {
+        Service::start_with(registry.clone(), nonces(&redis).await, |verifier| {
+            verifier.clock(system_time)
+        })
+        .await
+    };
+    let services = [start(first).await, start(second).await];
+    for service in &services {
+        assert_eq!(exchange(service.address, &signed()).await.status, 201);
+    }
+    let [here, there] = services.each_ref().map(|service| service.address);
+    first.revoke(&KeyId::Publishable(key(1).publishable_key()), None, system_time()).await.unwrap();
+    let revoked = Instant::now();
+    assert_eq!(exchange(here, &signed()).await.code(), "key-revoked");
+    let mut last_accepted = None;
+    let refused = loop {
+        let response = exchange(there, &signed()).await;
+        match response.status {
+            201 => last_accepted = Some(revoked.elapsed()),
+            _ => break response.code(),
+        }
+        assert!(revoked.elapsed() < DEADLINE, "it is still accepted");
+    };
+    assert_eq!(refused, "key-revoked");
+    println!("the last request was accepted {last_accepted:?} after the revocation");
 }

@@ -8,8 +8,8 @@ use std::{
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
 use countersign_store::{
-    ClientAddress, Credential, CredentialId, Gate, GateVerdict, KeyStore, NoClientAddress,
-    NonceStore, StoreError, Verdict,
+    ClientAddress, Credential, Gate, GateVerdict, KeyStore, NoClientAddress, NonceStore,
+    StoreError, Verdict,
 };
 
 /// A store, and how often it was asked.
@@ -38,6 +38,7 @@ impl<T: NonceStore> NonceStore for Counted<T> {
 impl<T: NonceStore> Gate for Counted<T> {
     async fn charge_and_claim(
         &self,
+        _: &Credential,
         used: &NonceUse,
         _: NonZeroU32,
         now: Timestamp,
@@ -47,7 +48,7 @@ impl<T: NonceStore> Gate for Counted<T> {
 
     async fn charge_unsigned(
         &self,
-        _: CredentialId,
+        _: &Credential,
         _: Option<ClientAddress>,
         _: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {

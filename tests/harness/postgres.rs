@@ -31,6 +31,11 @@ struct Running {
 }
 
 impl Postgres {
+    /// Whether PostgreSQL is installed.
+    pub fn is_installed() -> bool {
+        find_programs().is_some()
+    }
+
     /// A new one.
     pub fn start() -> Self {
         let folder = TempDir::new().unwrap();
@@ -44,6 +49,9 @@ impl Postgres {
         initdb.args(how).args(["--no-sync", "-D"]).arg(postgres.data());
         let Output { status, stderr, .. } = initdb.output().unwrap();
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        // One role has to give a password, if a test makes it.
+        let rules = "local all with_password scram-sha-256\nlocal all all trust\n";
+        fs::write(postgres.data().join("pg_hba.conf"), rules).unwrap();
         postgres.run();
         postgres
     }
@@ -58,7 +66,7 @@ impl Postgres {
         let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
         let mut log = String::new();
-        while !log.contains("ready to accept connections") {
+        while !log.contains("ready to accept ") {
             let Some(line) = lines.next() else { panic!("PostgreSQL did not start:\n{log}") };
             log.push_str(&line.unwrap());
             log.push('\n');
@@ -75,6 +83,21 @@ impl Postgres {
         log.join().unwrap();
     }
 
+    /// Starts it again after [`Postgres::kill`], as a replica that waits for more from its primary.
+    pub fn run_as_replica(&mut self) {
+        let signal = self.data().join("standby.signal");
+        fs::write(&signal, "").unwrap();
+        if let Some((user, group)) = self.user {
+            chown(&signal, Some(user), Some(group)).unwrap();
+        }
+        self.run();
+    }
+
+    /// Whom it runs as, if that is not who runs the test: a user and their group.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+
     /// The superuser's database: `postgres://…`.
     pub fn url(&self) -> String {
         self.url_of("postgres")
@@ -85,7 +108,13 @@ impl Postgres {
         format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder with its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder with its files.
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -115,6 +144,10 @@ impl Drop for Postgres {
 
 /// Where the server's programs are. Debian keeps them out of `PATH`.
 fn programs() -> PathBuf {
+    find_programs().unwrap_or_else(|| panic!("PostgreSQL is not installed; tests/run brings it"))
+}
+
+fn find_programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut debian: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
@@ -122,8 +155,7 @@ fn programs() -> PathBuf {
     let has_all = |folder: &PathBuf| {
         ["initdb", "pg_ctl", "postgres"].iter().all(|program| folder.join(program).exists())
     };
-    let found = env::split_paths(&path).chain(debian.into_iter().rev()).find(has_all);
-    found.unwrap_or_else(|| panic!("PostgreSQL is not installed; tests/run brings it"))
+    env::split_paths(&path).chain(debian.into_iter().rev()).find(has_all)
 }
 
 /// The user and group of somebody who is not root.

@@ -1,16 +1,20 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
-/// Between a client and Redis, counts how often the client had to wait for an answer: a round trip each.
+/// Between a client and a database, counts how often the client had to wait for an answer: a round trip each.
 #[derive(Debug)]
 pub struct CountingProxy {
+    /// Of one in front of Redis.
     port: u16,
     trips: Arc<AtomicU64>,
 }
@@ -32,7 +36,24 @@ impl CountingProxy {
         Self { port, trips }
     }
 
-    /// Its URL.
+    /// In a folder, in front of the PostgreSQL whose socket is in another one.
+    pub fn at_socket(folder: &Path, to: &Path) -> Self {
+        const SOCKET: &str = ".s.PGSQL.5432";
+        let listener = UnixListener::bind(folder.join(SOCKET)).unwrap();
+        let to = to.join(SOCKET);
+        let trips = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&trips);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = UnixStream::connect(&to).await.unwrap();
+                tokio::spawn(carry(client, server, Arc::clone(&counted)));
+            }
+        });
+        Self { port: 0, trips }
+    }
+
+    /// The URL of one in front of Redis.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -43,7 +64,11 @@ impl CountingProxy {
     }
 }
 
-async fn carry(mut client: TcpStream, mut server: TcpStream, trips: Arc<AtomicU64>) {
+async fn carry(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    mut server: impl AsyncRead + AsyncWrite + Unpin,
+    trips: Arc<AtomicU64>,
+) {
     let (mut up, mut down) = ([0; 65536], [0; 65536]);
     let mut waiting = false;
     loop {

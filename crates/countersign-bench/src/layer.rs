@@ -32,10 +32,34 @@ const MARK: Target = Target::AtMost(1.10);
 /// cannot be spared, which is to verify the head, to digest the content and to claim the nonce.
 pub(crate) fn figures(rounds: usize) -> Vec<Figure> {
     let mut figures = Vec::new();
-    in_process(rounds, "ed25519", ed25519, Some(MARK), &mut figures);
-    in_process(rounds, "hmac-sha256", hmac, None, &mut figures);
+    in_process(rounds, "ed25519", ed25519, Keys::Unprepared, Some(MARK), &mut figures);
+    in_process(rounds, "ed25519-prepared", ed25519, Keys::Prepared, None, &mut figures);
+    in_process(rounds, "hmac-sha256", hmac, Keys::Prepared, None, &mut figures);
     over_sockets(rounds, &mut figures);
     figures
+}
+
+/// Whether keys are prepared, in the server and in the sum of its parts.
+#[derive(Clone, Copy)]
+enum Keys {
+    Prepared,
+    Unprepared,
+}
+
+impl Keys {
+    fn verified(self, key: &PrivateKey) -> Router {
+        verified(key, guard(), |verifier| match self {
+            Self::Prepared => verifier,
+            Self::Unprepared => verifier.prepared_keys_memory(0),
+        })
+    }
+
+    fn of(self, key: &PrivateKey) -> VerifyingKey {
+        match self {
+            Self::Prepared => key.verifying_key().prepared(),
+            Self::Unprepared => key.verifying_key(),
+        }
+    }
 }
 
 /// A replay guard that accepts at once and has room for whatever is sent here.
@@ -50,6 +74,7 @@ fn in_process(
     rounds: usize,
     name: &str,
     key: fn() -> PrivateKey,
+    keys: Keys,
     mark: Option<Target>,
     figures: &mut Vec<Figure>,
 ) {
@@ -63,12 +88,12 @@ fn in_process(
             }
         });
     };
-    let (plain, verified) = (plain(), verified(&key(), guard(), |verifier| verifier));
+    let (plain, verified) = (plain(), keys.verified(&key()));
     measure(
         Setting {
             rounds,
             name: &format!("post-1KiB/{name}/in-process"),
-            key: &key().verifying_key().prepared(),
+            key: &keys.of(&key()),
             posts: &posts,
             added: Added::Apart,
             mark,
@@ -87,7 +112,7 @@ fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
     let posts = Posts::new(ed25519());
     let connect = |app| runtime.block_on(Connection::open(serve(app)));
     let mut to_plain = connect(plain());
-    let mut to_verified = connect(verified(&key, guard(), |verifier| verifier));
+    let mut to_verified = connect(Keys::Unprepared.verified(&key));
     let send = |connection: &mut Connection, requests: Vec<Bytes>| {
         runtime.block_on(async {
             for request in requests {
@@ -99,7 +124,7 @@ fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
         Setting {
             rounds,
             name: "post-1KiB/ed25519/over-a-socket",
-            key: &key.verifying_key().prepared(),
+            key: &Keys::Unprepared.of(&key),
             posts: &posts,
             added: Added::InTurn,
             mark: Some(MARK),

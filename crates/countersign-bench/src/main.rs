@@ -7,6 +7,7 @@
 //! $ cargo run --release -p countersign-bench -- claims
 //! $ cargo run --release -p countersign-bench -- limits
 //! $ cargo run --release -p countersign-bench -- redis
+//! $ cargo run --release -p countersign-bench -- registry
 //! $ cargo run --release -p countersign-bench -- layer
 //! $ cargo run --release -p countersign-bench -- throughput
 //! $ cargo run --release -p countersign-bench -- memory
@@ -33,6 +34,7 @@ mod post;
 mod process;
 mod ratio;
 mod redis;
+mod registry;
 mod throughput;
 mod wire;
 
@@ -89,6 +91,16 @@ enum Command {
         /// How many nonces are live when their size is measured
         #[arg(long, default_value_t = 1_000_000)]
         nonces: usize,
+    },
+    /// Prints what lookups, listings and revocations cost in a registry with many credentials, in an SQLite file and, where
+    /// PostgreSQL is installed, on a server of its own
+    Registry {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many credentials the registry has
+        #[arg(long, default_value_t = 1_000_000)]
+        credentials: usize,
     },
     /// Prints what the layer makes of a signed POST of 1 KiB; exits with 1 if it is more than its parts and a tenth
     Layer {
@@ -150,6 +162,10 @@ fn main() -> ExitCode {
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             tell(&runtime.block_on(redis::figures(requests.max(1), nonces.max(1))), json)
+        }
+        Command::Registry { json, credentials } => {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            tell(&runtime.block_on(registry::figures(credentials.max(10_000))), json)
         }
     };
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -32,7 +32,7 @@ impl Ratio {
     ) -> Self {
         let (first_times, second_times) =
             (times_in_a_slice(&mut first), times_in_a_slice(&mut second));
-        let mut times_at = vec![Vec::with_capacity(rounds); POSITIONS];
+        let mut times_at: [Vec<_>; POSITIONS] = Default::default();
         for _ in 0..rounds {
             for (position, times) in times_at.iter_mut().enumerate() {
                 at(position, &mut || {

@@ -1,11 +1,12 @@
 mod add;
 mod list;
 mod remove;
+mod set;
 mod show;
 
 use clap::{Args, Subcommand};
 
-use self::{add::Add, list::List, remove::Remove, show::Show};
+use self::{add::Add, list::List, remove::Remove, set::Set, show::Show};
 use crate::{
     failure::{Exit, Failure},
     registry_args::RegistryArgs,
@@ -25,6 +26,7 @@ enum Command {
     Add(Add),
     List(List),
     Show(Show),
+    Set(Set),
     Remove(Remove),
 }
 
@@ -35,6 +37,7 @@ impl App {
             Command::Add(add) => add.run(&registry),
             Command::List(list) => list.run(&registry),
             Command::Show(show) => show.run(&registry),
+            Command::Set(set) => set.run(&registry),
             Command::Remove(remove) => remove.run(&registry),
         }?;
         Ok(Exit::Done)

@@ -2,7 +2,12 @@ use countersign::with_reasons;
 use countersign_store::{Application, DamagedApplication};
 use serde_json::{Value, json};
 
-use crate::{failure::one_line, moment, output::warn, table::columns};
+use crate::{
+    failure::one_line,
+    moment,
+    output::warn,
+    table::{columns, facts},
+};
 
 /// An application in a registry's list. Its row may be damaged.
 pub(crate) type Listed = Result<Application, Box<DamagedApplication>>;
@@ -43,9 +48,23 @@ pub(crate) fn listed_object(application: &Listed) -> Value {
             "name": damaged.name,
             "environment": damaged.environment,
             "created_at": null,
+            "contact": null,
+            "notes": null,
             "damage": with_reasons(&**damaged),
         }),
     }
+}
+
+/// Returns an application as text, with a line for each known fact.
+pub(crate) fn shown(application: &Application) -> String {
+    let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    facts([
+        ("name", Some(application.name.to_string())),
+        ("environment", Some(application.environment.to_string())),
+        ("added", Some(moment::show(application.created_at))),
+        ("contact", known(application.contact.as_str())),
+        ("notes", known(application.notes.as_str())),
+    ])
 }
 
 /// Returns an application as JSON.
@@ -54,5 +73,7 @@ pub(crate) fn object(application: &Application) -> Value {
         "name": application.name.as_str(),
         "environment": application.environment.as_str(),
         "created_at": moment::show(application.created_at),
+        "contact": application.contact.as_str(),
+        "notes": application.notes.as_str(),
     })
 }

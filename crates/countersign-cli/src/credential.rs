@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use countersign::{KeyId, with_reasons};
 use countersign_store::{
-    Credential, DamagedCredential, Enforcement, MasterKeyId, NotOpened, RegistryError, Restriction,
-    RestrictionKind, Scope, Standing, State,
+    Credential, CredentialId, DamagedCredential, Enforcement, MasterKeyId, NotOpened, Quota,
+    Reason, RegistryError, Restriction, RestrictionKind, Scope, State,
 };
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::{
     failure::one_line,
     moment,
     output::warn,
+    quota_arg,
     table::{columns, facts},
 };
 
@@ -24,13 +25,33 @@ pub(crate) fn object(key: &Credential) -> Value {
         "application": key.application.name.as_str(),
         "environment": key.application.environment.as_str(),
         "label": key.label.as_str(),
-        "state": state(key),
+        "state": key.stage(moment::now()).as_str(),
         "created_at": moment::show(key.created_at),
         "expires_at": key.expires_at.map(moment::show),
+        "last_used_at": key.last_used_at.map(moment::show),
+        "replaced_by": key.replaced_by.map(|key| key.to_string()),
         "revoked_at": key.revoked_at.map(moment::show),
+        "revocation_reason": key.revocation_reason.as_ref().map(Reason::as_str),
         "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
         "restrictions": key.restrictions.iter().map(restriction).collect::<Vec<_>>(),
+        "limits": {
+            "signed": key.limits.signed_quotas().iter().map(quota).collect::<Vec<_>>(),
+            "reads": key.limits.unsigned_quotas().iter().map(quota).collect::<Vec<_>>(),
+        },
     })
+}
+
+fn quota(quota: &Quota) -> Value {
+    let (amount, window, burst) = (quota.amount(), quota.window(), quota.at_once());
+    json!({ "amount": amount, "window_seconds": window.as_secs(), "burst": burst })
+}
+
+/// Returns the number of a key in its registry.
+pub(crate) fn number(key: &Listed) -> CredentialId {
+    match key {
+        Ok(key) => key.id,
+        Err(damaged) => damaged.id,
+    }
 }
 
 /// A key in a registry's list. Its row may be damaged.
@@ -49,6 +70,10 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
         None => (None, None),
     };
     let application = damaged.application.as_deref();
+    let (reason, text) = match sealed_with(&damaged.error) {
+        Some(id) => ("sealed_with", id.to_string()),
+        None => ("damage", with_reasons(damaged)),
+    };
     json!({
         "publishable_key": publishable_key,
         "thumbprint": thumbprint,
@@ -57,13 +82,16 @@ pub(crate) fn listed_object(key: &Listed) -> Value {
         "environment": application.map(|application| application.environment.as_str()),
         "label": damaged.label,
         "state": state_of_unusable(damaged),
-        "damage": (!damaged.is_sealed()).then(|| with_reasons(damaged)),
-        "sealed_with": sealed_with(&damaged.error).map(|id| id.to_string()),
+        (reason): text,
         "created_at": null,
         "expires_at": null,
+        "last_used_at": null,
+        "replaced_by": null,
         "revoked_at": null,
+        "revocation_reason": null,
         "scopes": null,
         "restrictions": null,
+        "limits": null,
     })
 }
 
@@ -110,9 +138,12 @@ pub(crate) fn warn_of_damage(keys: &[Listed]) {
         }
     }
     for (id, count) in missing {
-        let (keys, are) = if count == 1 { ("key", "is") } else { ("keys", "are") };
+        let (keys, are, them) = match count {
+            1 => ("key", "is", "it"),
+            _ => ("keys", "are", "them"),
+        };
         warn(format_args!(
-            "{count} {keys} {are} sealed with master key {id}, and servers without it refuse them: give it with --master-key FILE, or \
+            "{count} {keys} {are} sealed with master key {id}, and servers without it refuse {them}: give it with --master-key FILE, or \
              in {MASTER_KEY_VARIABLE}"
         ));
     }
@@ -137,8 +168,9 @@ pub(crate) fn listing(keys: &[Listed]) -> String {
             key.publishable_key().to_string(),
             key.application.name.to_string(),
             key.label.to_string(),
-            state(key).to_owned(),
+            key.stage(moment::now()).to_string(),
             key.expires_at.map_or_else(|| "never".to_owned(), moment::show),
+            key.last_used_at.map_or_else(|| "-".to_owned(), moment::show),
             or_none(key.scopes.iter().map(Scope::to_string)),
             or_none(key.restrictions.iter().map(|restriction| {
                 format!("{}{}", restriction.kind(), mark(restriction.enforcement()))
@@ -157,6 +189,7 @@ pub(crate) fn listing(keys: &[Listed]) -> String {
             unknown(),
             unknown(),
             unknown(),
+            unknown(),
         ]
     };
     let rows: Vec<_> = keys
@@ -166,7 +199,8 @@ pub(crate) fn listing(keys: &[Listed]) -> String {
             Err(key) => damaged(key),
         })
         .collect();
-    let heading = ["KEY", "APPLICATION", "LABEL", "STATE", "EXPIRES", "SCOPES", "RESTRICTIONS"];
+    let heading =
+        ["KEY", "APPLICATION", "LABEL", "STATE", "EXPIRES", "LAST USED", "SCOPES", "RESTRICTIONS"];
     columns(heading, &rows)
 }
 
@@ -197,6 +231,10 @@ pub(crate) fn shown_unusable(key: &DamagedCredential) -> String {
 
 /// Returns a key as text, with a line for each known fact.
 pub(crate) fn shown(key: &Credential) -> String {
+    let limit = |quotas: &[Quota]| {
+        let quotas: Vec<_> = quotas.iter().map(quota_arg::show).collect();
+        (!quotas.is_empty()).then(|| quotas.join(" "))
+    };
     let only = |kind| {
         let restriction = key.restrictions.get(kind)?;
         let (entries, mark) = (restriction.entries().join(" "), mark(restriction.enforcement()));
@@ -209,10 +247,13 @@ pub(crate) fn shown(key: &Credential) -> String {
         ("application", Some(key.application.name.to_string())),
         ("environment", Some(key.application.environment.to_string())),
         ("label", Some(key.label.to_string())),
-        ("state", Some(state(key).to_owned())),
+        ("state", Some(key.stage(moment::now()).to_string())),
         ("added", Some(moment::show(key.created_at))),
         ("expires", key.expires_at.map(moment::show)),
+        ("last used", key.last_used_at.map(moment::show)),
+        ("replaced by", key.replaced_by.map(|key| key.to_string())),
         ("revoked", key.revoked_at.map(moment::show)),
+        ("reason", key.revocation_reason.as_ref().map(Reason::to_string)),
         ("scopes", Some(or_none(key.scopes.iter().map(Scope::to_string)))),
         ("restrictions", key.restrictions.is_empty().then(|| "none".to_owned())),
         ("only ip", only(RestrictionKind::Ip)),
@@ -221,20 +262,11 @@ pub(crate) fn shown(key: &Credential) -> String {
         ("only android", only(RestrictionKind::Android)),
         ("only ios", only(RestrictionKind::Ios)),
         ("only sdk", only(RestrictionKind::Sdk)),
+        ("limit signed", limit(key.limits.signed_quotas())),
+        ("limit reads", limit(key.limits.unsigned_quotas())),
     ])
 }
 
 fn thumbprint(key: &Credential) -> Option<String> {
     key.key.thumbprint().map(|thumbprint| KeyId::Thumbprint(thumbprint).to_string())
-}
-
-/// Returns the state of the key at the time of this machine's clock.
-fn state(key: &Credential) -> &'static str {
-    match key.standing(moment::now()) {
-        Standing::Expired => "expired",
-        Standing::Active if key.state == State::Retiring => State::Retiring.as_str(),
-        Standing::Active => State::Active.as_str(),
-        Standing::Quarantined => State::Quarantined.as_str(),
-        Standing::Revoked => State::Revoked.as_str(),
-    }
 }

@@ -24,22 +24,34 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(refused)
 }
 
+/// Writes a duration of whole seconds as [`parse`] reads it, in the largest unit that fits.
+pub(crate) fn show(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+    let whole = units.iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", seconds.checked_div(*unit).unwrap_or(0)),
+        None => format!("{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_duration_is_a_number_with_a_unit() {
-        for (text, seconds) in [
-            ("0", 0),
-            ("0d", 0),
-            ("30s", 30),
-            ("90m", 5400),
-            ("24h", 86_400),
-            ("7d", 604_800),
-            ("1w", 604_800),
+        for (text, seconds, shown) in [
+            ("0", 0, "0s"),
+            ("0d", 0, "0s"),
+            ("30s", 30, "30s"),
+            ("90m", 5400, "90m"),
+            ("24h", 86_400, "1d"),
+            ("7d", 604_800, "7d"),
+            ("1w", 604_800, "7d"),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(show(Duration::from_secs(seconds)), shown);
         }
         for text in
             ["", "d", "1", "-1d", "+1d", "1.5h", "1 d", "1y", "1D", "1é", "99999999999999999999d"]

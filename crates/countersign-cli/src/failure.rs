@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Refused = 3,
     /// Refused by a limit (429).
     Limited = 4,
+    /// A registry differs from a text, or keys are to be replaced.
+    Pending = 5,
     /// Stopped by SIGHUP.
     HungUp = 129,
     /// Stopped by SIGINT.

@@ -26,11 +26,15 @@ mod master_key_source;
 mod moment;
 mod new_file;
 mod output;
+mod pages;
 mod progress;
 mod pubkey;
+mod quota_arg;
 mod random;
+mod registry;
 mod registry_args;
 mod request;
+mod scan;
 mod shell;
 mod sign;
 mod table;
@@ -59,7 +63,8 @@ Exit codes:
   1  wrong usage, or a fault on this machine
   2  the server or the network failed
   3  refused (401, 403), or not verified
-  4  limited (429)";
+  4  limited (429)
+  5  a registry differs from a text, or keys are due to be replaced (`key due`)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -72,7 +77,9 @@ enum Command {
     App(app::App),
     Key(key::Key),
     Audit(audit::Audit),
+    Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
+    Scan(scan::Scan),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
@@ -90,7 +97,9 @@ fn main() -> ExitCode {
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
             Command::Audit(command) => command.run(),
+            Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
+            Command::Scan(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),
             Command::Man(command) => command.run(Cli::command()),

@@ -3,6 +3,8 @@ use std::time::SystemTime;
 use countersign::Timestamp;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::failure::Failure;
+
 /// Returns the time of this machine's clock.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -19,6 +21,34 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     seconds
         .map(Timestamp::from_unix)
         .ok_or_else(|| "a time is like 2027-01-31T00:00:00Z, or seconds since 1970".to_owned())
+}
+
+/// When a key expires, as it is given on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    Never,
+    At(Timestamp),
+}
+
+impl Expiry {
+    /// Returns the time, if it is still to come.
+    pub(crate) fn in_future(self) -> Result<Option<Timestamp>, Failure> {
+        match self {
+            Self::Never => Ok(None),
+            Self::At(time) if time > now() => Ok(Some(time)),
+            Self::At(_) => {
+                Err(Failure::local("--expires is in the past", "give a time to come, or `never`"))
+            }
+        }
+    }
+}
+
+/// Reads a time, or `never`.
+pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    match text {
+        "never" => Ok(Expiry::Never),
+        text => parse(text).map(Expiry::At),
+    }
 }
 
 /// Reads seconds since the epoch.

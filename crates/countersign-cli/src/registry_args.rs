@@ -3,14 +3,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use countersign::with_reasons;
 use countersign_store::{
-    BadName, FileError, MasterKeys, Registry, RegistryError, RegistryOptions, Subject,
+    BadName, FileError, MasterKeys, NotReplaced, Registry, RegistryError, RegistryOptions,
+    ServerError, Subject,
 };
 use serde_json::Value;
 
 use crate::{
     actor::ActorArg,
     environment::{DB_VARIABLE, MASTER_KEY_VARIABLE},
-    failure::Failure,
+    failure::{Exit, Failure},
     master_key_args::MasterKeyArgs,
     output::{note, print, print_line, warn},
     shell::quote,
@@ -109,9 +110,7 @@ impl RegistryArgs {
                 ),
             ));
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::cannot_start(&error))?;
-        let answer = runtime.block_on(async {
+        let answer = block_on(async {
             let registry = open(options, url).await?;
             let registry = match self.actor.actor() {
                 Some(actor) => registry.acting_as(actor),
@@ -122,8 +121,13 @@ impl RegistryArgs {
             let answer = question(&registry).await;
             registry.close().await;
             answer
-        });
+        })?;
         answer.map_err(|error| failure(url, &error))
+    }
+
+    /// Returns the failure for an error of the registry.
+    pub(crate) fn failure(&self, error: &RegistryError) -> Failure {
+        failure(self.read.db.as_deref().unwrap_or_default(), error)
     }
 
     /// Prints JSON as a line, or text, which has its own line ends.
@@ -139,10 +143,18 @@ impl RegistryArgs {
     }
 }
 
+/// Runs a future to its end.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::cannot_start(&error))?.block_on(future))
+}
+
+/// Returns the option with which a command finds the same registry. The password of an address is left out; an address that is
+/// not understood may hold one anywhere, and is left out as a whole.
 fn db_option(url: &str) -> String {
-    match is_set_to(url) || url.is_empty() {
-        true => String::new(),
-        false => format!(" --db {}", quote(url)),
+    match Registry::without_password(url) {
+        Some(shown) if !is_set_to(url) => format!(" --db {}", quote(&shown)),
+        Some(_) | None => String::new(),
     }
 }
 
@@ -194,7 +206,154 @@ fn names(files: &[PathBuf]) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the two lines of an error: what is wrong with the registry, and what to do. They show no password.
 pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
+    match error {
+        RegistryError::Server(error) => server_failure(url, error),
+        RegistryError::Unknown(_) => Failure::new(
+            Exit::Server,
+            format!("{}: {}", name(url), with_reasons(error)),
+            format!(
+                "look before you repeat it: `countersign app list{db}`, `countersign key list{db}`",
+                db = db_option(url)
+            ),
+        ),
+        RegistryError::UnsupportedParameter if is_of_server(url) => Failure::local(
+            // The parameter is not shown: it may be a password under a misspelt name.
+            "the registry's address has a parameter that is not supported, or a value that is none of its parameter",
+            "these are: sslmode, sslrootcert, sslcert, sslkey, host, hostaddr, port, dbname, user, application_name, \
+             statement-cache-capacity; a password is set as PGPASSWORD",
+        ),
+        RegistryError::Database(_) if is_of_server(url) => Failure::new(
+            Exit::Server,
+            format!("{}: {}", name(url), with_reasons(error)),
+            "run it again; if it stays so, look into the log of the database server",
+        ),
+        error => file_failure(url, error),
+    }
+}
+
+/// Whether an address is one of a database server.
+fn is_of_server(url: &str) -> bool {
+    url.starts_with("postgres")
+}
+
+fn name(url: &str) -> String {
+    Registry::name_of(url).unwrap_or_else(|| "the registry".into())
+}
+
+fn server_failure(url: &str, error: &ServerError) -> Failure {
+    let name = name(url);
+    let (_, database) = name.rsplit_once('/').unwrap_or_default();
+    let user = name.strip_prefix("postgres://").and_then(|name| name.split('@').next());
+    let (database, user) = (identifier(database), identifier(user.unwrap_or_default()));
+    let (db, psql) = (db_option(url), psql(url));
+    let hint = match error {
+        ServerError::Unreachable(_) => {
+            format!(
+                "check that the server runs and accepts connections there: `{psql} -c 'SELECT 1'`"
+            )
+        }
+        ServerError::Refused(_) => {
+            format!(
+                "set the password of this user as PGPASSWORD or in ~/.pgpass, and try it: `{psql} -c 'SELECT 1'`"
+            )
+        }
+        ServerError::NoDatabase => {
+            format!("check its name, or have a user who may do so run `CREATE DATABASE {database}`")
+        }
+        ServerError::NoRegistry => {
+            format!("`countersign app add NAME{db}` makes one")
+        }
+        ServerError::NoPermission(_) => {
+            let schema = "countersign";
+            format!(
+                "have the owner of the schema run `GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user}; \
+                 GRANT INSERT, UPDATE ON {schema}.application, {schema}.credential TO {user}; GRANT UPDATE ON {schema}.last_change TO {user}; \
+                 GRANT INSERT ON {schema}.audit_entry TO {user}`"
+            )
+        }
+        ServerError::MayNotPrepare(_) => {
+            format!(
+                "run `countersign app list` or `countersign app add NAME` once as the owner of the database, or have the owner run \
+                 `GRANT CREATE ON DATABASE {database} TO {user}` if there is no schema countersign in it yet"
+            )
+        }
+        ServerError::ReadOnly => {
+            format!(
+                "name the primary server; if this is it, its operator made it read-only, which `SET default_transaction_read_only = off; ALTER \
+                 DATABASE {database} RESET default_transaction_read_only` ends"
+            )
+        }
+        ServerError::Locked => {
+            format!(
+                "run it again; if it stays so, find the transaction that holds the lock: `{psql} -c \"SELECT pid, usename, \
+                 application_name, xact_start FROM pg_stat_activity WHERE state <> 'idle' ORDER BY xact_start\"`, and end it: `SELECT \
+                 pg_terminate_backend(PID)`"
+            )
+        }
+        ServerError::Cancelled(_) => {
+            format!(
+                "run it again; if it stays so, `ALTER ROLE {user} SET statement_timeout = '30s'`"
+            )
+        }
+        ServerError::DiskFull => "make room on the disk of the server, and run it again".into(),
+        ServerError::Damaged(_) => "restore a backup of the database".into(),
+        ServerError::Pooler => {
+            let unnamed = unnamed(url);
+            format!(
+                "add the parameter for poolers to the address: --db {unnamed}; or name the server itself"
+            )
+        }
+        _ => "run it again; if it stays so, look into the log of the database server".into(),
+    };
+    let exit = match error {
+        ServerError::Unreachable(_)
+        | ServerError::Locked
+        | ServerError::Cancelled(_)
+        | ServerError::DiskFull
+        | ServerError::Damaged(_) => Exit::Server,
+        _ => Exit::Local,
+    };
+    Failure::new(exit, format!("{name}: {}", with_reasons(error)), hint)
+}
+
+/// Writes a name as SQL writes it.
+fn identifier(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+/// Returns the `psql` that reaches the same database.
+fn psql(url: &str) -> String {
+    let shown = Registry::without_password(url).unwrap_or_default();
+    format!("psql {}", quote(&without_capacity(&shown)))
+}
+
+/// The parameter that makes statements nameless.
+const CAPACITY: &str = "statement-cache-capacity";
+
+/// Returns an address without a parameter that only this program knows.
+fn without_capacity(url: &str) -> String {
+    let Some((address, parameters)) = url.split_once('?') else { return url.to_owned() };
+    let kept: Vec<_> = parameters.split('&').filter(|one| !one.starts_with(CAPACITY)).collect();
+    match kept.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", kept.join("&")),
+    }
+}
+
+/// Returns the address with the parameter that a pooler asks for.
+fn unnamed(url: &str) -> String {
+    let shown = without_capacity(&Registry::without_password(url).unwrap_or_default());
+    let sign = if shown.contains('?') { '&' } else { '?' };
+    quote(&format!("{shown}{sign}{CAPACITY}=0"))
+}
+
+fn file_failure(url: &str, error: &RegistryError) -> Failure {
     let file = Registry::file_of(url).unwrap_or(Path::new("")).display().to_string();
     let plain = quote(&format!("sqlite:{file}"));
     let db = db_option(url);
@@ -204,7 +363,8 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
             let named = if is_set_to(url) { DB_VARIABLE } else { "--db" };
             return Failure::local(
                 format!("{named} names no registry"),
-                "write it as sqlite:FILE, with the name of a file",
+                "write it as sqlite:FILE or as postgres://USER@HOST/DATABASE; in a password, write %40 for @, %2F for /, %23 for # and \
+                 %3F for ?",
             );
         }
         RegistryError::File(FileError::Missing) | RegistryError::File(FileError::Empty) => {
@@ -289,6 +449,24 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
                 "revoke them first: `countersign key list{db}`, `countersign key revoke KEY{db}`"
             )
         }
+        RegistryError::Revoked => {
+            "a revocation is for ever: register another key with `countersign key add`".into()
+        }
+        RegistryError::NotReplaced(NotReplaced::Quarantined) => {
+            format!("end the quarantine first, with `countersign key release KEY{db}`")
+        }
+        RegistryError::NotReplaced(NotReplaced::Replaced(by)) => format!(
+            "replace that key, {by}, or end the overlap with `countersign key revoke` of the old one"
+        ),
+        RegistryError::NotReplaced(NotReplaced::SameKey) => {
+            "make a new key with `countersign keygen`".into()
+        }
+        RegistryError::NotReplaced(_) => {
+            format!("register the new key by itself, with `countersign key add --app NAME{db}`")
+        }
+        RegistryError::Cursor(_) => {
+            "give the place that the page before told, or leave --after out".into()
+        }
         RegistryError::BadName(BadName::Application) => "give it another name".into(),
         RegistryError::BadName(BadName::Environment) => "give it another environment".into(),
         RegistryError::BadName(BadName::Label) => "give it another label".into(),
@@ -300,7 +478,11 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
         | RegistryError::NoMasterKey
         | RegistryError::InUse
         | RegistryError::Key(_)
+        | RegistryError::Revoked
+        | RegistryError::NotReplaced(_)
+        | RegistryError::Cursor(_)
         | RegistryError::BadName(_) => String::new(),
+        _ if is_of_server(url) => format!("{}: ", name(url)),
         _ => format!("{file}: "),
     };
     Failure::local(format!("{at_fault}{}", with_reasons(error)), hint)

@@ -11,9 +11,10 @@ use crate::{
 
 /// How long one request waits for a server, by default: a server that lost its replay guard refuses signed requests for 11 s.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
-/// The first pause beyond the pause that the server asks for. It doubles with each pause, up to `MOST_SPREAD`.
-const SPREAD: Duration = Duration::from_millis(50);
-const MOST_SPREAD: Duration = Duration::from_secs(2);
+/// The first pause is longer than the server asks for by one to two times this. It doubles with each pause, up to
+/// `MOST_SPREAD`.
+const SPREAD: Duration = Duration::from_millis(25);
+const MOST_SPREAD: Duration = Duration::from_secs(1);
 
 /// The attempts of one request so far, and what makes the client sign it once more.
 #[derive(Debug)]
@@ -127,9 +128,8 @@ impl Patience {
             Ok(()) => u16::from_le_bytes(random),
             Err(_) => u16::MAX,
         };
-        let half = self.spread / 2;
-        let spread = half.saturating_add(half.mul_f64(f64::from(random) / f64::from(u16::MAX)));
-        let pause = asked.saturating_add(spread);
+        let random = self.spread.mul_f64(f64::from(random) / f64::from(u16::MAX));
+        let pause = asked.saturating_add(self.spread).saturating_add(random);
         self.left = self.left.checked_sub(pause)?;
         self.spread = self.spread.saturating_mul(2).min(MOST_SPREAD);
         Some(pause)

@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use countersign::{Claim, NonceUse, Timestamp, Window};
 use countersign_store::{
-    Ceiling, ClientAddress, CredentialId, Gate, GateVerdict, MemoryNonces, NoClientAddress,
+    Ceiling, ClientAddress, Credential, Gate, GateVerdict, MemoryNonces, NoClientAddress,
     NonceStore, Readiness, StoreError, Verdict, system_time,
 };
 use tokio::sync::watch;
@@ -177,16 +177,17 @@ impl<C: Ceiling> NonceStore for SavedNonces<C> {
 impl<C: Ceiling> Gate for SavedNonces<C> {
     async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<GateVerdict, StoreError> {
-        self.nonces.charge_and_claim(used, cost, now).await
+        self.nonces.charge_and_claim(credential, used, cost, now).await
     }
 
     async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {

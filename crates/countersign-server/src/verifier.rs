@@ -118,7 +118,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self
     }
 
-    /// Limits the memory for prepared keys, in bytes. A prepared Ed25519 key takes 21 KB and verifies in some 0.55 of the time
+    /// Limits the memory for prepared keys, in bytes. A prepared Ed25519 key takes 21 KB and verifies in two thirds of the time
     /// ([`VerifyingKey::prepared`](countersign::VerifyingKey::prepared)). Default: 64 MiB, for 3,000 keys; 0 prepares none.
     ///
     /// A key is prepared at its third accepted request, whichever store it comes from. If there is no room, a key has to be used

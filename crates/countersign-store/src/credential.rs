@@ -14,6 +14,7 @@ use self::{
     application::Application, label::Label, reason::Reason, restrictions::Restrictions,
     scope::Scopes,
 };
+use crate::limits::own_limits::OwnLimits;
 
 /// The number of a credential: its row in the store, never a text from a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +83,8 @@ pub struct Credential {
     pub scopes: Scopes,
     /// The restrictions on where it may be used.
     pub restrictions: Restrictions,
+    /// Limits of its own, which hold in place of the server's.
+    pub limits: OwnLimits,
 }
 
 impl Credential {
@@ -107,6 +110,7 @@ impl Credential {
             last_used_at: None,
             scopes: Scopes::default(),
             restrictions: Restrictions::default(),
+            limits: OwnLimits::default(),
         }
     }
 
@@ -146,9 +150,32 @@ impl Credential {
         self
     }
 
+    /// Sets limits of its own. Default: none, so that those of the server hold.
+    pub fn with_limits(mut self, limits: OwnLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the number of the first credential of those that took over from each other. Default: its own number.
+    pub const fn with_lineage(mut self, first: CredentialId) -> Self {
+        self.lineage = first;
+        self
+    }
+
     /// Returns the publishable half of the key pair.
     pub fn publishable_key(&self) -> PublishableKey {
         self.key.publishable_key()
+    }
+
+    /// Returns where it is in its life at this time.
+    pub fn stage(&self, now: Timestamp) -> Stage {
+        match self.standing(now) {
+            Standing::Active if self.state == State::Retiring => Stage::Retiring,
+            Standing::Active => Stage::Active,
+            Standing::Quarantined => Stage::Quarantined,
+            Standing::Expired => Stage::Expired,
+            Standing::Revoked => Stage::Revoked,
+        }
     }
 
     /// Returns its standing at this time.
@@ -194,9 +221,55 @@ impl fmt::Display for State {
     }
 }
 
+/// Where a credential is in its life at a given time: its state, unless it has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// In use.
+    Active,
+    /// Replaced by another credential, and still valid.
+    Retiring,
+    /// Reads only, never writes.
+    Quarantined,
+    /// Invalid since it has expired.
+    Expired,
+    /// Invalid for ever.
+    Revoked,
+}
+
+impl Stage {
+    /// All stages.
+    pub const ALL: [Self; 5] =
+        [Self::Active, Self::Retiring, Self::Quarantined, Self::Expired, Self::Revoked];
+
+    /// Returns `active`, `retiring`, `quarantined`, `expired` or `revoked`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => State::Active.as_str(),
+            Self::Retiring => State::Retiring.as_str(),
+            Self::Quarantined => State::Quarantined.as_str(),
+            Self::Expired => "expired",
+            Self::Revoked => State::Revoked.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Stage {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == text).ok_or(UnknownState)
+    }
+}
+
 /// The text is not the name of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown state of a credential")]
+#[error("a state is active, retiring, quarantined, expired or revoked")]
 pub struct UnknownState;
 
 impl FromStr for State {

@@ -18,6 +18,12 @@ pub trait KeyStore: Send + Sync + 'static {
         id: &KeyId,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Arc<Credential>>, StoreError>> + Send;
+
+    /// Takes note that a request with this credential was accepted: a signed request with a fresh nonce, or an unsigned read.
+    /// A verifier calls this on the way of the request, so it must not wait. Default: does nothing.
+    fn used(&self, credential: &Credential, now: Timestamp) {
+        let _ = (credential, now);
+    }
 }
 
 impl<T: KeyStore> KeyStore for Arc<T> {
@@ -27,5 +33,9 @@ impl<T: KeyStore> KeyStore for Arc<T> {
         now: Timestamp,
     ) -> Result<Option<Arc<Credential>>, StoreError> {
         T::find(self, id, now).await
+    }
+
+    fn used(&self, credential: &Credential, now: Timestamp) {
+        T::used(self, credential, now);
     }
 }

@@ -66,7 +66,7 @@ pub use crate::redis::{
     server::{BadRedis, Redis},
 };
 pub use credential::{
-    Credential, CredentialId, Standing, State, UnknownState,
+    Credential, CredentialId, Stage, Standing, State, UnknownState,
     application::{Application, ApplicationName, Contact, Environment, Notes},
     label::Label,
     name::BadName,
@@ -90,6 +90,7 @@ pub use limits::{
     gate::{Gate, GateVerdict, NoClientAddress, Unlimited},
     limited::Limited,
     memory_budget::MemoryBudget,
+    own_limits::OwnLimits,
     quota::{BadWindow, Quota},
 };
 #[cfg(feature = "registry")]
@@ -119,17 +120,20 @@ pub use registry::text::{
 pub use registry::{
     Registry,
     actor::Actor,
+    applications::ApplicationSettings,
     audit::{
         Action, AuditEntry, AuditHash, UnknownAction,
         filter::AuditFilter,
         head::{AuditHead, BadAuditHead},
         report::{AuditFinding, AuditReport},
     },
+    credential_settings::CredentialSettings,
     credentials::Revocation,
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
     options::RegistryOptions,
+    page::{ApplicationFilter, BadCursor, CredentialFilter, Cursor, Page},
     rotation::Replacement,
     sealing::{RewrapBatch, Rewrapped},
     secrets::{MasterKeyRole, SealedSecrets, Secrets},

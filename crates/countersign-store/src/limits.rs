@@ -1,15 +1,18 @@
 pub(crate) mod client_address;
+mod credential_budget;
 pub(crate) mod gate;
 pub(crate) mod gcra;
+pub(crate) mod holder;
 pub(crate) mod limited;
 pub(crate) mod memory_budget;
+pub(crate) mod own_limits;
 pub(crate) mod quota;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use countersign::whole_seconds;
 
-use self::quota::Quota;
+use self::{gcra::Gcra, quota::Quota};
 use crate::enforcement::Enforcement;
 
 /// The limits of callers. Default: no limits.
@@ -46,7 +49,8 @@ impl Enforcement {
 }
 
 impl Limits {
-    /// Sets the quotas of each credential's signed requests. All of them must allow a request.
+    /// Sets the quotas of each credential's signed requests. All of them must allow a request. A credential with limits
+    /// [of its own](crate::OwnLimits) has those in place of these.
     pub fn signed(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         self.signed = Budget::new("signed", quotas);
         self
@@ -91,10 +95,12 @@ impl Limits {
 /// let over = OverLimit::new(left, Duration::from_secs(30));
 /// assert_eq!(over.to_string(), r#""signed-60";r=0;t=30"#);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     pub(crate) name: &'static str,
     pub(crate) quotas: Vec<Quota>,
+    /// Of each quota.
+    pub(crate) rates: Vec<Gcra>,
     policy: Arc<str>,
 }
 
@@ -108,7 +114,8 @@ impl Budget {
             format!("\"{name}-{window}\";q={amount};w={window}")
         });
         let policy = policies.collect::<Vec<_>>().join(", ").into();
-        if quotas.is_empty() { None } else { Some(Self { name, quotas, policy }) }
+        let rates = quotas.iter().map(Gcra::new).collect();
+        if quotas.is_empty() { None } else { Some(Self { name, quotas, rates, policy }) }
     }
 
     /// The name that clients see.

@@ -46,9 +46,11 @@ impl Migrations {
         connection: &mut impl Migrate,
     ) -> Result<bool, MigrateError> {
         let table = &self.0.table_name;
-        // If the table cannot be read, `apply` makes it or fails.
-        let Ok(applied) = connection.list_applied_migrations(table).await else {
-            return Ok(true);
+        let applied = match connection.list_applied_migrations(table).await {
+            Ok(applied) => applied,
+            Err(error) if is_refused(&error) => return Err(error),
+            // `apply` makes the table, or fails.
+            Err(_) => return Ok(true),
         };
         if let Some(version) = connection.dirty_version(table).await? {
             return Err(MigrateError::Dirty(version));
@@ -73,4 +75,10 @@ impl Migrations {
         // Does the same as `Migrator::run`, whose future is not `Send` on a borrowed connection.
         self.0.run_direct(None, transaction, false).await
     }
+}
+
+/// Whether the user of the database may not read a table that exists (Appendix A of PostgreSQL's documentation).
+fn is_refused(error: &MigrateError) -> bool {
+    let MigrateError::Execute(error) = error else { return false };
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"))
 }

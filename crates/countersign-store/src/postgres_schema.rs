@@ -30,21 +30,43 @@ pub(crate) enum Made {
 ///
 /// [`StoreError`] if the database cannot be reached or changed, or if a newer version has changed it.
 pub(crate) async fn prepare(pool: &PgPool) -> Result<(), StoreError> {
-    let unprepared =
-        |error| StoreError::because("the schema countersign cannot be prepared", error);
-    let mut connection = pool.acquire().await.map_err(MigrateError::from).map_err(unprepared)?;
-    update(&mut connection).await.map_err(unprepared)?;
-    Ok(())
+    let failed = "the schema countersign cannot be prepared";
+    let connecting = pool.acquire().await;
+    let mut connection = connecting.map_err(|error| StoreError::because(failed, error))?;
+    let updated = update(&mut connection).await;
+    updated.map(drop).map_err(|error| StoreError::because(failed, error))
 }
 
 /// Creates the schema, or brings it up to date, and returns whether the tables of a registry were made by it.
-pub(crate) async fn update(connection: &mut PgConnection) -> Result<Made, MigrateError> {
-    if !MIGRATIONS.has_pending(&mut *connection).await? {
+pub(crate) async fn update(connection: &mut PgConnection) -> Result<Made, Unprepared> {
+    // A pooler gives a transaction one connection, and two statements perhaps two.
+    let mut looking = connection.begin().await.map_err(MigrateError::from)?;
+    let has_pending = MIGRATIONS.has_pending(&mut *looking).await?;
+    // Behind a pooler they would stay, and the next program could not give their names to its own.
+    looking.clear_cached_statements().await.map_err(MigrateError::from)?;
+    looking.rollback().await.map_err(MigrateError::from)?;
+    if !has_pending {
         return Ok(Made::Before);
     }
+    apply(connection).await.map_err(Unprepared::NotApplied)
+}
+
+/// Why the schema is not up to date.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unprepared {
+    /// Its state cannot be read, or is one that this version does not know.
+    #[error(transparent)]
+    NotRead(#[from] MigrateError),
+    /// A migration is missing, and cannot be applied.
+    #[error(transparent)]
+    NotApplied(MigrateError),
+}
+
+async fn apply(connection: &mut PgConnection) -> Result<Made, MigrateError> {
     let mut transaction = begin_alone(connection).await?;
     let had_registry = has_registry(&mut transaction).await?;
     MIGRATIONS.apply(&mut *transaction).await?;
+    transaction.clear_cached_statements().await?;
     transaction.commit().await?;
     Ok(if had_registry { Made::Before } else { Made::Now })
 }

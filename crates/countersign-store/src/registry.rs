@@ -12,6 +12,7 @@ mod cache;
 mod ceiling;
 mod change;
 mod contact;
+pub(crate) mod credential_settings;
 pub(crate) mod credentials;
 pub(crate) mod damaged;
 mod database;
@@ -19,10 +20,13 @@ pub(crate) mod error;
 mod flights;
 mod held_keys;
 mod key_store;
+mod last_use;
 pub(crate) mod new_credential;
 pub(crate) mod options;
+pub(crate) mod page;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+mod quarantine;
 mod query;
 mod readers;
 pub(crate) mod rotation;
@@ -32,6 +36,7 @@ pub(crate) mod secrets;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statements;
+mod stored_limits;
 mod stored_restrictions;
 #[cfg(feature = "registry-text")]
 pub(crate) mod text;
@@ -53,6 +58,7 @@ use self::{
     database::Database,
     error::RegistryError,
     flights::Flights,
+    last_use::LastUses,
     options::RegistryOptions,
     query::{Query, Row},
     readers::Readers,
@@ -119,6 +125,7 @@ struct Shared {
     unopened: Unopened,
     /// The number of secrets that were sealed when this registry was opened.
     sealed_now: OnceLock<u64>,
+    last_uses: LastUses,
 }
 
 /// Whether requests may have been accepted with this registry before it was opened.
@@ -214,6 +221,7 @@ impl Registry {
             master_keys,
             unopened: Unopened::default(),
             sealed_now: OnceLock::new(),
+            last_uses: LastUses::default(),
         }))
     }
 
@@ -255,6 +263,7 @@ impl Registry {
                 master_keys,
                 unopened: Unopened::default(),
                 sealed_now: OnceLock::new(),
+                last_uses: LastUses::default(),
             })),
             Err(error) => {
                 database.close().await;
@@ -298,6 +307,16 @@ impl Registry {
         None
     }
 
+    /// Returns an address without its password, for messages that repeat it. `None` if the address is not one of a registry.
+    pub fn without_password(url: &str) -> Option<String> {
+        #[cfg(feature = "postgres")]
+        if postgres::address::Address::is_named_by(url) {
+            let address = postgres::address::Address::parse(url).ok();
+            return address.map(|address| address.without_password);
+        }
+        Self::file_of(url).map(|_| url.to_owned())
+    }
+
     /// Returns the file of an address, for messages: the text between `sqlite:` and the parameters.
     pub fn file_of(url: &str) -> Option<&Path> {
         #[cfg(feature = "sqlite")]
@@ -329,9 +348,13 @@ impl Registry {
         &self.shared.closed_files
     }
 
-    /// Closes the connections of the registry, also for its clones. SQLite then folds the write-ahead log into the file, so that
+    /// Saves which keys were used, and closes the connections of the registry, also for its clones. SQLite then folds the write-ahead log into the file, so that
     /// the file can be copied alone.
     pub async fn close(self) {
+        if let Err(error) = self.shared.save_last_uses().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "which keys were used in the last 30 s could not be saved");
+        }
         self.shared.watch.end().await;
         self.shared.readers.close().await;
         self.shared.database.close().await;
@@ -341,9 +364,9 @@ impl Registry {
 impl Shared {
     /// Runs a statement in a transaction of its own, and returns its first row.
     async fn write(&self, query: Query) -> Result<Option<Row>, RegistryError> {
-        let mut connection = self.database.connection().await?;
-        let row = connection.session().fetch_optional(query).await?;
-        connection.finish().await?;
+        let mut transaction = self.database.begin().await?;
+        let row = transaction.session().fetch_optional(query).await?;
+        transaction.commit().await?;
         Ok(row)
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp, Window};
+use countersign::{Claim, KeyId, Nonce, NonceUse, PrivateKey, Timestamp, VerifyingKey, Window};
 use countersign_store::{
     Application, Budget, Ceiling, ClientAddress, ClientNetwork, Credential, CredentialId,
     Enforcement, Gate, GateVerdict, KeyStore, Limited, Limits, MemoryNonces, NoClientAddress,
@@ -97,14 +97,14 @@ impl Counting {
 impl Gate for Counting {
     async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<GateVerdict, StoreError> {
-        let credential = CredentialId::new(used.credential());
         let verdict = {
             let mut taken = self.taken.lock().unwrap();
-            Self::charge(&self.signed, taken.entry(credential).or_default(), cost)
+            Self::charge(&self.signed, taken.entry(credential.lineage).or_default(), cost)
         };
         Ok(match verdict {
             Verdict::Within(left) => {
@@ -116,7 +116,7 @@ impl Gate for Counting {
 
     async fn charge_unsigned(
         &self,
-        _: CredentialId,
+        _: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -124,6 +124,16 @@ impl Gate for Counting {
         let mut read = self.read.lock().unwrap();
         Ok(Self::charge(&self.by_address, read.entry(from).or_default(), cost))
     }
+}
+
+fn credential(key: VerifyingKey) -> Credential {
+    let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
+    let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
+    Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes)
+}
+
+fn caller() -> Credential {
+    credential(PrivateKey::ed25519(&[7; 32]).verifying_key())
 }
 
 /// A key store of one row.
@@ -135,10 +145,7 @@ impl KeyStore for OneKey {
         if *id != KeyId::Publishable(key.publishable_key()) {
             return Ok(None);
         }
-        let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
-        let scopes = ["orders:write".parse().unwrap()].into_iter().collect::<Scopes>();
-        let credential = Credential::new(CredentialId::new(7), shop, key, NOW).with_scopes(scopes);
-        Ok(Some(Arc::new(credential)))
+        Ok(Some(Arc::new(credential(key))))
     }
 }
 
@@ -169,7 +176,7 @@ fn used(nonce: u8) -> NonceUse {
 
 /// What becomes of a signed request, in few words.
 async fn charge_and_claim(gate: &impl Gate, nonce: u8) -> String {
-    match gate.charge_and_claim(&used(nonce), ONE, NOW).await.unwrap() {
+    match gate.charge_and_claim(&caller(), &used(nonce), ONE, NOW).await.unwrap() {
         GateVerdict::Claimed(claim, left) => {
             let left = left.map(|left| left.remaining());
             format!("{claim:?} {left:?}")
@@ -185,12 +192,17 @@ async fn a_gate_of_ones_own_counts_claims_and_refuses() {
     assert_eq!(charge_and_claim(&gate, 1).await, "Replayed Some(1)");
     assert_eq!(charge_and_claim(&gate, 2).await, "Fresh Some(0)");
     assert_eq!(charge_and_claim(&gate, 3).await, r#"limited "signed-60";r=0;t=60"#);
-    let id = CredentialId::new(7);
-    assert_eq!(gate.charge_unsigned(id, None, ONE).await, Err(NoClientAddress));
+    assert_eq!(gate.charge_unsigned(&caller(), None, ONE).await, Err(NoClientAddress));
     let from = ClientAddress::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let all = NonZeroU32::new(3).unwrap();
-    assert!(matches!(gate.charge_unsigned(id, Some(from), all).await, Ok(Verdict::Within(_))));
-    assert!(matches!(gate.charge_unsigned(id, Some(from), ONE).await, Ok(Verdict::Exceeded(_))));
+    assert!(matches!(
+        gate.charge_unsigned(&caller(), Some(from), all).await,
+        Ok(Verdict::Within(_))
+    ));
+    assert!(matches!(
+        gate.charge_unsigned(&caller(), Some(from), ONE).await,
+        Ok(Verdict::Exceeded(_))
+    ));
 }
 
 #[tokio::test]

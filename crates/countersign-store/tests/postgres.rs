@@ -3,7 +3,7 @@
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[expect(unreachable_pub, reason = "the harness of the other tests has it as well")]
+#[expect(unreachable_pub, dead_code, reason = "the harness of the other tests has it as well")]
 #[path = "../../../tests/harness/postgres.rs"]
 mod harness;
 

@@ -2,11 +2,11 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use countersign::{Claim, KeyId, NonceUse, Timestamp};
 use countersign_store::{
-    Ceiling, ClientAddress, Credential, CredentialId, Gate, GateVerdict, KeyStore, NoClientAddress,
-    NonceStore, Owner, Readiness, StoreError, Verdict,
+    Ceiling, ClientAddress, Credential, Gate, GateVerdict, KeyStore, NoClientAddress, NonceStore,
+    Owner, Readiness, StoreError, Verdict,
 };
 
-/// A store that always fails: requests that need it get 503. Unsigned reads pass it as a gate, since [`Gate::unsigned`] cannot
+/// A store that always fails: requests that need it get 503. Unsigned reads pass it as a gate, since [`Gate::charge_unsigned`] cannot
 /// fail with a [`StoreError`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FailingStore;
@@ -30,6 +30,7 @@ impl NonceStore for FailingStore {
 impl Gate for FailingStore {
     async fn charge_and_claim(
         &self,
+        _: &Credential,
         _: &NonceUse,
         _: NonZeroU32,
         _: Timestamp,
@@ -39,7 +40,7 @@ impl Gate for FailingStore {
 
     async fn charge_unsigned(
         &self,
-        _: CredentialId,
+        _: &Credential,
         _: Option<ClientAddress>,
         _: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {

@@ -263,6 +263,10 @@ impl Origins {
     ///
     /// [`Misdirected::BadHost`].
     pub fn find(&self, host: &str) -> Result<Option<&Origin>, Misdirected> {
+        // As nearly every client writes it.
+        if let Some(origin) = self.0.iter().find(|origin| origin.authority() == host) {
+            return Ok(Some(origin));
+        }
         let named = HostPort::parse(host).ok_or(Misdirected::BadHost)?;
         Ok(self.0.iter().find(|origin| origin.is_meant_by(named)))
     }

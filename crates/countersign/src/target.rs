@@ -95,30 +95,55 @@ impl<'m> Target<'m> {
         if authority_form || !path.starts_with('/') {
             return Err(BadTarget::NoPath);
         }
-        check_characters(path)?;
-        if path.contains('\\') {
-            return Err(BadTarget::Separator);
-        }
-        for (at, _) in path.match_indices('%') {
-            let digits = at.checked_add(1).and_then(|from| path.get(from..from.checked_add(2)?));
-            match digits.map(str::to_ascii_lowercase).as_deref() {
-                Some("2e") => return Err(BadTarget::DotSegment),
-                Some("2f" | "5c" | "00") => return Err(BadTarget::Separator),
-                _ => {}
-            }
-        }
-        if path.contains("//") {
-            return Err(BadTarget::EmptySegment);
-        }
-        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-            return Err(BadTarget::DotSegment);
-        }
+        check_path(path)?;
         match query {
             Some("") => Err(BadTarget::EmptyQuery),
             Some(query) => check_characters(query),
             None => Ok(()),
         }
     }
+}
+
+/// One pass for paths that have none of the characters that need a closer look, as nearly all do.
+fn check_path(path: &str) -> Result<(), BadTarget> {
+    let Some(behind) = path.strip_prefix('/') else { return check_path_closely(path) };
+    let mut last = b'/';
+    for byte in behind.bytes() {
+        let is_plain = match byte {
+            b'/' => last != b'/',
+            // A dot segment begins so.
+            b'.' => last != b'/',
+            b'%' | b'\\' => false,
+            _ => byte.is_ascii_graphic(),
+        };
+        if !is_plain {
+            return check_path_closely(path);
+        }
+        last = byte;
+    }
+    Ok(())
+}
+
+fn check_path_closely(path: &str) -> Result<(), BadTarget> {
+    check_characters(path)?;
+    if path.contains('\\') {
+        return Err(BadTarget::Separator);
+    }
+    for (at, _) in path.match_indices('%') {
+        let digits = at.checked_add(1).and_then(|from| path.get(from..from.checked_add(2)?));
+        match digits.map(str::to_ascii_lowercase).as_deref() {
+            Some("2e") => return Err(BadTarget::DotSegment),
+            Some("2f" | "5c" | "00") => return Err(BadTarget::Separator),
+            _ => {}
+        }
+    }
+    if path.contains("//") {
+        return Err(BadTarget::EmptySegment);
+    }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(BadTarget::DotSegment);
+    }
+    Ok(())
 }
 
 fn check_characters(text: &str) -> Result<(), BadTarget> {
@@ -138,11 +163,20 @@ fn check_characters(text: &str) -> Result<(), BadTarget> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(target: &[u8]) -> Result<(), BadTarget> {
         let uri = Uri::try_from(target).unwrap();
         Target::new(&uri, Version::HTTP_11).check()
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_accepts_nothing_that_a_closer_look_refuses(path in "(/|[/.%\\\\25CcEeFf0a~ é\u{0}\u{7f}]){0,12}") {
+            prop_assert_eq!(check_path(&path), check_path_closely(&path));
+        }
     }
 
     #[test]

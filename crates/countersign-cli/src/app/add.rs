@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_store::{ApplicationName, BadName, Environment};
+use countersign_store::{Application, ApplicationName, BadName, Contact, Environment, Notes};
 
 use crate::{
     application::object,
@@ -17,6 +17,12 @@ pub(super) struct Add {
     /// Its environment, like live or test
     #[arg(long, value_name = "ENV", default_value = "live")]
     env: String,
+    /// Whom to ask about it
+    #[arg(long, value_name = "TEXT")]
+    contact: Option<Contact>,
+    /// What is to be known about it
+    #[arg(long, value_name = "TEXT")]
+    notes: Option<Notes>,
 }
 
 impl Add {
@@ -27,7 +33,10 @@ impl Add {
         let name: ApplicationName = self.name.parse().map_err(bad)?;
         let env: Environment = self.env.parse().map_err(bad)?;
         let added = registry.ask_or_create(async |registry| {
-            registry.add_application(name.clone(), env, now).await
+            let mut application = Application::new(name.clone(), env, now);
+            application.contact = self.contact.unwrap_or_default();
+            application.notes = self.notes.unwrap_or_default();
+            registry.insert_application(application).await
         })?;
         let printed = registry.print(|| object(&added), || format!("{}\n", added.name));
         printed.map_err(|failure| {

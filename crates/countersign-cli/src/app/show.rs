@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_store::Application;
+use countersign_store::{Application, CredentialFilter};
 use serde_json::Value;
 
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     credential::{self, listed_object, listing, warn_of_damage},
     failure::Failure,
     moment,
+    pages::ALL,
     registry_args::RegistryArgs,
-    table::facts,
 };
 
 /// Shows an application and its keys
@@ -22,7 +22,9 @@ impl Show {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let (application, keys) = registry.ask(async |registry| {
             let application = registry.application(&self.name).await?;
-            Ok((application, registry.credentials(Some(&self.name)).await?))
+            let filter = CredentialFilter::default().application(&self.name);
+            let (keys, _) = ALL.credentials(registry, &filter, moment::now()).await?;
+            Ok((application, keys))
         })?;
         registry.print(|| object(&application, &keys), || shown(&application, &keys))?;
         warn_of_damage(&keys);
@@ -39,12 +41,7 @@ fn object(application: &Application, keys: &[credential::Listed]) -> Value {
 }
 
 fn shown(application: &Application, keys: &[credential::Listed]) -> String {
-    let facts = facts([
-        ("name", Some(application.name.to_string())),
-        ("environment", Some(application.environment.to_string())),
-        ("added", Some(moment::show(application.created_at))),
-        ("keys", keys.is_empty().then(|| "none".to_owned())),
-    ]);
+    let facts = application::shown(application);
     match keys {
         [] => facts,
         keys => format!("{facts}\n{}", listing(keys)),

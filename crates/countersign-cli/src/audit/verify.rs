@@ -41,16 +41,17 @@ impl Verify {
                 ),
             ));
         }
-        let entries = report.entries;
-        let entries =
-            if entries == 1 { "1 entry is".to_owned() } else { format!("{entries} entries are") };
+        let entries = match report.entries {
+            1 => "1 entry".to_owned(),
+            entries => format!("{entries} entries"),
+        };
         match noted {
             None => note(format_args!(
-                "{entries} as they were written, unless all hashes were computed anew: note this head outside of the database, and give \
-                 it with --head the next time"
+                "the log is whole ({entries}), unless all its hashes were computed anew: note this head outside of the database, and give it \
+                 with --head the next time"
             )),
             Some(noted) => note(format_args!(
-                "{entries} as they were written, and up to {} as when its head was noted",
+                "the log is whole ({entries}), and up to entry {} as when its head was noted",
                 noted.number
             )),
         }

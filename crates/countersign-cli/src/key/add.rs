@@ -1,18 +1,19 @@
-use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
-use countersign::{Algorithm, KeyError, KeyFile, ProvenKey, Timestamp};
+use countersign::Timestamp;
 use countersign_store::{NewCredential, Registry, RestrictionKind, Restrictions, Scope};
 
-use super::restriction_args::RestrictionArgs;
+use super::{
+    key_arg::KeyArg,
+    limit_args::LimitArgs,
+    new_key_arg::NewKeyArg,
+    replace::{DEFAULT_OVERLAP, Replacing},
+    restriction_args::RestrictionArgs,
+};
 use crate::{
-    credential::object,
-    failure::Failure,
-    key_source::{self, PassphraseSource},
-    moment,
-    output::note,
-    registry_args::RegistryArgs,
-    shell::quote,
+    credential::object, duration_arg, failure::Failure, moment, output::note,
+    registry_args::RegistryArgs, shell::quote,
 };
 
 /// Registers a key for an application
@@ -22,16 +23,17 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct Add {
     /// The application
-    #[arg(long, value_name = "NAME")]
-    app: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "replaces")]
+    app: Option<String>,
+    /// Take over from this key, with its application, scopes, restrictions and limits: the same as `key replace`
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true,
+          conflicts_with_all = ["app", "scopes", "signed_limits", "read_limits"])]
+    replaces: Option<String>,
+    /// With --replaces: for how long both keys are valid, like 0, 1h, 24h, 7d or 30d [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = duration_arg::parse)]
+    overlap: Option<Duration>,
     #[command(flatten)]
-    file: AddedFile,
-    /// How to open an encrypted HMAC secret
-    #[command(flatten)]
-    passphrase: PassphraseSource,
-    /// Accept a public key without that proof: it may belong to somebody else
-    #[arg(long, requires = "public_key")]
-    insecure_unproven: bool,
+    key: NewKeyArg,
     /// The label of the key [default: the file's name]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -43,6 +45,8 @@ pub(super) struct Add {
     scopes: Vec<Scope>,
     #[command(flatten)]
     restrictions: RestrictionArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// How an HMAC secret lies in a registry.
@@ -75,20 +79,9 @@ impl Lies {
     }
 }
 
-#[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
-struct AddedFile {
-    /// The .pub file of an Ed25519 key; `-` is stdin
-    #[arg(long, value_name = "FILE")]
-    public_key: Option<String>,
-    /// The file of an HMAC secret, which the server and the caller share
-    #[arg(long, value_name = "FILE")]
-    hmac_key: Option<String>,
-}
-
 impl Add {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
-        let (key, label, now) = (self.key()?, self.label(), moment::now());
+        let now = moment::now();
         if self.expires.is_some_and(|at| at <= now) {
             return Err(Failure::local(
                 "--expires is in the past",
@@ -96,11 +89,31 @@ impl Add {
             ));
         }
         let restrictions = self.restrictions()?;
-        let Self { app, expires, scopes, .. } = self;
+        let Self { app, replaces, overlap, key, label, expires, scopes, limits, .. } = self;
+        if let Some(old) = replaces {
+            if !restrictions.is_empty() {
+                return Err(Failure::local(
+                    "--allow-… does not go with --replaces: the new key takes over the restrictions of the old one",
+                    "leave it out, and change the new key with `countersign key restrict` afterwards",
+                ));
+            }
+            let (old, overlap) = (KeyArg { key: old }, overlap.unwrap_or(DEFAULT_OVERLAP));
+            let expires = expires.map(Some);
+            return Replacing { old, key, label, overlap, expires }.run(registry);
+        }
+        if overlap.is_some() {
+            return Err(Failure::local(
+                "--overlap is for a key that takes over from another",
+                "name the other with --replaces, or leave --overlap out",
+            ));
+        }
+        let app = app.unwrap_or_default();
+        let (label, key) = (label.unwrap_or_else(|| key.label().to_owned()), key.key()?);
         let new = NewCredential::new(&app, &label, &key)
             .expires_at(expires)
             .scopes(scopes.into_iter().collect())
-            .restrictions(restrictions);
+            .restrictions(restrictions)
+            .limits(limits.limits());
         let (added, lies) = registry.ask(async |registry| {
             let added = registry.add_credential(new, now).await?;
             Ok((added, Lies::of(registry)))
@@ -121,54 +134,6 @@ impl Add {
         Ok(())
     }
 
-    fn key(&self) -> Result<ProvenKey, Failure> {
-        if let Some(file) = &self.file.hmac_key {
-            let source = key_source::source(file)?;
-            return match source.read(&self.passphrase)? {
-                KeyFile::Private(key) if key.algorithm() == Algorithm::HmacSha256 => {
-                    Ok(ProvenKey::from(&key))
-                }
-                KeyFile::Private(_) => Err(Failure::local(
-                    format!("{source} holds a private key, not an HMAC secret"),
-                    "a private key stays with its holder; register its .pub file with --public-key",
-                )),
-                KeyFile::Public(_) => Err(Failure::local(
-                    format!("{source} holds an Ed25519 public key, not an HMAC secret"),
-                    "an Ed25519 key is registered by its .pub file, with --public-key",
-                )),
-                KeyFile::Named(_) => Err(Failure::local(
-                    format!("{source} only names an HMAC secret"),
-                    "register the secret itself: name its own file, the one that begins with sk_",
-                )),
-            };
-        }
-        let source = key_source::source(self.file.public_key.as_deref().unwrap_or_default())?;
-        let (content, _) = source.content()?;
-        let key = match KeyFile::parse(&content, None) {
-            Ok(KeyFile::Public(key)) => key,
-            Ok(KeyFile::Private(_)) | Err(KeyError::Encrypted) => {
-                return Err(Failure::local(
-                    format!("{source} holds a private key, which stays with its holder"),
-                    "let the holder make its .pub file with `countersign pubkey --prove FILE > FILE.pub`; \
-                     an HMAC secret is given with --hmac-key",
-                ));
-            }
-            Ok(KeyFile::Named(_)) => {
-                return Err(Failure::local(
-                    format!("{source} only names an HMAC secret"),
-                    "register the secret itself: --hmac-key FILE",
-                ));
-            }
-            Err(error) => return Err(source.unusable(&error, "a public key")),
-        };
-        match ProvenKey::from_file(&content) {
-            Ok(proven) => Ok(proven),
-            // A wrong proof was refused above, so the file has no proof.
-            _ if self.insecure_unproven => Ok(ProvenKey::insecure_without_proof(key)),
-            _ => Err(source.unusable(&KeyError::Unproven("missing"), "a public key")),
-        }
-    }
-
     fn restrictions(&self) -> Result<Restrictions, Failure> {
         let restrictions = self.restrictions.restrictions()?;
         let named = |kind: &&RestrictionKind| !self.restrictions.names(**kind);
@@ -179,12 +144,5 @@ impl Add {
             ));
         }
         Ok(restrictions.into_iter().fold(Restrictions::default(), Restrictions::with))
-    }
-
-    fn label(&self) -> String {
-        let file = self.file.public_key.as_deref().or(self.file.hmac_key.as_deref());
-        let name = file.and_then(|file| Path::new(file).file_prefix()?.to_str());
-        let name = name.filter(|&name| name != "-").unwrap_or("key");
-        self.label.clone().unwrap_or_else(|| name.to_owned())
     }
 }

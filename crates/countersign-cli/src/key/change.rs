@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use countersign_store::{Credential, Restrictions, Scopes};
+use countersign_store::{Credential, CredentialSettings};
 
 use super::key_arg::KeyArg;
 use crate::{
@@ -11,18 +11,14 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Changes the scopes and restrictions of a key, and returns the changed key.
+/// Changes the settings of a key, and returns the changed key.
 pub(super) fn make(
     registry: &RegistryArgs,
     key: &KeyArg,
-    change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static,
+    change: impl FnOnce(&mut CredentialSettings) + Send + 'static,
 ) -> Result<Arc<Credential>, Failure> {
     let key = key.id()?;
-    registry.ask(async |registry| {
-        registry
-            .change_credential(&registry.publishable_key(&key).await?, moment::now(), change)
-            .await
-    })
+    registry.ask(async |registry| registry.change_credential(&key, moment::now(), change).await)
 }
 
 /// Prints a changed key.
@@ -34,6 +30,6 @@ pub(super) fn print(registry: &RegistryArgs, changed: &Credential) -> Result<(),
             registry.db_option()
         ))
     })?;
-    note("servers apply it within 5 s");
+    note("servers apply it within 1 s");
     Ok(())
 }

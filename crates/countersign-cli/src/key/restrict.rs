@@ -6,7 +6,7 @@ use countersign_store::{Restriction, RestrictionKind, Restrictions};
 use super::{change, key_arg::KeyArg, restriction_args::RestrictionArgs};
 use crate::{failure::Failure, registry_args::RegistryArgs};
 
-/// Changes where a key may be used from: servers apply it within 5 s
+/// Changes where a key may be used from: servers apply it within 1 s
 ///
 /// --allow-KIND replaces all entries of that kind, and enforces them unless --report-only names the kind. Other kinds
 /// stay as they are. A request has to match one entry of every kind. For signed requests only the kind ip counts.
@@ -38,8 +38,8 @@ impl Restrict {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let change = self.change()?;
         let (tell_missing, missing) = mpsc::channel();
-        let changed = change::make(registry, &self.key, move |_, restrictions| {
-            if let Some(kind) = change.apply(restrictions) {
+        let changed = change::make(registry, &self.key, move |settings| {
+            if let Some(kind) = change.apply(&mut settings.restrictions) {
                 // Fails only if nobody waits for the change.
                 tell_missing.send(kind).unwrap_or_default();
             }

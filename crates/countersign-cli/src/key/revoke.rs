@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_store::{RegistryError, Revocation};
+use countersign_store::{Reason, RegistryError, Revocation};
 
 use super::key_arg::KeyArg;
 use crate::{
@@ -10,26 +10,32 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Revokes a key for ever: servers refuse it within 5 s
+/// Revokes a key for ever: servers refuse it within 1 s
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     #[command(flatten)]
     key: KeyArg,
+    /// Why, for the audit log and `key show`
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<Reason>,
 }
 
 impl Revoke {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
-        let (key, now) = (self.key.id()?, moment::now());
-        let revocation = registry.ask(async |registry| match registry.revoke(&key, now).await {
-            // It is revoked all the same.
-            Err(RegistryError::Sealed { .. }) => Ok(Err(registry.listed_credential(&key).await?)),
-            revocation => revocation.map(Ok),
-        })?;
+        let (key, reason, now) = (self.key.id()?, self.reason, moment::now());
+        let revocation =
+            registry.ask(async |registry| match registry.revoke(&key, reason, now).await {
+                // It is revoked all the same.
+                Err(RegistryError::Sealed { .. }) => {
+                    Ok(Err(registry.listed_credential(&key).await?))
+                }
+                revocation => revocation.map(Ok),
+            })?;
         let revocation = match revocation {
             Ok(revocation) => revocation,
             Err(sealed) => {
                 registry.print(|| listed_object(&sealed), String::new)?;
-                note("it is revoked for ever; servers refuse it within 5 s");
+                note("it is revoked for ever; servers refuse it within 1 s");
                 return Ok(());
             }
         };
@@ -38,7 +44,7 @@ impl Revoke {
         let (name, label) = (&key.application.name, &key.label);
         match &revocation {
             Revocation::Revoked(_) => note(format_args!(
-                "{label:?} of {name} is revoked for ever; servers refuse it within 5 s"
+                "{label:?} of {name} is revoked for ever; servers refuse it within 1 s"
             )),
             Revocation::WasRevoked(_) => note(format_args!(
                 "{label:?} of {name} was revoked before, {}",

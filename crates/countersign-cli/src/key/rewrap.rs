@@ -57,21 +57,24 @@ impl Rewrap {
 }
 
 fn why_left(done: &Rewrapped, secrets: &Secrets) -> Failure {
-    let left = secrets.left();
+    let left = match secrets.left() {
+        1 => "1 secret is left".to_owned(),
+        left => format!("{left} secrets are left"),
+    };
     if !done.damaged.is_empty() {
         return Failure::local(
-            format!("{left} secrets are left, of which {} are in damaged rows", done.damaged.len()),
+            format!("{left}, and {} of them in damaged rows", done.damaged.len()),
             "`countersign key list` shows them; restore a backup of the registry, or revoke these keys",
         );
     }
     let missing = secrets.sealed.iter().find(|sealed| sealed.role == MasterKeyRole::Missing);
     match missing.and_then(|sealed| sealed.master_key) {
         Some(id) => Failure::local(
-            format!("{left} secrets are left, sealed with master key {id}, which is not given"),
+            format!("{left}, sealed with master key {id}, which is not given"),
             "give that one with --previous-master-key FILE, and run this again",
         ),
         None => Failure::local(
-            format!("{left} secrets are left, which others have added meanwhile"),
+            format!("{left}, which others have added meanwhile"),
             "run this again; servers that still have the old master key seal with that one",
         ),
     }

@@ -4,7 +4,7 @@ use countersign_store as store;
 use super::{change, key_arg::KeyArg};
 use crate::{failure::Failure, registry_args::RegistryArgs};
 
-/// Changes the scopes of a key: servers apply them within 5 s
+/// Changes the scopes of a key: servers apply them within 1 s
 #[derive(Args, Debug)]
 pub(super) struct Scope {
     #[command(flatten)]
@@ -33,9 +33,9 @@ impl Scope {
                 "name it once",
             ));
         }
-        let changed = change::make(registry, &self.key, move |scopes, _| {
-            remove.iter().for_each(|scope| scopes.remove(scope));
-            add.into_iter().for_each(|scope| scopes.insert(scope));
+        let changed = change::make(registry, &self.key, move |settings| {
+            remove.iter().for_each(|scope| settings.scopes.remove(scope));
+            add.into_iter().for_each(|scope| settings.scopes.insert(scope));
         })?;
         change::print(registry, &changed)
     }

@@ -58,7 +58,7 @@ fn what_is_signed_is_what_curl_alone_sends() {
         (&["--url-query", "a=b c", "--url-query", "+d=%20"], "/s?x=y"),
         (&["--oauth2-bearer", "token"], "/"),
         (&["-s", "-S", "-i", "-o", "out"], "/"),
-        (&["-0"], "/"),
+        (&["--http1.1"], "/"),
     ];
     for (flags, target) in table {
         let url = server.url(target);

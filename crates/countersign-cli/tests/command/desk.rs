@@ -9,10 +9,14 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::database::Database;
+
 /// A folder in which commands run, with nothing else in their environment.
 pub(crate) struct Desk {
     folder: TempDir,
     environment: Vec<(&'static str, String)>,
+    /// The database of its registry, if that is in PostgreSQL.
+    database: Option<Database>,
 }
 
 /// A command that has ended.
@@ -25,7 +29,7 @@ pub(crate) struct Finished {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), environment: Vec::new() }
+        Self { folder: TempDir::new().unwrap(), environment: Vec::new(), database: None }
     }
 
     /// With a key `id.key`, whose publishable key is given back.
@@ -40,6 +44,24 @@ impl Desk {
         let desk = Self::new().variable("COUNTERSIGN_DB", "sqlite:registry.db");
         desk.run(["app", "add", "shop"]).done();
         desk
+    }
+
+    /// The same with a registry in PostgreSQL.
+    pub(crate) fn with_postgres_registry() -> Self {
+        let desk = Self::with_database();
+        desk.run(["app", "add", "shop"]).done();
+        desk
+    }
+
+    /// With a database in PostgreSQL, named by COUNTERSIGN_DB, and no registry in it yet.
+    pub(crate) fn with_database() -> Self {
+        let database = Database::create();
+        let desk = Self::new().variable("COUNTERSIGN_DB", &database.url());
+        Self { database: Some(database), ..desk }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
     }
 
     pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {

@@ -1,24 +1,33 @@
 //! The command as its users run it: real processes, files and sockets.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 #[cfg(all(feature = "ecdsa", feature = "rsa"))]
 mod algorithms;
+mod audit;
 mod curl;
 mod curl_alone;
+mod database;
 mod desk;
 mod doctor;
 mod end_to_end;
 mod explaining;
 mod forms;
 mod keys;
+mod life;
 mod manuals;
 mod master_keys;
 mod own_keys;
 mod processes;
 mod registry;
+mod registry_text;
 mod restrictions;
+mod scanning;
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/postgres.rs"]
+mod server;
+mod server_faults;
 mod signing;
 mod trailers;
 mod uploads;

@@ -3,7 +3,14 @@ use std::{fs, os::unix::process::CommandExt as _, path::PathBuf};
 use countersign::{KeyId, PrivateKey, ProvenKey};
 use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, SqliteConnection};
 
-use crate::desk::Desk;
+use crate::{database::on_both, desk::Desk};
+
+on_both! {
+    an_application_goes_from_added_to_removed
+    what_is_no_proven_public_key_is_not_registered
+    a_name_that_is_refused_says_which
+    a_key_is_found_by_a_thumbprint_that_begins_with_a_hyphen
+}
 
 fn add(desk: &Desk, label: &str) -> String {
     let file = format!("{label}.key");
@@ -12,16 +19,13 @@ fn add(desk: &Desk, label: &str) -> String {
     desk.run(["key", "add", "--app", "shop", "--public-key", &public]).done().trim().to_owned()
 }
 
-fn json(text: &str) -> serde_json::Value {
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
-#[test]
-fn an_application_goes_from_added_to_removed() {
-    let desk = Desk::with_registry();
-    assert_eq!(desk.mode("registry.db"), 0o600);
+fn an_application_goes_from_added_to_removed(desk: &Desk) {
     assert!(desk.run(["key", "list"]).stderr.contains("no keys"));
-    let key = add(&desk, "laptop");
+    let key = add(desk, "laptop");
     let listed = desk.run(["key", "list", "--app", "shop"]).done();
     assert!(listed.contains(&key) && listed.contains("laptop") && listed.contains("active"));
     let shown = json(&desk.run(["key", "show", &key, "--json"]).done());
@@ -49,9 +53,7 @@ fn an_application_goes_from_added_to_removed() {
     );
 }
 
-#[test]
-fn what_is_no_proven_public_key_is_not_registered() {
-    let desk = Desk::with_registry();
+fn what_is_no_proven_public_key_is_not_registered(desk: &Desk) {
     desk.run(["keygen", "--out", "id.key"]).done();
     desk.run(["keygen", "--out", "other.key"]).done();
     desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
@@ -87,12 +89,10 @@ fn what_is_no_proven_public_key_is_not_registered() {
     desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]).done();
 }
 
-#[test]
-fn a_name_that_is_refused_says_which() {
-    let desk = Desk::with_registry();
+fn a_name_that_is_refused_says_which(desk: &Desk) {
     desk.run(["app", "add", "bad name"]).failed(1, "a name has", "another name");
     desk.run(["app", "add", "a", "--env", "BAD ENV"]).failed(1, "an env", "another environment");
-    let key = add(&desk, "laptop");
+    let key = add(desk, "laptop");
     let label = ["--label", "a\nb", "--hmac-key", "secret.key"];
     desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
     desk.run(["key", "add", "--app", "shop"].iter().chain(&label)).failed(
@@ -118,12 +118,12 @@ fn nothing_is_made_by_asking() {
         desk.run(bad.iter().chain(&db)).failed(1, " has 1 to ", "give it another ");
     }
     assert!(!desk.path("none.db").exists());
-    let postgres = ["app", "list", "--db", "postgres://user:hunter2@host/db"];
-    let refused = desk.run(postgres);
+    let mysql = ["app", "list", "--db", "mysql://user:hunter2@host/db"];
+    let refused = desk.run(mysql);
     assert!(!refused.stderr.contains("hunter2"));
     refused.failed(1, "--db names no registry", "sqlite:FILE");
-    let named = Desk::new().variable("COUNTERSIGN_DB", "postgres://user:hunter2@host/db");
-    named.run(["app", "list"]).failed(1, "COUNTERSIGN_DB names no registry", "sqlite:FILE");
+    let named = Desk::new().variable("COUNTERSIGN_DB", "mysql://user:hunter2@host/db");
+    named.run(["app", "list"]).failed(1, "COUNTERSIGN_DB names no registry", "postgres://");
     let folder = ["app", "add", "shop", "--db", "sqlite:no/such/folder.db"];
     desk.run(folder).failed(1, "cannot be opened", "a folder that exists");
 }
@@ -170,6 +170,7 @@ fn a_registry_that_cannot_be_used_is_told_in_one_line_and_nothing_is_lost() {
 #[test]
 fn a_registry_that_others_can_read_gets_no_secret() {
     let desk = Desk::with_registry();
+    assert_eq!(desk.mode("registry.db"), 0o600);
     desk.run(["keygen", "--alg", "hmac-sha256", "--out", "secret.key"]).done();
     let add = || desk.run(["key", "add", "--app", "shop", "--hmac-key", "secret.key"]);
     desk.set_mode("registry.db", 0o640);
@@ -291,7 +292,7 @@ fn copy_of_the_program(desk: &Desk) -> PathBuf {
 }
 
 /// Says something to a database, and holds it as long as what is given back lives.
-fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + use<S> {
+pub(crate) fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + use<S> {
     struct Held(Option<SqliteConnection>, tokio::runtime::Runtime);
     impl Drop for Held {
         fn drop(&mut self) {
@@ -307,9 +308,7 @@ fn sqlite<S: SqlSafeStr>(desk: &Desk, file: &str, statement: S) -> impl Drop + u
     Held(Some(connection), runtime)
 }
 
-#[test]
-fn a_key_is_found_by_a_thumbprint_that_begins_with_a_hyphen() {
-    let desk = Desk::with_registry();
+fn a_key_is_found_by_a_thumbprint_that_begins_with_a_hyphen(desk: &Desk) {
     let keys = (0..=u8::MAX).map(|seed| PrivateKey::ed25519(&[seed; 32]));
     let mut named = keys.map(|key| {
         let thumbprint = KeyId::Thumbprint(key.verifying_key().thumbprint().unwrap());
@@ -340,8 +339,14 @@ fn a_damaged_key_is_listed_as_damaged_among_the_others() {
         let listed = listed.done();
         let row = |key: &str| listed.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
         let (damaged, whole) = (row(&damaged), row(&whole));
-        assert!(damaged.ends_with("shop         laptop  damaged  ?        ?       ?"), "{damaged}");
-        assert!(whole.ends_with("shop         phone   active   never    none    none"), "{whole}");
+        assert!(
+            damaged.ends_with("shop         laptop  damaged  ?        ?          ?       ?"),
+            "{damaged}"
+        );
+        assert!(
+            whole.ends_with("shop         phone   active   never    -          none    none"),
+            "{whole}"
+        );
     }
     let keys = json(&desk.run(["key", "list", "--json"]).done());
     let shown = json(&desk.run(["app", "show", "shop", "--json"]).done());

@@ -144,7 +144,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if demand.body_mode == BodyMode::Buffered {
             self.share(demand, credential).check_announced(arrival.announced)?;
         }
-        let verdict = self.gate.charge_and_claim(&nonce_use, (self.cost)(head), now).await;
+        let verdict =
+            self.gate.charge_and_claim(credential, &nonce_use, (self.cost)(head), now).await;
         let (claim, quota_left) = match verdict.map_err(replay_store_unavailable)? {
             GateVerdict::Claimed(claim, quota_left) => (claim, quota_left),
             GateVerdict::Exceeded(excess) => return Err(Reason::RateLimited(excess).into()),
@@ -152,6 +153,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let claimed = authentic.redeem(claim)?;
         // Only now: a captured request that is repeated is no use of the key.
         self.prepared_keys.count(&credential.key);
+        self.keys.used(credential, now);
         Ok(Admitted::Signed(caller, claimed, quota_left, hidden))
     }
 
@@ -193,9 +195,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         // 7. The budgets of unsigned reads.
         let charged =
-            self.gate.charge_unsigned(credential.id, client_address(head), (self.cost)(head));
+            self.gate.charge_unsigned(credential, client_address(head), (self.cost)(head));
         match charged.await.map_err(|NoClientAddress| Reason::NoClientAddress)? {
-            Verdict::Within(quota_left) => Ok(Admitted::Publishable(caller, quota_left)),
+            Verdict::Within(quota_left) => {
+                self.keys.used(credential, now);
+                Ok(Admitted::Publishable(caller, quota_left))
+            }
             Verdict::Exceeded(excess) => Err(Reason::RateLimited(excess)),
         }
     }
@@ -247,7 +252,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         reason: Reason,
     ) -> Reason {
         let charged =
-            self.gate.charge_unsigned(credential.id, client_address(head), (self.cost)(head));
+            self.gate.charge_unsigned(credential, client_address(head), (self.cost)(head));
         match charged.await {
             Ok(Verdict::Within(_)) => reason,
             Ok(Verdict::Exceeded(excess)) => Reason::RateLimited(excess),

@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
+    num::NonZeroU64,
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -11,7 +12,8 @@ use countersign::{PublishableKey, VerifyingKey};
 
 /// The memory of a prepared key with its entries here, in bytes.
 const ENTRY: usize = VerifyingKey::PREPARED_BYTES + 512;
-/// A key can be prepared at every third use: preparing takes as long as three prepared verifications save.
+/// A key can be prepared at every third use. Preparing pays if six verifications follow, as they do for most keys that come three
+/// times.
 const WORTH: u32 = 3;
 /// How much more often than twice a key has to be used than the key whose place it takes. So chance alone, in the uses of keys
 /// that are used alike, makes no key take the place of another.
@@ -147,16 +149,17 @@ struct Uses {
     /// Each is a packed [`Count`].
     counts: Box<[AtomicU32]>,
     all: AtomicU64,
-    period: u64,
+    period: NonZeroU64,
 }
 
 impl Uses {
     fn of(capacity: usize) -> Self {
         let counts = if capacity == 0 { 0 } else { capacity.saturating_mul(16).max(1024) };
+        let period = u64::try_from(counts.saturating_mul(2)).ok().and_then(NonZeroU64::new);
         Self {
             counts: std::iter::repeat_with(AtomicU32::default).take(counts).collect(),
             all: AtomicU64::new(0),
-            period: u64::try_from(counts.saturating_mul(2)).unwrap_or(u64::MAX).max(1),
+            period: period.unwrap_or(NonZeroU64::MIN),
         }
     }
 

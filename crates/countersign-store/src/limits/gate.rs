@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use countersign::{Claim, NonceUse, Timestamp};
 
 use crate::{
-    credential::CredentialId,
+    credential::Credential,
     error::StoreError,
     limits::{OverLimit, QuotaLeft, Verdict, client_address::ClientAddress},
     nonces::{NonceStore, readiness::Readiness},
@@ -15,13 +15,18 @@ use crate::{
 /// [`Limited`](crate::Limited) adds limits counted in this process. Verifiers with the same `Arc` of a gate share its limits
 /// and its nonces.
 pub trait Gate: Send + Sync + 'static {
-    /// Charges a request with a valid signature and, if the budget allows it, claims its nonce. A request over a limit uses no nonce.
+    /// Charges a request with a valid signature of this credential and, if the budget allows it, claims its nonce. A request
+    /// over a limit uses no nonce.
+    ///
+    /// Limits are counted for the credential's [lineage](Credential::lineage), and
+    /// [limits of its own](Credential::limits) hold in place of the gate's.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the replay guard fails; the request is then refused with 503.
     fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
@@ -35,7 +40,7 @@ pub trait Gate: Send + Sync + 'static {
     /// [`NoClientAddress`] if there is a limit by client address and the address is unknown.
     fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> impl Future<Output = Result<Verdict, NoClientAddress>> + Send;
@@ -59,16 +64,17 @@ pub struct NoClientAddress;
 impl<G: Gate> Gate for Arc<G> {
     async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<GateVerdict, StoreError> {
-        G::charge_and_claim(self, used, cost, now).await
+        G::charge_and_claim(self, credential, used, cost, now).await
     }
 
     async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -117,6 +123,7 @@ macro_rules! unlimited {
         impl$(<$type: $bound>)? $crate::limits::gate::Gate for $gate {
             async fn charge_and_claim(
                 &self,
+                _: &$crate::credential::Credential,
                 used: &countersign::NonceUse,
                 _: std::num::NonZeroU32,
                 now: countersign::Timestamp,
@@ -127,7 +134,7 @@ macro_rules! unlimited {
 
             async fn charge_unsigned(
                 &self,
-                _: $crate::credential::CredentialId,
+                _: &$crate::credential::Credential,
                 _: Option<$crate::limits::client_address::ClientAddress>,
                 _: std::num::NonZeroU32,
             ) -> Result<$crate::limits::Verdict, $crate::limits::gate::NoClientAddress> {

@@ -6,7 +6,7 @@ use crate::limits::quota::Quota;
 ///
 /// The state of a subject is a single time: when its quota is full again (the *theoretical arrival time*). A time in the past
 /// means a full quota, as for a subject that was never charged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gcra {
     interval: Duration,
     /// The most that this time may be ahead of now.

@@ -2,13 +2,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use countersign::{Claim, NonceUse, Timestamp};
 
-use super::memory_budget::MemoryBudget;
+use super::{credential_budget::CredentialBudget, memory_budget::MemoryBudget};
 use crate::{
-    credential::CredentialId,
+    credential::Credential,
     enforcement::Enforcement,
     error::StoreError,
     limits::{
-        Limits, Verdict,
+        Budget, Limits, Verdict,
         client_address::{ClientAddress, ClientNetwork},
         gate::{Gate, GateVerdict, NoClientAddress},
     },
@@ -23,10 +23,11 @@ use crate::{
 /// may have kept the nonce.
 ///
 /// Each budget counts up to 1,000,000 subjects, at some 100 bytes each. Further subjects share one allowance; see [`MemoryBudget`].
+/// Credentials with limits [of their own](crate::OwnLimits) are counted by themselves, however many they are.
 #[derive(Debug)]
 pub struct Limited<N> {
     nonces: N,
-    signed: Option<MemoryBudget<CredentialId>>,
+    signed: CredentialBudget,
     unsigned: UnsignedBudgets,
     enforcement: Enforcement,
 }
@@ -34,8 +35,10 @@ pub struct Limited<N> {
 /// The budgets of unsigned reads with a publishable key.
 #[derive(Debug)]
 pub(crate) struct UnsignedBudgets {
-    by_credential: Option<MemoryBudget<CredentialId>>,
+    by_credential: CredentialBudget,
     by_address: Option<MemoryBudget<ClientNetwork>>,
+    /// How many servers share limits that a credential has of its own.
+    servers: NonZeroU32,
 }
 
 impl<N> Limited<N> {
@@ -43,10 +46,11 @@ impl<N> Limited<N> {
     pub fn new(nonces: N, limits: Limits) -> Self {
         Self {
             nonces,
-            signed: limits.signed.map(MemoryBudget::of),
+            signed: CredentialBudget::new(limits.signed),
             unsigned: UnsignedBudgets {
-                by_credential: limits.unsigned.map(MemoryBudget::of),
+                by_credential: CredentialBudget::new(limits.unsigned),
                 by_address: limits.unsigned_by_address.map(MemoryBudget::of),
+                servers: NonZeroU32::MIN,
             },
             enforcement: limits.enforcement,
         }
@@ -54,17 +58,18 @@ impl<N> Limited<N> {
 
     /// Sets the clock of the budgets: the time since any moment, which never goes back. Default: the system's monotonic clock.
     pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        let clock = Arc::new(clock);
-        let time = || {
-            let clock = Arc::clone(&clock);
-            move || clock()
-        };
-        self.signed = self.signed.map(|budget| budget.clock(time()));
-        let UnsignedBudgets { by_credential, by_address } = self.unsigned;
-        self.unsigned = UnsignedBudgets {
-            by_credential: by_credential.map(|budget| budget.clock(time())),
-            by_address: by_address.map(|budget| budget.clock(time())),
-        };
+        let clock: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(clock);
+        self.signed.set_clock(Arc::clone(&clock));
+        self.unsigned.by_credential.set_clock(Arc::clone(&clock));
+        let by_address = self.unsigned.by_address;
+        self.unsigned.by_address = by_address.map(|budget| budget.clock(move || clock()));
+        self
+    }
+
+    /// Lets this server allow its share of the limits that a credential has of its own for unsigned reads.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn shared_by(mut self, servers: NonZeroU32) -> Self {
+        self.unsigned.servers = servers;
         self
     }
 }
@@ -73,7 +78,7 @@ impl UnsignedBudgets {
     /// Charges the address first, so that a single client cannot use up the budget of all clients of a key.
     pub(crate) fn charge(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -81,25 +86,25 @@ impl UnsignedBudgets {
             Some(budget) => budget.charge(from.ok_or(NoClientAddress)?.network(), cost),
             None => Verdict::Within(None),
         };
-        Ok(by_address.and(|| match &self.by_credential {
-            Some(budget) => budget.charge(credential, cost),
-            None => Verdict::Within(None),
-        }))
+        let own = credential.limits.unsigned_budget();
+        let share = own.filter(|_| self.servers > NonZeroU32::MIN).and_then(|own| {
+            Budget::new(own.name, own.quotas.iter().map(|quota| quota.share(self.servers)))
+        });
+        let own = share.as_ref().or(own);
+        Ok(by_address.and(|| self.by_credential.charge(credential.lineage, own, cost)))
     }
 }
 
 impl<N: NonceStore> Gate for Limited<N> {
     async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<GateVerdict, StoreError> {
-        let credential = CredentialId::new(used.credential());
-        let (verdict, reservation) = match &self.signed {
-            None => (Verdict::Within(None), None),
-            Some(budget) => budget.reserve(credential, cost),
-        };
+        let own = credential.limits.signed_budget();
+        let (verdict, reservation) = self.signed.reserve(credential.lineage, own, cost);
         match self.enforcement.apply(verdict) {
             Verdict::Exceeded(over) => Ok(GateVerdict::Exceeded(over)),
             Verdict::Within(left) => {
@@ -116,7 +121,7 @@ impl<N: NonceStore> Gate for Limited<N> {
 
     async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -139,14 +144,23 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    use countersign::Nonce;
+    use countersign::{Nonce, PrivateKey};
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::*;
-    use crate::limits::quota::Quota;
+    use crate::{
+        credential::{CredentialId, application::Application},
+        limits::{own_limits::OwnLimits, quota::Quota},
+    };
 
     const ONE: NonZeroU32 = NonZeroU32::MIN;
     const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+
+    fn credential(number: i64) -> Credential {
+        let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), NOW);
+        let key = PrivateKey::hmac_sha256([1; 16], &[0x5a; 32]).unwrap().verifying_key();
+        Credential::new(CredentialId::new(number), shop, key, NOW)
+    }
 
     /// A replay guard for counting claims. It accepts all of them.
     #[derive(Default)]
@@ -179,20 +193,39 @@ mod tests {
 
     impl Gated {
         /// Returns the outcome of a signed request, and the number of claims at the replay guard so far.
-        async fn signed(&self, credential: i64, cost: u32) -> (Result<Option<u32>, Duration>, u32) {
-            let used = NonceUse::new(credential, NOW, Nonce::from_random([1; 16]));
+        async fn signed(&self, number: i64, cost: u32) -> (Result<Option<u32>, Duration>, u32) {
+            self.signed_by(&credential(number), cost).await
+        }
+
+        async fn signed_by(
+            &self,
+            credential: &Credential,
+            cost: u32,
+        ) -> (Result<Option<u32>, Duration>, u32) {
+            let used = NonceUse::new(credential.id.get(), NOW, Nonce::from_random([1; 16]));
             let cost = NonZeroU32::new(cost).unwrap();
-            let verdict = match self.gate.charge_and_claim(&used, cost, NOW).await.unwrap() {
-                GateVerdict::Claimed(Claim::Fresh, left) => Ok(left.map(|left| left.remaining())),
-                GateVerdict::Claimed(other, _) => panic!("{other:?}"),
-                GateVerdict::Exceeded(over) => Err(over.retry_after),
-            };
+            let verdict =
+                match self.gate.charge_and_claim(credential, &used, cost, NOW).await.unwrap() {
+                    GateVerdict::Claimed(Claim::Fresh, left) => {
+                        Ok(left.map(|left| left.remaining()))
+                    }
+                    GateVerdict::Claimed(other, _) => panic!("{other:?}"),
+                    GateVerdict::Exceeded(over) => Err(over.retry_after),
+                };
             (verdict, self.asked.load(Ordering::SeqCst))
         }
 
-        async fn unsigned(&self, credential: i64, from: Option<&str>) -> Result<String, String> {
+        async fn unsigned(&self, number: i64, from: Option<&str>) -> Result<String, String> {
+            self.unsigned_by(&credential(number), from).await
+        }
+
+        async fn unsigned_by(
+            &self,
+            credential: &Credential,
+            from: Option<&str>,
+        ) -> Result<String, String> {
             let from = from.map(|from| from.parse::<IpAddr>().unwrap().into());
-            let verdict = self.gate.charge_unsigned(CredentialId::new(credential), from, ONE).await;
+            let verdict = self.gate.charge_unsigned(credential, from, ONE).await;
             match verdict.map_err(|NoClientAddress| "no address".to_owned())? {
                 Verdict::Within(left) => Ok(left.map_or(String::new(), |left| left.to_string())),
                 Verdict::Exceeded(over) => Err(over.to_string()),
@@ -238,7 +271,7 @@ mod tests {
             let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
             let mut passed = 0;
             for _ in 0..100 {
-                match gate.charge_and_claim(&used, ONE, NOW).await {
+                match gate.charge_and_claim(&credential(1), &used, ONE, NOW).await {
                     Ok(GateVerdict::Exceeded(_)) => {}
                     Ok(GateVerdict::Claimed(..)) | Err(_) => passed += 1,
                 }
@@ -261,18 +294,18 @@ mod tests {
         let limits = Limits::default().signed(per_minute(2));
         let gate = Limited::new(Silent, limits).clock(|| Duration::from_secs(5));
         let used = NonceUse::new(1, NOW, Nonce::from_random([1; 16]));
+        let caller = credential(1);
         let is_limited = || {
-            let mut verdict = std::pin::pin!(gate.charge_and_claim(&used, ONE, NOW));
-            let charged = verdict.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            matches!(charged, Poll::Ready(Ok(GateVerdict::Exceeded(_))))
+            let mut verdict = std::pin::pin!(gate.charge_and_claim(&caller, &used, ONE, NOW));
+            let answer = verdict.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            matches!(answer, Poll::Ready(Ok(GateVerdict::Exceeded(_))))
         };
         for _ in 0..10 {
             assert!(!is_limited());
         }
         // Requests waiting for the guard hold a part of the budget.
         let mut waiting =
-            [gate.charge_and_claim(&used, ONE, NOW), gate.charge_and_claim(&used, ONE, NOW)]
-                .map(Box::pin);
+            [(), ()].map(|()| Box::pin(gate.charge_and_claim(&caller, &used, ONE, NOW)));
         for claim in &mut waiting {
             assert!(claim.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
@@ -287,6 +320,69 @@ mod tests {
         assert_eq!(gated.signed(1, 7).await, (Ok(Some(3)), 1));
         assert_eq!(gated.signed(1, 4).await, (Err(Duration::from_secs(6)), 1));
         assert_eq!(gated.signed(1, 3).await, (Ok(Some(0)), 2));
+    }
+
+    #[tokio::test]
+    async fn limits_of_ones_own_hold_in_place_of_the_server_s() {
+        let own = |number, signed| {
+            credential(number).with_limits(OwnLimits::default().signed(per_minute(signed)))
+        };
+        let (fewer, more) = (own(1, 1), own(2, 4));
+        let all = Limits::default().signed(per_minute(2)).unsigned(per_minute(1));
+        for (limits, of_server) in [(all, true), (Limits::default(), false)] {
+            let gated = gated(limits);
+            let mut passed = [0_usize; 3];
+            for _ in 0..6 {
+                for (at, caller) in [&fewer, &more, &credential(3)].into_iter().enumerate() {
+                    let (passage, _) = gated.signed_by(caller, 1).await;
+                    passed[at] += usize::from(passage.is_ok());
+                }
+            }
+            assert_eq!(passed, [1, 4, if of_server { 2 } else { 6 }]);
+            // For reads it has none of its own.
+            assert!(gated.unsigned_by(&fewer, None).await.is_ok());
+            assert_eq!(gated.unsigned_by(&fewer, None).await.is_err(), of_server);
+            let reader = credential(4).with_limits(OwnLimits::default().unsigned(per_minute(1)));
+            assert!(gated.unsigned_by(&reader, None).await.is_ok());
+            assert!(gated.unsigned_by(&reader, None).await.is_err());
+        }
+        let reported = gated(Limits::default().insecure_report_only());
+        for times in 1..=3 {
+            assert_eq!(reported.signed_by(&fewer, 1).await, (Ok(None), times));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_has_no_second_budget() {
+        let lineage = CredentialId::new(1);
+        for own in [OwnLimits::default(), OwnLimits::default().signed(per_minute(3))] {
+            let gated = gated(Limits::default().signed(per_minute(3)).unsigned(per_minute(2)));
+            let (old, new) = (credential(1), credential(2).with_lineage(lineage));
+            let (old, new) = (old.with_limits(own.clone()), new.with_limits(own));
+            for (caller, passes) in [(&old, true), (&new, true), (&old, true), (&new, false)] {
+                assert_eq!(gated.signed_by(caller, 1).await.0.is_ok(), passes);
+            }
+            for (caller, passes) in [(&old, true), (&new, true), (&old, false), (&new, false)] {
+                assert_eq!(gated.unsigned_by(caller, None).await.is_ok(), passes);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn changed_limits_of_ones_own_hold_at_once_and_count_anew() {
+        let gated = gated(Limits::default());
+        let day = |amount| {
+            let amount = NonZeroU32::new(amount).unwrap();
+            [Quota::new(amount, Duration::from_secs(86_400)).unwrap()]
+        };
+        let by_day = credential(1).with_limits(OwnLimits::default().signed(day(1)));
+        assert_eq!(gated.signed_by(&by_day, 1).await.0, Ok(Some(0)));
+        assert!(gated.signed_by(&by_day, 1).await.0.is_err());
+        let both = per_minute(5).into_iter().chain(day(100));
+        let changed = credential(1).with_limits(OwnLimits::default().signed(both));
+        assert_eq!(gated.signed_by(&changed, 1).await.0, Ok(Some(4)));
+        // Nor does a change back give a new budget.
+        assert!(gated.signed_by(&by_day, 1).await.0.is_err());
     }
 
     #[tokio::test]

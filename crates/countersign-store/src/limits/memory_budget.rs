@@ -24,14 +24,25 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// limit.
 pub struct MemoryBudget<S> {
     budget: Budget,
-    rates: Vec<Gcra>,
+    accounts: Accounts<S>,
+}
+
+/// The charges of subjects under budgets.
+pub(crate) struct Accounts<S> {
     shards: Box<[Mutex<Shard<S>>]>,
     hasher: RandomState,
-    /// The account of a subject without charges.
-    unused: Account,
     /// The most subjects in one shard.
     room: usize,
-    clock: Arc<dyn Fn() -> Duration + Send + Sync>,
+    pub(crate) clock: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
+
+/// Where a subject is counted if there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overflow {
+    /// With all others for which there was no room. They have the same budget.
+    Shared,
+    /// By itself all the same.
+    Counted,
 }
 
 struct Shard<S> {
@@ -54,7 +65,8 @@ struct Account {
 /// whatever was refilled or charged in between.
 #[must_use = "what is not spent is free again at once"]
 pub(crate) struct Reservation<'b, S: Copy + Eq + Hash> {
-    budget: &'b MemoryBudget<S>,
+    accounts: &'b Accounts<S>,
+    budget: &'b Budget,
     subject: S,
     place: Place,
     cost: NonZeroU32,
@@ -77,94 +89,127 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
     }
 
     pub(crate) fn of(budget: Budget) -> Self {
-        let rates: Vec<_> = budget.quotas.iter().map(Gcra::new).collect();
-        let unused = Account { full_at: vec![Duration::ZERO; rates.len()].into(), reserved: 0 };
-        let shard =
-            || Shard { subjects: HashMap::new(), rest: unused.clone(), next_sweep: Duration::ZERO };
-        let shards = std::iter::repeat_with(|| Mutex::new(shard())).take(SHARDS).collect();
-        let start = Instant::now();
-        Self {
-            budget,
-            shards,
-            rates,
-            hasher: RandomState::new(),
-            unused,
-            room: 1_000_000 / SHARDS,
-            clock: Arc::new(move || start.elapsed()),
-        }
+        let accounts = Accounts::new(budget.quotas.len());
+        Self { budget, accounts }
     }
 
     /// Sets the number of subjects counted at a time, at some 100 bytes each. It is rounded up to a multiple of 64, the number
     /// of parts of the table; a part can be full before the others. Default: 1,000,000.
     pub fn capacity(mut self, subjects: usize) -> Self {
-        self.room = subjects.div_ceil(SHARDS);
+        self.accounts.room = subjects.div_ceil(SHARDS);
         self
     }
 
     /// Sets the clock: the time since any moment, which never goes back. Default: the system's monotonic clock.
     pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.accounts.clock = Arc::new(clock);
         self
     }
 
     /// Charges a subject. If the subject has too little left, charges nothing.
     pub fn charge(&self, subject: S, cost: NonZeroU32) -> Verdict {
-        let spend = |account: &mut Account, _, now| account.spend(&self.rates, cost, now);
-        self.take(subject, cost, spend).0
+        self.accounts.charge(&self.budget, subject, Overflow::Shared, cost)
+    }
+
+    /// Returns the verdict on a charge of 1, without charging it.
+    pub fn look(&self, subject: S) -> Verdict {
+        self.accounts.look(&self.budget, subject)
     }
 
     /// Sets `cost` aside. If the subject has too little left, sets nothing aside.
-    pub(crate) fn reserve(
+    #[cfg(test)]
+    fn reserve(&self, subject: S, cost: NonZeroU32) -> (Verdict, Option<Reservation<'_, S>>) {
+        self.accounts.reserve(&self.budget, subject, Overflow::Shared, cost)
+    }
+}
+
+impl<S: Copy + Eq + Hash> Accounts<S> {
+    /// Makes a table. A budget that overflows into the account that is shared has so many quotas.
+    pub(crate) fn new(quotas: usize) -> Self {
+        let shard = || Shard {
+            subjects: HashMap::new(),
+            rest: Account::unused(quotas),
+            next_sweep: Duration::ZERO,
+        };
+        let start = Instant::now();
+        Self {
+            shards: std::iter::repeat_with(|| Mutex::new(shard())).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            room: 1_000_000 / SHARDS,
+            clock: Arc::new(move || start.elapsed()),
+        }
+    }
+
+    /// Charges a subject. If the subject has too little left, charges nothing.
+    pub(crate) fn charge(
         &self,
+        budget: &Budget,
         subject: S,
+        overflow: Overflow,
         cost: NonZeroU32,
-    ) -> (Verdict, Option<Reservation<'_, S>>) {
-        self.take(subject, cost, |account, place, at| {
+    ) -> Verdict {
+        let spend = |account: &mut Account, _, now| account.spend(&budget.rates, cost, now);
+        self.take(budget, subject, overflow, cost, spend).0
+    }
+
+    /// Sets `cost` aside. If the subject has too little left, sets nothing aside.
+    pub(crate) fn reserve<'b>(
+        &'b self,
+        budget: &'b Budget,
+        subject: S,
+        overflow: Overflow,
+        cost: NonZeroU32,
+    ) -> (Verdict, Option<Reservation<'b, S>>) {
+        self.take(budget, subject, overflow, cost, |account, place, at| {
             account.reserved = account.reserved.saturating_add(cost.get());
-            let fate = Fate::Released;
-            Reservation { budget: self, subject, place, cost, at, fate }
+            let (accounts, fate) = (self, Fate::Released);
+            Reservation { accounts, budget, subject, place, cost, at, fate }
         })
     }
 
     /// Calls `take` with the account of a subject, if it has enough left.
     fn take<T>(
         &self,
+        budget: &Budget,
         subject: S,
+        overflow: Overflow,
         cost: NonZeroU32,
         take: impl FnOnce(&mut Account, Place, Duration) -> T,
     ) -> (Verdict, Option<T>) {
         let Some(shard) = self.shard(subject) else {
-            return (self.no_shard(cost), None);
+            return (no_shard(budget, cost), None);
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that times come in order.
         let now = (self.clock)();
-        let place = shard.place_of(&subject, self.room, now);
+        let place = shard.place_of(&subject, overflow, self.room, now);
         let account = match place {
             Place::Counted | Place::Free => {
-                shard.subjects.entry(subject).or_insert_with(|| self.unused.clone())
+                let unused = || Account::unused(budget.quotas.len());
+                shard.subjects.entry(subject).or_insert_with(unused)
             }
             Place::Shared => &mut shard.rest,
         };
-        let verdict = self.judge(account, cost, now);
+        let verdict = judge(budget, account, cost, now);
         let taken = matches!(verdict, Verdict::Within(_)).then(|| take(account, place, now));
         (verdict, taken)
     }
 
     /// Returns the verdict on a charge of 1, without charging it.
-    pub fn look(&self, subject: S) -> Verdict {
+    fn look(&self, budget: &Budget, subject: S) -> Verdict {
         let cost = NonZeroU32::MIN;
         let Some(shard) = self.shard(subject) else {
-            return self.no_shard(cost);
+            return no_shard(budget, cost);
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.clock)();
-        let account = match shard.place_of(&subject, self.room, now) {
-            Place::Counted => shard.subjects.get(&subject).unwrap_or(&self.unused),
-            Place::Free => &self.unused,
+        let unused = Account::unused(budget.quotas.len());
+        let account = match shard.place_of(&subject, Overflow::Shared, self.room, now) {
+            Place::Counted => shard.subjects.get(&subject).unwrap_or(&unused),
+            Place::Free => &unused,
             Place::Shared => &shard.rest,
         };
-        self.judge(account, cost, now)
+        judge(budget, account, cost, now)
     }
 
     fn shard(&self, subject: S) -> Option<&Mutex<Shard<S>>> {
@@ -172,43 +217,42 @@ impl<S: Copy + Eq + Hash> MemoryBudget<S> {
         let shard = self.hasher.hash_one(subject).checked_rem(shards).unwrap_or(0);
         usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard))
     }
+}
 
-    /// Refuses a charge without a shard to count it. Every subject has a shard, so this does not happen.
-    fn no_shard(&self, cost: NonZeroU32) -> Verdict {
-        let full_at = self.budget.quotas.iter().map(Quota::window).collect();
-        self.judge(&Account { full_at, reserved: 0 }, cost, Duration::ZERO)
-    }
+/// Refuses a charge without a shard to count it. Every subject has a shard, so this does not happen.
+fn no_shard(budget: &Budget, cost: NonZeroU32) -> Verdict {
+    let full_at = budget.quotas.iter().map(Quota::window).collect();
+    judge(budget, &Account { full_at, reserved: 0 }, cost, Duration::ZERO)
+}
 
-    /// Returns whether every quota allows the charge. A refusal names the quota with the longest wait, an allowed charge the
-    /// quota with the least left.
-    fn judge(&self, account: &Account, cost: NonZeroU32, now: Duration) -> Verdict {
-        let (mut least, mut longest): (Option<QuotaLeft>, Option<OverLimit>) = (None, None);
-        let quotas = self.budget.quotas.iter().zip(&self.rates);
-        for ((quota, rate), full_at) in quotas.zip(&account.full_at) {
-            match rate.charge(rate.after(*full_at, account.reserved, now), cost, now) {
-                Charged::Fits { left, .. } => {
-                    let less = |other: &QuotaLeft| left.remaining < other.remaining();
-                    if least.as_ref().is_none_or(less) {
-                        least =
-                            Some(QuotaLeft::new(&self.budget, quota, left.remaining, left.reset));
-                    }
+/// Returns whether every quota allows the charge. A refusal names the quota with the longest wait, an allowed charge the
+/// quota with the least left.
+fn judge(budget: &Budget, account: &Account, cost: NonZeroU32, now: Duration) -> Verdict {
+    let (mut least, mut longest): (Option<QuotaLeft>, Option<OverLimit>) = (None, None);
+    let quotas = budget.quotas.iter().zip(&budget.rates);
+    for ((quota, rate), full_at) in quotas.zip(&account.full_at) {
+        match rate.charge(rate.after(*full_at, account.reserved, now), cost, now) {
+            Charged::Fits { left, .. } => {
+                let less = |other: &QuotaLeft| left.remaining < other.remaining();
+                if least.as_ref().is_none_or(less) {
+                    least = Some(QuotaLeft::new(budget, quota, left.remaining, left.reset));
                 }
-                Charged::TooMuch { retry_after, left } => {
-                    let later = |over: &OverLimit| retry_after > over.retry_after;
-                    if longest.as_ref().is_none_or(later) {
-                        let left = QuotaLeft::new(&self.budget, quota, left.remaining, left.reset);
-                        longest = Some(OverLimit { left, retry_after });
-                    }
+            }
+            Charged::TooMuch { retry_after, left } => {
+                let later = |over: &OverLimit| retry_after > over.retry_after;
+                if longest.as_ref().is_none_or(later) {
+                    let left = QuotaLeft::new(budget, quota, left.remaining, left.reset);
+                    longest = Some(OverLimit { left, retry_after });
                 }
             }
         }
-        longest.map_or(Verdict::Within(least), Verdict::Exceeded)
     }
+    longest.map_or(Verdict::Within(least), Verdict::Exceeded)
 }
 
 impl<S: Copy + Eq + Hash> Shard<S> {
     /// Returns where a subject is counted. First removes refilled subjects from a full shard, if a sweep is due.
-    fn place_of(&mut self, subject: &S, room: usize, now: Duration) -> Place {
+    fn place_of(&mut self, subject: &S, overflow: Overflow, room: usize, now: Duration) -> Place {
         if self.subjects.contains_key(subject) {
             return Place::Counted;
         }
@@ -217,11 +261,19 @@ impl<S: Copy + Eq + Hash> Shard<S> {
             // A refilled subject is the same as a new one.
             self.subjects.retain(|_, account| account.is_in_use(now));
         }
-        if self.subjects.len() < room { Place::Free } else { Place::Shared }
+        match overflow {
+            Overflow::Shared if self.subjects.len() >= room => Place::Shared,
+            Overflow::Shared | Overflow::Counted => Place::Free,
+        }
     }
 }
 
 impl Account {
+    /// Returns the account of a subject without charges, under a budget of so many quotas.
+    fn unused(quotas: usize) -> Self {
+        Self { full_at: vec![Duration::ZERO; quotas].into(), reserved: 0 }
+    }
+
     fn spend(&mut self, rates: &[Gcra], cost: NonZeroU32, at: Duration) {
         for (rate, full_at) in rates.iter().zip(&mut self.full_at) {
             *full_at = rate.after(*full_at, cost.get(), at);
@@ -242,7 +294,7 @@ impl<S: Copy + Eq + Hash> Reservation<'_, S> {
 
 impl<S: Copy + Eq + Hash> Drop for Reservation<'_, S> {
     fn drop(&mut self) {
-        let Some(shard) = self.budget.shard(self.subject) else { return };
+        let Some(shard) = self.accounts.shard(self.subject) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         // A sweep keeps an account with a part set aside, so the account is still in its place.
         let account = match self.place {
@@ -265,6 +317,12 @@ enum Place {
     Free,
     /// The shared account of all subjects without room.
     Shared,
+}
+
+impl<S> fmt::Debug for Accounts<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts").finish_non_exhaustive()
+    }
 }
 
 impl<S> fmt::Debug for MemoryBudget<S> {
@@ -379,7 +437,7 @@ mod tests {
             drop(budget.charge(subject, number(1)));
         }
         let counted = || -> usize {
-            budget.shards.iter().map(|shard| shard.lock().unwrap().subjects.len()).sum()
+            budget.accounts.shards.iter().map(|shard| shard.lock().unwrap().subjects.len()).sum()
         };
         assert_eq!(counted(), SHARDS);
         // Subjects with an account and latecomers all have to wait.
@@ -397,8 +455,8 @@ mod tests {
         let (budget, time) = budget(&[Quota::per_minute(number(10))]);
         let budget = budget.capacity(SHARDS);
         for subject in 0..10_000 {
-            let shard = budget.hasher.hash_one(subject) % 64;
-            let shard = &budget.shards[usize::try_from(shard).unwrap()];
+            let shard = budget.accounts.hasher.hash_one(subject) % 64;
+            let shard = &budget.accounts.shards[usize::try_from(shard).unwrap()];
             if shard.lock().unwrap().subjects.is_empty() {
                 drop(budget.charge(subject, number(1)));
             }
@@ -417,8 +475,8 @@ mod tests {
         let (budget, time) = budget(&[Quota::per_second(number(1))]);
         let budget = budget.capacity(SHARDS);
         let shard_of = |subject: u32| {
-            let shard = budget.hasher.hash_one(subject) % 64;
-            &budget.shards[usize::try_from(shard).unwrap()]
+            let shard = budget.accounts.hasher.hash_one(subject) % 64;
+            &budget.accounts.shards[usize::try_from(shard).unwrap()]
         };
         let alike = (1..).filter(|&other| std::ptr::eq(shard_of(other), shard_of(0)));
         let newcomers: Vec<_> = alike.take(3).collect();
@@ -437,7 +495,7 @@ mod tests {
     #[test]
     fn a_million_subjects_are_counted_by_default() {
         let (budget, _) = budget(&[Quota::per_second(number(1))]);
-        assert_eq!(budget.room * SHARDS, 1_000_000);
+        assert_eq!(budget.accounts.room * SHARDS, 1_000_000);
     }
 
     #[test]

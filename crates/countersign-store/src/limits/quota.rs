@@ -63,6 +63,15 @@ impl Quota {
         self.burst
     }
 
+    /// Returns the share of one server in this quota of several servers: at least 1.
+    pub(crate) fn share(self, servers: NonZeroU32) -> Self {
+        let share = |all: NonZeroU32| {
+            let share = all.get().checked_div(servers.get()).and_then(NonZeroU32::new);
+            share.unwrap_or(NonZeroU32::MIN)
+        };
+        Self { amount: share(self.amount), window: self.window, burst: share(self.burst) }
+    }
+
     /// Returns the time to refill a cost of 1, rounded up, so that a quota is never refilled too fast.
     pub(crate) fn interval(&self) -> Duration {
         let nanos = self.window.as_nanos().div_ceil(u128::from(self.amount.get()));
@@ -91,6 +100,19 @@ mod tests {
                 expected,
                 "{window:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_has_its_share_and_at_least_one() {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        for (amount, burst, servers, expected) in
+            [(100, 10, 1, (100, 10)), (100, 10, 4, (25, 2)), (3, 1, 4, (1, 1)), (7, 9, 2, (3, 4))]
+        {
+            let quota = Quota::per_minute(number(amount)).burst(number(burst));
+            let share = quota.share(number(servers));
+            assert_eq!((share.amount().get(), share.at_once().get()), expected);
+            assert_eq!(share.window(), Duration::from_secs(60));
         }
     }
 

@@ -30,7 +30,7 @@ CREATE TABLE countersign.credential (
     restrictions text COLLATE "C" NOT NULL DEFAULT '{"version":1,"restrictions":[]}',
     -- An HMAC secret that is encrypted with a master key.
     sealed_secret bytea,
-    -- Limits of its own, as JSON; without any, those of the server hold.
+    -- Limits of its own, as JSON; without any, those of the server hold. See the migration of SQLite with this column.
     limits text COLLATE "C",
     -- The credential that took over.
     replaced_by bigint REFERENCES countersign.credential (id),
@@ -46,7 +46,8 @@ CREATE INDEX credential_application ON countersign.credential (application_id, i
 CREATE INDEX credential_plain_secret ON countersign.credential (id) WHERE hmac_secret IS NOT NULL;
 CREATE INDEX credential_sealed_secret ON countersign.credential (substr(sealed_secret, 1, 8), id) WHERE sealed_secret IS NOT NULL;
 
--- Apart from `credential`, so that use never waits for a change, nor a change for use.
+-- Apart from `credential`, so that use never waits for a change, nor a change for use. Row 0 says since when uses are
+-- recorded.
 CREATE TABLE countersign.last_use (
     credential_id bigint PRIMARY KEY,
     seconds bigint NOT NULL

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt::Display,
     hash::Hash,
     num::NonZeroU32,
@@ -20,15 +21,15 @@ use super::{
     terms::{Charge, Rate, Tab},
 };
 use crate::{
-    credential::CredentialId,
+    credential::{Credential, CredentialId},
     enforcement::Enforcement,
     error::StoreError,
     limits::{
         Budget, Limits, OverLimit, QuotaLeft, Verdict,
         client_address::{ClientAddress, ClientNetwork},
         gate::{Gate, GateVerdict, NoClientAddress},
+        holder::Holder,
         limited::Limited,
-        quota::Quota,
     },
     nonces::readiness::Readiness,
 };
@@ -44,8 +45,8 @@ use crate::{
 #[derive(Debug)]
 pub struct RedisGate {
     guard: Arc<Guard>,
-    signed: Option<SharedBudget<i64>>,
-    unsigned: Option<SharedBudget<i64>>,
+    signed: CredentialBudget,
+    unsigned: CredentialBudget,
     unsigned_by_address: Option<SharedBudget<ClientNetwork>>,
     enforcement: Enforcement,
     /// The limits of this server alone, used while Redis cannot be asked.
@@ -53,12 +54,20 @@ pub struct RedisGate {
     falls_back: AtomicBool,
 }
 
-/// A budget counted in Redis.
+/// A budget of each lineage of credentials, counted in Redis: the servers' or, in its place, the credential's own.
 #[derive(Debug)]
+struct CredentialBudget {
+    of_servers: Option<SharedBudget<Holder>>,
+    /// What is known of charges to credentials with limits of their own.
+    denied: Arc<Denied<Holder>>,
+}
+
+/// A budget counted in Redis.
+#[derive(Clone, Debug)]
 struct SharedBudget<S> {
     budget: Budget,
     rates: Vec<Rate>,
-    denied: Denied<S>,
+    denied: Arc<Denied<S>>,
 }
 
 impl RedisGate {
@@ -78,7 +87,7 @@ impl RedisGate {
         let guard = Guard::connect(redis, window, now).await?;
         let share = |budget: &Option<Budget>| {
             let budget = budget.as_ref()?;
-            let quotas = budget.quotas.iter().map(|quota| share_of(quota, servers));
+            let quotas = budget.quotas.iter().map(|quota| quota.share(servers));
             Budget::new(budget.name, quotas)
         };
         let shares = Limits {
@@ -88,11 +97,13 @@ impl RedisGate {
             enforcement: limits.enforcement,
         };
         Ok(Self {
-            share: Limited::new(RedisNonces::of(Arc::clone(&guard)), shares),
+            share: Limited::new(RedisNonces::of(Arc::clone(&guard)), shares).shared_by(servers),
             guard,
-            signed: limits.signed.map(SharedBudget::new),
-            unsigned: limits.unsigned.map(SharedBudget::new),
-            unsigned_by_address: limits.unsigned_by_address.map(SharedBudget::new),
+            signed: CredentialBudget::new(limits.signed),
+            unsigned: CredentialBudget::new(limits.unsigned),
+            unsigned_by_address: limits
+                .unsigned_by_address
+                .map(|budget| SharedBudget::new(budget, Arc::default())),
             enforcement: limits.enforcement,
             falls_back: AtomicBool::new(false),
         })
@@ -101,14 +112,16 @@ impl RedisGate {
     /// Charges a read in Redis, or refuses it by a remembered refusal.
     async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, Failure> {
         let enforcement = self.enforcement;
         // The address first, so that one client cannot use up what the others of its key have.
         let by_address = self.unsigned_by_address.as_ref().zip(from.map(ClientAddress::network));
-        let by_credential = self.unsigned.as_ref().map(|budget| (budget, credential.get()));
+        let own = credential.limits.unsigned_budget();
+        let by_credential = self.unsigned.of(credential.lineage, own);
+        let by_credential = by_credential.as_ref().map(|(holder, budget)| (&**budget, *holder));
         let now = Instant::now();
         let denied = by_address.and_then(|(budget, address)| budget.denied(address, cost, now));
         let denied = denied.or_else(|| {
@@ -159,10 +172,33 @@ impl RedisGate {
     }
 }
 
+impl CredentialBudget {
+    fn new(of_servers: Option<Budget>) -> Self {
+        let denied = Arc::<Denied<_>>::default();
+        let shared = |budget| SharedBudget::new(budget, Arc::clone(&denied));
+        Self { of_servers: of_servers.map(shared), denied }
+    }
+
+    /// Returns the budget that holds for a lineage, and who is charged.
+    fn of(
+        &self,
+        lineage: CredentialId,
+        own: Option<&Budget>,
+    ) -> Option<(Holder, Cow<'_, SharedBudget<Holder>>)> {
+        let of_servers = self.of_servers.as_ref().map(|shared| &shared.budget);
+        let (holder, budget) = Holder::of(lineage, own, of_servers)?;
+        let shared = match &self.of_servers {
+            Some(shared) if !holder.has_own() => Cow::Borrowed(shared),
+            _ => Cow::Owned(SharedBudget::new(budget.clone(), Arc::clone(&self.denied))),
+        };
+        Some((holder, shared))
+    }
+}
+
 impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
-    fn new(budget: Budget) -> Self {
+    fn new(budget: Budget, denied: Arc<Denied<S>>) -> Self {
         let rates = budget.quotas.iter().map(Rate::new).collect();
-        Self { budget, rates, denied: Denied::default() }
+        Self { budget, rates, denied }
     }
 
     fn tab(&self, subject: S, cost: NonZeroU32, enforcement: Enforcement) -> Tab<'_> {
@@ -198,22 +234,25 @@ impl<S: Copy + Display + Eq + Hash> SharedBudget<S> {
 impl Gate for RedisGate {
     async fn charge_and_claim(
         &self,
+        credential: &Credential,
         used: &NonceUse,
         cost: NonZeroU32,
         now: Timestamp,
     ) -> Result<GateVerdict, StoreError> {
-        let (budget, credential) = (self.signed.as_ref(), used.credential());
-        let denied = budget.and_then(|budget| budget.denied(credential, cost, Instant::now()));
+        let limited = self.signed.of(credential.lineage, credential.limits.signed_budget());
+        let limited = limited.as_ref().map(|(holder, budget)| (&**budget, *holder));
+        let denied =
+            limited.and_then(|(budget, holder)| budget.denied(holder, cost, Instant::now()));
         if let Some(over) = denied.filter(|_| self.enforcement == Enforcement::Enforce)
             && let Verdict::Exceeded(over) = self.enforcement.apply(Verdict::Exceeded(over))
         {
             return Ok(GateVerdict::Exceeded(over));
         }
-        let tab = budget.map(|budget| budget.tab(credential, cost, self.enforcement));
+        let tab = limited.map(|(budget, holder)| budget.tab(holder, cost, self.enforcement));
         let outcome = self.guard.claim(used, tab.as_ref(), now).await?;
-        let verdict = budget
+        let verdict = limited
             .zip(outcome.charge)
-            .map(|(budget, charge)| budget.verdict(credential, cost, charge, Instant::now()));
+            .map(|((budget, holder), charge)| budget.verdict(holder, cost, charge, Instant::now()));
         match (self.enforcement.apply(verdict.unwrap_or(Verdict::Within(None))), outcome.claim) {
             (Verdict::Within(left), Some(claim)) => Ok(GateVerdict::Claimed(claim, left)),
             (Verdict::Exceeded(over), None) => Ok(GateVerdict::Exceeded(over)),
@@ -223,7 +262,7 @@ impl Gate for RedisGate {
 
     async fn charge_unsigned(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         from: Option<ClientAddress>,
         cost: NonZeroU32,
     ) -> Result<Verdict, NoClientAddress> {
@@ -246,36 +285,5 @@ impl Gate for RedisGate {
 impl Readiness for RedisGate {
     async fn ready_at(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         Ok(self.guard.ready_at(now).await?)
-    }
-}
-
-/// Returns the share of one server in a quota.
-fn share_of(quota: &Quota, servers: NonZeroU32) -> Quota {
-    let share = |all: NonZeroU32| {
-        let share = all.get().checked_div(servers.get()).and_then(NonZeroU32::new);
-        share.unwrap_or(NonZeroU32::MIN)
-    };
-    // The window comes from a valid quota, so it is valid.
-    let one = Quota::new(share(quota.amount()), quota.window()).unwrap_or(*quota);
-    one.burst(share(quota.at_once()))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_server_has_its_share_and_at_least_one() {
-        let number = |number| NonZeroU32::new(number).unwrap();
-        for (amount, burst, servers, expected) in
-            [(100, 10, 1, (100, 10)), (100, 10, 4, (25, 2)), (3, 1, 4, (1, 1)), (7, 9, 2, (3, 4))]
-        {
-            let quota = Quota::per_minute(number(amount)).burst(number(burst));
-            let share = share_of(&quota, number(servers));
-            assert_eq!((share.amount().get(), share.at_once().get()), expected);
-            assert_eq!(share.window(), Duration::from_secs(60));
-        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     row::seconds,
     statements,
 };
-use crate::credential::application::{Application, ApplicationName, Environment};
+use crate::credential::application::{Application, ApplicationName, Contact, Environment, Notes};
 
 impl Registry {
     /// Adds an application.
@@ -27,7 +27,34 @@ impl Registry {
     ) -> Result<Application, RegistryError> {
         let name = name.try_into().map_err(Into::into)?;
         let environment = environment.try_into().map_err(Into::into)?;
-        self.make(Add(Application::new(name, environment, now))).await
+        self.insert_application(Application::new(name, environment, now)).await
+    }
+
+    /// Adds an application with contact and notes.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Exists`], or an error of the database.
+    pub async fn insert_application(
+        &self,
+        application: Application,
+    ) -> Result<Application, RegistryError> {
+        self.make(Add(application)).await
+    }
+
+    /// Changes the settings of an application: at once here, and within 1 s in other processes. If two processes change an
+    /// application at the same time, the second receives the settings that the first has made.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`], [`RegistryError::DamagedApplication`], or an error of the database.
+    pub async fn change_application(
+        &self,
+        name: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut ApplicationSettings) + Send + 'static,
+    ) -> Result<Application, RegistryError> {
+        self.make(Set { name: name.to_owned(), change, now }).await
     }
 
     /// Returns all applications, by name. A damaged row is an error in its place, and hides no other application.
@@ -105,7 +132,9 @@ impl Change for Add {
         let query = Query::new(statements::ADD_APPLICATION)
             .bind(application.name.as_str())
             .bind(application.environment.as_str())
-            .bind(seconds(application.created_at));
+            .bind(seconds(application.created_at))
+            .bind(application.contact.as_str())
+            .bind(application.notes.as_str());
         if transaction.session().execute(query).await? == 0 {
             return Err(RegistryError::Exists(Subject::Application));
         }
@@ -117,6 +146,54 @@ impl Change for Add {
             after: Some(application.described()),
         });
         Ok(application)
+    }
+}
+
+/// What can be changed of an application with [`Registry::change_application`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApplicationSettings {
+    /// Its environment, `live` or `test` or another.
+    pub environment: Environment,
+    /// Whom to ask about it.
+    pub contact: Contact,
+    /// What its operators noted about it.
+    pub notes: Notes,
+}
+
+struct Set<F> {
+    name: String,
+    change: F,
+    now: Timestamp,
+}
+
+impl<F: FnOnce(&mut ApplicationSettings) + Send + 'static> Change for Set<F> {
+    type Outcome = Application;
+
+    async fn apply(self, transaction: &mut Transaction) -> Result<Application, RegistryError> {
+        let before = named(&self.name, &mut transaction.session()).await?;
+        let Application { environment, contact, notes, .. } = before.clone();
+        let mut settings = ApplicationSettings { environment, contact, notes };
+        (self.change)(&mut settings);
+        let ApplicationSettings { environment, contact, notes } = settings;
+        let after = Application { environment, contact, notes, ..before.clone() };
+        if after == before {
+            return Ok(after);
+        }
+        let query = Query::new(statements::SET_APPLICATION)
+            .bind(after.environment.as_str())
+            .bind(after.contact.as_str())
+            .bind(after.notes.as_str())
+            .bind(self.name);
+        transaction.session().execute(query).await?;
+        transaction.record(Act {
+            at: self.now,
+            action: Action::ChangeApplication,
+            subject: after.subject(),
+            before: Some(before.described()),
+            after: Some(after.described()),
+        });
+        Ok(after)
     }
 }
 

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Registry, Shared,
@@ -11,6 +14,9 @@ use super::{
     statements,
 };
 use crate::master_key::MasterKeys;
+
+/// The longest time in which a lost commit is looked for, again and again.
+const FOR_CERTAINTY: Duration = Duration::from_secs(15);
 
 /// A change of the registry.
 ///
@@ -74,8 +80,16 @@ impl Shared {
             master_keys: self.master_keys.clone(),
         };
         let mut last = LastChange::lock(&mut transaction.session()).await?;
-        let outcome = change.apply(&mut transaction).await?;
+        let applied = change.apply(&mut transaction).await;
         let Transaction { mut database, acts, master_keys: _ } = transaction;
+        let outcome = match applied {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // Dropped, it would be undone as well, but the connection would be closed.
+                drop(database.rollback().await);
+                return Err(error);
+            }
+        };
         if acts.is_empty() {
             database.commit().await?;
             return Ok(outcome);
@@ -161,16 +175,27 @@ impl LastChange {
     ///
     /// [`RegistryError::Unknown`] if that cannot be found out.
     async fn was_committed(self, shared: &Shared) -> Result<bool, RegistryError> {
-        let found = async {
-            // Waits for the lock of a commit that is still being carried out.
-            let mut transaction = shared.database.begin().await?;
-            Self::lock(&mut transaction.session()).await?;
-            let query =
-                Query::new(statements::AUDIT_ENTRIES).bind(self.number.saturating_sub(1)).bind(1);
-            let row = transaction.session().fetch_optional(query).await?;
-            let entry = row.as_ref().map(StoredEntry::read).transpose()?;
-            Ok::<_, RegistryError>(entry.is_some_and(|entry| entry.hash == self.hash))
-        };
-        found.await.map_err(|error| RegistryError::Unknown(error.into()))
+        let began = Instant::now();
+        loop {
+            match self.is_in(shared).await {
+                // The server is starting again, or still has the transaction of the lost connection.
+                Err(error) if error.may_pass() && began.elapsed() < FOR_CERTAINTY => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                found => return found.map_err(|error| RegistryError::Unknown(error.into())),
+            }
+        }
+    }
+
+    async fn is_in(self, shared: &Shared) -> Result<bool, RegistryError> {
+        // Waits for the lock of a commit that is still being carried out.
+        let mut transaction = shared.database.begin().await?;
+        Self::lock(&mut transaction.session()).await?;
+        let query =
+            Query::new(statements::AUDIT_ENTRIES).bind(self.number.saturating_sub(1)).bind(1);
+        let row = transaction.session().fetch_optional(query).await?;
+        transaction.rollback().await?;
+        let entry = row.as_ref().map(StoredEntry::read).transpose()?;
+        Ok(entry.is_some_and(|entry| entry.hash == self.hash))
     }
 }

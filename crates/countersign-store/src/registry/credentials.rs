@@ -7,18 +7,16 @@ use super::{
     Registry, Shared, applications,
     audit::{Act, ActSubject, Action},
     change::{Change, Transaction},
+    credential_settings::CredentialSettings,
     damaged::DamagedCredential,
     error::{RegistryError, Subject},
     new_credential::NewCredential,
     query::{Query, Row, Session},
     row::{seconds, thumbprint},
-    sealing, statements, stored_restrictions,
+    sealing, statements, stored_limits, stored_restrictions,
 };
 use crate::{
-    credential::{
-        Credential, State, application::Application, label::Label, reason::Reason,
-        restrictions::Restrictions, scope::Scopes,
-    },
+    credential::{Credential, State, application::Application, reason::Reason},
     master_key::MasterKeys,
 };
 
@@ -38,20 +36,19 @@ impl Registry {
     ///
     /// [`RegistryError::Exists`] if any application ever had this key; [`RegistryError::NotFound`] or
     /// [`RegistryError::DamagedApplication`] for the application; [`RegistryError::Key`] for a published test key or a
-    /// guessable HMAC secret, with which others can sign; [`RegistryError::BadName`] for the label; [`FileError::Exposed`]
+    /// guessable HMAC secret, with which others can sign; [`RegistryError::BadName`] for the label; `FileError::Exposed`
     /// for an HMAC secret in a file that other users can read; or an error of the database.
     pub async fn add_credential(
         &self,
         new: NewCredential<'_>,
         now: Timestamp,
     ) -> Result<Arc<Credential>, RegistryError> {
-        let NewCredential { application, label, key, expires_at, scopes, restrictions } = new;
+        let NewCredential { application, label, key, expires_at, scopes, restrictions, limits } =
+            new;
         let label = label.parse()?;
-        let key = self.registrable(key)?;
-        let application = application.to_owned();
-        let add =
-            Add { application, key, label, expires_at, scopes, restrictions, replaces: None, now };
-        self.make(add).await
+        let settings = CredentialSettings { label, expires_at, scopes, restrictions, limits };
+        let (application, key) = (application.to_owned(), self.registrable(key)?);
+        self.make(Add { application, key, settings, replaces: None, now }).await
     }
 
     /// Returns a key if it can be registered here.
@@ -75,11 +72,7 @@ impl Registry {
         application: Option<&str>,
     ) -> Result<Vec<Result<Arc<Credential>, Box<DamagedCredential>>>, RegistryError> {
         if let Some(name) = application {
-            match self.application(name).await {
-                // Each of its credentials then reports the damage.
-                Ok(_) | Err(RegistryError::DamagedApplication { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            self.require_application(name).await?;
         }
         let query = match application {
             Some(name) => Query::new(statements::CREDENTIALS_OF_APPLICATION).bind(name),
@@ -113,19 +106,28 @@ impl Registry {
         Credential::read(&row, self.shared.master_keys()).map(Arc::new)
     }
 
-    /// Changes the scopes and restrictions of a credential: at once here, and within 5 s in other processes. If two processes
-    /// change a credential at the same time, the second receives the scopes and restrictions that the first has set.
+    /// Changes the settings of a credential: at once here, and within 1 s in other processes. If two processes change a
+    /// credential at the same time, the second receives the settings that the first has made.
+    ///
+    /// ```no_run
+    /// # async fn run(registry: countersign_store::Registry, key: countersign::KeyId) -> Result<(), countersign_store::RegistryError> {
+    /// use countersign_store::system_time;
+    ///
+    /// registry.change_credential(&key, system_time(), |settings| settings.expires_at = None).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`RegistryError::NotFound`], [`RegistryError::DamagedCredential`], [`RegistryError::Sealed`], or the database's.
     pub async fn change_credential(
         &self,
-        key: &PublishableKey,
+        id: &KeyId,
         now: Timestamp,
-        change: impl FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static,
+        change: impl FnOnce(&mut CredentialSettings) + Send + 'static,
     ) -> Result<Arc<Credential>, RegistryError> {
-        self.make(SetRights { key: *key, change, now }).await
+        self.make(Set { id: *id, change, now }).await
     }
 
     /// Returns the publishable key of a credential, even if other columns of its row are damaged.
@@ -147,19 +149,14 @@ impl Registry {
         key.parse().map_err(|error: KeyError| damaged(error.into()))
     }
 
-    /// Revokes a key for ever: at once here, and within 5 s in other processes. A key that is already revoked keeps its time
-    /// of revocation.
+    /// Revokes a key for ever: at once here, and within 1 s in other processes. A key that is already revoked keeps its time
+    /// of revocation, and its reason.
     ///
     /// # Errors
     ///
     /// [`RegistryError::NotFound`], or the database's. With [`RegistryError::DamagedCredential`] and [`RegistryError::Sealed`] the
     /// key is revoked all the same.
-    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Revocation, RegistryError> {
-        self.revoke_because(id, None, now).await
-    }
-
-    /// As [`Registry::revoke`], for a reason.
-    pub(super) async fn revoke_because(
+    pub async fn revoke(
         &self,
         id: &KeyId,
         reason: Option<Reason>,
@@ -219,6 +216,7 @@ impl Credential {
             "expires_at": self.expires_at.map(Timestamp::unix),
             "scopes": self.scopes.to_string(),
             "restrictions": stored_restrictions::stored(&self.restrictions),
+            "limits": stored_limits::stored(&self.limits),
             "replaced_by": self.replaced_by.map(|key| key.to_string()),
             "revocation_reason": self.revocation_reason.as_ref().map(Reason::as_str),
         })
@@ -235,10 +233,7 @@ impl Credential {
 pub(super) struct Add {
     pub(super) application: String,
     pub(super) key: VerifyingKey,
-    pub(super) label: Label,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) scopes: Scopes,
-    pub(super) restrictions: Restrictions,
+    pub(super) settings: CredentialSettings,
     /// The credential from which it takes over.
     pub(super) replaces: Option<Credential>,
     pub(super) now: Timestamp,
@@ -257,24 +252,19 @@ impl Change for Add {
             .bind(self.key.publishable_key().to_string())
             .bind(thumbprint(&self.key))
             .bind(plain)
-            .bind(self.label.as_str())
+            .bind(self.settings.label.as_str())
             .bind(State::Active.as_str())
             .bind(seconds(self.now))
-            .bind(self.expires_at.map(seconds))
-            .bind(self.scopes.to_string())
-            .bind(stored_restrictions::write(&self.restrictions))
+            .bind(self.settings.expires_at.map(seconds))
+            .bind(self.settings.scopes.to_string())
+            .bind(stored_restrictions::write(&self.settings.restrictions))
+            .bind(stored_limits::write(&self.settings.limits))
+            .bind(self.replaces.as_ref().map(|old| old.lineage.get()))
             .bind(self.application);
         if session.execute(query).await? == 0 {
             return Err(RegistryError::Exists(Subject::Credential));
         }
         let id = KeyId::Publishable(self.key.publishable_key());
-        if let Some(old) = &self.replaces {
-            let query = Query::new(statements::TAKE_OVER)
-                .bind(old.lineage.get())
-                .bind(old.id.get())
-                .bind(id.to_string());
-            session.execute(query).await?;
-        }
         if let Some(keys) = &master_keys
             && self.key.hmac_secret().is_some()
         {
@@ -298,38 +288,43 @@ impl Change for Add {
     }
 }
 
-struct SetRights<F> {
-    key: PublishableKey,
+struct Set<F> {
+    id: KeyId,
     change: F,
     now: Timestamp,
 }
 
-impl<F: FnOnce(&mut Scopes, &mut Restrictions) + Send + 'static> Change for SetRights<F> {
+impl<F: FnOnce(&mut CredentialSettings) + Send + 'static> Change for Set<F> {
     type Outcome = Arc<Credential>;
 
     async fn apply(self, transaction: &mut Transaction) -> Result<Arc<Credential>, RegistryError> {
-        let id = KeyId::Publishable(self.key);
         let master_keys = transaction.master_keys();
         let mut session = transaction.session();
-        let row = registered(&id, &mut session).await?;
-        let mut credential = Credential::read(&row, master_keys.as_deref())?;
+        let row = registered(&self.id, &mut session).await?;
+        let credential = Credential::read(&row, master_keys.as_deref())?;
         let before = credential.described();
-        (self.change)(&mut credential.scopes, &mut credential.restrictions);
-        let after = credential.described();
-        if before == after {
+        let mut settings = CredentialSettings::of(&credential);
+        (self.change)(&mut settings);
+        if settings == CredentialSettings::of(&credential) {
             return Ok(Arc::new(credential));
         }
-        let query = Query::new(statements::SET_RIGHTS)
-            .bind(credential.scopes.to_string())
-            .bind(stored_restrictions::write(&credential.restrictions))
+        let query = Query::new(statements::SET_CREDENTIAL)
+            .bind(settings.label.as_str())
+            .bind(settings.expires_at.map(seconds))
+            .bind(settings.scopes.to_string())
+            .bind(stored_restrictions::write(&settings.restrictions))
+            .bind(stored_limits::write(&settings.limits))
             .bind(credential.id.get());
         session.execute(query).await?;
+        let CredentialSettings { label, expires_at, scopes, restrictions, limits } = settings;
+        let credential =
+            Credential { label, expires_at, scopes, restrictions, limits, ..credential };
         transaction.record(Act {
             at: self.now,
             action: Action::ChangeKey,
             subject: credential.subject(),
             before: Some(before),
-            after: Some(after),
+            after: Some(credential.described()),
         });
         Ok(Arc::new(credential))
     }

@@ -2,14 +2,17 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Connection as _};
 
+#[cfg(feature = "sqlite")]
+use super::sqlite;
 use super::{
     error::RegistryError,
     query::{Query, Row, Session},
 };
 #[cfg(feature = "postgres")]
-use super::{postgres, query::Prepared};
-#[cfg(feature = "sqlite")]
-use super::{sqlite, statements};
+use super::{
+    postgres,
+    query::{self, Prepared},
+};
 
 /// The database of a registry.
 ///
@@ -23,17 +26,13 @@ pub(super) enum Database {
 }
 
 impl Database {
-    /// Returns a connection to read with. A statement that writes with it is a transaction of its own.
+    /// Returns a connection to read with.
     pub(super) async fn connection(&self) -> Result<Connection, RegistryError> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Ok(Connection::Sqlite(pool.connection().await?)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => match pool.prepared() {
-                Prepared::Kept => Ok(Connection::Postgres(pool.connection().await?)),
-                // A pooler gives a transaction one connection, and two statements perhaps two.
-                Prepared::Anew => Ok(Connection::PostgresPooled(pool.begin_read().await?)),
-            },
+            Self::Postgres(pool) => Ok(Connection::Postgres(pool.reader())),
         }
     }
 
@@ -43,7 +42,7 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Ok(Transaction::Sqlite(pool.begin().await?)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Ok(Transaction::Postgres(pool.begin().await?, pool.prepared())),
+            Self::Postgres(pool) => Ok(Transaction::Postgres(pool.begin().await?)),
         }
     }
 
@@ -140,13 +139,12 @@ impl OwnConnection {
             Self::Sqlite(connection) => Session::Sqlite(connection).fetch_all(query).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(connection, Prepared::Kept) => {
-                Session::Postgres(connection, Prepared::Kept).fetch_all(query).await
+                query::rows_of(connection, Prepared::Kept, query).await
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(connection, Prepared::Anew) => {
                 let mut transaction = connection.begin_with(postgres::pool::BEGIN_READ).await?;
-                let mut session = Session::Postgres(&mut transaction, Prepared::Anew);
-                let rows = session.fetch_all(query).await?;
+                let rows = query::rows_of(&mut transaction, Prepared::Anew, query).await?;
                 transaction.commit().await?;
                 Ok(rows)
             }
@@ -166,7 +164,7 @@ impl OwnConnection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => {
-                let row = self.fetch_optional(Query::new(statements::DATA_VERSION)).await?;
+                let row = self.fetch_optional(Query::new("PRAGMA data_version")).await?;
                 row.ok_or(sqlx::Error::RowNotFound)?.get("data_version").map(Some)
             }
             #[cfg(feature = "postgres")]
@@ -176,12 +174,12 @@ impl OwnConnection {
 
     pub(super) async fn close(self) {
         // Nothing that was read depends on it.
-        let _ = match self {
+        drop(match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => connection.close().await,
             #[cfg(feature = "postgres")]
             Self::Postgres(connection, _) => connection.close().await,
-        };
+        });
     }
 }
 
@@ -190,9 +188,7 @@ pub(super) enum Connection {
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::pool::PoolConnection<sqlx::Postgres>),
-    #[cfg(feature = "postgres")]
-    PostgresPooled(sqlx::Transaction<'static, sqlx::Postgres>),
+    Postgres(postgres::reader::Reader),
 }
 
 impl Connection {
@@ -201,21 +197,7 @@ impl Connection {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => Session::Sqlite(connection),
             #[cfg(feature = "postgres")]
-            Self::Postgres(connection) => Session::Postgres(connection, Prepared::Kept),
-            #[cfg(feature = "postgres")]
-            Self::PostgresPooled(transaction) => Session::Postgres(transaction, Prepared::Anew),
-        }
-    }
-
-    /// Ends the use of this connection, and keeps what was written with it.
-    pub(super) async fn finish(self) -> Result<(), sqlx::Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(()),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Ok(()),
-            #[cfg(feature = "postgres")]
-            Self::PostgresPooled(transaction) => transaction.commit().await,
+            Self::Postgres(reader) => Session::PostgresReader(reader),
         }
     }
 }
@@ -223,18 +205,18 @@ impl Connection {
 /// A transaction. Dropped without a commit, it is undone.
 pub(super) enum Transaction {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlite::transaction::Transaction),
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::Transaction<'static, sqlx::Postgres>, Prepared),
+    Postgres(postgres::transaction::Transaction),
 }
 
 impl Transaction {
     pub(super) fn session(&mut self) -> Session<'_> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(transaction) => Session::Sqlite(transaction),
+            Self::Sqlite(transaction) => Session::Sqlite(transaction.connection()),
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction, prepared) => Session::Postgres(transaction, *prepared),
+            Self::Postgres(transaction) => transaction.session(),
         }
     }
 
@@ -246,7 +228,7 @@ impl Transaction {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction, _) => postgres::pool::announce(transaction).await,
+            Self::Postgres(transaction) => transaction.announce().await,
         }
     }
 
@@ -265,7 +247,17 @@ impl Transaction {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(transaction) => transaction.commit().await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction, _) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+        }
+    }
+
+    /// Undoes the transaction, and waits until it is undone.
+    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(transaction) => transaction.rollback().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(transaction) => transaction.rollback().await,
         }
     }
 }

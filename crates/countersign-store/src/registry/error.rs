@@ -3,12 +3,15 @@ use std::{convert::Infallible, error::Error, fmt};
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
+use super::page::BadCursor;
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 use super::text::BadRegistryText;
+#[cfg(feature = "postgres")]
+use crate::postgres_schema::Unprepared;
 use crate::{
     credential::{name::BadName, rotation::NotReplaced},
     sealed_secret::NotOpened,
@@ -111,6 +114,12 @@ pub enum RegistryError {
     /// The application has credentials that are not revoked.
     #[error("the application has keys that are not revoked")]
     InUse,
+    /// A place in a list is not one of that list.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+    /// The key is revoked, for ever.
+    #[error("the key is revoked")]
+    Revoked,
     /// The key cannot be replaced by another.
     #[error(transparent)]
     NotReplaced(#[from] NotReplaced),
@@ -144,6 +153,20 @@ impl From<Infallible> for RegistryError {
     }
 }
 
+impl RegistryError {
+    /// Whether the same may succeed a moment later: the server is starting again, or another transaction holds a lock.
+    #[cfg(feature = "postgres")]
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Server(ServerError::Unreachable(_) | ServerError::Locked))
+    }
+
+    /// Whether the same may succeed a moment later.
+    #[cfg(not(feature = "postgres"))]
+    pub(super) const fn may_pass(&self) -> bool {
+        false
+    }
+}
+
 impl From<sqlx::Error> for RegistryError {
     fn from(error: sqlx::Error) -> Self {
         #[cfg(feature = "sqlite")]
@@ -157,6 +180,21 @@ impl From<sqlx::Error> for RegistryError {
             Err(error) => error,
         };
         Self::Database(error.into())
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<Unprepared> for RegistryError {
+    fn from(error: Unprepared) -> Self {
+        match error {
+            Unprepared::NotRead(error) => error.into(),
+            Unprepared::NotApplied(error) => match error.into() {
+                Self::Server(ServerError::NoPermission(error)) => {
+                    ServerError::MayNotPrepare(error).into()
+                }
+                error => error,
+            },
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl HeldKeys for Registry {
         reason: Option<Reason>,
         now: Timestamp,
     ) -> Result<Arc<Credential>, StoreError> {
-        let revoked = self.acting_for_holder(key).revoke_because(&(*key).into(), reason, now).await;
+        let revoked = self.acting_for_holder(key).revoke(&(*key).into(), reason, now).await;
         let revocation = revoked
             .map_err(|error| StoreError::because("the registry cannot revoke a key", error))?;
         let (Revocation::Revoked(credential) | Revocation::WasRevoked(credential)) = revocation;

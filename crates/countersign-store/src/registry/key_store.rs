@@ -36,6 +36,10 @@ impl KeyStore for Registry {
             Cached::Missing => self.shared.look_up(id, now)?.landed().await,
         }
     }
+
+    fn used(&self, credential: &Credential, now: Timestamp) {
+        self.note_use(credential.id, now);
+    }
 }
 
 impl Registry {

@@ -1,6 +1,9 @@
 use countersign::{ProvenKey, Timestamp};
 
-use crate::credential::{restrictions::Restrictions, scope::Scopes};
+use crate::{
+    credential::{restrictions::Restrictions, scope::Scopes},
+    limits::own_limits::OwnLimits,
+};
 
 /// A credential to register with [`Registry::add_credential`](super::Registry::add_credential).
 #[derive(Clone, Debug)]
@@ -11,6 +14,7 @@ pub struct NewCredential<'a> {
     pub(super) expires_at: Option<Timestamp>,
     pub(super) scopes: Scopes,
     pub(super) restrictions: Restrictions,
+    pub(super) limits: OwnLimits,
 }
 
 impl<'a> NewCredential<'a> {
@@ -23,6 +27,7 @@ impl<'a> NewCredential<'a> {
             expires_at: None,
             scopes: Scopes::default(),
             restrictions: Restrictions::default(),
+            limits: OwnLimits::default(),
         }
     }
 
@@ -41,6 +46,12 @@ impl<'a> NewCredential<'a> {
     /// Restricts where the credential may be used. Default: everywhere.
     pub fn restrictions(mut self, restrictions: Restrictions) -> Self {
         self.restrictions = restrictions;
+        self
+    }
+
+    /// Sets limits of its own, which hold in place of the server's. Default: none.
+    pub fn limits(mut self, limits: OwnLimits) -> Self {
+        self.limits = limits;
         self
     }
 }

@@ -2,17 +2,20 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 #[cfg(feature = "postgres")]
-use sqlx::{PgConnection, postgres::PgRow};
+use sqlx::{PgConnection, Postgres, pool::PoolConnection, postgres::PgRow};
 #[cfg(feature = "sqlite")]
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use zeroize::Zeroizing;
+
+#[cfg(feature = "postgres")]
+use super::postgres::{patience, reader::Reader};
 
 /// The schema of all tables, as statements name it. SQLite has no schemas: there the prefix is removed.
 #[cfg(feature = "sqlite")]
 const SCHEMA: &str = "countersign.";
 
 /// A statement with its parameters.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Query {
     text: String,
     values: Vec<Value>,
@@ -25,6 +28,13 @@ impl Query {
         Self { text: text.into(), values: Vec::new() }
     }
 
+    /// Returns the query for the plan of this one.
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(super) fn explained(mut self) -> Self {
+        self.text.insert_str(0, "EXPLAIN QUERY PLAN ");
+        self
+    }
+
     /// Sets the next parameter.
     pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
@@ -33,7 +43,7 @@ impl Query {
 }
 
 /// A parameter of a statement. `None` is `NULL`; a type goes with it, which PostgreSQL asks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Integer(Option<i64>),
     Text(Option<String>),
@@ -88,7 +98,10 @@ pub(super) enum Session<'c> {
     #[cfg(feature = "sqlite")]
     Sqlite(&'c mut SqliteConnection),
     #[cfg(feature = "postgres")]
-    Postgres(&'c mut PgConnection, Prepared),
+    Postgres(&'c mut PoolConnection<Postgres>, Prepared),
+    /// Outside of changes.
+    #[cfg(feature = "postgres")]
+    PostgresReader(&'c Reader),
 }
 
 /// Whether PostgreSQL keeps a prepared statement for later.
@@ -101,54 +114,95 @@ pub(crate) enum Prepared {
     Anew,
 }
 
+/// Sets the parameters of a query of sqlx.
+macro_rules! bound {
+    ($query:expr, $values:expr) => {
+        $values.iter().fold($query, |query, value| match value {
+            Value::Integer(integer) => query.bind(integer),
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes.as_ref().map(|bytes| bytes.as_slice())),
+        })
+    };
+}
+
 /// Runs a query with a method of sqlx, on whichever database the session is.
 macro_rules! run {
-    ($session:expr, $query:expr, $method:ident) => {{
+    ($session:expr, $query:expr, $method:ident, $reader:expr) => {{
         let Query { text, values } = $query;
         match $session {
             #[cfg(feature = "sqlite")]
             Session::Sqlite(connection) => {
-                let mut query = sqlx::query(AssertSqlSafe(text.replace(SCHEMA, "")));
-                for value in &values {
-                    query = match value {
-                        Value::Integer(integer) => query.bind(integer),
-                        Value::Text(text) => query.bind(text),
-                        Value::Bytes(bytes) => {
-                            query.bind(bytes.as_ref().map(|bytes| bytes.as_slice()))
-                        }
-                    };
-                }
-                query.$method(&mut **connection).await.map(Into::into)
+                let query = sqlx::query(AssertSqlSafe(text.replace(SCHEMA, "")));
+                bound!(query, values).$method(&mut **connection).await.map(Into::into)
             }
             #[cfg(feature = "postgres")]
             Session::Postgres(connection, prepared) => {
-                let mut query =
-                    sqlx::query(AssertSqlSafe(text)).persistent(*prepared == Prepared::Kept);
-                for value in &values {
-                    query = match value {
-                        Value::Integer(integer) => query.bind(integer),
-                        Value::Text(text) => query.bind(text),
-                        Value::Bytes(bytes) => {
-                            query.bind(bytes.as_ref().map(|bytes| bytes.as_slice()))
-                        }
-                    };
-                }
-                query.$method(&mut **connection).await.map(Into::into)
+                on_postgres!(connection, *prepared, text, values, $method)
             }
+            #[cfg(feature = "postgres")]
+            Session::PostgresReader(reader) => $reader(reader, Query { text, values }).await,
         }
     }};
 }
 
+/// Runs a query with a method of sqlx on a connection of PostgreSQL.
+#[cfg(feature = "postgres")]
+macro_rules! on_postgres {
+    ($connection:expr, $prepared:expr, $text:expr, $values:expr, $method:ident) => {{
+        let query = sqlx::query(AssertSqlSafe($text)).persistent($prepared == Prepared::Kept);
+        let reply = bound!(query, $values).$method(&mut ***$connection);
+        let reply = patience::for_reply(reply).await;
+        if matches!(reply, Err(sqlx::Error::Io(_))) {
+            $connection.close_on_drop();
+        }
+        reply.map(Into::into)
+    }};
+}
+
+/// Runs a statement to its end on a connection of PostgreSQL outside of the pool, and returns its rows. After an error the
+/// connection may be of no use.
+#[cfg(feature = "postgres")]
+pub(super) async fn rows_of(
+    connection: &mut PgConnection,
+    prepared: Prepared,
+    query: Query,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let Query { text, values } = query;
+    let query = sqlx::query(AssertSqlSafe(text)).persistent(prepared == Prepared::Kept);
+    let rows = patience::for_reply(bound!(query, values).fetch_all(connection)).await?;
+    Ok(rows.into_iter().map(Row::Postgres).collect())
+}
+
+/// Runs a statement to its end on a connection of PostgreSQL, and returns its rows.
+#[cfg(feature = "postgres")]
+pub(super) async fn rows(
+    connection: &mut PoolConnection<Postgres>,
+    prepared: Prepared,
+    query: Query,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let Query { text, values } = query;
+    let connection = &mut &mut *connection;
+    let rows: Result<Rows, sqlx::Error> =
+        on_postgres!(connection, prepared, text, values, fetch_all);
+    rows.map(|Rows(rows)| rows)
+}
+
 impl Session<'_> {
-    /// Runs a statement, and returns the number of rows that it changed.
+    /// Runs a statement in a transaction, and returns the number of rows that it changed.
     pub(super) async fn execute(&mut self, query: Query) -> Result<u64, sqlx::Error> {
-        let done: Result<RowsAffected, sqlx::Error> = run!(self, query, execute);
+        #[cfg(feature = "postgres")]
+        let reader = async |_: &Reader, _| {
+            Err(sqlx::Error::Protocol("a statement that writes is run in a transaction".into()))
+        };
+        let done: Result<RowsAffected, sqlx::Error> = run!(self, query, execute, reader);
         done.map(|RowsAffected(rows)| rows)
     }
 
     /// Runs a statement to its end, and returns its rows.
     pub(super) async fn fetch_all(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
-        let rows: Result<Rows, sqlx::Error> = run!(self, query, fetch_all);
+        #[cfg(feature = "postgres")]
+        let reader = async |reader: &Reader, query| reader.rows(query).await.map(Rows);
+        let rows: Result<Rows, sqlx::Error> = run!(self, query, fetch_all, reader);
         rows.map(|Rows(rows)| rows)
     }
 

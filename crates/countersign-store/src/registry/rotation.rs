@@ -6,6 +6,7 @@ use super::{
     Registry,
     audit::{Act, Action},
     change::{Change, Transaction},
+    credential_settings::CredentialSettings,
     credentials::{Add, registered},
     error::RegistryError,
     query::Query,
@@ -119,16 +120,18 @@ impl Change for Rotate {
             return Ok(Rotation { new: Arc::new(new), old: Arc::new(old), made: Made::Before });
         }
         require_replaceable(&old, publishable, now)?;
+        let mut settings = CredentialSettings::of(&old);
+        if let Some(label) = label {
+            settings.label = label;
+        }
+        match expiry {
+            Expiry::Inherited => {}
+            Expiry::At(time) => settings.expires_at = time,
+        }
         let add = Add {
             application: old.application.name.to_string(),
             key,
-            label: label.unwrap_or_else(|| old.label.clone()),
-            expires_at: match expiry {
-                Expiry::Inherited => old.expires_at,
-                Expiry::At(time) => time,
-            },
-            scopes: old.scopes.clone(),
-            restrictions: old.restrictions.clone(),
+            settings,
             replaces: Some(old.clone()),
             now,
         };

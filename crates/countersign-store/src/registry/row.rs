@@ -3,7 +3,7 @@ use std::{error::Error, sync::Arc};
 use countersign::{KeyId, PublishableKey, Timestamp, VerifyingKey};
 use zeroize::Zeroizing;
 
-use super::{error::RegistryError, query::Row, stored_restrictions};
+use super::{error::RegistryError, query::Row, stored_limits, stored_restrictions};
 use crate::{
     credential::{
         Credential, CredentialId, UnknownState, application::Application, name::BadName,
@@ -53,6 +53,7 @@ struct CredentialRow {
     revocation_reason: Option<String>,
     scopes: String,
     restrictions: String,
+    limits: Option<String>,
     thumbprint: Option<String>,
     lineage: Option<i64>,
     replaced_by: Option<String>,
@@ -105,6 +106,7 @@ impl CredentialRow {
             revocation_reason: row.get("revocation_reason")?,
             scopes: row.get("scopes")?,
             restrictions: row.get("restrictions")?,
+            limits: row.get("limits")?,
             thumbprint: row.get("thumbprint")?,
             lineage: row.get("lineage")?,
             replaced_by: row.get("replaced_by")?,
@@ -179,6 +181,8 @@ impl CredentialRow {
             scopes: self.scopes.parse().map_err(|_: BadScope| damaged("its scopes", None))?,
             restrictions: stored_restrictions::read(&self.restrictions)
                 .map_err(|error| damaged("its restrictions", Some(error)))?,
+            limits: stored_limits::read(self.limits.as_deref())
+                .map_err(|error| damaged("its limits", Some(error)))?,
         })
     }
 }

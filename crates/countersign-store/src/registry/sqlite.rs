@@ -3,3 +3,4 @@ pub(crate) mod file;
 pub(crate) mod pool;
 mod result_code;
 pub(crate) mod schema;
+pub(crate) mod transaction;

@@ -14,10 +14,15 @@ pub(super) const APPLICATIONS: &str = concat!(select_application!(), " ORDER BY 
 /// Selects an application. Parameter: `name`.
 pub(super) const APPLICATION: &str = concat!(select_application!(), " AND name = $1");
 
-/// Parameters: `name`, `environment`, `created_at`. Changes nothing if the name is taken.
+/// Parameters: `name`, `environment`, `created_at`, `contact`, `notes`. Changes nothing if the name is taken.
 pub(super) const ADD_APPLICATION: &str =
-    "INSERT INTO countersign.application (name, environment, created_at) VALUES ($1, $2, $3)
-     ON CONFLICT DO NOTHING";
+    "INSERT INTO countersign.application (name, environment, created_at, contact, notes)
+     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
+/// Parameters: `environment`, `contact`, `notes`, `name`.
+pub(super) const SET_APPLICATION: &str =
+    "UPDATE countersign.application SET environment = $1, contact = $2, notes = $3
+     WHERE name = $4 AND removed_at IS NULL";
 
 /// Parameters: `removed_at`, `name`. Changes nothing if a credential is not revoked.
 pub(super) const REMOVE_APPLICATION: &str = "UPDATE countersign.application SET removed_at = $1
@@ -50,6 +55,55 @@ pub(super) const CREDENTIALS_OF_APPLICATION: &str = concat!(
       ORDER BY c.id"
 );
 
+/// Selects credentials. Conditions follow.
+pub(super) const PAGE_OF_CREDENTIALS: &str = concat!(select_credential!(), " WHERE TRUE");
+
+// Conditions of a page. Values are ?1, ?2 in each.
+
+/// Value: the name of the application.
+pub(super) const OF_APPLICATION: &str = "c.application_id =
+     (SELECT id FROM countersign.application WHERE name = ?1 AND removed_at IS NULL)";
+pub(super) const OF_NO_REMOVED_APPLICATION: &str = "a.removed_at IS NULL";
+/// Value: the state.
+pub(super) const IN_STATE: &str = "c.state = ?1";
+/// Value: the time.
+pub(super) const EXPIRED: &str = "c.state <> 'revoked' AND c.expires_at <= ?1";
+/// Value: the time.
+pub(super) const NOT_EXPIRED: &str = "(c.expires_at IS NULL OR c.expires_at > ?1)";
+/// Value: the pattern.
+pub(super) const SEARCHED: &str =
+    "(lower(c.label) LIKE ?1 ESCAPE '\\' OR lower(a.name) LIKE ?1 ESCAPE '\\')";
+pub(super) const NEVER_EXPIRES: &str = "c.expires_at IS NULL";
+/// In the order of the migration, and in that of this program.
+pub(super) const UNRESTRICTED: &str = r#"c.restrictions IN ('{"version":1,"restrictions":[]}',
+                                                            '{"restrictions":[],"version":1}')"#;
+/// Value: the time.
+pub(super) const UNUSED_SINCE: &str = "c.state <> 'revoked' AND COALESCE(u.seconds, c.created_at) <= ?1
+     AND c.created_at <= ?1
+     AND EXISTS (SELECT 1 FROM countersign.last_use s WHERE s.credential_id = 0 AND s.seconds <= ?1)";
+/// Values: the time since which it is due, and the time.
+pub(super) const DUE_SINCE: &str =
+    "c.state = 'active' AND c.created_at <= ?1 AND c.replaced_by IS NULL
+     AND (c.expires_at IS NULL OR c.expires_at > ?2)";
+/// Values: the time, and the time until which it expires.
+pub(super) const EXPIRING_UNTIL: &str =
+    "c.state <> 'revoked' AND c.expires_at > ?1 AND c.expires_at <= ?2";
+/// Value: the number of the credential before.
+pub(super) const AFTER_CREDENTIAL: &str = "c.id > ?1";
+pub(super) const IN_ORDER_OF_NUMBER: &str = "ORDER BY c.id";
+
+/// Selects applications. Conditions follow.
+pub(super) const PAGE_OF_APPLICATIONS: &str = select_application!();
+/// Value: the environment.
+pub(super) const IN_ENVIRONMENT: &str = "environment = ?1";
+/// Value: the pattern.
+pub(super) const SEARCHED_APPLICATION: &str = "(lower(name) LIKE ?1 ESCAPE '\\'
+     OR lower(contact) LIKE ?1 ESCAPE '\\' OR lower(notes) LIKE ?1 ESCAPE '\\')";
+/// Value: the number of the application before. Its name stays with it, also if it is removed.
+pub(super) const AFTER_APPLICATION: &str =
+    "name > (SELECT before.name FROM countersign.application before WHERE before.id = ?1)";
+pub(super) const IN_ORDER_OF_NAME: &str = "ORDER BY name";
+
 /// Selects a credential. Parameter: `publishable_key`.
 pub(super) const CREDENTIAL_OF_KEY: &str =
     concat!(select_credential!(), " WHERE c.publishable_key = $1");
@@ -59,27 +113,25 @@ pub(super) const CREDENTIAL_OF_THUMBPRINT: &str =
     concat!(select_credential!(), " WHERE c.thumbprint = $1");
 
 /// Parameters: `publishable_key`, `thumbprint`, `hmac_secret`, `label`, `state`, `created_at`, `expires_at`, `scopes`,
-/// `restrictions`, and the application's `name`. Changes nothing if the key is known.
+/// `restrictions`, `limits`, `lineage`, and the application's `name`. Changes nothing if the key is known.
 pub(super) const ADD_CREDENTIAL: &str =
     "INSERT INTO countersign.credential (application_id, publishable_key, thumbprint, hmac_secret, label, state,
-                                         created_at, expires_at, scopes, restrictions)
-     SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM countersign.application
-     WHERE name = $10 AND removed_at IS NULL
+                                         created_at, expires_at, scopes, restrictions, limits, lineage)
+     SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM countersign.application
+     WHERE name = $12 AND removed_at IS NULL
      ON CONFLICT DO NOTHING";
 
-/// Parameters: `scopes`, `restrictions`, `id`.
-pub(super) const SET_RIGHTS: &str =
-    "UPDATE countersign.credential SET scopes = $1, restrictions = $2 WHERE id = $3";
+/// Parameters: `label`, `expires_at`, `scopes`, `restrictions`, `limits`, `id`.
+pub(super) const SET_CREDENTIAL: &str = "UPDATE countersign.credential
+     SET label = $1, expires_at = $2, scopes = $3, restrictions = $4, limits = $5 WHERE id = $6";
+
+/// Parameters: `state`, `id`.
+pub(super) const SET_STATE: &str = "UPDATE countersign.credential SET state = $1 WHERE id = $2";
 
 /// Parameters: `revoked_at`, `revocation_reason`, `id`. Changes nothing if the credential is revoked already.
-pub(super) const REVOKE: &str =
-    "UPDATE countersign.credential SET state = 'revoked', revoked_at = $1, revocation_reason = $2
+pub(super) const REVOKE: &str = "UPDATE countersign.credential
+     SET state = 'revoked', revoked_at = $1, revocation_reason = $2
      WHERE id = $3 AND state <> 'revoked'";
-
-/// Lets a new credential take over from an old one. Parameters: `lineage`, the old `id`, and the new `publishable_key`.
-pub(super) const TAKE_OVER: &str = "UPDATE countersign.credential SET lineage = $1,
-         limits = (SELECT old.limits FROM countersign.credential old WHERE old.id = $2)
-     WHERE publishable_key = $3";
 
 /// Parameters: `state`, `expires_at`, `replaced_by`, `id`.
 pub(super) const RETIRE: &str =
@@ -88,6 +140,15 @@ pub(super) const RETIRE: &str =
 /// Parameters: `state`, `revoked_at`, `revocation_reason`, `replaced_by`, `id`.
 pub(super) const RETIRE_AT_ONCE: &str = "UPDATE countersign.credential
      SET state = $1, revoked_at = $2, revocation_reason = $3, replaced_by = $4 WHERE id = $5";
+
+/// Saves uses: `VALUES`, and then rows of `credential_id` and `seconds`. Touches no row of a credential.
+pub(super) const SAVE_LAST_USES_HEAD: &str =
+    "INSERT INTO countersign.last_use (credential_id, seconds) VALUES ";
+
+/// The end of that statement: a later use is never lowered, nor is the start of the records, which is in row 0.
+pub(super) const SAVE_LAST_USES_TAIL: &str =
+    " ON CONFLICT (credential_id) DO UPDATE SET seconds = excluded.seconds
+     WHERE excluded.credential_id <> 0 AND excluded.seconds > last_use.seconds";
 
 /// Selects whether any credential has an HMAC secret that is not encrypted.
 pub(super) const HAS_SECRETS: &str = "SELECT EXISTS (SELECT 1 FROM countersign.credential
@@ -129,10 +190,6 @@ pub(super) const CHANGES: &str =
     "SELECT number, application, key_id, hash FROM countersign.audit_entry
                                   WHERE number > $1 ORDER BY number LIMIT $2";
 
-/// Selects the version of an SQLite file, which moves when another connection writes to it.
-#[cfg(feature = "sqlite")]
-pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
-
 /// Parameters: `sealed_secret`, `id`.
 pub(super) const SEAL_SECRET: &str =
     "UPDATE countersign.credential SET hmac_secret = NULL, sealed_secret = $1 WHERE id = $2";
@@ -171,9 +228,9 @@ pub(super) const NEXT_MASTER_KEY: &str =
 /// actor, the action, the times from which and before which they were made, each of them or `NULL`; and how many entries at most.
 pub(super) const LATEST_AUDIT_ENTRIES: &str =
     "SELECT number, at, actor, action, application, key_id, before, after, hash FROM countersign.audit_entry
-     WHERE ($1 IS NULL OR number < $1) AND ($2 IS NULL OR application = $2) AND ($3 IS NULL OR key_id IN ($3, $4))
-     AND ($5 IS NULL OR actor = $5) AND ($6 IS NULL OR action = $6) AND ($7 IS NULL OR at >= $7)
-     AND ($8 IS NULL OR at < $8) ORDER BY number DESC LIMIT $9";
+     WHERE (number < $1 OR $1 IS NULL) AND (application = $2 OR $2 IS NULL) AND (key_id IN ($3, $4) OR $3 IS NULL)
+     AND (actor = $5 OR $5 IS NULL) AND (action = $6 OR $6 IS NULL) AND (at >= $7 OR $7 IS NULL)
+     AND (at < $8 OR $8 IS NULL) ORDER BY number DESC LIMIT $9";
 
 /// Selects entries, the oldest first. Parameters: the first and the last number, and how many entries at most.
 pub(super) const AUDIT_RANGE: &str =
@@ -193,19 +250,25 @@ pub(super) const TEXT_APPLICATIONS: &str =
     "SELECT id, name, environment, contact, notes, created_at FROM countersign.application
      WHERE removed_at IS NULL";
 
+#[cfg(feature = "registry-text")]
+macro_rules! select_text_credential {
+    () => {
+        "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
+                c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
+         FROM countersign.credential c
+         LEFT JOIN countersign.application a ON a.id = c.application_id
+         LEFT JOIN countersign.credential r ON r.id = c.replaced_by"
+    };
+}
+
 /// Selects all credentials, also of removed applications, for a text.
 #[cfg(feature = "registry-text")]
-pub(super) const TEXT_CREDENTIALS: &str =
-    "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
-            c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
-     FROM countersign.credential c
-     LEFT JOIN countersign.application a ON a.id = c.application_id
-     LEFT JOIN countersign.credential r ON r.id = c.replaced_by";
+pub(super) const TEXT_CREDENTIALS: &str = select_text_credential!();
 
-/// Selects the `number` of the last change.
+/// Selects a credential, for a text. Parameter: `publishable_key`.
 #[cfg(feature = "registry-text")]
-pub(super) const LAST_CHANGE_NUMBER: &str =
-    "SELECT number FROM countersign.last_change WHERE id = 1";
+pub(super) const TEXT_CREDENTIAL: &str =
+    concat!(select_text_credential!(), " WHERE c.publishable_key = $1");
 
 /// Parameters: `name`, `environment`, `contact`, `notes`, `created_at`. Changes nothing if the name is taken.
 #[cfg(feature = "registry-text")]
@@ -248,7 +311,7 @@ pub(super) const SET_TEXT_CREDENTIAL: &str = "UPDATE countersign.credential SET 
 
 /// Parameters: the new `state`, `id`, and the state before.
 #[cfg(feature = "registry-text")]
-pub(super) const SET_STATE: &str =
+pub(super) const SET_STATE_FROM: &str =
     "UPDATE countersign.credential SET state = $1 WHERE id = $2 AND state = $3";
 
 /// Parameters: `revoked_at`, `revocation_reason`, `id`. Changes nothing if the credential is revoked already.

@@ -90,7 +90,6 @@ impl Place {
 /// An application in a text.
 #[derive(Clone, Debug)]
 struct TextApplication {
-    place: Place,
     entry: ApplicationEntry,
     /// By publishable key, as text.
     keys: BTreeMap<String, TextKey>,

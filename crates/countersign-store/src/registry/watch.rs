@@ -176,7 +176,7 @@ impl Follower {
             }
             drop(shared);
             // After this time, or when there is a notice.
-            let _ = timeout(self.source.poll_interval(), self.signal.wake.notified()).await;
+            drop(timeout(self.source.poll_interval(), self.signal.wake.notified()).await);
         }
         notices.shutdown().await;
         if let Some(connection) = self.connection.take() {

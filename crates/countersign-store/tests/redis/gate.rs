@@ -1,9 +1,9 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use countersign::{Claim, Window};
+use countersign::{Claim, PrivateKey, Window};
 use countersign_store::{
-    ClientAddress, CredentialId, Gate, GateVerdict, Limits, NoClientAddress, Quota, Redis,
-    RedisGate, StoreError, Verdict, system_time,
+    Application, ClientAddress, Credential, CredentialId, Gate, GateVerdict, Limits,
+    NoClientAddress, OwnLimits, Quota, Redis, RedisGate, StoreError, Verdict, system_time,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::task::JoinSet;
@@ -34,12 +34,28 @@ fn address(text: &str) -> Option<ClientAddress> {
     Some(text.parse::<IpAddr>().unwrap().into())
 }
 
-async fn signed(gate: &RedisGate, credential: i64) -> Result<GateVerdict, StoreError> {
-    gate.charge_and_claim(&nonce(credential, system_time()), ONE, system_time()).await
+fn credential(number: i64) -> Credential {
+    let now = system_time();
+    let shop = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), now);
+    let key = PrivateKey::hmac_sha256([1; 16], &[0x5a; 32]).unwrap().verifying_key();
+    Credential::new(CredentialId::new(number), shop, key, now)
 }
 
-async fn passes(gate: &RedisGate, credential: i64) -> bool {
-    match signed(gate, credential).await.unwrap() {
+async fn signed(gate: &RedisGate, number: i64) -> Result<GateVerdict, StoreError> {
+    signed_by(gate, &credential(number)).await
+}
+
+async fn signed_by(gate: &RedisGate, credential: &Credential) -> Result<GateVerdict, StoreError> {
+    let now = system_time();
+    gate.charge_and_claim(credential, &nonce(credential.id.get(), now), ONE, now).await
+}
+
+async fn passes(gate: &RedisGate, number: i64) -> bool {
+    is_passed_by(gate, &credential(number)).await
+}
+
+async fn is_passed_by(gate: &RedisGate, credential: &Credential) -> bool {
+    match signed_by(gate, credential).await.unwrap() {
         GateVerdict::Claimed(claim, _) => {
             assert_eq!(claim, Claim::Fresh);
             true
@@ -48,9 +64,12 @@ async fn passes(gate: &RedisGate, credential: i64) -> bool {
     }
 }
 
-async fn reads(gate: &RedisGate, credential: i64, from: &str) -> bool {
-    let verdict =
-        gate.charge_unsigned(CredentialId::new(credential), address(from), ONE).await.unwrap();
+async fn reads(gate: &RedisGate, number: i64, from: &str) -> bool {
+    is_read_by(gate, &credential(number), from).await
+}
+
+async fn is_read_by(gate: &RedisGate, credential: &Credential, from: &str) -> bool {
+    let verdict = gate.charge_unsigned(credential, address(from), ONE).await.unwrap();
     matches!(verdict, Verdict::Within(_))
 }
 
@@ -93,7 +112,7 @@ async fn a_call_over_the_limit_spends_no_nonce_and_is_told_what_to_do() {
     }
     let used = new();
     let GateVerdict::Exceeded(over) =
-        one.charge_and_claim(&used, ONE, system_time()).await.unwrap()
+        one.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap()
     else {
         panic!()
     };
@@ -101,7 +120,7 @@ async fn a_call_over_the_limit_spends_no_nonce_and_is_told_what_to_do() {
     assert_eq!(over.left.name(), "signed-60");
     assert_eq!(over.left.remaining(), 0);
     // Where nothing is limited, it is fresh.
-    let claimed = other.charge_and_claim(&used, ONE, system_time()).await.unwrap();
+    let claimed = other.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
     assert_eq!(claimed, GateVerdict::Claimed(Claim::Fresh, None));
 }
 
@@ -110,10 +129,10 @@ async fn a_captured_request_takes_nothing_from_its_signer() {
     let server = settled(&[]).await;
     let gate = gate(at(&server), Limits::default().signed([at_once(2)])).await;
     let used = new();
-    let first = gate.charge_and_claim(&used, ONE, system_time()).await.unwrap();
+    let first = gate.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
     assert!(matches!(first, GateVerdict::Claimed(Claim::Fresh, Some(_))), "{first:?}");
     for _ in 0..10 {
-        let again = gate.charge_and_claim(&used, ONE, system_time()).await.unwrap();
+        let again = gate.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
         assert_eq!(again, GateVerdict::Claimed(Claim::Replayed, None));
     }
     assert!(passes(&gate, 1).await);
@@ -125,8 +144,7 @@ async fn reads_are_charged_to_the_address_first_and_need_one() {
     let server = settled(&[]).await;
     let limits = Limits::default().unsigned([at_once(5)]).unsigned_by_address([at_once(2)]);
     let gate = gate(at(&server), limits).await;
-    let credential = CredentialId::new(1);
-    assert_eq!(gate.charge_unsigned(credential, None, ONE).await, Err(NoClientAddress));
+    assert_eq!(gate.charge_unsigned(&credential(1), None, ONE).await, Err(NoClientAddress));
     for (from, expected) in [
         ("192.0.2.1", true),
         ("192.0.2.1", true),
@@ -246,9 +264,46 @@ async fn limits_that_are_only_reported_let_everything_pass_but_replays() {
     for _ in 0..5 {
         let used = new();
         for expected in [Claim::Fresh, Claim::Replayed, Claim::Replayed] {
-            let verdict = gate.charge_and_claim(&used, ONE, system_time()).await.unwrap();
+            let verdict =
+                gate.charge_and_claim(&credential(1), &used, ONE, system_time()).await.unwrap();
             assert_eq!(verdict, GateVerdict::Claimed(expected, None));
         }
         assert!(reads(&gate, 1, "192.0.2.1").await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_ones_own_are_counted_by_all_servers_and_for_a_lineage() {
+    let server = settled(&[]).await;
+    let limits = || Limits::default().signed([at_once(3)]);
+    let gates = [gate(at(&server), limits()).await, gate(at(&server), Limits::default()).await];
+    let own = OwnLimits::default().signed([at_once(5), Quota::per_minute(number(50))]);
+    let own = own.unsigned([at_once(2)]);
+    let old = credential(1).with_limits(own.clone());
+    let new = credential(2).with_lineage(CredentialId::new(1)).with_limits(own);
+    let (mut written, mut read) = (0, 0);
+    for gate in gates.iter().cycle().take(10) {
+        for caller in [&old, &new] {
+            written += u32::from(is_passed_by(gate, caller).await);
+            read += u32::from(is_read_by(gate, caller, "192.0.2.1").await);
+        }
+    }
+    assert_eq!((written, read), (5, 2));
+    // Without limits of its own, those of each server hold, and for the lineage as well.
+    let (old, new) = (credential(3), credential(4).with_lineage(CredentialId::new(3)));
+    let mut written = [0; 2];
+    for (at, gate) in gates.iter().enumerate() {
+        for caller in [&old, &new].into_iter().cycle().take(6) {
+            written[at] += u32::from(is_passed_by(gate, caller).await);
+        }
+    }
+    assert_eq!(written, [3, 6]);
+    // Changed limits count anew.
+    let changed = credential(1).with_limits(OwnLimits::default().signed([at_once(1)]));
+    assert!(is_passed_by(&gates[0], &changed).await);
+    assert!(!is_passed_by(&gates[1], &changed).await);
+    let GateVerdict::Exceeded(over) = signed_by(&gates[0], &changed).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(over.left.policy(), r#""signed-86400";q=1;w=86400"#);
 }

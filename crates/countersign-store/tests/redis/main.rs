@@ -7,7 +7,7 @@
 mod fixture;
 mod gate;
 mod guard;
-#[expect(unreachable_pub, reason = "it is part of the harness of other tests as well")]
+#[expect(unreachable_pub, dead_code, reason = "it is part of the harness of other tests as well")]
 #[path = "../../../../tests/harness/proxy.rs"]
 mod proxy;
 #[expect(unreachable_pub, reason = "it is part of the harness of other tests as well")]

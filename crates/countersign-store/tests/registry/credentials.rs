@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use countersign::{KeyId, PrivateKey, ProvenKey, PublishableKey, Timestamp};
 use countersign_store::{
-    Credential, KeyStore, NewCredential, Registry, RegistryError, Restriction, RestrictionKind,
-    Restrictions, Revocation, Scopes, Subject,
+    Credential, CredentialSettings, KeyStore, NewCredential, Registry, RegistryError, Restriction,
+    RestrictionKind, Restrictions, Revocation, Scopes, Subject,
 };
 use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
@@ -91,7 +91,7 @@ async fn scopes_and_restrictions_are_kept() {
     assert_eq!(said(&registry.find(&id(), NOW).await.unwrap().unwrap()), expected);
     let listed = registry.credentials(None).await.unwrap();
     assert_eq!(said(listed.first().unwrap().as_ref().unwrap()), expected);
-    let revoked = registry.revoke(&id(), NOW).await.unwrap();
+    let revoked = registry.revoke(&id(), None, NOW).await.unwrap();
     let Revocation::Revoked(revoked) = revoked else {
         panic!("{revoked:?}");
     };
@@ -121,10 +121,10 @@ async fn a_change_is_effective_at_once_here_and_soon_elsewhere_by_both_names_of_
         }
     }
     let changed = here
-        .change_credential(&key().publishable_key(), NOW, |scopes, restrictions| {
-            scopes.remove(&"orders:write".parse().unwrap());
-            restrictions.remove(RestrictionKind::Origin);
-            restrictions.insert(restriction(RestrictionKind::Ip, "198.51.100.7"));
+        .change_credential(&id(), NOW, |settings| {
+            settings.scopes.remove(&"orders:write".parse().unwrap());
+            settings.restrictions.remove(RestrictionKind::Origin);
+            settings.restrictions.insert(restriction(RestrictionKind::Ip, "198.51.100.7"));
         })
         .await
         .unwrap();
@@ -150,8 +150,8 @@ async fn of_changes_at_the_same_time_none_is_lost() {
         let registry = Arc::clone(&registry);
         tokio::spawn(async move {
             let scope = format!("scope:{number}").parse().unwrap();
-            let change = move |scopes: &mut Scopes, _: &mut Restrictions| scopes.insert(scope);
-            registry.change_credential(&key().publishable_key(), NOW, change).await.map(drop)
+            let change = move |settings: &mut CredentialSettings| settings.scopes.insert(scope);
+            registry.change_credential(&id(), NOW, change).await.map(drop)
         })
     });
     for change in changes.collect::<Vec<_>>() {
@@ -166,7 +166,7 @@ async fn of_changes_at_the_same_time_none_is_lost() {
 async fn a_key_that_is_not_there_is_not_changed() {
     let folder = Folder::new();
     let registry = folder.registry().await;
-    let changed = registry.change_credential(&key().publishable_key(), NOW, |_, _| {}).await;
+    let changed = registry.change_credential(&id(), NOW, |_| {}).await;
     assert!(matches!(changed, Err(RegistryError::NotFound(Subject::Credential))), "{changed:?}");
 }
 
@@ -192,11 +192,10 @@ async fn what_was_damaged_names_nobody_and_is_never_without_restrictions() {
         add(&registry).await;
         folder.raw(damage).await;
         assert!(registry.find(&id(), NOW).await.unwrap().is_none(), "{damage}");
-        let key = key().publishable_key();
         for refused in [
             registry.credential(&id()).await.map(drop),
-            registry.change_credential(&key, NOW, |_, _| {}).await.map(drop),
-            registry.revoke(&id(), NOW).await.map(drop),
+            registry.change_credential(&id(), NOW, |_| {}).await.map(drop),
+            registry.revoke(&id(), None, NOW).await.map(drop),
         ] {
             let error = refused.unwrap_err();
             let named = matches!(&error, RegistryError::DamagedCredential { what: said, .. } if *said == what);
@@ -216,8 +215,8 @@ async fn a_registry_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_i
     let credential = registry.credential(&KeyId::Publishable(key)).await.unwrap();
     assert_eq!((credential.label.as_str(), credential.created_at), ("laptop", added_at));
     assert_eq!(said(&credential), (Scopes::default(), Restrictions::default()));
-    let restrict = |_: &mut Scopes, had: &mut Restrictions| *had = restrictions();
-    registry.change_credential(&key, NOW, restrict).await.unwrap();
+    let restrict = |settings: &mut CredentialSettings| settings.restrictions = restrictions();
+    registry.change_credential(&key.into(), NOW, restrict).await.unwrap();
     registry.close().await;
     let registry = Registry::open(&folder.url()).await.unwrap();
     let credential = registry.credential(&KeyId::Publishable(key)).await.unwrap();

@@ -185,7 +185,7 @@ async fn a_key_belongs_to_one_application_for_ever() {
     assert!(matches!(again("shop").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
     assert!(matches!(again("nobody").await, Err(RegistryError::NotFound(Subject::Application))));
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
     registry.remove_application("shop", NOW).await.unwrap();
     assert!(matches!(again("other").await, Err(RegistryError::Exists(_))));
@@ -249,7 +249,7 @@ async fn an_application_is_removed_only_when_its_keys_are_revoked() {
     let folder = Folder::new();
     let registry = with_key(&folder, &key(1)).await;
     assert!(matches!(registry.remove_application("shop", NOW).await, Err(RegistryError::InUse)));
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     registry.remove_application("shop", NOW).await.unwrap();
     assert!(registry.applications().await.unwrap().is_empty());
     let again = registry.remove_application("shop", NOW).await;
@@ -263,14 +263,14 @@ async fn a_revocation_is_effective_at_once_here_and_keeps_its_time() {
     let registry = with_key(&folder, &key(1)).await;
     let standing = async || registry.find(&id(&key(1)), NOW).await.unwrap().unwrap().standing(NOW);
     assert_eq!(standing().await, Standing::Active);
-    let revoked = registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    let revoked = registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     assert!(matches!(revoked, Revocation::Revoked(_)));
     assert_eq!(standing().await, Standing::Revoked);
     let later = Timestamp::from_unix(NOW.unix() + 100);
-    let again = registry.revoke(&id(&key(1)), later).await.unwrap();
+    let again = registry.revoke(&id(&key(1)), None, later).await.unwrap();
     let Revocation::WasRevoked(credential) = again else { panic!("{again:?}") };
     assert_eq!(credential.revoked_at, Some(NOW));
-    let unknown = registry.revoke(&id(&key(2)), NOW).await;
+    let unknown = registry.revoke(&id(&key(2)), None, NOW).await;
     assert!(matches!(unknown, Err(RegistryError::NotFound(Subject::Credential))));
 }
 
@@ -282,7 +282,7 @@ async fn a_revocation_is_effective_although_its_row_is_damaged() {
     assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_some());
     folder.raw("UPDATE credential SET hmac_secret = x'00'").await;
     for _ in 0..2 {
-        let damaged = registry.revoke(&id(&hmac), NOW).await;
+        let damaged = registry.revoke(&id(&hmac), None, NOW).await;
         assert!(matches!(damaged, Err(RegistryError::DamagedCredential { .. })), "{damaged:?}");
         assert!(registry.find(&id(&hmac), NOW).await.unwrap().is_none());
     }
@@ -302,7 +302,7 @@ async fn a_change_that_is_begun_is_made_and_seen_also_if_nobody_waits_for_it() {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
     {
         let id = id(&key(1));
-        let change = registry.revoke(&id, NOW);
+        let change = registry.revoke(&id, None, NOW);
         assert!(timeout(Duration::from_millis(100), change).await.is_err());
         assert_eq!(find().await, Standing::Active);
     }
@@ -945,9 +945,10 @@ async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
         assert!(refused, "{damage}: {added:?}");
         let again = registry.add_application("shop", "live", NOW).await;
         assert!(matches!(again, Err(RegistryError::Exists(_))), "{damage}: {again:?}");
-        let first = key(1).publishable_key();
         let changed = registry
-            .change_credential(&first, NOW, |scopes, _| scopes.insert("read".parse().unwrap()))
+            .change_credential(&id(&key(1)), NOW, |settings| {
+                settings.scopes.insert("read".parse().unwrap());
+            })
             .await;
         let refused = matches!(
             changed,
@@ -965,7 +966,7 @@ async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
         folder.raw(MENDED_APPLICATION).await;
         let listed = registry.credentials(Some("shop")).await.unwrap();
         let [Ok(only)] = listed.as_slice() else { panic!("{damage}: {listed:?}") };
-        assert_eq!(only.publishable_key(), first, "{damage}");
+        assert_eq!(only.publishable_key(), key(1).publishable_key(), "{damage}");
         assert_eq!(only.scopes.iter().count(), 0, "{damage}");
         registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
     }
@@ -980,7 +981,7 @@ async fn a_revocation_is_effective_although_its_application_is_damaged() {
         assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
         folder.raw(damage).await;
         for _ in 0..2 {
-            let revoked = registry.revoke(&id(&key(1)), NOW).await;
+            let revoked = registry.revoke(&id(&key(1)), None, NOW).await;
             let told = matches!(
                 revoked,
                 Err(RegistryError::DamagedCredential { id: 1, what: "its application", .. })
@@ -1045,16 +1046,15 @@ async fn a_damaged_credential_is_neither_used_nor_changed() {
         let before: String = folder.ask("SELECT restrictions FROM credential").await;
         let damaged = |refused: Result<_, RegistryError>| matches!(refused, Err(RegistryError::DamagedCredential { id: 1, what: said, .. }) if said == what);
         assert!(damaged(registry.credential(&id(&key(1))).await.map(drop)), "{damage}");
-        let publishable_key = key(1).publishable_key();
         let changed =
-            registry.change_credential(&publishable_key, NOW, |_, _| panic!("it is damaged")).await;
+            registry.change_credential(&id(&key(1)), NOW, |_| panic!("it is damaged")).await;
         assert!(damaged(changed.map(drop)), "{damage}");
         assert_eq!(folder.ask("SELECT restrictions FROM credential").await, before);
         assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_none(), "{damage}");
         let proven = ProvenKey::from(&key(1));
         let again = registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await;
         assert!(matches!(again, Err(RegistryError::Exists(_))), "{damage}: {again:?}");
-        assert!(damaged(registry.revoke(&id(&key(1)), NOW).await.map(drop)), "{damage}");
+        assert!(damaged(registry.revoke(&id(&key(1)), None, NOW).await.map(drop)), "{damage}");
         let state: String = folder.ask("SELECT state FROM credential").await;
         assert_eq!(state, "revoked", "{damage}");
     }
@@ -1068,8 +1068,8 @@ async fn the_changes_of_a_registry_can_be_made_by_a_task_of_its_own() {
         registry.add_application("shop", "live", NOW).await?;
         let proven = ProvenKey::from(&key(1));
         registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await?;
-        registry.change_credential(&key(1).publishable_key(), NOW, |_, _| {}).await?;
-        registry.revoke(&id(&key(1)), NOW).await?;
+        registry.change_credential(&id(&key(1)), NOW, |_| {}).await?;
+        registry.revoke(&id(&key(1)), None, NOW).await?;
         registry.remove_application("shop", NOW).await
     });
     task.await.unwrap().unwrap();
@@ -1127,7 +1127,7 @@ async fn a_key_that_cannot_be_read_is_revoked_by_its_thumbprint() {
         let registry = with_key(&folder, &key(1)).await;
         folder.set(1, damage).await;
         let thumbprint = KeyId::Thumbprint(key(1).verifying_key().thumbprint().unwrap());
-        let revoked = registry.revoke(&thumbprint, NOW).await;
+        let revoked = registry.revoke(&thumbprint, None, NOW).await;
         let told = matches!(revoked, Err(RegistryError::DamagedCredential { id: 1, .. }));
         assert!(told, "{damage}: {revoked:?}");
         let state: String = folder.ask("SELECT state FROM credential").await;

@@ -29,6 +29,15 @@ impl Home {
         }
     }
 
+    /// The table of applied migrations.
+    pub(crate) const fn migrations(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "_sqlx_migrations",
+            #[cfg(all(feature = "postgres", unix))]
+            Self::Postgres(_) => "countersign.migration",
+        }
+    }
+
     pub(crate) async fn registry(&self) -> Registry {
         Registry::open_or_create(&self.url()).await.unwrap()
     }
@@ -42,6 +51,24 @@ impl Home {
             }
             #[cfg(all(feature = "postgres", unix))]
             Self::Postgres(database) => database.dump().await.into_bytes(),
+        }
+    }
+
+    /// Keeps all changes waiting, as a transaction of another program does, until what is given back is dropped.
+    pub(crate) async fn hold(&self) -> Holder {
+        match self {
+            Self::Sqlite(_) => {
+                let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+                Holder::Sqlite(connection)
+            }
+            #[cfg(all(feature = "postgres", unix))]
+            Self::Postgres(database) => {
+                let mut connection = database.connect().await;
+                let lock = "BEGIN; UPDATE countersign.last_change SET number = number";
+                connection.execute(lock).await.unwrap();
+                Holder::Postgres(connection)
+            }
         }
     }
 
@@ -64,13 +91,31 @@ impl Home {
     }
 }
 
+/// A transaction of another program.
+pub(crate) enum Holder {
+    Sqlite(SqliteConnection),
+    #[cfg(all(feature = "postgres", unix))]
+    Postgres(sqlx::PgConnection),
+}
+
+impl Holder {
+    pub(crate) async fn end(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            #[cfg(all(feature = "postgres", unix))]
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
 #[cfg(all(feature = "postgres", unix))]
-mod postgres {
+pub(crate) mod postgres {
     use std::sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     };
 
+    use countersign_store::Registry;
     use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
     use crate::server::Postgres;
@@ -82,7 +127,7 @@ mod postgres {
     }
 
     impl Database {
-        pub(super) async fn create() -> Self {
+        pub(crate) async fn create() -> Self {
             static DATABASES: AtomicUsize = AtomicUsize::new(0);
             let name = format!("registry{}", DATABASES.fetch_add(1, Ordering::Relaxed));
             let server = server();
@@ -93,7 +138,15 @@ mod postgres {
             Self { server, name }
         }
 
-        pub(super) fn url(&self) -> String {
+        pub(crate) fn name(&self) -> &str {
+            &self.name
+        }
+
+        pub(crate) fn server(&self) -> &Postgres {
+            &self.server
+        }
+
+        pub(crate) fn url(&self) -> String {
             self.server.url_of(&self.name)
         }
 
@@ -110,10 +163,25 @@ mod postgres {
             dump
         }
 
-        pub(super) async fn raw(&self, statements: &str) -> Result<(), sqlx::Error> {
+        pub(crate) async fn connect(&self) -> PgConnection {
+            PgConnection::connect(&self.url()).await.unwrap()
+        }
+
+        pub(crate) async fn registry(&self) -> Registry {
+            Registry::open_or_create(&self.url()).await.unwrap()
+        }
+
+        pub(crate) async fn raw(&self, statements: &str) -> Result<(), sqlx::Error> {
             let mut connection = PgConnection::connect(&self.url()).await?;
             connection.execute(AssertSqlSafe(statements.to_owned())).await?;
             connection.close().await
+        }
+
+        /// What a statement returns: one text.
+        pub(crate) async fn ask(&self, statement: &str) -> String {
+            let mut connection = self.connect().await;
+            let statement = AssertSqlSafe(statement.to_owned());
+            sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap()
         }
     }
 

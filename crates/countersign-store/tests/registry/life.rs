@@ -51,9 +51,9 @@ async fn a_key_is_found_until_it_is_revoked_also_after_reopening(home: Home) {
         .await;
     assert!(matches!(taken, Err(RegistryError::Exists(Subject::Credential))), "{taken:?}");
     assert!(matches!(registry.remove_application("shop", NOW).await, Err(RegistryError::InUse)));
-    let revoked = registry.revoke(&thumbprint, NOW).await.unwrap();
+    let revoked = registry.revoke(&thumbprint, None, NOW).await.unwrap();
     assert!(matches!(revoked, Revocation::Revoked(_)));
-    let again = registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    let again = registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     assert!(matches!(again, Revocation::WasRevoked(_)));
     registry.close().await;
     let registry = Registry::open(&home.url()).await.unwrap();
@@ -90,7 +90,7 @@ async fn what_is_damaged_is_listed_as_damaged_and_hides_nothing(home: Home) {
         assert_eq!(damaged, [false, true, false]);
     }
     assert!(registry.find(&id(&key(2)), NOW).await.unwrap().is_none());
-    let revoked = registry.revoke(&id(&key(2)), NOW).await;
+    let revoked = registry.revoke(&id(&key(2)), None, NOW).await;
     assert!(matches!(revoked, Err(RegistryError::DamagedCredential { .. })), "{revoked:?}");
     home.raw("UPDATE countersign.credential SET scopes = '' WHERE id = 2").await;
     let credential = registry.credential(&id(&key(2))).await.unwrap();
@@ -118,8 +118,8 @@ async fn the_audit_log_is_only_added_to(home: Home) {
     let registry = home.registry().await;
     let registry = registry.acting_as("ana@ops-1".parse().unwrap());
     add(&registry, &key(1)).await;
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     let entries = registry.audit_entries(0, 10).await.unwrap();
     let said: Vec<_> = entries.iter().map(|e| (e.number, &*e.actor, &*e.action)).collect();
     assert_eq!(

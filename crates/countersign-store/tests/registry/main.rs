@@ -4,17 +4,33 @@
 
 mod audit;
 mod credentials;
+mod faults;
 mod files;
 mod held_keys;
 mod home;
+mod kills;
+mod last_use;
 mod life;
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/log.rs"]
 mod log;
+mod migrations;
+mod pages;
+#[cfg(all(feature = "postgres", unix))]
+mod pooler;
+#[cfg(all(feature = "postgres", unix))]
+mod relay;
 mod rotation;
 mod sealed;
 #[cfg(all(feature = "postgres", unix))]
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
+#[cfg(all(feature = "postgres", unix))]
+mod server_faults;
+mod settings;
+#[cfg(feature = "registry-text")]
+mod statements;
+#[cfg(feature = "registry-text")]
+mod text;
 mod watch;

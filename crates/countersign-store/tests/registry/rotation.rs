@@ -49,7 +49,7 @@ async fn a_new_key_takes_over_what_the_old_one_had(home: Home) {
     let registry = home.registry().await;
     registry.add_application("shop", "live", NOW).await.unwrap();
     let restriction = Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"]).unwrap();
-    let expires_at = Some(NOW.plus(48 * HOUR));
+    let expires_at = Some(NOW.plus(HOUR.saturating_mul(48)));
     let proven = ProvenKey::from(&key(1));
     let new = NewCredential::new("shop", "laptop", &proven)
         .scopes("orders:read orders:write".parse().unwrap())
@@ -60,7 +60,7 @@ async fn a_new_key_takes_over_what_the_old_one_had(home: Home) {
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
     assert!(registry.find(&id(&key(2)), NOW).await.unwrap().is_none());
     let Rotation { new: second, old, .. } =
-        rotate(&registry, &key(1), &key(2), 24 * HOUR).await.unwrap();
+        rotate(&registry, &key(1), &key(2), HOUR.saturating_mul(24)).await.unwrap();
     assert_eq!(second.publishable_key(), key(2).publishable_key());
     assert_eq!(second.application, first.application);
     assert_eq!((&second.label, &second.scopes), (&first.label, &first.scopes));
@@ -70,7 +70,10 @@ async fn a_new_key_takes_over_what_the_old_one_had(home: Home) {
     assert_eq!(second.lineage, first.id);
     assert_eq!((old.id, old.lineage), (first.id, first.id));
     assert_eq!(old.replaced_by, Some(key(2).publishable_key()));
-    assert_eq!((old.state, old.expires_at), (State::Retiring, Some(NOW.plus(24 * HOUR))));
+    assert_eq!(
+        (old.state, old.expires_at),
+        (State::Retiring, Some(NOW.plus(HOUR.saturating_mul(24))))
+    );
     for (key, replaced_by) in [(key(1), old.replaced_by), (key(2), None)] {
         let found = registry.find(&id(&key), NOW).await.unwrap().unwrap();
         assert_eq!((found.replaced_by, found.lineage), (replaced_by, first.id));
@@ -86,7 +89,7 @@ async fn both_keys_are_valid_until_the_overlap_ends(home: Home) {
     let registry = home.registry().await;
     add(&registry, &key(1)).await;
     rotate(&registry, &key(1), &key(2), HOUR).await.unwrap();
-    let (last, end) = (NOW.plus(HOUR - Duration::from_secs(1)), NOW.plus(HOUR));
+    let (last, end) = (NOW.plus(HOUR.saturating_sub(Duration::from_secs(1))), NOW.plus(HOUR));
     for (old, at) in [(Standing::Active, NOW), (Standing::Active, last), (Standing::Expired, end)] {
         assert_eq!(standing(&registry, &key(1), at).await, old);
         assert_eq!(standing(&registry, &key(2), at).await, Standing::Active);
@@ -95,10 +98,10 @@ async fn both_keys_are_valid_until_the_overlap_ends(home: Home) {
     let (proven, expires_at) = (ProvenKey::from(&key(3)), Some(NOW.plus(HOUR)));
     let new = NewCredential::new("shop", "", &proven).expires_at(expires_at);
     registry.add_credential(new, NOW).await.unwrap();
-    let old = rotate(&registry, &key(3), &key(4), 24 * HOUR).await.unwrap().old;
+    let old = rotate(&registry, &key(3), &key(4), HOUR.saturating_mul(24)).await.unwrap().old;
     assert_eq!((old.state, old.expires_at), (State::Retiring, expires_at));
     // The overlap is ended early.
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     assert_eq!(standing(&registry, &key(1), NOW).await, Standing::Revoked);
     assert_eq!(standing(&registry, &key(2), NOW).await, Standing::Active);
 }
@@ -126,8 +129,8 @@ async fn a_rotation_can_be_run_again(home: Home) {
         let again = registry
             .rotate(
                 &KeyId::Thumbprint(thumbprint),
-                Replacement::new(&proven, 2 * HOUR).label("other"),
-                NOW.plus(48 * HOUR),
+                Replacement::new(&proven, HOUR.saturating_mul(2)).label("other"),
+                NOW.plus(HOUR.saturating_mul(48)),
             )
             .await
             .unwrap();
@@ -161,7 +164,7 @@ async fn a_key_that_is_no_longer_in_full_use_is_not_replaced(home: Home) {
     for seed in 1..=5 {
         add(&registry, &key(seed)).await;
     }
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     home.raw("UPDATE countersign.credential SET expires_at = 1763900000 WHERE id = 2").await;
     home.raw("UPDATE countersign.credential SET state = 'quarantined' WHERE id = 3").await;
     rotate(&registry, &key(4), &key(14), HOUR).await.unwrap();
@@ -219,8 +222,9 @@ async fn each_of_the_two_keys_has_an_entry_in_the_audit_log(home: Home) {
     let said: Vec<_> = entries.iter().map(|e| (&*e.action, e.key_id.clone().unwrap())).collect();
     let (old, new) = (id(&key(1)).to_string(), id(&key(2)).to_string());
     assert_eq!(said, [("key.add", new.clone()), ("key.rotate", old.clone())]);
-    assert!(entries[0].after.as_ref().unwrap().contains(&format!("\"replaces\":\"{old}\"")));
-    let (before, after) = (entries[1].before.as_ref().unwrap(), entries[1].after.as_ref().unwrap());
+    let [added, rotated] = entries.as_slice() else { panic!("{entries:?}") };
+    assert!(added.after.as_ref().unwrap().contains(&format!("\"replaces\":\"{old}\"")));
+    let (before, after) = (rotated.before.as_ref().unwrap(), rotated.after.as_ref().unwrap());
     assert!(before.contains("\"state\":\"active\"") && before.contains("\"replaced_by\":null"));
     assert!(after.contains("\"state\":\"retiring\""));
     assert!(after.contains(&format!("\"replaced_by\":\"{new}\"")));

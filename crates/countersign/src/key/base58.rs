@@ -12,16 +12,16 @@ const DIGITS: [u8; 256] = {
     }
     digits
 };
-/// As many digits as fit into 32 bits.
-const TOGETHER: usize = 5;
-/// Room for 160 digits, in 32 bits each.
-const LIMBS: usize = 30;
+/// As many digits as fit into 64 bits.
+const TOGETHER: usize = 10;
+/// Room for 160 digits, in 64 bits each.
+const LIMBS: usize = 15;
 
 /// The bytes of these digits, or `None` with another character or more than 160 digits. Every signed request has a key to
-/// read, so it takes five digits in one step.
+/// read, so it takes ten digits in one step.
 pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     // The number so far, its lowest limb first.
-    let (mut limbs, mut used) = (Zeroizing::new([0u32; LIMBS]), 0usize);
+    let (mut limbs, mut used) = (Zeroizing::new([0u64; LIMBS]), 0usize);
     for digits in text.as_bytes().chunks(TOGETHER) {
         let (mut carry, mut base) = (0u64, 1u64);
         for &byte in digits {
@@ -30,19 +30,16 @@ pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
             base = base.saturating_mul(58);
         }
         for limb in limbs.iter_mut().take(used) {
-            // A number below 2³² times a number below 2³⁰ fits.
-            let sum = u64::from(*limb).saturating_mul(base).saturating_add(carry);
-            *limb = u32::try_from(sum & u64::from(u32::MAX)).ok()?;
-            carry = sum >> 32;
+            (*limb, carry) = limb.carrying_mul(base, carry);
         }
         if carry > 0 {
-            *limbs.get_mut(used)? = u32::try_from(carry).ok()?;
+            *limbs.get_mut(used)? = carry;
             used = used.saturating_add(1);
         }
     }
     let zeros = text.bytes().take_while(|&byte| byte == b'1').count();
     let number = limbs.iter().take(used).rev().flat_map(|limb| limb.to_be_bytes());
-    let mut bytes = Zeroizing::new(Vec::with_capacity(zeros.saturating_add(4 * LIMBS)));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(zeros.saturating_add(8 * LIMBS)));
     bytes.resize(zeros, 0);
     bytes.extend(number.skip_while(|&byte| byte == 0));
     Some(bytes)

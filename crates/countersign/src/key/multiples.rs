@@ -33,7 +33,7 @@ impl Multiples {
     /// The memory of a key's multiples, in bytes.
     pub(super) const BYTES: usize = PIECES * each(KEY_WIDTH) * size_of::<EdwardsPoint>();
 
-    /// The multiples of a key's opposite. Making them takes as long as one verification and a half.
+    /// The multiples of a key's opposite. Making them takes as long as two verifications.
     pub(super) fn of_opposite(key: EdwardsPoint) -> Self {
         Self::new(-key, KEY_WIDTH)
     }

@@ -1,8 +1,12 @@
 use std::{fmt, str::FromStr};
 
-use ed25519_dalek::{Signer as _, pkcs8::KeypairBytes};
+use ed25519_dalek::{
+    hazmat::{ExpandedSecretKey, raw_sign},
+    pkcs8::KeypairBytes,
+};
 use hmac::Mac;
 use pkcs8::{EncodePrivateKey as _, LineEnding};
+use sha2::Sha512;
 use zeroize::Zeroizing;
 
 use super::{
@@ -23,8 +27,14 @@ use crate::algorithm::Algorithm;
 pub struct PrivateKey(Secret);
 
 enum Secret {
-    Ed25519(Box<ed25519_dalek::SigningKey>),
+    Ed25519(Box<Expanded>),
     HmacSha256(HmacKey),
+}
+
+/// A key with what the library would derive from its seed for each signature anew. All of it comes from the seed alone.
+struct Expanded {
+    key: ed25519_dalek::SigningKey,
+    secret: ExpandedSecretKey,
 }
 
 impl PrivateKey {
@@ -32,7 +42,8 @@ impl PrivateKey {
     ///
     /// The public key is always derived from the seed: a signer that takes both can be made to reveal the private one.
     pub fn ed25519(seed: &[u8; 32]) -> Self {
-        Self(Secret::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(seed))))
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
+        Self(Secret::Ed25519(Box::new(Expanded { key, secret: ExpandedSecretKey::from(seed) })))
     }
 
     /// An HMAC-SHA256 secret of 32 to 64 random bytes with a random identifier, its publishable half.
@@ -60,7 +71,7 @@ impl PrivateKey {
     /// The key with which a server checks its signatures. For HMAC it is the same secret.
     pub fn verifying_key(&self) -> VerifyingKey {
         match &self.0 {
-            Secret::Ed25519(key) => VerifyingKey::from(&**key),
+            Secret::Ed25519(expanded) => VerifyingKey::from(&expanded.key),
             Secret::HmacSha256(key) => VerifyingKey::from(key.clone()),
         }
     }
@@ -77,7 +88,10 @@ impl PrivateKey {
     /// Signs a signature base: 64 bytes for Ed25519, 32 for HMAC-SHA256.
     pub fn sign(&self, base: &[u8]) -> Vec<u8> {
         match &self.0 {
-            Secret::Ed25519(key) => key.sign(base).to_bytes().to_vec(),
+            Secret::Ed25519(expanded) => {
+                let Expanded { key, secret } = &**expanded;
+                raw_sign::<Sha512>(secret, base, key.as_ref()).to_bytes().to_vec()
+            }
             Secret::HmacSha256(key) => key.after(base).finalize().into_bytes().to_vec(),
         }
     }
@@ -88,14 +102,14 @@ impl PrivateKey {
     ///
     /// [`KeyError::WrongKind`] for an HMAC secret, which has no such form.
     pub fn expose_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
-        let Secret::Ed25519(key) = &self.0 else {
+        let Secret::Ed25519(expanded) = &self.0 else {
             return Err(KeyError::WrongKind {
                 found: "an HMAC secret, which PKCS#8 does not have",
                 wanted: "an Ed25519 key",
             });
         };
         // Without the public half: openssl writes no public half here, and its older versions refuse it.
-        let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+        let pair = KeypairBytes { secret_key: expanded.key.to_bytes(), public_key: None };
         pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Damaged("it cannot be encoded"))
     }
 
@@ -117,8 +131,8 @@ impl PrivateKey {
     /// The text form `sk_…`. Anyone who reads it can sign.
     pub fn expose_text(&self) -> Zeroizing<String> {
         match &self.0 {
-            Secret::Ed25519(key) => {
-                encoding::encode(encoding::PRIVATE, Format::Ed25519, &[key.as_bytes()])
+            Secret::Ed25519(expanded) => {
+                encoding::encode(encoding::PRIVATE, Format::Ed25519, &[expanded.key.as_bytes()])
             }
             Secret::HmacSha256(key) => {
                 encoding::encode(encoding::PRIVATE, Format::HmacSha256, &[&key.id, &key.secret])

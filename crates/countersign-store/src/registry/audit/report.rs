@@ -155,7 +155,7 @@ impl fmt::Display for AuditFinding {
             Self::NotAsNoted { noted, found: Some(found) } => {
                 write!(
                     f,
-                    "rewritten: entry {} and all before it; noted: {noted}; found: {found}",
+                    "rewritten: entry {} or entries before it; noted: {noted}; found: {found}",
                     noted.number
                 )
             }

@@ -25,6 +25,8 @@ pub(crate) struct Address {
     pub(crate) prepared: Prepared,
     /// `postgres://USER@HOST:PORT/DATABASE`: no password, no parameters.
     pub(crate) name: String,
+    /// The address, without its password.
+    pub(crate) without_password: String,
 }
 
 impl Address {
@@ -34,7 +36,12 @@ impl Address {
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, RegistryError> {
-        let url: Url = text.parse().map_err(|_| RegistryError::UnsupportedUrl)?;
+        let mut url: Url = text.parse().map_err(|_| RegistryError::UnsupportedUrl)?;
+        // A password with one of these characters ends early, and its rest would be shown as host or database.
+        let path = url.path().strip_prefix('/').unwrap_or_default();
+        if path.contains(['@', '/', ':']) || url.fragment().is_some() {
+            return Err(RegistryError::UnsupportedUrl);
+        }
         let mut prepared = Prepared::Kept;
         for (name, value) in url.query_pairs() {
             if !PARAMETERS.contains(&&*name) {
@@ -52,7 +59,9 @@ impl Address {
             options = options.application_name("countersign");
         }
         let name = name(&options);
-        Ok(Self { options, prepared, name })
+        // Fails without a host, and then there is no password either.
+        url.set_password(None).unwrap_or_default();
+        Ok(Self { options, prepared, name, without_password: url.into() })
     }
 }
 
@@ -90,8 +99,32 @@ mod tests {
             "postgres://ana@db.example/keys?password=secret",
             "postgres://ana@db.example/keys?sslmode=perhaps",
             "postgres://ana@db.example:port/keys",
+            // Passwords whose characters are not percent-encoded.
+            "postgres://ana:s@cret/x@db.example/keys",
+            "postgres://ana:12/secret@db.example/keys",
+            "postgres://ana:12#secret@db.example/keys",
+            "postgres://ana:12?secret@db.example/keys",
+            "postgres://ana:sec/ret@db.example/keys",
         ] {
             assert_eq!(name(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_again_without_its_password() {
+        for (url, expected) in [
+            ("postgres://ana:s%40cret@db.example/keys", "postgres://ana@db.example/keys"),
+            (
+                "postgres://ana@db.example/keys?sslmode=disable",
+                "postgres://ana@db.example/keys?sslmode=disable",
+            ),
+            (
+                "postgres://localhost/keys?host=/run/a%20b",
+                "postgres://localhost/keys?host=/run/a%20b",
+            ),
+            ("postgres://ana:se@cret@db.example/keys", "postgres://ana@db.example/keys"),
+        ] {
+            assert_eq!(Address::parse(url).unwrap().without_password, expected, "{url}");
         }
     }
 

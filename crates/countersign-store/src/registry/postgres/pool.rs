@@ -1,19 +1,28 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
-    PgPool, PgTransaction, Postgres,
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
-use super::{address::Address, failure::ServerError};
+use super::{
+    address::Address,
+    failure::{ServerError, is_connection_lost},
+    patience,
+    reader::Reader,
+    transaction::Transaction,
+};
 use crate::{
     postgres_schema::{self, Made},
     registry::{IfMissing, error::RegistryError, query::Prepared},
 };
 
-/// The longest wait for a connection.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How many connections a registry has at most.
+const CONNECTIONS: u32 = 8;
 
 /// Begins a transaction to read in.
 pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -34,29 +43,17 @@ impl Pool {
         address: &Address,
         if_missing: IfMissing,
     ) -> Result<(Self, Made), RegistryError> {
+        // Migrations name their statements, and close them; the address may say that no statement has a name.
+        let mut connection = connect(&address.options.clone().statement_cache_capacity(16)).await?;
+        let made = prepare(&mut connection, if_missing).await;
+        drop(connection.close().await);
         let connections = PgPoolOptions::new()
-            // For changes, listings and the listener of notices. Keys are looked up on other connections, without a test before
-            // each use.
-            .max_connections(6)
-            .acquire_timeout(PATIENCE)
-            .connect_with(address.options.clone())
-            .await?;
-        let pool = Self { connections, prepared: address.prepared };
-        match pool.prepare(if_missing).await {
-            Ok(made) => Ok((pool, made)),
-            Err(error) => {
-                pool.close().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn prepare(&self, if_missing: IfMissing) -> Result<Made, RegistryError> {
-        let mut connection = self.connections.acquire().await?;
-        if if_missing == IfMissing::Fail && !postgres_schema::has_registry(&mut connection).await? {
-            return Err(ServerError::NoRegistry.into());
-        }
-        Ok(postgres_schema::update(&mut connection).await?)
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(patience::FOR_CONNECTION)
+            // A broken connection shows when it is used, which costs no round trip before each use.
+            .test_before_acquire(false)
+            .connect_lazy_with(address.options.clone());
+        Ok((Self { connections, prepared: address.prepared }, made?))
     }
 
     pub(crate) const fn prepared(&self) -> Prepared {
@@ -75,23 +72,26 @@ impl Pool {
         Ok(listener)
     }
 
-    pub(crate) async fn connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        self.connections.acquire().await
-    }
-
-    /// Begins a transaction to read in, or for one statement that writes.
-    pub(crate) async fn begin_read(&self) -> Result<PgTransaction<'static>, sqlx::Error> {
-        self.connections.begin_with(BEGIN_READ).await
+    /// Reads outside of changes.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::of(self.clone())
     }
 
     /// Begins a transaction for a change. It locks the row of the last change first, so that changes run one after the other.
-    pub(crate) async fn begin(&self) -> Result<PgTransaction<'static>, sqlx::Error> {
-        // A commit that is confirmed is on disk, whatever is set for the database. A setting that asks for more is kept.
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-             SET LOCAL lock_timeout = '2s'; \
-             SELECT set_config('synchronous_commit', 'on', true) \
-             WHERE current_setting('synchronous_commit') IN ('off', 'local')";
-        self.connections.begin_with(begin).await
+    pub(crate) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        let mut attempts = Attempts::new();
+        loop {
+            let connection = self.acquire().await?;
+            match Transaction::begin(connection, self.prepared).await {
+                // Nothing has happened yet.
+                Err(error) if attempts.has_another_after(&error) => {}
+                begun => return begun,
+            }
+        }
+    }
+
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        self.connections.acquire().await
     }
 
     pub(crate) async fn close(&self) {
@@ -99,12 +99,63 @@ impl Pool {
     }
 }
 
-/// Sends a notice, when the transaction is committed, to all who listen.
-pub(crate) async fn announce(transaction: &mut PgTransaction<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT pg_notify($1, '')")
-        .bind(CHANNEL)
-        .persistent(false)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
+/// How often something that can be done again is begun.
+///
+/// After a restart of the server every connection of the pool is broken, and each shows it when it is used.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    began: Instant,
+    left: u32,
+}
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), left: CONNECTIONS }
+    }
+
+    /// Whether to try again, on another connection.
+    pub(super) fn has_another_after(&mut self, error: &sqlx::Error) -> bool {
+        let has = self.left > 0
+            && self.began.elapsed() < patience::FOR_CONNECTION
+            && is_connection_lost(error);
+        self.left = self.left.saturating_sub(1);
+        has
+    }
+}
+
+/// Connects to a server, and waits for one that is just starting, or has no connection free.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        let left = patience::FOR_CONNECTION.saturating_sub(began.elapsed());
+        let Ok(connected) = tokio::time::timeout(left, options.connect()).await else {
+            return Err(sqlx::Error::PoolTimedOut);
+        };
+        match connected {
+            Err(sqlx::Error::Database(error))
+                if error.is_transient_in_connect_phase() && left > PAUSE =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// The pause between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+
+async fn prepare(
+    connection: &mut PgConnection,
+    if_missing: IfMissing,
+) -> Result<Made, RegistryError> {
+    if if_missing == IfMissing::Fail {
+        let mut looking = connection.begin().await?;
+        let has_registry = postgres_schema::has_registry(&mut looking).await?;
+        looking.rollback().await?;
+        if !has_registry {
+            return Err(ServerError::NoRegistry.into());
+        }
+    }
+    Ok(postgres_schema::update(connection).await?)
 }

@@ -1,5 +1,7 @@
-use countersign::{KeyId, Timestamp};
-use serde_json::Value;
+use std::collections::HashMap;
+
+use countersign::{KeyId, PublishableKey, Timestamp};
+use serde_json::{Value, json};
 
 use super::{
     entry::{ApplicationEntry, KeyEntry},
@@ -7,15 +9,11 @@ use super::{
     stored::last_change,
 };
 use crate::{
-    credential::{
-        Credential, State,
-        application::{Application, ApplicationName},
-    },
+    credential::{State, application::ApplicationName, reason::Reason},
     registry::{
         Registry, applications,
         audit::{Act, ActSubject},
         change::{Change, Transaction},
-        credentials::registered,
         error::RegistryError,
         query::Query,
         row::{seconds, thumbprint},
@@ -50,14 +48,16 @@ impl Change for Apply {
         if last_change(&mut transaction.session()).await? != change {
             return Err(RegistryError::Outdated);
         }
+        let replaced: HashMap<_, _> = replacements.iter().map(|one| (one.new, one.old)).collect();
         for step in steps {
-            step.make(now, transaction).await?;
+            step.make(&replaced, now, transaction).await?;
         }
-        for Replacement { old, new } in replacements {
+        for Replacement { old, new, both_are_added } in replacements {
             let (old, new) = (old.to_string(), new.to_string());
-            for statement in [statements::SET_REPLACED_BY, statements::SET_LINEAGE] {
-                let query = Query::new(statement).bind(new.clone()).bind(old.clone());
-                run(query, transaction).await?;
+            let bind = |statement| Query::new(statement).bind(new.clone()).bind(old.clone());
+            run(bind(statements::SET_REPLACED_BY), transaction).await?;
+            if both_are_added {
+                run(bind(statements::SET_LINEAGE), transaction).await?;
             }
         }
         Ok(())
@@ -73,15 +73,22 @@ async fn run(query: Query, transaction: &mut Transaction) -> Result<(), Registry
 }
 
 impl Step {
+    /// Makes the change. `replaced` has the keys that new keys replaced.
     async fn make(
         self,
+        replaced: &HashMap<PublishableKey, PublishableKey>,
         now: Timestamp,
         transaction: &mut Transaction,
     ) -> Result<(), RegistryError> {
         let Self { action, application, key, work, .. } = self;
-        let id = key.map(KeyId::Publishable);
-        let before = described(&application, id, transaction).await?;
+        let before = described(&application, key, transaction).await?;
         let name = application.as_str();
+        let mut links = Vec::new();
+        if let Work::AddKey { entry, .. } = &work {
+            // Made when all keys are there, so that the rows do not say them yet.
+            links.extend(entry.replaced_by.map(|new| ("replaced_by", new)));
+            links.extend(replaced.get(&entry.key).map(|old| ("replaces", *old)));
+        }
         let query = match work {
             Work::AddApplication(entry) => entry.add(name, now),
             Work::SetApplication(entry) => entry.set(name),
@@ -90,17 +97,23 @@ impl Step {
             }
             Work::AddKey { key, entry } => entry.add(name, thumbprint(&key), now),
             Work::SetKey { id, entry } => entry.set(id),
-            Work::SetState { id, from, to } => {
-                Query::new(statements::SET_STATE).bind(to.as_str()).bind(id).bind(from.as_str())
-            }
+            Work::SetState { id, from, to } => Query::new(statements::SET_STATE_FROM)
+                .bind(to.as_str())
+                .bind(id)
+                .bind(from.as_str()),
             Work::Revoke { id, reason } => Query::new(statements::REVOKE_BY_TEXT)
                 .bind(seconds(now))
                 .bind(reason.map(|reason| reason.to_string()))
                 .bind(id),
         };
         run(query, transaction).await?;
-        let after = described(&application, id, transaction).await?;
-        let subject = ActSubject { application: Some(application), key: id };
+        let mut after = described(&application, key, transaction).await?;
+        if let Some(after) = after.as_mut().and_then(Value::as_object_mut) {
+            after
+                .extend(links.into_iter().map(|(name, key)| (name.into(), key.to_string().into())));
+        }
+        let subject =
+            ActSubject { application: Some(application), key: key.map(KeyId::Publishable) };
         transaction.record(Act { at: now, action, subject, before, after });
         Ok(())
     }
@@ -109,26 +122,22 @@ impl Step {
 /// Describes a key, or else an application, for the audit log. `None` if there is none, before it is added or after it is removed.
 async fn described(
     application: &ApplicationName,
-    key: Option<KeyId>,
+    key: Option<PublishableKey>,
     transaction: &mut Transaction,
 ) -> Result<Option<Value>, RegistryError> {
-    let master_keys = transaction.master_keys();
     let mut session = transaction.session();
-    let described = match key {
-        Some(id) => registered(&id, &mut session)
-            .await
-            .and_then(|row| Ok(Credential::read(&row, master_keys.as_deref())?.described())),
-        None => {
-            let application: Result<Application, _> =
-                applications::named(application.as_str(), &mut session).await;
-            application.map(|application| application.described())
-        }
+    let Some(key) = key else {
+        return match applications::named(application.as_str(), &mut session).await {
+            Ok(application) => Ok(Some(application.described())),
+            Err(RegistryError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        };
     };
-    match described {
-        Ok(described) => Ok(Some(described)),
-        Err(RegistryError::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    // Without the secret: no master key is needed.
+    let query = Query::new(statements::TEXT_CREDENTIAL).bind(key.to_string());
+    let row = session.fetch_optional(query).await?;
+    let entry = row.map(|row| KeyEntry::read(&row)).transpose().map_err(RegistryError::Database)?;
+    Ok(entry.map(|entry| entry.described()))
 }
 
 impl ApplicationEntry {
@@ -153,6 +162,19 @@ impl ApplicationEntry {
 }
 
 impl KeyEntry {
+    /// Describes it as [`Credential::described`](crate::credential::Credential) does.
+    fn described(&self) -> Value {
+        json!({
+            "label": self.label.as_str(),
+            "state": self.state.as_str(),
+            "expires_at": self.expires.map(Timestamp::unix),
+            "scopes": self.scopes.to_string(),
+            "restrictions": stored_restrictions::stored(&self.restrictions),
+            "replaced_by": self.replaced_by.map(|key| key.to_string()),
+            "revocation_reason": self.reason.as_ref().map(Reason::as_str),
+        })
+    }
+
     fn add(self, application: &str, thumbprint: Option<String>, now: Timestamp) -> Query {
         let revoked = match self.state {
             State::Revoked => Some(self.revoked.unwrap_or(now)),

@@ -24,6 +24,11 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
+    /// The default, in a `const`.
+    pub const fn new() -> Self {
+        Self { prune: false, accept_unproven: false }
+    }
+
     /// Revokes the keys and removes the applications that the text does not list. Default: they stay, and
     /// [`Plan::unlisted`] names them.
     pub const fn prune(mut self) -> Self {
@@ -104,6 +109,8 @@ pub(super) enum Work {
 pub(super) struct Replacement {
     pub(super) old: PublishableKey,
     pub(super) new: PublishableKey,
+    /// Whether the key that took over is added as well, and gets the lineage of the old key.
+    pub(super) both_are_added: bool,
 }
 
 /// An application or key that the text does not list.
@@ -373,7 +380,8 @@ impl Planning<'_> {
             let mut name = first.clone();
             while let Some(&(old, new)) = next.get(&name) {
                 linked.insert(name);
-                self.plan.replacements.push(Replacement { old, new });
+                let both_are_added = is_new(&new);
+                self.plan.replacements.push(Replacement { old, new, both_are_added });
                 name = new.to_string();
             }
         }

@@ -19,8 +19,11 @@ use crate::credential::{
     application::{ApplicationName, Contact, Environment, Notes},
     label::Label,
     reason::Reason,
-    restrictions::{Restriction, Restrictions, kind::RestrictionKind},
-    scope::Scope,
+    restrictions::{
+        Restriction, Restrictions,
+        kind::{RestrictionKind, UnknownKind},
+    },
+    scope::{BadScope, Scope, Scopes},
 };
 
 #[derive(Deserialize)]
@@ -53,11 +56,11 @@ struct RawKey {
     revoked: Option<Spanned<Moment>>,
     replaced_by: Option<Spanned<Parsed<PublishableKey>>>,
     #[serde(default)]
-    scopes: Vec<Parsed<Scope>>,
+    scopes: Vec<Spanned<String>>,
     #[serde(default)]
     allow: BTreeMap<Parsed<RestrictionKind>, Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
-    report_only: Vec<Spanned<Parsed<RestrictionKind>>>,
+    report_only: Vec<Spanned<String>>,
     proof: Option<Spanned<String>>,
     #[serde(default)]
     insecure_unproven: bool,
@@ -147,7 +150,7 @@ pub(super) fn read(text: &str) -> Result<RegistryText, BadRegistryText> {
         let place = places.of_span(name.span());
         let name: ApplicationName =
             name.get_ref().parse().map_err(|error| refuse(place, &error))?;
-        let application = application(place, raw, &places, &mut seen)?;
+        let application = application(raw, &places, &mut seen)?;
         applications.insert(name, application);
     }
     Ok(RegistryText { applications })
@@ -158,7 +161,6 @@ fn refuse(place: Place, error: &dyn std::error::Error) -> BadRegistryText {
 }
 
 fn application(
-    place: Place,
     raw: RawApplication,
     places: &Places<'_>,
     seen: &mut HashSet<PublishableKey>,
@@ -179,7 +181,7 @@ fn application(
         }
         keys.insert(key.to_string(), text_key(place, key, raw, places)?);
     }
-    Ok(TextApplication { place, entry, keys })
+    Ok(TextApplication { entry, keys })
 }
 
 fn text_key(
@@ -189,6 +191,7 @@ fn text_key(
     places: &Places<'_>,
 ) -> Result<TextKey, BadRegistryText> {
     let restrictions = restrictions(raw.allow, raw.report_only, places)?;
+    let scopes = scopes(&raw.scopes, places)?;
     let state_place = places.of_value(&raw.state, place);
     let reason_place = places.of_value(&raw.reason, place);
     let revoked_place = places.of_value(&raw.revoked, place);
@@ -218,7 +221,7 @@ fn text_key(
         expires: raw.expires.map(|Moment(time)| time),
         revoked,
         replaced_by: raw.replaced_by.map(|key| key.into_inner().0),
-        scopes: raw.scopes.into_iter().map(|Parsed(scope)| scope).collect(),
+        scopes,
         restrictions,
     };
     Ok(TextKey { place, state_place, reason_place, replaced_by_place, entry, proof })
@@ -238,9 +241,17 @@ fn proven(
     }
 }
 
+fn scopes(scopes: &[Spanned<String>], places: &Places<'_>) -> Result<Scopes, BadRegistryText> {
+    let parsed = scopes.iter().map(|scope| {
+        let place = places.of_span(scope.span());
+        scope.get_ref().parse().map_err(|error: BadScope| refuse(place, &error))
+    });
+    parsed.collect::<Result<Vec<Scope>, _>>().map(|scopes| scopes.into_iter().collect())
+}
+
 fn restrictions(
     allow: BTreeMap<Parsed<RestrictionKind>, Spanned<Vec<Spanned<String>>>>,
-    report_only: Vec<Spanned<Parsed<RestrictionKind>>>,
+    report_only: Vec<Spanned<String>>,
     places: &Places<'_>,
 ) -> Result<Restrictions, BadRegistryText> {
     let mut restrictions = Restrictions::default();
@@ -256,11 +267,108 @@ fn restrictions(
     }
     for kind in report_only {
         let place = places.of_span(kind.span());
-        let Parsed(kind) = kind.into_inner();
+        let kind = kind.get_ref().parse().map_err(|error: UnknownKind| refuse(place, &error))?;
         let Some(restriction) = restrictions.remove(kind) else {
             return Err(place.refuse(format!("the key has no allow.{kind} to report")));
         };
         restrictions.insert(restriction.insecure_report_only());
     }
     Ok(restrictions)
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::PrivateKey;
+
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_where_it_is() {
+        let (key, other) = (PrivateKey::ed25519(&[1; 32]), PrivateKey::ed25519(&[2; 32]));
+        let publishable = key.publishable_key();
+        let head = format!(
+            "version = 1\n[application.shop]\nenvironment = \"live\"\n[application.shop.key.{publishable}]\n"
+        );
+        assert!(read(&head).is_ok());
+        let proof = ProvenKey::proof(&key).unwrap();
+        for line in [
+            format!("proof = \"\"\"\n{}\"\"\"", proof.replace('"', "\\\"")),
+            format!("proof = '''{proof}'''"),
+            format!("proof = '''\n\n  {}  '''", proof.replace('\n', " \r\n  ")),
+            "insecure_unproven = true".into(),
+            "expires = 2027-01-31T00:00:00+01:00".into(),
+            "expires = 2027-01-31 00:00:00z".into(),
+            "expires = 253402300800".into(),
+            "state = 'revoked'\nreason = 'lost'\nrevoked = 2027-01-31T00:00:00Z".into(),
+            "allow = { ip = ['192.0.2.7'], sdk = ['shop-sdk'] }\nreport_only = ['sdk']".into(),
+            format!("[application.shop.key.{}]", other.publishable_key()),
+        ] {
+            read(&format!("{head}{line}")).unwrap();
+        }
+        let others = ProvenKey::proof(&other).unwrap();
+        let inside = [
+            ("label = 7", "line 5, column 9: invalid type: integer `7`"),
+            ("label = 'a'\nlabel = 'c'", "line 6, column 1: duplicate key"),
+            ("label = \"a\\u0007b\"", "line 5, column 9: a label has at most 64"),
+            ("  state =  'retired'", "line 5, column 12: unknown state"),
+            ("scopes = [\n    'a',\n    'b c',\n]", "line 7, column 5: a scope has 1 to 64"),
+            ("scopes = 'a'", "line 5, column 10: invalid type"),
+            (
+                "allow.ip = [\n    '192.0.2.0/24',\n    '192.0.2.0/99',\n]",
+                "line 7, column 5: `192.0.2.0/99`",
+            ),
+            ("allow.ip = []", "line 5, column 12: "),
+            ("allow.moon = ['x']", "line 5, column 7: a restriction is ip"),
+            ("report_only = [\n    'moon',\n]", "line 6, column 5: a restriction is ip"),
+            ("report_only = ['ip']", "line 5, column 16: the key has no allow.ip to report"),
+            ("expires = '2027-01-31T00:00:00Z'", "line 5, column 11: a time is like"),
+            ("expires = 2027-01-31", "line 5, column 11: a time is like"),
+            ("expires = 2027-01-31T00:00:00", "line 5, column 11: a time is like"),
+            ("expires = 2027-01-31T00:00:00.5Z", "line 5, column 11: a time is like"),
+            ("expires = 1969-12-31T00:00:00Z", "line 5, column 11: a time is like"),
+            ("expires = -1", "line 5, column 11: a time is like"),
+            ("expires = 9223372036854775807", "line 5, column 11: a time is like"),
+            ("reason = 'lost'", "line 5, column 10: only a key whose state is \"revoked\""),
+            ("revoked = 2027-01-31T00:00:00Z", "line 5, column 11: only a key whose state"),
+            ("state = 'revoked'\nreason = ''", "line 6, column 10: a reason has 1 to 200"),
+            ("replaced_by = 'pk_x'", "line 5, column 15: "),
+            ("proof = 'pk_x'", "line 5, column 9: "),
+            (&format!("proof = '''{others}'''"), "line 5, column 9: this is the proof of another"),
+            (&format!("proof = '''{publishable}'''"), "line 5, column 9: "),
+            ("rate = 7", "line 5, column 1: unknown field `rate`"),
+            ("[application.shop.key.pk_x]", "line 5, column 23: "),
+            (
+                &format!(
+                    "[application.web]\nenvironment = 'x'\n[application.web.key.{publishable}]"
+                ),
+                "line 7, column 22: this key is in the text twice",
+            ),
+            (
+                &format!("[application.shop.key.acme_{publishable}]"),
+                " column 23: this key is in the text twice",
+            ),
+        ];
+        for (line, expected) in inside {
+            let refused = refused(&format!("{head}{line}"));
+            assert!(refused.contains(expected), "{line}: {refused}");
+        }
+        for (text, expected) in [
+            ("", "line 1, column 1: missing field `version`"),
+            ("version = 2", "line 1, column 11: this text has the version 2"),
+            ("version = 'x'", "line 1, column 11: invalid type"),
+            ("version = 1\nkeys = 1", "line 2, column 1: unknown field `keys`"),
+            ("version = 1\n[application.shop]", "line 2, column "),
+            ("version = 1\n[application.'a b']\nenvironment = 'x'", "line 2, column 14: a name"),
+            ("version = 1\n[application.ä", "line 2, column "),
+            ("version = 1\n# é\nx = \"é\" ?", "line 3, column "),
+        ] {
+            let refused = refused(text);
+            assert!(refused.starts_with(expected), "{text}: {refused}");
+            assert!(!refused.contains('\n'), "{refused}");
+        }
+    }
 }

@@ -115,7 +115,7 @@ impl Stored {
 
 /// Returns the number of the last change.
 pub(super) async fn last_change(session: &mut Session<'_>) -> Result<i64, RegistryError> {
-    let row = session.fetch_one(Query::new(statements::LAST_CHANGE_NUMBER)).await?;
+    let row = session.fetch_one(Query::new(statements::LAST_CHANGE)).await?;
     Ok(row.get("number")?)
 }
 
@@ -133,7 +133,7 @@ impl ApplicationEntry {
 }
 
 impl KeyEntry {
-    fn read(row: &Row) -> Result<Self, BoxError> {
+    pub(super) fn read(row: &Row) -> Result<Self, BoxError> {
         let text = |column| row.get::<String>(column);
         let optional = |column| row.get::<Option<String>>(column);
         let optional_time = |column| row.get::<Option<i64>>(column)?.map(time).transpose();

@@ -96,6 +96,7 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.chars().try_for_each(|character| match character {
             '"' | '\\' => write!(f, "\\{character}"),
+            '\n' if self.keep != '\n' => f.write_str("\\n"),
             control if control.is_control() && control != self.keep => {
                 write!(f, "\\u{:04X}", u32::from(control))
             }

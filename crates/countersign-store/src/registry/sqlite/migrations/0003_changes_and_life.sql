@@ -38,7 +38,10 @@ ALTER TABLE application ADD COLUMN notes TEXT NOT NULL DEFAULT '';
 
 -- An HMAC secret that is encrypted with a master key. `hmac_secret` holds what was registered without a master key.
 ALTER TABLE credential ADD COLUMN sealed_secret BLOB;
--- Limits of its own, as JSON; without any, those of the server hold.
+-- Limits of its own, as JSON; without any, those of the server hold:
+--     {"version": 1, "signed": [{"amount": 600, "window": 60, "burst": 50}], "unsigned": []}
+-- A window is in seconds. Without quotas for one of the two, those of the server hold for it. A credential with anything
+-- else in it is refused.
 ALTER TABLE credential ADD COLUMN limits TEXT;
 -- The credential that took over.
 ALTER TABLE credential ADD COLUMN replaced_by INTEGER REFERENCES credential (id);
@@ -54,7 +57,8 @@ CREATE INDEX credential_application ON credential (application_id, id);
 CREATE INDEX credential_plain_secret ON credential (id) WHERE hmac_secret IS NOT NULL;
 CREATE INDEX credential_sealed_secret ON credential (substr(sealed_secret, 1, 8), id) WHERE sealed_secret IS NOT NULL;
 
--- Apart from `credential`, so that use never waits for a change, nor a change for use.
+-- Apart from `credential`, so that use never waits for a change, nor a change for use. Row 0 says since when uses are
+-- recorded.
 CREATE TABLE last_use (
     credential_id INTEGER PRIMARY KEY,
     seconds INTEGER NOT NULL
