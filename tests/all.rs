@@ -13,6 +13,8 @@ mod cors;
 mod documents;
 mod exactly_once;
 mod explaining;
+mod holder;
+mod key_rotation;
 mod limits;
 mod nginx;
 mod oauth;

@@ -5,13 +5,16 @@ mod key_arg;
 mod limit_args;
 mod list;
 mod new_key_arg;
+mod own_key_args;
 mod prune;
 mod quarantine;
 mod replace;
 mod restrict;
 mod restriction_args;
 mod revoke;
+mod revoke_own;
 mod rewrap;
+mod rotate;
 mod scope;
 mod set;
 mod show;
@@ -27,7 +30,9 @@ use self::{
     replace::Replace,
     restrict::Restrict,
     revoke::Revoke,
+    revoke_own::RevokeOwn,
     rewrap::Rewrap,
+    rotate::Rotate,
     scope::Scope,
     set::Set,
     show::Show,
@@ -59,6 +64,8 @@ enum Command {
     Quarantine(Quarantine),
     Release(Release),
     Revoke(Revoke),
+    RevokeOwn(RevokeOwn),
+    Rotate(Rotate),
     Rewrap(Rewrap),
     Prune(Prune),
 }
@@ -79,6 +86,8 @@ impl Key {
             Command::Release(release) => release.run(&registry),
             Command::Prune(prune) => prune.run(&registry),
             Command::Revoke(revoke) => revoke.run(&registry),
+            Command::RevokeOwn(revoke) => revoke.run(&registry),
+            Command::Rotate(rotate) => rotate.run(&registry),
             Command::Rewrap(rewrap) => return rewrap.run(&registry),
         }?;
         Ok(Exit::Done)

@@ -176,6 +176,21 @@ impl KeySource {
         file.into_private().map_err(|error| self.unusable(&error, "a private key"))
     }
 
+    /// Returns the passphrase of a private key, if it is encrypted. Refuses what is no private key of a credential.
+    pub(crate) fn passphrase_of_private(
+        &self,
+        passphrase: &PassphraseSource,
+    ) -> Result<Option<Passphrase>, Failure> {
+        let (content, metadata) = self.content()?;
+        match KeyFile::parse(&content, None) {
+            Err(KeyError::Encrypted) => {
+                self.require_private(metadata.as_ref())?;
+                passphrase.read(self).map(Some)
+            }
+            _ => self.read_private(passphrase).map(|_| None),
+        }
+    }
+
     /// Reads the public half of any key file.
     pub(crate) fn read_verifying(
         &self,

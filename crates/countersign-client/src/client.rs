@@ -20,6 +20,7 @@ use crate::{
     clock_drift::SignedAt,
     error::Error,
     explanation::SignedBase,
+    key_in_use::KeyInUse,
     outgoing::Outgoing,
     refusal::peek,
     remote_key::RemoteKey,
@@ -41,7 +42,8 @@ const DIRECTORY_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    pub(crate) signing: Arc<Signing>,
+    signing: Arc<Signing>,
+    changing: Option<Arc<dyn KeyInUse>>,
     pub(crate) clock: Clock,
     headers: HeaderMap,
     responses: Option<ResponseVerifier>,
@@ -140,6 +142,7 @@ impl Client {
         let client = Self {
             http: reqwest::Client::new(),
             signing: Arc::new(signing),
+            changing: None,
             clock: Clock::default(),
             headers: HeaderMap::new(),
             responses: None,
@@ -273,7 +276,35 @@ impl Client {
 
     /// The publishable half of the signing key.
     pub fn publishable_key(&self) -> PublishableKey {
-        self.signing.publishable_key()
+        self.signing().publishable_key()
+    }
+
+    /// Signs with this key, which changes in time.
+    #[cfg(feature = "key-files")]
+    pub(crate) fn with_key_in_use(mut self, key: Arc<dyn KeyInUse>) -> Self {
+        self.changing = Some(key);
+        self
+    }
+
+    /// What signs now.
+    pub(crate) fn signing(&self) -> Arc<Signing> {
+        self.changing.as_ref().map_or_else(|| Arc::clone(&self.signing), |key| key.signing())
+    }
+
+    /// Has a key that changes in time looked after, beside the request that is to be sent.
+    pub(crate) fn look_after_key(&self) {
+        if let Some(key) = &self.changing {
+            Arc::clone(key).look_after();
+        }
+    }
+
+    /// Whether the server refused a request since its key has ended, and there is another by now. The server did not execute that
+    /// request.
+    pub(crate) async fn has_another_key(&self, than: &PublishableKey, headers: &HeaderMap) -> bool {
+        let Some(key) = &self.changing else { return false };
+        let has_ended =
+            matches!(Code::of_refusal(headers), Some(Ok(Code::KeyRevoked | Code::KeyExpired)));
+        has_ended && key.renew(than).await
     }
 
     /// A GET request.
@@ -352,7 +383,7 @@ impl Client {
         let target = Target::origin_form(&uri);
         let head = RequestHead { method, target, origin: &origin, headers };
         let content = SignedContent::Bytes(request.body().as_ref());
-        let fields = self.signing.sign(&[], &head, content, &self.new_use(&origin)?)?;
+        let fields = self.signing().sign(&[], &head, content, &self.new_use(&origin)?)?;
         fields.apply(request.headers_mut());
         Ok(request)
     }
@@ -362,7 +393,7 @@ impl Client {
         let mut unsigned = Unsigned::new(self.with_default_headers(request))?;
         let signed = self.new_use(&unsigned.origin)?;
         let (head, content) = unsigned.parts()?;
-        let fields = self.signing.sign(&[], &head, content.as_signed(), &signed)?;
+        let fields = self.signing().sign(&[], &head, content.as_signed(), &signed)?;
         fields.apply(unsigned.request.headers_mut());
         Ok(unsigned.request)
     }
@@ -376,7 +407,8 @@ impl Client {
         let unsigned = Unsigned::new(self.with_default_headers(request))?;
         let signed = self.new_use(&unsigned.origin)?;
         let (head, content) = unsigned.parts()?;
-        let fields = self.signing.sign_anywhere(more, &head, content.as_signed(), &signed).await?;
+        let signing = self.signing();
+        let fields = signing.sign_anywhere(more, &head, content.as_signed(), &signed).await?;
         let Unsigned { mut request, origin, .. } = unsigned;
         let base = SignedBase::new(fields.signature.base.clone(), request.headers());
         fields.apply(request.headers_mut());
@@ -421,7 +453,9 @@ impl Client {
         mut outgoing: Outgoing,
         wait: Duration,
     ) -> Result<Response, Error> {
+        self.look_after_key();
         let Some(request) = outgoing.next().await? else { return Err(Error::StreamingBody) };
+        let mut key = self.publishable_key();
         let mut attempt = self.attempt_covering(&[], request).await?;
         let mut attempts = Attempts::new(wait);
         let mut redirects = 0;
@@ -441,12 +475,16 @@ impl Client {
                 origin: &origin,
                 delivery: self.delivery(&response),
             };
-            let next = attempts.after(answer, &self.clock, &self.signing);
+            let mut next = attempts.after(answer, &self.clock, &self.signing());
+            if next == Next::Return && self.has_another_key(&key, response.headers()).await {
+                next = Next::SignAgain { pause: Duration::ZERO };
+            }
             if let Next::SignAgain { pause } = next {
                 let Some(request) = outgoing.next().await? else { return Ok(response) };
                 // The connection can be used again when its response is read.
                 (_, response) = peek(response).await;
                 tokio::time::sleep(pause).await;
+                key = self.publishable_key();
                 attempt = match self.attempt_covering(attempts.more(), request).await {
                     Ok(attempt) => attempt,
                     // The request lacks a component that the server asks for: return the refusal.
@@ -496,7 +534,7 @@ impl Client {
     }
 
     /// Whether a response is the server's own.
-    fn authenticity(&self, response: &Response) -> Authenticity {
+    pub(crate) fn authenticity(&self, response: &Response) -> Authenticity {
         match self.responses.is_some() || self.plain_http == PlainHttp::Trusted {
             // Where responses are verified, no other gets here.
             true => Authenticity::Authenticated,

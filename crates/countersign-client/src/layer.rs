@@ -4,6 +4,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -125,7 +126,9 @@ impl SignLayer {
         let mut attempts = Attempts::new(client.wait);
         let authenticated = uri.scheme() == Some(&Scheme::HTTPS) || client.trusts_plain_http();
         let mut last = None;
+        client.look_after_key();
         loop {
+            let key = client.publishable_key();
             let signing =
                 sign(&client, attempts.more(), head.clone(), &origin, &uri, content.signed()).await;
             let (attempt, signed) = match (signing, last) {
@@ -148,7 +151,11 @@ impl SignLayer {
                 origin: &origin,
                 delivery: Delivery::Once,
             };
-            match attempts.after(answer, &client.clock, &client.signing) {
+            let mut next = attempts.after(answer, &client.clock, &client.signing());
+            if next == Next::Return && client.has_another_key(&key, headers).await {
+                next = Next::SignAgain { pause: Duration::ZERO };
+            }
+            match next {
                 Next::Return => return Ok(response),
                 Next::SignAgain { .. } if !content.can_repeat() => return Ok(response),
                 Next::SignAgain { pause } => tokio::time::sleep(pause).await,
@@ -175,8 +182,8 @@ async fn sign(
         origin,
         headers: &head.headers,
     };
-    let fields = client.signing.sign_anywhere(more, &covered, content, &signed);
-    fields.await?.apply(&mut head.headers);
+    let fields = client.signing().sign_anywhere(more, &covered, content, &signed).await;
+    fields?.apply(&mut head.headers);
     Ok((head, signed.moment))
 }
 

@@ -40,6 +40,8 @@
 //! # }
 //! ```
 //!
+//! [`Client::rotating`] replaces its key from time to time, where the server has an endpoint for that; [`OwnKey`] does so once.
+//!
 //! For a server that signs its responses, use [`Client::verify_responses`]: the client then accepts only whole responses
 //! that the server made for this very attempt.
 
@@ -53,6 +55,7 @@ mod clock_drift;
 mod error;
 mod explanation;
 mod form;
+mod key_in_use;
 #[cfg(feature = "key-files")]
 mod key_source;
 #[cfg(feature = "tower")]
@@ -60,6 +63,8 @@ mod layer;
 #[cfg(feature = "middleware")]
 mod middleware;
 mod outgoing;
+#[cfg(feature = "key-files")]
+mod own_key;
 mod pieces;
 mod publishable_client;
 mod quota_left;
@@ -68,6 +73,8 @@ mod remote_key;
 mod request_builder;
 mod reread;
 mod response_verifier;
+#[cfg(feature = "key-files")]
+mod rotating;
 mod signing;
 mod transport;
 mod unsigned;
@@ -83,6 +90,8 @@ pub use key_source::{BadKeySource, KeySource};
 pub use layer::{SignLayer, SignService, SignedBody};
 #[cfg(feature = "middleware")]
 pub use middleware::SigningMiddleware;
+#[cfg(feature = "key-files")]
+pub use own_key::{OwnKey, OwnRevocation, Rotated, credential::OwnCredential, error::OwnKeyError};
 pub use publishable_client::PublishableClient;
 pub use quota_left::QuotaLeft;
 pub use refusal::Refusal;

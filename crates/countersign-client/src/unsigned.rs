@@ -68,7 +68,7 @@ pub(crate) fn refuse_framing(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// The origin as the `Host` field will name it.
-fn origin(url: &Url) -> Result<Origin, Error> {
+pub(crate) fn origin(url: &Url) -> Result<Origin, Error> {
     let scheme: Scheme = url.scheme().parse()?;
     let host = url.host_str().unwrap_or_default();
     let authority = match url.port() {

@@ -88,6 +88,8 @@ mod clock;
 mod content;
 #[cfg(feature = "cors")]
 mod cors;
+#[cfg(feature = "axum")]
+mod holder;
 mod ingress;
 #[cfg(feature = "oauth")]
 mod oauth;
@@ -118,6 +120,8 @@ pub use content::{
 };
 #[cfg(feature = "cors")]
 pub use cors::cors;
+#[cfg(feature = "axum")]
+pub use holder::HolderRoutes;
 pub use ingress::{
     Ingress,
     proxies::{BadProxies, ForwardedFields, Proxies},

@@ -1,6 +1,8 @@
 pub(crate) mod forbidden;
 pub(crate) mod reason;
 pub(crate) mod unaccepted;
+#[cfg(feature = "axum")]
+pub(crate) mod unchanged;
 pub(crate) mod unsignable;
 
 use std::{fmt, sync::Arc};

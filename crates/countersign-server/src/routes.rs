@@ -122,6 +122,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
+    /// Returns the handlers as a router, without the declarations.
+    pub(crate) fn without_verifier(self) -> Router<S> {
+        let declared = self.declared.into_iter();
+        declared
+            .fold(self.undeclared, |router, (route, handlers)| router.route(route.path(), handlers))
+    }
+
     /// Returns the table of the declared routes.
     ///
     /// # Errors

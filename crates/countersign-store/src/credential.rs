@@ -3,6 +3,7 @@ pub(crate) mod label;
 pub(crate) mod name;
 pub(crate) mod reason;
 pub(crate) mod restrictions;
+pub(crate) mod rotation;
 pub(crate) mod scope;
 
 use std::{fmt, str::FromStr, sync::Arc};

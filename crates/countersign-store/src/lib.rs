@@ -39,6 +39,7 @@
 mod credential;
 mod enforcement;
 mod error;
+mod held_keys;
 mod key_store;
 mod limits;
 #[cfg(feature = "registry")]
@@ -76,10 +77,12 @@ pub use credential::{
         half::Half,
         kind::{RestrictionKind, UnknownKind},
     },
+    rotation::{Made, NotReplaced, Rotation},
     scope::{BadScope, Scope, Scopes},
 };
 pub use enforcement::Enforcement;
 pub use error::StoreError;
+pub use held_keys::{HeldKeys, NotHandedOver};
 pub use key_store::{KeyStore, memory::MemoryKeys};
 pub use limits::{
     Budget, Limits, OverLimit, QuotaLeft, Verdict,
@@ -131,7 +134,7 @@ pub use registry::{
     new_credential::NewCredential,
     options::RegistryOptions,
     page::{ApplicationFilter, BadCursor, CredentialFilter, Cursor, Page},
-    rotation::{NotReplaced, Replacement, Rotation},
+    rotation::Replacement,
     sealing::{RewrapBatch, Rewrapped},
     secrets::{MasterKeyRole, SealedSecrets, Secrets},
 };

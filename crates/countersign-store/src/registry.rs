@@ -18,6 +18,7 @@ pub(crate) mod damaged;
 mod database;
 pub(crate) mod error;
 mod flights;
+mod held_keys;
 mod key_store;
 mod last_use;
 pub(crate) mod new_credential;

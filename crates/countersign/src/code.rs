@@ -23,6 +23,7 @@ pub enum Code {
     KeyExpired,
     KeyQuarantined,
     KeyForbidden,
+    KeyConflict,
     TokenRequired,
     TokenInvalid,
     TokenForbidden,
@@ -45,7 +46,7 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::SignatureRequired,
         Self::SignatureMalformed,
         Self::SignaturePolicy,
@@ -60,6 +61,7 @@ impl Code {
         Self::KeyExpired,
         Self::KeyQuarantined,
         Self::KeyForbidden,
+        Self::KeyConflict,
         Self::TokenRequired,
         Self::TokenInvalid,
         Self::TokenForbidden,
@@ -119,6 +121,7 @@ impl Code {
             Self::KeyExpired => "key-expired",
             Self::KeyQuarantined => "key-quarantined",
             Self::KeyForbidden => "key-forbidden",
+            Self::KeyConflict => "key-conflict",
             Self::TokenRequired => "token-required",
             Self::TokenInvalid => "token-invalid",
             Self::TokenForbidden => "token-forbidden",
@@ -163,6 +166,7 @@ impl Code {
             | Self::BadTarget
             | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::KeyForbidden | Self::TokenForbidden => StatusCode::FORBIDDEN,
+            Self::KeyConflict => StatusCode::CONFLICT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -196,6 +200,7 @@ impl Code {
             Self::KeyExpired => "The key has expired",
             Self::KeyQuarantined => "The key is quarantined",
             Self::KeyForbidden => "The key may not do this",
+            Self::KeyConflict => "The key cannot be replaced by this one",
             Self::TokenRequired => "An access token is required",
             Self::TokenInvalid => "The access token is not accepted",
             Self::TokenForbidden => "The access token does not allow this",
@@ -245,7 +250,9 @@ impl Code {
                 "check the publishable key, or ask the operator of this service: its log has the reason"
             }
             Self::KeyRevoked | Self::KeyExpired => "use another key",
-            Self::KeyQuarantined | Self::KeyForbidden => "ask the operator of this service",
+            Self::KeyQuarantined | Self::KeyForbidden | Self::KeyConflict => {
+                "ask the operator of this service"
+            }
             Self::TokenRequired => {
                 "send an access token as Authorization: Bearer, and cover that field"
             }

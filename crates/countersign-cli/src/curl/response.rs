@@ -155,6 +155,9 @@ impl Response {
             Code::KeyForbidden => {
                 return self.ask_the_operator("what this key may do, and from where");
             }
+            Code::KeyConflict => {
+                return self.ask_the_operator("which key took over from this one");
+            }
             Code::TokenRequired => {
                 "put `Authorization: Bearer TOKEN` into a file, and add -H @FILE: the route asks for an access token, which is then signed as well"
             }

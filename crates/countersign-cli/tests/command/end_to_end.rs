@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Json, Router, routing::get};
 use countersign::{Origins, Window};
-use countersign_server::{Publishable, Signed, Verifier, serve};
+use countersign_server::{HolderRoutes, Publishable, Signed, Verifier, serve};
 use countersign_store::{MemoryNonces, Registry, system_time};
 use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -15,15 +15,15 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use crate::desk::Desk;
 
 /// A server that made its registry itself, in which there is the application `shop`, and the desk that it is on.
-fn desk_with_server() -> (Desk, Server) {
+pub(crate) fn desk_with_server() -> (Desk, Server) {
     let desk = Desk::new().variable("COUNTERSIGN_DB", "sqlite:registry.db");
     let server = Server::start(&desk);
     desk.run(["app", "add", "shop"]).done();
     (desk, server)
 }
 
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     _runtime: Runtime,
 }
 
@@ -38,15 +38,22 @@ impl Server {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let origin = format!("http://{}", listener.local_addr().unwrap());
             let origins = Origins::new([origin.parse().unwrap()]).unwrap();
+            let holder = HolderRoutes::new(registry.clone());
             let verifier = Verifier::new(origins, registry, nonces);
             let read =
                 async |Publishable(caller): Publishable| caller.application().name.to_string();
             let write = async |Signed(_, order): Signed<Json<Value>>| order;
             let app = Router::new().route("/v1/orders", get(read).post(write));
+            let app = app.nest("/v1/key", holder.router());
             tokio::spawn(serve(listener, app.layer(verifier.layer()), std::future::pending()));
             format!("{origin}/v1/orders")
         });
         Self { url, _runtime: runtime }
+    }
+
+    /// Where the holders of keys change them.
+    pub(crate) fn endpoint(&self) -> String {
+        self.url.replace("/v1/orders", "/v1/key")
     }
 
     /// The status and the code with which these bytes are answered.

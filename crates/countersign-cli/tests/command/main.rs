@@ -18,6 +18,7 @@ mod keys;
 mod life;
 mod manuals;
 mod master_keys;
+mod own_keys;
 mod processes;
 mod registry;
 mod registry_text;

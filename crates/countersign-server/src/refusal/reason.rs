@@ -6,6 +6,8 @@ use countersign::{
 use countersign_store::{CredentialId, OverLimit};
 use http::StatusCode;
 
+#[cfg(feature = "axum")]
+use super::unchanged::Unchanged;
 use super::{forbidden::Forbidden, unaccepted::Unaccepted, unsignable::Unsignable};
 #[cfg(feature = "oauth")]
 use crate::oauth::bad_token::BadToken;
@@ -54,6 +56,9 @@ pub(crate) enum Reason {
     Quarantined,
     /// The known caller lacks the authority for this request.
     Forbidden(Forbidden),
+    /// The known caller's own key is not changed as it asks.
+    #[cfg(feature = "axum")]
+    Unchanged(Unchanged),
     ContentTooLarge {
         limit: u64,
     },
@@ -139,6 +144,13 @@ impl From<Unsignable> for Reason {
     }
 }
 
+#[cfg(feature = "axum")]
+impl From<Unchanged> for Reason {
+    fn from(unchanged: Unchanged) -> Self {
+        Self::Unchanged(unchanged)
+    }
+}
+
 impl From<Full> for Reason {
     fn from(Full: Full) -> Self {
         Self::Overloaded
@@ -178,6 +190,8 @@ impl Reason {
             Self::Expired => Code::KeyExpired,
             Self::Quarantined => Code::KeyQuarantined,
             Self::Forbidden(_) => Code::KeyForbidden,
+            #[cfg(feature = "axum")]
+            Self::Unchanged(unchanged) => unchanged.code(),
             Self::ContentTooLarge { .. } => Code::ContentTooLarge,
             Self::ContentTimeout => Code::RequestTimeout,
             Self::Overloaded => Code::Overloaded,
@@ -246,6 +260,8 @@ impl Reason {
             | Self::ReplayStoreUnavailable
             | Self::NoClientAddress
             | Self::NoLayer => Blame::Nobody,
+            #[cfg(feature = "axum")]
+            Self::Unchanged(_) => Blame::Nobody,
             #[cfg(feature = "serve")]
             Self::HeadTooLarge { .. } | Self::TargetTooLong { .. } | Self::Upgrade => Blame::Nobody,
             #[cfg(feature = "oauth")]
@@ -271,6 +287,8 @@ impl Reason {
             Self::SignedTrailer => return SignedTrailer.to_string(),
             Self::Presented(presented) => return presented.to_string(),
             Self::Forwarded(forwarded) => return forwarded.to_string(),
+            #[cfg(feature = "axum")]
+            Self::Unchanged(unchanged) => return unchanged.detail().into_owned(),
             #[cfg(feature = "oauth")]
             Self::Token(token) => return token.to_string(),
             Self::ContentTooLarge { limit } => {
@@ -359,6 +377,8 @@ impl Reason {
             #[cfg(feature = "serve")]
             Self::HeadTooLarge { .. } => "send fewer or smaller header fields, or a shorter target",
             Self::Rejected(rejection) => rejection.hint(),
+            #[cfg(feature = "axum")]
+            Self::Unchanged(unchanged) => return unchanged.hint(),
             reason => reason.code().hint(),
         };
         hint.into()

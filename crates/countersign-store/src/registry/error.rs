@@ -3,16 +3,19 @@ use std::{convert::Infallible, error::Error, fmt};
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
+use super::page::BadCursor;
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 use super::text::BadRegistryText;
-use super::{page::BadCursor, rotation::NotReplaced};
 #[cfg(feature = "postgres")]
 use crate::postgres_schema::Unprepared;
-use crate::{credential::name::BadName, sealed_secret::NotOpened};
+use crate::{
+    credential::{name::BadName, rotation::NotReplaced},
+    sealed_secret::NotOpened,
+};
 
 /// A kind of entry in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

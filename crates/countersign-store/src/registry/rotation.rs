@@ -13,7 +13,11 @@ use super::{
     row::seconds,
     statements,
 };
-use crate::credential::{Credential, Standing, State, label::Label};
+use crate::credential::{
+    Credential, Standing, State,
+    label::Label,
+    rotation::{Made, NotReplaced, Rotation},
+};
 
 /// A key that takes over from another, for [`Registry::rotate`].
 ///
@@ -65,37 +69,6 @@ impl<'a> Replacement<'a> {
     }
 }
 
-/// The two credentials of a rotation, as they are after it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Rotation {
-    /// The credential that took over.
-    pub new: Arc<Credential>,
-    /// The credential that was replaced: retiring or, without an overlap, revoked.
-    pub old: Arc<Credential>,
-}
-
-/// Why a key cannot be replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotReplaced {
-    /// The old key is revoked.
-    #[error("the key is revoked, so that no other can take over from it")]
-    Revoked,
-    /// The old key has expired.
-    #[error("the key has expired, so that no other can take over from it")]
-    Expired,
-    /// The old key is in quarantine, which the new key would not be.
-    #[error("the key is in quarantine, so that no other can take over from it")]
-    Quarantined,
-    /// Another key has taken over already.
-    #[error("the key {0} has taken over already")]
-    Replaced(PublishableKey),
-    /// The new key is the old one.
-    #[error("the new key is the same as the old one")]
-    SameKey,
-}
-
 impl Registry {
     /// Replaces a key by a new one, which takes over its application, scopes, restrictions and limits, and its
     /// [lineage](Credential::lineage).
@@ -144,7 +117,7 @@ impl Change for Rotate {
         if old.replaced_by == Some(publishable) {
             let new = registered(&publishable.into(), &mut transaction.session()).await?;
             let new = Credential::read(&new, master_keys.as_deref())?;
-            return Ok(Rotation { new: Arc::new(new), old: Arc::new(old) });
+            return Ok(Rotation { new: Arc::new(new), old: Arc::new(old), made: Made::Before });
         }
         require_replaceable(&old, publishable, now)?;
         let mut settings = CredentialSettings::of(&old);
@@ -164,7 +137,7 @@ impl Change for Rotate {
         };
         let new = add.apply(transaction).await?;
         let old = retire(old, new.id.get(), overlap, now, transaction).await?;
-        Ok(Rotation { new, old: Arc::new(old) })
+        Ok(Rotation { new, old: Arc::new(old), made: Made::Now })
     }
 }
 

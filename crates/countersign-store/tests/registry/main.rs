@@ -6,6 +6,7 @@ mod audit;
 mod credentials;
 mod faults;
 mod files;
+mod held_keys;
 mod home;
 mod kills;
 mod last_use;

@@ -4,11 +4,12 @@ use base64::{
 };
 use ed25519_dalek::pkcs8::{KeypairBytes, PublicKeyBytes};
 use pkcs8::{
-    EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef,
+    EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
+    SubjectPublicKeyInfoRef,
     der::{ErrorKind, Tag},
     pkcs5::{
         self, EncryptionScheme,
-        pbes2::{Kdf, Pbkdf2Prf},
+        pbes2::{self, Kdf, Pbkdf2Prf},
     },
 };
 use zeroize::Zeroizing;
@@ -72,6 +73,26 @@ pub(super) fn parse_der<T: Reads>(
     } else {
         None
     }
+}
+
+/// Encrypts a PEM block of a private key.
+pub(super) fn encrypt(
+    pem: &str,
+    passphrase: &Passphrase,
+    random: [u8; 32],
+) -> Result<Zeroizing<String>, KeyError> {
+    let (salt, iv) = random.split_at(16);
+    let encrypted = || {
+        let iv = iv.try_into().ok()?;
+        // 2^14 blocks of 1 KiB: the most that openssl reads without being told.
+        let cost = scrypt::Params::new(14, 8, 1).ok()?;
+        let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(cost, salt, iv).ok()?;
+        let (_, plain) = SecretDocument::from_pem(pem).ok()?;
+        let info = PrivateKeyInfoRef::try_from(plain.as_bytes()).ok()?;
+        let secret = info.encrypt_with_params(parameters, passphrase.as_bytes()).ok()?;
+        secret.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).ok()
+    };
+    encrypted().ok_or(KeyError::Damaged("it cannot be encrypted"))
 }
 
 /// The body of a PEM block without its first and last line.

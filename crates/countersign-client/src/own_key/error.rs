@@ -1,0 +1,59 @@
+use std::{io, path::PathBuf};
+
+use http::StatusCode;
+
+use crate::{error::Error, refusal::Refusal};
+
+/// Why a key was not rotated or revoked by its holder.
+///
+/// The key file is whole after every error, and so is the new key, if one was made: run it again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnKeyError {
+    /// The address is not one of `https`, and not one of this machine. On the way, anyone could make the client give up its key.
+    #[error("keys are rotated and revoked over https alone, or on this machine")]
+    PlainHttp,
+    /// A file could not be read or written.
+    #[error("the file {} cannot be read or written", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The key file belongs to another user, who could not read the new one.
+    #[error("the key file {} belongs to another user, who could not read a new one", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process has been at it for a minute.
+    #[error("another process is rotating the key, and holds the lock on {}", path.display())]
+    Busy {
+        /// The file with the lock.
+        path: PathBuf,
+    },
+    /// The key is an HMAC secret, which an operator replaces.
+    #[error("the key is an HMAC secret, which its holder cannot replace")]
+    Secret,
+    /// The new key that an earlier run left cannot be read.
+    #[error("the new key of an earlier run, {}, cannot be used", path.display())]
+    Next {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The server refused it.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The response could be anyone's: it came through a proxy without TLS.
+    #[error("the response could be anyone's")]
+    Unauthenticated,
+    /// The response is not one of a holder's endpoint.
+    #[error("the response, {0}, is not that of an endpoint for the holders of keys")]
+    NoEndpoint(StatusCode),
+    /// The key file cannot be read, or a request got no response.
+    #[error(transparent)]
+    Client(#[from] Error),
+}

@@ -1,0 +1,135 @@
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
+use countersign::{PrivateKey, PublishableKey};
+use tokio::sync::Mutex;
+
+use crate::{
+    client::Client,
+    key_in_use::KeyInUse,
+    own_key::{OwnKey, Rotated, error::OwnKeyError, turn::Turn},
+    signing::Signing,
+};
+
+/// The key of a client that rotates it.
+#[derive(Debug)]
+struct Rotating {
+    own: OwnKey,
+    /// What signs now.
+    signing: RwLock<Arc<Signing>>,
+    /// When the server was last asked whether the key is to be rotated. Held by the task that asks.
+    checked: Arc<Mutex<Option<Instant>>>,
+    /// Held by the request that looks for another key, since its own has ended.
+    renewing: Mutex<()>,
+}
+
+impl Client {
+    /// A client that rotates its key by itself, as its operator says.
+    ///
+    /// At most once an hour ([`OwnKey::check_every`]), and at the first request, the client asks the server beside a request whether
+    /// its key is to be rotated (`HolderRoutes::rotation_age`), and rotates it as [`OwnKey::rotate`] does. From then on it signs with
+    /// the new key. No request waits for that. [`OwnKey::on_rotation`] tells you what came of it.
+    ///
+    /// If the server refuses a request since its key was revoked or has expired, the client looks for another key in the file, where
+    /// this or another program may have put it, and signs anew. So the programs that have the same key file follow each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::from_encrypted_key_file`], and [`OwnKeyError::Secret`] for an HMAC secret.
+    pub fn rotating(own: OwnKey) -> Result<Self, OwnKeyError> {
+        let client = own.client_now()?;
+        let rotating = Rotating::new(own, client.signing());
+        Ok(client.with_key_in_use(Arc::new(rotating)))
+    }
+}
+
+impl Rotating {
+    fn new(own: OwnKey, signing: Arc<Signing>) -> Self {
+        Self {
+            own,
+            signing: RwLock::new(signing),
+            checked: Arc::default(),
+            renewing: Mutex::default(),
+        }
+    }
+
+    async fn check(&self) -> Result<Option<Rotated>, OwnKeyError> {
+        let turn = Turn::begin(&self.own).await?;
+        let in_use = turn.read().await?.key;
+        if in_use.publishable_key() != self.signing().publishable_key() {
+            self.sign_with(in_use)?;
+            return Ok(None);
+        }
+        let rotated = turn.replace_if_due().await?;
+        if rotated.is_some() {
+            self.sign_with(turn.read().await?.key)?;
+        }
+        Ok(rotated)
+    }
+
+    /// Takes the key in the file, or the one that an earlier run has begun to rotate to.
+    async fn find_another(&self, ended: &PublishableKey) -> Result<Option<Rotated>, OwnKeyError> {
+        // Another process may be about to replace the file.
+        let turn = Turn::begin(&self.own).await?;
+        let stored = turn.read().await?;
+        if stored.key.publishable_key() != *ended {
+            self.sign_with(stored.key)?;
+            return Ok(None);
+        }
+        if !turn.has_begun().await? {
+            return Ok(None);
+        }
+        let rotated = turn.replace(stored).await?;
+        self.sign_with(turn.read().await?.key)?;
+        Ok(Some(rotated))
+    }
+
+    fn sign_with(&self, key: PrivateKey) -> Result<(), OwnKeyError> {
+        let signing = self.own.client(key)?.signing();
+        *self.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
+        Ok(())
+    }
+
+    fn report(&self, outcome: &Result<Option<Rotated>, OwnKeyError>) {
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(rotated)) => (self.own.on_rotation)(Ok(rotated)),
+            Err(error) => (self.own.on_rotation)(Err(error)),
+        }
+    }
+}
+
+impl KeyInUse for Rotating {
+    fn signing(&self) -> Arc<Signing> {
+        Arc::clone(&self.signing.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the key rotated if that is due, once in an interval.
+    fn look_after(self: Arc<Self>) {
+        // Whoever has the lock is asking.
+        let Ok(mut checked) = Arc::clone(&self.checked).try_lock_owned() else { return };
+        if checked.is_some_and(|at| at.elapsed() < self.own.interval) {
+            return;
+        }
+        drop(tokio::spawn(async move {
+            self.report(&self.check().await);
+            *checked = Some(Instant::now());
+        }));
+    }
+
+    fn renew<'k>(
+        &'k self,
+        ended: &'k PublishableKey,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'k>> {
+        Box::pin(async {
+            let _one_at_a_time = self.renewing.lock().await;
+            if self.signing().publishable_key() == *ended {
+                self.report(&self.find_another(ended).await);
+            }
+            self.signing().publishable_key() != *ended
+        })
+    }
+}
