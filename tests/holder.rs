@@ -331,6 +331,22 @@ async fn a_holder_revokes_its_key_for_ever_and_the_log_says_who_and_why() {
     assert_eq!(holder.ask(hmac(), "/revocation", json!({})).await.0, 200);
 }
 
+#[tokio::test]
+async fn a_key_in_quarantine_reads_its_credential_and_changes_nothing() {
+    let holder = Holder::start().await;
+    let id = key(1).publishable_key().into();
+    holder.registry.quarantine(&id, None, holder.clock.now()).await.unwrap();
+    let (status, own) = holder.ask(key(1), "", None).await;
+    assert_eq!(
+        (status, &own["state"], &own["rotate_after"]),
+        (200, &"quarantined".into(), &Value::Null)
+    );
+    for (route, content) in [("/rotation", rotation(&key(2), DAY)), ("/revocation", json!({}))] {
+        let (status, refused) = holder.ask(key(1), route, content).await;
+        assert_eq!((status, &refused["code"]), (401, &"key-quarantined".into()), "{route}");
+    }
+}
+
 /// The code blocks of this kind below a heading of the protocol.
 fn blocks(heading: &str, kind: &str) -> Vec<String> {
     let protocol = include_str!("../docs/protocol.md");

@@ -108,14 +108,14 @@ impl<K: HeldKeys> HolderRoutes<K> {
     fn show(&self, head: &Parts) -> Response {
         match Asked::of(head) {
             Ok(asked) => respond(StatusCode::OK, &self.described(asked.caller.credential())),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
     async fn rotate(&self, head: &Parts) -> Response {
         let asked = match Asked::of(head) {
             Ok(asked) => asked,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         match self.hand_over(&asked).await {
             Ok(Rotation { new, old, made, .. }) => {
@@ -155,7 +155,7 @@ impl<K: HeldKeys> HolderRoutes<K> {
     async fn revoke(&self, head: &Parts) -> Response {
         let asked = match Asked::of(head) {
             Ok(asked) => asked,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         match self.give_up(&asked).await {
             Ok(credential) => respond(StatusCode::OK, &self.described(&credential)),
@@ -210,7 +210,7 @@ struct Asked<'r> {
 
 impl<'r> Asked<'r> {
     /// Returns the request, or the response to one that is not signed.
-    fn of(head: &'r Parts) -> Result<Self, Response> {
+    fn of(head: &'r Parts) -> Result<Self, Box<Response>> {
         let (caller, verification) = (SignedCaller::of_head(head)?, Verification::of(head)?);
         let content = verification.content.as_deref().unwrap_or_default();
         Ok(Self { caller, content, verification })
