@@ -102,7 +102,7 @@ async fn demonstrate(db: &str, url: &str, own: Option<OwnRedis>) -> Outcome<Verd
     let mut table = Table(Verdict::AsExpected);
     show(&callers, [first, second], registry, own, &mut table).await?;
     for caller in &callers {
-        registry.revoke(&KeyId::Publishable(caller.key), system_time()).await?;
+        registry.revoke(&KeyId::Publishable(caller.key), None, system_time()).await?;
     }
     registry.remove_application(&application, system_time()).await?;
     Ok(table.0)
@@ -165,7 +165,7 @@ async fn show(
         .await;
 
     let revoked = Instant::now();
-    registry.revoke(&KeyId::Publishable(caller.key), system_time()).await?;
+    registry.revoke(&KeyId::Publishable(caller.key), None, system_time()).await?;
     println!("\nThe key is revoked at the first\n");
     let refused = "401 key-unknown";
     table

@@ -43,14 +43,14 @@ async fn six_entries(home: &Home) -> Registry {
     for seed in 1..=3 {
         add(&registry, &key(seed)).await;
     }
-    registry.revoke(&id(&key(1)), LATER).await.unwrap();
+    registry.revoke(&id(&key(1)), None, LATER).await.unwrap();
     registry.add_application("web", "test", LATER).await.unwrap();
     registry
 }
 
 async fn entries_are_found_by_whom_and_what_and_when_they_are_about(home: Home) {
     let registry = six_entries(&home).await.acting_as("ana@ops-1".parse().unwrap());
-    registry.revoke(&id(&key(2)), LATER).await.unwrap();
+    registry.revoke(&id(&key(2)), None, LATER).await.unwrap();
     let (all, revoke) = (AuditFilter::default(), Action::RevokeKey);
     let thumbprint = KeyId::Thumbprint(key(2).publishable_key().thumbprint().unwrap());
     let table: [(AuditFilter, &[i64]); 12] = [
@@ -276,7 +276,7 @@ async fn no_row_changes_without_an_entry_and_no_secret_is_in_any(home: Home) {
     count_writes(&home).await;
     let canary = *b"canary: a secret of 32 bytes yes";
     let secret = PrivateKey::hmac_sha256([7; 16], &canary).unwrap();
-    let (secret_id, publishable) = (id(&secret), secret.publishable_key());
+    let secret_id = id(&secret);
 
     let mut entries = 0;
     // Every change makes the entries that it should: where a row was written there is one.
@@ -302,15 +302,17 @@ async fn no_row_changes_without_an_entry_and_no_secret_is_in_any(home: Home) {
     registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap_err();
     made(&[]).await;
     for expected in [&[Action::ChangeKey] as &[_], &[]] {
-        let change = registry.change_credential(&publishable, NOW, |scopes, to| {
-            scopes.insert(Scope::from_static("orders:read"));
-            to.insert(Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"]).unwrap());
+        let change = registry.change_credential(&secret_id, NOW, |settings| {
+            settings.scopes.insert(Scope::from_static("orders:read"));
+            settings
+                .restrictions
+                .insert(Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"]).unwrap());
         });
         change.await.unwrap();
         made(expected).await;
     }
     for expected in [&[Action::RevokeKey] as &[_], &[]] {
-        registry.revoke(&secret_id, NOW).await.unwrap();
+        registry.revoke(&secret_id, None, NOW).await.unwrap();
         made(expected).await;
     }
     registry.remove_application("shop", NOW).await.unwrap();

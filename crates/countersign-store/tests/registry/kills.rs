@@ -126,7 +126,7 @@ async fn a_program_that_changes_a_registry() {
             Err(_) => pause().await,
         }
         if number % 2 == 0 {
-            match registry.revoke(&KeyId::Publishable(key.publishable_key()), NOW).await {
+            match registry.revoke(&KeyId::Publishable(key.publishable_key()), None, NOW).await {
                 Ok(Revocation::Revoked(_)) => say("revoked", &key),
                 Ok(_) => {}
                 Err(_) => pause().await,

@@ -102,7 +102,7 @@ async fn life(url: &str) {
     let owner = Owner::random().unwrap();
     registry.take_over(owner).await.unwrap();
     registry.raise(owner, NOW).await.unwrap();
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     assert!(registry.credential(&id(&key(1))).await.unwrap().revoked_at.is_some());
 }
 
@@ -164,5 +164,5 @@ async fn what_a_pooler_says_itself_is_told_apart() {
         assert!(began.elapsed() < Duration::from_secs(40), "{error:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    registry.revoke(&id(&key(1)), NOW).await.unwrap();
+    registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
 }

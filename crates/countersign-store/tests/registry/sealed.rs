@@ -142,13 +142,13 @@ async fn without_its_master_key_a_credential_is_refused_and_everything_else_work
         matches!(shown, RegistryError::Sealed { source, .. } if source == expected),
         "{shown:?}"
     );
-    let changed = registry.change_credential(&hmac(1).publishable_key(), NOW, |_, _| {}).await;
+    let changed = registry.change_credential(&id(&hmac(1)), NOW, |_| {}).await;
     assert!(matches!(changed, Err(RegistryError::Sealed { .. })), "{changed:?}");
     let rewrapped = registry.rewrap(RewrapBatch::first(None), NOW).await;
     assert!(matches!(rewrapped, Err(RegistryError::NoMasterKey)), "{rewrapped:?}");
     assert_eq!(registry.secrets().await.unwrap().unopened(), 3);
 
-    let revoked = registry.revoke(&id(&hmac(1)), NOW).await;
+    let revoked = registry.revoke(&id(&hmac(1)), None, NOW).await;
     assert!(matches!(revoked, Err(RegistryError::Sealed { .. })), "{revoked:?}");
     let sealed = registry.listed_credential(&id(&hmac(1))).await.unwrap().unwrap_err();
     assert_eq!(sealed.state, Some(State::Revoked));
@@ -274,7 +274,7 @@ async fn a_registry_with_plain_secrets_is_sealed_when_it_is_opened_with_a_master
     for seed in 1..=KEYS + 30 {
         add(&registry, &hmac(seed)).await;
     }
-    assert!(matches!(registry.revoke(&id(&hmac(3)), NOW).await, Ok(Revocation::Revoked(_))));
+    assert!(matches!(registry.revoke(&id(&hmac(3)), None, NOW).await, Ok(Revocation::Revoked(_))));
     registry.close().await;
 
     assert_eq!(shown(&home, 1..=KEYS).await.len(), usize::from(KEYS));

@@ -118,7 +118,7 @@ async fn a_server_and_an_administrator_need_no_more_rights_than_the_guide_gives_
     let owner = Owner::random().unwrap();
     server.take_over(owner).await.unwrap();
     server.raise(owner, NOW).await.unwrap();
-    let revoked = server_error(server.revoke(&id(&key(1)), NOW).await);
+    let revoked = server_error(server.revoke(&id(&key(1)), None, NOW).await);
     assert!(matches!(revoked, ServerError::NoPermission(_)), "{revoked:?}");
     let added = server_error(server.add_application("other", "live", NOW).await);
     assert!(matches!(added, ServerError::NoPermission(_)), "{added:?}");
@@ -128,13 +128,13 @@ async fn a_server_and_an_administrator_need_no_more_rights_than_the_guide_gives_
     administrator.remove_application("other", NOW).await.unwrap();
     add(&administrator, &key(2)).await;
     administrator
-        .change_credential(&key(2).publishable_key(), NOW, |scopes, _| {
-            *scopes = "orders:read".parse().unwrap();
+        .change_credential(&id(&key(2)), NOW, |settings| {
+            settings.scopes = "orders:read".parse().unwrap();
         })
         .await
         .unwrap();
     for key in [key(1), key(2)] {
-        administrator.revoke(&id(&key), NOW).await.unwrap();
+        administrator.revoke(&id(&key), None, NOW).await.unwrap();
     }
     assert_eq!(administrator.audit_entries(0, 100).await.unwrap().len(), 8);
     for statement in [
@@ -223,7 +223,7 @@ async fn a_database_that_its_operator_made_read_only_is_read_and_not_written() {
         .unwrap();
     let registry = Registry::open(&database.url()).await.unwrap();
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
-    let refused = server_error(registry.revoke(&id(&key(1)), NOW).await);
+    let refused = server_error(registry.revoke(&id(&key(1)), None, NOW).await);
     assert!(matches!(refused, ServerError::ReadOnly), "{refused:?}");
     let owner = Owner::random().unwrap();
     assert!(registry.take_over(owner).await.is_err());
@@ -455,7 +455,7 @@ async fn a_replica_is_read_and_not_written() {
     server.run_as_replica();
     let registry = Registry::open(&server.url()).await.unwrap();
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some());
-    let refused = server_error(registry.revoke(&id(&key(1)), NOW).await);
+    let refused = server_error(registry.revoke(&id(&key(1)), None, NOW).await);
     assert!(matches!(refused, ServerError::ReadOnly), "{refused:?}");
     assert!(registry.take_over(Owner::random().unwrap()).await.is_err());
 }

@@ -155,7 +155,7 @@ async fn a_registry_moves_to_another_database_with_its_history(home: Home) {
         let proven = ProvenKey::from(&key(to));
         old.rotate(&id(&key(from)), Replacement::new(&proven, day), NOW).await.unwrap();
     }
-    old.revoke(&id(&key(2)), NOW).await.unwrap();
+    old.revoke(&id(&key(2)), None, NOW).await.unwrap();
     let text = old.export().await.unwrap();
     let new = home.registry().await;
     apply(&new, &text, TRUSTED).await;
@@ -258,7 +258,7 @@ async fn what_the_text_does_not_list_stays_unless_it_is_pruned(home: Home) {
     for seed in 1..=3 {
         add(&registry, &key(seed)).await;
     }
-    registry.revoke(&id(&key(3)), NOW).await.unwrap();
+    registry.revoke(&id(&key(3)), None, NOW).await.unwrap();
     registry.add_application("web", "live", NOW).await.unwrap();
     let proven = ProvenKey::from(&key(4));
     registry.add_credential(NewCredential::new("web", "page", &proven), NOW).await.unwrap();
@@ -293,11 +293,11 @@ async fn what_cannot_be_made_so_is_refused_with_its_place_and_nothing_is_changed
     for seed in 1..=3 {
         add(&registry, &key(seed)).await;
     }
-    registry.revoke(&id(&key(2)), NOW).await.unwrap();
+    registry.revoke(&id(&key(2)), None, NOW).await.unwrap();
     registry.add_application("gone", "live", NOW).await.unwrap();
     let proven = ProvenKey::from(&key(6));
     registry.add_credential(NewCredential::new("gone", "", &proven), NOW).await.unwrap();
-    registry.revoke(&id(&key(6)), NOW).await.unwrap();
+    registry.revoke(&id(&key(6)), None, NOW).await.unwrap();
     registry.remove_application("gone", NOW).await.unwrap();
     let day = std::time::Duration::from_secs(86_400);
     let proven = ProvenKey::from(&key(7));
@@ -440,7 +440,7 @@ async fn a_damaged_row_is_not_left_out_of_a_text(home: Home) {
 async fn the_audit_log_describes_a_key_alike_whoever_adds_it(home: Home) {
     let by_hand = home.registry().await;
     add(&by_hand, &key(1)).await;
-    by_hand.revoke(&id(&key(1)), LATER).await.unwrap();
+    by_hand.revoke(&id(&key(1)), None, LATER).await.unwrap();
     let other = Home::sqlite().await;
     let by_text = other.registry().await;
     apply(&by_text, &shop("label = 'laptop'"), TRUSTED).await;

@@ -88,7 +88,7 @@ async fn changes_made_elsewhere_take_effect_although_nobody_asks_the_database(ho
     until("the key is known", async || standing(&here, &key(2)).await.is_some()).await;
     for id in [id(&key(1)), KeyId::Thumbprint(key(2).verifying_key().thumbprint().unwrap())] {
         assert!(here.find(&id, NOW).await.unwrap().is_some());
-        elsewhere.revoke(&id, NOW).await.unwrap();
+        elsewhere.revoke(&id, None, NOW).await.unwrap();
         until("the key is revoked", async || {
             let found = here.find(&id, NOW).await.unwrap().unwrap();
             found.standing(NOW) == Standing::Revoked
@@ -184,7 +184,7 @@ async fn a_change_that_was_made_during_an_outage_takes_effect_after_it(home: Hom
     let elsewhere = home.registry().await;
     add(&elsewhere, &key(1)).await;
     assert_eq!(standing(&here, &key(1)).await, Some(Standing::Active));
-    elsewhere.revoke(&id(&key(1)), NOW).await.unwrap();
+    elsewhere.revoke(&id(&key(1)), None, NOW).await.unwrap();
     take_away(&home).await;
     bring_back(&home).await;
     until("it is revoked", async || standing(&here, &key(1)).await == Some(Standing::Revoked))
@@ -307,7 +307,7 @@ mod on_a_server {
         add(&elsewhere, &key(2)).await;
         assert!(find(&here, &key(1)).await.unwrap().is_some());
         until("it listens", async || cut(&home, "LISTEN %").await > 0).await;
-        elsewhere.revoke(&id(&key(1)), NOW).await.unwrap();
+        elsewhere.revoke(&id(&key(1)), None, NOW).await.unwrap();
         until("it is revoked", async || standing(&here, &key(1)).await == Some(Standing::Revoked))
             .await;
     }
@@ -320,7 +320,7 @@ mod on_a_server {
         let url = format!("{}&statement-cache-capacity=0", home.url());
         let here = Registry::open(&url).await.unwrap();
         assert_eq!(standing(&here, &key(1)).await, Some(Standing::Active));
-        elsewhere.revoke(&id(&key(1)), NOW).await.unwrap();
+        elsewhere.revoke(&id(&key(1)), None, NOW).await.unwrap();
         until("it is revoked", async || standing(&here, &key(1)).await == Some(Standing::Revoked))
             .await;
         assert_eq!(cut(&home, "LISTEN %").await, 0);
@@ -369,7 +369,7 @@ mod on_a_server {
         server.run();
         until("it is known again", async || find(&strict, &key(1)).await.is_ok()).await;
         assert_eq!(standing(&patient, &key(2)).await, None);
-        strict.revoke(&id(&key(1)), NOW).await.unwrap();
+        strict.revoke(&id(&key(1)), None, NOW).await.unwrap();
         assert_eq!(standing(&strict, &key(1)).await, Some(Standing::Revoked));
         until("it is revoked", async || {
             standing(&patient, &key(1)).await == Some(Standing::Revoked)

@@ -314,7 +314,7 @@ mod tests {
             ("label = 7", "line 5, column 9: invalid type: integer `7`"),
             ("label = 'a'\nlabel = 'c'", "line 6, column 1: duplicate key"),
             ("label = \"a\\u0007b\"", "line 5, column 9: a label has at most 64"),
-            ("  state =  'retired'", "line 5, column 12: unknown state"),
+            ("  state =  'retired'", "line 5, column 12: a state is active"),
             ("scopes = [\n    'a',\n    'b c',\n]", "line 7, column 5: a scope has 1 to 64"),
             ("scopes = 'a'", "line 5, column 10: invalid type"),
             (
