@@ -1,5 +1,7 @@
 //! What the holder of a key does with it alone: it reads its credential, replaces the key, and revokes it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     sync::{
         Arc,
