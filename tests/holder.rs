@@ -464,7 +464,7 @@ async fn what_is_not_signed_gets_nowhere_however_the_routes_are_mounted() {
     for (declared, observes) in [(true, false), (true, true), (false, false), (false, true)] {
         let (origin, serving) = failing(declared, observes).await;
         let endpoint = format!("{origin}/v1/key");
-        let own = Client::new(key(1)).unwrap().clock(|| harness::NOW);
+        let own = Client::new(key(1)).unwrap().clock(|| harness::NOW).wait_up_to(Duration::ZERO);
         let unsigned = reqwest::Client::new();
         let content = rotation(&key(2), DAY).to_string();
         for (method, route) in

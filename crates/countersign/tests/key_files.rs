@@ -84,6 +84,25 @@ fn what_openssl_and_ssh_keygen_write_is_read() {
 }
 
 #[test]
+fn a_key_that_is_written_encrypted_opens_with_its_passphrase_alone() {
+    let key = PrivateKey::ed25519(&[5; 32]);
+    let pem = key.encrypt_pkcs8_pem(&Passphrase::new("horse"), [9; 32]).unwrap();
+    assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"), "{}", *pem);
+    let read = |passphrase: Option<Passphrase>| {
+        let parsed = KeyFile::parse(pem.as_bytes(), passphrase.as_ref());
+        parsed.and_then(KeyFile::into_private).map(|key| key.publishable_key())
+    };
+    assert_eq!(read(Some(Passphrase::new("horse"))), Ok(key.publishable_key()));
+    assert_eq!(read(Some(Passphrase::new("Horse"))), Err(KeyError::WrongPassphrase));
+    assert_eq!(read(None), Err(KeyError::Encrypted));
+    let other = key.encrypt_pkcs8_pem(&Passphrase::new("horse"), [8; 32]).unwrap();
+    assert_ne!(other, pem);
+    let secret = PrivateKey::hmac_sha256([1; 16], &[2; 32]).unwrap();
+    let error = secret.encrypt_pkcs8_pem(&Passphrase::new("horse"), [9; 32]).unwrap_err();
+    assert!(matches!(error, KeyError::WrongKind { .. }), "{error:?}");
+}
+
+#[test]
 fn encrypted_files_open_with_their_passphrase_alone() {
     let key = read(ED25519.1).unwrap().publishable_key();
     for (name, text) in ENCRYPTED {
