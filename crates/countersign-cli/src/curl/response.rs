@@ -507,7 +507,7 @@ mod tests {
         let tomorrow = [("retry-after", "Mon, 24 Nov 2025 12:05:20 GMT")];
         let scope =
             [("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"orders:write\"")];
-        let table: [Row<'_>; 48] = [
+        let table: [Row<'_>; 49] = [
             (
                 C::SignatureRequired,
                 &[ASKED],
@@ -575,6 +575,7 @@ mod tests {
             (C::ReplayStoreUnavailable, &[AFTER], "run it again in 10 s"),
             (C::RegistryUnavailable, &[AFTER], "run it again in 10 s"),
             (C::TokenKeysUnavailable, &[AFTER], "run it again in 10 s"),
+            (C::KeyConflict, &[], "which key took over"),
             (C::UpgradeUnsupported, &[], "leave out -H Upgrade"),
             (C::Overloaded, &[AFTER], "run it again in 10 s"),
             (C::Overloaded, &[], "run it again later"),
