@@ -1,5 +1,7 @@
 //! A program rotates the key in its file: over crashes, beside other programs, and while it sends requests.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},

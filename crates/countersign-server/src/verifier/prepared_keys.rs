@@ -221,10 +221,10 @@ mod tests {
     use std::{convert::Infallible, sync::Arc, time::Duration};
 
     use bytes::Bytes;
-    use countersign::{Nonce, Origin, Origins, PrivateKey, RequestHead, Signer, Target, Timestamp};
-    use countersign_store::{
-        Application, Credential, CredentialId, MemoryKeys, MemoryNonces, Window,
+    use countersign::{
+        Nonce, Origin, Origins, PrivateKey, RequestHead, Signer, Target, Timestamp, Window,
     };
+    use countersign_store::{Application, Credential, CredentialId, MemoryKeys, MemoryNonces};
     use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
     use http_body_util::Full;
     use tower::{Layer as _, ServiceExt as _, service_fn};
