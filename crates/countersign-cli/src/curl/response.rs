@@ -507,7 +507,7 @@ mod tests {
         let tomorrow = [("retry-after", "Mon, 24 Nov 2025 12:05:20 GMT")];
         let scope =
             [("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"orders:write\"")];
-        let table: [Row<'_>; 48] = [
+        let table: [Row<'_>; 49] = [
             (
                 C::SignatureRequired,
                 &[ASKED],
@@ -555,6 +555,7 @@ mod tests {
             (C::KeyQuarantined, &[], "why this key may only read"),
             (C::KeyForbidden, &[ID], "(the request is 5d1f in its log)"),
             (C::KeyForbidden, &[], "what this key may do"),
+            (C::KeyConflict, &[], "which key took over"),
             (C::TokenRequired, &[], "add -H @FILE"),
             (C::TokenInvalid, &[], "get a new access token"),
             (C::TokenForbidden, &scope, "with the scope orders:write"),
