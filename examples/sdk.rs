@@ -8,7 +8,7 @@
 //! Its users test against a service of their own, as the test `users_of_an_sdk_test_against_a_service_of_their_own` in
 //! `tests.rs` does. `sdk_blocking.rs` is the same without an async runtime.
 
-#![allow(missing_docs, unreachable_pub, reason = "in short: a crate of its own")]
+#![allow(clippy::missing_errors_doc, missing_docs, unreachable_pub, reason = "in short")]
 
 use std::{env, time::Duration};
 

@@ -4,7 +4,7 @@
 //! $ cargo run --features client --example sdk_blocking -- shop.key http://127.0.0.1:8080 book
 //! ```
 
-#![allow(missing_docs, unreachable_pub, reason = "in short: a crate of its own")]
+#![allow(clippy::missing_errors_doc, missing_docs, unreachable_pub, reason = "in short")]
 
 use std::{env, time::Duration};
 

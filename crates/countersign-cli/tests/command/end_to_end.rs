@@ -71,7 +71,7 @@ impl Server {
 
 /// Waits until the server has followed a change.
 fn until(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now().checked_add(Duration::from_secs(20)).unwrap();
     while !condition() {
         assert!(Instant::now() < deadline, "the change takes no effect");
     }

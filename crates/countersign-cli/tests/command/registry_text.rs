@@ -57,7 +57,7 @@ fn a_text_that_is_wrong_is_refused_with_its_place_and_makes_nothing() {
         (
             "state = \"active\"",
             "state = \"retired\"",
-            "registry.toml: line 11, column 9: unknown state",
+            "registry.toml: line 11, column 9: a state is active",
         ),
         ("state = \"active\"", "state = active", "registry.toml: line 11, column "),
         (

@@ -1,6 +1,11 @@
 //! The registry, on real files and on a real PostgreSQL server.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod audit;
 mod credentials;
@@ -23,7 +28,7 @@ mod relay;
 mod rotation;
 mod sealed;
 #[cfg(all(feature = "postgres", unix))]
-#[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
 #[cfg(all(feature = "postgres", unix))]

@@ -134,7 +134,11 @@ async fn a_rotation_can_be_run_again(home: Home) {
             )
             .await
             .unwrap();
-        assert_eq!(format!("{again:?}"), format!("{first:?}"));
+        let made = [&first.made, &again.made].map(|made| format!("{made:?}"));
+        assert_eq!(made, ["Now", "Before"]);
+        for (again, first) in [(&again.new, &first.new), (&again.old, &first.old)] {
+            assert_eq!(format!("{again:?}"), format!("{first:?}"));
+        }
         assert_eq!(registry.audit_entries(0, 100).await.unwrap().len(), entries);
     }
     // By two at a time: one key takes over, once.
