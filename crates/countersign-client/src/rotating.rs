@@ -5,7 +5,7 @@ use std::{
 };
 
 use countersign::{PrivateKey, PublishableKey};
-use tokio::sync::Mutex;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
     client::Client,
@@ -114,7 +114,9 @@ impl KeyInUse for Rotating {
         if checked.is_some_and(|at| at.elapsed() < self.own.interval) {
             return;
         }
-        drop(tokio::spawn(async move {
+        // Outside of tokio, as in a service of another runtime, a key is rotated by whoever calls `OwnKey::rotate_if_due`.
+        let Ok(runtime) = Handle::try_current() else { return };
+        drop(runtime.spawn(async move {
             self.report(&self.check().await);
             *checked = Some(Instant::now());
         }));
@@ -125,6 +127,9 @@ impl KeyInUse for Rotating {
         ended: &'k PublishableKey,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'k>> {
         Box::pin(async {
+            if Handle::try_current().is_err() {
+                return false;
+            }
             let _one_at_a_time = self.renewing.lock().await;
             if self.signing().publishable_key() == *ended {
                 self.report(&self.find_another(ended).await);
