@@ -359,7 +359,7 @@ fn routes_that_cannot_be_served_together_are_named() {
         (vec![signed("/a/{")], "POST /a/{ cannot"),
         (vec![signed("/a/:x")], "POST /a/:x cannot"),
         (vec![signed("/a/*x")], "POST /a/*x cannot"),
-        (vec![Route::signed(Method::CONNECT, "/a")], "CONNECT /a is none"),
+        (vec![Route::signed(Method::CONNECT, "/a")], "CONNECT /a is not one of"),
         (vec![Route::insecure_open(Method::GET, "/a").scope(READ)], "GET /a is open"),
     ] {
         let error: BadRoute = RouteTable::new(routes).unwrap_err();

@@ -254,7 +254,7 @@ pub(super) const TEXT_APPLICATIONS: &str =
 macro_rules! select_text_credential {
     () => {
         "SELECT c.id, c.publishable_key, c.label, c.state, c.created_at, c.expires_at, c.revoked_at, c.revocation_reason, c.scopes,
-                c.restrictions, r.publishable_key AS replaced_by, a.name, a.removed_at
+                c.restrictions, c.limits, r.publishable_key AS replaced_by, a.name, a.removed_at
          FROM countersign.credential c
          LEFT JOIN countersign.application a ON a.id = c.application_id
          LEFT JOIN countersign.credential r ON r.id = c.replaced_by"

@@ -96,6 +96,7 @@ async fn each_statement_is_understood(home: Home) {
 
     drop(home.registry().await);
     for (name, statement) in statements {
+        let statement = whole(name, statement);
         let prepared = match &home {
             Home::Sqlite(_) => {
                 let statement = AssertSqlSafe(statement.replace("countersign.", ""));
@@ -107,11 +108,30 @@ async fn each_statement_is_understood(home: Home) {
             Home::Postgres(_) if name == "DATA_VERSION" => continue,
             #[cfg(all(feature = "postgres", unix))]
             Home::Postgres(database) => {
-                let statement = AssertSqlSafe(statement.to_owned());
+                let statement = AssertSqlSafe(statement);
                 let mut connection = database.connect().await;
                 connection.prepare(sqlx::SqlSafeStr::into_sql_str(statement)).await.map(drop)
             }
         };
         assert!(prepared.is_ok(), "{name}: {prepared:?}");
+    }
+}
+
+/// Makes a statement of a part of one: conditions and orders stand behind the beginning of a page.
+fn whole(name: &str, statement: &str) -> String {
+    let of_applications =
+        ["IN_ENVIRONMENT", "SEARCHED_APPLICATION", "AFTER_APPLICATION", "IN_ORDER_OF_NAME"];
+    let page = match of_applications.contains(&name) {
+        true => written::PAGE_OF_APPLICATIONS,
+        false => written::PAGE_OF_CREDENTIALS,
+    };
+    match statement.split_whitespace().next() {
+        _ if name == "SAVE_LAST_USES_HEAD" || name == "SAVE_LAST_USES_TAIL" => {
+            let (head, tail) = (written::SAVE_LAST_USES_HEAD, written::SAVE_LAST_USES_TAIL);
+            format!("{head}($1, $2){tail}")
+        }
+        Some("SELECT" | "INSERT" | "UPDATE" | "PRAGMA") => statement.to_owned(),
+        Some("ORDER") => format!("{page} {statement}"),
+        _ => format!("{page} AND {}", statement.replace('?', "$")),
     }
 }

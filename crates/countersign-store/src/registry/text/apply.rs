@@ -17,7 +17,7 @@ use crate::{
         error::RegistryError,
         query::Query,
         row::{seconds, thumbprint},
-        statements, stored_restrictions,
+        statements, stored_limits, stored_restrictions,
     },
 };
 
@@ -136,8 +136,16 @@ async fn described(
     // Without the secret: no master key is needed.
     let query = Query::new(statements::TEXT_CREDENTIAL).bind(key.to_string());
     let row = session.fetch_optional(query).await?;
-    let entry = row.map(|row| KeyEntry::read(&row)).transpose().map_err(RegistryError::Database)?;
-    Ok(entry.map(|entry| entry.described()))
+    let described = row.map(|row| {
+        // A text has no limits, and leaves those of the row.
+        let limits = stored_limits::read(row.get::<Option<String>>("limits")?.as_deref())?;
+        let mut described = KeyEntry::read(&row)?.described();
+        if let Some(described) = described.as_object_mut() {
+            described.insert("limits".into(), stored_limits::stored(&limits));
+        }
+        Ok(described)
+    });
+    described.transpose().map_err(RegistryError::Database)
 }
 
 impl ApplicationEntry {
@@ -162,7 +170,7 @@ impl ApplicationEntry {
 }
 
 impl KeyEntry {
-    /// Describes it as [`Credential::described`](crate::credential::Credential) does.
+    /// Describes it as [`Credential::described`](crate::credential::Credential) does, without the limits.
     fn described(&self) -> Value {
         json!({
             "label": self.label.as_str(),
