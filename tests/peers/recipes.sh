@@ -58,6 +58,8 @@ folder=$(mktemp -d)
 server=
 stop() {
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    # It saves its memory in the folder before it ends.
+    [ -z "$server" ] || wait "$server" 2>/dev/null || true
     rm -rf "$folder"
 }
 trap stop EXIT
