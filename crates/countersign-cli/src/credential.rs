@@ -12,7 +12,6 @@ use crate::{
     failure::one_line,
     moment,
     output::warn,
-    quota_arg,
     table::{columns, facts},
 };
 
@@ -232,7 +231,7 @@ pub(crate) fn shown_unusable(key: &DamagedCredential) -> String {
 /// Returns a key as text, with a line for each known fact.
 pub(crate) fn shown(key: &Credential) -> String {
     let limit = |quotas: &[Quota]| {
-        let quotas: Vec<_> = quotas.iter().map(quota_arg::show).collect();
+        let quotas: Vec<_> = quotas.iter().map(ToString::to_string).collect();
         (!quotas.is_empty()).then(|| quotas.join(" "))
     };
     let only = |kind| {

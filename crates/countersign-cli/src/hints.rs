@@ -59,9 +59,7 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         "man.rs" => &["man"],
         file if file.starts_with("doctor") => &["doctor"],
         "progress.rs" | "environment.rs" | "failure.rs" | "main.rs" | "random.rs" | "output.rs"
-        | "shell.rs" | "table.rs" | "field_type_arg.rs" | "duration_arg.rs" | "quota_arg.rs" => {
-            &["sign"]
-        }
+        | "shell.rs" | "table.rs" | "field_type_arg.rs" | "duration_arg.rs" => &["sign"],
         "moment.rs" => &["key set", "key replace"],
         // A piece of a `countersign sign …`.
         "curl/response.rs" if text.starts_with(" --component") => &["sign"],

@@ -29,7 +29,6 @@ mod output;
 mod pages;
 mod progress;
 mod pubkey;
-mod quota_arg;
 mod random;
 mod registry;
 mod registry_args;

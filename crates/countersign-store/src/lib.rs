@@ -91,7 +91,7 @@ pub use limits::{
     limited::Limited,
     memory_budget::MemoryBudget,
     own_limits::OwnLimits,
-    quota::{BadWindow, Quota},
+    quota::{BadQuota, BadWindow, Quota},
 };
 #[cfg(feature = "registry")]
 pub use master_key::{
@@ -113,7 +113,8 @@ pub use registry::postgres::failure::ServerError;
 pub use registry::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 pub use registry::text::{
-    BadRegistryText, RegistryText,
+    RegistryText,
+    bad_registry_text::BadRegistryText,
     plan::{Plan, PlanOptions, Step, Unlisted},
 };
 #[cfg(feature = "registry")]

@@ -9,7 +9,7 @@ use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
-use super::text::BadRegistryText;
+use super::text::bad_registry_text::BadRegistryText;
 #[cfg(feature = "postgres")]
 use crate::postgres_schema::Unprepared;
 use crate::{

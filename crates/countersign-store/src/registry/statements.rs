@@ -276,20 +276,14 @@ pub(super) const ADD_TEXT_APPLICATION: &str =
     "INSERT INTO countersign.application (name, environment, contact, notes, created_at) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT DO NOTHING";
 
-/// Parameters: `environment`, `contact`, `notes`, `name`.
-#[cfg(feature = "registry-text")]
-pub(super) const SET_TEXT_APPLICATION: &str =
-    "UPDATE countersign.application SET environment = $1, contact = $2, notes = $3
-     WHERE name = $4 AND removed_at IS NULL";
-
 /// Parameters: `publishable_key`, `thumbprint`, `label`, `state`, `created_at`, `expires_at`, `revoked_at`, `revocation_reason`,
-/// `scopes`, `restrictions`, and the application's `name`. Changes nothing if the key is known.
+/// `scopes`, `restrictions`, `limits`, and the application's `name`. Changes nothing if the key is known.
 #[cfg(feature = "registry-text")]
 pub(super) const ADD_TEXT_CREDENTIAL: &str =
     "INSERT INTO countersign.credential (application_id, publishable_key, thumbprint, label, state, created_at, expires_at,
-                                         revoked_at, revocation_reason, scopes, restrictions)
-     SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM countersign.application
-     WHERE name = $11 AND removed_at IS NULL
+                                         revoked_at, revocation_reason, scopes, restrictions, limits)
+     SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM countersign.application
+     WHERE name = $12 AND removed_at IS NULL
      ON CONFLICT DO NOTHING";
 
 /// Lets a credential be replaced by another. Parameters: the publishable keys of the other and of the credential.
@@ -304,10 +298,6 @@ pub(super) const SET_REPLACED_BY: &str = "UPDATE countersign.credential
 pub(super) const SET_LINEAGE: &str = "UPDATE countersign.credential
      SET lineage = (SELECT coalesce(o.lineage, o.id) FROM countersign.credential o WHERE o.publishable_key = $2)
      WHERE publishable_key = $1";
-
-/// Parameters: `label`, `expires_at`, `scopes`, `restrictions`, `id`.
-#[cfg(feature = "registry-text")]
-pub(super) const SET_TEXT_CREDENTIAL: &str = "UPDATE countersign.credential SET label = $1, expires_at = $2, scopes = $3, restrictions = $4 WHERE id = $5";
 
 /// Parameters: the new `state`, `id`, and the state before.
 #[cfg(feature = "registry-text")]

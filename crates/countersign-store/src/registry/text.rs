@@ -1,6 +1,7 @@
 //! A registry as text: a TOML file that is read, compared with the registry, and applied to it.
 
 mod apply;
+pub(crate) mod bad_registry_text;
 mod entry;
 pub(crate) mod plan;
 mod read;
@@ -9,14 +10,17 @@ mod write;
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use self::entry::{ApplicationEntry, KeyEntry};
-use super::{Registry, error::RegistryError};
+use self::{
+    bad_registry_text::{BadRegistryText, Place},
+    entry::{ApplicationEntry, KeyEntry},
+};
 use crate::credential::application::ApplicationName;
 
 /// The version of the text.
 const VERSION: u32 = 1;
 
-/// The applications and keys that a registry should have, as [`Registry::export`] writes them and people edit them.
+/// The applications and keys that a registry should have, as [`Registry::export`](crate::Registry::export) writes them and people edit
+/// them.
 ///
 /// ```toml
 /// version = 1
@@ -39,11 +43,14 @@ const VERSION: u32 = 1;
 ///     "192.0.2.0/24",
 /// ]
 /// report_only = ["ip"]
+/// limit_signed = [
+///     "600/1m:50",
+/// ]
 /// ```
 ///
-/// A line that is left out has the value of a new key: no label, state `active`, no expiry, no scopes, no restrictions. `created`,
-/// `revoked` and `replaced_by` count only where a key is added; `reason` goes with the state `revoked`. A key that the registry does
-/// not have yet needs `proof`, the content of its `.pub` file, or `insecure_unproven = true`.
+/// A line that is left out has the value of a new key: no label, state `active`, no expiry, no scopes, no restrictions, no limits of
+/// its own. `created`, `revoked` and `replaced_by` count only where a key is added; `reason` goes with the state `revoked`. A key that
+/// the registry does not have yet needs `proof`, the content of its `.pub` file, or `insecure_unproven = true`.
 ///
 /// The text holds public halves alone. An HMAC secret is named by its publishable key, and cannot be added by text.
 ///
@@ -58,33 +65,6 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug)]
 pub struct RegistryText {
     applications: BTreeMap<ApplicationName, TextApplication>,
-}
-
-/// Why a text is not one of a registry, or cannot be applied to this one; and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {what}")]
-#[non_exhaustive]
-pub struct BadRegistryText {
-    /// The line, from 1.
-    pub line: usize,
-    /// The character in the line, from 1.
-    pub column: usize,
-    /// What is wrong there.
-    pub what: String,
-}
-
-/// A place in a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    line: usize,
-    column: usize,
-}
-
-impl Place {
-    fn refuse(self, what: impl Into<String>) -> BadRegistryText {
-        let Self { line, column } = self;
-        BadRegistryText { line, column, what: what.into() }
-    }
 }
 
 /// An application in a text.
@@ -121,18 +101,5 @@ impl FromStr for RegistryText {
 
     fn from_str(text: &str) -> Result<Self, BadRegistryText> {
         read::read(text)
-    }
-}
-
-impl Registry {
-    /// Returns the applications and keys as text, in the form of [`RegistryText`]: sorted, one thing on a line, and the same
-    /// for the same content. The keys of removed applications are left out.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::DamagedApplication`] or [`RegistryError::DamagedCredential`] for a damaged row, which the text would
-    /// lose; or an error of the database.
-    pub async fn export(&self) -> Result<String, RegistryError> {
-        Ok(write::write(&self.stored().await?))
     }
 }

@@ -1,10 +1,12 @@
 //! The audit log: what it holds, and that edits of it are found.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{KeyId, PrivateKey, ProvenKey, Timestamp};
 use countersign_store::{
-    Action, AuditFilter, AuditFinding, AuditHead, NewCredential, Registry, Restriction,
-    RestrictionKind, Scope,
+    Action, AuditFilter, AuditFinding, AuditHead, MasterKey, MasterKeys, NewCredential, Registry,
+    RegistryOptions, Replacement, Restriction, RestrictionKind, Scope,
 };
 
 use crate::{
@@ -311,9 +313,44 @@ async fn no_row_changes_without_an_entry_and_no_secret_is_in_any(home: Home) {
         change.await.unwrap();
         made(expected).await;
     }
-    for expected in [&[Action::RevokeKey] as &[_], &[]] {
-        registry.revoke(&secret_id, None, NOW).await.unwrap();
+    for expected in [&[Action::QuarantineKey] as &[_], &[]] {
+        registry.quarantine(&secret_id, None, NOW).await.unwrap();
         made(expected).await;
+    }
+    for expected in [&[Action::ReleaseKey] as &[_], &[]] {
+        registry.release(&secret_id, None, NOW).await.unwrap();
+        made(expected).await;
+    }
+    for expected in [&[Action::ChangeApplication] as &[_], &[]] {
+        let change = registry.change_application("shop", NOW, |settings| {
+            settings.contact = "ana@example.com".parse().unwrap();
+        });
+        change.await.unwrap();
+        made(expected).await;
+    }
+    let mut random = fastrand::Rng::with_seed(8);
+    let (mut of_successor, mut of_master_key) = ([0; 32], [0; 32]);
+    random.fill(&mut of_successor);
+    random.fill(&mut of_master_key);
+    let successor = PrivateKey::hmac_sha256([8; 16], &of_successor).unwrap();
+    let proven = ProvenKey::from(&successor);
+    for expected in [&[Action::AddKey, Action::RotateKey] as &[_], &[]] {
+        let replacement = Replacement::new(&proven, Duration::from_secs(3600));
+        registry.rotate(&secret_id, replacement, NOW).await.unwrap();
+        made(expected).await;
+    }
+    // A master key seals both secrets.
+    let master_key = MasterKey::new(&of_master_key).unwrap();
+    let options = RegistryOptions::new().master_keys(Some(MasterKeys::new(master_key)));
+    let sealed = options.open(&home.url()).await.unwrap();
+    made(&[Action::RewrapKey, Action::RewrapKey]).await;
+    sealed.close().await;
+    for id in [&secret_id, &id(&successor)] {
+        // Their secrets are sealed, and this registry has no master key.
+        registry.revoke(id, None, NOW).await.unwrap_err();
+        made(&[Action::RevokeKey]).await;
+        registry.revoke(id, None, NOW).await.unwrap_err();
+        made(&[]).await;
     }
     registry.remove_application("shop", NOW).await.unwrap();
     made(&[Action::RemoveApplication]).await;

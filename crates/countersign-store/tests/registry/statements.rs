@@ -80,11 +80,9 @@ async fn each_statement_is_understood(home: Home) {
         TEXT_CREDENTIALS
         TEXT_CREDENTIAL
         ADD_TEXT_APPLICATION
-        SET_TEXT_APPLICATION
         ADD_TEXT_CREDENTIAL
         SET_REPLACED_BY
         SET_LINEAGE
-        SET_TEXT_CREDENTIAL
         SET_STATE_FROM
         REVOKE_BY_TEXT
     };

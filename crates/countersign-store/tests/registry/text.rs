@@ -109,6 +109,10 @@ fn made_up(random: &mut fastrand::Rng) -> String {
                 writeln!(text, "scopes = ['b:x', 'a', 'b:x']").unwrap();
             }
             if random.bool() {
+                writeln!(text, "limit_reads = ['60/1m']\nlimit_signed = ['600/60s:50', '9/1d']")
+                    .unwrap();
+            }
+            if random.bool() {
                 writeln!(text, "allow.sdk = ['shop']\nallow.ip = ['2001:db8::/48', '192.0.2.7']")
                     .unwrap();
                 if random.bool() {
@@ -207,18 +211,18 @@ async fn each_difference_is_a_step_with_its_entry_in_the_audit_log(home: Home) {
         ),
         (
             shop(
-                "expires = 2027-01-31T00:00:00Z\nscopes = ['a', 'b']\nallow.ip = ['192.0.2.0/24']\nreport_only = ['ip']",
+                "expires = 2027-01-31T00:00:00Z\nscopes = ['a', 'b']\nallow.ip = ['192.0.2.0/24']\nreport_only = ['ip']\nlimit_signed = ['6/1m']",
             ),
             &[
                 "app.change shop - environment = \"test\" - contact = \"ana\" - notes = \"a\\nb\" + environment = \"live\"",
                 "key.change shop  - label = \"desk\" + expires = 2027-01-31T00:00:00Z + scopes = \"a\" + scopes = \"b\" \
-                 + allow.ip = \"192.0.2.0/24\" + report_only = \"ip\"",
+                 + allow.ip = \"192.0.2.0/24\" + report_only = \"ip\" + limit_signed = \"6/1m\"",
             ],
         ),
         (
             shop("state = 'quarantined'\nscopes = ['b', 'c']\nallow.ip = ['192.0.2.0/24']"),
             &[
-                "key.change shop  - expires = 2027-01-31T00:00:00Z - scopes = \"a\" - report_only = \"ip\" + scopes = \"c\"",
+                "key.change shop  - expires = 2027-01-31T00:00:00Z - scopes = \"a\" - report_only = \"ip\" - limit_signed = \"6/1m\" + scopes = \"c\"",
                 "key.quarantine shop  - state = \"active\" + state = \"quarantined\"",
             ],
         ),

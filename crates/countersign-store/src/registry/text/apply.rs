@@ -136,16 +136,8 @@ async fn described(
     // Without the secret: no master key is needed.
     let query = Query::new(statements::TEXT_CREDENTIAL).bind(key.to_string());
     let row = session.fetch_optional(query).await?;
-    let described = row.map(|row| {
-        // A text has no limits, and leaves those of the row.
-        let limits = stored_limits::read(row.get::<Option<String>>("limits")?.as_deref())?;
-        let mut described = KeyEntry::read(&row)?.described();
-        if let Some(described) = described.as_object_mut() {
-            described.insert("limits".into(), stored_limits::stored(&limits));
-        }
-        Ok(described)
-    });
-    described.transpose().map_err(RegistryError::Database)
+    let entry = row.map(|row| KeyEntry::read(&row)).transpose().map_err(RegistryError::Database)?;
+    Ok(entry.map(|entry| entry.described()))
 }
 
 impl ApplicationEntry {
@@ -161,7 +153,7 @@ impl ApplicationEntry {
 
     fn set(self, name: &str) -> Query {
         let Self { environment, contact, notes, created: _ } = self;
-        Query::new(statements::SET_TEXT_APPLICATION)
+        Query::new(statements::SET_APPLICATION)
             .bind(environment.as_str())
             .bind(contact.as_str())
             .bind(notes.as_str())
@@ -170,7 +162,7 @@ impl ApplicationEntry {
 }
 
 impl KeyEntry {
-    /// Describes it as [`Credential::described`](crate::credential::Credential) does, without the limits.
+    /// Describes it as [`Credential::described`](crate::credential::Credential) does.
     fn described(&self) -> Value {
         json!({
             "label": self.label.as_str(),
@@ -178,6 +170,7 @@ impl KeyEntry {
             "expires_at": self.expires.map(Timestamp::unix),
             "scopes": self.scopes.to_string(),
             "restrictions": stored_restrictions::stored(&self.restrictions),
+            "limits": stored_limits::stored(&self.limits),
             "replaced_by": self.replaced_by.map(|key| key.to_string()),
             "revocation_reason": self.reason.as_ref().map(Reason::as_str),
         })
@@ -199,15 +192,17 @@ impl KeyEntry {
             .bind(self.reason.map(|reason| reason.to_string()))
             .bind(self.scopes.to_string())
             .bind(stored_restrictions::write(&self.restrictions))
+            .bind(stored_limits::write(&self.limits))
             .bind(application)
     }
 
     fn set(self, id: i64) -> Query {
-        Query::new(statements::SET_TEXT_CREDENTIAL)
+        Query::new(statements::SET_CREDENTIAL)
             .bind(self.label.as_str())
             .bind(self.expires.map(seconds))
             .bind(self.scopes.to_string())
             .bind(stored_restrictions::write(&self.restrictions))
+            .bind(stored_limits::write(&self.limits))
             .bind(id)
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         scope::Scopes,
     },
     enforcement::Enforcement,
+    limits::{own_limits::OwnLimits, quota::Quota},
 };
 
 /// An application as a text has it, without its name and keys.
@@ -34,6 +35,7 @@ pub(super) struct KeyEntry {
     pub(super) replaced_by: Option<PublishableKey>,
     pub(super) scopes: Scopes,
     pub(super) restrictions: Restrictions,
+    pub(super) limits: OwnLimits,
 }
 
 /// A value of a line.
@@ -69,7 +71,7 @@ impl KeyEntry {
     /// the state.
     pub(super) fn lines(&self) -> Vec<(String, Line)> {
         let Self { key: _, label, state, reason, created, expires, revoked, .. } = self;
-        let Self { replaced_by, scopes, restrictions, .. } = self;
+        let Self { replaced_by, scopes, restrictions, limits, .. } = self;
         let key = |key: &PublishableKey| Line::Text(key.to_string());
         let mut lines = present([
             ("label", filled(label.as_str())),
@@ -91,7 +93,12 @@ impl KeyEntry {
         };
         let reported = restrictions.iter().filter(reported);
         let reported = list(reported.map(|restriction| restriction.kind().to_string()));
-        lines.extend(present([("report_only", reported)]));
+        let quotas = |quotas: &[Quota]| list(quotas.iter().map(ToString::to_string));
+        lines.extend(present([
+            ("report_only", reported),
+            ("limit_signed", quotas(limits.signed_quotas())),
+            ("limit_reads", quotas(limits.unsigned_quotas())),
+        ]));
         lines
     }
 }

@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use countersign::{Algorithm, PublishableKey, VerifyingKey, with_reasons};
 
 use super::{
-    BadRegistryText, Proof, RegistryText, TextApplication, TextKey,
+    Proof, RegistryText, TextApplication, TextKey,
+    bad_registry_text::BadRegistryText,
     entry::{ApplicationEntry, KeyEntry, Line},
     stored::{Stored, StoredApplication, StoredKey},
     write::Quoted,
@@ -234,6 +235,7 @@ impl Planning<'_> {
             expires: text.entry.expires,
             scopes: text.entry.scopes.clone(),
             restrictions: text.entry.restrictions.clone(),
+            limits: text.entry.limits.clone(),
             ..before.clone()
         };
         if settings != *before {

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
+    error::Error,
     fmt::Display,
     ops::Range,
     str::FromStr,
@@ -11,19 +12,23 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use toml::Spanned;
 
 use super::{
-    BadRegistryText, Place, Proof, RegistryText, TextApplication, TextKey, VERSION,
+    Proof, RegistryText, TextApplication, TextKey, VERSION,
+    bad_registry_text::{BadRegistryText, Place},
     entry::{ApplicationEntry, KeyEntry},
 };
-use crate::credential::{
-    State,
-    application::{ApplicationName, Contact, Environment, Notes},
-    label::Label,
-    reason::Reason,
-    restrictions::{
-        Restriction, Restrictions,
-        kind::{RestrictionKind, UnknownKind},
+use crate::{
+    credential::{
+        State,
+        application::{ApplicationName, Contact, Environment, Notes},
+        label::Label,
+        reason::Reason,
+        restrictions::{
+            Restriction, Restrictions,
+            kind::{RestrictionKind, UnknownKind},
+        },
+        scope::Scope,
     },
-    scope::{BadScope, Scope, Scopes},
+    limits::{own_limits::OwnLimits, quota::Quota},
 };
 
 #[derive(Deserialize)]
@@ -61,6 +66,10 @@ struct RawKey {
     allow: BTreeMap<Parsed<RestrictionKind>, Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     report_only: Vec<Spanned<String>>,
+    #[serde(default)]
+    limit_signed: Vec<Spanned<String>>,
+    #[serde(default)]
+    limit_reads: Vec<Spanned<String>>,
     proof: Option<Spanned<String>>,
     #[serde(default)]
     insecure_unproven: bool,
@@ -156,7 +165,7 @@ pub(super) fn read(text: &str) -> Result<RegistryText, BadRegistryText> {
     Ok(RegistryText { applications })
 }
 
-fn refuse(place: Place, error: &dyn std::error::Error) -> BadRegistryText {
+fn refuse(place: Place, error: &dyn Error) -> BadRegistryText {
     place.refuse(countersign::with_reasons(error).to_string())
 }
 
@@ -191,7 +200,10 @@ fn text_key(
     places: &Places<'_>,
 ) -> Result<TextKey, BadRegistryText> {
     let restrictions = restrictions(raw.allow, raw.report_only, places)?;
-    let scopes = scopes(&raw.scopes, places)?;
+    let scopes = items::<Scope>(&raw.scopes, places)?.into_iter().collect();
+    let limits = OwnLimits::default()
+        .signed(items::<Quota>(&raw.limit_signed, places)?)
+        .unsigned(items::<Quota>(&raw.limit_reads, places)?);
     let state_place = places.of_value(&raw.state, place);
     let reason_place = places.of_value(&raw.reason, place);
     let revoked_place = places.of_value(&raw.revoked, place);
@@ -223,6 +235,7 @@ fn text_key(
         replaced_by: raw.replaced_by.map(|key| key.into_inner().0),
         scopes,
         restrictions,
+        limits,
     };
     Ok(TextKey { place, state_place, reason_place, replaced_by_place, entry, proof })
 }
@@ -241,12 +254,15 @@ fn proven(
     }
 }
 
-fn scopes(scopes: &[Spanned<String>], places: &Places<'_>) -> Result<Scopes, BadRegistryText> {
-    let parsed = scopes.iter().map(|scope| {
-        let place = places.of_span(scope.span());
-        scope.get_ref().parse().map_err(|error: BadScope| refuse(place, &error))
+/// Reads the items of a list.
+fn items<T: FromStr<Err: Error + 'static>>(
+    items: &[Spanned<String>],
+    places: &Places<'_>,
+) -> Result<Vec<T>, BadRegistryText> {
+    let parsed = items.iter().map(|item| {
+        item.get_ref().parse().map_err(|error| refuse(places.of_span(item.span()), &error))
     });
-    parsed.collect::<Result<Vec<Scope>, _>>().map(|scopes| scopes.into_iter().collect())
+    parsed.collect()
 }
 
 fn restrictions(
@@ -300,6 +316,7 @@ mod tests {
             format!("proof = '''{proof}'''"),
             format!("proof = '''\n\n  {}  '''", proof.replace('\n', " \r\n  ")),
             "insecure_unproven = true".into(),
+            "limit_signed = ['600/1m:50', '1000/1d']\nlimit_reads = ['5/1s']".into(),
             "expires = 2027-01-31T00:00:00+01:00".into(),
             "expires = 2027-01-31 00:00:00z".into(),
             "expires = 253402300800".into(),
@@ -339,6 +356,9 @@ mod tests {
             ("proof = 'pk_x'", "line 5, column 9: "),
             (&format!("proof = '''{others}'''"), "line 5, column 9: this is the proof of another"),
             (&format!("proof = '''{publishable}'''"), "line 5, column 9: "),
+            ("limit_signed = [\n    '6/1m',\n    '6/m',\n]", "line 7, column 5: a quota is like"),
+            ("limit_reads = ['6/1m:0']", "line 5, column 16: a quota is like"),
+            ("limit_reads = ['6/32d']", "line 5, column 16: a quota is for whole seconds"),
             ("rate = 7", "line 5, column 1: unknown field `rate`"),
             ("[application.shop.key.pk_x]", "line 5, column 23: "),
             (

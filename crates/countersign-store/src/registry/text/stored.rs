@@ -14,7 +14,7 @@ use crate::{
         error::RegistryError,
         query::{Query, Row, Session},
         row::time,
-        statements, stored_restrictions,
+        statements, stored_limits, stored_restrictions,
     },
 };
 
@@ -149,6 +149,7 @@ impl KeyEntry {
             replaced_by: optional("replaced_by")?.map(|key| key.parse()).transpose()?,
             scopes: text("scopes")?.parse()?,
             restrictions: stored_restrictions::read(&text("restrictions")?)?,
+            limits: stored_limits::read(optional("limits")?.as_deref())?,
         })
     }
 }

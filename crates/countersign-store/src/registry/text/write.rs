@@ -4,14 +4,28 @@ use countersign::{Algorithm, Timestamp};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{VERSION, entry::Line, stored::Stored};
+use crate::registry::{Registry, error::RegistryError};
 
 const HEADING: &str = "\
 # The applications and keys of a registry, as `countersign registry export` writes them. `countersign registry apply` makes a
 # registry so. An export does not keep comments.
 ";
 
+impl Registry {
+    /// Returns the applications and keys as text, in the form of [`RegistryText`](crate::RegistryText): sorted, one thing on a line,
+    /// and the same for the same content. The keys of removed applications are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::DamagedApplication`] or [`RegistryError::DamagedCredential`] for a damaged row, which the text would
+    /// lose; or an error of the database.
+    pub async fn export(&self) -> Result<String, RegistryError> {
+        Ok(write(&self.stored().await?))
+    }
+}
+
 /// Writes the text of a registry.
-pub(super) fn write(stored: &Stored) -> String {
+fn write(stored: &Stored) -> String {
     let mut text = format!("{HEADING}version = {VERSION}\n");
     for (name, application) in &stored.applications {
         let name = Name(name.as_str());
