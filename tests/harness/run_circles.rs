@@ -9,20 +9,20 @@ use std::{
 use clap::Parser;
 use harness::Imports;
 
+/// How many files a circle may have.
+const A_BUILDER_AND_WHAT_IT_BUILDS: usize = 2;
+
 /// Prints the circles among the imports of crates, with the names that lead from file to file.
 ///
-/// Ends with 1 if a circle has more files than are allowed: a type in it is then in the wrong file.
+/// Ends with 1 if a circle has more than two files: a type in it is then in the wrong file.
 #[derive(Parser)]
 struct Arguments {
-    /// How many files a circle may have: a builder and what it builds, say
-    #[arg(long, value_name = "FILES", default_value_t = 2)]
-    at_most: usize,
     /// Folders with a `lib.rs` or `main.rs`. Default: those of all crates of this project.
     src: Vec<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let Arguments { at_most, mut src } = Arguments::parse();
+    let Arguments { mut src } = Arguments::parse();
     if src.is_empty() {
         src = crates();
     }
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         }
         largest = largest.max(most);
     }
-    if largest > at_most {
+    if largest > A_BUILDER_AND_WHAT_IT_BUILDS {
         eprintln!("error: files import from each other in a circle of {largest}");
         eprintln!(
             "hint: move a type out of the circle, to the file that needs nothing of the others"

@@ -7,12 +7,12 @@ use std::{collections::HashMap, io::stdin, sync::Arc};
 
 use clap::Args;
 use countersign::{KeyId, PublishableKey};
-use countersign_store::{Credential, DamagedCredential, Registry, RegistryError};
+use countersign_store::{Registry, RegistryError};
 
 use self::{
     files::{Opened, files},
     finder::{Content, Finder},
-    finding::{Finding, Registered},
+    finding::{Finding, Listed, Registered},
     progress::Progress,
 };
 use crate::{
@@ -188,6 +188,3 @@ impl<'r> Credentials<'r> {
         Ok(listed)
     }
 }
-
-/// A credential of a registry, or what can be read of it.
-type Listed = Result<Arc<Credential>, Arc<DamagedCredential>>;

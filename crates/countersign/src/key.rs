@@ -2,6 +2,7 @@
 mod any_file;
 mod any_private;
 mod any_verifying;
+mod bad_signature;
 mod base58;
 #[cfg(feature = "ecdsa")]
 mod ecdsa;
@@ -39,6 +40,7 @@ mod verifying;
 pub use any_file::AnyKeyFile;
 pub use any_private::{AnyPrivateKey, Signs};
 pub use any_verifying::{AnyVerifyingKey, Verifies};
+pub use bad_signature::BadSignature;
 #[cfg(feature = "ecdsa")]
 pub use ecdsa::{EcdsaPrivateKey, EcdsaPublicKey};
 pub use error::KeyError;
@@ -53,4 +55,4 @@ pub use publishable::{Brand, PublishableKey};
 #[cfg(feature = "rsa")]
 pub use rsa::RsaPublicKey;
 pub use server_keys::{BadServerKeys, KEY_DIRECTORY_PATH, KEY_DIRECTORY_TYPE, ServerKeys};
-pub use verifying::{BadSignature, VerifyingKey};
+pub use verifying::VerifyingKey;

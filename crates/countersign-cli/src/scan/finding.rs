@@ -1,8 +1,9 @@
+use std::sync::Arc;
+
 use countersign::{PublishableKey, VerifyingKey};
-use countersign_store::Standing;
+use countersign_store::{Credential, DamagedCredential, Standing};
 use serde_json::{Value, json};
 
-use super::Listed;
 use crate::{failure::one_line, moment, shell::quote};
 
 /// A private key that was found.
@@ -33,6 +34,9 @@ impl Form {
         }
     }
 }
+
+/// A credential of a registry, or what can be read of it.
+pub(super) type Listed = Result<Arc<Credential>, Arc<DamagedCredential>>;
 
 /// What a registry has of a key that was found.
 #[derive(Debug)]

@@ -124,8 +124,10 @@ fn a_rotation_that_is_killed_again_and_again_leaves_one_key_that_works() {
         command.args(["key", "rotate", "--key", "id.key", "--overlap", overlap, &endpoint]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // At any point of a run, of which most of the time is before its first request, and now and then not at all.
-        std::thread::sleep(whole.mul_f64(f64::from(round * 7 % 60) / 35.0));
-        drop(child.kill());
+        if round % 10 < 9 {
+            std::thread::sleep(whole.mul_f64(f64::from(round * 7 % 60) / 35.0));
+            drop(child.kill());
+        }
         child.wait().unwrap();
         let content = desk.read("id.key");
         assert!(content.ends_with("-----END PRIVATE KEY-----\n"), "{round}: {content}");
@@ -136,12 +138,12 @@ fn a_rotation_that_is_killed_again_and_again_leaves_one_key_that_works() {
     assert!(left.iter().all(|file| !desk.path(file).exists()));
     let proof = desk.run(["pubkey", "--prove", "id.key"]).done();
     assert_eq!(desk.read("id.key.pub"), proof);
-    // Each key took over from one, and one is left.
+    // Each key took over from one, and one is left. At least the eight runs that nobody killed made one each.
     let listed: Value = serde_json::from_str(&desk.run(["key", "list", "--json"]).done()).unwrap();
     let states: Vec<_> = listed.as_array().unwrap().iter().map(|key| &key["state"]).collect();
     let active = states.iter().filter(|state| **state == "active").count();
     assert_eq!(active, 1, "{states:?}");
-    assert!(states.len() > 1, "{states:?}");
+    assert!(states.len() > 8, "{states:?}");
 }
 
 #[test]

@@ -3,12 +3,13 @@ use serde_json::{Value, json};
 
 use super::{
     Registry,
-    audit::{Act, ActSubject, Action},
+    audit::act::{Act, ActSubject, Action},
     change::{Change, Transaction},
     damaged::DamagedApplication,
     error::{RegistryError, Subject},
-    query::{Query, Session},
+    query::Query,
     row::seconds,
+    session::Session,
     statements,
 };
 use crate::credential::application::{Application, ApplicationName, Contact, Environment, Notes};

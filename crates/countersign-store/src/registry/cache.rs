@@ -8,7 +8,7 @@ use std::{
 
 use countersign::{KeyId, Timestamp};
 
-use super::{audit::ActSubject, contact::Contact};
+use super::{audit::act::ActSubject, contact::Contact};
 use crate::credential::Credential;
 
 /// How long an entry is used without a look at its row. Changes that the registry made are known earlier: this is for rows that

@@ -1,6 +1,6 @@
 use countersign::Timestamp;
 
-use super::{History, Registry, query::Query, row::seconds, statements};
+use super::{Registry, query::Query, row::seconds, shared::History, statements};
 use crate::{
     error::StoreError,
     nonces::ceiling::{Ceiling, Owner},

@@ -4,21 +4,21 @@ use countersign::{KeyError, KeyId, ProvenKey, PublishableKey, Timestamp, Verifyi
 use serde_json::{Value, json};
 
 use super::{
-    Registry, Shared, applications,
-    audit::{Act, ActSubject, Action},
+    Registry, applications,
+    audit::act::{Act, ActSubject, Action},
     change::{Change, Transaction},
     credential_settings::CredentialSettings,
     damaged::DamagedCredential,
     error::{RegistryError, Subject},
     new_credential::NewCredential,
-    query::{Query, Row, Session},
+    query::{Query, Row},
     row::{seconds, thumbprint},
-    sealing, statements, stored_limits, stored_restrictions,
+    sealing,
+    session::Session,
+    shared::Shared,
+    statements, stored_limits, stored_restrictions,
 };
-use crate::{
-    credential::{Credential, State, application::Application, reason::Reason},
-    master_key::MasterKeys,
-};
+use crate::credential::{Credential, State, application::Application, reason::Reason};
 
 /// The outcome of a revocation.
 #[derive(Clone, Debug)]
@@ -173,10 +173,6 @@ impl Registry {
 }
 
 impl Shared {
-    pub(super) fn master_keys(&self) -> Option<&MasterKeys> {
-        self.master_keys.as_deref()
-    }
-
     fn listed(&self, row: &Row) -> Result<Arc<Credential>, Box<DamagedCredential>> {
         match Credential::read(row, self.master_keys()) {
             Ok(credential) => Ok(Arc::new(credential)),

@@ -6,12 +6,13 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::sqlite;
 use super::{
     error::RegistryError,
-    query::{Query, Row, Session},
+    query::{Query, Row},
+    session::Session,
 };
 #[cfg(feature = "postgres")]
 use super::{
-    postgres,
-    query::{self, Prepared},
+    postgres::{self, connection::rows_of, reader::Reader},
+    query::Prepared,
 };
 
 /// The database of a registry.
@@ -32,11 +33,11 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Ok(Connection::Sqlite(pool.connection().await?)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Ok(Connection::Postgres(pool.reader())),
+            Self::Postgres(pool) => Ok(Connection::Postgres(Reader::of(pool.clone()))),
         }
     }
 
-    /// Begins a transaction that no other change runs beside.
+    /// Begins a transaction. In SQLite no other runs beside it.
     pub(super) async fn begin(&self) -> Result<Transaction, RegistryError> {
         match self {
             #[cfg(feature = "sqlite")]
@@ -139,12 +140,12 @@ impl OwnConnection {
             Self::Sqlite(connection) => Session::Sqlite(connection).fetch_all(query).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(connection, Prepared::Kept) => {
-                query::rows_of(connection, Prepared::Kept, query).await
+                rows_of(connection, Prepared::Kept, &query).await
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(connection, Prepared::Anew) => {
                 let mut transaction = connection.begin_with(postgres::pool::BEGIN_READ).await?;
-                let rows = query::rows_of(&mut transaction, Prepared::Anew, query).await?;
+                let rows = rows_of(&mut transaction, Prepared::Anew, &query).await?;
                 transaction.commit().await?;
                 Ok(rows)
             }
@@ -188,7 +189,7 @@ pub(super) enum Connection {
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(postgres::reader::Reader),
+    Postgres(Reader),
 }
 
 impl Connection {
@@ -216,7 +217,7 @@ impl Transaction {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(transaction) => Session::Sqlite(transaction.connection()),
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction) => transaction.session(),
+            Self::Postgres(transaction) => Session::Postgres(transaction),
         }
     }
 

@@ -3,7 +3,7 @@ use std::{convert::Infallible, error::Error, fmt};
 use countersign::KeyError;
 use sqlx::migrate::MigrateError;
 
-use super::page::BadCursor;
+use super::cursor::BadCursor;
 #[cfg(feature = "postgres")]
 use super::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]

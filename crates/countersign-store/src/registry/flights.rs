@@ -110,7 +110,7 @@ mod tests {
     use countersign::{PublishableKey, Timestamp};
 
     use super::*;
-    use crate::registry::{audit::ActSubject, cache::Cache};
+    use crate::registry::{audit::act::ActSubject, cache::Cache};
 
     fn id(seed: u8) -> KeyId {
         KeyId::Publishable(PublishableKey::ed25519([seed; 32]))

@@ -4,11 +4,12 @@ use countersign::{KeyId, Timestamp};
 use tokio::time::timeout;
 
 use super::{
-    Registry, Shared,
+    Registry,
     cache::{Age, Cached, Lookup},
     error::RegistryError,
     flights::{Flight, Seat},
     query::Query,
+    shared::Shared,
     statements,
 };
 use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
@@ -70,7 +71,7 @@ impl Shared {
     /// Looks a key up in the database, unless another caller does so already. The lookup goes on if nobody waits for it any
     /// more: a client that hangs up costs no connection.
     fn look_up(self: &Arc<Self>, id: &KeyId, now: Timestamp) -> Result<Flight, StoreError> {
-        self.watch.start(self);
+        self.follow();
         let lookup = self.cache.lookup(now);
         let (flight, landing) = match self.flights.join(id, lookup.generation()) {
             Seat::Passenger(flight) => return Ok(flight),

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{IfMissing, Registry, error::RegistryError};
+use super::{Registry, error::RegistryError, if_missing::IfMissing};
 use crate::{master_key::MasterKeys, system_time::system_time};
 
 /// How to open a [`Registry`].

@@ -1,4 +1,6 @@
 pub(crate) mod address;
+mod attempts;
+pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod notices;
 pub(crate) mod patience;

@@ -4,7 +4,7 @@ use countersign::{KeyId, Timestamp};
 
 use super::{
     Registry,
-    audit::{Act, Action},
+    audit::act::{Act, Action},
     change::{Change, Transaction},
     credentials::registered,
     error::RegistryError,

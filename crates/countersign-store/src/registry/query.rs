@@ -1,14 +1,14 @@
 //! Statements that are written once and run on both databases.
 
+#[cfg(feature = "sqlite")]
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 #[cfg(feature = "postgres")]
-use sqlx::{PgConnection, Postgres, pool::PoolConnection, postgres::PgRow};
-#[cfg(feature = "sqlite")]
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{
+    Postgres,
+    postgres::{PgArguments, PgRow},
+};
 use zeroize::Zeroizing;
-
-#[cfg(feature = "postgres")]
-use super::postgres::{patience, reader::Reader};
 
 /// The schema of all tables, as statements name it. SQLite has no schemas: there the prefix is removed.
 #[cfg(feature = "sqlite")]
@@ -92,18 +92,6 @@ impl From<Option<&[u8]>> for Value {
     }
 }
 
-/// A connection that runs statements.
-#[derive(Debug)]
-pub(super) enum Session<'c> {
-    #[cfg(feature = "sqlite")]
-    Sqlite(&'c mut SqliteConnection),
-    #[cfg(feature = "postgres")]
-    Postgres(&'c mut PoolConnection<Postgres>, Prepared),
-    /// Outside of changes.
-    #[cfg(feature = "postgres")]
-    PostgresReader(&'c Reader),
-}
-
 /// Whether PostgreSQL keeps a prepared statement for later.
 #[cfg(feature = "postgres")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,131 +113,20 @@ macro_rules! bound {
     };
 }
 
-/// Runs a query with a method of sqlx, on whichever database the session is.
-macro_rules! run {
-    ($session:expr, $query:expr, $method:ident, $reader:expr) => {{
-        let Query { text, values } = $query;
-        match $session {
-            #[cfg(feature = "sqlite")]
-            Session::Sqlite(connection) => {
-                let query = sqlx::query(AssertSqlSafe(text.replace(SCHEMA, "")));
-                bound!(query, values).$method(&mut **connection).await.map(Into::into)
-            }
-            #[cfg(feature = "postgres")]
-            Session::Postgres(connection, prepared) => {
-                on_postgres!(connection, *prepared, text, values, $method)
-            }
-            #[cfg(feature = "postgres")]
-            Session::PostgresReader(reader) => $reader(reader, Query { text, values }).await,
-        }
-    }};
-}
-
-/// Runs a query with a method of sqlx on a connection of PostgreSQL.
-#[cfg(feature = "postgres")]
-macro_rules! on_postgres {
-    ($connection:expr, $prepared:expr, $text:expr, $values:expr, $method:ident) => {{
-        let query = sqlx::query(AssertSqlSafe($text)).persistent($prepared == Prepared::Kept);
-        let reply = bound!(query, $values).$method(&mut ***$connection);
-        let reply = patience::for_reply(reply).await;
-        if matches!(reply, Err(sqlx::Error::Io(_))) {
-            $connection.close_on_drop();
-        }
-        reply.map(Into::into)
-    }};
-}
-
-/// Runs a statement to its end on a connection of PostgreSQL outside of the pool, and returns its rows. After an error the
-/// connection may be of no use.
-#[cfg(feature = "postgres")]
-pub(super) async fn rows_of(
-    connection: &mut PgConnection,
-    prepared: Prepared,
-    query: Query,
-) -> Result<Vec<Row>, sqlx::Error> {
-    let Query { text, values } = query;
-    let query = sqlx::query(AssertSqlSafe(text)).persistent(prepared == Prepared::Kept);
-    let rows = patience::for_reply(bound!(query, values).fetch_all(connection)).await?;
-    Ok(rows.into_iter().map(Row::Postgres).collect())
-}
-
-/// Runs a statement to its end on a connection of PostgreSQL, and returns its rows.
-#[cfg(feature = "postgres")]
-pub(super) async fn rows(
-    connection: &mut PoolConnection<Postgres>,
-    prepared: Prepared,
-    query: Query,
-) -> Result<Vec<Row>, sqlx::Error> {
-    let Query { text, values } = query;
-    let connection = &mut &mut *connection;
-    let rows: Result<Rows, sqlx::Error> =
-        on_postgres!(connection, prepared, text, values, fetch_all);
-    rows.map(|Rows(rows)| rows)
-}
-
-impl Session<'_> {
-    /// Runs a statement in a transaction, and returns the number of rows that it changed.
-    pub(super) async fn execute(&mut self, query: Query) -> Result<u64, sqlx::Error> {
-        #[cfg(feature = "postgres")]
-        let reader = async |_: &Reader, _| {
-            Err(sqlx::Error::Protocol("a statement that writes is run in a transaction".into()))
-        };
-        let done: Result<RowsAffected, sqlx::Error> = run!(self, query, execute, reader);
-        done.map(|RowsAffected(rows)| rows)
-    }
-
-    /// Runs a statement to its end, and returns its rows.
-    pub(super) async fn fetch_all(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
-        #[cfg(feature = "postgres")]
-        let reader = async |reader: &Reader, query| reader.rows(query).await.map(Rows);
-        let rows: Result<Rows, sqlx::Error> = run!(self, query, fetch_all, reader);
-        rows.map(|Rows(rows)| rows)
-    }
-
-    /// Runs a statement to its end, and returns its first row.
-    pub(super) async fn fetch_optional(
-        &mut self,
-        query: Query,
-    ) -> Result<Option<Row>, sqlx::Error> {
-        // SQLite commits a statement only when its last row was fetched.
-        Ok(self.fetch_all(query).await?.into_iter().next())
-    }
-
-    /// Runs a statement that returns a row.
-    pub(super) async fn fetch_one(&mut self, query: Query) -> Result<Row, sqlx::Error> {
-        self.fetch_optional(query).await?.ok_or(sqlx::Error::RowNotFound)
-    }
-}
-
-struct RowsAffected(u64);
-struct Rows(Vec<Row>);
-
+/// Returns the query of sqlx for a statement with its parameters.
 #[cfg(feature = "sqlite")]
-impl From<sqlx::sqlite::SqliteQueryResult> for RowsAffected {
-    fn from(result: sqlx::sqlite::SqliteQueryResult) -> Self {
-        Self(result.rows_affected())
-    }
+pub(super) fn on_sqlite(query: &Query) -> sqlx::query::Query<'_, sqlx::Sqlite, SqliteArguments> {
+    bound!(sqlx::query(AssertSqlSafe(query.text.replace(SCHEMA, ""))), query.values)
 }
 
-#[cfg(feature = "sqlite")]
-impl From<Vec<SqliteRow>> for Rows {
-    fn from(rows: Vec<SqliteRow>) -> Self {
-        Self(rows.into_iter().map(Row::Sqlite).collect())
-    }
-}
-
+/// Returns the query of sqlx for a statement with its parameters.
 #[cfg(feature = "postgres")]
-impl From<sqlx::postgres::PgQueryResult> for RowsAffected {
-    fn from(result: sqlx::postgres::PgQueryResult) -> Self {
-        Self(result.rows_affected())
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl From<Vec<PgRow>> for Rows {
-    fn from(rows: Vec<PgRow>) -> Self {
-        Self(rows.into_iter().map(Row::Postgres).collect())
-    }
+pub(super) fn on_postgres(
+    query: &Query,
+    prepared: Prepared,
+) -> sqlx::query::Query<'_, Postgres, PgArguments> {
+    let statement = sqlx::query(AssertSqlSafe(query.text.clone()));
+    bound!(statement.persistent(prepared == Prepared::Kept), query.values)
 }
 
 /// A row of a result.

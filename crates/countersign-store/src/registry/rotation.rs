@@ -4,7 +4,7 @@ use countersign::{KeyId, ProvenKey, PublishableKey, Timestamp, VerifyingKey};
 
 use super::{
     Registry,
-    audit::{Act, Action},
+    audit::act::{Act, Action},
     change::{Change, Transaction},
     credential_settings::CredentialSettings,
     credentials::{Add, registered},

@@ -7,11 +7,13 @@ use zeroize::Zeroizing;
 
 use super::{
     Registry,
-    audit::{Act, ActSubject, Action},
+    audit::act::{Act, ActSubject, Action},
     change::{Change, Transaction},
     error::RegistryError,
     options::PlainSecrets,
-    query::{Query, Row, Session},
+    query::{Query, Row},
+    session::Session,
+    shared::Shared,
     statements,
 };
 use crate::{
@@ -131,7 +133,7 @@ impl Registry {
     }
 }
 
-impl super::Shared {
+impl Shared {
     /// Erases what is left of plain secrets that were sealed. If that fails, the next program that opens the registry does it.
     async fn erase_remnants(&self) {
         if let Err(error) = self.database.erase_remnants().await {

@@ -1,22 +1,16 @@
 //! How the HMAC secrets lie in a registry: plain, or sealed with which master key.
 
-use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
-};
-
-use countersign::KeyId;
+use std::fmt;
 
 use super::{
-    Registry, Shared,
+    Registry,
     error::RegistryError,
     query::{Query, Row},
+    shared::Shared,
     statements,
+    unopened::MOST_MISSING,
 };
-use crate::{
-    master_key::{MasterKey, MasterKeyId, MasterKeys},
-    sealed_secret::NotOpened,
-};
+use crate::master_key::{MasterKey, MasterKeyId, MasterKeys};
 
 /// The HMAC secrets in a registry, counted by how they lie in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,9 +117,6 @@ fn master_key(row: &Row) -> Result<Option<MasterKeyId>, sqlx::Error> {
     Ok(id.try_into().ok().map(MasterKeyId::from_bytes))
 }
 
-/// How many missing master keys are looked for and told of.
-const MOST_MISSING: usize = 16;
-
 impl Shared {
     /// Whether there are plain secrets.
     pub(super) async fn has_plain_secrets(&self) -> Result<bool, RegistryError> {
@@ -150,51 +141,5 @@ impl Shared {
             after = row.get("master_key")?;
         }
         Ok(())
-    }
-}
-
-/// The missing master keys that the log has told of.
-#[derive(Debug, Default)]
-pub(super) struct Unopened {
-    told: Mutex<Vec<MasterKeyId>>,
-}
-
-impl Unopened {
-    /// Counts the look-up of a credential whose secret cannot be opened. The first one of a master key is logged.
-    pub(super) fn refuse(&self, id: &KeyId, error: NotOpened) {
-        metrics::counter!("countersign_sealed_key_refused_total").increment(1);
-        let (NotOpened::NoMasterKey { needed } | NotOpened::OtherMasterKey { needed, .. }) = error
-        else {
-            return;
-        };
-        if self.is_first(needed) {
-            tracing::error!(%id, "a registered key is refused: {error}");
-        }
-    }
-
-    fn tell_once(&self, needed: MasterKeyId, given: Option<&MasterKeys>) {
-        if !self.is_first(needed) {
-            return;
-        }
-        match given {
-            None => tracing::error!(
-                %needed,
-                "HMAC keys are refused: their secrets are sealed with a master key, and no master key is given"
-            ),
-            Some(given) => tracing::error!(
-                %needed,
-                ?given,
-                "HMAC keys are refused: their secrets are sealed with another master key than those given"
-            ),
-        }
-    }
-
-    fn is_first(&self, key: MasterKeyId) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = !told.contains(&key) && told.len() < MOST_MISSING;
-        if is_first {
-            told.push(key);
-        }
-        is_first
     }
 }

@@ -2,10 +2,7 @@
 use super::ecdsa::EcdsaPublicKey;
 #[cfg(feature = "rsa")]
 use super::rsa::RsaPublicKey;
-use super::{
-    error::KeyError,
-    verifying::{BadSignature, VerifyingKey},
-};
+use super::{bad_signature::BadSignature, error::KeyError, verifying::VerifyingKey};
 use crate::algorithm::{Algorithm, UnknownAlgorithm};
 
 /// A verifying key of any algorithm of RFC 9421, for tools that look at messages of others.

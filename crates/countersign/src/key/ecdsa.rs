@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use ssh_key::private::EcdsaKeypair;
 
 use super::{
+    bad_signature::BadSignature,
     error::KeyError,
     jwk::{Jwk, bytes},
-    verifying::BadSignature,
 };
 use crate::algorithm::Algorithm;
 

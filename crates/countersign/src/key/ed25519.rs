@@ -2,7 +2,7 @@ use curve25519_dalek::Scalar;
 use ed25519_dalek::{Signature, Verifier as _};
 use sha2::{Digest as _, Sha512};
 
-use super::{error::KeyError, multiples::Multiples, verifying::BadSignature};
+use super::{bad_signature::BadSignature, error::KeyError, multiples::Multiples};
 
 /// An Ed25519 public key: canonical, of the prime-order group, and not neutral.
 #[derive(Clone)]

@@ -75,24 +75,32 @@ pub(super) fn parse_der<T: Reads>(
     }
 }
 
-/// Encrypts a PEM block of a private key.
-pub(super) fn encrypt(
-    pem: &str,
-    passphrase: &Passphrase,
-    random: [u8; 32],
-) -> Result<Zeroizing<String>, KeyError> {
-    let (salt, iv) = random.split_at(16);
-    let encrypted = || {
-        let iv = iv.try_into().ok()?;
-        // 2^14 blocks of 1 KiB: the most that openssl reads without being told.
-        let cost = scrypt::Params::new(14, 8, 1).ok()?;
-        let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(cost, salt, iv).ok()?;
-        let (_, plain) = SecretDocument::from_pem(pem).ok()?;
-        let info = PrivateKeyInfoRef::try_from(plain.as_bytes()).ok()?;
-        let secret = info.encrypt_with_params(parameters, passphrase.as_bytes()).ok()?;
-        secret.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).ok()
-    };
-    encrypted().ok_or(KeyError::Damaged("it cannot be encrypted"))
+impl PrivateKey {
+    /// As [`PrivateKey::expose_pkcs8_pem`], encrypted with a passphrase: AES-256 under a key by scrypt, as openssl reads it. Takes
+    /// 32 random bytes for the salt and the initialisation vector.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::WrongKind`] for an HMAC secret, which has no such form.
+    pub fn encrypt_pkcs8_pem(
+        &self,
+        passphrase: &Passphrase,
+        random: [u8; 32],
+    ) -> Result<Zeroizing<String>, KeyError> {
+        let pem = self.expose_pkcs8_pem()?;
+        let (salt, iv) = random.split_at(16);
+        let encrypted = || {
+            let iv = iv.try_into().ok()?;
+            // 2^14 blocks of 1 KiB: the most that openssl reads without being told.
+            let cost = scrypt::Params::new(14, 8, 1).ok()?;
+            let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(cost, salt, iv).ok()?;
+            let (_, plain) = SecretDocument::from_pem(&pem).ok()?;
+            let info = PrivateKeyInfoRef::try_from(plain.as_bytes()).ok()?;
+            let secret = info.encrypt_with_params(parameters, passphrase.as_bytes()).ok()?;
+            secret.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).ok()
+        };
+        encrypted().ok_or(KeyError::Damaged("it cannot be encrypted"))
+    }
 }
 
 /// The body of a PEM block without its first and last line.

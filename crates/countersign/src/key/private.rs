@@ -9,6 +9,8 @@ use pkcs8::{EncodePrivateKey as _, LineEnding};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "key-files")]
+use super::guessable;
 use super::{
     encoding::{self, Format},
     error::KeyError,
@@ -16,8 +18,6 @@ use super::{
     publishable::PublishableKey,
     verifying::VerifyingKey,
 };
-#[cfg(feature = "key-files")]
-use super::{guessable, passphrase::Passphrase, pem};
 use crate::algorithm::Algorithm;
 
 /// The signing half of a credential: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
@@ -111,21 +111,6 @@ impl PrivateKey {
         // Without the public half: openssl writes no public half here, and its older versions refuse it.
         let pair = KeypairBytes { secret_key: expanded.key.to_bytes(), public_key: None };
         pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Damaged("it cannot be encoded"))
-    }
-
-    /// As [`PrivateKey::expose_pkcs8_pem`], encrypted with a passphrase: AES-256 under a key by scrypt, as openssl reads it. Takes
-    /// 32 random bytes for the salt and the initialisation vector.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::WrongKind`] for an HMAC secret, which has no such form.
-    #[cfg(feature = "key-files")]
-    pub fn encrypt_pkcs8_pem(
-        &self,
-        passphrase: &Passphrase,
-        random: [u8; 32],
-    ) -> Result<Zeroizing<String>, KeyError> {
-        pem::encrypt(&self.expose_pkcs8_pem()?, passphrase, random)
     }
 
     /// The text form `sk_…`. Anyone who reads it can sign.

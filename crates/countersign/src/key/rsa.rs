@@ -13,7 +13,7 @@ use rsa::{
 use sha2::{Digest, Sha256, Sha512};
 use ssh_key::private::RsaKeypair;
 
-use super::{error::KeyError, jwk::Jwk, verifying::BadSignature};
+use super::{bad_signature::BadSignature, error::KeyError, jwk::Jwk};
 use crate::algorithm::Algorithm;
 
 pub(super) const RSA_ENCRYPTION: ObjectIdentifier =

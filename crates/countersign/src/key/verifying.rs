@@ -4,8 +4,8 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 
 use super::{
-    ed25519::Ed25519Key, error::KeyError, guessable, hmac::HmacKey, known, multiples::Multiples,
-    publishable::PublishableKey,
+    bad_signature::BadSignature, ed25519::Ed25519Key, error::KeyError, guessable, hmac::HmacKey,
+    known, multiples::Multiples, publishable::PublishableKey,
 };
 use crate::algorithm::Algorithm;
 
@@ -21,11 +21,6 @@ enum Material {
     Ed25519(Arc<Ed25519Key>),
     HmacSha256(HmacKey),
 }
-
-/// The signature is invalid. On purpose it tells no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature is invalid")]
-pub struct BadSignature;
 
 impl VerifyingKey {
     /// The memory that a prepared Ed25519 key takes more than others, in bytes.

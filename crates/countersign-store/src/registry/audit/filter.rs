@@ -1,6 +1,9 @@
 use countersign::{KeyId, Timestamp};
 
-use super::{Action, AuditEntry, StoredEntry};
+use super::{
+    act::Action,
+    entry::{AuditEntry, StoredEntry},
+};
 use crate::{
     credential::application::ApplicationName,
     registry::{

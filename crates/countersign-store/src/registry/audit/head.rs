@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::AuditHash;
+use super::hash::AuditHash;
 
 /// The end of an audit log: the number of its last entry, and the hash of that entry, which covers all entries before it.
 ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AuditHash, StoredEntry, head::AuditHead};
+use super::{entry::StoredEntry, hash::AuditHash, head::AuditHead};
 use crate::registry::{
     Registry,
     error::RegistryError,

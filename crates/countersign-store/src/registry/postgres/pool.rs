@@ -11,24 +11,21 @@ use sqlx::{
 
 use super::{
     address::Address,
-    failure::{ServerError, is_connection_lost},
+    attempts::Attempts,
+    failure::ServerError,
     patience,
-    reader::Reader,
-    transaction::Transaction,
+    transaction::{CHANNEL, Transaction},
 };
 use crate::{
     postgres_schema::{self, Made},
-    registry::{IfMissing, error::RegistryError, query::Prepared},
+    registry::{error::RegistryError, if_missing::IfMissing, query::Prepared},
 };
 
-/// How many connections a registry has at most.
+/// How many connections the pool has at most. Look-ups and the follower of changes have 7 more.
 const CONNECTIONS: u32 = 8;
 
 /// Begins a transaction to read in.
 pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-
-/// The channel on which changes are announced.
-pub(crate) const CHANNEL: &str = "countersign";
 
 /// The connections to the database of a registry.
 #[derive(Clone, Debug)]
@@ -72,14 +69,9 @@ impl Pool {
         Ok(listener)
     }
 
-    /// Reads outside of changes.
-    pub(crate) fn reader(&self) -> Reader {
-        Reader::of(self.clone())
-    }
-
-    /// Begins a transaction for a change. It locks the row of the last change first, so that changes run one after the other.
+    /// Begins a transaction.
     pub(crate) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        let mut attempts = Attempts::new();
+        let mut attempts = Self::attempts();
         loop {
             let connection = self.acquire().await?;
             match Transaction::begin(connection, self.prepared).await {
@@ -90,36 +82,17 @@ impl Pool {
         }
     }
 
+    /// Returns how often something is tried on connections of the pool.
+    pub(super) fn attempts() -> Attempts {
+        Attempts::after(CONNECTIONS)
+    }
+
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         self.connections.acquire().await
     }
 
     pub(crate) async fn close(&self) {
         self.connections.close().await;
-    }
-}
-
-/// How often something that can be done again is begun.
-///
-/// After a restart of the server every connection of the pool is broken, and each shows it when it is used.
-#[derive(Debug)]
-pub(super) struct Attempts {
-    began: Instant,
-    left: u32,
-}
-
-impl Attempts {
-    pub(super) fn new() -> Self {
-        Self { began: Instant::now(), left: CONNECTIONS }
-    }
-
-    /// Whether to try again, on another connection.
-    pub(super) fn has_another_after(&mut self, error: &sqlx::Error) -> bool {
-        let has = self.left > 0
-            && self.began.elapsed() < patience::FOR_CONNECTION
-            && is_connection_lost(error);
-        self.left = self.left.saturating_sub(1);
-        has
     }
 }
 

@@ -1,5 +1,5 @@
-use super::pool::{Attempts, Pool};
-use crate::registry::query::{self, Prepared, Query, Row};
+use super::{connection, pool::Pool};
+use crate::registry::query::{Prepared, Query, Row};
 
 /// Reads outside of changes.
 ///
@@ -10,26 +10,26 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(super) const fn of(pool: Pool) -> Self {
+    pub(crate) const fn of(pool: Pool) -> Self {
         Self { pool }
     }
 
     /// Runs a statement that changes nothing, and returns its rows.
-    pub(in crate::registry) async fn rows(&self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
-        let mut attempts = Attempts::new();
+    pub(in crate::registry) async fn rows(&self, query: &Query) -> Result<Vec<Row>, sqlx::Error> {
+        let mut attempts = Pool::attempts();
         loop {
-            match self.attempt(query.clone()).await {
+            match self.attempt(query).await {
                 Err(error) if attempts.has_another_after(&error) => {}
                 rows => return rows,
             }
         }
     }
 
-    async fn attempt(&self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
+    async fn attempt(&self, query: &Query) -> Result<Vec<Row>, sqlx::Error> {
         match self.pool.prepared() {
             Prepared::Kept => {
                 let mut connection = self.pool.acquire().await?;
-                query::rows(&mut connection, Prepared::Kept, query).await
+                connection::rows(&mut connection, Prepared::Kept, query).await
             }
             // A pooler gives a transaction one connection, and the two steps of a statement perhaps two.
             Prepared::Anew => {

@@ -1,7 +1,10 @@
 use sqlx::{Executor as _, Postgres, pool::PoolConnection};
 
-use super::{patience, pool::CHANNEL};
-use crate::registry::query::{self, Prepared, Query, Row, Session};
+use super::{connection, patience};
+use crate::registry::query::{Prepared, Query, Row};
+
+/// The channel on which changes are announced.
+pub(crate) const CHANNEL: &str = "countersign";
 
 /// How a transaction begins.
 ///
@@ -35,17 +38,20 @@ impl Transaction {
         Ok(transaction)
     }
 
-    pub(in crate::registry) fn session(&mut self) -> Session<'_> {
-        Session::Postgres(&mut self.connection, self.prepared)
+    pub(in crate::registry) async fn execute(&mut self, query: &Query) -> Result<u64, sqlx::Error> {
+        connection::execute(&mut self.connection, self.prepared, query).await
     }
 
-    pub(super) async fn rows(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
-        query::rows(&mut self.connection, self.prepared, query).await
+    pub(in crate::registry) async fn rows(
+        &mut self,
+        query: &Query,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        connection::rows(&mut self.connection, self.prepared, query).await
     }
 
     /// Sends a notice, when the transaction is committed, to all who listen.
     pub(crate) async fn announce(&mut self) -> Result<(), sqlx::Error> {
-        self.rows(Query::new("SELECT pg_notify($1, '')").bind(CHANNEL)).await.map(drop)
+        self.rows(&Query::new("SELECT pg_notify($1, '')").bind(CHANNEL)).await.map(drop)
     }
 
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {

@@ -12,7 +12,7 @@ use crate::{
     credential::{State, application::ApplicationName, reason::Reason},
     registry::{
         Registry, applications,
-        audit::{Act, ActSubject},
+        audit::act::{Act, ActSubject},
         change::{Change, Transaction},
         error::RegistryError,
         query::Query,

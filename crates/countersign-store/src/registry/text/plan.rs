@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     credential::{State, application::ApplicationName, label::Label, reason::Reason},
-    registry::{Registry, audit::Action, error::RegistryError},
+    registry::{Registry, audit::act::Action, error::RegistryError},
 };
 
 /// Why a key is revoked that a text does not list.

@@ -12,8 +12,9 @@ use crate::{
         Registry,
         change::{Change, Transaction},
         error::RegistryError,
-        query::{Query, Row, Session},
+        query::{Query, Row},
         row::time,
+        session::Session,
         statements, stored_limits, stored_restrictions,
     },
 };

@@ -1,0 +1,4 @@
+/// The signature is invalid. On purpose it tells no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature is invalid")]
+pub struct BadSignature;
