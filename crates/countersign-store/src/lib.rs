@@ -42,21 +42,22 @@ mod error;
 mod held_keys;
 mod key_store;
 mod limits;
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod master_key;
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 mod nonces;
 #[cfg(feature = "postgres")]
 mod postgres_schema;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod registry;
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sealed_secret;
 mod system_time;
 mod telemetry;
+mod usage;
 
 // The public interface is:
 #[cfg(feature = "redis")]
@@ -93,7 +94,7 @@ pub use limits::{
     own_limits::OwnLimits,
     quota::{BadQuota, BadWindow, Quota},
 };
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use master_key::{
     MasterKey, MasterKeyId, MasterKeys,
     bad_master_key::BadMasterKey,
@@ -111,35 +112,47 @@ pub use nonces::{
 pub use registry::postgres::failure::ServerError;
 #[cfg(feature = "sqlite")]
 pub use registry::sqlite::file::FileError;
-#[cfg(feature = "registry-text")]
+#[cfg(all(feature = "registry-text", any(feature = "postgres", feature = "sqlite")))]
 pub use registry::text::{
     RegistryText,
     bad_registry_text::BadRegistryText,
     plan::{Plan, PlanOptions, Step, Unlisted},
 };
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use registry::{
     Registry,
     actor::Actor,
     applications::ApplicationSettings,
     audit::{
-        Action, AuditEntry, AuditHash, UnknownAction,
+        act::{Action, UnknownAction},
+        entry::AuditEntry,
         filter::AuditFilter,
+        hash::AuditHash,
         head::{AuditHead, BadAuditHead},
         report::{AuditFinding, AuditReport},
     },
     credential_settings::CredentialSettings,
     credentials::Revocation,
+    cursor::{BadCursor, Cursor},
     damaged::{DamagedApplication, DamagedCredential},
     error::{RegistryError, Subject},
     new_credential::NewCredential,
     options::RegistryOptions,
-    page::{ApplicationFilter, BadCursor, CredentialFilter, Cursor, Page},
+    page::{ApplicationFilter, CredentialFilter, Page},
     rotation::Replacement,
     sealing::{RewrapBatch, Rewrapped},
     secrets::{MasterKeyRole, SealedSecrets, Secrets},
 };
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sealed_secret::NotOpened;
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;
+pub use usage::{
+    UsageSink,
+    batch::UsageBatch,
+    call::{CallAccess, CallCount, CallKey, CallOutcome, RouteLabel},
+    client::{ClientKey, Platform},
+    event::{EventCount, EventKey, EventKind},
+    latency::LatencyHistogram,
+    place::{AddressPrefix, PlaceKey},
+};

@@ -1,0 +1,34 @@
+//! Usage: who calls what, from where, and what looks like a stolen key.
+//!
+//! A server counts calls in its memory and hands over what it counted from time to time, as a [`batch::UsageBatch`]. A
+//! [`UsageSink`] saves it. The counts are narrow, so that they add up and do not multiply: calls by minute and route, places by
+//! hour and network, clients by hour and program.
+
+pub(crate) mod batch;
+pub(crate) mod call;
+pub(crate) mod client;
+pub(crate) mod event;
+pub(crate) mod latency;
+pub(crate) mod place;
+
+use std::sync::Arc;
+
+use self::batch::UsageBatch;
+use crate::error::StoreError;
+
+/// Saves what a server counted. A [`Registry`](crate::Registry) is one.
+pub trait UsageSink: Send + Sync + 'static {
+    /// Saves a batch: all of it or nothing. A batch that was saved before, by server and number, counts once: its first
+    /// response may have been lost.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be told that the batch was saved. The server hands over the same batch later.
+    fn save(&self, batch: &UsageBatch) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl<T: UsageSink> UsageSink for Arc<T> {
+    async fn save(&self, batch: &UsageBatch) -> Result<(), StoreError> {
+        T::save(self, batch).await
+    }
+}
