@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    attempts::{Answer, Attempts, Delivery, Next},
+    attempts::{Answer, Attempts, Next, Repeat},
     client::Client,
     clock::Moment,
     error::Error,
@@ -144,15 +144,10 @@ impl SignLayer {
                 return Ok(response);
             }
             let headers = response.headers();
-            let answer = Answer {
-                headers,
-                responded_at: None,
-                signed,
-                origin: &origin,
-                delivery: Delivery::Once,
-            };
+            let repeat = Repeat::Harmless;
+            let answer = Answer { headers, responded_at: None, signed, origin: &origin, repeat };
             let mut next = attempts.after(answer, &client.clock, &client.signing());
-            if next == Next::Return && client.has_another_key(&key, headers).await {
+            if next == Next::Return && client.has_another_key(&key, headers, repeat).await {
                 next = Next::SignAgain { pause: Duration::ZERO };
             }
             match next {

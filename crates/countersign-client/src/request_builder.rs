@@ -128,7 +128,8 @@ impl RequestBuilder {
     /// ([`Client::wait_up_to`]).
     ///
     /// All of this only if the response is the server's own: over TLS, from this machine, or verified
-    /// ([`Client::verify_responses`]). Any other is given to the caller as it came.
+    /// ([`Client::verify_responses`]). Any other is given to the caller as it came. A verified refusal of a write over plain
+    /// HTTP is given to the caller as well: somebody on the way could have delivered the write before, and had it executed.
     ///
     /// # Errors
     ///
