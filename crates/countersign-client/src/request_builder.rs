@@ -68,7 +68,8 @@ impl RequestBuilder {
     }
 
     /// A file as content. The client reads the file twice: for its digest, and while it is sent. So its content is never in
-    /// memory at once. A file that changes meanwhile is [`Error::FileChanged`].
+    /// memory at once. A file that changes meanwhile is [`Error::FileChanged`]. A pipe or a device cannot be read twice, and is
+    /// [`Error::File`]: read it into memory, and give that to [`RequestBuilder::body`].
     pub fn file(self, path: impl AsRef<Path>) -> Self {
         Self { pieces: Ok(vec![Piece::File(path.as_ref().to_owned())]), ..self }
     }
