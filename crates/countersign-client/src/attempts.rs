@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use countersign::{Code, Component, Origin, Timestamp};
 use http::{HeaderMap, header::RETRY_AFTER};
+use tokio::runtime::Handle;
 
 use crate::{
     clock::{Clock, Moment},
@@ -54,6 +55,19 @@ pub(crate) enum Next {
     Return,
     /// Sign anew and send, after this pause.
     SignAgain { pause: Duration },
+}
+
+/// Waits before the next attempt. Returns whether it could: outside of tokio, as in a service of another runtime, only without a
+/// pause.
+pub(crate) async fn wait(pause: Duration) -> bool {
+    if pause.is_zero() {
+        return true;
+    }
+    if Handle::try_current().is_err() {
+        return false;
+    }
+    tokio::time::sleep(pause).await;
+    true
 }
 
 impl Attempts {

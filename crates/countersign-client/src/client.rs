@@ -485,7 +485,9 @@ impl Client {
                 let Some(request) = outgoing.next().await? else { return Ok(response) };
                 // The connection can be used again when its response is read.
                 (_, response) = peek(response).await;
-                tokio::time::sleep(pause).await;
+                if !attempts::wait(pause).await {
+                    return Ok(response);
+                }
                 key = self.publishable_key();
                 attempt = match self.attempt_covering(attempts.more(), request).await {
                     Ok(attempt) => attempt,

@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    attempts::{Answer, Attempts, Next, Repeat},
+    attempts::{Answer, Attempts, Next, Repeat, wait},
     client::Client,
     clock::Moment,
     error::Error,
@@ -37,6 +37,8 @@ const MOST: usize = 16 << 20;
 /// `Content-Digest`: then the content is streamed. Content in memory is signed and sent again when the clock was wrong, or
 /// when the server asks for more to cover or for a pause, as with [`Client`]. All of this over `https` alone, unless
 /// [`Client::insecure_trust_plain_http`] is set, since the layer does not see who responds.
+///
+/// Outside of tokio, the layer returns a refusal that asks for a pause, since it has no timer there.
 ///
 /// The layer follows no redirects. It verifies no responses: with [`Client::verify_responses`], each call is
 /// [`Error::UnverifyingLayer`]. [`Refusal::of_head`](crate::Refusal::of_head) reads the refusal in a response.
@@ -153,7 +155,8 @@ impl SignLayer {
             match next {
                 Next::Return => return Ok(response),
                 Next::SignAgain { .. } if !content.can_repeat() => return Ok(response),
-                Next::SignAgain { pause } => tokio::time::sleep(pause).await,
+                Next::SignAgain { pause } if !wait(pause).await => return Ok(response),
+                Next::SignAgain { .. } => {}
             }
             last = Some(response);
             poll_fn(|context| inner.poll_ready(context)).await.map_err(Into::into)?;
