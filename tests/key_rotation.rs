@@ -275,6 +275,20 @@ async fn a_key_that_cannot_be_rotated_stays_as_it_is() {
     }
 }
 
+/// Logs show URLs.
+#[tokio::test]
+async fn a_password_in_the_url_of_the_endpoint_is_refused_and_shown_nowhere() {
+    let program = Program::start().await;
+    for user in ["me:hunter2@", "hunter2@", ":hunter2@"] {
+        for origin in ["https://HOST.example/v1/key", "http://HOST127.0.0.1/"] {
+            let url = origin.replace("HOST", user);
+            let error = OwnKey::new(&program.file, &url).unwrap_err();
+            assert!(matches!(error, OwnKeyError::UserInfo), "{url}: {error:?}");
+            assert!(!format!("{error:?} {}", with_reasons(&error)).contains("hunter2"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_confirm_the_new_key_costs_no_key() {
     let program = Program::start().await;

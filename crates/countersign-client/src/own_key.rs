@@ -95,9 +95,13 @@ impl OwnKey {
     ///
     /// # Errors
     ///
-    /// [`OwnKeyError::PlainHttp`] unless the URL is one of `https` or of this machine; [`Error::Http`] if it is no URL.
+    /// [`OwnKeyError::PlainHttp`] unless the URL is one of `https` or of this machine; [`OwnKeyError::UserInfo`] if it holds a
+    /// password; [`Error::Http`] if it is no URL.
     pub fn new(file: impl AsRef<Path>, endpoint: impl IntoUrl) -> Result<Self, OwnKeyError> {
         let mut endpoint = endpoint.into_url().map_err(Error::from)?;
+        if !endpoint.username().is_empty() || endpoint.password().is_some() {
+            return Err(OwnKeyError::UserInfo);
+        }
         let is_here = is_loopback(endpoint.host_str().unwrap_or_default());
         if endpoint.scheme() != "https" && !(endpoint.scheme() == "http" && is_here) {
             return Err(OwnKeyError::PlainHttp);

@@ -67,6 +67,7 @@ impl OwnKeyArgs {
             OwnKeyError::PlainHttp => {
                 "use a URL of https://, or run this on the machine of the server"
             }
+            OwnKeyError::UserInfo => "leave them out of the URL: the key is proof enough",
             OwnKeyError::File { .. } => {
                 "let this user write in the folder of the key file, make room on the disk if it is full, and run this again"
             }

@@ -13,6 +13,10 @@ pub enum OwnKeyError {
     /// The address is not one of `https`, and not one of this machine. On the way, anyone could make the client give up its key.
     #[error("keys are rotated and revoked over https alone, or on this machine")]
     PlainHttp,
+    /// The URL of the endpoint holds a user name or a password, which logs would show. To send them, set a default header:
+    /// [`OwnKey::client_with`](crate::OwnKey::client_with), [`Client::default_headers`](crate::Client::default_headers).
+    #[error("the URL holds a user name or a password, which logs would show")]
+    UserInfo,
     /// A file could not be read or written.
     #[error("the file {} cannot be read or written", path.display())]
     File {
