@@ -25,6 +25,18 @@ pub enum OwnKeyError {
         /// Why.
         source: io::Error,
     },
+    /// The key file cannot be replaced by another: it is a mount point of its own, as a single file that is mounted into a
+    /// container is, or it may not be changed. Mount its folder instead.
+    ///
+    /// A program finds that out before it asks the server, so that the old key stays in use. If it happens after the server
+    /// has replaced the key, the new key is in `FILE.next`.
+    #[error("the key file {} cannot be replaced by another", path.display())]
+    Irreplaceable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The key file belongs to another user, who could not read the new one.
     #[error("the key file {} belongs to another user, who could not read a new one", path.display())]
     Owner {
