@@ -405,6 +405,17 @@ async fn a_plan_is_not_carried_out_on_another_registry_than_it_was_made_for(home
     assert!(matches!(outdated, Err(RegistryError::Outdated)), "{outdated:?}");
     assert_eq!(registry.audit_entries(0, 100).await.unwrap(), entries);
     assert_eq!(registry.application("shop").await.unwrap().environment, "live");
+    // Another registry, with as many changes.
+    let planned = plan(&registry, &shop(""), TRUSTED).await;
+    let home = Home::sqlite().await;
+    let other = home.registry().await;
+    for number in 0..entries.len() {
+        let name = format!("app{number}");
+        other.add_application(&name, "live", NOW).await.unwrap();
+    }
+    assert_eq!(other.audit_entries(0, 100).await.unwrap().len(), entries.len());
+    let outdated = other.apply(planned, NOW).await;
+    assert!(matches!(outdated, Err(RegistryError::Outdated)), "{outdated:?}");
 }
 
 async fn an_hmac_secret_is_named_and_never_added(home: Home) {

@@ -12,6 +12,7 @@ use crate::{
         Registry,
         change::{Change, Transaction},
         error::RegistryError,
+        last_change::LastChange,
         query::{Query, Row},
         row::time,
         session::Session,
@@ -22,8 +23,8 @@ use crate::{
 /// The applications and keys of a registry, as they are at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
-    /// The number of the last change before.
-    pub(super) change: i64,
+    /// The last change before.
+    pub(super) change: LastChange,
     pub(super) applications: BTreeMap<ApplicationName, StoredApplication>,
     /// The keys of removed applications, with the name that the application had.
     pub(super) removed: HashMap<PublishableKey, String>,
@@ -136,10 +137,9 @@ async fn batch(
     Ok(Some(rows))
 }
 
-/// Returns the number of the last change.
-pub(super) async fn last_change(session: &mut Session<'_>) -> Result<i64, RegistryError> {
-    let row = session.fetch_one(Query::new(statements::LAST_CHANGE)).await?;
-    Ok(row.get("number")?)
+/// Returns the last change.
+pub(super) async fn last_change(session: &mut Session<'_>) -> Result<LastChange, RegistryError> {
+    LastChange::read(&session.fetch_one(Query::new(statements::LAST_CHANGE)).await?)
 }
 
 impl ApplicationEntry {
