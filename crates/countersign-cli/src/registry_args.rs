@@ -61,6 +61,11 @@ impl RegistryArgs {
         self.read.json
     }
 
+    /// Returns the descriptors of the master keys, which no other process needs.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        self.read.master_keys.descriptors()
+    }
+
     /// Reads the master keys. `None` if none is given.
     pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>, Failure> {
         self.read.master_keys.read()
