@@ -40,6 +40,8 @@ pub(super) enum List {
     /// Of retiring credentials, the end of the overlap.
     CredentialsByEnd,
     Applications,
+    /// Of events, when they last happened.
+    Events,
 }
 
 impl List {
@@ -50,15 +52,17 @@ impl List {
             Self::CredentialsByExpiry => b'e',
             Self::CredentialsByEnd => b'r',
             Self::Applications => b'a',
+            Self::Events => b'v',
         }
     }
 
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Credentials,
         Self::CredentialsByCreation,
         Self::CredentialsByExpiry,
         Self::CredentialsByEnd,
         Self::Applications,
+        Self::Events,
     ];
 }
 

@@ -179,7 +179,7 @@ impl CredentialFilter {
                 conditions.add(statements::AFTER_END, place);
                 statements::IN_ORDER_OF_END
             }
-            List::Credentials | List::Applications => {
+            List::Credentials | List::Applications | List::Events => {
                 conditions.add(statements::AFTER_NUMBER, [number.into()]);
                 statements::IN_ORDER_OF_NUMBER
             }
@@ -387,7 +387,7 @@ fn place(list: List, row: &Row) -> Result<Place, RegistryError> {
         List::CredentialsByExpiry | List::CredentialsByEnd => {
             row.get::<Option<i64>>("expires_at")?.unwrap_or(i64::MAX)
         }
-        List::Credentials | List::Applications => i64::MIN,
+        List::Credentials | List::Applications | List::Events => i64::MIN,
     };
     Ok(Place { time, number: row.get("id")? })
 }
