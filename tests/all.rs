@@ -7,6 +7,7 @@ mod algorithms;
 mod bad_input;
 mod bodies;
 mod circles;
+mod client_connections;
 mod connections;
 mod corpus;
 mod cors;
