@@ -27,6 +27,7 @@ mod moment;
 mod new_file;
 mod output;
 mod pages;
+mod printable;
 mod progress;
 mod pubkey;
 mod random;
@@ -61,11 +62,12 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  wrong usage, or a fault on this machine
-  2  the server or the network failed
-  3  refused (401, 403), or not verified
-  4  limited (429)
-  5  a registry differs from a text, or keys are due to be replaced (`key due`)";
+  1  wrong usage, or a fault on this machine; a private key was found (`scan`)
+  2  the server, the network, or the server of a registry's database failed
+  3  refused by the server (401, 403), or not verified: a signature, or an audit log (`audit verify`)
+  4  limited by the server (429)
+  5  a registry differs from a text (`registry diff`, `registry apply --dry-run`), or keys are due to be replaced (`key due`)
+The help of a subcommand has its own exit codes, where they say more.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -114,7 +116,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            output::note(&failure);
+            output::fail(&failure);
             failure.exit.into()
         }
     }

@@ -21,6 +21,7 @@ pub struct Route {
     pub(crate) scopes: Scopes,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) body_mode: BodyMode,
+    pub(crate) quarantine: Quarantine,
     /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
 }
@@ -34,6 +35,16 @@ pub(crate) enum BodyMode {
     Streamed { limit: u64 },
     /// Not at all: it stays with a proxy that asks about the head alone. Up to `limit` announced bytes.
     Elsewhere { limit: u64 },
+}
+
+/// What a key in quarantine may do on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quarantine {
+    /// It reads, as on every other route.
+    Reads,
+    /// All that the route does, which only takes rights from the key itself.
+    #[cfg(feature = "axum")]
+    GivesUp,
 }
 
 impl Route {
@@ -57,7 +68,16 @@ impl Route {
     fn new(method: Method, path: &str, access: Access) -> Self {
         let label = format!("{method} {path}").into();
         let (path, scopes) = (path.into(), Scopes::default());
-        Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
+        Self {
+            method,
+            path,
+            access,
+            scopes,
+            rollout: None,
+            body_mode: BodyMode::Buffered,
+            quarantine: Quarantine::Reads,
+            label,
+        }
     }
 
     /// Requires one more scope of the credential.
@@ -148,6 +168,13 @@ impl Route {
     /// Returns how far the route has moved to signatures; `None` if the verifier's default applies.
     pub const fn rollout(&self) -> Option<Rollout> {
         self.rollout
+    }
+
+    /// Also lets keys in quarantine write here. For a route that only takes rights from the key itself.
+    #[cfg(feature = "axum")]
+    pub(crate) const fn in_quarantine_too(mut self) -> Self {
+        self.quarantine = Quarantine::GivesUp;
+        self
     }
 
     /// Returns the same route below a prefix.
