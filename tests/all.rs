@@ -26,6 +26,7 @@ mod rollout;
 mod routes;
 mod secret_scanning;
 mod services;
+mod serving;
 mod several_servers;
 mod signed_responses;
 mod stack_contract;

@@ -1,4 +1,4 @@
-//! The `countersign` command: keys, signing, verifying, and the registry of applications.
+//! The `countersign` command: keys, signing, verifying, the registry of applications, and the service that protects others.
 
 mod actor;
 mod app;
@@ -35,6 +35,8 @@ mod registry;
 mod registry_args;
 mod request;
 mod scan;
+#[cfg(unix)]
+mod serve;
 mod shell;
 mod sign;
 mod table;
@@ -81,6 +83,8 @@ enum Command {
     Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
     Scan(scan::Scan),
+    #[cfg(unix)]
+    Serve(serve::Serve),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
@@ -101,6 +105,8 @@ fn main() -> ExitCode {
             Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
             Command::Scan(command) => command.run(),
+            #[cfg(unix)]
+            Command::Serve(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),
             Command::Man(command) => command.run(Cli::command()),

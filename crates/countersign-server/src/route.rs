@@ -33,6 +33,8 @@ pub(crate) enum BodyMode {
     Buffered,
     /// As it arrives, up to `limit` bytes. The last piece is handed out only if all of the content is the signed content.
     Streamed { limit: u64 },
+    /// Not at all: it stays with a proxy that asks about the head alone. Up to `limit` announced bytes.
+    Elsewhere { limit: u64 },
 }
 
 /// What a key in quarantine may do on a route.
@@ -116,6 +118,15 @@ impl Route {
         self
     }
 
+    /// Verifies everything but the content of signed requests, which is not read: for a service that a proxy asks about the head
+    /// of a request, and whose content the proxy keeps. `limit` is the most bytes that may be announced.
+    ///
+    /// Whoever gets the content must compare it with the `Content-Digest`, which the signature covers.
+    pub fn insecure_content_elsewhere(mut self, limit: u64) -> Self {
+        self.body_mode = BodyMode::Elsewhere { limit };
+        self
+    }
+
     /// Lets every request pass, and only counts and logs the requests that would be refused.
     pub fn insecure_observe(mut self) -> Self {
         self.rollout = Some(Rollout::Observe);
@@ -191,6 +202,9 @@ impl fmt::Display for Route {
         }
         if let BodyMode::Streamed { limit } = self.body_mode {
             write!(f, " (streamed, {limit} bytes)")?;
+        }
+        if let BodyMode::Elsewhere { limit } = self.body_mode {
+            write!(f, " (content elsewhere, {limit} bytes)")?;
         }
         match self.rollout {
             Some(rollout) if rollout != Rollout::Enforce => write!(f, " ({})", rollout.as_str()),

@@ -267,7 +267,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand.content_limit(self.limit).check_announced(announced)?;
         match demand.body_mode {
             BodyMode::Buffered => Ok(self.content_memory.check_announced(announced)?),
-            BodyMode::Streamed { .. } => Ok(()),
+            BodyMode::Streamed { .. } | BodyMode::Elsewhere { .. } => Ok(()),
         }
     }
 
