@@ -21,6 +21,8 @@ pub struct Route {
     pub(crate) scopes: Scopes,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) body_mode: BodyMode,
+    #[cfg(feature = "usage")]
+    pub(crate) uncounted: bool,
     /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
 }
@@ -55,7 +57,17 @@ impl Route {
     fn new(method: Method, path: &str, access: Access) -> Self {
         let label = format!("{method} {path}").into();
         let (path, scopes) = (path.into(), Scopes::default());
-        Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
+        Self {
+            method,
+            path,
+            access,
+            scopes,
+            rollout: None,
+            body_mode: BodyMode::Buffered,
+            #[cfg(feature = "usage")]
+            uncounted: false,
+            label,
+        }
     }
 
     /// Requires one more scope of the credential.
@@ -111,6 +123,14 @@ impl Route {
     /// Refuses requests that do not verify, whatever the verifier's default is.
     pub fn enforce(mut self) -> Self {
         self.rollout = Some(Rollout::Enforce);
+        self
+    }
+
+    /// Leaves the calls of this route out of [`Usage`](crate::Usage), for routes that are polled. Health checks need no
+    /// declaration: [public paths](crate::Verifier::public_path) are left out as well.
+    #[cfg(feature = "usage")]
+    pub fn uncounted(mut self) -> Self {
+        self.uncounted = true;
         self
     }
 
