@@ -32,6 +32,9 @@ use crate::{
 /// who calls in Countersign-Application, -Credential, -Access and -Scopes. A flag goes before a variable, and a variable before
 /// the file. SIGHUP or `countersign serve reload` takes a changed configuration without dropping a request.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 stopped by a signal, or the configuration can be used · 1 wrong usage or configuration, or a fault on this machine · 2 the replay guard or the registry's server failed."
+)]
 pub(crate) struct Serve {
     #[command(flatten)]
     settings: SettingsArgs,
