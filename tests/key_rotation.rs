@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
     path::PathBuf,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -275,6 +276,20 @@ async fn a_key_that_cannot_be_rotated_stays_as_it_is() {
     }
 }
 
+/// Logs show URLs.
+#[tokio::test]
+async fn a_password_in_the_url_of_the_endpoint_is_refused_and_shown_nowhere() {
+    let program = Program::start().await;
+    for user in ["me:hunter2@", "hunter2@", ":hunter2@"] {
+        for origin in ["https://HOST.example/v1/key", "http://HOST127.0.0.1/"] {
+            let url = origin.replace("HOST", user);
+            let error = OwnKey::new(&program.file, &url).unwrap_err();
+            assert!(matches!(error, OwnKeyError::UserInfo), "{url}: {error:?}");
+            assert!(!format!("{error:?} {}", with_reasons(&error)).contains("hunter2"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_confirm_the_new_key_costs_no_key() {
     let program = Program::start().await;
@@ -311,6 +326,37 @@ async fn what_does_not_confirm_the_new_key_costs_no_key() {
         assert_eq!(program.read(".next", None).publishable_key(), key(2).publishable_key());
         serving.abort();
     }
+}
+
+/// Where a file is mounted on another. Unmounted at the end.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// `None` if this user may mount nothing.
+    fn onto(file: PathBuf) -> Option<Self> {
+        let mount = Command::new("mount").arg("--bind").arg(&file).arg(&file).output();
+        mount.is_ok_and(|mount| mount.status.success()).then_some(Self(file))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().unwrap();
+    }
+}
+
+/// As a secret that is mounted into a container by itself.
+#[tokio::test]
+async fn a_key_file_that_is_mounted_by_itself_costs_no_key() {
+    let program = Program::start().await;
+    let Some(mount) = Mount::onto(program.file.clone()) else { return };
+    let error = program.own().rotate().await.unwrap_err();
+    assert!(matches!(error, OwnKeyError::Irreplaceable { .. }), "{error:?}");
+    assert!(!program.beside(".next").exists() && !program.beside(".next.part").exists());
+    drop(mount);
+    // The server was asked for nothing: it would confirm no second key.
+    let rotated = program.own().rotate().await.unwrap();
+    program.is_whole(rotated.new).await;
 }
 
 #[tokio::test]
@@ -411,6 +457,33 @@ async fn clients_that_rotate_their_key_under_load_lose_no_request() {
         sent += tokio::time::timeout(Duration::from_secs(120), task).await.unwrap().unwrap();
     }
     assert_eq!(program.holder.orders.load(Ordering::SeqCst), sent);
+}
+
+#[tokio::test]
+async fn a_client_signs_with_the_key_that_the_server_has_confirmed_also_if_the_file_has_the_old_one()
+ {
+    let program = Program::start().await;
+    program.holder.clock.set(i64::try_from(90 * DAY).unwrap());
+    // `FILE.pub` cannot be written, which is noticed after the server has replaced the key.
+    fs::create_dir(program.beside(".pub")).unwrap();
+    fs::write(program.beside(".pub/x"), "").unwrap();
+    let rotations = Rotations::default();
+    let own = program.own().overlap(Duration::ZERO).check_every(Duration::ZERO);
+    let client = Client::rotating(rotations.of(own)).unwrap();
+    let url = format!("{}/v1/orders", program.holder.origin);
+    let order = async || client.post(&url).body("{}").send().await.unwrap().status();
+    let failures = || rotations.failed.lock().unwrap().len();
+    while failures() < 3 {
+        assert_eq!(order().await, 200);
+    }
+    let next = program.read(".next", None).publishable_key();
+    assert_eq!(client.publishable_key(), next);
+    assert_eq!(program.read("", None).publishable_key(), key(1).publishable_key());
+    fs::remove_dir_all(program.beside(".pub")).unwrap();
+    while rotations.made.load(Ordering::SeqCst) == 0 {
+        assert_eq!(order().await, 200);
+    }
+    program.is_whole(next).await;
 }
 
 #[tokio::test]

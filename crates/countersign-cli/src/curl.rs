@@ -1,6 +1,6 @@
 mod argument_list;
 mod arguments;
-mod child;
+pub(crate) mod child;
 mod flag;
 mod form;
 mod private_file;
@@ -26,7 +26,7 @@ use self::{
     response::{Response, ResponseBody},
 };
 use crate::{
-    environment::{self, KEY_VARIABLE},
+    environment::KEY_VARIABLE,
     failure::{Exit, Failure},
     input::Files,
     key_source::PrivateKeyArgs,
@@ -116,9 +116,8 @@ impl Curl {
         lines.extend(request.lines.iter().cloned());
         let added = signed_fields(signed);
         lines.extend(added.into_iter().map(|(name, value)| HeaderLine::field(name, value)));
-        #[cfg(unix)]
-        key.descriptors().for_each(child::withhold);
-        send(&arguments, &planned, &lines, stdin)
+        let secrets: Vec<i32> = key.descriptors().collect();
+        send(&arguments, &planned, &lines, (stdin, &secrets))
     }
 }
 
@@ -148,7 +147,7 @@ fn send(
     arguments: &Arguments,
     planned: &PlannedRequest,
     lines: &[HeaderLine],
-    stdin: Stdio,
+    inherited: (Stdio, &[i32]),
 ) -> Result<Exit, Failure> {
     // Created before the request is sent: if the file cannot be written, no request is sent.
     let dump = match &arguments.dump_header {
@@ -159,7 +158,7 @@ fn send(
         _ => None,
     };
     let dump_to_stdout = arguments.dump_header.as_deref() == Some(OsStr::new("-"));
-    let (ended, files) = child::run(|| prepare(arguments, planned, lines, stdin))?;
+    let (ended, files) = child::run(|| prepare(arguments, planned, lines, inherited))?;
     let status = match ended {
         Ended::ByItself(status) => status,
         Ended::Stopped(exit) => return Ok(exit),
@@ -197,7 +196,7 @@ fn prepare(
     arguments: &Arguments,
     planned: &PlannedRequest,
     lines: &[HeaderLine],
-    stdin: Stdio,
+    (stdin, secrets): (Stdio, &[i32]),
 ) -> Result<(tokio::process::Command, PrivateFiles), Failure> {
     let request = &planned.request;
     let mut headers = Vec::new();
@@ -219,7 +218,7 @@ fn prepare(
     let (config, empty_first, empty_last) = config(&arguments.for_curl, &url, target.as_deref());
     let files = private_files(&config, &headers, request.body.as_ref());
     let files = files.map_err(|error| cannot_keep(&error))?;
-    let mut command = child::curl(stdin);
+    let mut command = child::curl(stdin, secrets.iter().copied());
     command.args(CURL_FLAGS).args(empty_first);
     if arguments.dump_header.as_deref() == Some(OsStr::new("-")) && !arguments.saves {
         command.arg("--include");
@@ -243,9 +242,6 @@ fn prepare(
     command.arg("--dump-header").arg(files.response_head.path());
     command.arg("--config").arg(files.config.path());
     command.args(empty_last);
-    for variable in environment::ALL {
-        command.env_remove(variable);
-    }
     Ok((command, files))
 }
 

@@ -1,6 +1,6 @@
 mod diagnosis;
 
-use std::{fmt, process::Command};
+use std::{fmt, process::Stdio};
 
 use clap::Args;
 use countersign::{Origin, PrivateKey, Scheme, Signer, Timestamp, is_loopback};
@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use self::diagnosis::Diagnosis;
 use crate::{
-    curl::probe::{Answer, Probed, probe, reason},
+    curl::{
+        child,
+        probe::{Answer, Probed, probe, reason},
+    },
     failure::{Exit, Failure},
     key_source::PrivateKeyArgs,
     moment,
@@ -46,13 +49,14 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let mut findings = vec![curl()];
+        let secrets: Vec<i32> = self.key.descriptors().chain(self.registry.descriptors()).collect();
+        let mut findings = vec![curl(&secrets)];
         let (key, finding) = self.key();
         findings.push(finding);
         findings.extend(self.registry());
         findings.extend(proxy());
         match &self.url {
-            Some(url) => self.ask_server(url, key, &mut findings)?,
+            Some(url) => self.ask_server(url, key, &secrets, &mut findings)?,
             None => findings.push(Diagnosis::skipped("server", "no URL is given")),
         }
         let exit = findings.iter().find_map(Diagnosis::exit).unwrap_or(Exit::Done);
@@ -100,7 +104,7 @@ impl Doctor {
             return findings;
         }
         let asked = self.registry.ask_without_master_keys(async |registry| {
-            Ok((registry.credentials(None).await?.len(), registry.secrets().await?))
+            Ok((registry.number_of_credentials().await?, registry.secrets().await?))
         });
         match asked {
             Ok((keys, secrets)) => {
@@ -118,6 +122,7 @@ impl Doctor {
         &self,
         url: &str,
         key: Option<PrivateKey>,
+        secrets: &[i32],
         findings: &mut Vec<Diagnosis>,
     ) -> Result<(), Failure> {
         let request =
@@ -130,7 +135,7 @@ impl Doctor {
             };
         let origin = &request.origin;
         let before = moment::now();
-        let answer = match probe(&request, &[])? {
+        let answer = match probe(&request, &[], secrets)? {
             Probed::Answered(answer) => answer,
             Probed::Unreached(code) => {
                 let (why, hint) = reason(code, origin.scheme());
@@ -154,7 +159,7 @@ impl Doctor {
         let (headers, nonce) = (request.headers(), random::nonce()?);
         let signed = signer.sign_digested(&request.head(&headers), None, moment::now(), &nonce);
         match signed {
-            Ok(signed) => findings.push(match probe(&request, &signed_fields(signed))? {
+            Ok(signed) => findings.push(match probe(&request, &signed_fields(signed), secrets)? {
                 Probed::Answered(answer) => signature(&answer),
                 Probed::Unreached(code) => {
                     let (why, hint) = reason(code, origin.scheme());
@@ -201,8 +206,9 @@ fn diagnose_secrets(secrets: &Secrets, given: Option<&MasterKeys>) -> Vec<Diagno
 }
 
 /// Whether curl is there.
-fn curl() -> Diagnosis {
-    let version = Command::new("curl").arg("--version").output();
+fn curl(secrets: &[i32]) -> Diagnosis {
+    let mut version = child::curl(Stdio::null(), secrets.iter().copied()).into_std();
+    let version = version.arg("--version").output();
     let version = version.ok().filter(|output| output.status.success());
     let text = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     match text.as_deref().and_then(|text| text.split(' ').nth(1)) {

@@ -71,11 +71,7 @@ impl PrivateKeyArgs {
     /// Returns the descriptors of the key and its passphrase, which no other process needs.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
         let passphrase = self.passphrase.passphrase_file.as_deref().and_then(Path::to_str);
-        let named = [self.key.as_deref(), passphrase].into_iter().flatten();
-        named.filter_map(|text| {
-            let number = ["fd:", "/dev/fd/", "/proc/self/fd/"];
-            number.into_iter().find_map(|prefix| text.strip_prefix(prefix))?.parse().ok()
-        })
+        [self.key.as_deref(), passphrase].into_iter().flatten().filter_map(descriptor)
     }
 
     /// Adds a key that was named among curl's arguments.
@@ -122,6 +118,12 @@ pub(crate) fn is_stdin_key(text: &str) -> bool {
         Ok(KeySource::File(file)) => file.to_str().is_some_and(is_stdin),
         _ => false,
     }
+}
+
+/// Returns the inherited descriptor that an argument names.
+pub(crate) fn descriptor(text: &str) -> Option<i32> {
+    let number = ["fd:", "/dev/fd/", "/proc/self/fd/"];
+    number.into_iter().find_map(|prefix| text.strip_prefix(prefix))?.parse().ok()
 }
 
 /// Returns the failure for two keys with --key, of which only one can sign.

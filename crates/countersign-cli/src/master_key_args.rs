@@ -4,6 +4,7 @@ use countersign_store::{MasterKey, MasterKeys};
 use crate::{
     environment::{MASTER_KEY_VARIABLE, PREVIOUS_MASTER_KEY_VARIABLE},
     failure::Failure,
+    key_source::descriptor,
     master_key_source,
 };
 
@@ -21,6 +22,12 @@ pub(crate) struct MasterKeyArgs {
 }
 
 impl MasterKeyArgs {
+    /// Returns the descriptors of the master keys, which no other process needs.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        let named = [self.master_key.as_deref(), self.previous_master_key.as_deref()];
+        named.into_iter().flatten().filter_map(descriptor)
+    }
+
     /// Reads the master keys. `None` if none is given.
     pub(crate) fn read(&self) -> Result<Option<MasterKeys>, Failure> {
         let current = read(self.master_key.as_deref(), MASTER_KEY_VARIABLE)?;

@@ -9,7 +9,7 @@ use crate::output::rewrite;
 const QUIET: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(200);
 
-/// Shows on a terminal how much of a large file is read. Elsewhere it shows nothing.
+/// Shows on a terminal how much of something large is read. Elsewhere it shows nothing.
 pub(crate) struct Progress<'n> {
     name: &'n str,
     /// `None` if the length is not known.
@@ -17,13 +17,13 @@ pub(crate) struct Progress<'n> {
     read: u64,
     /// When to write next. `None` if stderr is no terminal.
     next: Option<Instant>,
-    shown: bool,
+    is_shown: bool,
 }
 
 impl<'n> Progress<'n> {
     pub(crate) fn new(name: &'n str, total: Option<u64>) -> Self {
         let next = stderr().is_terminal().then(|| Instant::now().checked_add(QUIET)).flatten();
-        Self { name, total, read: 0, next, shown: false }
+        Self { name, total, read: 0, next, is_shown: false }
     }
 
     pub(crate) fn advance(&mut self, bytes: usize) {
@@ -31,17 +31,23 @@ impl<'n> Progress<'n> {
         let now = Instant::now();
         if self.next.is_some_and(|next| next <= now) {
             self.next = now.checked_add(BETWEEN);
-            self.shown = true;
+            self.is_shown = true;
             rewrite(line(self.name, self.read, self.total));
+        }
+    }
+
+    /// Clears the line for another.
+    pub(crate) fn clear(&mut self) {
+        if self.is_shown {
+            self.is_shown = false;
+            rewrite("");
         }
     }
 }
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        if self.shown {
-            rewrite("");
-        }
+        self.clear();
     }
 }
 

@@ -1,7 +1,6 @@
 mod files;
 mod finder;
 mod finding;
-mod progress;
 
 use std::{collections::HashMap, io::stdin, sync::Arc};
 
@@ -13,11 +12,11 @@ use self::{
     files::{Opened, files},
     finder::{Content, Finder},
     finding::{Finding, Listed, Registered},
-    progress::Progress,
 };
 use crate::{
     failure::{Exit, Failure},
     output::{note, print_line, warn},
+    progress::Progress,
     registry_args::{RegistryArgs, block_on},
 };
 
@@ -74,7 +73,7 @@ impl Scan {
         &self,
         mut credentials: Option<&mut Credentials<'_>>,
     ) -> Result<Result<Tally, Failure>, RegistryError> {
-        let (mut tally, mut progress) = (Tally::default(), Progress::new());
+        let (mut tally, mut progress) = (Tally::default(), Progress::new("files", None));
         for path in &self.paths {
             for opened in files(path) {
                 let (name, found) = match opened {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use countersign::{Code, Component, Origin, Timestamp};
 use http::{HeaderMap, header::RETRY_AFTER};
+use tokio::runtime::Handle;
 
 use crate::{
     clock::{Clock, Moment},
@@ -9,7 +10,7 @@ use crate::{
     signing::Signing,
 };
 
-/// How long one request waits for a server, by default: a server that lost its replay guard refuses signed requests for 11 s.
+/// How long one request waits for a server, by default: a server that lost its replay guard refuses signed requests for 11 to 16 s.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 /// The first pause is longer than the server asks for by one to two times this. It doubles with each pause, up to
 /// `MOST_SPREAD`.
@@ -34,16 +35,17 @@ pub(crate) struct Answer<'a> {
     /// When the attempt was signed.
     pub(crate) signed: Moment,
     pub(crate) origin: &'a Origin,
-    pub(crate) delivery: Delivery,
+    pub(crate) repeat: Repeat,
 }
 
-/// How often the server can have received an attempt.
+/// What sending a refused request again can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    Once,
-    /// Somebody on the way could have delivered it before, and kept that response back. What a verified response says is
-    /// then true of its own delivery alone.
-    PerhapsTwice,
+pub(crate) enum Repeat {
+    /// The server received the request once, and refused it; or the request is a read.
+    Harmless,
+    /// Somebody on the way could have delivered the write before, and kept that response back: also a verified refusal is
+    /// true of its own delivery alone. Sent again, the write could be executed twice.
+    PerhapsExecutedTwice,
 }
 
 /// What follows a response.
@@ -53,6 +55,19 @@ pub(crate) enum Next {
     Return,
     /// Sign anew and send, after this pause.
     SignAgain { pause: Duration },
+}
+
+/// Waits before the next attempt. Returns whether it could: outside of tokio, as in a service of another runtime, only without a
+/// pause.
+pub(crate) async fn wait(pause: Duration) -> bool {
+    if pause.is_zero() {
+        return true;
+    }
+    if Handle::try_current().is_err() {
+        return false;
+    }
+    tokio::time::sleep(pause).await;
+    true
 }
 
 impl Attempts {
@@ -68,10 +83,19 @@ impl Attempts {
 
     /// What follows this response, which is the server's own.
     ///
-    /// Every request that is signed anew here was refused before its handler ran.
-    pub(crate) fn after(
+    /// Every request that is signed anew here was refused before its handler ran. Also where the refusal is returned, later
+    /// requests are signed by the server's clock.
+    pub(crate) fn after(&mut self, answer: Answer<'_>, clock: &Clock, signing: &Signing) -> Next {
+        let next = self.after_harmless(answer, clock, signing);
+        match answer.repeat {
+            Repeat::Harmless => next,
+            Repeat::PerhapsExecutedTwice => Next::Return,
+        }
+    }
+
+    fn after_harmless(
         &mut self,
-        Answer { headers, responded_at, signed, origin, delivery }: Answer<'_>,
+        Answer { headers, responded_at, signed, origin, .. }: Answer<'_>,
         clock: &Clock,
         signing: &Signing,
     ) -> Next {
@@ -92,9 +116,6 @@ impl Attempts {
             | Code::ReplayStoreUnavailable
             | Code::RegistryUnavailable
             | Code::TokenKeysUnavailable => {
-                if delivery == Delivery::PerhapsTwice {
-                    return Next::Return;
-                }
                 let pause = retry_after(headers).and_then(|asked| self.patience.pause(asked));
                 pause.map_or(Next::Return, |pause| Next::SignAgain { pause })
             }

@@ -14,13 +14,14 @@ use reqwest::{IntoUrl, Request, Response, Url, redirect};
 #[cfg(feature = "key-files")]
 use crate::key_source::KeySource;
 use crate::{
-    attempts::{self, Answer, Attempts, Delivery, Next},
+    attempts::{self, Answer, Attempts, Next, Repeat},
     authenticity::Authenticity,
     clock::{Clock, Moment},
     clock_drift::SignedAt,
     error::Error,
     explanation::SignedBase,
     key_in_use::KeyInUse,
+    methods::methods,
     outgoing::Outgoing,
     refusal::peek,
     remote_key::RemoteKey,
@@ -214,8 +215,8 @@ impl Client {
     ///
     /// The client waits for the time of `Retry-After` and a little longer, and signs anew, if the server itself refused the
     /// request before its handler: over a limit, after a restart, or without its stores. It returns a refusal at once whose
-    /// `Retry-After` is later than the time that is left, and every refusal over plain HTTP of another machine, unless
-    /// [`Client::insecure_trust_plain_http`] is set: somebody on the way could have delivered the request before.
+    /// `Retry-After` is later than the time that is left, and every refusal of a write over plain HTTP by another machine, unless
+    /// [`Client::insecure_trust_plain_http`] is set: somebody on the way could have delivered the write before.
     pub const fn wait_up_to(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -298,44 +299,22 @@ impl Client {
         }
     }
 
-    /// Whether the server refused a request since its key has ended, and there is another by now. The server did not execute that
-    /// request.
-    pub(crate) async fn has_another_key(&self, than: &PublishableKey, headers: &HeaderMap) -> bool {
+    /// Whether to sign a request anew since the server refused it for its key, which has ended, and there is another key by
+    /// now.
+    pub(crate) async fn has_another_key(
+        &self,
+        than: &PublishableKey,
+        headers: &HeaderMap,
+        repeat: Repeat,
+    ) -> bool {
         let Some(key) = &self.changing else { return false };
         let has_ended =
             matches!(Code::of_refusal(headers), Some(Ok(Code::KeyRevoked | Code::KeyExpired)));
-        has_ended && key.renew(than).await
+        // Later requests are signed with the other key in any case.
+        has_ended && key.renew(than).await && repeat == Repeat::Harmless
     }
 
-    /// A GET request.
-    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::GET, url)
-    }
-
-    /// A HEAD request.
-    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::HEAD, url)
-    }
-
-    /// A POST request.
-    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::POST, url)
-    }
-
-    /// A PUT request.
-    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::PUT, url)
-    }
-
-    /// A PATCH request.
-    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::PATCH, url)
-    }
-
-    /// A DELETE request.
-    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::DELETE, url)
-    }
+    methods!(RequestBuilder);
 
     /// A request of any method.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
@@ -468,22 +447,20 @@ impl Client {
             if self.authenticity(&response) == Authenticity::Unauthenticated {
                 return Ok(response);
             }
-            let answer = Answer {
-                headers: response.headers(),
-                responded_at,
-                signed,
-                origin: &origin,
-                delivery: self.delivery(&response),
-            };
+            let repeat = self.repeat(&outgoing, &response);
+            let headers = response.headers();
+            let answer = Answer { headers, responded_at, signed, origin: &origin, repeat };
             let mut next = attempts.after(answer, &self.clock, &self.signing());
-            if next == Next::Return && self.has_another_key(&key, response.headers()).await {
+            if next == Next::Return && self.has_another_key(&key, headers, repeat).await {
                 next = Next::SignAgain { pause: Duration::ZERO };
             }
             if let Next::SignAgain { pause } = next {
                 let Some(request) = outgoing.next().await? else { return Ok(response) };
                 // The connection can be used again when its response is read.
                 (_, response) = peek(response).await;
-                tokio::time::sleep(pause).await;
+                if !attempts::wait(pause).await {
+                    return Ok(response);
+                }
                 key = self.publishable_key();
                 attempt = match self.attempt_covering(attempts.more(), request).await {
                     Ok(attempt) => attempt,
@@ -524,12 +501,14 @@ impl Client {
         self.plain_http == PlainHttp::Trusted
     }
 
-    /// Whether somebody on the way could deliver an attempt twice.
-    fn delivery(&self, response: &Response) -> Delivery {
+    /// What sending a request again can do, whose last response is this.
+    fn repeat(&self, outgoing: &Outgoing, response: &Response) -> Repeat {
         let connection = Authenticity::of_connection(response.url(), response.remote_addr());
-        match self.plain_http == PlainHttp::Trusted || connection == Authenticity::Authenticated {
-            true => Delivery::Once,
-            false => Delivery::PerhapsTwice,
+        let is_direct =
+            self.plain_http == PlainHttp::Trusted || connection == Authenticity::Authenticated;
+        match is_direct || !self.is_write(outgoing) {
+            true => Repeat::Harmless,
+            false => Repeat::PerhapsExecutedTwice,
         }
     }
 

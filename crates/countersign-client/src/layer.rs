@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    attempts::{Answer, Attempts, Delivery, Next},
+    attempts::{Answer, Attempts, Next, Repeat, wait},
     client::Client,
     clock::Moment,
     error::Error,
@@ -37,6 +37,8 @@ const MOST: usize = 16 << 20;
 /// `Content-Digest`: then the content is streamed. Content in memory is signed and sent again when the clock was wrong, or
 /// when the server asks for more to cover or for a pause, as with [`Client`]. All of this over `https` alone, unless
 /// [`Client::insecure_trust_plain_http`] is set, since the layer does not see who responds.
+///
+/// Outside of tokio, the layer returns a refusal that asks for a pause, since it has no timer there.
 ///
 /// The layer follows no redirects. It verifies no responses: with [`Client::verify_responses`], each call is
 /// [`Error::UnverifyingLayer`]. [`Refusal::of_head`](crate::Refusal::of_head) reads the refusal in a response.
@@ -144,21 +146,17 @@ impl SignLayer {
                 return Ok(response);
             }
             let headers = response.headers();
-            let answer = Answer {
-                headers,
-                responded_at: None,
-                signed,
-                origin: &origin,
-                delivery: Delivery::Once,
-            };
+            let repeat = Repeat::Harmless;
+            let answer = Answer { headers, responded_at: None, signed, origin: &origin, repeat };
             let mut next = attempts.after(answer, &client.clock, &client.signing());
-            if next == Next::Return && client.has_another_key(&key, headers).await {
+            if next == Next::Return && client.has_another_key(&key, headers, repeat).await {
                 next = Next::SignAgain { pause: Duration::ZERO };
             }
             match next {
                 Next::Return => return Ok(response),
                 Next::SignAgain { .. } if !content.can_repeat() => return Ok(response),
-                Next::SignAgain { pause } => tokio::time::sleep(pause).await,
+                Next::SignAgain { pause } if !wait(pause).await => return Ok(response),
+                Next::SignAgain { .. } => {}
             }
             last = Some(response);
             poll_fn(|context| inner.poll_ready(context)).await.map_err(Into::into)?;

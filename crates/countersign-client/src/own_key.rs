@@ -21,7 +21,7 @@ use serde_json::json;
 use self::{
     credential::{OwnCredential, RotationAnswer},
     error::OwnKeyError,
-    turn::Turn,
+    turn::{Confirmed, Turn},
 };
 use crate::{
     authenticity::Authenticity, client::Client, error::Error, key_source::KeySource,
@@ -55,6 +55,13 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// The new file has the form of the old one: PEM, PEM encrypted with the same passphrase, or one line `sk_…`. In place of a JWK or an
 /// OpenSSH file there is PEM afterwards. Its mode is 0600, and it belongs to the user who runs this. `FILE.pub` is replaced as well.
 /// Programs that rotate the same file wait for each other, by a lock on `FILE.lock`, which stays there.
+///
+/// An encrypted file is encrypted anew by scrypt with the parameters of [`PrivateKey::encrypt_pkcs8_pem`], whatever the old file had: if
+/// you hardened it by a slower function or a higher cost, it is weaker after a rotation. Then harden the new file again, or keep the
+/// key where no passphrase protects it, as in a keyring.
+///
+/// The file has to be in a folder where it can be replaced. A file that is mounted by itself, as into a container, is
+/// [`OwnKeyError::Irreplaceable`], before the server is asked for anything: mount its folder.
 #[derive(Clone)]
 pub struct OwnKey {
     file: PathBuf,
@@ -95,9 +102,13 @@ impl OwnKey {
     ///
     /// # Errors
     ///
-    /// [`OwnKeyError::PlainHttp`] unless the URL is one of `https` or of this machine; [`Error::Http`] if it is no URL.
+    /// [`OwnKeyError::PlainHttp`] unless the URL is one of `https` or of this machine; [`OwnKeyError::UserInfo`] if it holds a
+    /// password; [`Error::Http`] if it is no URL.
     pub fn new(file: impl AsRef<Path>, endpoint: impl IntoUrl) -> Result<Self, OwnKeyError> {
         let mut endpoint = endpoint.into_url().map_err(Error::from)?;
+        if !endpoint.username().is_empty() || endpoint.password().is_some() {
+            return Err(OwnKeyError::UserInfo);
+        }
         let is_here = is_loopback(endpoint.host_str().unwrap_or_default());
         if endpoint.scheme() != "https" && !(endpoint.scheme() == "http" && is_here) {
             return Err(OwnKeyError::PlainHttp);
@@ -164,7 +175,7 @@ impl OwnKey {
     /// this file, by somebody else or from a copy of the file.
     pub async fn rotate(&self) -> Result<Rotated, OwnKeyError> {
         let turn = Turn::begin(self).await?;
-        turn.replace(turn.read().await?).await
+        turn.replace(turn.read().await?).await?.in_file()
     }
 
     /// Replaces the key if the server says that it is time, or if an earlier run has begun. Returns `None` otherwise.
@@ -173,7 +184,7 @@ impl OwnKey {
     ///
     /// As [`OwnKey::rotate`].
     pub async fn rotate_if_due(&self) -> Result<Option<Rotated>, OwnKeyError> {
-        Turn::begin(self).await?.replace_if_due().await
+        Turn::begin(self).await?.replace_if_due().await?.map(Confirmed::in_file).transpose()
     }
 
     /// Asks the server for the credential of the key.

@@ -116,12 +116,17 @@ impl Pieces {
 
 /// A file that is open for reading, and can be read again.
 fn open(path: &Path) -> io::Result<(File, Stamp)> {
-    let file = File::open(path)?;
+    let mut options = File::options();
+    options.read(true);
+    // To open a pipe with a name would otherwise wait for a process that writes. It changes nothing for a regular file.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is no regular file, so it cannot be read a second time",
+            "it is no regular file, so it cannot be read a second time; read it into memory, and send that with `RequestBuilder::body`",
         ));
     }
     Ok((file, Stamp::from(&metadata)))

@@ -68,7 +68,8 @@ impl RequestBuilder {
     }
 
     /// A file as content. The client reads the file twice: for its digest, and while it is sent. So its content is never in
-    /// memory at once. A file that changes meanwhile is [`Error::FileChanged`].
+    /// memory at once. A file that changes meanwhile is [`Error::FileChanged`]. A pipe or a device cannot be read twice, and is
+    /// [`Error::File`]: read it into memory, and give that to [`RequestBuilder::body`].
     pub fn file(self, path: impl AsRef<Path>) -> Self {
         Self { pieces: Ok(vec![Piece::File(path.as_ref().to_owned())]), ..self }
     }
@@ -128,7 +129,8 @@ impl RequestBuilder {
     /// ([`Client::wait_up_to`]).
     ///
     /// All of this only if the response is the server's own: over TLS, from this machine, or verified
-    /// ([`Client::verify_responses`]). Any other is given to the caller as it came.
+    /// ([`Client::verify_responses`]). Any other is given to the caller as it came. A verified refusal of a write over plain
+    /// HTTP is given to the caller as well: somebody on the way could have delivered the write before, and had it executed.
     ///
     /// # Errors
     ///

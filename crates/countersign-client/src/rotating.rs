@@ -10,7 +10,11 @@ use tokio::{runtime::Handle, sync::Mutex};
 use crate::{
     client::Client,
     key_in_use::KeyInUse,
-    own_key::{OwnKey, Rotated, error::OwnKeyError, turn::Turn},
+    own_key::{
+        OwnKey, Rotated,
+        error::OwnKeyError,
+        turn::{Confirmed, Turn},
+    },
     signing::Signing,
 };
 
@@ -36,6 +40,9 @@ impl Client {
     /// If the server refuses a request since its key was revoked or has expired, the client looks for another key in the file, where
     /// this or another program may have put it, and signs anew. So the programs that have the same key file follow each other.
     ///
+    /// All of this happens in the tokio runtime that sends the request. A layer (`Client::layer`) in a service of another runtime signs
+    /// with the key that it was made with, and rotates nothing: make a client anew after [`OwnKey::rotate_if_due`] has rotated the key.
+    ///
     /// # Errors
     ///
     /// As [`Client::from_encrypted_key_file`], and [`OwnKeyError::Secret`] for an HMAC secret.
@@ -58,16 +65,23 @@ impl Rotating {
 
     async fn check(&self) -> Result<Option<Rotated>, OwnKeyError> {
         let turn = Turn::begin(&self.own).await?;
-        let in_use = turn.read().await?.key;
-        if in_use.publishable_key() != self.signing().publishable_key() {
-            self.sign_with(in_use)?;
+        let (in_file, signing) = (turn.read().await?.key, self.signing().publishable_key());
+        // This client signs with the next key if the server has confirmed it, and the file could not be replaced.
+        if in_file.publishable_key() != signing && !turn.has_next(signing).await? {
+            self.sign_with(in_file)?;
             return Ok(None);
         }
-        let rotated = turn.replace_if_due().await?;
-        if rotated.is_some() {
-            self.sign_with(turn.read().await?.key)?;
+        match turn.replace_if_due().await? {
+            Some(confirmed) => self.take(confirmed).map(Some),
+            None => Ok(None),
         }
-        Ok(rotated)
+    }
+
+    /// Signs with a key that the server has confirmed, also if it is not in the file yet.
+    fn take(&self, confirmed: Confirmed) -> Result<Rotated, OwnKeyError> {
+        let Confirmed { rotated, client, filed } = confirmed;
+        self.sign_as(&client);
+        filed.map(|()| rotated)
     }
 
     /// Takes the key in the file, or the one that an earlier run has begun to rotate to.
@@ -82,15 +96,16 @@ impl Rotating {
         if !turn.has_begun().await? {
             return Ok(None);
         }
-        let rotated = turn.replace(stored).await?;
-        self.sign_with(turn.read().await?.key)?;
-        Ok(Some(rotated))
+        self.take(turn.replace(stored).await?).map(Some)
     }
 
     fn sign_with(&self, key: PrivateKey) -> Result<(), OwnKeyError> {
-        let signing = self.own.client(key)?.signing();
-        *self.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
+        self.sign_as(&self.own.client(key)?);
         Ok(())
+    }
+
+    fn sign_as(&self, client: &Client) {
+        *self.signing.write().unwrap_or_else(PoisonError::into_inner) = client.signing();
     }
 
     fn report(&self, outcome: &Result<Option<Rotated>, OwnKeyError>) {

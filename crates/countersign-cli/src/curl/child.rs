@@ -11,7 +11,10 @@ use std::{
 use tokio::process::Command;
 
 use self::stop::Stop;
-use crate::failure::{Exit, Failure};
+use crate::{
+    environment,
+    failure::{Exit, Failure},
+};
 
 /// How a run of curl ended.
 pub(super) enum Ended {
@@ -59,10 +62,18 @@ pub(super) fn run<T>(
     })
 }
 
-/// Returns a command for curl, with this stdin.
-pub(super) fn curl(stdin: Stdio) -> Command {
+/// Returns a command for curl, with this stdin, and without the variables and the inherited descriptors that lead to secrets of this
+/// command.
+pub(crate) fn curl(stdin: Stdio, secrets: impl IntoIterator<Item = i32>) -> Command {
     let mut command = Command::new("curl");
     command.stdin(stdin);
+    for variable in environment::ALL {
+        command.env_remove(variable);
+    }
+    #[cfg(unix)]
+    secrets.into_iter().for_each(withhold);
+    #[cfg(not(unix))]
+    drop(secrets);
     command
 }
 

@@ -33,10 +33,11 @@ pub(crate) struct Answer {
     pub(crate) refusal: Option<Failure>,
 }
 
-/// Sends a GET request with these added fields.
+/// Sends a GET request with these added fields. curl does not get the descriptors of `secrets`.
 pub(crate) fn probe(
     request: &Request,
     added: &[(&'static str, HeaderValue)],
+    secrets: &[i32],
 ) -> Result<Probed, Failure> {
     let mut lines = vec![HeaderLine::field("Host", host(request)?)];
     lines.extend(added.iter().map(|(name, value)| HeaderLine::field(name, value.clone())));
@@ -49,15 +50,12 @@ pub(crate) fn probe(
         let (headers, head) = (PrivateFile::new(&fields), PrivateFile::new(b""));
         let headers = headers.map_err(|error| cannot_keep(&error))?;
         let head = head.map_err(|error| cannot_keep(&error))?;
-        let mut command = child::curl(Stdio::null());
+        let mut command = child::curl(Stdio::null(), secrets.iter().copied());
         command.args(CURL_FLAGS).args(["--silent", "--max-time", TIMEOUT]);
         command.args(["--output", if cfg!(windows) { "NUL" } else { "/dev/null" }]);
         command.arg("--header").arg(super::from_file(&headers));
         command.arg("--dump-header").arg(head.path());
         command.arg("--url").arg(format!("{}{}", request.origin, request.uri));
-        for variable in crate::environment::ALL {
-            command.env_remove(variable);
-        }
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Ok((command, (headers, head)))
     };

@@ -67,8 +67,12 @@ impl OwnKeyArgs {
             OwnKeyError::PlainHttp => {
                 "use a URL of https://, or run this on the machine of the server"
             }
+            OwnKeyError::UserInfo => "leave them out of the URL: the key is proof enough",
             OwnKeyError::File { .. } => {
                 "let this user write in the folder of the key file, make room on the disk if it is full, and run this again"
+            }
+            OwnKeyError::Irreplaceable { .. } => {
+                "if the file is mounted by itself, as into a container, mount its folder instead; if `lsattr` shows an `i`, remove that; then run this again"
             }
             OwnKeyError::Owner { .. } => "run this as the owner of the key file",
             OwnKeyError::Busy { .. } => "wait until that process has ended, and run this again",

@@ -4,10 +4,8 @@ use countersign::{KeyFile, PrivateKey, VerifyingKey};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::{
-    finding::{Finding, Form},
-    progress::Progress,
-};
+use super::finding::{Finding, Form};
+use crate::progress::Progress;
 
 /// How much of a file is in memory, whatever the length of its lines.
 const WINDOW: usize = 256 * 1024;
@@ -53,7 +51,11 @@ impl Finder {
     }
 
     /// Reads a file to its end.
-    pub(super) fn find(mut self, file: impl Read, progress: &mut Progress) -> io::Result<Content> {
+    pub(super) fn find(
+        mut self,
+        file: impl Read,
+        progress: &mut Progress<'_>,
+    ) -> io::Result<Content> {
         let mut source = Source::new(file);
         let mut is_first = true;
         loop {
@@ -207,7 +209,7 @@ impl<R: Read> Source<R> {
     }
 
     /// Fills the window, and returns whether the file ends there.
-    fn fill(&mut self, window: &mut Vec<u8>, progress: &mut Progress) -> io::Result<bool> {
+    fn fill(&mut self, window: &mut Vec<u8>, progress: &mut Progress<'_>) -> io::Result<bool> {
         let mut piece = Zeroizing::new(vec![0; 64 * 1024]);
         while let room @ 1.. = WINDOW.saturating_sub(window.len()) {
             let room = room.min(piece.len());
@@ -270,7 +272,8 @@ mod tests {
     }
 
     fn found(text: impl AsRef<[u8]>) -> Vec<(u64, u64)> {
-        let content = Finder::new(false).find(text.as_ref(), &mut Progress::new()).unwrap();
+        let content =
+            Finder::new(false).find(text.as_ref(), &mut Progress::new("files", None)).unwrap();
         let Content::Text(findings) = content else { return vec![(0, 0)] };
         let expected = private().verifying_key();
         findings
@@ -353,8 +356,9 @@ mod tests {
                 let text = key.expose_text();
                 assert!(DIGITS.contains(&(text.len() - PREFIX.len())), "{length}");
                 let text = format!("a\n {}.", *text);
-                let content =
-                    Finder::new(false).find(text.as_bytes(), &mut Progress::new()).unwrap();
+                let content = Finder::new(false)
+                    .find(text.as_bytes(), &mut Progress::new("files", None))
+                    .unwrap();
                 let Content::Text(findings) = content else { panic!("{content:?}") };
                 let [finding] = findings.as_slice() else { panic!("{length}: {findings:?}") };
                 assert_eq!((finding.line, finding.column), (2, 2));
@@ -410,10 +414,12 @@ mod tests {
         }
         let binary = format!("\0\n{text}");
         assert_eq!(found(&binary), [(0, 0)]);
-        let content = Finder::new(true).find(binary.as_bytes(), &mut Progress::new()).unwrap();
+        let content =
+            Finder::new(true).find(binary.as_bytes(), &mut Progress::new("files", None)).unwrap();
         assert!(matches!(content, Content::Text(findings) if findings.len() == 1));
         for bytes in [text.as_bytes(), &le] {
-            let content = Finder::new(false).find(Drip(bytes), &mut Progress::new()).unwrap();
+            let content =
+                Finder::new(false).find(Drip(bytes), &mut Progress::new("files", None)).unwrap();
             let Content::Text(findings) = content else { panic!("{content:?}") };
             assert_eq!((findings[0].line, findings[0].column), (2, 6));
         }

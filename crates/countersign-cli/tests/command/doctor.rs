@@ -162,6 +162,45 @@ fn a_proxy_is_named_by_its_variable_and_a_script_gets_json() {
     assert!(!outcome.stdout.contains("secret"), "{outcome:?}");
 }
 
+/// A doctor runs curl for its version, and twice for a request.
+#[cfg(target_os = "linux")]
+#[test]
+fn curl_gets_no_variable_and_no_descriptor_that_leads_to_a_secret() {
+    let (desk, _) = Desk::with_key();
+    desk.run(["master-key", "generate", "--out", "new.master"]).done();
+    desk.run(["master-key", "generate", "--out", "old.master"]).done();
+    desk.write("passphrase", "hunter2", 0o600);
+    desk.write(
+        "curl",
+        "#!/bin/sh\necho run >> seen\nenv >> seen\nls -l /proc/$$/fd >> seen\nexec \"$CURL\" \"$@\"\n",
+        0o755,
+    );
+    let searched = std::env::var("PATH").unwrap();
+    let real = std::env::split_paths(&searched).map(|folder| folder.join("curl"));
+    let real = real.into_iter().find(|curl| curl.exists()).unwrap();
+    let path = format!("{}:{searched}", desk.path(".").display());
+    let desk = desk
+        .variable("PATH", &path)
+        .variable("CURL", real.to_str().unwrap())
+        .variable("COUNTERSIGN_KEY", "hunter2")
+        .variable("COUNTERSIGN_PASSPHRASE", "hunter2")
+        .variable("COUNTERSIGN_MASTER_KEY", "hunter2")
+        .variable("COUNTERSIGN_PREVIOUS_MASTER_KEY", "hunter2");
+    let server = server("200 OK", now(), "");
+    let run = "exec \"$1\" doctor --key fd:6 --passphrase-file /dev/fd/7 --master-key fd:8 --previous-master-key /dev/fd/9 \"$2\" \
+               6< id.key 7< passphrase 8< new.master 9< old.master";
+    let program = env!("CARGO_BIN_EXE_countersign");
+    let doctor = desk.command("sh").args(["-c", run, "sh", program, &server.url("/")]).output();
+    let doctor = doctor.unwrap();
+    assert!(doctor.status.success(), "{doctor:?}");
+    let seen = desk.read("seen");
+    assert_eq!(seen.lines().filter(|line| *line == "run").count(), 3, "{seen}");
+    assert!(seen.contains("PATH="), "{seen}");
+    for secret in ["hunter2", "COUNTERSIGN_", "id.key", "passphrase", ".master"] {
+        assert!(!seen.contains(secret), "{secret}: {seen}");
+    }
+}
+
 #[test]
 fn on_a_server_the_registry_and_the_master_key_are_looked_at() {
     let desk = Desk::with_registry();

@@ -13,9 +13,25 @@ pub enum OwnKeyError {
     /// The address is not one of `https`, and not one of this machine. On the way, anyone could make the client give up its key.
     #[error("keys are rotated and revoked over https alone, or on this machine")]
     PlainHttp,
+    /// The URL of the endpoint holds a user name or a password, which logs would show. To send them, set a default header:
+    /// [`OwnKey::client_with`](crate::OwnKey::client_with), [`Client::default_headers`](crate::Client::default_headers).
+    #[error("the URL holds a user name or a password, which logs would show")]
+    UserInfo,
     /// A file could not be read or written.
     #[error("the file {} cannot be read or written", path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The key file cannot be replaced by another: it is a mount point of its own, as a single file that is mounted into a
+    /// container is, or it may not be changed. Mount its folder instead.
+    ///
+    /// A program finds that out before it asks the server, so that the old key stays in use. If it happens after the server
+    /// has replaced the key, the new key is in `FILE.next`.
+    #[error("the key file {} cannot be replaced by another", path.display())]
+    Irreplaceable {
         /// The file.
         path: PathBuf,
         /// Why.

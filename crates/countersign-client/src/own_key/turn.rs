@@ -9,7 +9,7 @@ use super::{
     lock::Lock,
     place::{Place, StoredKey, proof},
 };
-use crate::unsigned::origin;
+use crate::{client::Client, unsigned::origin};
 
 /// The time in which no other process changes the key file.
 pub(crate) struct Turn<'o> {
@@ -22,6 +22,22 @@ pub(crate) struct Turn<'o> {
 struct Next {
     key: PrivateKey,
     found: Found,
+}
+
+/// A rotation that the server has confirmed.
+pub(crate) struct Confirmed {
+    pub(crate) rotated: Rotated,
+    /// A client of the key that took over.
+    pub(crate) client: Client,
+    /// Whether the key file has it. Otherwise `FILE.next` has.
+    pub(crate) filed: Result<(), OwnKeyError>,
+}
+
+impl Confirmed {
+    /// Returns the rotation if the key file has the new key.
+    pub(crate) fn in_file(self) -> Result<Rotated, OwnKeyError> {
+        self.filed.map(|()| self.rotated)
+    }
 }
 
 /// Whether the server may know the next key already.
@@ -60,7 +76,7 @@ impl<'o> Turn<'o> {
     }
 
     /// Replaces the key in use. Each step can be the last of this run, and the next run goes on from there.
-    pub(crate) async fn replace(&self, current: StoredKey) -> Result<Rotated, OwnKeyError> {
+    pub(crate) async fn replace(&self, current: StoredKey) -> Result<Confirmed, OwnKeyError> {
         // 1. The next key is on the disk before anyone else learns of it.
         let (current, next) = self
             .blocking(move |place, own| {
@@ -75,23 +91,24 @@ impl<'o> Turn<'o> {
                 Ok((current, next))
             })
             .await?;
-        let (proof, new) = (proof(&next.key)?, next.key.publishable_key());
+        let proof = proof(&next.key)?;
+        let (client, found) = (self.own.client(next.key)?, next.found);
         // 2. The server lets it take over.
-        let rotated = self.register(current.key, next, &proof, new).await?;
+        let rotated = self.register(current.key, &client, found, &proof).await?;
         // 3. It is confirmed, so that the old key is needed no more.
-        self.blocking(move |place, _| place.take_next_into_use(&proof)).await?;
-        Ok(rotated)
+        let filed = self.blocking(move |place, _| place.take_next_into_use(&proof)).await;
+        Ok(Confirmed { rotated, client, filed })
     }
 
     /// Has the server let the next key take over. A server does that once, and confirms it as often as it is asked.
     async fn register(
         &self,
         current: PrivateKey,
-        next: Next,
+        next: &Client,
+        found: Found,
         proof: &str,
-        new: PublishableKey,
     ) -> Result<Rotated, OwnKeyError> {
-        let old = current.publishable_key();
+        let (old, new) = (current.publishable_key(), next.publishable_key());
         let client = self.own.client(current)?;
         let refused = match self.own.ask_for_rotation(&client, proof).await {
             Ok(RotationAnswer { new: confirmed, old: replaced, old_ends_at }) => {
@@ -107,8 +124,8 @@ impl<'o> Turn<'o> {
         // The old key may have ended since an earlier run, and that run may have come as far as this.
         let is_dead =
             matches!(refused.code, Code::KeyRevoked | Code::KeyExpired | Code::SignatureInvalid);
-        if is_dead && next.found == Found::Before {
-            match self.own.ask(&self.own.client(next.key)?).await {
+        if is_dead && found == Found::Before {
+            match self.own.ask(next).await {
                 Ok(credential) if credential.publishable_key == new => {
                     return Ok(Rotated { new, old, old_ends_at: None });
                 }
@@ -121,7 +138,7 @@ impl<'o> Turn<'o> {
     }
 
     /// Replaces the key in use if the server says that it is time, or if an earlier run has begun.
-    pub(crate) async fn replace_if_due(&self) -> Result<Option<Rotated>, OwnKeyError> {
+    pub(crate) async fn replace_if_due(&self) -> Result<Option<Confirmed>, OwnKeyError> {
         if !self.has_begun().await? {
             let client = self.own.client(self.read().await?.key)?;
             let credential = self.own.ask(&client).await?;
@@ -131,6 +148,17 @@ impl<'o> Turn<'o> {
             }
         }
         self.replace(self.read().await?).await.map(Some)
+    }
+
+    /// Whether an earlier run has made this key as the next one.
+    pub(crate) async fn has_next(&self, key: PublishableKey) -> Result<bool, OwnKeyError> {
+        self.blocking(move |place, own| {
+            let passphrase = own.passphrase.as_deref();
+            let current = place.read(passphrase)?.key;
+            let next = place.read_next(passphrase, &current)?;
+            Ok(next.is_some_and(|next| next.publishable_key() == key))
+        })
+        .await
     }
 
     /// Whether an earlier run has made the next key.

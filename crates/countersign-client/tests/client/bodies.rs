@@ -104,6 +104,26 @@ async fn content_that_cannot_be_signed_is_not_sent_and_the_error_says_what_to_do
     server.received()[0].verify(NOW);
 }
 
+/// A process that writes may never come.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_with_a_name_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (told, outcome) = std::sync::mpsc::channel();
+    let path = pipe.clone();
+    std::thread::spawn(move || {
+        let signed = client().put("https://api.example.com/files/a").file(path).sign();
+        told.send(signed).unwrap();
+    });
+    let outcome = outcome.recv_timeout(std::time::Duration::from_secs(30));
+    let error = outcome.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::File { path, .. } if *path == pipe), "{error:?}");
+    let told = countersign::with_reasons(&error);
+    assert!(told.contains("RequestBuilder::body"), "{told}");
+}
+
 #[tokio::test]
 async fn the_later_content_replaces_the_earlier() {
     let server = Server::that_accepts().await;

@@ -1,6 +1,13 @@
 //! The client as a layer of hyper's.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
 
 use axum::{
     http::{StatusCode, header},
@@ -120,6 +127,42 @@ async fn what_the_layer_cannot_sign_is_not_sent() {
     let error = send(&verifies, order(server.url("/"), "")).await.unwrap_err();
     assert!(error.contains("verifies no responses"), "{error}");
     assert_eq!(server.received().len(), 0);
+}
+
+/// Waits for a future by asking it again and again, as the executor of another runtime can.
+fn wait_outside_tokio<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
+            return outcome;
+        }
+    }
+}
+
+#[test]
+fn outside_tokio_the_layer_signs_anew_at_once_and_returns_a_refusal_that_asks_for_a_pause() {
+    const DATE: &str = "Sun, 23 Nov 2025 12:05:20 GMT";
+    for (code, field, sent) in [
+        ("signature-stale", (header::DATE, DATE), 2),
+        ("rate-limited", (header::RETRY_AFTER, "0"), 1),
+    ] {
+        let received = Arc::new(AtomicUsize::new(0));
+        let number = Arc::clone(&received);
+        let service = tower::service_fn(move |_: Request<_>| {
+            let first = number.fetch_add(1, Ordering::SeqCst) == 0;
+            let response = match first {
+                true => refusal(code, std::slice::from_ref(&field)),
+                false => StatusCode::CREATED.into_response(),
+            };
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let service = ServiceBuilder::new().layer(client().layer()).service(service);
+        let url = "https://api.example.com/v1/orders".to_owned();
+        let response = wait_outside_tokio(service.oneshot(order(url, "text"))).unwrap();
+        assert_eq!(response.status() == StatusCode::CREATED, sent == 2, "{code}");
+        assert_eq!(received.load(Ordering::SeqCst), sent, "{code}");
+    }
 }
 
 /// A body of the application's own comes back as what the inner service made of it.

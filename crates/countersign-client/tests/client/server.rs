@@ -114,7 +114,13 @@ impl Server {
 
     /// A client that finds the server at [`Server::far_url`].
     pub(crate) fn far_client(&self) -> Client {
-        client().http(reqwest::Client::builder().resolve(FAR, self.address)).unwrap()
+        let (name, address) = self.far_resolved();
+        client().http(reqwest::Client::builder().resolve(name, address)).unwrap()
+    }
+
+    /// The name in [`Server::far_url`], and its address.
+    pub(crate) fn far_resolved(&self) -> (&'static str, SocketAddr) {
+        (FAR, self.address)
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {

@@ -1,13 +1,22 @@
 use std::time::Duration;
+#[cfg(all(unix, feature = "key-files"))]
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use axum::{
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     response::IntoResponse,
 };
-use countersign::{ContentDigest, REFUSAL};
+#[cfg(all(unix, feature = "key-files"))]
+use countersign::PrivateKey;
+use countersign::{ACCEPT_SIGNATURE, ContentDigest, REFUSAL, Timestamp};
+#[cfg(all(unix, feature = "key-files"))]
+use countersign_client::{Client, OwnKey};
 use countersign_client::{ClockDrift, Refusal, reqwest};
 
+#[cfg(all(unix, feature = "key-files"))]
+use crate::server::key;
 use crate::{
+    forgeries::WISH,
     server::{NOW, Server, client, refusal},
     signed_responses::{Made, SERVER, keys},
 };
@@ -115,6 +124,91 @@ async fn a_verified_refusal_over_plain_http_makes_nobody_send_a_request_again() 
         let client = client.verify_responses(keys(SERVER));
         client.post(url).body("text").send().await.unwrap();
         assert_eq!(server.received().len(), sent);
+    }
+}
+
+/// Somebody on the way can deliver a write, keep the response back, and deliver the write again when the key has ended or when the
+/// signature is too old.
+#[cfg(all(unix, feature = "key-files"))]
+#[tokio::test]
+async fn a_verified_refusal_over_plain_http_makes_no_rotating_client_send_a_write_again() {
+    let table = [
+        (true, Method::POST, 1, StatusCode::UNAUTHORIZED),
+        (true, Method::GET, 2, StatusCode::CREATED),
+        (false, Method::POST, 2, StatusCode::CREATED),
+    ];
+    for (far, method, sent, status) in table {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("id.key");
+        let keep = move |file: &Path, key: &PrivateKey| {
+            fs::write(file, key.expose_pkcs8_pem().unwrap()).unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        keep(&file, &key());
+        let replaced = file.clone();
+        let server = Server::start(move |request, _| {
+            let old = key().publishable_key().to_string();
+            let made = match request.head.uri.path() {
+                "/v1/orders" if request.header("signature-input").contains(&old) => {
+                    keep(&replaced, &PrivateKey::ed25519(&[8; 32]));
+                    Made::new(StatusCode::UNAUTHORIZED, "{}").set(REFUSAL, "key-revoked")
+                }
+                "/v1/orders" => Made::new(StatusCode::CREATED, "{}"),
+                _ => Made::new(StatusCode::NOT_FOUND, "{}"),
+            };
+            made.signed(request).into_response()
+        })
+        .await;
+        let (resolve, address) = (server.far_resolved(), server.url("/v1/key"));
+        let own = OwnKey::new(&file, address).unwrap().client_with(move |key| {
+            let http = reqwest::Client::builder().resolve(resolve.0, resolve.1);
+            Client::new(key)?.clock(|| NOW).verify_responses(keys(SERVER)).http(http)
+        });
+        let client = Client::rotating(own).unwrap();
+        let url = if far { server.far_url("/v1/orders") } else { server.url("/v1/orders") };
+        let request = client.request(method.clone(), url);
+        let request = if method == Method::POST { request.body("text") } else { request };
+        assert_eq!(request.send().await.unwrap().status(), status, "{far} {method}");
+        let received = server.received();
+        let orders = received.iter().filter(|request| request.head.uri.path() == "/v1/orders");
+        assert_eq!(orders.count(), sent, "{far} {method}");
+    }
+}
+
+/// As above: the second delivery can be refused because of the clock, or because somebody added a field to it.
+#[tokio::test]
+async fn a_verified_refusal_over_plain_http_is_followed_for_later_writes_alone() {
+    const BEHIND: Timestamp = Timestamp::from_unix(NOW.unix() - 480);
+    for (code, method, sent) in [
+        ("signature-stale", Method::POST, 1),
+        ("signature-stale", Method::GET, 2),
+        ("signature-policy", Method::POST, 1),
+        ("signature-policy", Method::GET, 2),
+    ] {
+        let server = Server::start(move |request, number| {
+            let made = match number {
+                1 => Made::new(StatusCode::UNAUTHORIZED, "{}")
+                    .set(REFUSAL, code)
+                    .set(ACCEPT_SIGNATURE, WISH),
+                _ => Made::new(StatusCode::CREATED, "{}"),
+            };
+            made.signed_at(request, BEHIND).into_response()
+        })
+        .await;
+        let client = server.far_client().verify_responses(keys(SERVER));
+        let send = async || {
+            let request = client.request(method.clone(), server.far_url("/v1/orders"));
+            let request = request.header("x-tenant", "t1");
+            let request = if method == Method::POST { request.body("text") } else { request };
+            request.send().await.unwrap();
+        };
+        send().await;
+        assert_eq!(server.received().len(), sent, "{code} {method}");
+        send().await;
+        let received = server.received();
+        assert_eq!(received.len(), sent + 1, "{code} {method}");
+        let time = if code == "signature-stale" { BEHIND } else { NOW };
+        received[sent].verify(time);
     }
 }
 

@@ -25,6 +25,6 @@ impl Registry {
         let query = Query::new(statements::AUDIT_ENTRIES).bind(after).bind(i64::from(limit));
         let mut connection = self.shared.database.connection().await?;
         let rows = connection.session().fetch_all(query).await?;
-        rows.iter().map(|row| AuditEntry::of(StoredEntry::read(row)?)).collect()
+        rows.iter().map(|row| Ok(AuditEntry::of(StoredEntry::read(row)?))).collect()
     }
 }

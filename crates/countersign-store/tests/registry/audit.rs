@@ -138,6 +138,7 @@ async fn edits_of_the_audit_log_are_found_where_they_are(home: Home) {
     let table = [
         (String::new(), vec![]),
         (set("at = at + 1"), broken()),
+        (set("at = -1"), broken()),
         (set("actor = 'bob'"), broken()),
         (set("action = 'key.revoke'"), broken()),
         (set("application = 'web'"), broken()),
@@ -171,6 +172,8 @@ async fn edits_of_the_audit_log_are_found_where_they_are(home: Home) {
     let entries = registry.audit_entries(0, 100).await.unwrap();
     for (statement, expected) in table {
         home.raw(&statement).await;
+        let listed = registry.audit_entries(0, 100).await;
+        assert!(listed.is_ok(), "{statement}: {listed:?}");
         let found = verified(&registry, None).await;
         if statement == change("number = 5") {
             let [AuditFinding::OtherHead { recorded, found }, AfterHead { from: 6, to: 6 }] =

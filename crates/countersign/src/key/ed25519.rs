@@ -1,4 +1,6 @@
-use curve25519_dalek::Scalar;
+use std::ops::Neg as _;
+
+use curve25519_dalek::{EdwardsPoint, Scalar, traits::VartimeMultiscalarMul as _};
 use ed25519_dalek::{Signature, Verifier as _};
 use sha2::{Digest as _, Sha512};
 
@@ -48,19 +50,33 @@ const fn encoding(first: u8, middle: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
+/// Whether the y coordinate is below 2^255 - 19, as RFC 8032 §5.1.3 demands. The other encoding that is not canonical, of -0 as x, is
+/// that of a point of small order.
+fn has_canonical_y(encoding: &[u8; 32]) -> bool {
+    let [first, middle @ .., last] = encoding;
+    *first < 0xed || last & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff)
+}
+
+/// Whether the point is of the prime-order group: times the order it is neutral, or times one less than the order its own
+/// opposite. The library's own check takes half as long again, since it is made for secret points.
+fn is_torsion_free(point: &EdwardsPoint) -> bool {
+    let one_less_than_order = Scalar::ONE.neg();
+    EdwardsPoint::vartime_multiscalar_mul([one_less_than_order], [point]) == point.neg()
+}
+
 impl Ed25519Key {
     /// The key of these 32 bytes (RFC 8032 §5.1.2).
     pub(super) fn new(public_key: &[u8; 32]) -> Result<Self, KeyError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(public_key)
             .map_err(|_| KeyError::Weak("it is no point of the curve"))?;
-        let point = key.to_edwards();
-        if point.compress().as_bytes() != public_key {
+        if !has_canonical_y(public_key) {
             return Err(KeyError::Weak("its encoding is not canonical"));
         }
+        let point = key.to_edwards();
         if point.is_small_order() {
             return Err(KeyError::Weak("it has small order"));
         }
-        if !point.is_torsion_free() {
+        if !is_torsion_free(&point) {
             return Err(KeyError::Weak("it has a part of small order"));
         }
         Ok(Self { point: key, multiples: None })
@@ -138,6 +154,8 @@ impl PartialEq for Ed25519Key {
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::constants::EIGHT_TORSION;
+
     use super::*;
 
     #[test]
@@ -150,6 +168,37 @@ mod tests {
             let point = ed25519_dalek::VerifyingKey::from_bytes(&encoding).unwrap().to_edwards();
             assert!(point.is_small_order());
             assert_eq!(point.compress().to_bytes(), encoding, "canonical");
+        }
+    }
+    #[test]
+    fn an_encoding_is_canonical_if_the_library_writes_it_back() {
+        let near_the_prime = (0xe0..=0xff).flat_map(|first| [0x7f, 0xff].map(|last| (first, last)));
+        let at_the_prime = near_the_prime.map(|(first, last)| encoding(first, 0xff, last));
+        let below = (0..=0xff).map(|byte| encoding(0xff, byte, 0x7f));
+        let mut points = 0;
+        for bytes in at_the_prime.chain(below) {
+            let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&bytes) else { continue };
+            let point = key.to_edwards();
+            points += 1;
+            let is_canonical = point.compress().to_bytes() == bytes;
+            assert_eq!(
+                has_canonical_y(&bytes) || point.is_small_order(),
+                is_canonical || point.is_small_order()
+            );
+            assert_eq!(Ed25519Key::new(&bytes).is_ok(), is_canonical && point.is_torsion_free());
+        }
+        assert!(points > 100, "{points}");
+    }
+
+    #[test]
+    fn a_point_is_free_of_torsion_if_the_library_says_so() {
+        for number in 0..20_u64 {
+            let free = EdwardsPoint::mul_base(&(Scalar::from(number) - Scalar::from(7_u64)));
+            for (at, torsion) in EIGHT_TORSION.into_iter().enumerate() {
+                let point = free + torsion;
+                assert_eq!(is_torsion_free(&point), at == 0);
+                assert_eq!(is_torsion_free(&point), point.is_torsion_free());
+            }
         }
     }
 }

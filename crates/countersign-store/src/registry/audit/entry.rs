@@ -3,12 +3,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{act::Act, hash::AuditHash};
-use crate::registry::{
-    actor::Actor,
-    error::RegistryError,
-    query::Row,
-    row::{seconds, time},
-};
+use crate::registry::{actor::Actor, query::Row, row::seconds};
 
 /// An entry as it is stored. Every column is in its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +92,8 @@ impl StoredEntry {
 pub struct AuditEntry {
     /// Its number: the number of the change.
     pub number: i64,
-    /// When the change was made, by the clock of the program that made it.
+    /// When the change was made, by the clock of the program that made it. A time before 1970 was written by hand, and reads as
+    /// 1970: a check of the log finds it.
     pub at: Timestamp,
     /// Who made it, as the program said.
     pub actor: String,
@@ -116,11 +112,11 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    pub(in crate::registry) fn of(entry: StoredEntry) -> Result<Self, RegistryError> {
-        let at = time(entry.at).map_err(RegistryError::Database)?;
+    pub(in crate::registry) fn of(entry: StoredEntry) -> Self {
+        let at = Timestamp::from_unix(u64::try_from(entry.at).unwrap_or(0));
         let StoredEntry { number, at: _, actor, action, application, key_id, .. } = entry;
         let StoredEntry { before, after, hash, .. } = entry;
-        Ok(Self { number, at, actor, action, application, key_id, before, after, hash })
+        Self { number, at, actor, action, application, key_id, before, after, hash }
     }
 }
 

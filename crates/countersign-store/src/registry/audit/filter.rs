@@ -92,6 +92,6 @@ impl Registry {
             .bind(i64::from(limit));
         let mut connection = self.shared.database.connection().await?;
         let rows = connection.session().fetch_all(query).await?;
-        rows.iter().rev().map(|row| AuditEntry::of(StoredEntry::read(row)?)).collect()
+        rows.iter().rev().map(|row| Ok(AuditEntry::of(StoredEntry::read(row)?))).collect()
     }
 }

@@ -187,6 +187,7 @@ async fn admit_events(
 }
 
 #[cfg(all(test, feature = "sqlite"))]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use std::collections::HashMap;
 
