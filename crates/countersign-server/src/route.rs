@@ -8,6 +8,7 @@ use countersign_store::{Scope, Scopes};
 use http::Method;
 
 use self::{access::Access, rollout::Rollout};
+use crate::telemetry::AcceptedRequests;
 
 /// A route, and the access that it requires.
 ///
@@ -23,6 +24,7 @@ pub struct Route {
     pub(crate) body_mode: BodyMode,
     /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
+    pub(crate) accepted: Arc<AcceptedRequests>,
 }
 
 /// How a handler gets the body of a signed request.
@@ -53,9 +55,10 @@ impl Route {
     }
 
     fn new(method: Method, path: &str, access: Access) -> Self {
-        let label = format!("{method} {path}").into();
-        let (path, scopes) = (path.into(), Scopes::default());
-        Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
+        let label: Arc<str> = format!("{method} {path}").into();
+        let accepted = Arc::new(AcceptedRequests::to(Arc::clone(&label).into()));
+        let (path, scopes, body_mode) = (path.into(), Scopes::default(), BodyMode::Buffered);
+        Self { method, path, access, scopes, rollout: None, body_mode, label, accepted }
     }
 
     /// Requires one more scope of the credential.

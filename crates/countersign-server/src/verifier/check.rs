@@ -1,14 +1,13 @@
 //! The way of a request through a verifier, from top to bottom. The numbers of the checks are the same in
 //! [`Check::ALL`](countersign::Check::ALL) and in docs/protocol.md, "The order of checks".
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target};
 use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
-use http::{HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
+use http::{HeaderValue, Response, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
-use tower_service::Service;
 
 use super::{
     Verifier,
@@ -39,54 +38,33 @@ use crate::{
 };
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Calls the service if the request passes, or returns the refusal.
-    pub(super) async fn handle<S, B, C>(
+    /// Makes the checks before the handler: 1 to 9. Returns the body for the handler, and the changes to its response, or else the
+    /// refusal.
+    pub(super) async fn check<B, C>(
         &self,
-        request: Request<B>,
+        head: &mut Parts,
+        body: B,
         behind: &Behind,
-        mut service: S,
-    ) -> Result<Response<GuardedBody<C>>, S::Error>
-    where
-        S: Service<Request<VerifiedBody<B>>, Response = Response<C>>,
-        B: Body<Error: Into<BoxError>> + Unpin + Send,
-        C: Body<Data = Bytes, Error: Into<BoxError>>,
-    {
-        match self.check(request, behind).await {
-            Ok((request, marks)) => {
-                // 10. The access token, in a layer around the handler; 11. the handler.
-                let response = service.call(request).await?;
-                Ok(self.finish(marks, response).await)
-            }
-            Err(refused) => Ok(refused),
-        }
-    }
-
-    async fn check<B, C>(
-        &self,
-        request: Request<B>,
-        behind: &Behind,
-    ) -> Result<(Request<VerifiedBody<B>>, Marks), Response<GuardedBody<C>>>
+    ) -> Result<(VerifiedBody<B>, Marks), Response<GuardedBody<C>>>
     where
         B: Body<Error: Into<BoxError>> + Unpin + Send,
     {
-        let (mut head, body) = request.into_parts();
-        if self.declared.is_public(&head) {
-            let target = Target::new(original_uri(&head), head.version);
-            let demand = self.declared.demand(&head, target, Content::Absent, behind);
+        if self.declared.is_public(head) {
+            let target = Target::new(original_uri(head), head.version);
+            let demand = self.declared.demand(head, target, Content::Absent, behind);
             if demand.rollout == Rollout::Enforce {
                 for name in &TARGET_OVERRIDES {
                     head.headers.remove(name);
                 }
             }
-            let request = Request::from_parts(head, VerifiedBody::unchecked(body));
-            return Ok((request, Marks::default()));
+            return Ok((VerifiedBody::unchecked(body), Marks::default()));
         }
         let judge = Judge { now: self.clock.now(), settings: Arc::clone(&self.refusals) };
         let now = judge.now;
         let arrival = Arrival::of(&body);
-        let source = self.ingress.locate(&mut head);
-        let target = Target::new(original_uri(&head), head.version);
-        let demand = self.declared.demand(&head, target, arrival.content, behind);
+        let source = self.ingress.locate(head);
+        let target = Target::new(original_uri(head), head.version);
+        let demand = self.declared.demand(head, target, arrival.content, behind);
         let (rollout, measurement) = (demand.rollout, demand.begin_measurement());
         let (accepted, requirements) = match rollout {
             Rollout::Off => {
@@ -95,16 +73,16 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             }
             Rollout::Observe => {
                 // 1 to 9, refusing nothing.
-                let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
-                self.observe(&head, admitted, &demand, body).await
+                let admitted = self.admit(head, target, &demand, arrival, source, now).await;
+                Box::pin(self.observe(head, admitted, &demand, body)).await
             }
             Rollout::Enforce => {
                 // Checks 1 to 8.
-                let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
+                let admitted = self.admit(head, target, &demand, arrival, source, now).await;
                 let received = match admitted {
                     Ok(admitted) => {
                         // 9. The content.
-                        self.receive(admitted, &demand, body, &head, arrival.content, &judge).await
+                        self.receive(admitted, &demand, body, head, arrival.content, &judge).await
                     }
                     Err(refused) => Err(refused),
                 };
@@ -112,8 +90,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Ok(accepted) => (accepted, Requirements::Enforced),
                     Err(refused) => {
                         measurement.end(Outcome::Refused(refused.reason.code()));
-                        self.failures.charge(self.failures.payer(&head), refused.reason.blame());
-                        self.advise(&head, &refused.reason);
+                        self.failures.charge(self.failures.payer(head), refused.reason.blame());
+                        self.advise(head, &refused.reason);
                         let circumstances = Circumstances {
                             method: &head.method,
                             version: head.version,
@@ -140,13 +118,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             arrived: arrival.content,
             judge,
         });
-        Ok((Request::from_parts(head, body), marks))
+        Ok((body, marks))
     }
 
     /// Reads the content of an admitted request.
     async fn receive<B>(
         &self,
-        admitted: Admitted,
+        admitted: Box<Admitted>,
         demand: &Demand<'_>,
         body: B,
         head: &Parts,
@@ -160,7 +138,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             |quota_left| Marks { caching: Caching::NoStore, quota_left, ..Marks::default() };
         // No signature covers a field that names another target.
         let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
-        Ok(match admitted {
+        Ok(match *admitted {
             Admitted::Open => Accepted {
                 hidden: hidden_from_unsigned(),
                 ..Accepted::unknown(VerifiedBody::unchecked(body), Outcome::Open)
@@ -206,23 +184,23 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         })
     }
 
-    /// Reads the content of a signed request to its end.
-    async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
+    /// Reads the content of a signed request to its end. The future has a box of its own, as that of `admit`.
+    fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         demand: &Demand<'_>,
         body: B,
         claimed: Claimed,
         credential: &Credential,
-    ) -> Result<Bytes, Unfit<B>> {
+    ) -> Pin<Box<impl Future<Output = Result<Bytes, Unfit<B>>> + use<B, K, G>>> {
         let share = self.share(demand, credential);
-        demand.content_limit(self.limit).read(body, claimed, share).await
+        Box::pin(demand.content_limit(self.limit).read(body, claimed, share))
     }
 
     /// Lets a request pass as it would have without a verifier. Counts and logs what the verifier and inner layers would refuse.
     async fn observe<B>(
         &self,
         head: &Parts,
-        admitted: Result<Admitted, Refused>,
+        admitted: Result<Box<Admitted>, Refused>,
         demand: &Demand<'_>,
         body: B,
     ) -> (Accepted<B>, Requirements)
@@ -232,7 +210,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let observed =
             |caller: Caller| (Some(caller.clone()), Requirements::Observed(Some(caller)));
         let marks = Marks::default();
-        match admitted {
+        match admitted.map(|admitted| *admitted) {
             Err(Refused { reason, .. }) => {
                 let code = self.observe_refusal(head, &reason);
                 let body = VerifiedBody::unchecked(body);
@@ -288,13 +266,17 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     }
 
     /// Adds the verifier's header fields to a response.
-    async fn finish<C>(&self, marks: Marks, response: Response<C>) -> Response<GuardedBody<C>>
+    pub(super) async fn finish<C>(
+        &self,
+        marks: Marks,
+        response: Response<C>,
+    ) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let Marks { caching, quota_left, streamed, reader } = marks;
         let mut response = match streamed {
-            Some(streamed) => streamed.respond_once_known(response).await,
+            Some(streamed) => Box::pin(streamed.respond_once_known(response)).await,
             None => response.map(GuardedBody::unguarded),
         };
         refusal::unmark_others(&mut response);
@@ -337,7 +319,7 @@ impl<B> Accepted<B> {
 
 /// The verifier's changes to the response to an accepted request.
 #[derive(Default)]
-struct Marks {
+pub(super) struct Marks {
     caching: Caching,
     quota_left: Option<QuotaLeft>,
     streamed: Option<AwaitedVerdict>,

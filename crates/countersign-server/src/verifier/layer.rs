@@ -133,9 +133,20 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // Calls the instance that was polled ready, and keeps the clone.
         let waiting = self.service.clone();
-        let service = std::mem::replace(&mut self.service, waiting);
+        let mut service = std::mem::replace(&mut self.service, waiting);
         let (verifier, behind) = (Arc::clone(&self.verifier), self.behind.clone());
-        let handled = async move { verifier.handle(request, &behind, service).await };
+        // In parts, since futures that are handed a request each keep room for it.
+        let (mut head, body) = request.into_parts();
+        let handled = async move {
+            // 1 to 9.
+            let (body, marks) = match verifier.check(&mut head, body, &behind).await {
+                Ok(passed) => passed,
+                Err(refused) => return Ok(refused),
+            };
+            // 10. The access token, in a layer around the handler; 11. the handler.
+            let response = service.call(Request::from_parts(head, body)).await?;
+            Ok(verifier.finish(marks, response).await)
+        };
         Box::pin(handled.instrument(telemetry::span()))
     }
 }
