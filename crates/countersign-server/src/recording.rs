@@ -32,6 +32,11 @@ impl From<Call> for Recording {
 }
 
 impl Recording {
+    /// Whether the request is counted.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.call.is_some()
+    }
+
     /// The request named this key, and the verifier has not looked it up.
     pub(crate) fn name_key(&mut self, key: Option<PublishableKey>) {
         self.tell(|call| call.name_key(key));
@@ -83,7 +88,7 @@ impl Recording {
 
     /// The response has ended.
     pub(crate) fn end(&mut self) {
-        drop(std::mem::take(self));
+        self.call = None;
     }
 
     fn tell(&mut self, tell: impl FnOnce(&mut Call)) {

@@ -114,6 +114,12 @@ impl Measurement {
         Self { started: Instant::now(), rollout, route }
     }
 
+    /// Returns when the request began.
+    #[cfg(feature = "usage")]
+    pub(crate) const fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Counts the outcome, and records the time.
     pub(crate) fn end(self, outcome: Outcome) {
         let (outcome, rollout) = (outcome.as_str(), self.rollout.as_str());

@@ -17,7 +17,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use countersign::Timestamp;
@@ -148,11 +148,17 @@ impl Usage {
     }
 
     /// Begins to record a request.
-    pub(crate) fn begin(&self, head: &Parts, route: Option<Arc<str>>, now: Timestamp) -> Call {
+    pub(crate) fn begin(
+        &self,
+        head: &Parts,
+        route: Option<Arc<str>>,
+        now: Timestamp,
+        started: Instant,
+    ) -> Call {
         if !self.0.flushing.load(Ordering::Relaxed) {
             self.start_flushing();
         }
-        Call::begin(&self.0.recorder, head, route, now)
+        Call::begin(&self.0.recorder, head, route, now, started)
     }
 
     /// Looks for the credentials of named keys there.

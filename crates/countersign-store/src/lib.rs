@@ -153,6 +153,8 @@ pub use registry::{
 pub use sealed_secret::NotOpened;
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use usage::retention::UsageRetention;
 pub use usage::{
     UsageSink,
     batch::UsageBatch,
@@ -161,5 +163,4 @@ pub use usage::{
     event::{EventCount, EventKey, EventKind, UnknownEventKind},
     latency::LatencyHistogram,
     place::{AddressPrefix, PlaceKey},
-    retention::UsageRetention,
 };

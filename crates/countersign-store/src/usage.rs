@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod event;
 pub(crate) mod latency;
 pub(crate) mod place;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod retention;
 
 use std::sync::Arc;

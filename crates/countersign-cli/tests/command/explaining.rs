@@ -36,13 +36,16 @@ fn each_check_that_fails_is_told_and_the_verdict_is_that_of_verify() {
         ("book", "boot", &["digest of the content"]),
     ];
     let key = format!("X-Api-Key: {publishable}\r\n");
+    // All commands at one time: they tell how old a signature is.
+    let (_, created) = message.split_once(";created=").unwrap();
+    let (created, _) = created.split_once(';').unwrap();
     for (from, to, failed) in changes {
         let mut message = message.replacen(from, to, 1);
         if failed.contains(&"credentials") {
             message = message.replacen("Content-Type", &format!("{key}Content-Type"), 1);
         }
         let run = |command: &[&str]| {
-            let fixed = ["--key", &publishable, "-"];
+            let fixed = ["--key", &publishable, "--at", created, "-"];
             desk.run_with(command.iter().chain(&fixed), message.as_bytes())
         };
         let (explained, verified) = (run(&["explain", "--json"]), run(&["verify", "--json"]));

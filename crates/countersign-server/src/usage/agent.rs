@@ -69,7 +69,10 @@ impl Agents {
     /// Finds the program of a request.
     pub(super) fn sender(&self, headers: &HeaderMap, now: Timestamp) -> Sender {
         let user_agent = headers.get(USER_AGENT).map(|value| value.as_bytes());
-        let hinted = headers.contains_key(PLATFORM_HINT) || headers.contains_key(MOBILE_HINT);
+        // A browser that says that it is one needs no hints.
+        let is_told = user_agent.is_some_and(|text| text.starts_with(b"Mozilla/"));
+        let hinted =
+            !is_told && (headers.contains_key(PLATFORM_HINT) || headers.contains_key(MOBILE_HINT));
         let hint = if hinted { Hint::Present } else { Hint::Absent };
         if user_agent.is_none() && hint == Hint::Absent {
             return Sender::default();

@@ -1,4 +1,5 @@
 use std::{
+    cell::RefCell,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,12 +22,27 @@ use super::{
 /// The status of calls that ended before they had a response: the client hung up. nginx logs the same.
 const CLIENT_HUNG_UP: u16 = 499;
 
+/// How many places for calls a thread keeps for its next calls.
+const SPARE: usize = 64;
+
+thread_local! {
+    static SPARE_PLACES: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A call under way. It is counted when it is dropped: after the last byte of its response, or when the client hangs up.
+///
+/// It is a pointer, since it is moved with the request and its response: a request that is not recorded must not pay for its size. Its
+/// place is used again by a later call, so that recording allocates nothing in the long run.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub(crate) struct Call(Option<Place>);
+
+type Place = Box<Option<Recorded>>;
+
+#[derive(Debug)]
+struct Recorded {
     recorder: Arc<Recorder>,
     started: Instant,
-    counted: Option<Counted>,
+    counted: Counted,
     sender: Sender,
     /// The key that was named where no key was looked up.
     named: Option<PublishableKey>,
@@ -40,6 +56,7 @@ impl Call {
         head: &Parts,
         route: Option<Arc<str>>,
         now: Timestamp,
+        started: Instant,
     ) -> Self {
         let sender = recorder.agents.sender(&head.headers, now);
         let address = head.extensions.get::<ClientAddress>();
@@ -60,22 +77,27 @@ impl Call {
             bytes_in: 0,
             bytes_out: 0,
         };
-        Self {
-            recorder: Arc::clone(recorder),
-            started: Instant::now(),
-            counted: Some(counted),
-            sender,
-            named: None,
-            read: None,
-        }
+        let spare = SPARE_PLACES.try_with(|places| places.borrow_mut().pop());
+        let mut place = spare.ok().flatten().unwrap_or_default();
+        let recorder = Arc::clone(recorder);
+        *place = Some(Recorded { recorder, started, counted, sender, named: None, read: None });
+        Self(Some(place))
+    }
+
+    fn recorded(&mut self) -> Option<&mut Recorded> {
+        self.0.as_mut().and_then(|place| place.as_mut().as_mut())
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Counted)) {
-        self.counted.as_mut().map(change);
+        if let Some(recorded) = self.recorded() {
+            change(&mut recorded.counted);
+        }
     }
 
     pub(crate) fn name_key(&mut self, key: Option<PublishableKey>) {
-        self.named = key;
+        if let Some(recorded) = self.recorded() {
+            recorded.named = key;
+        }
     }
 
     pub(crate) fn recognise(&mut self, credential: CredentialId, access: CallAccess) {
@@ -106,7 +128,8 @@ impl Call {
     }
 
     pub(crate) fn count_reads(&mut self) -> Arc<AtomicU64> {
-        Arc::clone(self.read.get_or_insert_default())
+        let read = self.recorded().map(|recorded| recorded.read.get_or_insert_default());
+        read.map(|read| Arc::clone(read)).unwrap_or_default()
     }
 
     pub(crate) fn respond(&mut self, status: StatusCode) {
@@ -119,22 +142,40 @@ impl Call {
     }
 }
 
-impl Drop for Call {
-    fn drop(&mut self) {
-        let Some(mut counted) = self.counted.take() else { return };
-        counted.duration = self.started.elapsed();
-        if let Some(read) = &self.read {
+impl Recorded {
+    fn end(self) {
+        let Self { recorder, started, mut counted, sender, named, read } = self;
+        counted.duration = started.elapsed();
+        if let Some(read) = read {
             counted.bytes_in = counted.bytes_in.saturating_add(read.load(Ordering::Relaxed));
         }
-        if let (Some(id), Some(new)) = (self.sender.id, self.sender.new.take())
-            && !self.recorder.agents.remember(id, *new, counted.origin(), counted.began)
+        if let (Some(id), Some(new)) = (sender.id, sender.new)
+            && !recorder.agents.remember(id, *new, counted.origin(), counted.began)
         {
             counted.agent = None;
         }
-        match self.named {
-            Some(key) => self.recorder.count_named(key, counted),
-            None => self.recorder.tables.count(counted),
+        match named {
+            Some(key) => recorder.count_named(key, counted),
+            None => recorder.tables.count(counted),
         }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(mut place) = self.0.take() else { return };
+        if let Some(recorded) = place.take() {
+            recorded.end();
+        }
+        // Without a thread-local list, as at the end of a thread, the place is freed.
+        SPARE_PLACES
+            .try_with(|places| {
+                let mut places = places.borrow_mut();
+                if places.len() < SPARE {
+                    places.push(place);
+                }
+            })
+            .ok();
     }
 }
 

@@ -1,5 +1,9 @@
 //! What a client runs on, and what it is, by its `User-Agent` and client hints.
 
+#[cfg(not(feature = "user-agents"))]
+#[path = "classifier/no_patterns.rs"]
+mod patterns;
+#[cfg(feature = "user-agents")]
 mod patterns;
 mod sdks;
 
@@ -202,6 +206,7 @@ mod tests {
         Agent { text: text.into(), hint: Hint::Absent }
     }
 
+    #[cfg(feature = "user-agents")]
     #[test]
     fn platform_and_product_of_real_clients_are_found() {
         let mut wrong = Vec::new();

@@ -60,7 +60,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 })?;
                 let mut response = self.finish(marks, response).await;
                 recording.respond(response.status());
-                if let Some(code) = refusal::code_of(&response) {
+                if recording.is_on()
+                    && let Some(code) = refusal::code_of(&response)
+                {
                     recording.refuse(code);
                 }
                 response.body_mut().record(recording);
@@ -96,7 +98,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.declared.demand(&head, target, arrival.content, behind);
         let (rollout, measurement) = (demand.rollout, demand.begin_measurement());
-        let mut recording = self.record(&head, &demand, arrival.at);
+        let mut recording = self.record(&head, &demand, arrival, &measurement);
         let (accepted, requirements) = match rollout {
             Rollout::Off => {
                 let body = VerifiedBody::unchecked(body);

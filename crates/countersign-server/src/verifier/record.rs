@@ -3,26 +3,37 @@
 #[cfg(feature = "usage")]
 use std::sync::Arc;
 
-use countersign::Timestamp;
 #[cfg(feature = "usage")]
-use countersign::{KeyId, PublishableKey};
+use countersign::{KeyId, PublishableKey, Timestamp};
 #[cfg(feature = "usage")]
 use countersign_store::CredentialId;
 use countersign_store::{Gate, KeyStore};
 use http::request::Parts;
 
-use super::{Verifier, demand::Demand};
-use crate::recording::Recording;
+use super::{
+    Verifier,
+    demand::{Arrival, Demand},
+};
 #[cfg(feature = "usage")]
 use crate::{BoxFuture, usage::recorder::FindCredential};
+use crate::{recording::Recording, telemetry::Measurement};
 
 #[cfg(feature = "usage")]
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// Begins to record a request, if usage is on and counts its route.
-    pub(super) fn record(&self, head: &Parts, demand: &Demand<'_>, now: Timestamp) -> Recording {
+    pub(super) fn record(
+        &self,
+        head: &Parts,
+        demand: &Demand<'_>,
+        arrival: Arrival,
+        measurement: &Measurement,
+    ) -> Recording {
         let is_left_out = demand.route.is_some_and(|route| route.uncounted);
         match self.usage.as_ref().filter(|_| !is_left_out) {
-            Some(usage) => usage.begin(head, demand.label(), now).into(),
+            Some(usage) => {
+                let (now, started) = (arrival.at, measurement.started());
+                usage.begin(head, demand.label(), now, started).into()
+            }
             None => Recording::default(),
         }
     }
@@ -38,7 +49,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
 
 #[cfg(not(feature = "usage"))]
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    pub(super) fn record(&self, _: &Parts, _: &Demand<'_>, _: Timestamp) -> Recording {
+    pub(super) fn record(
+        &self,
+        _: &Parts,
+        _: &Demand<'_>,
+        _: Arrival,
+        _: &Measurement,
+    ) -> Recording {
         Recording::default()
     }
 

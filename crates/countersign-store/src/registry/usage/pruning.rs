@@ -3,7 +3,10 @@ use std::time::Duration;
 use countersign::Timestamp;
 
 use super::{partitions, span::Resolution, table::Table};
-use crate::registry::{Registry, error::RegistryError, query::Query, row::seconds};
+use crate::{
+    registry::{Registry, error::RegistryError, query::Query, row::seconds},
+    usage::retention::UsageRetention,
+};
 
 /// How many rows one transaction removes. Other changes come between two of them.
 const ROWS: i64 = 5000;
@@ -23,6 +26,15 @@ pub struct UsagePruned {
 }
 
 impl Registry {
+    /// Sets how long this registry keeps usage. Default: minutes 2 days, hours 90 days, days 3 years. Servers on the same registry
+    /// should have the same setting, for each removes what it finds too old.
+    ///
+    /// The setting is shared with clones of this registry.
+    pub fn usage_retention(self, retention: UsageRetention) -> Self {
+        self.shared.usage.set_retention(retention);
+        self
+    }
+
     /// Removes usage that is older than what is kept, to the end. A server does so about once an hour when it saves a batch, in
     /// parts. In PostgreSQL partitions are dropped; in SQLite rows are deleted, and the file keeps its size for later ones.
     ///

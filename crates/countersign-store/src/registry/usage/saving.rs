@@ -185,3 +185,67 @@ async fn admit_events(
     }
     Ok(admitted.others)
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::usage::{
+        call::{CallAccess, CallCount, CallKey, CallOutcome, RouteLabel},
+        place::PlaceKey,
+    };
+
+    const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
+
+    /// Allows the file so many pages, or as many as it has.
+    async fn limit(registry: &Registry, pages: u32) {
+        let mut connections = Vec::new();
+        // All connections of the pool.
+        for _ in 0..4 {
+            let mut connection = registry.shared.database.connection().await.unwrap();
+            let limit = Query::new(format!("PRAGMA max_page_count = {pages}"));
+            connection.session().fetch_all(limit).await.unwrap();
+            connections.push(connection);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_meets_a_full_disk_leaves_nothing_and_is_saved_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("registry.db").display());
+        let registry = Registry::open_or_create(&url).await.unwrap();
+        let mut batch = UsageBatch::new(1, 1);
+        for number in 0..5000 {
+            let route = RouteLabel::Declared(format!("/v1/orders/{number}").into());
+            let key = CallKey {
+                minute: NOW,
+                credential: None,
+                route,
+                method: http::Method::GET,
+                access: CallAccess::Open,
+                outcome: CallOutcome::Passed,
+                status: http::StatusCode::OK,
+            };
+            batch.calls.insert(key, CallCount { calls: 1, ..CallCount::default() });
+        }
+        let key = PlaceKey { hour: NOW, credential: None, prefix: None, access: CallAccess::Open };
+        batch.places = HashMap::from([(key, 5000)]);
+        limit(&registry, 1).await;
+        registry.save(&batch, NOW).await.unwrap_err();
+        let count = async || {
+            let query = Query::new(
+                "SELECT (SELECT COALESCE(SUM(calls), 0) FROM usage_call_minute) + (SELECT COUNT(*) FROM usage_flush)
+                 AS count",
+            );
+            let mut connection = registry.shared.database.connection().await.unwrap();
+            let row = connection.session().fetch_one(query).await.unwrap();
+            row.get::<i64>("count").unwrap()
+        };
+        assert_eq!(count().await, 0);
+        limit(&registry, u32::MAX).await;
+        registry.save(&batch, NOW).await.unwrap();
+        assert_eq!(count().await, 5001);
+    }
+}

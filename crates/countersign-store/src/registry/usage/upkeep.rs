@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign::Timestamp;
 
-use crate::{registry::Registry, usage::retention::UsageRetention};
+use crate::usage::retention::UsageRetention;
 
 /// How long counts are kept, and when it was last looked for older ones.
 #[derive(Debug, Default)]
@@ -23,6 +23,10 @@ impl Upkeep {
         self.lock().retention
     }
 
+    pub(super) fn set_retention(&self, retention: UsageRetention) {
+        self.lock().retention = retention;
+    }
+
     /// Whether it is time to look again.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let pruned = self.lock().pruned;
@@ -35,16 +39,5 @@ impl Upkeep {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registry {
-    /// Sets how long this registry keeps usage. Default: minutes 2 days, hours 90 days, days 3 years. Servers on the same registry
-    /// should have the same setting, for each removes what it finds too old.
-    ///
-    /// The setting is shared with clones of this registry.
-    pub fn usage_retention(self, retention: UsageRetention) -> Self {
-        self.shared.usage.lock().retention = retention;
-        self
     }
 }
