@@ -87,7 +87,7 @@ async fn all(protocol: Protocol) {
     let (listener, behind) = listen().await;
     tokio::spawn(serve(listener, plain(&handled), std::future::pending()));
     let (listener, address) = listen().await;
-    let proxy = ReverseProxy::to([format!("http://{behind}").parse().unwrap()]);
+    let proxy = ReverseProxy::to([format!("http://{behind}").parse().unwrap()]).unwrap();
     let verifier = verifier(&TestClock::default(), Service::keys(), Service::nonces());
     let service = verifier.routes(table()).layer().layer(proxy);
     tokio::spawn(serve(listener, service, std::future::pending()));

@@ -6,6 +6,7 @@ pub(crate) mod route_finder;
 pub(crate) mod route_settings;
 pub(crate) mod source;
 pub(crate) mod upstream_address;
+pub(crate) mod upstream_settings;
 
 use std::{
     fmt::Display,
@@ -13,11 +14,12 @@ use std::{
     num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use countersign::{Origin, Origins};
 use countersign_server::{ForwardedFields, Ingress, Proxies, RouteTable};
-use countersign_store::{Quota, Redis, Registry, Scope};
+use countersign_store::{Quota, Redis, Registry, Scope, UsageRetention};
 use ipnet::IpNet;
 use toml::Spanned;
 
@@ -25,12 +27,12 @@ use self::{
     fault::ConfigFault,
     file::{
         Fields, File, GuardSection, HostIn, LimitsSection, Listed, ProxiesSection, RouteSection,
-        Text, UpstreamHost, UpstreamSection,
+        Text, UsageSection,
     },
     overrides::Overrides,
     period::Period,
     route_settings::{ContentWay, RouteSettings},
-    upstream_address::UpstreamAddress,
+    upstream_settings::UpstreamSettings,
 };
 use crate::auth::proxy_kind::ProxyKind;
 
@@ -38,7 +40,6 @@ use crate::auth::proxy_kind::ProxyKind;
 const REGISTRY: &str = "sqlite:countersign.db";
 const OPERATIONS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9421);
 const CONNECTIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
-const UPSTREAM_CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
 const CONTENT_BYTES: NonZeroU64 = NonZeroU64::new(100 << 20).unwrap();
 
 /// The configuration of a service, checked: made by [`ConfigSource::load`](crate::ConfigSource::load).
@@ -55,6 +56,8 @@ pub struct ServiceConfig {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) mode: Mode,
     pub(crate) limits: LimitSettings,
+    /// How long usage is kept, if it is recorded.
+    pub(crate) usage: Option<UsageRetention>,
     pub(crate) routes: Vec<RouteSettings>,
 }
 
@@ -81,51 +84,6 @@ pub(crate) enum GuardPlace {
 pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct UpstreamSettings {
-    pub(crate) servers: Vec<UpstreamAddress>,
-    /// To each server.
-    pub(crate) connections: NonZeroU32,
-    pub(crate) host: UpstreamHost,
-    pub(crate) connect_timeout: Period,
-    pub(crate) response_timeout: Period,
-    pub(crate) idle_timeout: Period,
-    pub(crate) keep_alive: Period,
-    pub(crate) health: Option<HealthCheck>,
-    pub(crate) sign: Option<HopKey>,
-}
-
-impl UpstreamSettings {
-    /// The defaults, for these servers.
-    pub(crate) fn of(servers: Vec<UpstreamAddress>) -> Self {
-        Self {
-            servers,
-            connections: UPSTREAM_CONNECTIONS,
-            host: UpstreamHost::default(),
-            connect_timeout: Period::seconds(5),
-            response_timeout: Period::seconds(60),
-            idle_timeout: Period::seconds(60),
-            // Node closes idle connections after 5 s.
-            keep_alive: Period::seconds(4),
-            health: None,
-            sign: None,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HealthCheck {
-    pub(crate) path: http::uri::PathAndQuery,
-    pub(crate) interval: Period,
-}
-
-/// The key that signs the requests to upstream servers.
-#[derive(Clone, Debug)]
-pub(crate) struct HopKey {
-    pub(crate) file: PathBuf,
-    pub(crate) tag: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +119,9 @@ impl ServiceConfig {
                 ));
             }
             Some(kind) => Mode::Auth { kind, proxies },
-            None => Mode::Proxy(Box::new(upstream(text, file.upstream, overrides)?)),
+            None => {
+                Mode::Proxy(Box::new(UpstreamSettings::resolve(text, file.upstream, overrides)?))
+            }
         };
         let registry = registry(text, file.registry.url, overrides)?;
         let tls = tls(file.tls, overrides)?;
@@ -190,6 +150,7 @@ impl ServiceConfig {
             tls,
             mode,
             limits,
+            usage: usage(&file.usage),
             routes,
         })
     }
@@ -368,60 +329,6 @@ fn guard(
     Ok(GuardPlace::Redis { url, redis, servers: section.servers.unwrap_or(NonZeroU32::MIN) })
 }
 
-fn upstream(
-    text: &str,
-    section: UpstreamSection,
-    overrides: &Overrides,
-) -> Result<UpstreamSettings, ConfigFault> {
-    const HINT: &str = "add --upstream http://127.0.0.1:3000, or `servers` in [upstream]";
-    let servers = match (overrides.upstreams.is_empty(), section.servers) {
-        (false, _) => overrides.upstreams.clone(),
-        (true, Some(servers)) => {
-            let span = servers.span();
-            let servers: Vec<UpstreamAddress> = listed(text, &servers.into_inner())?;
-            if servers.is_empty() {
-                return Err(fault_at(text, span, "no upstream is named", HINT));
-            }
-            servers
-        }
-        (true, None) => return Err(ConfigFault::new("no upstream is named", HINT)),
-    };
-    let defaults = UpstreamSettings::of(servers);
-    let period = |written: Option<Text<Period>>, default| match written {
-        Some(Text(period)) => period,
-        None => default,
-    };
-    let health = match section.health_path {
-        Some(path) => {
-            let span = path.span();
-            let parsed = path.get_ref().parse().ok().filter(|_| path.get_ref().starts_with('/'));
-            let path = parsed.ok_or_else(|| {
-                fault_at(text, span, "a health path is the path of a URL", "write it like /health")
-            })?;
-            Some(HealthCheck {
-                path,
-                interval: period(section.health_interval, Period::seconds(5)),
-            })
-        }
-        None => None,
-    };
-    let sign = section.sign_with.map(|file| HopKey {
-        file: file.into_inner(),
-        tag: section.sign_tag.map(Spanned::into_inner),
-    });
-    Ok(UpstreamSettings {
-        connections: section.connections.unwrap_or(defaults.connections),
-        host: section.host,
-        connect_timeout: period(section.connect_timeout, defaults.connect_timeout),
-        response_timeout: period(section.response_timeout, defaults.response_timeout),
-        idle_timeout: period(section.idle_timeout, defaults.idle_timeout),
-        keep_alive: period(section.keep_alive, defaults.keep_alive),
-        health,
-        sign,
-        ..defaults
-    })
-}
-
 fn limits(text: &str, section: &LimitsSection) -> Result<LimitSettings, ConfigFault> {
     Ok(LimitSettings {
         signed: listed(text, &section.signed)?,
@@ -430,6 +337,17 @@ fn limits(text: &str, section: &LimitsSection) -> Result<LimitSettings, ConfigFa
         failures: listed(text, &section.failures)?,
         content_bytes: section.content_bytes.unwrap_or(CONTENT_BYTES),
     })
+}
+
+fn usage(section: &UsageSection) -> Option<UsageRetention> {
+    let set =
+        |retention, written: &Option<Text<Period>>, set: fn(UsageRetention, Duration) -> _| {
+            written.as_ref().map_or(retention, |Text(period)| set(retention, period.get()))
+        };
+    let retention = set(UsageRetention::default(), &section.minutes, UsageRetention::minutes);
+    let retention = set(retention, &section.hours, UsageRetention::hours);
+    let retention = set(retention, &section.days, UsageRetention::days);
+    section.record.then_some(retention)
 }
 
 fn public_paths(text: &str, written: Vec<Spanned<String>>) -> Result<Vec<String>, ConfigFault> {

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc};
 
-use countersign_server::{Ingress, Verifier, VerifierService};
+use countersign_server::{Ingress, Usage, Verifier, VerifierService};
 use countersign_store::{MemoryBudget, Registry};
 use tower_layer::Layer as _;
 
@@ -13,7 +13,7 @@ use crate::{
     },
     error::ServiceError,
     gate::{Guard, ServiceGate},
-    proxy::{ReverseProxy, hop_signer::HopSigner},
+    proxy::ReverseProxy,
 };
 
 /// What a process keeps as long as it runs.
@@ -22,6 +22,7 @@ pub(crate) struct Foundation {
     pub(crate) registry: Arc<Registry>,
     pub(crate) guard: Guard,
     pub(crate) answers: Arc<RecentAnswers>,
+    pub(crate) usage: Usage,
 }
 
 /// A service as one configuration has it. A reload makes the next.
@@ -77,6 +78,10 @@ impl Generation {
         let verifier = Verifier::new(config.ingress.clone(), keys, Arc::clone(&gate))
             .routes(table)
             .failure_limit(MemoryBudget::new("failures", config.limits.failures.iter().copied()));
+        let verifier = match config.usage {
+            Some(_) => verifier.usage(foundation.usage.clone()),
+            None => verifier,
+        };
         let paths = config.public_paths.iter();
         let verifier = paths.fold(verifier, |verifier, path| verifier.public_path(path));
         let costly = |route: &RouteSettings| route.cost() > NonZeroU32::MIN;
@@ -91,8 +96,7 @@ impl Generation {
         };
         let front = match &config.mode {
             Mode::Proxy(upstream) => {
-                let signer = upstream.sign.as_ref().map(HopSigner::read).transpose()?;
-                let proxy = ReverseProxy::new(upstream, signer);
+                let proxy = ReverseProxy::new(upstream)?;
                 Front::Proxy { service: verifier.layer().layer(proxy.clone()), proxy }
             }
             Mode::Auth { kind, proxies } => {
@@ -104,5 +108,12 @@ impl Generation {
         };
         let ingress = Arc::new(config.ingress.clone());
         Ok(Self { config, ingress, gate, front })
+    }
+
+    /// Has the registry keep usage for as long as the configuration says.
+    pub(crate) fn keep_usage(&self, foundation: &Foundation) {
+        if let Some(retention) = self.config.usage {
+            drop(Registry::clone(&foundation.registry).usage_retention(retention));
+        }
     }
 }

@@ -1,13 +1,14 @@
 mod failure;
 mod forwarded;
 mod hop_by_hop;
-pub(crate) mod hop_signer;
+mod hop_signer;
 pub(crate) mod identity;
 mod progress;
 pub(crate) mod proxied_body;
 mod sent_body;
 mod spelling;
 mod upstream;
+mod upstream_tls;
 mod upstreams;
 
 use std::{
@@ -41,9 +42,16 @@ use self::{
     proxied_body::ProxiedBody,
     sent_body::SentBody,
     upstream::{Lease, NotSent, Upstream},
+    upstream_tls::UpstreamTls,
     upstreams::Upstreams,
 };
-use crate::config::{UpstreamSettings, file::UpstreamHost, upstream_address::UpstreamAddress};
+use crate::{
+    config::{
+        fault::ConfigFault, file::UpstreamHost, upstream_address::UpstreamAddress,
+        upstream_settings::UpstreamSettings,
+    },
+    error::ServiceError,
+};
 
 /// How often a request is sent again that no upstream has seen any of.
 const ATTEMPTS: usize = 3;
@@ -70,19 +78,32 @@ struct Forwarding {
 
 impl ReverseProxy {
     /// Forwards to these servers, with the default settings and without health checks. Their `Host` is that of the request.
-    pub fn to(servers: impl IntoIterator<Item = UpstreamAddress>) -> Self {
-        Self::new(&UpstreamSettings::of(servers.into_iter().collect()), None)
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Config`] if a server has `https`, and the system has no roots for its certificate.
+    pub fn to(servers: impl IntoIterator<Item = UpstreamAddress>) -> Result<Self, ServiceError> {
+        Ok(Self::new(&UpstreamSettings::of(servers.into_iter().collect()))?)
     }
 
-    /// Begins the health checks of the upstreams. They end with the last clone.
-    pub(crate) fn new(settings: &UpstreamSettings, signer: Option<HopSigner>) -> Self {
-        Self(Arc::new(Forwarding {
-            upstreams: Upstreams::new(settings),
+    /// Reads the files that the settings name, and begins the health checks of the upstreams. They end with the last clone.
+    pub(crate) fn new(settings: &UpstreamSettings) -> Result<Self, ConfigFault> {
+        let signer = settings.sign.as_ref().map(HopSigner::read).transpose()?;
+        let tls = UpstreamTls::read(settings)?;
+        Ok(Self(Arc::new(Forwarding {
+            upstreams: Upstreams::new(settings, tls.as_ref()),
             host: settings.host,
             response_timeout: settings.response_timeout.get(),
             idle_timeout: settings.idle_timeout.get(),
             signer,
-        }))
+        })))
+    }
+
+    /// Reads the files that the settings name.
+    pub(crate) fn check(settings: &UpstreamSettings) -> Result<(), ConfigFault> {
+        settings.sign.as_ref().map(HopSigner::read).transpose()?;
+        UpstreamTls::read(settings)?;
+        Ok(())
     }
 
     /// Whether at least one upstream is healthy.

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use countersign::{Window, with_reasons};
-use countersign_server::{Listener, SavedNonces, Tls, serve, until_signal};
+use countersign_server::{Listener, SavedNonces, Tls, Usage, serve, until_signal};
 use countersign_store::{MasterKeys, Registry, RegistryOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
@@ -19,7 +19,7 @@ use crate::{
     gate::Guard,
     generation::{Foundation, Generation},
     operations,
-    proxy::hop_signer::HopSigner,
+    proxy::ReverseProxy,
 };
 
 /// How often the recorder of metrics tidies up.
@@ -80,14 +80,17 @@ pub async fn run(
         serve_operations(operations, operations::router(generation.clone(), metrics.clone())),
         keep_up(metrics),
     ];
-    let guard = service.foundation.guard.clone();
+    let Foundation { guard, usage, .. } = service.foundation.clone();
     tokio::spawn(async move { service.take_requests(requests).await });
     listening(&urls);
     let current = CurrentService::new(generation);
     let stopped = match guard {
-        Guard::Memory(nonces) => serve(listener, current, nonces.until_signal()).await,
+        Guard::Memory(nonces) => {
+            serve(listener, current, usage.flush_after(nonces.until_signal())).await
+        }
         Guard::Redis { .. } => {
-            serve(listener, current, until_signal().map_err(ServiceError::Signals)?).await;
+            let signal = until_signal().map_err(ServiceError::Signals)?;
+            serve(listener, current, usage.flush_after(signal)).await;
             Ok(())
         }
     };
@@ -122,8 +125,10 @@ impl Service {
                 Guard::Redis { redis: redis.clone(), servers: *servers }
             }
         };
-        let foundation = Foundation { registry, guard, answers: Arc::default() };
+        let usage = Usage::record_to(Arc::clone(&registry));
+        let foundation = Foundation { registry, guard, answers: Arc::default(), usage };
         let current = Arc::new(Generation::build(config, &foundation, None).await?);
+        current.keep_usage(&foundation);
         let (generation, _) = watch::channel(Arc::clone(&current));
         Ok(Self { source, foundation, tls, current, generation })
     }
@@ -154,6 +159,7 @@ impl Service {
         if let Some(tls) = &self.tls {
             tls.reload()?;
         }
+        next.keep_usage(&self.foundation);
         self.current = Arc::new(next);
         self.generation.send_replace(Arc::clone(&self.current));
         Ok(())
@@ -229,7 +235,7 @@ pub fn check(source: &ConfigSource) -> Result<ServiceConfig, ServiceError> {
     let config = source.load()?;
     read_tls(&config)?;
     if let Mode::Proxy(upstream) = &config.mode {
-        upstream.sign.as_ref().map(HopSigner::read).transpose()?;
+        ReverseProxy::check(upstream)?;
     }
     Ok(config)
 }

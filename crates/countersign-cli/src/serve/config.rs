@@ -1,4 +1,5 @@
 use clap::Args;
+use countersign::Scheme;
 use countersign_service::{ConfigSource, ProxyKind, ServiceError, set_up};
 
 use super::failure;
@@ -24,6 +25,12 @@ impl Config {
                 "add --upstream http://127.0.0.1:3000",
             ));
         };
+        if server.scheme() == Scheme::Https {
+            return Err(Failure::local(
+                "the configuration is printed for http:// servers alone",
+                "name the server as http://HOST:PORT, and add TLS to the printed configuration by hand",
+            ));
+        }
         let mut source = source.clone();
         source.overrides.auth = None;
         let config = source.load().map_err(|fault| failure(&source, &ServiceError::from(fault)))?;

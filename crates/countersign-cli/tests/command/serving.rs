@@ -221,10 +221,11 @@ fn a_service_says_what_it_lacks() {
         "a certificate is of use only with its key",
         "--tls-certificate",
     );
-    serve(&["--origin", ORIGIN, "--upstream", "https://127.0.0.1:1"]).failed(
+    let with_tls = ["--origin", ORIGIN, "--upstream", "https://127.0.0.1:1"];
+    serve(&[&["config", "nginx"], &with_tls[..]].concat()).failed(
         1,
-        "https:// to an upstream is not supported",
-        "run `countersign serve --help`",
+        "printed for http:// servers alone",
+        "add TLS to the printed configuration",
     );
     serve(&["--config", "missing.toml"]).failed(
         1,

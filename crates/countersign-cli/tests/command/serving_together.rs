@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     desk::Desk,
     served::{ORIGIN, Served, signed_order},
+    serving_killed::{kill_under_load, orders, times},
     upstream::{PATIENCE, Upstream},
 };
 
@@ -101,4 +102,35 @@ fn a_replay_and_a_revocation_hold_at_both_of_two_services() {
             assert!(begun.elapsed() < PATIENCE, "the revocation takes no effect");
         }
     }
+}
+
+#[test]
+fn what_one_of_two_services_accepted_before_it_was_killed_is_a_replay_at_the_other() {
+    let desk = Desk::with_database();
+    desk.run(["keygen", "--out", "id.key"]).done();
+    let (redis, upstream) = (Redis::start(), Upstream::well());
+    let start = |name: &str| {
+        let config = format!("{name}.toml");
+        desk.write(&config, format!("control = \"{name}.sock\"\n[guard]\nservers = 2\n"), 0o600);
+        let (url, redis) = (upstream.url(), redis.url());
+        let arguments =
+            ["--config", &config, "--upstream", &url, "--origin", ORIGIN, "--redis", &redis];
+        Served::with(&desk, &arguments)
+    };
+    start("first").kill();
+    redis.settle();
+    let (first, second) = (start("first"), start("second"));
+    let orders = orders(&desk);
+    let mut received = kill_under_load(first, &upstream, &orders, |_| {});
+    // Each order is either one that the first service has accepted, or one that nobody has.
+    let accepted = orders.iter().flatten().filter(|order| {
+        let response = second.send(order);
+        assert!(response.status == 200 || response.code() == "signature-replayed", "{response:?}");
+        response.status == 200
+    });
+    let accepted = accepted.count();
+    received.extend(upstream.all());
+    let times = times(&received);
+    assert!(times.values().all(|&times| times == 1), "{times:?}");
+    assert!(times.len() >= accepted && accepted < orders.iter().flatten().count(), "{times:?}");
 }

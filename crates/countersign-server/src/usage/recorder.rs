@@ -45,7 +45,10 @@ impl std::fmt::Debug for dyn FindCredential {
 
 impl Recorder {
     pub(super) fn find_by(&self, finder: Weak<dyn FindCredential>) {
-        self.finders.lock().unwrap_or_else(PoisonError::into_inner).push(finder);
+        let mut finders = self.finders.lock().unwrap_or_else(PoisonError::into_inner);
+        // A service that takes new configurations makes a verifier for each.
+        finders.retain(|finder| finder.strong_count() > 0);
+        finders.push(finder);
     }
 
     /// Counts a call that was refused for its missing signature, and named a key that was not looked up: a look-up on the way of the

@@ -30,6 +30,7 @@ pub(crate) struct File {
     pub(super) auth: Option<AuthSection>,
     pub(super) limits: LimitsSection,
     pub(super) operations: OperationsSection,
+    pub(super) usage: UsageSection,
     pub(super) routes: Vec<Spanned<RouteSection>>,
 }
 
@@ -94,6 +95,7 @@ pub(super) struct UpstreamSection {
     pub(super) health_interval: Option<Text<Period>>,
     pub(super) sign_with: Option<Spanned<PathBuf>>,
     pub(super) sign_tag: Option<Spanned<String>>,
+    pub(super) ca: Option<PathBuf>,
 }
 
 /// The `Host` that an upstream gets.
@@ -127,6 +129,15 @@ pub(super) struct LimitsSection {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct OperationsSection {
     pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct UsageSection {
+    pub(super) record: bool,
+    pub(super) minutes: Option<Text<Period>>,
+    pub(super) hours: Option<Text<Period>>,
+    pub(super) days: Option<Text<Period>>,
 }
 
 #[derive(Debug, Deserialize)]

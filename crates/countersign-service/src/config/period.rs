@@ -1,12 +1,12 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-/// A time in a configuration: a number and its unit, as `250ms`, `30s`, `5m` or `1h`; never zero.
+/// A time in a configuration: a number and its unit, as `250ms`, `30s`, `5m`, `1h` or `2d`; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(Duration);
 
 /// The text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a time is a number above 0 with ms, s, m or h, like 250ms or 30s")]
+#[error("a time is a number above 0 with ms, s, m, h or d, like 250ms or 30s")]
 pub struct BadPeriod;
 
 impl Period {
@@ -32,6 +32,7 @@ impl FromStr for Period {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return Err(BadPeriod),
         };
         match number.checked_mul(milliseconds) {
@@ -56,13 +57,17 @@ mod tests {
 
     #[test]
     fn a_time_is_a_number_with_a_unit() {
-        for (text, milliseconds) in
-            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000)]
-        {
+        for (text, milliseconds) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("2d", 172_800_000),
+        ] {
             let period: Period = text.parse().unwrap();
             assert_eq!(period.get(), Duration::from_millis(milliseconds), "{text}");
         }
-        for text in ["", "s", "30", "0s", "-1s", "+1s", "1.5s", "1 s", "1d", "99999999999999999h"] {
+        for text in ["", "s", "30", "0s", "-1s", "+1s", "1.5s", "1 s", "1w", "99999999999999999h"] {
             assert_eq!(text.parse::<Period>(), Err(BadPeriod), "{text}");
         }
     }

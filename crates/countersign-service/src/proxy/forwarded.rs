@@ -29,30 +29,30 @@ pub(super) fn set_forwarded(
             || is_spelled(name, "forwarded")
             || is_spelled(name, "x-real-ip")
     });
-    let mut insert = |name, text: &str| {
-        if let Ok(value) = HeaderValue::try_from(text) {
-            headers.insert(name, value);
-        }
-    };
     let mut element = String::new();
     if let Some(client) = client {
         let address = client.to_string();
-        insert(X_FORWARDED_FOR, &address);
-        insert(X_REAL_IP, &address);
-        element = match client.ip() {
-            IpAddr::V4(_) => format!("for={address}"),
-            IpAddr::V6(_) => format!("for=\"[{address}]\""),
+        let (before, after) = match client.ip() {
+            IpAddr::V4(_) => ("for=", ""),
+            IpAddr::V6(_) => ("for=\"[", "]\""),
         };
+        element.extend([before, &address, after]);
+        if let Ok(address) = HeaderValue::try_from(address) {
+            headers.insert(X_FORWARDED_FOR, address.clone());
+            headers.insert(X_REAL_IP, address);
+        }
     }
     if let Some(origin) = origin {
         let (scheme, authority) = (origin.scheme().as_str(), origin.authority());
-        insert(X_FORWARDED_HOST, authority);
-        insert(X_FORWARDED_PROTO, scheme);
         let separator = if element.is_empty() { "" } else { ";" };
-        element.push_str(&format!("{separator}host=\"{authority}\";proto={scheme}"));
+        element.extend([separator, "host=\"", authority, "\";proto=", scheme]);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if let Ok(host) = HeaderValue::try_from(authority) {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
     }
-    if !element.is_empty() {
-        insert(FORWARDED, &element);
+    if let Some(element) = HeaderValue::try_from(element).ok().filter(|value| !value.is_empty()) {
+        headers.insert(FORWARDED, element);
     }
     let received = match version {
         Version::HTTP_2 => "2 countersign",

@@ -2,13 +2,14 @@ use std::fmt;
 
 use countersign::{
     ContentDigest, Nonce, Origin, RequestHead, SIGNATURE, SIGNATURE_INPUT, Signer, Target,
+    X_API_KEY,
 };
 use countersign_client::KeySource;
 use countersign_store::system_time;
 use http::{HeaderMap, Method, Uri};
 
 use super::identity;
-use crate::config::{HopKey, fault::ConfigFault};
+use crate::config::{fault::ConfigFault, upstream_settings::HopKey};
 
 /// Signs the requests to upstream servers, so that they can be sure that a request came through this proxy.
 pub(crate) struct HopSigner(Signer);
@@ -36,8 +37,8 @@ impl HopSigner {
         Ok(Self(signer))
     }
 
-    /// Replaces the signature of the client, which was verified, with one of this proxy's. The content is covered by the digest
-    /// that the client signed.
+    /// Replaces the signature of the client, which was verified, with one of this proxy's, and its publishable key: a verifier refuses
+    /// two keys in a request. The content is covered by the digest that the client signed.
     pub(super) fn sign(
         &self,
         method: &Method,
@@ -47,6 +48,7 @@ impl HopSigner {
     ) -> Result<(), crate::BoxError> {
         headers.remove(SIGNATURE);
         headers.remove(SIGNATURE_INPUT);
+        headers.remove(X_API_KEY);
         let digest = ContentDigest::from_headers(headers)?;
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;

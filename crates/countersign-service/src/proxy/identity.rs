@@ -1,7 +1,11 @@
 //! The fields in which an upstream reads who calls. A client's own are removed in every spelling, and all of them are always set.
 
+use std::sync::LazyLock;
+
+use countersign::PublishableKey;
 use countersign_server::{Caller, Proof};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
 
 use super::spelling::{begins_with, remove_fields};
 
@@ -11,6 +15,9 @@ const APPLICATION: HeaderName = HeaderName::from_static("countersign-application
 const CREDENTIAL: HeaderName = HeaderName::from_static("countersign-credential");
 const ACCESS: HeaderName = HeaderName::from_static("countersign-access");
 const SCOPES: HeaderName = HeaderName::from_static("countersign-scopes");
+
+/// The texts of the keys that called last. A text has a checksum and is in base 58, which takes longer than looking up its key.
+static TEXTS: LazyLock<Cache<PublishableKey, HeaderValue>> = LazyLock::new(|| Cache::new(4_096));
 
 /// The names of the identity fields.
 pub(super) const FIELDS: [HeaderName; 4] = [APPLICATION, CREDENTIAL, ACCESS, SCOPES];
@@ -33,7 +40,7 @@ pub(crate) fn set_identity(headers: &mut HeaderMap, caller: Option<&Caller>) {
             };
             [
                 value(caller.application().name.as_str()),
-                value(&credential.key.publishable_key().to_string()),
+                text_of(credential.key.publishable_key()).unwrap_or_else(empty),
                 HeaderValue::from_static(access),
                 scopes,
             ]
@@ -44,6 +51,16 @@ pub(crate) fn set_identity(headers: &mut HeaderMap, caller: Option<&Caller>) {
     headers.insert(CREDENTIAL, credential);
     headers.insert(ACCESS, access);
     headers.insert(SCOPES, scopes);
+}
+
+/// Returns the text of a key. Only keys of callers come here, so that strangers do not fill the cache.
+fn text_of(key: PublishableKey) -> Option<HeaderValue> {
+    if let Some(text) = TEXTS.get(&key) {
+        return Some(text);
+    }
+    let text = HeaderValue::try_from(key.to_string()).ok()?;
+    TEXTS.insert(key, text.clone());
+    Some(text)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{progress::Progress, upstream::Lease};
 use crate::BoxError;
@@ -31,7 +31,8 @@ struct FromUpstream {
     /// Of the request: its connection is used again only if all of the request was sent.
     progress: Arc<Progress>,
     idle_timeout: Duration,
-    idling: Pin<Box<Sleep>>,
+    /// Made at the first pause.
+    idling: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
@@ -58,9 +59,7 @@ impl ProxiedBody {
             }
             return Self(Kind::Own(None));
         }
-        let idling = Box::pin(tokio::time::sleep(idle_timeout));
-        let lease = Some(lease);
-        let waiting = false;
+        let (lease, idling, waiting) = (Some(lease), None, false);
         Self(Kind::Upstream(Box::new(FromUpstream {
             body,
             lease,
@@ -95,13 +94,13 @@ impl Body for ProxiedBody {
             Kind::Upstream(upstream) => upstream,
         };
         let Poll::Ready(frame) = Pin::new(&mut upstream.body).poll_frame(context) else {
+            let longest = upstream.idle_timeout;
             let waits_already = std::mem::replace(&mut upstream.waiting, true);
-            if !waits_already
-                && let Some(deadline) = Instant::now().checked_add(upstream.idle_timeout)
-            {
-                upstream.idling.as_mut().reset(deadline);
+            let idling = upstream.idling.get_or_insert_with(|| Box::pin(sleep(longest)));
+            if !waits_already && let Some(deadline) = Instant::now().checked_add(longest) {
+                idling.as_mut().reset(deadline);
             }
-            return match upstream.idling.as_mut().poll(context) {
+            return match idling.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(Idled.into()))),
                 Poll::Pending => Poll::Pending,
             };

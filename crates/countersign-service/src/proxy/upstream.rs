@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use countersign::Scheme;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -14,13 +15,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 
-use super::{failure::Failure, sent_body::SentBody};
-use crate::config::{UpstreamSettings, upstream_address::UpstreamAddress};
+use super::{failure::Failure, sent_body::SentBody, upstream_tls::UpstreamTls};
+use crate::config::{upstream_address::UpstreamAddress, upstream_settings::UpstreamSettings};
 
 /// How long an upstream that could not be reached is the last to be tried.
 const AVOIDED: Duration = Duration::from_secs(1);
@@ -31,6 +33,8 @@ const FIELDS: usize = 200;
 #[derive(Debug)]
 pub(super) struct Upstream {
     address: UpstreamAddress,
+    /// If its scheme is `https`.
+    tls: Option<UpstreamTls>,
     connect_timeout: Duration,
     keep_alive: Duration,
     places: Arc<Semaphore>,
@@ -69,9 +73,14 @@ pub(super) enum NotSent {
 }
 
 impl Upstream {
-    pub(super) fn new(address: UpstreamAddress, settings: &UpstreamSettings) -> Self {
+    pub(super) fn new(
+        address: UpstreamAddress,
+        settings: &UpstreamSettings,
+        tls: Option<UpstreamTls>,
+    ) -> Self {
         let most = usize::try_from(settings.connections.get()).unwrap_or(usize::MAX);
         Self {
+            tls: tls.filter(|_| address.scheme() == Scheme::Https),
             address,
             connect_timeout: settings.connect_timeout.get(),
             keep_alive: settings.keep_alive.get(),
@@ -154,15 +163,17 @@ impl Upstream {
         let stream = TcpStream::connect((self.address.host(), self.address.port())).await?;
         stream.set_nodelay(true)?;
         refuse_self(&stream)?;
-        let mut builder = http1::Builder::new();
-        builder.max_headers(FIELDS);
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to an upstream ended early");
-            }
-        });
-        Ok(sender)
+        match (self.address.scheme(), &self.tls) {
+            (Scheme::Http, _) => speak_http(stream).await,
+            (Scheme::Https, Some(tls)) => match tls.connect(self.address.host(), stream).await {
+                Ok(stream) => speak_http(stream).await,
+                Err(error) => {
+                    tracing::warn!(error = &*error, upstream = %self.address, "no TLS to an upstream");
+                    Err(error)
+                }
+            },
+            (Scheme::Https, None) => Err("TLS was not set up".into()),
+        }
     }
 
     fn take_idle(&self) -> Option<Idle> {
@@ -218,6 +229,21 @@ impl Lease {
         let Self { upstream, sender, .. } = self;
         upstream.put_back(sender);
     }
+}
+
+/// Begins HTTP/1.1 on a connection.
+async fn speak_http(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<SendRequest<SentBody>, crate::BoxError> {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(FIELDS);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to an upstream ended early");
+        }
+    });
+    Ok(sender)
 }
 
 /// On loopback, a connection to a port on which nobody listens can end up connected to itself.

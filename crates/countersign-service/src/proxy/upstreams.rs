@@ -13,8 +13,12 @@ use super::{
     failure::Failure,
     sent_body::SentBody,
     upstream::{Lease, Upstream},
+    upstream_tls::UpstreamTls,
 };
-use crate::config::{HealthCheck, UpstreamSettings};
+use crate::config::{
+    upstream_address::UpstreamAddress,
+    upstream_settings::{HealthCheck, UpstreamSettings},
+};
 
 /// How long a client waits for the next attempt if no upstream is healthy and there is no health check.
 const RETRY: Duration = Duration::from_secs(5);
@@ -30,10 +34,11 @@ pub(super) struct Upstreams {
 
 impl Upstreams {
     /// Begins the health checks, if there are any.
-    pub(super) fn new(settings: &UpstreamSettings) -> Self {
-        let servers = settings.servers.iter();
-        let servers: Vec<_> =
-            servers.map(|address| Arc::new(Upstream::new(address.clone(), settings))).collect();
+    pub(super) fn new(settings: &UpstreamSettings, tls: Option<&UpstreamTls>) -> Self {
+        let server = |address: &UpstreamAddress| {
+            Arc::new(Upstream::new(address.clone(), settings, tls.cloned()))
+        };
+        let servers: Vec<_> = settings.servers.iter().map(server).collect();
         let check = |check: &HealthCheck| {
             let begin = |server: &Arc<Upstream>| {
                 tokio::spawn(keep_checking(Arc::clone(server), check.clone()))
