@@ -2,7 +2,7 @@ use clap::Args;
 use countersign::Scheme;
 use countersign_service::{ConfigSource, ProxyKind, ServiceError, set_up};
 
-use super::failure;
+use super::failure::failure;
 use crate::{
     failure::{Exit, Failure},
     output::print,

@@ -2,7 +2,7 @@ use clap::Args;
 use countersign::with_reasons;
 use countersign_service::{ConfigSource, NotReloaded, ServiceError, reload};
 
-use super::failure;
+use super::failure::failure;
 use crate::{
     failure::{Exit, Failure},
     output::note,

@@ -2,7 +2,7 @@ use clap::Args;
 use countersign_service::{ConfigSource, ContentCheck, RouteSettings, ServiceError};
 use serde_json::{Value, json};
 
-use super::failure;
+use super::failure::failure;
 use crate::{
     failure::{Exit, Failure},
     output::{print, print_line},
