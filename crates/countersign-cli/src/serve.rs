@@ -1,18 +1,17 @@
 mod config;
 mod reload;
 mod routes;
+mod service_failure;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use countersign::{Origin, with_reasons};
-use countersign_service::{
-    ConfigSource, Listening, Overrides, ProxyKind, ServiceError, UpstreamAddress,
-};
+use countersign::Origin;
+use countersign_service::{ConfigSource, Listening, Overrides, ProxyKind, UpstreamAddress};
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use self::{config::Config, reload::Reload, routes::Routes};
+use self::{config::Config, reload::Reload, routes::Routes, service_failure::service_failure};
 use crate::{
     environment::{
         CONFIG_VARIABLE, DB_VARIABLE, LISTEN_VARIABLE, LOG_VARIABLE, OPERATIONS_VARIABLE,
@@ -22,7 +21,6 @@ use crate::{
     failure::{Exit, Failure},
     master_key_args::MasterKeyArgs,
     output::{note, print, print_line},
-    registry_args,
     table::facts,
 };
 
@@ -139,7 +137,8 @@ impl Serve {
             None => {}
         }
         if check {
-            countersign_service::check(&source).map_err(|error| failure(&source, &error))?;
+            countersign_service::check(&source)
+                .map_err(|error| service_failure(&source, &error))?;
             note("the configuration can be used");
             return Ok(Exit::Done);
         }
@@ -152,7 +151,7 @@ impl Serve {
             runtime.block_on(countersign_service::run(source.clone(), master_keys, |listening| {
                 tell(listening, json)
             }));
-        served.map_err(|error| failure(&source, &error))?;
+        served.map_err(|error| service_failure(&source, &error))?;
         Ok(Exit::Done)
     }
 }
@@ -167,17 +166,4 @@ fn tell(Listening { service, operations, .. }: &Listening, json: bool) {
         ])),
     };
     drop(told);
-}
-
-fn failure(source: &ConfigSource, error: &ServiceError) -> Failure {
-    let local = || Failure::local(with_reasons(error), error.hint());
-    match error {
-        ServiceError::Registry(error) => {
-            let config = source.load();
-            let url = config.as_ref().map(|config| config.registry()).unwrap_or_default();
-            registry_args::failure(url, error)
-        }
-        ServiceError::Guard(_) => Failure::new(Exit::Server, with_reasons(error), error.hint()),
-        _ => local(),
-    }
 }
