@@ -76,7 +76,7 @@ impl<'q> Selection<'q> {
         SUMS.into_iter().take(sums).chain(LATENCIES.into_iter().take(latencies))
     }
 
-    /// Adds up the rows of a span.
+    /// Adds up the rows of a span, in each of its minutes, hours or days.
     fn part(&mut self, span: &Span) -> String {
         let query = self.query;
         let keys = self.subject.keys();
@@ -93,7 +93,7 @@ impl<'q> Selection<'q> {
         let conditions = self.conditions(span);
         let Table { name, .. } = Table::of(self.subject, span.resolution);
         format!(
-            "SELECT {beginning}, {}, MAX(at) AS last FROM countersign.{name} WHERE {conditions} GROUP BY {beginning}",
+            "SELECT {beginning}, {}, at AS last FROM countersign.{name} WHERE {conditions} GROUP BY {beginning}",
             sums.join(", ")
         )
     }
