@@ -1,7 +1,7 @@
 mod config;
-mod failure;
 mod reload;
 mod routes;
+mod service_failure;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -11,7 +11,7 @@ use countersign_service::{ConfigSource, Listening, Overrides, ProxyKind, Upstrea
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use self::{config::Config, failure::failure, reload::Reload, routes::Routes};
+use self::{config::Config, reload::Reload, routes::Routes, service_failure::service_failure};
 use crate::{
     environment::{
         CONFIG_VARIABLE, DB_VARIABLE, LISTEN_VARIABLE, LOG_VARIABLE, OPERATIONS_VARIABLE,
@@ -137,7 +137,8 @@ impl Serve {
             None => {}
         }
         if check {
-            countersign_service::check(&source).map_err(|error| failure(&source, &error))?;
+            countersign_service::check(&source)
+                .map_err(|error| service_failure(&source, &error))?;
             note("the configuration can be used");
             return Ok(Exit::Done);
         }
@@ -150,7 +151,7 @@ impl Serve {
             runtime.block_on(countersign_service::run(source.clone(), master_keys, |listening| {
                 tell(listening, json)
             }));
-        served.map_err(|error| failure(&source, &error))?;
+        served.map_err(|error| service_failure(&source, &error))?;
         Ok(Exit::Done)
     }
 }

@@ -2,7 +2,7 @@ use clap::Args;
 use countersign::Scheme;
 use countersign_service::{ConfigSource, ProxyKind, ServiceError, set_up};
 
-use super::failure::failure;
+use super::service_failure::service_failure;
 use crate::{
     failure::{Exit, Failure},
     output::print,
@@ -33,7 +33,8 @@ impl Config {
         }
         let mut source = source.clone();
         source.overrides.auth = None;
-        let config = source.load().map_err(|fault| failure(&source, &ServiceError::from(fault)))?;
+        let config =
+            source.load().map_err(|fault| service_failure(&source, &ServiceError::from(fault)))?;
         print(set_up(self.kind, config.listen(), &server))?;
         Ok(Exit::Done)
     }

@@ -2,7 +2,7 @@ use clap::Args;
 use countersign::with_reasons;
 use countersign_service::{ConfigSource, NotReloaded, ServiceError, reload};
 
-use super::failure::failure;
+use super::service_failure::service_failure;
 use crate::{
     failure::{Exit, Failure},
     output::note,
@@ -17,7 +17,8 @@ pub(super) struct Reload {}
 
 impl Reload {
     pub(super) fn run(self, source: &ConfigSource) -> Result<Exit, Failure> {
-        let config = source.load().map_err(|fault| failure(source, &ServiceError::from(fault)))?;
+        let config =
+            source.load().map_err(|fault| service_failure(source, &ServiceError::from(fault)))?;
         match reload(config.control()) {
             Ok(()) => {
                 note("the new configuration is in use");

@@ -2,7 +2,7 @@ use clap::Args;
 use countersign_service::{ConfigSource, ContentCheck, RouteSettings, ServiceError};
 use serde_json::{Value, json};
 
-use super::failure::failure;
+use super::service_failure::service_failure;
 use crate::{
     failure::{Exit, Failure},
     output::{print, print_line},
@@ -15,7 +15,8 @@ pub(super) struct Routes {}
 
 impl Routes {
     pub(super) fn run(self, source: &ConfigSource, json: bool) -> Result<Exit, Failure> {
-        let config = source.load().map_err(|fault| failure(source, &ServiceError::from(fault)))?;
+        let config =
+            source.load().map_err(|fault| service_failure(source, &ServiceError::from(fault)))?;
         if json {
             let routes: Vec<_> = config.routes().iter().map(object).collect();
             print_line(Value::from(routes))?;

@@ -34,18 +34,21 @@ impl Service {
             // A guard refuses its first seconds. This one pretends to be an hour old.
             let started = system_time().minus(Duration::from_secs(3600));
             let nonces = MemoryNonces::volatile(Window::default(), started).unwrap();
-            let origins = Origins::new([ORIGIN.parse().unwrap()]).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            // The origin that callers know, and that of its own address.
+            let own = format!("http://{address}").parse().unwrap();
+            let origins = Origins::new([ORIGIN.parse().unwrap(), own]).unwrap();
             let verifier = Verifier::new(origins, registry, nonces);
             let tell = async |headers: HeaderMap, Signed(proxy, content): Signed<Bytes>| {
                 let field = |name: &str| headers[name].to_str().unwrap().to_owned();
                 let by = proxy.application().name.to_string();
                 let (application, access) =
                     (field("countersign-application"), field("countersign-access"));
-                format!("{by}: {application}, {access}, {} bytes", content.len())
+                let host = field("host");
+                format!("{by} for {host}: {application}, {access}, {} bytes", content.len())
             };
             let app = Router::new().route("/v1/orders", get(tell).post(tell));
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
             tokio::spawn(serve(listener, app.layer(verifier.layer()), std::future::pending()));
             address
         });
@@ -70,9 +73,9 @@ fn make_hop_key(desk: &Desk) {
     desk.run(add.into_iter().chain(db)).done();
 }
 
-fn configure(desk: &Desk, upstream: &str) {
+fn configure(desk: &Desk, upstream: SocketAddr, host: &str) {
     let text = format!(
-        "origins = [\"{ORIGIN}\"]\n[upstream]\nservers = [\"http://{upstream}\"]\nsign_with = \"hop.key\"\n"
+        "origins = [\"{ORIGIN}\"]\n[upstream]\nservers = [\"http://{upstream}\"]\nsign_with = \"hop.key\"\nhost = \"{host}\"\n"
     );
     desk.write("serve.toml", text, 0o600);
 }
@@ -82,14 +85,22 @@ fn a_service_can_be_sure_that_a_request_came_through_the_proxy() {
     let (desk, key) = desk_with_shop();
     make_hop_key(&desk);
     let service = Service::start(&desk);
-    configure(&desk, &service.address.to_string());
-    let served = Served::with(&desk, &["--config", "serve.toml"]);
-    let response = served.read(&key, "");
-    assert_eq!(response.status, 200, "{response:?}");
-    assert_eq!(response.content(), "proxy: shop, publishable, 0 bytes");
-    let response = served.send(signed_order(&desk, "a book", ""));
-    assert_eq!(response.status, 200, "{response:?}");
-    assert_eq!(response.content(), "proxy: shop, signed, 6 bytes");
+    for (host, named) in
+        [("origin", "api.example.com"), ("upstream", &*service.address.to_string())]
+    {
+        configure(&desk, service.address, host);
+        let served = Served::with(&desk, &["--config", "serve.toml"]);
+        let response = served.read(&key, "");
+        assert_eq!(response.status, 200, "{response:?}");
+        let content = format!("proxy for {named}: shop, publishable, 0 bytes");
+        assert_eq!(response.content(), content);
+        let response = served.send(signed_order(&desk, "a book", ""));
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.content(), format!("proxy for {named}: shop, signed, 6 bytes"));
+        // Stopped, so that the next one accepts signatures at once.
+        served.signal("-TERM");
+        assert!(served.wait().0.success());
+    }
     // Past the proxy, callers get nowhere: the service knows the key of the proxy alone.
     let past = service.send(&signed_order(&desk, "a book", ""));
     assert!(past.starts_with("HTTP/1.1 401") && past.contains("signature-invalid"), "{past}");
@@ -100,7 +111,7 @@ fn the_signature_of_the_proxy_covers_who_calls() {
     let (desk, key) = desk_with_shop();
     make_hop_key(&desk);
     let upstream = Upstream::well();
-    configure(&desk, &upstream.address.to_string());
+    configure(&desk, upstream.address, "origin");
     let served = Served::with(&desk, &["--config", "serve.toml"]);
     assert_eq!(served.read(&key, "").status, 200);
     let received = upstream.next();
@@ -117,7 +128,7 @@ fn the_signature_of_the_proxy_covers_who_calls() {
         assert!(answer.contains("signature-invalid"), "{forged}: {answer}");
     }
     let answer = service.send(&request);
-    assert!(answer.ends_with("proxy: shop, publishable, 0 bytes"), "{answer}");
+    assert!(answer.ends_with("shop, publishable, 0 bytes"), "{answer}");
     let again = service.send(&request);
     assert!(again.contains("signature-replayed"), "{again}");
 }
