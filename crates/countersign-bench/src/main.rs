@@ -8,6 +8,7 @@
 //! $ cargo run --release -p countersign-bench -- limits
 //! $ cargo run --release -p countersign-bench -- redis
 //! $ cargo run --release -p countersign-bench -- registry
+//! $ cargo run --release -p countersign-bench -- usage
 //! $ cargo run --release -p countersign-bench -- layer
 //! $ cargo run --release -p countersign-bench -- throughput
 //! $ cargo run --release -p countersign-bench -- memory
@@ -36,6 +37,7 @@ mod ratio;
 mod redis;
 mod registry;
 mod throughput;
+mod usage;
 mod wire;
 
 use std::process::ExitCode;
@@ -102,6 +104,13 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         credentials: usize,
     },
+    /// Prints what a query of usage and a flush take, in an SQLite file and, where PostgreSQL is installed, on a server of its own;
+    /// exits with 1 if one takes too long
+    Usage {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+    },
     /// Prints what the layer makes of a signed POST of 1 KiB; exits with 1 if it is more than its parts and a tenth
     Layer {
         /// Print a JSON list
@@ -166,6 +175,10 @@ fn main() -> ExitCode {
         Command::Registry { json, credentials } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             tell(&runtime.block_on(registry::figures(credentials.max(10_000))), json)
+        }
+        Command::Usage { json } => {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            tell(&runtime.block_on(usage::figures()), json)
         }
     };
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -142,6 +142,12 @@ pub use registry::{
     rotation::Replacement,
     sealing::{RewrapBatch, Rewrapped},
     secrets::{MasterKeyRole, SealedSecrets, Secrets},
+    usage::{
+        counts::{Usage, UsageRow},
+        events::{EventFilter, UsageEvent},
+        pruning::UsagePruned,
+        usage_query::{BadUsageQuery, UsageDimension, UsageQuery, UsageStep},
+    },
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sealed_secret::NotOpened;
@@ -152,7 +158,8 @@ pub use usage::{
     batch::UsageBatch,
     call::{CallAccess, CallCount, CallKey, CallOutcome, RouteLabel},
     client::{ClientKey, Platform},
-    event::{EventCount, EventKey, EventKind},
+    event::{EventCount, EventKey, EventKind, UnknownEventKind},
     latency::LatencyHistogram,
     place::{AddressPrefix, PlaceKey},
+    retention::UsageRetention,
 };

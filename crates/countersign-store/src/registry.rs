@@ -48,6 +48,7 @@ mod stored_restrictions;
 #[cfg(feature = "registry-text")]
 pub(crate) mod text;
 mod unopened;
+pub(crate) mod usage;
 mod watch;
 
 use std::{

@@ -29,6 +29,14 @@ pub fn describe_metrics() {
         "countersign_registry_polls_total",
         "Times this server looked for changes of the registry, by outcome: done or failed"
     );
+    metrics::describe_counter!(
+        "countersign_usage_left_out_total",
+        "Calls that were left out of usage because they were counted too long ago, or in the future"
+    );
+    metrics::describe_counter!(
+        "countersign_usage_others_total",
+        "Calls whose network, product or event was counted with others because there were too many, by which of them"
+    );
     metrics::describe_gauge!(
         "countersign_registry_contact_age_seconds",
         metrics::Unit::Seconds,

@@ -10,8 +10,11 @@ pub(crate) mod client;
 pub(crate) mod event;
 pub(crate) mod latency;
 pub(crate) mod place;
+pub(crate) mod retention;
 
 use std::sync::Arc;
+
+use countersign::Timestamp;
 
 use self::batch::UsageBatch;
 use crate::error::StoreError;
@@ -19,16 +22,20 @@ use crate::error::StoreError;
 /// Saves what a server counted. A [`Registry`](crate::Registry) is one.
 pub trait UsageSink: Send + Sync + 'static {
     /// Saves a batch: all of it or nothing. A batch that was saved before, by server and number, counts once: its first
-    /// response may have been lost.
+    /// response may have been lost. What was counted too long ago for the sink to keep, at the time `now`, is left out.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if it cannot be told that the batch was saved. The server hands over the same batch later.
-    fn save(&self, batch: &UsageBatch) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn save(
+        &self,
+        batch: &UsageBatch,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 impl<T: UsageSink> UsageSink for Arc<T> {
-    async fn save(&self, batch: &UsageBatch) -> Result<(), StoreError> {
-        T::save(self, batch).await
+    async fn save(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        T::save(self, batch, now).await
     }
 }

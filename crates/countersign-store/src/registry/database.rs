@@ -57,6 +57,16 @@ impl Database {
         }
     }
 
+    /// Whether the tables of usage are partitions.
+    pub(super) const fn has_partitions(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => true,
+        }
+    }
+
     /// Whether the reply to a commit can be lost on its way.
     pub(super) const fn is_remote(&self) -> bool {
         match self {

@@ -10,6 +10,7 @@ use super::postgres::failure::ServerError;
 use super::sqlite::file::FileError;
 #[cfg(feature = "registry-text")]
 use super::text::bad_registry_text::BadRegistryText;
+use super::usage::usage_query::BadUsageQuery;
 #[cfg(feature = "postgres")]
 use crate::postgres_schema::Unprepared;
 use crate::{
@@ -117,6 +118,9 @@ pub enum RegistryError {
     /// A place in a list is not one of that list.
     #[error(transparent)]
     Cursor(#[from] BadCursor),
+    /// A query of usage cannot be answered.
+    #[error(transparent)]
+    Usage(#[from] BadUsageQuery),
     /// The key is revoked, for ever.
     #[error("the key is revoked")]
     Revoked,

@@ -1,5 +1,7 @@
 //! Statements that are written once and run on both databases.
 
+use std::sync::Arc;
+
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -19,13 +21,23 @@ const SCHEMA: &str = "countersign.";
 pub(super) struct Query {
     text: String,
     values: Vec<Value>,
+    /// What the statement reads in the place of [`ROWS`].
+    rows: Option<Rows>,
 }
+
+/// Where a statement reads rows. Their columns are `column1`, `column2`, and so on.
+pub(super) const ROWS: &str = "{rows}";
 
 impl Query {
     /// Takes a statement in the SQL that both databases understand, with parameters `$1`, `$2`, and so on. Tables are named with
     /// their schema: `countersign.credential`. A text from outside is never part of a statement: bind it.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), values: Vec::new() }
+        Self { text: text.into(), values: Vec::new(), rows: None }
+    }
+
+    /// Takes a statement that reads rows: `INSERT INTO … SELECT * FROM {rows} WHERE TRUE`. It has no other parameters.
+    pub(super) fn over(text: impl Into<String>, rows: Rows) -> Self {
+        Self { text: text.into(), values: Vec::new(), rows: Some(rows) }
     }
 
     /// Returns the query for the plan of this one.
@@ -48,6 +60,83 @@ pub(super) enum Value {
     Integer(Option<i64>),
     Text(Option<String>),
     Bytes(Option<Zeroizing<Vec<u8>>>),
+}
+
+/// Rows, as one parameter of a statement.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    columns: Vec<Column>,
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Column {
+    Integers(Vec<i64>),
+    Texts(Vec<String>),
+}
+
+/// A field of a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Cell {
+    Integer(i64),
+    Text(Arc<str>),
+}
+
+impl From<i64> for Cell {
+    fn from(integer: i64) -> Self {
+        Self::Integer(integer)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl Rows {
+    /// Takes rows, which all have the same columns.
+    pub(super) fn of(rows: &[Vec<Cell>]) -> Self {
+        let mut all = Self::default();
+        rows.iter().for_each(|row| all.push(row));
+        all
+    }
+
+    fn push(&mut self, row: &[Cell]) {
+        for (at, cell) in row.iter().enumerate() {
+            if self.len == 0 {
+                self.columns.push(match cell {
+                    Cell::Integer(_) => Column::Integers(Vec::new()),
+                    Cell::Text(_) => Column::Texts(Vec::new()),
+                });
+            }
+            match (self.columns.get_mut(at), cell) {
+                (Some(Column::Integers(column)), Cell::Integer(integer)) => column.push(*integer),
+                (Some(Column::Texts(column)), Cell::Text(text)) => column.push((**text).to_owned()),
+                _ => debug_assert!(false, "all rows have the same columns"),
+            }
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// In SQLite: a parameter without a number for each field. SQLite looks for numbers one by one.
+    #[cfg(feature = "sqlite")]
+    fn on_sqlite(&self) -> String {
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        format!("(VALUES {}) AS v", vec![row.as_str(); self.len].join(", "))
+    }
+
+    /// In PostgreSQL: an array for each column, so that the statement is the same for any number of rows.
+    #[cfg(feature = "postgres")]
+    fn on_postgres(&self) -> String {
+        let arrays = self.columns.iter().zip(1..).map(|(column, at)| match column {
+            Column::Integers(_) => format!("${at}::bigint[]"),
+            Column::Texts(_) => format!("${at}::text[]"),
+        });
+        let arrays: Vec<_> = arrays.collect();
+        let names: Vec<_> = (1..=self.columns.len()).map(|at| format!("column{at}")).collect();
+        format!("unnest({}) AS v ({})", arrays.join(", "), names.join(", "))
+    }
 }
 
 impl From<i64> for Value {
@@ -116,7 +205,21 @@ macro_rules! bound {
 /// Returns the query of sqlx for a statement with its parameters.
 #[cfg(feature = "sqlite")]
 pub(super) fn on_sqlite(query: &Query) -> sqlx::query::Query<'_, sqlx::Sqlite, SqliteArguments> {
-    bound!(sqlx::query(AssertSqlSafe(query.text.replace(SCHEMA, ""))), query.values)
+    let mut text = query.text.replace(SCHEMA, "");
+    let Some(rows) = &query.rows else {
+        return bound!(sqlx::query(AssertSqlSafe(text)), query.values);
+    };
+    text = text.replace(ROWS, &rows.on_sqlite());
+    let mut statement = sqlx::query(AssertSqlSafe(text));
+    for at in 0..rows.len {
+        for column in &rows.columns {
+            statement = match column {
+                Column::Integers(column) => statement.bind(column.get(at)),
+                Column::Texts(column) => statement.bind(column.get(at)),
+            };
+        }
+    }
+    statement
 }
 
 /// Returns the query of sqlx for a statement with its parameters.
@@ -125,8 +228,17 @@ pub(super) fn on_postgres(
     query: &Query,
     prepared: Prepared,
 ) -> sqlx::query::Query<'_, Postgres, PgArguments> {
-    let statement = sqlx::query(AssertSqlSafe(query.text.clone()));
-    bound!(statement.persistent(prepared == Prepared::Kept), query.values)
+    let is_kept = prepared == Prepared::Kept;
+    let Some(rows) = &query.rows else {
+        let statement = sqlx::query(AssertSqlSafe(query.text.clone()));
+        return bound!(statement.persistent(is_kept), query.values);
+    };
+    let text = query.text.replace(ROWS, &rows.on_postgres());
+    let statement = sqlx::query(AssertSqlSafe(text)).persistent(is_kept);
+    rows.columns.iter().fold(statement, |statement, column| match column {
+        Column::Integers(column) => statement.bind(column),
+        Column::Texts(column) => statement.bind(column),
+    })
 }
 
 /// A row of a result.

@@ -2,7 +2,7 @@
 use super::postgres::{reader::Reader, transaction::Transaction};
 #[cfg(feature = "sqlite")]
 use super::query::on_sqlite;
-use super::query::{Query, Row};
+use super::query::{Cell, Query, Row, Rows};
 
 /// A connection that runs statements.
 #[derive(Debug)]
@@ -61,5 +61,62 @@ impl Session<'_> {
     /// Runs a statement that returns a row.
     pub(super) async fn fetch_one(&mut self, query: Query) -> Result<Row, sqlx::Error> {
         self.fetch_optional(query).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// Runs a statement over rows, however many there are, and returns the number of rows that it changed.
+    pub(super) async fn execute_over(
+        &mut self,
+        text: &str,
+        rows: &[Vec<Cell>],
+    ) -> Result<u64, sqlx::Error> {
+        let mut changed = 0_u64;
+        for rows in self.parts(rows) {
+            changed = changed.saturating_add(self.execute(Query::over(text, rows)).await?);
+        }
+        Ok(changed)
+    }
+
+    /// Runs a statement over rows, however many there are, and returns its rows.
+    pub(super) async fn fetch_over(
+        &mut self,
+        text: &str,
+        rows: &[Vec<Cell>],
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        let mut fetched = Vec::new();
+        for rows in self.parts(rows) {
+            fetched.extend(self.fetch_all(Query::over(text, rows)).await?);
+        }
+        Ok(fetched)
+    }
+
+    /// Whether the tables of usage are partitions.
+    pub(super) const fn has_partitions(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) | Self::PostgresReader(_) => true,
+        }
+    }
+
+    /// Divides rows among statements.
+    fn parts(&self, mut rows: &[Vec<Cell>]) -> Vec<Rows> {
+        let sizes: &[usize] = match self {
+            // The text of a statement says how many there are, so that few sizes are used again and again.
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => &[64, 8, 1],
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) | Self::PostgresReader(_) => &[1000],
+        };
+        let mut parts = Vec::new();
+        for (number, size) in (1..).zip(sizes) {
+            let is_last = number == sizes.len();
+            while rows.len() >= *size || (is_last && !rows.is_empty()) {
+                let (part, rest) = rows.split_at(rows.len().min(*size));
+                parts.push(Rows::of(part));
+                rows = rest;
+            }
+        }
+        parts
     }
 }

@@ -14,6 +14,7 @@ use super::{
     query::{Query, Row},
     readers::Readers,
     unopened::Unopened,
+    usage::upkeep::Upkeep,
     watch::Watch,
 };
 use crate::master_key::MasterKeys;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     /// The number of secrets that were sealed when this registry was opened.
     pub(super) sealed_now: OnceLock<u64>,
     pub(super) last_uses: LastUses,
+    pub(super) usage: Upkeep,
 }
 
 /// Whether requests may have been accepted with this registry before it was opened.
@@ -65,6 +67,7 @@ impl Shared {
             unopened: Unopened::default(),
             sealed_now: OnceLock::new(),
             last_uses: LastUses::default(),
+            usage: Upkeep::default(),
         }
     }
 

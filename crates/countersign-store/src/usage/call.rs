@@ -45,6 +45,17 @@ pub enum CallAccess {
     Signed,
 }
 
+impl CallAccess {
+    /// Returns the name, as in `signed`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Publishable => "publishable",
+            Self::Signed => "signed",
+        }
+    }
+}
+
 /// What became of a call at the verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallOutcome {
@@ -52,6 +63,16 @@ pub enum CallOutcome {
     Passed,
     /// The verifier refused the request.
     Refused(Code),
+}
+
+impl CallOutcome {
+    /// Returns the name: `passed`, or the code of the refusal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Refused(code) => code.as_str(),
+        }
+    }
 }
 
 /// The calls with one [`CallKey`].

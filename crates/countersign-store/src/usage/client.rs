@@ -34,3 +34,16 @@ pub enum Platform {
     /// Something else, or not known.
     Other,
 }
+
+impl Platform {
+    /// Returns the name, as in `ios`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ios => "ios",
+            Self::Android => "android",
+            Self::Browser => "browser",
+            Self::Server => "server",
+            Self::Other => "other",
+        }
+    }
+}

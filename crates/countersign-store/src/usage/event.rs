@@ -1,3 +1,5 @@
+use std::{fmt, str::FromStr};
+
 use countersign::Timestamp;
 
 use crate::credential::CredentialId;
@@ -34,6 +36,59 @@ pub enum EventKind {
     ManyNetworks,
     /// A restriction of the credential did not hold.
     RestrictionViolated,
+}
+
+impl EventKind {
+    const ALL: [Self; 9] = [
+        Self::Replayed,
+        Self::BadSignature,
+        Self::UsedAfterRevocation,
+        Self::UsedAfterExpiry,
+        Self::PublishableWrite,
+        Self::FirstNetwork,
+        Self::FirstPlatform,
+        Self::ManyNetworks,
+        Self::RestrictionViolated,
+    ];
+
+    /// Returns the name, as in `first-network`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::BadSignature => "bad-signature",
+            Self::UsedAfterRevocation => "used-after-revocation",
+            Self::UsedAfterExpiry => "used-after-expiry",
+            Self::PublishableWrite => "publishable-write",
+            Self::FirstNetwork => "first-network",
+            Self::FirstPlatform => "first-platform",
+            Self::ManyNetworks => "many-networks",
+            Self::RestrictionViolated => "restriction-violated",
+        }
+    }
+
+    /// Returns the kinds.
+    pub const fn all() -> &'static [Self] {
+        &Self::ALL
+    }
+}
+
+/// A text names no kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such kind of event")]
+pub struct UnknownEventKind;
+
+impl FromStr for EventKind {
+    type Err = UnknownEventKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEventKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownEventKind)
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// How often something happened.

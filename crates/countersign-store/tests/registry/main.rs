@@ -38,4 +38,10 @@ mod settings;
 mod statements;
 #[cfg(feature = "registry-text")]
 mod text;
+mod usage;
+mod usage_events;
+#[cfg(unix)]
+mod usage_faults;
+#[cfg(all(feature = "postgres", unix))]
+mod usage_partitions;
 mod watch;

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign_store::{Ceiling, KeyStore, Owner, Registry, RegistryError, ServerError, Subject};
+use countersign_store::{
+    Ceiling, KeyStore, Owner, Registry, RegistryError, ServerError, Subject, UsageSink as _,
+};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
@@ -118,6 +120,11 @@ async fn a_server_and_an_administrator_need_no_more_rights_than_the_guide_gives_
     let owner = Owner::random().unwrap();
     server.take_over(owner).await.unwrap();
     server.raise(owner, NOW).await.unwrap();
+    let mut batch = countersign_store::UsageBatch::new(1, 1);
+    batch.calls.insert(crate::usage::call(1, "/v1", NOW), crate::usage::calls(1));
+    server.save(&batch, NOW).await.unwrap();
+    let years = std::time::Duration::from_secs(10 * 365 * 86_400);
+    assert_eq!(server.prune_usage(NOW.plus(years)).await.unwrap().partitions, 7);
     let revoked = server_error(server.revoke(&id(&key(1)), None, NOW).await);
     assert!(matches!(revoked, ServerError::NoPermission(_)), "{revoked:?}");
     let added = server_error(server.add_application("other", "live", NOW).await);

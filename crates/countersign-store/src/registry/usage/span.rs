@@ -1,0 +1,164 @@
+use countersign::Timestamp;
+
+use crate::usage::retention::UsageRetention;
+
+/// How long the time is that a row counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Resolution {
+    Minute,
+    Hour,
+    Day,
+}
+
+impl Resolution {
+    pub(super) const fn seconds(self) -> u64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 60 * 60,
+            Self::Day => 24 * 60 * 60,
+        }
+    }
+
+    const fn finer(self) -> Option<Self> {
+        match self {
+            Self::Minute => None,
+            Self::Hour => Some(Self::Minute),
+            Self::Day => Some(Self::Hour),
+        }
+    }
+
+    /// The first second of the minute, hour or day of a time.
+    pub(super) fn start(self, time: Timestamp) -> Timestamp {
+        let past = time.unix().checked_rem(self.seconds()).unwrap_or(0);
+        Timestamp::from_unix(time.unix().saturating_sub(past))
+    }
+
+    /// The first whole minute, hour or day that begins then or later.
+    fn next_start(self, time: Timestamp) -> Timestamp {
+        let start = self.start(time);
+        match start == time {
+            true => time,
+            false => Timestamp::from_unix(start.unix().saturating_add(self.seconds())),
+        }
+    }
+
+    /// Since when rows are kept.
+    pub(super) fn kept_since(self, retention: &UsageRetention, now: Timestamp) -> Timestamp {
+        let time = match self {
+            Self::Minute => retention.of_minutes(),
+            Self::Hour => retention.of_hours(),
+            Self::Day => retention.of_days(),
+        };
+        self.start(now.minus(time))
+    }
+}
+
+/// A time, and the resolution in which its rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) resolution: Resolution,
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
+impl Span {
+    /// Divides a range: whole days are read by the day, the rest by the hour and then by the minute, unless a coarser or a finer
+    /// resolution is excluded.
+    pub(super) fn cover(
+        from: Timestamp,
+        to: Timestamp,
+        coarsest: Resolution,
+        finest: Resolution,
+    ) -> Vec<Self> {
+        if from >= to {
+            return Vec::new();
+        }
+        let Some(finer) = coarsest.finer().filter(|_| coarsest > finest) else {
+            return vec![Self { resolution: coarsest, from, to }];
+        };
+        let (first, last) = (coarsest.next_start(from), coarsest.start(to));
+        if first >= last {
+            return Self::cover(from, to, finer, finest);
+        }
+        let mut spans = Self::cover(from, first, finer, finest);
+        spans.push(Self { resolution: coarsest, from: first, to: last });
+        spans.extend(Self::cover(last, to, finer, finest));
+        spans
+    }
+}
+
+/// Extends a range to what can be told apart: of a time whose minutes are not kept any more, to whole hours, and later to whole
+/// days. What is counted now ends with the day.
+pub(super) fn outward(
+    from: Timestamp,
+    to: Timestamp,
+    finest: Resolution,
+    retention: &UsageRetention,
+    now: Timestamp,
+) -> (Timestamp, Timestamp) {
+    let known = |time: Timestamp| {
+        let all = [Resolution::Minute, Resolution::Hour];
+        let kept =
+            all.into_iter().find(|one| *one >= finest && one.kept_since(retention, now) <= time);
+        kept.unwrap_or(Resolution::Day)
+    };
+    let from = known(from).start(from);
+    let to = match to > now {
+        true => Resolution::Day.next_start(to),
+        false => known(to).next_start(to),
+    };
+    (from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The first second of a day.
+    const DAY: Timestamp = Timestamp::from_unix(20_000 * 86_400);
+
+    fn at(days: u32, hours: u32, minutes: u32) -> Timestamp {
+        let parts = [(days, 86_400), (hours, 3600), (minutes, 60)];
+        parts.into_iter().fold(DAY, |time, (number, seconds)| {
+            time.plus(Duration::from_secs(seconds).saturating_mul(number))
+        })
+    }
+
+    #[test]
+    fn whole_days_are_read_by_the_day_and_the_rest_by_hours_and_minutes() {
+        use Resolution::{Day, Hour, Minute};
+        let span = |resolution, from, to| Span { resolution, from, to };
+        let all = Span::cover(at(0, 22, 58), at(3, 1, 1), Day, Minute);
+        let expected = [
+            span(Minute, at(0, 22, 58), at(0, 23, 0)),
+            span(Hour, at(0, 23, 0), at(1, 0, 0)),
+            span(Day, at(1, 0, 0), at(3, 0, 0)),
+            span(Hour, at(3, 0, 0), at(3, 1, 0)),
+            span(Minute, at(3, 1, 0), at(3, 1, 1)),
+        ];
+        assert_eq!(all, expected);
+        let hours = Span::cover(at(0, 22, 0), at(3, 1, 0), Hour, Hour);
+        assert_eq!(hours, [span(Hour, at(0, 22, 0), at(3, 1, 0))]);
+        let minutes = Span::cover(at(0, 0, 1), at(0, 0, 9), Day, Minute);
+        assert_eq!(minutes, [span(Minute, at(0, 0, 1), at(0, 0, 9))]);
+        assert_eq!(Span::cover(at(1, 0, 0), at(1, 0, 0), Day, Minute), []);
+        assert_eq!(Span::cover(at(1, 0, 0), at(0, 0, 0), Day, Minute), []);
+    }
+
+    #[test]
+    fn a_range_grows_to_what_is_still_told_apart() {
+        let retention = UsageRetention::default();
+        let now = at(100, 12, 30);
+        let known = |from, to| outward(from, to, Resolution::Minute, &retention, now);
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            known(at(99, 1, 1).plus(second), at(99, 1, 2).plus(second)),
+            (at(99, 1, 1), at(99, 1, 3))
+        );
+        assert_eq!(known(at(50, 1, 1), at(50, 2, 1)), (at(50, 1, 0), at(50, 3, 0)));
+        assert_eq!(known(at(5, 1, 1), at(6, 2, 1)), (at(5, 0, 0), at(7, 0, 0)));
+        assert_eq!(known(at(99, 1, 1), now.plus(second)), (at(99, 1, 1), at(101, 0, 0)));
+    }
+}
