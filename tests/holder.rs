@@ -337,7 +337,7 @@ async fn a_holder_revokes_its_key_for_ever_and_the_log_says_who_and_why() {
 }
 
 #[tokio::test]
-async fn a_key_in_quarantine_reads_its_credential_and_changes_nothing() {
+async fn a_key_in_quarantine_reads_its_credential_and_can_be_revoked_and_nothing_else() {
     let holder = Holder::start().await;
     let id = key(1).publishable_key().into();
     holder.registry.quarantine(&id, None, holder.clock.now()).await.unwrap();
@@ -346,10 +346,30 @@ async fn a_key_in_quarantine_reads_its_credential_and_changes_nothing() {
         (status, &own["state"], &own["rotate_after"]),
         (200, &"quarantined".into(), &Value::Null)
     );
-    for (route, content) in [("/rotation", rotation(&key(2), DAY)), ("/revocation", json!({}))] {
-        let (status, refused) = holder.ask(key(1), route, content).await;
+    let (status, refused) = holder.ask(key(1), "/rotation", rotation(&key(2), DAY)).await;
+    assert_eq!((status, &refused["code"]), (401, &"key-quarantined".into()));
+    // Not below, beside or by another method.
+    for route in ["/revocation/", "/revocation/x", "/revocations", "/Revocation"] {
+        let (status, refused) = holder.ask(key(1), route, json!({})).await;
         assert_eq!((status, &refused["code"]), (401, &"key-quarantined".into()), "{route}");
     }
+    let put = holder.client(key(1)).put(format!("{}/revocation", holder.endpoint())).send().await;
+    assert_eq!(Refusal::check(put.unwrap()).await.unwrap_err().code, Code::KeyQuarantined);
+    assert_eq!(holder.order(key(1)).await, Err(Code::KeyQuarantined));
+    assert_eq!(holder.ask(key(1), "", None).await.1["state"], "quarantined");
+    // Nobody but the holder: the publishable key alone, and another key.
+    holder.register(&key(3)).await;
+    holder
+        .registry
+        .quarantine(&key(3).publishable_key().into(), None, holder.clock.now())
+        .await
+        .unwrap();
+    assert_eq!(holder.ask(key(3), "/revocation", json!({})).await.0, 200);
+    assert_eq!(holder.ask(key(1), "", None).await.1["state"], "quarantined");
+    let (status, revoked) = holder.ask(key(1), "/revocation", json!({ "reason": "leaked" })).await;
+    assert_eq!((status, &revoked["state"]), (200, &"revoked".into()), "{revoked}");
+    let release = holder.registry.release(&id, None, holder.clock.now()).await;
+    assert!(matches!(release, Err(countersign_store::RegistryError::Revoked)), "{release:?}");
 }
 
 /// The code blocks of this kind below a heading of the protocol.

@@ -825,6 +825,25 @@ async fn a_used_up_share_of_the_replay_guard_is_a_limit_of_its_own() {
     assert_eq!(told(&service, &order(5)).await, done(201));
 }
 
+/// Otherwise a holder could fill the guard alone, with one key after the other: each of them is valid during its overlap.
+#[tokio::test]
+async fn a_key_that_took_over_from_another_has_no_share_of_its_own() {
+    let keys = MemoryKeys::default();
+    let first = credential(1, &key(1), State::Active);
+    let successor = credential(5, &key(5), State::Active).with_lineage(first.id);
+    for credential in [first, successor] {
+        keys.insert(credential).unwrap();
+    }
+    let gate = Service::nonces().share(2);
+    let service = Service::start_with(keys, gate, |verifier| verifier).await;
+    assert_eq!(told(&service, &order(1)).await, done(201));
+    assert_eq!(told(&service, &order(5)).await, done(201));
+    for number in [1, 5] {
+        let answer = send(&service, &order(number)).await;
+        assert_eq!((answer.status, answer.code()), limit(), "{number}");
+    }
+}
+
 /// What was over a limit since it was last asked: budget and enforcement, and how often.
 fn counted(recorder: &DebuggingRecorder) -> Vec<(String, u64)> {
     let snapshot = recorder.snapshotter().snapshot().into_vec().into_iter();

@@ -12,6 +12,7 @@
 //! $ cargo run --release -p countersign-bench -- layer
 //! $ cargo run --release -p countersign-bench -- throughput
 //! $ cargo run --release -p countersign-bench -- memory
+//! $ cargo run --release -p countersign-bench -- proxy
 //! ```
 
 #![expect(
@@ -33,6 +34,7 @@ mod memory;
 mod order;
 mod post;
 mod process;
+mod proxy;
 mod ratio;
 mod redis;
 mod registry;
@@ -144,6 +146,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         keys: u32,
     },
+    /// Prints what `countersign serve` costs beside nginx, in front of the same upstream; exits with 1 if it is too much
+    Proxy {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many rounds the median is of
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// How many requests are sent in a round, through each
+        #[arg(long, default_value_t = 20_000)]
+        requests: usize,
+    },
+    /// Runs the service that `proxy` measures
+    #[command(hide = true)]
+    Serve { folder: std::path::PathBuf, upstream: String },
     /// Fills the replay guard of one process, and prints what a claim costs; exits with 1 if it is too much
     Claims {
         /// Print a JSON list
@@ -167,6 +184,10 @@ fn main() -> ExitCode {
         Command::Memory { json, requests, keys } => {
             tell(&memory::figures(requests.max(1000), keys.max(1)), json)
         }
+        Command::Proxy { json, rounds, requests } => {
+            tell(&proxy::figures(rounds.max(1), requests.max(1)), json)
+        }
+        Command::Serve { folder, upstream } => proxy::serve_behind(&folder, &upstream).is_ok(),
         Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -7,6 +7,11 @@ pub(crate) fn resident() -> f64 {
     status("/proc/self/status", "VmRSS:").unwrap_or(0.0) * 1024.0
 }
 
+/// Memory in use by another process, in bytes. 0 where the system does not say.
+pub(crate) fn resident_of(process: u32) -> f64 {
+    status(&format!("/proc/{process}/status"), "VmRSS:").unwrap_or(0.0) * 1024.0
+}
+
 /// How often the system took the processor from this thread.
 pub(crate) fn switches() -> Option<u64> {
     status("/proc/thread-self/status", "nonvoluntary_ctxt_switches:").map(|times| times as u64)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use countersign::{KeyId, PublishableKey, Timestamp};
-use countersign_store::{KeyStore, Registry, Standing, system_time};
+use countersign_store::{CredentialFilter, KeyStore, Registry, Stage, Standing, system_time};
 use ed25519_dalek::SigningKey;
 use fastrand::Rng;
 use harness::{CountingProxy, Postgres};
@@ -57,9 +57,12 @@ async fn in_a_file(keys: &[PublishableKey], folder: &Path) -> Vec<Figure> {
     }
     for chunk in rows(keys) {
         let insert =
-            "INSERT INTO credential (application_id, publishable_key, thumbprint, label, state, created_at)
-             SELECT value ->> 0, value ->> 1, value ->> 2, 'laptop', 'active', 1763900000 FROM json_each($1)";
+            "INSERT INTO credential (application_id, publishable_key, thumbprint, label, state, created_at, expires_at)
+             SELECT value ->> 0, value ->> 1, value ->> 2, 'laptop', 'active', 1763900000, 4102444800 FROM json_each($1)";
         sqlx::query(insert).bind(chunk).execute(&mut *transaction).await.unwrap();
+    }
+    for statement in rare("", keys.len()) {
+        transaction.execute(AssertSqlSafe(statement)).await.unwrap();
     }
     transaction.commit().await.unwrap();
     connection.close().await.unwrap();
@@ -85,10 +88,13 @@ async fn on_a_server(keys: &[PublishableKey]) -> Vec<Figure> {
     }
     for chunk in rows(keys) {
         let insert = "INSERT INTO countersign.credential
-                      (application_id, publishable_key, thumbprint, label, state, created_at)
-             SELECT (value ->> 0)::bigint, value ->> 1, value ->> 2, 'laptop', 'active', 1763900000
+                      (application_id, publishable_key, thumbprint, label, state, created_at, expires_at)
+             SELECT (value ->> 0)::bigint, value ->> 1, value ->> 2, 'laptop', 'active', 1763900000, 4102444800
              FROM jsonb_array_elements($1::jsonb)";
         sqlx::query(insert).bind(chunk).execute(&mut *transaction).await.unwrap();
+    }
+    for statement in rare("countersign.", keys.len()) {
+        transaction.execute(AssertSqlSafe(statement)).await.unwrap();
     }
     transaction.commit().await.unwrap();
     // As autovacuum does a moment later.
@@ -100,6 +106,51 @@ async fn on_a_server(keys: &[PublishableKey]) -> Vec<Figure> {
     let target = Some(Target::AtMost(1.05));
     figures.push(Figure::new(name("round trips of an uncached lookup"), trips, "", target));
     figures
+}
+
+/// Statements that make a few keys match each filter, and record when all keys were used.
+fn rare(schema: &str, keys: usize) -> Vec<String> {
+    // Fewer than a page holds.
+    let every = keys.div_ceil(50).max(20);
+    let settings = [
+        "state = 'quarantined'",
+        "state = 'retiring', expires_at = 4000000000",
+        "state = 'revoked', revoked_at = 1763900000",
+        "expires_at = 1763900000",
+        "expires_at = 3000000000",
+        "expires_at = NULL",
+        "created_at = 1600000000",
+        "label = 'Needle'",
+    ];
+    let settings = settings
+        .iter()
+        .enumerate()
+        .map(|(at, set)| format!("UPDATE {schema}credential SET {set} WHERE id % {every} = {at}"));
+    let used = format!(
+        "INSERT INTO {schema}last_use (credential_id, seconds)
+         SELECT id, CASE WHEN id % {every} = 10 THEN 1770000000 ELSE 1790000000 END FROM {schema}credential"
+    );
+    let since =
+        format!("INSERT INTO {schema}last_use (credential_id, seconds) VALUES (0, 1600000000)");
+    settings.chain([used, since]).collect()
+}
+
+/// The filters that a few keys match.
+fn filters() -> Vec<(&'static str, CredentialFilter)> {
+    let all = CredentialFilter::default;
+    let since = |seconds| system_time().since(Timestamp::from_unix(seconds)).unwrap_or_default();
+    let until = |seconds| Timestamp::from_unix(seconds).since(system_time()).unwrap_or_default();
+    vec![
+        ("quarantined keys", all().stage(Stage::Quarantined)),
+        ("retiring keys", all().stage(Stage::Retiring)),
+        ("revoked keys", all().stage(Stage::Revoked)),
+        ("expired keys", all().stage(Stage::Expired)),
+        ("expiring keys", all().expiring_within(until(3_500_000_000))),
+        ("keys that never expire", all().never_expires()),
+        ("due keys", all().due_after(since(1_700_000_000))),
+        ("unused keys", all().unused_for(since(1_780_000_000))),
+        ("keys with a text", all().search("needle")),
+    ]
 }
 
 /// Makes different keys, on all processors.
@@ -178,12 +229,25 @@ async fn measure(
     for _ in 0..50 {
         let application = application(random.usize(0..keys.len().div_ceil(KEYS)));
         let start = Instant::now();
-        let page = registry.credentials(Some(&application)).await.unwrap();
+        let filter = CredentialFilter::default().application(&application);
+        let page = registry.page(&filter, None, 100, system_time()).await.unwrap();
         pages.push(start.elapsed());
-        assert!(page.iter().all(Result::is_ok));
+        assert!(page.entries.iter().all(Result::is_ok));
     }
     let page = median(pages).as_secs_f64() * 1e3;
     push("the hundred keys of an application", page, "ms", Some(Target::AtMost(20.0)));
+
+    for (what, filter) in filters() {
+        let mut pages = Vec::new();
+        for _ in 0..10 {
+            let start = Instant::now();
+            let page = registry.page(&filter, None, 100, system_time()).await.unwrap();
+            pages.push(start.elapsed());
+            assert!((1..=50).contains(&page.entries.len()), "{what}: {}", page.entries.len());
+        }
+        let page = median(pages).as_secs_f64() * 1e3;
+        push(&format!("the few {what}"), page, "ms", None);
+    }
 
     let elsewhere = Registry::open(full).await.unwrap();
     let mut effect = Vec::new();

@@ -6,7 +6,7 @@ use crate::environment::ACTOR_VARIABLE;
 /// The option that says who changes a registry.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ActorArg {
-    /// Who makes a change, for the audit log [default: USER@HOST of this process]
+    /// Who makes a change, for the audit log [default: USER@HOST of this process; without $USER, `uid NUMBER@HOST`]
     #[arg(long, value_name = "TEXT", env = ACTOR_VARIABLE, hide_env_values = true, global = true)]
     actor: Option<Actor>,
 }

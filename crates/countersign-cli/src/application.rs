@@ -3,9 +3,9 @@ use countersign_store::{Application, DamagedApplication};
 use serde_json::{Value, json};
 
 use crate::{
-    failure::one_line,
     moment,
     output::warn,
+    printable::one_line,
     table::{columns, facts},
 };
 

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::{
     environment::MASTER_KEY_VARIABLE,
-    failure::one_line,
     moment,
     output::warn,
+    printable::one_line,
     table::{columns, facts},
 };
 

@@ -104,7 +104,7 @@ impl Doctor {
             return findings;
         }
         let asked = self.registry.ask_without_master_keys(async |registry| {
-            Ok((registry.credentials(None).await?.len(), registry.secrets().await?))
+            Ok((registry.number_of_credentials().await?, registry.secrets().await?))
         });
         match asked {
             Ok((keys, secrets)) => {

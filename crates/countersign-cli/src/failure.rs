@@ -2,7 +2,7 @@ use std::{fmt, process::ExitCode};
 
 use countersign::PrivateKey;
 
-use crate::environment::KEY_VARIABLE;
+use crate::{environment::KEY_VARIABLE, printable::one_line};
 
 /// The exit codes of this command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +92,6 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Escapes control characters: a file name or a server's text may hold line breaks and terminal codes.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +100,8 @@ mod tests {
     fn a_failure_is_two_lines_whatever_is_in_it() {
         let failure = Failure::local("a\nb\u{1b}[31m", "c\r\nd");
         assert_eq!(failure.to_string(), "error: a\\nb\\u{1b}[31m\nhint: c\\r\\nd");
+        let failure = Failure::local("a\u{2028}b", "c\u{202e}d");
+        assert_eq!(failure.to_string(), "error: a\\u{2028}b\nhint: c\\u{202e}d");
     }
 
     #[test]

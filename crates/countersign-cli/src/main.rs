@@ -1,4 +1,4 @@
-//! The `countersign` command: keys, signing, verifying, and the registry of applications.
+//! The `countersign` command: keys, signing, verifying, the registry of applications, and the service that protects others.
 
 mod actor;
 mod app;
@@ -27,6 +27,7 @@ mod moment;
 mod new_file;
 mod output;
 mod pages;
+mod printable;
 mod progress;
 mod pubkey;
 mod random;
@@ -34,6 +35,8 @@ mod registry;
 mod registry_args;
 mod request;
 mod scan;
+#[cfg(unix)]
+mod serve;
 mod shell;
 mod sign;
 mod table;
@@ -59,11 +62,12 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  wrong usage, or a fault on this machine
-  2  the server or the network failed
-  3  refused (401, 403), or not verified
-  4  limited (429)
-  5  a registry differs from a text, or keys are due to be replaced (`key due`)";
+  1  wrong usage, or a fault on this machine; a private key was found (`scan`)
+  2  the server, the network, or the server of a registry's database failed
+  3  refused by the server (401, 403), or not verified: a signature, or an audit log (`audit verify`)
+  4  limited by the server (429)
+  5  a registry differs from a text (`registry diff`, `registry apply --dry-run`), or keys are due to be replaced (`key due`)
+The help of a subcommand has its own exit codes, where they say more.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -79,6 +83,8 @@ enum Command {
     Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
     Scan(scan::Scan),
+    #[cfg(unix)]
+    Serve(serve::Serve),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
@@ -99,6 +105,8 @@ fn main() -> ExitCode {
             Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),
             Command::Scan(command) => command.run(),
+            #[cfg(unix)]
+            Command::Serve(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completions(command) => command.run(Cli::command()),
             Command::Man(command) => command.run(Cli::command()),
@@ -108,7 +116,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            output::note(&failure);
+            output::fail(&failure);
             failure.exit.into()
         }
     }

@@ -1,6 +1,6 @@
 use std::io::{ErrorKind, Write};
 
-use crate::failure::{Failure, one_line};
+use crate::{failure::Failure, printable::one_line};
 
 /// Writes data to stdout.
 pub(crate) fn print(data: impl AsRef<[u8]>) -> Result<(), Failure> {
@@ -21,14 +21,21 @@ pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
     print(format!("{line}\n"))
 }
 
-/// Writes a message to stderr.
-pub(crate) fn note(line: impl std::fmt::Display) {
+/// Writes a message to stderr, as one line.
+pub(crate) fn note(text: impl std::fmt::Display) {
     // A closed stderr cannot be reported anywhere.
-    drop(writeln!(std::io::stderr(), "{line}"));
+    drop(writeln!(std::io::stderr(), "{}", one_line(&text.to_string())));
+}
+
+/// Writes a failure to stderr, as its two lines.
+pub(crate) fn fail(failure: &Failure) {
+    // As above.
+    drop(writeln!(std::io::stderr(), "{failure}"));
 }
 
 /// Writes a message to the terminal at stderr, in the place of its last line.
-pub(crate) fn rewrite(line: impl std::fmt::Display) {
+pub(crate) fn rewrite(text: impl std::fmt::Display) {
+    let line = one_line(&text.to_string());
     let mut stderr = std::io::stderr();
     // As above. The code clears the line.
     drop(write!(stderr, "\r\u{1b}[K{line}").and_then(|()| stderr.flush()));
@@ -36,5 +43,5 @@ pub(crate) fn rewrite(line: impl std::fmt::Display) {
 
 /// Writes a warning to stderr, as one line.
 pub(crate) fn warn(text: impl std::fmt::Display) {
-    note(one_line(&format!("warning: {text}")));
+    note(format_args!("warning: {text}"));
 }

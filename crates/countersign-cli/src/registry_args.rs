@@ -76,11 +76,8 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        self.ask_opened(
-            RegistryOptions::new(),
-            async |options, url| options.open(url).await,
-            question,
-        )
+        let options = RegistryOptions::new().acting_as(self.actor.actor());
+        self.ask_opened(options, async |options, url| options.open(url).await, question)
     }
 
     /// Opens the registry and asks it.
@@ -88,7 +85,7 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        let options = RegistryOptions::new().master_keys(self.master_keys()?);
+        let options = self.options()?;
         self.ask_opened(options, async |options, url| options.open(url).await, question)
     }
 
@@ -97,8 +94,13 @@ impl RegistryArgs {
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
     ) -> Result<T, Failure> {
-        let options = RegistryOptions::new().master_keys(self.master_keys()?);
+        let options = self.options()?;
         self.ask_opened(options, async |options, url| options.open_or_create(url).await, question)
+    }
+
+    fn options(&self) -> Result<RegistryOptions, Failure> {
+        let options = RegistryOptions::new().acting_as(self.actor.actor());
+        Ok(options.master_keys(self.master_keys()?))
     }
 
     fn ask_opened<T>(
@@ -117,10 +119,6 @@ impl RegistryArgs {
         };
         let answer = block_on(async {
             let registry = open(options, url).await?;
-            let registry = match self.actor.actor() {
-                Some(actor) => registry.acting_as(actor),
-                None => registry,
-            };
             warn_of_exposure(url, registry.closed_files());
             tell_of_sealed(registry.sealed_now());
             let answer = question(&registry).await;
@@ -273,15 +271,16 @@ fn server_failure(url: &str, error: &ServerError) -> Failure {
         ServerError::NoPermission(_) => {
             let schema = "countersign";
             format!(
-                "have the owner of the schema run `GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user}; \
+                "have the role that made the registry, which owns its tables, run `GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user}; \
                  GRANT INSERT, UPDATE ON {schema}.application, {schema}.credential TO {user}; GRANT UPDATE ON {schema}.last_change TO {user}; \
                  GRANT INSERT ON {schema}.audit_entry TO {user}`"
             )
         }
         ServerError::MayNotPrepare(_) => {
             format!(
-                "run `countersign app list` or `countersign app add NAME` once as the owner of the database, or have the owner run \
-                 `GRANT CREATE ON DATABASE {database} TO {user}` if there is no schema countersign in it yet"
+                "run `countersign app list` once as the role that made the registry, which owns its tables; if there is no registry in the \
+                 database yet, run `countersign app add NAME` as the owner of the database, or have the owner run `GRANT CREATE ON \
+                 DATABASE {database} TO {user}`"
             )
         }
         ServerError::ReadOnly => {
@@ -387,7 +386,7 @@ fn file_failure(url: &str, error: &RegistryError) -> Failure {
             )
         }
         RegistryError::ReadOnlyMode => {
-            format!("write {plain}; commands that list and show change nothing in it")
+            format!("write {plain}; a registry is always opened for writing")
         }
         RegistryError::UnsupportedParameter => {
             format!("write {plain}; only ?mode=rwc and ?mode=rw may stand behind the file")
@@ -421,6 +420,9 @@ fn file_failure(url: &str, error: &RegistryError) -> Failure {
         }
         RegistryError::File(FileError::DiskFull) => {
             "make room on its disk, and run it again".into()
+        }
+        RegistryError::File(FileError::Replaced) => {
+            "see that the right file is in its place, and run it again".into()
         }
         RegistryError::NewerSchema => "use the countersign that wrote it, or a newer one".into(),
         RegistryError::File(FileError::Damaged) => {

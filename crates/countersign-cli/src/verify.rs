@@ -21,12 +21,13 @@ use self::{
 };
 use crate::{
     environment::KEY_VARIABLE,
-    failure::{Exit, Failure, one_line},
+    failure::{Exit, Failure},
     field_type_arg,
     input::is_stdin,
     key_source::{self, KeySource, PassphraseSource, is_stdin_key},
     moment,
     output::{note, print_line},
+    printable::one_line,
 };
 
 const NO_SIGNATURE: &str = "the message has no signature";

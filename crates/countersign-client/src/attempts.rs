@@ -10,7 +10,7 @@ use crate::{
     signing::Signing,
 };
 
-/// How long one request waits for a server, by default: a server that lost its replay guard refuses signed requests for 11 s.
+/// How long one request waits for a server, by default: a server that lost its replay guard refuses signed requests for 11 to 16 s.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 /// The first pause is longer than the server asks for by one to two times this. It doubles with each pause, up to
 /// `MOST_SPREAD`.

@@ -27,9 +27,9 @@ use reqwest::IntoUrl;
 
 use self::runtime::Runtime;
 pub use self::{request_builder::RequestBuilder, response::Response};
-use crate::error::Error;
 #[cfg(feature = "key-files")]
 use crate::key_source::KeySource;
+use crate::{error::Error, methods::methods};
 
 /// A client that signs every request, and blocks until the response is there. It is cheap to clone.
 ///
@@ -79,35 +79,7 @@ impl Client {
         Ok(Self { inner: client, runtime: Runtime::start()? })
     }
 
-    /// A GET request.
-    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::GET, url)
-    }
-
-    /// A HEAD request.
-    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::HEAD, url)
-    }
-
-    /// A POST request.
-    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::POST, url)
-    }
-
-    /// A PUT request.
-    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::PUT, url)
-    }
-
-    /// A PATCH request.
-    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::PATCH, url)
-    }
-
-    /// A DELETE request.
-    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
-        self.request(Method::DELETE, url)
-    }
+    methods!(RequestBuilder);
 
     /// A request of any method.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {

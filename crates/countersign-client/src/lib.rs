@@ -60,6 +60,7 @@ mod key_in_use;
 mod key_source;
 #[cfg(feature = "tower")]
 mod layer;
+mod methods;
 #[cfg(feature = "middleware")]
 mod middleware;
 mod outgoing;

@@ -40,6 +40,9 @@ impl Client {
     /// If the server refuses a request since its key was revoked or has expired, the client looks for another key in the file, where
     /// this or another program may have put it, and signs anew. So the programs that have the same key file follow each other.
     ///
+    /// All of this happens in the tokio runtime that sends the request. A layer (`Client::layer`) in a service of another runtime signs
+    /// with the key that it was made with, and rotates nothing: make a client anew after [`OwnKey::rotate_if_due`] has rotated the key.
+    ///
     /// # Errors
     ///
     /// As [`Client::from_encrypted_key_file`], and [`OwnKeyError::Secret`] for an HMAC secret.

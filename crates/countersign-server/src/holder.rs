@@ -29,8 +29,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 ///
 /// Each of them takes signed requests alone, and concerns the key that signed. `docs/protocol.md` ("What a holder does with its
 /// own key") describes requests and responses. The new key of a rotation has the rights, the limits and the expiry of the old
-/// one. A key in quarantine reads its credential, and does no more. The holder of an HMAC secret can revoke it, and asks an operator
-/// to replace it.
+/// one. A key in quarantine reads its credential and can be revoked by its holder, and does no more. The holder of an HMAC secret
+/// can revoke it, and asks an operator to replace it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -94,13 +94,13 @@ impl<K: HeldKeys> HolderRoutes<K> {
                 async move |request: Request| rotation.rotate(&request.into_parts().0).await,
             )
             .route(
-                Route::signed(Method::POST, "/revocation").enforce(),
+                Route::signed(Method::POST, "/revocation").enforce().in_quarantine_too(),
                 async move |request: Request| revocation.revoke(&request.into_parts().0).await,
             )
     }
 
     /// Returns the routes as a router, for a service that has the verifier as a layer around all of it. Their handlers refuse what
-    /// is not signed.
+    /// is not signed. Such a verifier does not know the routes, and refuses the revocation of a key in quarantine.
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         self.routes().without_verifier()
     }

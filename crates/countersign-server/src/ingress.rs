@@ -6,6 +6,7 @@ pub(crate) mod source;
 use std::net::IpAddr;
 
 use countersign::{Misdirected, Origin, Origins, Rejection};
+use countersign_store::ClientAddress;
 use http::{HeaderMap, Uri, request::Parts};
 
 use self::proxies::{BadForwarded, Proxies};
@@ -77,6 +78,13 @@ impl Ingress {
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = Some(proxies);
         self
+    }
+
+    /// Returns the origin of a request that no verifier has taken yet, for layers around it; `None` if the verifier refuses the
+    /// request as misdirected, or because of its proxy's fields.
+    pub fn find_origin(&self, head: &Parts) -> Option<&Origin> {
+        let peer = head.extensions.get::<ClientAddress>().map(|address| address.ip());
+        self.origin(peer, &head.uri, &head.headers).ok()
     }
 
     /// Returns the origins, for the log.

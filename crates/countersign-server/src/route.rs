@@ -21,6 +21,7 @@ pub struct Route {
     pub(crate) scopes: Scopes,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) body_mode: BodyMode,
+    pub(crate) quarantine: Quarantine,
     /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
 }
@@ -32,6 +33,18 @@ pub(crate) enum BodyMode {
     Buffered,
     /// As it arrives, up to `limit` bytes. The last piece is handed out only if all of the content is the signed content.
     Streamed { limit: u64 },
+    /// Not at all: it stays with a proxy that asks about the head alone. Up to `limit` announced bytes.
+    Elsewhere { limit: u64 },
+}
+
+/// What a key in quarantine may do on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quarantine {
+    /// It reads, as on every other route.
+    Reads,
+    /// All that the route does, which only takes rights from the key itself.
+    #[cfg(feature = "axum")]
+    GivesUp,
 }
 
 impl Route {
@@ -55,7 +68,16 @@ impl Route {
     fn new(method: Method, path: &str, access: Access) -> Self {
         let label = format!("{method} {path}").into();
         let (path, scopes) = (path.into(), Scopes::default());
-        Self { method, path, access, scopes, rollout: None, body_mode: BodyMode::Buffered, label }
+        Self {
+            method,
+            path,
+            access,
+            scopes,
+            rollout: None,
+            body_mode: BodyMode::Buffered,
+            quarantine: Quarantine::Reads,
+            label,
+        }
     }
 
     /// Requires one more scope of the credential.
@@ -93,6 +115,15 @@ impl Route {
     /// A refusal cannot undo the handler's work. Write to a place that no reader uses until the body has ended without an error.
     pub fn streamed(mut self, limit: u64) -> Self {
         self.body_mode = BodyMode::Streamed { limit };
+        self
+    }
+
+    /// Verifies everything but the content of signed requests, which is not read: for a service that a proxy asks about the head
+    /// of a request, and whose content the proxy keeps. `limit` is the most bytes that may be announced.
+    ///
+    /// Whoever gets the content must compare it with the `Content-Digest`, which the signature covers.
+    pub fn insecure_content_elsewhere(mut self, limit: u64) -> Self {
+        self.body_mode = BodyMode::Elsewhere { limit };
         self
     }
 
@@ -139,6 +170,13 @@ impl Route {
         self.rollout
     }
 
+    /// Also lets keys in quarantine write here. For a route that only takes rights from the key itself.
+    #[cfg(feature = "axum")]
+    pub(crate) const fn in_quarantine_too(mut self) -> Self {
+        self.quarantine = Quarantine::GivesUp;
+        self
+    }
+
     /// Returns the same route below a prefix.
     #[cfg(feature = "axum")]
     pub(crate) fn below(mut self, prefix: &str) -> Self {
@@ -164,6 +202,9 @@ impl fmt::Display for Route {
         }
         if let BodyMode::Streamed { limit } = self.body_mode {
             write!(f, " (streamed, {limit} bytes)")?;
+        }
+        if let BodyMode::Elsewhere { limit } = self.body_mode {
+            write!(f, " (content elsewhere, {limit} bytes)")?;
         }
         match self.rollout {
             Some(rollout) if rollout != Rollout::Enforce => write!(f, " ({})", rollout.as_str()),

@@ -28,7 +28,7 @@
 //!
 //! Two traits ask one atomic question each: [`KeyStore::find`] asks for the credential of a key, and [`NonceStore::claim`] whether
 //! a nonce is fresh. [`MemoryKeys`] and [`MemoryNonces`] answer in one process, and [`Registry`] keeps credentials in an SQLite
-//! file. With the feature `postgres`, `PostgresNonces` claims a nonce in the transaction in which a handler writes.
+//! file or, with the feature `postgres`, in PostgreSQL. There `PostgresNonces` claims a nonce in the transaction in which a handler writes.
 //!
 //! A [`Credential`] has [`Scopes`], which say what it may do, and [`Restrictions`], which say where it may be used.
 //!

@@ -13,6 +13,7 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
     Migrations::new([
         (1, "used nonces", include_str!("postgres_schema/0001_used_nonces.sql")),
         (2, "registry", include_str!("postgres_schema/0002_registry.sql")),
+        (3, "lists", include_str!("postgres_schema/0003_lists.sql")),
         (4, "usage", include_str!("postgres_schema/0004_usage.sql")),
     ])
     .in_schema("countersign", "countersign.migration")

@@ -72,7 +72,8 @@ pub struct NonceUse {
 }
 
 impl NonceUse {
-    /// A nonce used by the credential with this number (its row in the registry, never a text from the wire).
+    /// A nonce used by the credential with this number (its row in the registry, never a text from the wire). Of credentials that
+    /// took over from each other, the verifier gives the number of the first.
     pub const fn new(credential: i64, created: Timestamp, nonce: Nonce) -> Self {
         Self { credential, created, nonce }
     }

@@ -4,10 +4,7 @@ use countersign_store::{Action, Actor, ApplicationName, AuditEntry, AuditFilter}
 use serde_json::{Value, json};
 
 use crate::{
-    failure::{Failure, one_line},
-    moment,
-    output::note,
-    registry_args::RegistryArgs,
+    failure::Failure, moment, output::note, printable::one_line, registry_args::RegistryArgs,
     table::columns,
 };
 

@@ -15,6 +15,7 @@ use crate::{
 /// Finds entries that were changed, taken out or put in. Who can write to the database can also compute all hashes anew:
 /// note the head outside of the database, and give it with --head the next time.
 #[derive(Args, Debug)]
+#[command(after_help = "Exit codes: 0 the log is as it was written · 3 it is not.")]
 pub(super) struct Verify {
     /// A head that was printed earlier: nothing up to that entry may have changed since
     #[arg(long, value_name = "NUMBER:HASH")]

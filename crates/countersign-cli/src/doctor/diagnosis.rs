@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure, one_line};
+use crate::{
+    failure::{Exit, Failure},
+    printable::one_line,
+};
 
 /// What one check of `doctor` found.
 #[derive(Debug)]

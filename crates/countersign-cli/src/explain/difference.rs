@@ -3,7 +3,7 @@ use std::fmt;
 use countersign::BaseDifference;
 use serde_json::{Value, json};
 
-use crate::failure::one_line;
+use crate::printable::one_line;
 
 /// The first line that differs between the base rebuilt from the message and the base from the other side.
 pub(super) struct Difference<'b>(pub(super) BaseDifference<'b>);

@@ -34,10 +34,10 @@ pub(super) struct Add {
     overlap: Option<Duration>,
     #[command(flatten)]
     key: NewKeyArg,
-    /// The label of the key [default: the file's name]
+    /// The label of the key [default: the file's name; with --replaces, the label of the old key]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// When the key expires, like 2027-01-31T00:00:00Z [default: never]
+    /// When the key expires, like 2027-01-31T00:00:00Z [default: never; with --replaces, when the old key was to expire]
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     expires: Option<Timestamp>,
     /// A scope of the key, like orders:write; can be repeated

@@ -33,3 +33,12 @@ pub(super) fn print(registry: &RegistryArgs, changed: &Credential) -> Result<(),
     note("servers apply it within 1 s");
     Ok(())
 }
+
+/// Says that another key took over from this one, and is not what this one became. A thief of a key can replace it.
+pub(super) fn note_successor(key: &Credential, became: &str) {
+    if let Some(successor) = key.replaced_by {
+        note(format_args!(
+            "{successor} took over from it, and is not {became}: if others may have had this key, that one may be theirs"
+        ));
+    }
+}

@@ -16,8 +16,9 @@ use crate::{
 
 /// Lists the keys that are to be replaced, and exits with 5 if there are any
 ///
-/// A key is due if it is in use, was registered long enough ago, and was not replaced yet. Exits with 0 if no key is due.
+/// A key is due if it is in use, was registered long enough ago, and was not replaced yet.
 #[derive(Args, Debug)]
+#[command(after_help = "Exit codes: 0 no key is due · 5 keys are due.")]
 pub(super) struct Due {
     /// The application [default: all]
     #[arg(long, value_name = "NAME")]

@@ -16,7 +16,7 @@ pub(super) struct NewKeyArg {
     /// How to open an encrypted HMAC secret
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Accept a public key without that proof: it may belong to somebody else
+    /// Accept a public key without a proof that its sender has the private half: it may belong to somebody else
     #[arg(long, requires = "public_key")]
     insecure_unproven: bool,
 }

@@ -18,7 +18,9 @@ impl Quarantine {
     pub(super) fn run(self, registry: &RegistryArgs) -> Result<(), Failure> {
         let (key, reason, now) = (self.key.id()?, self.reason, moment::now());
         let held = registry.ask(async |registry| registry.quarantine(&key, reason, now).await)?;
-        change::print(registry, &held)
+        change::print(registry, &held)?;
+        change::note_successor(&held, "in quarantine");
+        Ok(())
     }
 }
 

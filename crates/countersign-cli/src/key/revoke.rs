@@ -1,7 +1,7 @@
 use clap::Args;
 use countersign_store::{Reason, RegistryError, Revocation};
 
-use super::key_arg::KeyArg;
+use super::{change, key_arg::KeyArg};
 use crate::{
     credential::{listed_object, object},
     failure::Failure,
@@ -51,6 +51,7 @@ impl Revoke {
                 key.revoked_at.map_or_else(|| "at a time unknown".to_owned(), moment::show)
             )),
         }
+        change::note_successor(key, "revoked");
         Ok(())
     }
 }

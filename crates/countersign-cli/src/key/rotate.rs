@@ -13,6 +13,9 @@ use crate::{duration_arg, failure::Failure, moment, output::note, registry_args:
 /// The new key is in FILE.next until the server has confirmed it; then it takes the place of FILE, in one step, and FILE.pub
 /// is written. If this breaks off, run it again: it goes on where it was.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 the file has the new key · 1 wrong usage, or the key file · 2 the server or the network · 3 refused (401, 403, 409) · 4 a limit (429)."
+)]
 pub(super) struct Rotate {
     #[command(flatten)]
     own: OwnKeyArgs,

@@ -13,6 +13,9 @@ use crate::{
 /// Shows the changes first. What the text does not list stays, unless --prune is given. A key that the registry does not have yet
 /// needs its proof in the text; an HMAC secret cannot be added by text. Makes the registry if it is missing.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 the registry is as the text says · 1 nothing was changed: the text cannot be read or applied · 5 with --dry-run: the registry differs."
+)]
 pub(super) struct Apply {
     /// The text, as `countersign registry export` writes it; `-` is stdin
     file: String,

@@ -12,6 +12,9 @@ use crate::{
 /// The lines of the registry have a `-`, those of the text a `+`. Applications and keys that the text does not list are shown as
 /// unlisted; keys that are revoked need not be listed.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 the registry is as the text says · 5 it differs · 1 the text cannot be read."
+)]
 pub(super) struct Diff {
     /// The text, as `countersign registry export` writes it; `-` is stdin
     file: String,

@@ -4,7 +4,7 @@ use countersign::{PublishableKey, VerifyingKey};
 use countersign_store::{Credential, DamagedCredential, Standing};
 use serde_json::{Value, json};
 
-use crate::{failure::one_line, moment, shell::quote};
+use crate::{moment, printable::one_line, shell::quote};
 
 /// A private key that was found.
 #[derive(Debug)]

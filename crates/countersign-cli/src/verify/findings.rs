@@ -13,10 +13,7 @@ use super::{
     acceptable_trailers, covered_digest::CoveredDigest, exchange::ReceivedRequest,
     names_another_key,
 };
-use crate::{
-    failure::{Failure, one_line},
-    key_source,
-};
+use crate::{failure::Failure, key_source, printable::one_line};
 
 const UNREAD_SIGNATURE: &str =
     "the message has no signature in its head, and a server does not look at trailers";

@@ -1,4 +1,4 @@
-use crate::desk::Desk;
+use crate::{curl::Server, desk::Desk};
 
 #[test]
 fn a_key_pair_is_made_for_its_owner_alone_and_never_overwritten() {
@@ -307,4 +307,28 @@ fn the_test_keys_of_a_standard_are_not_registered() {
         desk.run(&add).failed(1, "known from RFC 9421", "countersign keygen");
     }
     assert!(!desk.run(["key", "list"]).done().contains("pk_"));
+}
+
+/// Of a file name, here, or of a server: nobody sees what it does to the text beside it.
+#[test]
+fn no_message_has_characters_that_reorder_or_hide_text() {
+    let (desk, name) = (Desk::new(), "a\u{202e}yek.b\u{200b}\u{1b}[2K\n");
+    let made = desk.run(["keygen", "--out", name]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let again = desk.run(["keygen", "--out", name]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let server = Server::start(
+        "HTTP/1.1 401 Unauthorized\nCountersign-Refusal: signature-policy\nContent-Type: application/problem+json\n\
+         Connection: close\n\n\
+         {\"code\":\"signature-policy\",\"detail\":\"d\\u202ee\\u200b\\u001b[2K\\n\",\"hint\":\"h\\u2066i\\ufeff\",\"request_id\":\"r\"}",
+    );
+    desk.run(["keygen", "--out", "id.key"]).done();
+    let url = server.url("/v1/key");
+    let refused = desk.run(["key", "rotate", "--key", "id.key", &url]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("d\\u{202e}e"), "{refused:?}");
+    for outcome in [made, again, refused] {
+        let text = outcome.stdout + &outcome.stderr;
+        assert!(text.is_ascii() && !text.contains('\u{1b}'), "{text:?}");
+    }
 }

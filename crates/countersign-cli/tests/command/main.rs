@@ -24,10 +24,17 @@ mod registry;
 mod registry_text;
 mod restrictions;
 mod scanning;
+mod served;
 #[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/postgres.rs"]
 mod server;
 mod server_faults;
+mod serving;
+mod serving_auth;
+mod serving_config;
+mod serving_faults;
+mod serving_together;
 mod signing;
 mod trailers;
 mod uploads;
+mod upstream;

@@ -139,6 +139,12 @@ impl Verification {
 }
 
 impl Caller {
+    /// Returns the caller of a request that passed a verifier, if it is known: for services such as proxies, which hand on all
+    /// requests. `None` also for a request that did not pass a verifier.
+    pub fn known(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Verification>().and_then(|verification| verification.caller.clone())
+    }
+
     /// Returns the caller of a request with a publishable key or a signature; [`Caller::proof`] says which.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::{
         reason::{Reason, Refused, SentKey},
         unaccepted::{Cause, Unaccepted},
     },
-    route::{BodyMode, Route, access::Access},
+    route::{BodyMode, Quarantine, Route, access::Access},
     telemetry,
 };
 
@@ -130,13 +130,15 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             .verify(prepared.as_ref().unwrap_or(&credential.key))
             .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
         // 6. State, restrictions, scopes. The caller has proven to have the key: only from here on are they told facts about it.
-        let nonce_use = authentic.nonce_use(credential.id.get());
+        // The lineage, so that no holder gets another share of the guard's memory by replacing its key.
+        let nonce_use = authentic.nonce_use(credential.lineage.get());
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed = check_standing(credential, head, arrival.content, now).and_then(|()| {
-            check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
-        });
+        let allowed =
+            check_standing(credential, head, arrival.content, demand, now).and_then(|()| {
+                check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
+            });
         if let Err(reason) = allowed {
             return Err(self.charge_forbidden(head, credential, reason).await.into());
         }
@@ -265,7 +267,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand.content_limit(self.limit).check_announced(announced)?;
         match demand.body_mode {
             BodyMode::Buffered => Ok(self.content_memory.check_announced(announced)?),
-            BodyMode::Streamed { .. } => Ok(()),
+            BodyMode::Streamed { .. } | BodyMode::Elsewhere { .. } => Ok(()),
         }
     }
 
@@ -291,14 +293,19 @@ fn check_standing(
     credential: &Credential,
     head: &Parts,
     content: Content,
+    demand: &Demand<'_>,
     now: Timestamp,
 ) -> Result<(), Reason> {
     match credential.standing(now) {
         Standing::Active => Ok(()),
-        Standing::Quarantined => match Access::by_default(head, content) {
-            Access::Signed => Err(Reason::Quarantined),
-            Access::Publishable | Access::Open => Ok(()),
-        },
+        Standing::Quarantined => {
+            match (Access::by_default(head, content), demand.route.map(|route| route.quarantine)) {
+                (Access::Publishable | Access::Open, _) => Ok(()),
+                #[cfg(feature = "axum")]
+                (Access::Signed, Some(Quarantine::GivesUp)) => Ok(()),
+                (Access::Signed, Some(Quarantine::Reads) | None) => Err(Reason::Quarantined),
+            }
+        }
         Standing::Expired => Err(Reason::Expired),
         Standing::Revoked => Err(Reason::Revoked),
     }

@@ -182,6 +182,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Content::Present => demand.body_mode,
                 };
                 match body_mode {
+                    BodyMode::Elsewhere { .. } => {
+                        let (caller, body) = (Some(caller), VerifiedBody::unchecked(body));
+                        Accepted { caller, content: None, body, hidden, marks, outcome }
+                    }
                     BodyMode::Buffered => {
                         let gathered = self.gather(demand, body, claimed, caller.credential());
                         let content = gathered.await.map_err(|unfit| unfit.reason)?;
@@ -269,7 +273,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     }
                 }
                 // The content was not compared, so the handler learns of no caller.
-                BodyMode::Streamed { .. } => {
+                BodyMode::Streamed { .. } | BodyMode::Elsewhere { .. } => {
                     let body = VerifiedBody::unchecked(body);
                     let requirements = Requirements::Observed(Some(caller));
                     (Accepted::unknown(body, Outcome::Signed), requirements)

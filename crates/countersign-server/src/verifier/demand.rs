@@ -95,7 +95,9 @@ impl Demand<'_> {
     pub(super) const fn content_limit(&self, of_verifier: ContentLimit) -> ContentLimit {
         match self.body_mode {
             BodyMode::Buffered => of_verifier,
-            BodyMode::Streamed { limit } => ContentLimit { bytes: limit, time: of_verifier.time },
+            BodyMode::Streamed { limit } | BodyMode::Elsewhere { limit } => {
+                ContentLimit { bytes: limit, time: of_verifier.time }
+            }
         }
     }
 

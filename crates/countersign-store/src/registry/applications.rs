@@ -5,7 +5,6 @@ use super::{
     Registry,
     audit::act::{Act, ActSubject, Action},
     change::{Change, Transaction},
-    damaged::DamagedApplication,
     error::{RegistryError, Subject},
     query::Query,
     row::seconds,
@@ -56,22 +55,6 @@ impl Registry {
         change: impl FnOnce(&mut ApplicationSettings) + Send + 'static,
     ) -> Result<Application, RegistryError> {
         self.make(Set { name: name.to_owned(), change, now }).await
-    }
-
-    /// Returns all applications, by name. A damaged row is an error in its place, and hides no other application.
-    ///
-    /// # Errors
-    ///
-    /// An error of the database.
-    pub async fn applications(
-        &self,
-    ) -> Result<Vec<Result<Application, Box<DamagedApplication>>>, RegistryError> {
-        let mut connection = self.shared.database.connection().await?;
-        let rows = connection.session().fetch_all(Query::new(statements::APPLICATIONS)).await?;
-        let listed = rows
-            .iter()
-            .map(|row| Application::read(row).map_err(|error| DamagedApplication::of(row, error)));
-        Ok(listed.collect())
     }
 
     /// Returns an application.

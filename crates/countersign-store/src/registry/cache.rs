@@ -168,21 +168,23 @@ impl Cache {
         Invalidation { cache: self, subject: subject.clone() }
     }
 
-    /// Removes the entries that a change concerns: of a key by both of its names, if this is the one from which the other
-    /// follows; of an application all its keys.
+    /// Removes the entries that a change concerns: of a key by both of its names, of an application all its keys.
     pub(super) fn remove(&self, subject: &ActSubject) {
         let _write = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
         match (subject.key, &subject.application) {
-            (Some(id), _) => {
-                let thumbprint = match id {
-                    KeyId::Publishable(key) => key.thumbprint().map(KeyId::Thumbprint),
-                    KeyId::Thumbprint(_) => None,
-                };
+            (Some(id @ KeyId::Publishable(key)), _) => {
+                let thumbprint = key.thumbprint().map(KeyId::Thumbprint);
                 for id in [Some(id), thumbprint].iter().flatten() {
                     self.known.remove(id);
                     self.unknown.remove(id);
                 }
+            }
+            // The publishable key of the row is damaged, but an entry from before the damage has it.
+            (Some(KeyId::Thumbprint(thumbprint)), _) => {
+                self.known
+                    .retain(|_, (credential, _)| credential.key.thumbprint() != Some(thumbprint));
+                self.unknown.clear();
             }
             (None, Some(name)) => {
                 self.known.retain(|_, (credential, _)| credential.application.name != *name);
@@ -199,9 +201,10 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use countersign::PublishableKey;
+    use countersign::{PrivateKey, PublishableKey};
 
     use super::*;
+    use crate::credential::{CredentialId, application::Application};
 
     #[test]
     fn an_entry_is_used_for_a_minute_by_both_clocks_and_read_again_before() {
@@ -254,6 +257,25 @@ mod tests {
         assert!(matches!(cache.get(&id, now), Cached::Entry(..)));
         cache.contact.set_stale_for(Duration::ZERO);
         assert!(matches!(cache.get(&id, now), Cached::Missing));
+    }
+
+    #[test]
+    fn a_change_of_a_row_that_is_known_by_its_thumbprint_alone_removes_both_names() {
+        let key = PrivateKey::ed25519(&[7; 32]).verifying_key();
+        let now = Timestamp::from_unix(1_763_900_000);
+        let application = Application::new("shop".parse().unwrap(), "live".parse().unwrap(), now);
+        let (publishable, thumbprint) = (key.publishable_key(), key.thumbprint().unwrap());
+        let credential = Arc::new(Credential::new(CredentialId::new(1), application, key, now));
+        let ids = [KeyId::Publishable(publishable), KeyId::Thumbprint(thumbprint)];
+        let cache = Cache::default();
+        for id in &ids {
+            cache.put(id, Some(Arc::clone(&credential)), cache.lookup(now));
+        }
+        let key = Some(KeyId::Thumbprint(thumbprint));
+        cache.remove(&ActSubject { application: None, key });
+        for id in &ids {
+            assert!(matches!(cache.get(id, now), Cached::Missing), "{id}");
+        }
     }
 
     #[test]

@@ -61,28 +61,6 @@ impl Registry {
         Ok(key.clone())
     }
 
-    /// Returns the credentials of an application, or of all applications, the oldest first. A damaged row is an error in its
-    /// place, and hides no other credential.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::NotFound`] for the application, or an error of the database.
-    pub async fn credentials(
-        &self,
-        application: Option<&str>,
-    ) -> Result<Vec<Result<Arc<Credential>, Box<DamagedCredential>>>, RegistryError> {
-        if let Some(name) = application {
-            self.require_application(name).await?;
-        }
-        let query = match application {
-            Some(name) => Query::new(statements::CREDENTIALS_OF_APPLICATION).bind(name),
-            None => Query::new(statements::CREDENTIALS),
-        };
-        let mut connection = self.shared.database.connection().await?;
-        let rows = connection.session().fetch_all(query).await?;
-        Ok(rows.iter().map(|row| self.shared.listed(row)).collect())
-    }
-
     /// Returns a credential as in a list: if it cannot be used, with what can be read of it.
     ///
     /// # Errors
@@ -173,7 +151,8 @@ impl Registry {
 }
 
 impl Shared {
-    fn listed(&self, row: &Row) -> Result<Arc<Credential>, Box<DamagedCredential>> {
+    /// Reads a row of a list.
+    pub(super) fn listed(&self, row: &Row) -> Result<Arc<Credential>, Box<DamagedCredential>> {
         match Credential::read(row, self.master_keys()) {
             Ok(credential) => Ok(Arc::new(credential)),
             Err(error) => Err(DamagedCredential::of(row, error)),

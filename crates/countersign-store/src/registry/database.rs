@@ -121,6 +121,16 @@ impl Source {
         }
     }
 
+    /// Refuses to go on with connections to a database that is no longer at its address.
+    pub(super) fn require_in_place(&self) -> Result<(), RegistryError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => Ok(pool.require_in_place()?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// How often to look for changes that others have made. They are promised to take effect within a second.
     pub(super) const fn poll_interval(&self) -> Duration {
         match self {

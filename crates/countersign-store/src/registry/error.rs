@@ -51,14 +51,15 @@ pub enum RegistryError {
     /// The address is not of the form `sqlite:FILE` or `postgres://…`, or of one whose feature is off.
     #[error("the registry's address is not of the form {FORMS}")]
     UnsupportedUrl,
-    /// The address ends with `?mode=ro`. SQLite makes files beside a registry even for a reader, so a registry is always
+    /// The address of a file ends with `?mode=ro`. SQLite makes files beside a registry even for a reader, so a registry is always
     /// opened for writing.
     #[error("a registry cannot be opened with mode=ro")]
     ReadOnlyMode,
-    /// The address has a parameter other than `?mode=rw` and `?mode=rwc`.
+    /// The address has a parameter that is unknown: of a file, other than `?mode=rw` and `?mode=rwc`; of a server, other than those
+    /// of libpq that the driver knows.
     #[error("the registry's address has a parameter that is not supported")]
     UnsupportedParameter,
-    /// A file has the parameters of the address in its name. It may be the registry.
+    /// A file has the parameters of the address in its name. It may be the registry: a program took them for the name.
     #[error(
         "a file has the parameters of the registry's address in its name, and may be the registry"
     )]
@@ -131,7 +132,7 @@ pub enum RegistryError {
     /// [`VerifyingKey::require_secret`](countersign::VerifyingKey::require_secret).
     #[error("the key cannot be registered")]
     Key(#[source] KeyError),
-    /// A text is not a valid name of an application, environment or label.
+    /// A text is not a valid name of an application, environment, label, contact, note, reason or actor.
     #[error(transparent)]
     BadName(#[from] BadName),
     /// The text of a registry is invalid, or cannot be applied to this registry.

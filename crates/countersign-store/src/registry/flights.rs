@@ -88,12 +88,13 @@ impl Flight {
 impl Landing {
     /// Gives the result to all who wait. Call it after the result is in the cache, so that nobody begins a lookup in between.
     pub(super) fn land(self, landed: Landed) {
+        // Before anybody has the result: a caller who has seen a failure, and asks again, begins a lookup of its own.
+        self.leave();
         self.landed.send_replace(Some(landed));
     }
-}
 
-impl Drop for Landing {
-    fn drop(&mut self) {
+    /// Lets the next caller begin a lookup.
+    fn leave(&self) {
         let mut under_way = self.flights.lock();
         // A later lookup may have taken its place.
         let is_this = under_way
@@ -102,6 +103,12 @@ impl Drop for Landing {
         if is_this {
             under_way.remove(&self.id);
         }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -147,6 +154,24 @@ mod tests {
             }
             assert!(own.landed().await.is_err());
             assert!(joined.landed().await.is_err());
+        }
+    }
+
+    #[test]
+    fn who_has_seen_a_failure_and_asks_again_begins_another_lookup() {
+        let (flights, cache) = (Flights::default(), Cache::default());
+        for _ in 0..2_000 {
+            let seat = flights.join(&id(1), generation(&cache));
+            let Seat::Pilot(flight, landing) = seat else { panic!("the last lookup has ended") };
+            let landed = Err(Arc::new(RegistryError::NewerSchema));
+            let pilot = std::thread::spawn(move || landing.land(landed));
+            while flight.landed.borrow().is_none() {
+                std::hint::spin_loop();
+            }
+            let again = flights.join(&id(1), generation(&cache));
+            assert!(matches!(again, Seat::Pilot(..)), "it joined the failure");
+            drop(again);
+            pilot.join().unwrap();
         }
     }
 

@@ -127,6 +127,7 @@ impl Follower {
     }
 
     async fn poll(&mut self) -> Result<Changes, RegistryError> {
+        self.source.require_in_place()?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {

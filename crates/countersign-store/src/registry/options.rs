@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{Registry, error::RegistryError, if_missing::IfMissing};
+use super::{Registry, actor::Actor, error::RegistryError, if_missing::IfMissing};
 use crate::{master_key::MasterKeys, system_time::system_time};
 
 /// How to open a [`Registry`].
@@ -19,6 +19,7 @@ use crate::{master_key::MasterKeys, system_time::system_time};
 pub struct RegistryOptions {
     master_keys: Option<Arc<MasterKeys>>,
     plain_secrets: PlainSecrets,
+    actor: Option<Actor>,
 }
 
 /// What happens to plain secrets when a registry is opened with a master key.
@@ -58,6 +59,13 @@ impl RegistryOptions {
         self
     }
 
+    /// Names who makes the changes that are made with this registry, for its audit log: also those that opening it makes, when it
+    /// seals plain secrets. Default: the name of the program.
+    pub fn acting_as(mut self, actor: impl Into<Option<Actor>>) -> Self {
+        self.actor = actor.into();
+        self
+    }
+
     /// Opens an existing registry, and brings its schema up to date.
     ///
     /// # Errors
@@ -78,6 +86,10 @@ impl RegistryOptions {
 
     async fn open_as(self, url: &str, if_missing: IfMissing) -> Result<Registry, RegistryError> {
         let registry = Registry::open_as(url, if_missing, self.master_keys).await?;
+        let registry = match self.actor {
+            Some(actor) => registry.acting_as(actor),
+            None => registry,
+        };
         match registry.settle_secrets(self.plain_secrets, system_time()).await {
             Ok(()) => Ok(registry),
             Err(error) => {
@@ -94,6 +106,7 @@ impl fmt::Debug for RegistryOptions {
         f.debug_struct("RegistryOptions")
             .field("master_keys", &self.master_keys)
             .field("plain_secrets", &self.plain_secrets)
+            .field("actor", &self.actor)
             .finish()
     }
 }

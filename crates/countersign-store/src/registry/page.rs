@@ -4,14 +4,17 @@ use countersign::Timestamp;
 
 use super::{
     Registry,
-    cursor::{Cursor, List},
+    cursor::{Cursor, List, Place},
     damaged::{DamagedApplication, DamagedCredential},
     error::RegistryError,
-    query::{Query, Value},
+    query::{Query, Row, Value},
     row::seconds,
     statements,
 };
 use crate::credential::{Credential, Stage, application::Application};
+
+/// How many credentials a statement looks at, if it has to look at each.
+const AT_A_TIME: i64 = 100_000;
 
 /// A part of a list, and where the next part begins.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ impl CredentialFilter {
     }
 
     /// Lists credentials with this text in the label or in the name of the application. Upper and lower case of A-Z are the
-    /// same.
+    /// same. The labels of all credentials are read, or of all those that the other filters leave: among a million, that takes a
+    /// second.
     pub fn search(mut self, text: &str) -> Self {
         self.search = Some(text.to_owned());
         self
@@ -69,7 +73,7 @@ impl CredentialFilter {
     }
 
     /// Lists credentials that were registered and last used before this time, and are not revoked. If uses have not been
-    /// recorded for so long, none is listed.
+    /// recorded for so long, none is listed. The last use of all credentials is read, as by [`CredentialFilter::search`].
     pub const fn unused_for(mut self, time: Duration) -> Self {
         self.unused_for = Some(time);
         self
@@ -95,13 +99,21 @@ impl CredentialFilter {
             None => conditions.add(statements::OF_NO_REMOVED_APPLICATION, []),
         }
         let at = seconds(now);
-        match self.stage {
-            None => {}
-            Some(Stage::Revoked) => conditions.add(statements::IN_STATE, ["revoked".into()]),
-            Some(Stage::Expired) => conditions.add(statements::EXPIRED, [at.into()]),
-            Some(stage) => {
-                conditions.add(statements::IN_STATE, [stage.as_str().into()]);
-                conditions.add(statements::NOT_EXPIRED, [at.into()]);
+        if let Some(stage) = self.stage {
+            let condition = match stage {
+                Stage::Active => statements::ACTIVE,
+                Stage::Retiring => statements::RETIRING,
+                Stage::Quarantined => statements::QUARANTINED,
+                Stage::Revoked => statements::REVOKED,
+                Stage::Expired => statements::EXPIRED,
+            };
+            match stage {
+                Stage::Active | Stage::Retiring | Stage::Quarantined => {
+                    conditions.add(condition, []);
+                    conditions.add(statements::NOT_EXPIRED, [at.into()]);
+                }
+                Stage::Revoked => conditions.add(condition, []),
+                Stage::Expired => conditions.add(condition, [at.into()]),
             }
         }
         if let Some(text) = &self.search {
@@ -126,10 +138,56 @@ impl CredentialFilter {
         conditions
     }
 
-    fn query(&self, after: i64, limit: i64, now: Timestamp) -> Query {
+    /// Returns the list of this filter: the credentials in the order of the index that it walks.
+    const fn list(&self) -> List {
+        match self.stage {
+            _ if self.due_after.is_some() => List::CredentialsByCreation,
+            _ if self.expiring_within.is_some() => List::CredentialsByExpiry,
+            Some(Stage::Expired) => List::CredentialsByExpiry,
+            Some(Stage::Retiring) => List::CredentialsByEnd,
+            Some(Stage::Active | Stage::Quarantined | Stage::Revoked) | None => List::Credentials,
+        }
+    }
+
+    /// Whether it looks at every credential, since no index has what it asks for.
+    const fn looks_at_all(&self) -> bool {
+        (self.search.is_some() || self.unused_for.is_some())
+            && self.application.is_none()
+            && matches!(self.list(), List::Credentials)
+    }
+
+    fn query(&self, after: Place, up_to: Option<i64>, limit: i64, now: Timestamp) -> Query {
         let mut conditions = self.conditions(now);
-        conditions.add(statements::AFTER_CREDENTIAL, [after.into()]);
-        conditions.query(statements::PAGE_OF_CREDENTIALS, statements::IN_ORDER_OF_NUMBER, limit)
+        // Nothing of these lists lies before, and a walk of the index begins here.
+        let now = Place { time: seconds(now), number: i64::MAX };
+        let Place { time, number } = match self.list() {
+            List::CredentialsByEnd => after.max(now),
+            List::CredentialsByExpiry if self.expiring_within.is_some() => after.max(now),
+            _ => after,
+        };
+        let place = [time.into(), number.into()];
+        let order = match self.list() {
+            List::CredentialsByCreation => {
+                conditions.add(statements::AFTER_CREATION, place);
+                statements::IN_ORDER_OF_CREATION
+            }
+            List::CredentialsByExpiry => {
+                conditions.add(statements::AFTER_EXPIRY, place);
+                statements::IN_ORDER_OF_EXPIRY
+            }
+            List::CredentialsByEnd => {
+                conditions.add(statements::AFTER_END, place);
+                statements::IN_ORDER_OF_END
+            }
+            List::Credentials | List::Applications | List::Events => {
+                conditions.add(statements::AFTER_NUMBER, [number.into()]);
+                statements::IN_ORDER_OF_NUMBER
+            }
+        };
+        if let Some(number) = up_to {
+            conditions.add(statements::UP_TO_NUMBER, [number.into()]);
+        }
+        conditions.query(statements::PAGE_OF_CREDENTIALS, order, limit)
     }
 }
 
@@ -205,9 +263,12 @@ fn pattern(text: &str) -> String {
 }
 
 impl Registry {
-    /// Returns a page of the credentials that match a filter, the oldest first: at most `limit` of them, from the beginning or
-    /// from the [next](Page::next) place of another page. A damaged row that matches is an error in its place, and hides no
-    /// other credential.
+    /// Returns a page of the credentials that match a filter: at most `limit` of them, from the beginning or from the
+    /// [next](Page::next) place of another page. A damaged row that matches is an error in its place, and hides no other
+    /// credential.
+    ///
+    /// The credential that was registered first comes first. Of credentials that expire within a time, have expired, or are
+    /// retiring, the one that expires first comes first.
     ///
     /// # Errors
     ///
@@ -222,13 +283,39 @@ impl Registry {
         if let Some(name) = &filter.application {
             self.require_application(name).await?;
         }
-        let after = Cursor::number_in(from, List::Credentials)?.unwrap_or(0);
-        let query = filter.query(after, one_more(limit), now);
-        let read = |row: &_| match Credential::read(row, self.shared.master_keys()) {
-            Ok(credential) => Ok(Arc::new(credential)),
-            Err(error) => Err(DamagedCredential::of(row, error)),
+        let list = filter.list();
+        let after = Cursor::place_in(from, list)?.unwrap_or(Place::START);
+        let rows = match filter.looks_at_all() {
+            true => self.looked_through(filter, after.number, one_more(limit), now).await?,
+            false => self.rows(filter.query(after, None, one_more(limit), now)).await?,
         };
-        self.page_of(List::Credentials, query, limit, read).await
+        page_of(list, rows, limit, |row| self.shared.listed(row))
+    }
+
+    /// Returns the first rows of a filter that looks at every credential, in several statements. None of them takes longer the
+    /// more credentials there are.
+    async fn looked_through(
+        &self,
+        filter: &CredentialFilter,
+        mut after: i64,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<Row>, RegistryError> {
+        let mut rows = Vec::new();
+        loop {
+            let wanted = limit.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+            if wanted <= 0 {
+                return Ok(rows);
+            }
+            let up_to = after.saturating_add(AT_A_TIME);
+            let query = filter.query(Place::of_number(after), Some(up_to), wanted, now);
+            rows.extend(self.rows(query).await?);
+            let next = self.rows(Query::new(statements::NEXT_CREDENTIAL).bind(up_to)).await?;
+            match next.first().map(|row| row.get::<Option<i64>>("id")).transpose()?.flatten() {
+                Some(next) => after = next.saturating_sub(1),
+                None => return Ok(rows),
+            }
+        }
     }
 
     /// Returns a page of the applications that match a filter, by name: at most `limit` of them, from the beginning or from
@@ -244,31 +331,27 @@ impl Registry {
         from: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<Result<Application, Box<DamagedApplication>>>, RegistryError> {
-        let after = Cursor::number_in(from, List::Applications)?;
-        let query = filter.query(after, one_more(limit));
-        let read =
-            |row: &_| Application::read(row).map_err(|error| DamagedApplication::of(row, error));
-        self.page_of(List::Applications, query, limit, read).await
+        let after = Cursor::place_in(from, List::Applications)?.map(|place| place.number);
+        let rows = self.rows(filter.query(after, one_more(limit))).await?;
+        page_of(List::Applications, rows, limit, |row| {
+            Application::read(row).map_err(|error| DamagedApplication::of(row, error))
+        })
     }
 
-    async fn page_of<T>(
-        &self,
-        list: List,
-        query: Query,
-        limit: u32,
-        read: impl Fn(&super::query::Row) -> T,
-    ) -> Result<Page<T>, RegistryError> {
+    /// Returns the number of credentials of all applications that are not removed.
+    ///
+    /// # Errors
+    ///
+    /// An error of the database.
+    pub async fn number_of_credentials(&self) -> Result<u64, RegistryError> {
+        let rows = self.rows(Query::new(statements::COUNT_CREDENTIALS)).await?;
+        let count = rows.first().ok_or(sqlx::Error::RowNotFound)?.get::<i64>("count")?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    async fn rows(&self, query: Query) -> Result<Vec<Row>, RegistryError> {
         let mut connection = self.shared.database.connection().await?;
-        let mut rows = connection.session().fetch_all(query).await?;
-        drop(connection);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let is_last = rows.len() <= limit;
-        rows.truncate(limit);
-        let next = match rows.last() {
-            Some(last) if !is_last => Some(Cursor::new(list, last.get("id")?)),
-            _ => None,
-        };
-        Ok(Page { entries: rows.iter().map(read).collect(), next })
+        Ok(connection.session().fetch_all(query).await?)
     }
 
     /// Returns an error if there is no application with this name. One that is damaged is there.
@@ -278,6 +361,35 @@ impl Registry {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Makes a page of its rows, and of the row behind them.
+fn page_of<T>(
+    list: List,
+    mut rows: Vec<Row>,
+    limit: u32,
+    read: impl Fn(&Row) -> T,
+) -> Result<Page<T>, RegistryError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_last = rows.len() <= limit;
+    rows.truncate(limit);
+    let next = match rows.last() {
+        Some(last) if !is_last => Some(Cursor::new(list, place(list, last)?)),
+        _ => None,
+    };
+    Ok(Page { entries: rows.iter().map(read).collect(), next })
+}
+
+/// Returns the place of a row in a list.
+fn place(list: List, row: &Row) -> Result<Place, RegistryError> {
+    let time = match list {
+        List::CredentialsByCreation => row.get("created_at")?,
+        List::CredentialsByExpiry | List::CredentialsByEnd => {
+            row.get::<Option<i64>>("expires_at")?.unwrap_or(i64::MAX)
+        }
+        List::Credentials | List::Applications | List::Events => i64::MIN,
+    };
+    Ok(Place { time, number: row.get("id")? })
 }
 
 /// One row more than is asked for tells whether there is another page.
@@ -303,42 +415,61 @@ mod tests {
             .stage(Stage::Retiring)
             .due_after(Duration::from_secs(1))
             .search("x");
-        let text = format!("{:?}", filter.query(5, 101, NOW));
-        for number in 1..=8 {
+        let text = format!("{:?}", filter.query(Place::START, Some(5), 101, NOW));
+        for number in 1..=9 {
             assert!(text.contains(&format!("${number}")), "{number} {text}");
         }
-        assert!(!text.contains("$9") && !text.contains('?'), "{text}");
+        assert!(!text.contains("$10") && !text.contains('?'), "{text}");
     }
 
     #[cfg(feature = "sqlite")]
     #[tokio::test]
-    async fn a_page_of_an_application_is_a_range_of_its_index() {
+    async fn each_filter_walks_a_range_of_an_index_in_the_order_of_its_list() {
         let folder = tempfile::TempDir::new().unwrap();
         let url = format!("sqlite:{}", folder.path().join("registry.db").display());
         let registry = Registry::open_or_create(&url).await.unwrap();
         let plan = async |query: Query| {
-            let mut connection = registry.shared.database.connection().await.unwrap();
-            let rows = connection.session().fetch_all(query.explained()).await.unwrap();
+            let rows = registry.rows(query.explained()).await.unwrap();
             let steps = rows.iter().map(|row| row.get::<String>("detail").unwrap());
             steps.collect::<Vec<_>>().join("\n")
         };
-        let all = CredentialFilter::default();
-        let of_one = all.clone().application("shop").unrestricted().unused_for(Duration::ZERO);
+        let all = CredentialFilter::default;
+        let of_one = all().application("shop").unrestricted().unused_for(Duration::ZERO);
+        let of = |filter: CredentialFilter| filter.query(Place::START, None, 101, NOW);
+        let by_state = "SEARCH c USING INDEX credential_state (state=? AND id>?)";
         let plans = [
-            (all.query(0, 101, NOW), "SEARCH c USING INTEGER PRIMARY KEY (rowid>?)"),
+            (of(all()), "SEARCH c USING INTEGER PRIMARY KEY (rowid>?)"),
+            (of(of_one), "SEARCH c USING INDEX credential_application (application_id=? AND id>?)"),
+            (of(all().stage(Stage::Active)), by_state),
+            (of(all().stage(Stage::Quarantined)), by_state),
+            (of(all().stage(Stage::Revoked)), by_state),
             (
-                of_one.query(0, 101, NOW),
-                "SEARCH c USING INDEX credential_application (application_id=? AND id>?)",
+                of(all().stage(Stage::Retiring)),
+                "SEARCH c USING INDEX credential_retiring (state=? AND <expr>>?)",
+            ),
+            (of(all().stage(Stage::Expired)), "SEARCH c USING INDEX credential_expiry"),
+            (of(all().expiring_within(Duration::ZERO)), "SEARCH c USING INDEX credential_expiry"),
+            (of(all().due_after(Duration::ZERO)), "SEARCH c USING INDEX credential_due"),
+            (of(all().never_expires()), "USING INDEX credential_never_expires"),
+            (of(all().unrestricted()), "USING INDEX credential_unrestricted"),
+            (
+                all().search("x").query(Place::START, Some(100), 101, NOW),
+                "SEARCH c USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
             ),
             (
                 ApplicationFilter::default().search("x").query(Some(7), 101),
                 "SEARCH application USING INDEX application_name (name>?)",
             ),
+            (
+                ApplicationFilter::default().environment("x").query(Some(7), 101),
+                "SEARCH application USING INDEX application_environment (environment=? AND name>?)",
+            ),
         ];
         for (query, expected) in plans {
+            let text = format!("{query:?}");
             let plan = plan(query).await;
-            assert!(plan.contains(expected), "{plan}");
-            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+            assert!(plan.contains(expected), "{text}\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{text}\n{plan}");
         }
     }
 }

@@ -54,6 +54,7 @@ impl Readers {
         query: impl Fn() -> Query,
     ) -> Result<Option<Row>, RegistryError> {
         let _permit = self.permits.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        self.source.require_in_place()?;
         if let Some(mut connection) = self.take() {
             let fetched = timeout(PATIENCE, connection.fetch_optional(query())).await;
             if let Ok(Ok(row)) = fetched {

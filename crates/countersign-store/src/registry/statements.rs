@@ -8,9 +8,6 @@ macro_rules! select_application {
     };
 }
 
-/// Selects all applications, by name.
-pub(super) const APPLICATIONS: &str = concat!(select_application!(), " ORDER BY name");
-
 /// Selects an application. Parameter: `name`.
 pub(super) const APPLICATION: &str = concat!(select_application!(), " AND name = $1");
 
@@ -44,35 +41,27 @@ macro_rules! select_credential {
     };
 }
 
-/// Selects the credentials of all applications, the oldest first.
-pub(super) const CREDENTIALS: &str =
-    concat!(select_credential!(), " WHERE a.removed_at IS NULL ORDER BY c.id");
-
-/// Selects the credentials of an application, the oldest first. Parameter: its name.
-pub(super) const CREDENTIALS_OF_APPLICATION: &str = concat!(
-    select_credential!(),
-    " WHERE c.application_id = (SELECT id FROM countersign.application WHERE name = $1 AND removed_at IS NULL)
-      ORDER BY c.id"
-);
-
 /// Selects credentials. Conditions follow.
 pub(super) const PAGE_OF_CREDENTIALS: &str = concat!(select_credential!(), " WHERE TRUE");
 
-// Conditions of a page. Values are ?1, ?2 in each.
+// Conditions of a page. Values are ?1, ?2 in each. Constants are written out where a partial index has them: a database uses such
+// an index only if it sees the same condition in the statement.
 
 /// Value: the name of the application.
 pub(super) const OF_APPLICATION: &str = "c.application_id =
      (SELECT id FROM countersign.application WHERE name = ?1 AND removed_at IS NULL)";
 pub(super) const OF_NO_REMOVED_APPLICATION: &str = "a.removed_at IS NULL";
-/// Value: the state.
-pub(super) const IN_STATE: &str = "c.state = ?1";
+pub(super) const ACTIVE: &str = "c.state = 'active'";
+pub(super) const RETIRING: &str = "c.state = 'retiring'";
+pub(super) const QUARANTINED: &str = "c.state = 'quarantined'";
+pub(super) const REVOKED: &str = "c.state = 'revoked'";
 /// Value: the time.
 pub(super) const EXPIRED: &str = "c.state <> 'revoked' AND c.expires_at <= ?1";
 /// Value: the time.
 pub(super) const NOT_EXPIRED: &str = "(c.expires_at IS NULL OR c.expires_at > ?1)";
-/// Value: the pattern.
-pub(super) const SEARCHED: &str =
-    "(lower(c.label) LIKE ?1 ESCAPE '\\' OR lower(a.name) LIKE ?1 ESCAPE '\\')";
+/// Value: the pattern. The names of applications are searched once, and not for each credential.
+pub(super) const SEARCHED: &str = "(lower(c.label) LIKE ?1 ESCAPE '\\' OR c.application_id IN
+     (SELECT s.id FROM countersign.application s WHERE lower(s.name) LIKE ?1 ESCAPE '\\'))";
 pub(super) const NEVER_EXPIRES: &str = "c.expires_at IS NULL";
 /// In the order of the migration, and in that of this program.
 pub(super) const UNRESTRICTED: &str = r#"c.restrictions IN ('{"version":1,"restrictions":[]}',
@@ -89,8 +78,29 @@ pub(super) const DUE_SINCE: &str =
 pub(super) const EXPIRING_UNTIL: &str =
     "c.state <> 'revoked' AND c.expires_at > ?1 AND c.expires_at <= ?2";
 /// Value: the number of the credential before.
-pub(super) const AFTER_CREDENTIAL: &str = "c.id > ?1";
+pub(super) const AFTER_NUMBER: &str = "c.id > ?1";
+/// Value: the last number.
+pub(super) const UP_TO_NUMBER: &str = "c.id <= ?1";
 pub(super) const IN_ORDER_OF_NUMBER: &str = "ORDER BY c.id";
+/// Values: the time and the number of the credential before.
+pub(super) const AFTER_CREATION: &str = "(c.created_at, c.id) > (?1, ?2)";
+pub(super) const IN_ORDER_OF_CREATION: &str = "ORDER BY c.created_at, c.id";
+/// Values: the time and the number of the credential before.
+pub(super) const AFTER_EXPIRY: &str = "(c.expires_at, c.id) > (?1, ?2)";
+pub(super) const IN_ORDER_OF_EXPIRY: &str = "ORDER BY c.expires_at, c.id";
+/// Values: the time and the number of the credential before. The first part is a range of the index.
+pub(super) const AFTER_END: &str = "coalesce(c.expires_at, 9223372036854775807) >= ?1
+     AND (coalesce(c.expires_at, 9223372036854775807) > ?1 OR c.id > ?2)";
+pub(super) const IN_ORDER_OF_END: &str =
+    "ORDER BY coalesce(c.expires_at, 9223372036854775807), c.id";
+
+/// Selects the number of the first credential after a number. Parameter: that number.
+pub(super) const NEXT_CREDENTIAL: &str =
+    "SELECT min(id) AS id FROM countersign.credential WHERE id > $1";
+
+/// Counts the credentials of applications that are not removed.
+pub(super) const COUNT_CREDENTIALS: &str = "SELECT COUNT(*) AS count FROM countersign.credential c
+     LEFT JOIN countersign.application a ON a.id = c.application_id WHERE a.removed_at IS NULL";
 
 /// Selects applications. Conditions follow.
 pub(super) const PAGE_OF_APPLICATIONS: &str = select_application!();
@@ -244,11 +254,11 @@ pub(super) const AUDIT_BOUNDS: &str =
             (SELECT hash FROM countersign.last_change WHERE id = 1) AS hash,
             (SELECT max(number) FROM countersign.audit_entry) AS last";
 
-/// Selects all applications, for a text.
+/// Selects applications, for a text. Parameters: the number of the application before them, and how many at most.
 #[cfg(feature = "registry-text")]
 pub(super) const TEXT_APPLICATIONS: &str =
     "SELECT id, name, environment, contact, notes, created_at FROM countersign.application
-     WHERE removed_at IS NULL";
+     WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT $2";
 
 #[cfg(feature = "registry-text")]
 macro_rules! select_text_credential {
@@ -261,9 +271,11 @@ macro_rules! select_text_credential {
     };
 }
 
-/// Selects all credentials, also of removed applications, for a text.
+/// Selects credentials, also of removed applications, for a text. Parameters: the number of the credential before them, and how
+/// many at most.
 #[cfg(feature = "registry-text")]
-pub(super) const TEXT_CREDENTIALS: &str = select_text_credential!();
+pub(super) const TEXT_CREDENTIALS: &str =
+    concat!(select_text_credential!(), " WHERE c.id > $1 ORDER BY c.id LIMIT $2");
 
 /// Selects a credential, for a text. Parameter: `publishable_key`.
 #[cfg(feature = "registry-text")]

@@ -10,7 +10,7 @@ use countersign_store::{
 use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::watch::until;
+use crate::{listed::credentials, watch::until};
 
 const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
@@ -89,7 +89,7 @@ async fn scopes_and_restrictions_are_kept() {
     let registry = Registry::open(&folder.url()).await.unwrap();
     assert_eq!(said(&registry.credential(&id()).await.unwrap()), expected);
     assert_eq!(said(&registry.find(&id(), NOW).await.unwrap().unwrap()), expected);
-    let listed = registry.credentials(None).await.unwrap();
+    let listed = credentials(&registry, None).await.unwrap();
     assert_eq!(said(listed.first().unwrap().as_ref().unwrap()), expected);
     let revoked = registry.revoke(&id(), None, NOW).await.unwrap();
     let Revocation::Revoked(revoked) = revoked else {

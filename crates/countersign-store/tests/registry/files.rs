@@ -18,6 +18,8 @@ use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::listed::{applications, credentials};
+
 const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
 struct Folder(TempDir);
@@ -137,7 +139,7 @@ async fn what_is_registered_is_found_also_after_reopening() {
     assert!(found.key.verify(b"base", &hmac.sign(b"base")).is_ok());
     assert_eq!(found.standing(NOW), Standing::Expired);
     assert!(registry.find(&id(&key(9)), NOW).await.unwrap().is_none());
-    assert_eq!(registry.credentials(Some("shop")).await.unwrap().len(), 2);
+    assert_eq!(credentials(&registry, Some("shop")).await.unwrap().len(), 2);
 }
 
 #[cfg(unix)]
@@ -251,7 +253,7 @@ async fn an_application_is_removed_only_when_its_keys_are_revoked() {
     assert!(matches!(registry.remove_application("shop", NOW).await, Err(RegistryError::InUse)));
     registry.revoke(&id(&key(1)), None, NOW).await.unwrap();
     registry.remove_application("shop", NOW).await.unwrap();
-    assert!(registry.applications().await.unwrap().is_empty());
+    assert!(applications(&registry).await.unwrap().is_empty());
     let again = registry.remove_application("shop", NOW).await;
     assert!(matches!(again, Err(RegistryError::NotFound(_))));
     registry.add_application("shop", "live", NOW).await.unwrap();
@@ -465,7 +467,7 @@ async fn a_locked_registry_says_so_and_loses_nothing() {
     assert!(registry.raise(owner, NOW).await.is_err());
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     registry.add_application("other", "live", NOW).await.unwrap();
-    assert_eq!(registry.applications().await.unwrap().len(), 2);
+    assert_eq!(applications(&registry).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -578,7 +580,7 @@ async fn of_many_who_make_a_registry_at_once_none_fails() {
         for (number, registry) in registries.iter().enumerate() {
             registry.add_application(&format!("shop{number}"), "live", NOW).await.unwrap();
         }
-        assert_eq!(registries.first().unwrap().applications().await.unwrap().len(), 12);
+        assert_eq!(applications(registries.first().unwrap()).await.unwrap().len(), 12);
         let mode: String = folder.ask("PRAGMA journal_mode").await;
         assert_eq!(mode, "wal");
     }
@@ -691,7 +693,7 @@ mod secrets {
         server.add_application("other", "live", NOW).await.unwrap();
         let again = Registry::open_or_create(&folder.url()).await.unwrap();
         assert_eq!(again.closed_files(), &[] as &[PathBuf]);
-        assert_eq!(again.applications().await.unwrap().len(), 2);
+        assert_eq!(applications(&again).await.unwrap().len(), 2);
     }
 
     #[tokio::test]
@@ -824,7 +826,7 @@ async fn parameters_of_an_address_are_heeded_or_refused_and_make_no_file() {
     assert_eq!(folder.content(), before);
     for url in [folder.url(), with("mode=rw"), with("mode=rwc")] {
         for registry in [Registry::open(&url).await, Registry::open_or_create(&url).await] {
-            assert_eq!(registry.unwrap().applications().await.unwrap().len(), 1, "{url}");
+            assert_eq!(applications(&registry.unwrap()).await.unwrap().len(), 1, "{url}");
         }
     }
     // A registry that was made under a name with parameters is not taken for one that is not there.
@@ -852,7 +854,7 @@ async fn a_damaged_application_is_listed_as_damaged_and_hides_no_other() {
         registry.add_credential(new, NOW).await.unwrap();
         folder.raw(damage).await;
 
-        let listed = registry.applications().await.unwrap();
+        let listed = applications(&registry).await.unwrap();
         let whole: Vec<_> = listed.iter().flatten().collect();
         assert_eq!(whole, [&registry.application("other").await.unwrap()], "{damage}");
         assert_eq!(listed.len(), 2, "{damage}");
@@ -862,7 +864,7 @@ async fn a_damaged_application_is_listed_as_damaged_and_hides_no_other() {
         assert_eq!(damaged.to_string(), "application 1 is damaged: one of its columns");
 
         let shown = registry.application("shop").await;
-        let of_shop = registry.credentials(Some("shop")).await;
+        let of_shop = credentials(&registry, Some("shop")).await;
         match name {
             Some(_) => {
                 let told = matches!(shown, Err(RegistryError::DamagedApplication { id: 1, .. }));
@@ -874,7 +876,7 @@ async fn a_damaged_application_is_listed_as_damaged_and_hides_no_other() {
                 assert!(matches!(of_shop, Err(RegistryError::NotFound(_))), "{of_shop:?}");
             }
         }
-        let all = registry.credentials(None).await.unwrap();
+        let all = credentials(&registry, None).await.unwrap();
         assert!(matches!(all.as_slice(), [Err(_), Ok(_)]), "{all:?}");
     }
 }
@@ -901,7 +903,7 @@ async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
     for (damage, what, key_id, label) in damages {
         folder.set(2, damage).await;
         for application in [None, Some("shop")] {
-            let listed = registry.credentials(application).await.unwrap();
+            let listed = credentials(&registry, application).await.unwrap();
             let [first, damaged, third] = listed.as_slice() else { panic!("{listed:?}") };
             assert_eq!(first.as_ref().unwrap().publishable_key(), key(1).publishable_key());
             assert_eq!(third.as_ref().unwrap().publishable_key(), key(3).publishable_key());
@@ -918,7 +920,7 @@ async fn a_damaged_row_is_listed_as_damaged_and_hides_no_other() {
             whole.0, whole.1
         );
         folder.set(2, &mend).await;
-        assert!(registry.credentials(None).await.unwrap().iter().all(Result::is_ok));
+        assert!(credentials(&registry, None).await.unwrap().iter().all(Result::is_ok));
     }
 }
 
@@ -964,7 +966,7 @@ async fn a_damaged_application_is_not_changed_and_gets_no_credential() {
         folder.raw("UPDATE credential SET state = 'active'").await;
 
         folder.raw(MENDED_APPLICATION).await;
-        let listed = registry.credentials(Some("shop")).await.unwrap();
+        let listed = credentials(&registry, Some("shop")).await.unwrap();
         let [Ok(only)] = listed.as_slice() else { panic!("{damage}: {listed:?}") };
         assert_eq!(only.publishable_key(), key(1).publishable_key(), "{damage}");
         assert_eq!(only.scopes.iter().count(), 0, "{damage}");
@@ -1001,7 +1003,7 @@ async fn a_credential_without_its_application_is_listed_as_damaged() {
     let folder = Folder::new();
     let registry = with_key(&folder, &key(1)).await;
     folder.raw("PRAGMA foreign_keys = OFF; UPDATE credential SET application_id = 99").await;
-    let listed = registry.credentials(None).await.unwrap();
+    let listed = credentials(&registry, None).await.unwrap();
     let [Err(damaged)] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!(damaged.to_string(), "credential 1 is damaged: its application");
     assert_eq!((damaged.key, damaged.application.as_ref()), (Some(id(&key(1))), None));
@@ -1018,9 +1020,9 @@ async fn a_name_that_could_not_have_been_registered_is_never_shown_as_one() {
         let mut connection = SqliteConnection::connect(&folder.url()).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(rename)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        let listed = registry.applications().await.unwrap();
+        let listed = applications(&registry).await.unwrap();
         assert!(matches!(listed.as_slice(), [Err(_)]), "{name}: {listed:?}");
-        let listed = registry.credentials(None).await.unwrap();
+        let listed = credentials(&registry, None).await.unwrap();
         let [Err(damaged)] = listed.as_slice() else { panic!("{name}: {listed:?}") };
         assert_eq!(damaged.to_string(), "credential 1 is damaged: its application", "{name}");
         assert!(damaged.application.is_none(), "{name}");
@@ -1133,4 +1135,44 @@ async fn a_key_that_cannot_be_read_is_revoked_by_its_thumbprint() {
         let state: String = folder.ask("SELECT state FROM credential").await;
         assert_eq!(state, "revoked", "{damage}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_moved_over_the_registry_stops_those_who_have_the_old_one_open() {
+    let folder = Folder::new();
+    let registry = Registry::open_or_create(&folder.url()).await.unwrap();
+    let registry = registry.stale_for(Duration::from_secs(1));
+    let key = PrivateKey::ed25519(&[1; 32]);
+    registry.add_application("shop", "live", NOW).await.unwrap();
+    let proven = ProvenKey::from(&key);
+    registry.add_credential(NewCredential::new("shop", "", &proven), NOW).await.unwrap();
+    let id = KeyId::Publishable(key.publishable_key());
+    let owner = Owner::random().unwrap();
+    registry.take_over(owner).await.unwrap();
+    assert!(registry.find(&id, NOW).await.unwrap().is_some());
+
+    // As whoever restores a backup, or moves the file, and leaves the servers running.
+    let moved = folder.file().with_extension("moved");
+    for restored in [false, true] {
+        match restored {
+            false => fs::rename(folder.file(), &moved).unwrap(),
+            true => drop(fs::copy(&moved, folder.file()).unwrap()),
+        }
+        let refused = registry.revoke(&id, None, NOW).await;
+        assert!(
+            matches!(refused, Err(RegistryError::File(FileError::Replaced))),
+            "a revocation that nobody sees: {refused:?}"
+        );
+        assert!(registry.raise(owner, NOW).await.is_err(), "a ceiling that nobody finds");
+        assert!(registry.find(&KeyId::Thumbprint([7; 32]), NOW).await.is_err());
+        // Known keys are accepted for as long as without any database.
+        while registry.find(&id, NOW).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    // The same file again.
+    fs::rename(&moved, folder.file()).unwrap();
+    assert!(registry.find(&id, NOW).await.unwrap().is_some());
+    registry.revoke(&id, None, NOW).await.unwrap();
 }

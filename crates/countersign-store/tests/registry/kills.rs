@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     home::{Home, on_both},
     life::NOW,
+    listed,
 };
 
 on_both! {
@@ -138,7 +139,7 @@ async fn a_program_that_changes_a_registry() {
 /// Nothing that was acknowledged is missing; and credentials, audit log and last change tell the same.
 async fn whole(registry: &Registry, said: &Said) {
     let mut credentials = BTreeMap::new();
-    for credential in registry.credentials(None).await.unwrap() {
+    for credential in listed::credentials(registry, None).await.unwrap() {
         let credential = credential.unwrap();
         let key = credential.key.publishable_key().to_string();
         credentials.insert(key, credential.state);

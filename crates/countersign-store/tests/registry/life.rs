@@ -5,7 +5,10 @@ use countersign_store::{
     Ceiling, KeyStore, NewCredential, Owner, Registry, RegistryError, Revocation, Standing, Subject,
 };
 
-use crate::home::{Home, on_both};
+use crate::{
+    home::{Home, on_both},
+    listed::{applications, credentials},
+};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_763_900_000);
 
@@ -60,7 +63,7 @@ async fn a_key_is_found_until_it_is_revoked_also_after_reopening(home: Home) {
     let found = registry.find(&id(&key(1)), NOW).await.unwrap().unwrap();
     assert_eq!((found.standing(NOW), found.revoked_at), (Standing::Revoked, Some(NOW)));
     registry.remove_application("shop", NOW).await.unwrap();
-    assert!(registry.applications().await.unwrap().is_empty());
+    assert!(applications(&registry).await.unwrap().is_empty());
     assert!(registry.find(&id(&key(1)), NOW).await.unwrap().is_some(), "it stays known as used");
 }
 
@@ -71,10 +74,10 @@ async fn names_are_taken_once_and_come_in_order(home: Home) {
     }
     let taken = registry.add_application("a", "test", NOW).await;
     assert!(matches!(taken, Err(RegistryError::Exists(Subject::Application))), "{taken:?}");
-    let listed = registry.applications().await.unwrap();
+    let listed = applications(&registry).await.unwrap();
     let names: Vec<_> = listed.iter().map(|app| app.as_ref().unwrap().name.as_str()).collect();
     assert_eq!(names, ["B", "a", "a-1", "b", "x__"]);
-    let missing = registry.credentials(Some("c")).await;
+    let missing = credentials(&registry, Some("c")).await;
     assert!(matches!(missing, Err(RegistryError::NotFound(Subject::Application))));
 }
 
@@ -85,7 +88,7 @@ async fn what_is_damaged_is_listed_as_damaged_and_hides_nothing(home: Home) {
     }
     home.raw("UPDATE countersign.credential SET scopes = 'a,b' WHERE id = 2").await;
     for application in [None, Some("shop")] {
-        let listed = registry.credentials(application).await.unwrap();
+        let listed = credentials(&registry, application).await.unwrap();
         let damaged: Vec<_> = listed.iter().map(Result::is_err).collect();
         assert_eq!(damaged, [false, true, false]);
     }

@@ -16,6 +16,7 @@ mod home;
 mod kills;
 mod last_use;
 mod life;
+mod listed;
 #[expect(unreachable_pub, reason = "the harness of other tests has it as well")]
 #[path = "../../../../tests/harness/log.rs"]
 mod log;

@@ -8,13 +8,14 @@
 
 use countersign::{PrivateKey, ProvenKey};
 use countersign_store::{
-    Action, KeyStore, MasterKey, MasterKeyRole, MasterKeys, NewCredential, NotOpened, Registry,
-    RegistryError, RegistryOptions, Revocation, RewrapBatch, Rewrapped, Standing, State,
+    Action, Actor, KeyStore, MasterKey, MasterKeyRole, MasterKeys, NewCredential, NotOpened,
+    Registry, RegistryError, RegistryOptions, Revocation, RewrapBatch, Rewrapped, Standing, State,
 };
 
 use crate::{
     home::{Home, on_both},
     life::{NOW, add, id, key},
+    listed::credentials,
     log::Log,
 };
 
@@ -132,7 +133,7 @@ async fn without_its_master_key_a_credential_is_refused_and_everything_else_work
     add(&registry, &key(10)).await;
 
     let needed = master(1).id();
-    let listed = registry.credentials(Some("shop")).await.unwrap();
+    let listed = credentials(&registry, Some("shop")).await.unwrap();
     let sealed = listed[0].as_ref().unwrap_err();
     assert!(sealed.is_sealed() && listed[3].is_ok(), "{listed:?}");
     assert_eq!((sealed.key, sealed.state), (Some(id(&hmac(1))), Some(State::Active)));
@@ -258,7 +259,7 @@ async fn a_sealed_secret_that_was_changed_or_swapped_is_damaged(home: Home) {
         let set = format!("UPDATE countersign.credential SET {columns} WHERE id = 1");
         home.raw(&set).await;
         let registry = open(&home, 1, None).await;
-        let listed = registry.credentials(None).await.unwrap();
+        let listed = credentials(&registry, None).await.unwrap();
         assert!(listed[0].as_ref().is_err_and(|error| !error.is_sealed()), "{columns}");
         let undo = format!(
             "UPDATE countersign.credential SET publishable_key = '{}', hmac_secret = NULL WHERE id = 1",
@@ -289,7 +290,9 @@ async fn a_registry_with_plain_secrets_is_sealed_when_it_is_opened_with_a_master
     drop(stopped);
 
     let (log, guard) = Log::listen();
-    let registry = open(&home, 1, None).await;
+    let ana: Actor = "ana@ops-1".parse().unwrap();
+    let options = RegistryOptions::new().master_keys(MasterKeys::new(master(1)));
+    let registry = options.acting_as(ana).open(&home.url()).await.unwrap();
     drop(guard);
     assert_eq!(registry.sealed_now(), u64::from(KEYS) - 50);
     assert_eq!(log.lines_with("sealed the plain HMAC secrets").len(), 1);
@@ -308,6 +311,7 @@ async fn a_registry_with_plain_secrets_is_sealed_when_it_is_opened_with_a_master
     let last = rewraps.last().unwrap();
     assert_eq!(last.key_id.as_deref(), Some(&*hmac(KEYS).publishable_key().to_string()));
     assert!(format!("{last:?}").contains(&master(1).id().to_string()), "{last:?}");
+    assert_eq!(last.actor, "ana@ops-1", "who opened the registry");
     registry.close().await;
     assert_hidden(&home, 1..=KEYS + 30).await;
     assert_eq!(open(&home, 1, None).await.sealed_now(), 0);

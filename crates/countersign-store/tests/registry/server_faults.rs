@@ -9,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use countersign::ProvenKey;
 use countersign_store::{
-    Ceiling, KeyStore, Owner, Registry, RegistryError, ServerError, Subject, UsageSink as _,
+    Ceiling, HeldKeys, KeyStore, Owner, Registry, RegistryError, ServerError, Subject,
+    UsageSink as _,
 };
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
     home::postgres::Database,
     life::{NOW, add, id, key},
+    listed::applications,
     relay::{Fault, Relay},
     server::Postgres,
 };
@@ -210,7 +213,7 @@ async fn errors_of_the_server_in_the_middle_of_a_change_are_told_apart() {
         database.raw(&format!("UPDATE public.fault SET code = '{code}'")).await.unwrap();
         let error = server_error(registry.add_application("shop", "live", NOW).await);
         assert!(format!("{error:?}").starts_with(variant), "{code}: {error:?}");
-        assert!(registry.applications().await.unwrap().is_empty(), "{code}");
+        assert!(applications(&registry).await.unwrap().is_empty(), "{code}");
     }
     database.raw("UPDATE public.fault SET code = ''").await.unwrap();
     registry.add_application("shop", "live", NOW).await.unwrap();
@@ -296,7 +299,7 @@ async fn use_all(registry: &Registry) {
     let mut reads = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let registry = registry.clone();
-        reads.spawn(async move { registry.applications().await.unwrap().len() });
+        reads.spawn(async move { applications(&registry).await.unwrap().len() });
     }
     reads.join_all().await;
 }
@@ -347,8 +350,7 @@ async fn what_is_cut_in_the_middle_of_a_change_was_made_or_not_and_the_answer_sa
     stop.store(true, Ordering::SeqCst);
     cutting.await.unwrap();
     assert!(made.len() > 10, "{}", made.len());
-    let mut listed: Vec<_> = registry
-        .applications()
+    let mut listed: Vec<_> = applications(&registry)
         .await
         .unwrap()
         .into_iter()
@@ -395,7 +397,7 @@ async fn a_commit_without_a_reply_is_looked_for_and_keeps_no_lock() {
         let began = Instant::now();
         let made = registry.add_application("shop", "live", NOW).await;
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-        registry.applications().await.unwrap();
+        applications(&registry).await.unwrap();
         made
     };
     let [before, after] = [Database::create().await, Database::create().await];
@@ -424,7 +426,7 @@ async fn a_commit_without_a_reply_is_looked_for_and_keeps_no_lock() {
     made.unwrap();
     let error = server_error(lost);
     assert!(matches!(error, ServerError::Unreachable(_)), "{error:?}");
-    assert_eq!(others.applications().await.unwrap().len(), 1);
+    assert_eq!(applications(&others).await.unwrap().len(), 1);
     for database in [before, after] {
         let registry = database.registry().await;
         assert_eq!(registry.audit_entries(0, 10).await.unwrap().len(), 1);
@@ -487,6 +489,77 @@ async fn a_table_whose_pages_are_overwritten_is_called_damaged() {
     fs::write(&file, pages).unwrap();
     server.run();
     let registry = Registry::open(&server.url()).await.unwrap();
-    let refused = server_error(registry.applications().await);
+    let refused = server_error(applications(&registry).await);
     assert!(matches!(refused, ServerError::Damaged(_)), "{refused:?}");
+}
+
+/// The SQL in the documentation that gives a server and an administrator their rights.
+fn documented_grants() -> &'static str {
+    let operating = include_str!("../../../../docs/operating.md");
+    let (_, registry) = operating.split_once("\n## The registry in PostgreSQL\n").unwrap();
+    let (_, rights) = registry.split_once("\n### Rights\n").unwrap();
+    let (_, grants) = rights.split_once("\n```sql\n").unwrap();
+    grants.split_once("\n```").unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rights_are_enough_for_servers_and_administrators_and_for_no_more() {
+    let database = Database::create().await;
+    let owner = database.registry().await;
+    add(&owner, &key(1)).await;
+    // Roles belong to the server, which other tests use as well.
+    let (shop, ops) =
+        (format!("shop_of_{}", database.name()), format!("ops_of_{}", database.name()));
+    let grants = documented_grants().replace("shop", &shop).replace("ops", &ops);
+    database
+        .raw(&format!("CREATE ROLE {shop} LOGIN; CREATE ROLE {ops} LOGIN; {grants}"))
+        .await
+        .unwrap();
+    let as_role = |role: &str| database.url().replace("postgres@", &format!("{role}@"));
+    let permission = |error: &RegistryError| {
+        matches!(error, RegistryError::Server(ServerError::NoPermission(_)))
+    };
+
+    // A server looks up, raises the ceiling, notes uses, and changes nothing.
+    let server = Registry::open(&as_role(&shop)).await.unwrap();
+    let found = server.find(&id(&key(1)), NOW).await.unwrap().unwrap();
+    server.used(&found, NOW);
+    server.save_last_uses().await.unwrap();
+    let ceiling = Owner::random().unwrap();
+    server.take_over(ceiling).await.unwrap();
+    server.raise(ceiling, NOW).await.unwrap();
+    let refused = server.revoke(&id(&key(1)), None, NOW).await.unwrap_err();
+    assert!(permission(&refused), "{refused:?}");
+
+    // An administrator does the rest.
+    let administrator = Registry::open(&as_role(&ops)).await.unwrap();
+    administrator.add_application("desk", "live", NOW).await.unwrap();
+    administrator.quarantine(&id(&key(1)), None, NOW).await.unwrap();
+    administrator.release(&id(&key(1)), None, NOW).await.unwrap();
+    administrator.verify_audit(None, |_, _| ()).await.unwrap();
+
+    // Holders rotate and revoke at a server with the rights of both.
+    database.raw(&format!("GRANT {ops} TO {shop}")).await.unwrap();
+    let old = key(1).publishable_key();
+    let proven = ProvenKey::from(&key(2));
+    let rotation = server.hand_over(&old, &proven, Duration::from_secs(60), NOW).await.unwrap();
+    assert_eq!(rotation.new.publishable_key(), key(2).publishable_key());
+    server.give_up(&old, None, NOW).await.unwrap();
+
+    // Neither may touch what was recorded, nor delete anything.
+    for role in [&shop, &ops] {
+        let mut connection = PgConnection::connect(&as_role(role)).await.unwrap();
+        for statement in [
+            "UPDATE countersign.audit_entry SET actor = 'nobody'",
+            "DELETE FROM countersign.audit_entry",
+            "TRUNCATE countersign.audit_entry",
+            "DELETE FROM countersign.credential",
+            "DELETE FROM countersign.last_change",
+            "DROP TRIGGER audit_entry_edit ON countersign.audit_entry",
+        ] {
+            let refused = connection.execute(statement).await.unwrap_err();
+            let code = refused.as_database_error().and_then(|error| error.code().map(String::from));
+            assert_eq!(code.as_deref(), Some("42501"), "{role}: {statement}");
+        }
+    }
 }

@@ -22,17 +22,17 @@ macro_rules! statements {
 
 async fn each_statement_is_understood(home: Home) {
     let statements = statements! {
-        APPLICATIONS
         APPLICATION
         ADD_APPLICATION
         SET_APPLICATION
         REMOVE_APPLICATION
-        CREDENTIALS
-        CREDENTIALS_OF_APPLICATION
         PAGE_OF_CREDENTIALS
         OF_APPLICATION
         OF_NO_REMOVED_APPLICATION
-        IN_STATE
+        ACTIVE
+        RETIRING
+        QUARANTINED
+        REVOKED
         EXPIRED
         NOT_EXPIRED
         SEARCHED
@@ -41,8 +41,17 @@ async fn each_statement_is_understood(home: Home) {
         UNUSED_SINCE
         DUE_SINCE
         EXPIRING_UNTIL
-        AFTER_CREDENTIAL
+        AFTER_NUMBER
+        UP_TO_NUMBER
         IN_ORDER_OF_NUMBER
+        AFTER_CREATION
+        IN_ORDER_OF_CREATION
+        AFTER_EXPIRY
+        IN_ORDER_OF_EXPIRY
+        AFTER_END
+        IN_ORDER_OF_END
+        NEXT_CREDENTIAL
+        COUNT_CREDENTIALS
         PAGE_OF_APPLICATIONS
         IN_ENVIRONMENT
         SEARCHED_APPLICATION

@@ -11,6 +11,7 @@ use countersign_store::{
 use crate::{
     home::{Home, on_both},
     life::{NOW, add, id, key},
+    listed::{applications, credentials},
 };
 
 on_both! {
@@ -274,7 +275,7 @@ async fn what_the_text_does_not_list_stays_unless_it_is_pruned(home: Home) {
         kept.unlisted().iter().map(|one| (one.application.as_str(), one.key)).collect();
     assert_eq!(unlisted, [("shop", Some(key(2).publishable_key())), ("web", None)]);
     registry.apply(kept, NOW).await.unwrap();
-    assert_eq!(registry.credentials(None).await.unwrap().len(), 4);
+    assert_eq!(credentials(&registry, None).await.unwrap().len(), 4);
 
     let pruned = apply(&registry, &text, PlanOptions::default().prune()).await;
     assert!(pruned.unlisted().is_empty());
@@ -287,7 +288,7 @@ async fn what_the_text_does_not_list_stays_unless_it_is_pruned(home: Home) {
             credential.revocation_reason.as_ref().unwrap().as_str().contains("not in the text")
         );
     }
-    assert_eq!(registry.applications().await.unwrap().len(), 1);
+    assert_eq!(applications(&registry).await.unwrap().len(), 1);
     let again = plan(&registry, &text, PlanOptions::default()).await;
     assert!(again.is_empty(), "keys that are revoked need not be listed: {again:?}");
 }
@@ -404,6 +405,17 @@ async fn a_plan_is_not_carried_out_on_another_registry_than_it_was_made_for(home
     assert!(matches!(outdated, Err(RegistryError::Outdated)), "{outdated:?}");
     assert_eq!(registry.audit_entries(0, 100).await.unwrap(), entries);
     assert_eq!(registry.application("shop").await.unwrap().environment, "live");
+    // Another registry, with as many changes.
+    let planned = plan(&registry, &shop(""), TRUSTED).await;
+    let home = Home::sqlite().await;
+    let other = home.registry().await;
+    for number in 0..entries.len() {
+        let name = format!("app{number}");
+        other.add_application(&name, "live", NOW).await.unwrap();
+    }
+    assert_eq!(other.audit_entries(0, 100).await.unwrap().len(), entries.len());
+    let outdated = other.apply(planned, NOW).await;
+    assert!(matches!(outdated, Err(RegistryError::Outdated)), "{outdated:?}");
 }
 
 async fn an_hmac_secret_is_named_and_never_added(home: Home) {

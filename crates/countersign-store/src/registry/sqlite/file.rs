@@ -38,6 +38,9 @@ pub enum FileError {
     /// The disk is full.
     #[error("there is no room left on the registry's disk")]
     DiskFull,
+    /// Since the registry was opened, its file was removed, or another was moved to its path. This program has the old one open.
+    #[error("the registry file was removed or replaced while it was open")]
+    Replaced,
 }
 
 /// The application id in the header of a registry's file (`PRAGMA application_id`): `cSgn` in ASCII.

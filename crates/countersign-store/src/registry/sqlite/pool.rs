@@ -6,7 +6,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{file::FileError, schema, transaction::Transaction};
+use super::{file::FileError, identity::Identity, schema, transaction::Transaction};
 use crate::registry::error::RegistryError;
 
 /// Longest wait of a write for another process that has locked the database.
@@ -21,6 +21,7 @@ const CONNECTIONS: u32 = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     connections: SqlitePool,
+    identity: Identity,
 }
 
 impl Pool {
@@ -39,7 +40,7 @@ impl Pool {
             .acquire_timeout(PATIENCE.saturating_mul(2))
             .connect_with(options)
             .await?;
-        let pool = Self { connections };
+        let pool = Self { connections, identity: Identity::of(file)? };
         match schema::prepare(&pool.connections).await {
             Ok(()) => Ok(pool),
             Err(error) => {
@@ -54,8 +55,14 @@ impl Pool {
         self.connections.connect_options()
     }
 
+    /// Refuses to go on with a file that was removed or replaced.
+    pub(crate) fn require_in_place(&self) -> Result<(), FileError> {
+        self.identity.require_in_place()
+    }
+
     /// A connection to read with. A statement that writes with it is a transaction of its own.
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, RegistryError> {
+        self.require_in_place()?;
         self.connections.acquire().await.map_err(waited)
     }
 
@@ -110,7 +117,9 @@ mod tests {
     use countersign::Timestamp;
     use sqlx::Executor as _;
 
-    use crate::registry::{Registry, database::Database, error::RegistryError};
+    use crate::registry::{
+        Registry, database::Database, error::RegistryError, page::ApplicationFilter,
+    };
 
     use super::*;
 
@@ -147,7 +156,9 @@ mod tests {
             }
         };
         assert!(matches!(refused, RegistryError::File(FileError::DiskFull)), "{refused:?}");
-        assert_eq!(registry.applications().await.unwrap().len(), confirmed);
+        let all = ApplicationFilter::default();
+        let page = registry.page_of_applications(&all, None, u32::MAX).await.unwrap();
+        assert_eq!(page.entries.len(), confirmed);
         // A connection that has met the full disk is not used again.
         for _ in 0..10 {
             limit(&registry, 1).await;

@@ -14,6 +14,7 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
         ),
         (2, "scopes and restrictions", include_str!("migrations/0002_scopes_and_restrictions.sql")),
         (3, "changes and life", include_str!("migrations/0003_changes_and_life.sql")),
+        (4, "lists", include_str!("migrations/0004_lists.sql")),
         (5, "usage", include_str!("migrations/0005_usage.sql")),
     ])
 });

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     credential::{State, application::ApplicationName, label::Label, reason::Reason},
-    registry::{Registry, audit::act::Action, error::RegistryError},
+    registry::{Registry, audit::act::Action, error::RegistryError, last_change::LastChange},
 };
 
 /// Why a key is revoked that a text does not list.
@@ -48,8 +48,8 @@ impl PlanOptions {
 /// The changes that make a registry as a text says. [`Registry::apply`] makes them, unless the registry was changed meanwhile.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The number of the last change before the plan was made.
-    pub(super) change: i64,
+    /// The last change before the plan was made. Another registry, or a backup of this one, can have as many.
+    pub(super) change: LastChange,
     pub(super) steps: Vec<Step>,
     /// Which new keys replaced others, each after the one that it replaced.
     pub(super) replacements: Vec<Replacement>,

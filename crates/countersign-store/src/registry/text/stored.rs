@@ -12,6 +12,7 @@ use crate::{
         Registry,
         change::{Change, Transaction},
         error::RegistryError,
+        last_change::LastChange,
         query::{Query, Row},
         row::time,
         session::Session,
@@ -22,8 +23,8 @@ use crate::{
 /// The applications and keys of a registry, as they are at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
-    /// The number of the last change before.
-    pub(super) change: i64,
+    /// The last change before.
+    pub(super) change: LastChange,
     pub(super) applications: BTreeMap<ApplicationName, StoredApplication>,
     /// The keys of removed applications, with the name that the application had.
     pub(super) removed: HashMap<PublishableKey, String>,
@@ -42,6 +43,9 @@ pub(super) struct StoredKey {
     pub(super) id: i64,
     pub(super) entry: KeyEntry,
 }
+
+/// How many rows are read at a time: no statement takes longer the more there are.
+const BATCH: i64 = 5_000;
 
 /// How often the registry is read while others change it, before they have to wait.
 const ATTEMPTS: usize = 3;
@@ -78,22 +82,28 @@ impl Stored {
     async fn read(session: &mut Session<'_>) -> Result<Self, RegistryError> {
         let change = last_change(session).await?;
         let mut stored = Self { change, applications: BTreeMap::new(), removed: HashMap::new() };
-        for row in session.fetch_all(Query::new(statements::TEXT_APPLICATIONS)).await? {
-            let (name, entry) = ApplicationEntry::read(&row).map_err(|source| {
-                let id = row.get("id").unwrap_or_default();
-                RegistryError::DamagedApplication { id, source }
-            })?;
-            let keys = BTreeMap::new();
-            stored.applications.insert(name, StoredApplication { entry, keys });
+        let mut after = None;
+        while let Some(rows) = batch(statements::TEXT_APPLICATIONS, &mut after, session).await? {
+            for row in rows {
+                let (name, entry) = ApplicationEntry::read(&row).map_err(|source| {
+                    let id = row.get("id").unwrap_or_default();
+                    RegistryError::DamagedApplication { id, source }
+                })?;
+                let keys = BTreeMap::new();
+                stored.applications.insert(name, StoredApplication { entry, keys });
+            }
         }
-        for row in session.fetch_all(Query::new(statements::TEXT_CREDENTIALS)).await? {
-            let id = row.get("id")?;
-            let damaged = |source| RegistryError::DamagedCredential {
-                id,
-                what: "one of its columns",
-                source: Some(source),
-            };
-            stored.add(id, &row).map_err(damaged)?;
+        let mut after = None;
+        while let Some(rows) = batch(statements::TEXT_CREDENTIALS, &mut after, session).await? {
+            for row in rows {
+                let id = row.get("id")?;
+                let damaged = |source| RegistryError::DamagedCredential {
+                    id,
+                    what: "one of its columns",
+                    source: Some(source),
+                };
+                stored.add(id, &row).map_err(damaged)?;
+            }
         }
         Ok(stored)
     }
@@ -114,10 +124,22 @@ impl Stored {
     }
 }
 
-/// Returns the number of the last change.
-pub(super) async fn last_change(session: &mut Session<'_>) -> Result<i64, RegistryError> {
-    let row = session.fetch_one(Query::new(statements::LAST_CHANGE)).await?;
-    Ok(row.get("number")?)
+/// Returns the next rows in the order of their numbers, and moves `after` to the last of them. `None` if there are no more.
+async fn batch(
+    statement: &'static str,
+    after: &mut Option<i64>,
+    session: &mut Session<'_>,
+) -> Result<Option<Vec<Row>>, RegistryError> {
+    let query = Query::new(statement).bind(after.unwrap_or(i64::MIN)).bind(BATCH);
+    let rows = session.fetch_all(query).await?;
+    let Some(last) = rows.last() else { return Ok(None) };
+    *after = Some(last.get("id")?);
+    Ok(Some(rows))
+}
+
+/// Returns the last change.
+pub(super) async fn last_change(session: &mut Session<'_>) -> Result<LastChange, RegistryError> {
+    LastChange::read(&session.fetch_one(Query::new(statements::LAST_CHANGE)).await?)
 }
 
 impl ApplicationEntry {

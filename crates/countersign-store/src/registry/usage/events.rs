@@ -4,7 +4,7 @@ use crate::{
     credential::CredentialId,
     registry::{
         Registry,
-        cursor::Cursor,
+        cursor::{Cursor, List, Place},
         error::RegistryError,
         page::Page,
         query::{Query, Row, Value},
@@ -91,7 +91,7 @@ impl EventFilter {
         self
     }
 
-    fn query(&self, after: Option<(i64, i64)>, limit: u32) -> Query {
+    fn query(&self, after: Option<Place>, limit: u32) -> Query {
         let mut text = EVENTS.to_owned();
         let mut values: Vec<Value> = Vec::new();
         let mut add = |condition: &str, value: Value| {
@@ -121,10 +121,10 @@ impl EventFilter {
         if self.verified {
             add("e.verified > ?", 0.into());
         }
-        if let Some((last, id)) = after {
-            add("e.last <= ?", last.into());
+        if let Some(Place { time, number }) = after {
+            add("e.last <= ?", time.into());
             // Numbers of this program, not texts of others.
-            add(&format!("(e.last < ? OR e.id < {id})"), last.into());
+            add(&format!("(e.last < ? OR e.id < {number})"), time.into());
         }
         values.push(i64::from(limit).saturating_add(1).into());
         text.push_str(&format!(" ORDER BY e.last DESC, e.id DESC LIMIT ${}", values.len()));
@@ -153,7 +153,7 @@ impl Registry {
         if let Some(key) = &filter.key {
             self.require_key(key).await?;
         }
-        let query = filter.query(Cursor::event_in(from)?, limit);
+        let query = filter.query(Cursor::place_in(from, List::Events)?, limit);
         let mut connection = self.shared.database.connection().await?;
         let mut rows = connection.session().fetch_all(query).await?;
         drop(connection);
@@ -161,7 +161,10 @@ impl Registry {
         let is_last = rows.len() <= limit;
         rows.truncate(limit);
         let next = match rows.last() {
-            Some(last) if !is_last => Some(Cursor::of_event(last.get("last")?, last.get("id")?)),
+            Some(last) if !is_last => {
+                let place = Place { time: last.get("last")?, number: last.get("id")? };
+                Some(Cursor::new(List::Events, place))
+            }
             _ => None,
         };
         let events = rows.iter().filter_map(|row| UsageEvent::read(row).transpose());

@@ -1,0 +1,33 @@
+use clap::Args;
+use countersign_service::{ConfigSource, ProxyKind, ServiceError, set_up};
+
+use super::failure;
+use crate::{
+    failure::{Exit, Failure},
+    output::print,
+};
+
+/// Prints the configuration with which a proxy asks `countersign serve auth`
+///
+/// The proxy asks the address of --listen, and forwards to the first --upstream.
+#[derive(Args, Debug)]
+pub(super) struct Config {
+    /// The kind of proxy: nginx, traefik, caddy or envoy-http
+    kind: ProxyKind,
+}
+
+impl Config {
+    pub(super) fn run(self, source: &ConfigSource) -> Result<Exit, Failure> {
+        let Some(server) = source.overrides.upstreams.first().cloned() else {
+            return Err(Failure::local(
+                "no server is named to which the proxy forwards",
+                "add --upstream http://127.0.0.1:3000",
+            ));
+        };
+        let mut source = source.clone();
+        source.overrides.auth = None;
+        let config = source.load().map_err(|fault| failure(&source, &ServiceError::from(fault)))?;
+        print(set_up(self.kind, config.listen(), &server))?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,70 @@
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, Uri};
+use tokio::{sync::OnceCell, time::Instant};
+
+/// How long an answer is given again.
+const KEPT: Duration = Duration::from_secs(5);
+/// The most answers that are kept. Those above it are forgotten early, and a second question is then answered as a replay.
+const MOST: usize = 20_000;
+
+/// What makes two questions the same: the proxy, its own name for the request, and what was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AskedBefore {
+    pub(super) proxy: IpAddr,
+    pub(super) request_id: HeaderValue,
+    pub(super) method: Method,
+    pub(super) target: Uri,
+    pub(super) signature: Vec<HeaderValue>,
+}
+
+/// The answers of the last seconds. Proxies ask again about the same request: nginx to get the whole response of a refusal.
+#[derive(Debug, Default)]
+pub(crate) struct RecentAnswers {
+    kept: Mutex<Kept>,
+}
+
+type Cell = Arc<OnceCell<Response<Bytes>>>;
+
+#[derive(Debug, Default)]
+struct Kept {
+    cells: HashMap<AskedBefore, Cell>,
+    oldest: VecDeque<(Instant, AskedBefore)>,
+}
+
+impl RecentAnswers {
+    /// Returns the answer that was given before, or is being made; or else makes it.
+    pub(super) async fn get_or_ask(
+        &self,
+        asked: AskedBefore,
+        ask: impl Future<Output = Response<Bytes>>,
+    ) -> Response<Bytes> {
+        let cell = self.cell(asked);
+        cell.get_or_init(|| ask).await.clone()
+    }
+
+    fn cell(&self, asked: AskedBefore) -> Cell {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { cells, oldest } = &mut *kept;
+        while let Some((since, _)) = oldest.front()
+            && (since.elapsed() >= KEPT || oldest.len() > MOST)
+        {
+            if let Some((_, forgotten)) = oldest.pop_front() {
+                cells.remove(&forgotten);
+            }
+        }
+        if let Some(cell) = cells.get(&asked) {
+            return Arc::clone(cell);
+        }
+        let cell = Cell::default();
+        cells.insert(asked.clone(), Arc::clone(&cell));
+        oldest.push_back((Instant::now(), asked));
+        cell
+    }
+}

@@ -1,0 +1,19 @@
+use std::net::SocketAddr;
+
+use super::proxy_kind::ProxyKind;
+use crate::config::upstream_address::UpstreamAddress;
+
+/// Returns the configuration with which a proxy of this kind asks the service at this address, and forwards to this server.
+pub fn set_up(kind: ProxyKind, service: SocketAddr, server: &UpstreamAddress) -> String {
+    let text = match kind {
+        ProxyKind::Nginx => include_str!("set_up/nginx.conf"),
+        ProxyKind::Caddy => include_str!("set_up/Caddyfile"),
+        ProxyKind::Traefik => include_str!("set_up/traefik.yml"),
+        ProxyKind::EnvoyHttp => include_str!("set_up/envoy.yaml"),
+    };
+    let socket = |host: &str, port: u16| format!("{{ address: \"{host}\", port_value: {port} }}");
+    text.replace("SOCKET_OF_SERVICE", &socket(&service.ip().to_string(), service.port()))
+        .replace("SOCKET_OF_SERVER", &socket(server.host(), server.port()))
+        .replace("SERVICE", &service.to_string())
+        .replace("SERVER", server.authority())
+}
