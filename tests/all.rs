@@ -31,6 +31,8 @@ mod several_servers;
 mod signed_responses;
 mod stack_contract;
 mod tls;
+mod usage;
+mod usage_flushes;
 mod vectors;
 mod weak_keys;
 

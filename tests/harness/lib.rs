@@ -25,6 +25,7 @@ mod proxy;
 mod raw;
 mod redis;
 mod service;
+mod usage_desk;
 
 pub use answer::{Answer, Outcome};
 pub use changing_proxy::ChangingProxy;
@@ -43,3 +44,4 @@ pub use proxy::CountingProxy;
 pub use raw::{PARAMS, Raw, exchange, exchange_http1};
 pub use redis::{RedisServer, wait_until};
 pub use service::{NOW, Service, TestClock, credential, key, router, verifier};
+pub use usage_desk::UsageDesk;

@@ -1,3 +1,5 @@
+mod recording;
+
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -28,10 +30,11 @@ const DAY: u64 = 86_400;
 /// In the middle of an hour of a day, so that a range of days begins with some hours.
 const NOW: Timestamp = Timestamp::from_unix(20_000 * DAY + 15 * 3600 + 1800);
 
-/// All figures: what a query and a flush take, in a file and, where PostgreSQL is installed, on a server.
+/// All figures: what recording a call takes, and what a query and a flush take, in a file and, where PostgreSQL is installed, on a server.
 pub(crate) async fn figures() -> Vec<Figure> {
     let folder = TempDir::new().unwrap();
-    let mut figures = queries(folder.path()).await;
+    let mut figures = recording::figures();
+    figures.extend(queries(folder.path()).await);
     let url = format!("sqlite:{}", folder.path().join("flushed.db").display());
     figures.extend(flushes("sqlite", &url).await);
     if Postgres::is_installed() {

@@ -93,6 +93,7 @@ mod holder;
 mod ingress;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod recording;
 mod refusal;
 #[cfg(feature = "oauth")]
 mod remote_keys;
@@ -106,6 +107,8 @@ mod saved_nonces;
 mod serve;
 mod sign_responses;
 mod telemetry;
+#[cfg(feature = "usage")]
+mod usage;
 mod verifier;
 
 #[cfg(feature = "axum")]
@@ -152,6 +155,10 @@ pub use serve::{BadTls, Tls};
 pub use serve::{Listener, ServedBody, Stop, serve, until_signal};
 pub use sign_responses::{SignResponses, SignResponsesService, key_directory::KeyDirectory};
 pub use telemetry::describe_metrics;
+#[cfg(feature = "usage")]
+pub use usage::Usage;
+#[cfg(all(feature = "serve", feature = "usage"))]
+pub use usage::flush_at_stop::FlushAtStop;
 pub use verifier::{
     Verifier,
     layer::{VerifierLayer, VerifierService},

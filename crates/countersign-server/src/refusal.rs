@@ -142,14 +142,19 @@ pub(crate) fn respond<B: From<Bytes>>(
 #[derive(Clone, Copy)]
 struct Ours(Code);
 
+/// Returns the code of a response, if it is a refusal of this crate.
+pub(crate) fn code_of<B>(response: &Response<B>) -> Option<Code> {
+    response.extensions().get::<Ours>().map(|Ours(code)| *code)
+}
+
 /// Removes the field by which clients recognise a refusal, if the response is not a refusal of this crate. The service inside can
 /// be a proxy, and a refusal of its upstream says nothing about this server.
 pub(crate) fn unmark_others<B>(response: &mut Response<B>) {
-    let ours = response.extensions().get::<Ours>().copied();
+    let ours = code_of(response);
     let headers = response.headers_mut();
     match ours {
         // Restored even if a layer in between changed the field.
-        Some(Ours(code)) => drop(headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()))),
+        Some(code) => drop(headers.insert(REFUSAL, HeaderValue::from_static(code.as_str()))),
         None => drop(headers.remove(REFUSAL)),
     }
 }

@@ -22,6 +22,8 @@ pub struct Route {
     pub(crate) rollout: Option<Rollout>,
     pub(crate) body_mode: BodyMode,
     pub(crate) quarantine: Quarantine,
+    #[cfg(feature = "usage")]
+    pub(crate) uncounted: bool,
     /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
 }
@@ -76,6 +78,8 @@ impl Route {
             rollout: None,
             body_mode: BodyMode::Buffered,
             quarantine: Quarantine::Reads,
+            #[cfg(feature = "usage")]
+            uncounted: false,
             label,
         }
     }
@@ -142,6 +146,14 @@ impl Route {
     /// Refuses requests that do not verify, whatever the verifier's default is.
     pub fn enforce(mut self) -> Self {
         self.rollout = Some(Rollout::Enforce);
+        self
+    }
+
+    /// Leaves the calls of this route out of [`Usage`](crate::Usage), for routes that are polled. Health checks need no
+    /// declaration: [public paths](crate::Verifier::public_path) are left out as well.
+    #[cfg(feature = "usage")]
+    pub fn uncounted(mut self) -> Self {
+        self.uncounted = true;
         self
     }
 

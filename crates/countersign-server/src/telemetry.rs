@@ -20,12 +20,17 @@ pub fn describe_metrics() {
         Unit::Seconds,
         "Time until the handler starts or the refusal is made, by outcome"
     );
+    metrics::describe_gauge!(
+        "countersign_usage_flush_age_seconds",
+        Unit::Seconds,
+        "How long the oldest counts of usage have waited since their sink failed; 0 unless it failed"
+    );
     for (name, text) in COUNTERS {
         metrics::describe_counter!(name, text);
     }
 }
 
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 12] = [
     (
         "countersign_requests_total",
         "Requests by their outcome at the verifier: passed, or the code of the refusal",
@@ -54,6 +59,19 @@ const COUNTERS: [(&str, &str); 8] = [
     (
         "countersign_connections_full_total",
         "Times a connection had to wait because as many were open as are allowed",
+    ),
+    (
+        "countersign_usage_calls_total",
+        "Calls that were recorded, by access and outcome, as they were handed to the sink of usage",
+    ),
+    ("countersign_usage_flushes_total", "Attempts to save a batch of usage, by outcome"),
+    (
+        "countersign_usage_overflow_total",
+        "Counts of usage that went into a row for all others, since as many are counted apart as are allowed",
+    ),
+    (
+        "countersign_usage_dropped_total",
+        "Counts of usage that were dropped, since a table and its rows for all others are full",
     ),
 ];
 

@@ -8,6 +8,7 @@ pub(crate) mod layer;
 mod log_pace;
 mod nobody;
 mod prepared_keys;
+mod record;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -19,6 +20,8 @@ use self::{
     demand::Declared, failure_limit::FailureLimit, log_pace::LogPace, nobody::Nobody,
     prepared_keys::PreparedKeys,
 };
+#[cfg(feature = "usage")]
+use crate::usage::Usage;
 use crate::{
     clock::Clock,
     content::{ContentLimit, memory::ContentMemory},
@@ -51,6 +54,8 @@ pub struct Verifier<K, G> {
     refusals: Arc<RefusalSettings>,
     nobody: Nobody,
     prepared_keys: PreparedKeys,
+    #[cfg(feature = "usage")]
+    usage: Option<Usage>,
 }
 
 type Cost = Arc<dyn Fn(&Parts) -> NonZeroU32 + Send + Sync>;
@@ -75,6 +80,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             refusals: Arc::default(),
             nobody: Nobody::default(),
             prepared_keys: PreparedKeys::within(64 << 20),
+            #[cfg(feature = "usage")]
+            usage: None,
         }
     }
 
@@ -218,6 +225,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// unless they are signed. For health checks use [`public_path`](Self::public_path).
     pub fn insecure_open_path(mut self, path: impl Into<String>) -> Self {
         self.declared.open_paths.push(path.into());
+        self
+    }
+
+    /// Counts who calls what. Several verifiers can share the counts of a server. Default: nothing is counted.
+    #[cfg(feature = "usage")]
+    pub fn usage(mut self, usage: Usage) -> Self {
+        self.usage = Some(usage);
         self
     }
 

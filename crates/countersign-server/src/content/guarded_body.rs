@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::verified_body::{ContentError, ContentOutcome};
 use crate::{
     BoxError,
+    recording::Recording,
     refusal::{self, Circumstances, Judge, reason::Reason, respond},
     telemetry,
 };
@@ -38,6 +39,7 @@ pin_project! {
         #[pin]
         rest: Rest<C>,
         guard: Guard,
+        recording: Recording,
     }
 }
 
@@ -64,7 +66,13 @@ enum Guard {
 
 impl<C> GuardedBody<C> {
     fn new(rest: Rest<C>, guard: Guard) -> Self {
-        Self { ready: VecDeque::new(), trailers: None, rest, guard }
+        let recording = Recording::default();
+        Self { ready: VecDeque::new(), trailers: None, rest, guard, recording }
+    }
+
+    /// Records what is sent of this body, and its end.
+    pub(crate) fn record(&mut self, recording: Recording) {
+        self.recording = recording;
     }
 
     /// Makes a body that waits for no verdict.
@@ -188,6 +196,8 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
             if let Guard::Failed(reason) = &*this.guard {
                 let reason = reason.clone();
                 refusal::log_broken_off(&reason);
+                this.recording.refuse(reason.code());
+                this.recording.end();
                 *this.guard = Guard::Nothing;
                 *this.trailers = None;
                 this.ready.clear();
@@ -195,6 +205,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
                 return Poll::Ready(Some(Err(ContentError::from(reason).into())));
             }
             if let Some(data) = this.ready.pop_front() {
+                this.recording.send(data.len());
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             let frame = match this.rest.as_mut().project() {
@@ -209,7 +220,10 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
             };
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Ok(data) => {
+                        this.recording.send(data.len());
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
                     // Trailers end a response.
                     Err(frame) => *this.trailers = frame.into_trailers().ok().map(Box::new),
                 },
@@ -220,6 +234,7 @@ impl<C: Body<Data = Bytes, Error: Into<BoxError>>> Body for GuardedBody<C> {
             this.rest.as_mut().project_replace(Rest::Ended);
             ready!(this.guard.poll_settled(context));
             if !matches!(this.guard, Guard::Failed(_)) {
+                this.recording.end();
                 let trailers = this.trailers.take();
                 return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
             }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use countersign::{Claimed, Code, ContentCheck, check_trailers};
+use countersign::{Claimed, Code, Content, ContentCheck, check_trailers};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     sync::oneshot,
@@ -14,14 +14,21 @@ use tokio::{
 };
 
 use super::{ContentLimit, Rest, Unfit, why_broken};
-use crate::{BoxError, refusal::reason::Reason};
+use crate::{
+    BoxError,
+    recording::{ReadCount, Recording},
+    refusal::reason::Reason,
+};
 
 /// The body of a verified request; wraps the original body `B`.
 ///
 /// For a signed request it has the signed content: gathered, or piece by piece as it arrives on a
 /// [streamed](crate::Route::streamed) route. On a route that does not enforce signatures it has the content as it arrived.
 #[derive(Debug)]
-pub struct VerifiedBody<B>(Kind<B>);
+pub struct VerifiedBody<B> {
+    kind: Kind<B>,
+    read: ReadCount,
+}
 
 #[derive(Debug)]
 enum Kind<B> {
@@ -77,17 +84,30 @@ pub(crate) enum ContentOutcome {
 }
 
 impl<B> VerifiedBody<B> {
-    pub(crate) const fn whole(content: Bytes) -> Self {
-        Self(Kind::Whole(Some(content)))
+    fn of(kind: Kind<B>) -> Self {
+        Self { kind, read: ReadCount::default() }
     }
 
-    pub(crate) const fn unchecked(body: B) -> Self {
-        Self(Kind::Unchecked(body))
+    /// Records the content: as it is read, unless it was read to its end.
+    pub(crate) fn record(&mut self, recording: &mut Recording, arrived: Content) {
+        match (&self.kind, arrived) {
+            (Kind::Whole(content), _) => recording.read(content.as_ref().map_or(0, Bytes::len)),
+            (_, Content::Absent) => {}
+            (_, Content::Present) => self.read = recording.count_reads(),
+        }
+    }
+
+    pub(crate) fn whole(content: Bytes) -> Self {
+        Self::of(Kind::Whole(Some(content)))
+    }
+
+    pub(crate) fn unchecked(body: B) -> Self {
+        Self::of(Kind::Unchecked(body))
     }
 
     pub(crate) fn resumed(unfit: Unfit<B>) -> Self {
         let Unfit { read, rest, .. } = unfit;
-        Self(Kind::Resumed { read: Some(read), rest: Some(rest) })
+        Self::of(Kind::Resumed { read: Some(read), rest: Some(rest) })
     }
 
     /// Makes a body that is compared as it arrives, and the receiver of the verdict.
@@ -108,7 +128,7 @@ impl<B> VerifiedBody<B> {
             waiting: false,
             verdict: Some(verdict),
         };
-        (Self(Kind::Streamed(Box::new(streamed))), receiver)
+        (Self::of(Kind::Streamed(Box::new(streamed))), receiver)
     }
 }
 
@@ -209,25 +229,22 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Streamed<B> {
     }
 }
 
-impl<B: Body<Error: Into<BoxError>> + Unpin> Body for VerifiedBody<B> {
-    type Data = Bytes;
-    type Error = BoxError;
-
+impl<B: Body<Error: Into<BoxError>> + Unpin> Kind<B> {
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
-            Kind::Whole(content) => {
+        match self {
+            Self::Whole(content) => {
                 let content = content.take().filter(|content| !content.is_empty());
                 Poll::Ready(content.map(|content| Ok(Frame::data(content))))
             }
-            Kind::Streamed(streamed) => {
+            Self::Streamed(streamed) => {
                 let piece = ready!(streamed.poll_piece(context));
                 Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(BoxError::from)))
             }
-            Kind::Unchecked(body) => poll_unchecked(body, context),
-            Kind::Resumed { read, rest } => {
+            Self::Unchecked(body) => poll_unchecked(body, context),
+            Self::Resumed { read, rest } => {
                 if let Some(read) = read.take().filter(|read| !read.is_empty()) {
                     return Poll::Ready(Some(Ok(Frame::data(read))));
                 }
@@ -241,9 +258,27 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Body for VerifiedBody<B> {
             }
         }
     }
+}
+
+impl<B: Body<Error: Into<BoxError>> + Unpin> Body for VerifiedBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.kind.poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.read.add(data.len());
+        }
+        Poll::Ready(frame)
+    }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(content) => content.as_ref().is_none_or(Bytes::is_empty),
             Kind::Streamed(streamed) => streamed.check.is_none() && streamed.held.is_none(),
             Kind::Unchecked(body) => body.is_end_stream(),
@@ -259,7 +294,7 @@ impl<B: Body<Error: Into<BoxError>> + Unpin> Body for VerifiedBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(content) => SizeHint::with_exact(length(content.as_ref())),
             Kind::Streamed(streamed) => {
                 let rest = match streamed.check {

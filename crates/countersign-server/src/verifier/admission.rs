@@ -3,8 +3,8 @@ use countersign::{
     SIGNATURE, SIGNATURE_INPUT, Target, Timestamp, Unverified, VerifyingKey, check_served,
 };
 use countersign_store::{
-    ClientAddress, Credential, Gate, GateVerdict, Half, KeyStore, NoClientAddress, QuotaLeft,
-    Standing, StoreError, Verdict,
+    CallAccess, ClientAddress, Credential, EventKind, Gate, GateVerdict, Half, KeyStore,
+    NoClientAddress, QuotaLeft, Standing, StoreError, Verdict,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -20,6 +20,7 @@ use crate::{
     caller::{Caller, SignedUse},
     content::memory::Share,
     ingress::{received::Received, source::Source},
+    recording::Recording,
     refusal::{
         forbidden::Forbidden,
         reason::{Reason, Refused, SentKey},
@@ -52,7 +53,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         arrival: Arrival,
         source: Source,
-        now: Timestamp,
+        recording: &mut Recording,
     ) -> Result<Admitted, Refused> {
         // 1. HTTP version, method, target, origin.
         check_served(&head.method, head.version)?;
@@ -66,7 +67,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
         let origin = self.ingress.origin(source.peer, &head.uri, &head.headers)?;
         let request = RequestHead { method: &head.method, target, origin, headers: &head.headers };
-        let Arrival { content, announced } = arrival;
+        let Arrival { at: now, content, announced } = arrival;
         let open = demand.access == Access::Open;
         let unsigned =
             [SIGNATURE, SIGNATURE_INPUT].iter().all(|name| !head.headers.contains_key(name));
@@ -85,7 +86,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let presented = match self.key_locations.find(&head.headers, target.query()) {
             Ok(presented) => presented,
             Err(BadPresented::PrivateKey(sent)) => {
-                return Err(self.refuse_private_key(head, sent, now).await.into());
+                return Err(self.refuse_private_key(head, sent, now, recording).await.into());
             }
             Err(bad) => return Err(Reason::from(bad).into()),
         };
@@ -94,9 +95,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 self.check_announced(demand, announced)?;
                 let key_id = unverified.key_id();
                 presented.agrees_with(key_id.as_ref())?;
-                self.admit_signed(head, unverified, key_id, demand, arrival, now).await
+                self.admit_signed(head, unverified, key_id, demand, arrival, recording).await
             }
-            None => Ok(self.admit_unsigned(head, presented, demand, now).await?),
+            None => Ok(self.admit_unsigned(head, presented, demand, now, recording).await?),
         }
     }
 
@@ -107,8 +108,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         key_id: Option<KeyId>,
         demand: &Demand<'_>,
         arrival: Arrival,
-        now: Timestamp,
+        recording: &mut Recording,
     ) -> Result<Admitted, Refused> {
+        let now = arrival.at;
         // 5. Key and signature.
         let found = match &key_id {
             Some(id) => self.keys.find(id, now).await,
@@ -123,12 +125,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             let reason = unverified.refuse_unknown_key(nobody).into();
             return Err(Refused { reason, signature_base });
         };
+        recording.recognise(credential.id, CallAccess::Publishable);
         let authorization = covered_authorization(&unverified, &head.headers);
         let hidden = Hidden::from(unverified.fields_to_remove());
         let prepared = self.prepared_keys.get(&credential.key);
-        let authentic = unverified
-            .verify(prepared.as_ref().unwrap_or(&credential.key))
-            .map_err(|rejection| Refused { reason: rejection.into(), signature_base })?;
+        let authentic = unverified.verify(prepared.as_ref().unwrap_or(&credential.key)).map_err(
+            |rejection| {
+                if rejection == Rejection::Invalid {
+                    recording.raise(EventKind::BadSignature, None);
+                }
+                Refused { reason: rejection.into(), signature_base }
+            },
+        )?;
+        recording.recognise(credential.id, CallAccess::Signed);
         // 6. State, restrictions, scopes. The caller has proven to have the key: only from here on are they told facts about it.
         // The lineage, so that no holder gets another share of the guard's memory by replacing its key.
         let nonce_use = authentic.nonce_use(credential.lineage.get());
@@ -140,6 +149,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
             });
         if let Err(reason) = allowed {
+            raise_refusal(recording, &reason);
             return Err(self.charge_forbidden(head, credential, reason).await.into());
         }
         // 7. Memory for the content, and the budget of signed requests; 8. low-water mark and nonce.
@@ -152,7 +162,12 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             GateVerdict::Claimed(claim, quota_left) => (claim, quota_left),
             GateVerdict::Exceeded(excess) => return Err(Reason::RateLimited(excess).into()),
         };
-        let claimed = authentic.redeem(claim)?;
+        let claimed = authentic.redeem(claim).inspect_err(|rejection| {
+            if *rejection == Rejection::Replayed {
+                recording.raise(EventKind::Replayed, None);
+            }
+        })?;
+        recording.accept_signature();
         // Only now: a captured request that is repeated is no use of the key.
         self.prepared_keys.count(&credential.key);
         self.keys.used(credential, now);
@@ -165,10 +180,14 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         presented: Presented,
         demand: &Demand<'_>,
         now: Timestamp,
+        recording: &mut Recording,
     ) -> Result<Admitted, Reason> {
         // 5. The key alone.
         match demand.access {
-            Access::Signed => return Err(Reason::SignatureRequired),
+            Access::Signed => {
+                recording.name_key(presented.key());
+                return Err(Reason::SignatureRequired);
+            }
             Access::Publishable | Access::Open => {}
         }
         let key = presented.key().ok_or(Reason::KeyRequired)?;
@@ -178,6 +197,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let unaccepted = |cause, credential| Reason::Unaccepted(Unaccepted { cause, credential });
         let credential = found.map_err(registry_unavailable)?;
         let credential = credential.ok_or_else(|| unaccepted(Cause::Unknown, None))?;
+        recording.recognise(credential.id, CallAccess::Publishable);
         let caller = Caller::publishable(credential);
         telemetry::name(&caller);
         // 6. State, restrictions, scopes, with the response of 5: whatever is wrong with the key, the caller gets one response.
@@ -192,6 +212,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Standing::Revoked => Some(Cause::Revoked),
         };
         if let Some(cause) = refused {
+            raise_cause(recording, &cause);
             // The credential's budgets are not charged: their remaining quota would show that the key exists.
             return Err(unaccepted(cause, Some(credential.id)));
         }
@@ -214,6 +235,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         head: &Parts,
         sent: Option<Box<VerifyingKey>>,
         now: Timestamp,
+        recording: &mut Recording,
     ) -> Reason {
         let Some(sent) = sent else { return Reason::ApparentPrivateKey };
         let key = sent.publishable_key();
@@ -228,9 +250,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         };
         let registered = credential.filter(|credential| credential.key == *sent);
         let Some(credential) = registered else { return Reason::UnknownPrivateKey };
+        recording.recognise(credential.id, CallAccess::Publishable);
         let reason = match credential.standing(now) {
             // The operator has done what there is to do.
-            Standing::Revoked => Reason::RevokedPrivateKey,
+            Standing::Revoked => {
+                recording.raise(EventKind::UsedAfterRevocation, None);
+                Reason::RevokedPrivateKey
+            }
             // Each of these can become active again.
             Standing::Active | Standing::Quarantined | Standing::Expired => {
                 let sent = SentKey { key, credential: credential.id };
@@ -324,6 +350,30 @@ fn check_authority(
     match asked.and_then(|asked| credential.scopes.missing(asked)) {
         Some(scope) => Err(Forbidden::MissingScope(scope.clone())),
         None => Ok(()),
+    }
+}
+
+/// Raises the event of a signed request that is refused for the state or the restrictions of its credential.
+fn raise_refusal(recording: &mut Recording, reason: &Reason) {
+    match reason {
+        Reason::Revoked => recording.raise(EventKind::UsedAfterRevocation, None),
+        Reason::Expired => recording.raise(EventKind::UsedAfterExpiry, None),
+        Reason::Forbidden(Forbidden::Restricted(kind)) => {
+            recording.raise(EventKind::RestrictionViolated, Some(*kind));
+        }
+        _ => {}
+    }
+}
+
+/// Raises the event of a publishable key that is not accepted.
+fn raise_cause(recording: &mut Recording, cause: &Cause) {
+    match cause {
+        Cause::Revoked => recording.raise(EventKind::UsedAfterRevocation, None),
+        Cause::Expired => recording.raise(EventKind::UsedAfterExpiry, None),
+        Cause::Forbidden(Forbidden::Restricted(kind)) => {
+            recording.raise(EventKind::RestrictionViolated, Some(*kind));
+        }
+        Cause::Forbidden(Forbidden::MissingScope(_)) | Cause::Unknown => {}
     }
 }
 

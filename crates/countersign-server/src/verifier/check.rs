@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target};
 use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
-use http::{HeaderValue, Request, Response, header::CACHE_CONTROL, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 
@@ -28,6 +28,7 @@ use crate::{
         verified_body::VerifiedBody,
     },
     ingress::original_uri,
+    recording::Recording,
     refusal::{
         self, Circumstances, Judge, add_quota_left,
         reason::{Blame, Reason, Refused},
@@ -52,10 +53,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         match self.check(request, behind).await {
-            Ok((request, marks)) => {
+            Ok((request, marks, mut recording)) => {
                 // 10. The access token, in a layer around the handler; 11. the handler.
-                let response = service.call(request).await?;
-                Ok(self.finish(marks, response).await)
+                let response = service.call(request).await.inspect_err(|_| {
+                    recording.respond(StatusCode::INTERNAL_SERVER_ERROR);
+                })?;
+                let mut response = self.finish(marks, response).await;
+                recording.respond(response.status());
+                if let Some(code) = refusal::code_of(&response) {
+                    recording.refuse(code);
+                }
+                response.body_mut().record(recording);
+                Ok(response)
             }
             Err(refused) => Ok(refused),
         }
@@ -65,7 +74,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         &self,
         request: Request<B>,
         behind: &Behind,
-    ) -> Result<(Request<VerifiedBody<B>>, Marks), Response<GuardedBody<C>>>
+    ) -> Result<(Request<VerifiedBody<B>>, Marks, Recording), Response<GuardedBody<C>>>
     where
         B: Body<Error: Into<BoxError>> + Unpin + Send,
     {
@@ -79,15 +88,15 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 }
             }
             let request = Request::from_parts(head, VerifiedBody::unchecked(body));
-            return Ok((request, Marks::default()));
+            return Ok((request, Marks::default(), Recording::default()));
         }
-        let judge = Judge { now: self.clock.now(), settings: Arc::clone(&self.refusals) };
-        let now = judge.now;
-        let arrival = Arrival::of(&body);
+        let arrival = Arrival::of(&body, self.clock.now());
+        let judge = self.judge(arrival);
         let source = self.ingress.locate(&mut head);
         let target = Target::new(original_uri(&head), head.version);
         let demand = self.declared.demand(&head, target, arrival.content, behind);
         let (rollout, measurement) = (demand.rollout, demand.begin_measurement());
+        let mut recording = self.record(&head, &demand, arrival.at);
         let (accepted, requirements) = match rollout {
             Rollout::Off => {
                 let body = VerifiedBody::unchecked(body);
@@ -95,16 +104,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             }
             Rollout::Observe => {
                 // 1 to 9, refusing nothing.
-                let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
+                let admitted =
+                    self.admit(&head, target, &demand, arrival, source, &mut recording).await;
                 self.observe(&head, admitted, &demand, body).await
             }
             Rollout::Enforce => {
                 // Checks 1 to 8.
-                let admitted = self.admit(&head, target, &demand, arrival, source, now).await;
+                let admitted =
+                    self.admit(&head, target, &demand, arrival, source, &mut recording).await;
                 let received = match admitted {
                     Ok(admitted) => {
                         // 9. The content.
-                        self.receive(admitted, &demand, body, &head, arrival.content, &judge).await
+                        let recording = &mut recording;
+                        self.receive(admitted, &demand, body, &head, arrival, recording).await
                     }
                     Err(refused) => Err(refused),
                 };
@@ -121,13 +133,20 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                             content: arrival.content,
                             judge: Some(&judge),
                         };
-                        return Err(respond(&refused, &circumstances));
+                        let mut response: Response<GuardedBody<C>> =
+                            respond(&refused, &circumstances);
+                        recording.refuse(refused.reason.code());
+                        recording.respond(response.status());
+                        response.body_mut().record(recording);
+                        return Err(response);
                     }
                 }
             }
         };
-        let Accepted { caller, content, body, hidden, marks, outcome } = accepted;
+        let Accepted { caller, content, mut body, hidden, marks, outcome } = accepted;
         measurement.end(outcome);
+        recording.pass();
+        body.record(&mut recording, arrival.content);
         if rollout == Rollout::Enforce {
             hand_on(&mut head.headers, &hidden);
         }
@@ -140,7 +159,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             arrived: arrival.content,
             judge,
         });
-        Ok((Request::from_parts(head, body), marks))
+        Ok((Request::from_parts(head, body), marks, recording))
     }
 
     /// Reads the content of an admitted request.
@@ -150,8 +169,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         demand: &Demand<'_>,
         body: B,
         head: &Parts,
-        arrived: Content,
-        judge: &Judge,
+        arrival: Arrival,
+        recording: &mut Recording,
     ) -> Result<Accepted<B>, Refused>
     where
         B: Body<Error: Into<BoxError>> + Unpin,
@@ -177,7 +196,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Admitted::Signed(caller, claimed, quota_left, hidden) => {
                 let (mut marks, outcome) = (private(quota_left), Outcome::Signed);
                 // Without content a handler reads nothing, and a stream that is not read to its end is a 500.
-                let body_mode = match arrived {
+                let body_mode = match arrival.content {
                     Content::Absent => BodyMode::Buffered,
                     Content::Present => demand.body_mode,
                 };
@@ -188,7 +207,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     }
                     BodyMode::Buffered => {
                         let gathered = self.gather(demand, body, claimed, caller.credential());
-                        let content = gathered.await.map_err(|unfit| unfit.reason)?;
+                        let content = gathered.await.map_err(|unfit| {
+                            recording.read(unfit.read.len());
+                            unfit.reason
+                        })?;
                         let body = VerifiedBody::whole(content.clone());
                         let (caller, content) = (Some(caller), Some(content));
                         Accepted { caller, content, body, hidden, marks, outcome }
@@ -200,7 +222,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                             verdict,
                             method: head.method.clone(),
                             version: head.version,
-                            judge: judge.clone(),
+                            judge: self.judge(arrival),
                         });
                         let caller = Some(caller);
                         Accepted { caller, content: None, body, hidden, marks, outcome }
@@ -208,6 +230,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 }
             }
         })
+    }
+
+    fn judge(&self, arrival: Arrival) -> Judge {
+        Judge { now: arrival.at, settings: Arc::clone(&self.refusals) }
     }
 
     /// Reads the content of a signed request to its end.

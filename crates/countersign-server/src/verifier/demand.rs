@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use countersign::{Content, METHOD_OVERRIDES, Target};
+use countersign::{Content, METHOD_OVERRIDES, Target, Timestamp};
 use http::{Method, request::Parts};
 use http_body::Body;
 
@@ -41,9 +41,11 @@ pub(crate) struct Demand<'v> {
     pub(super) body_mode: BodyMode,
 }
 
-/// The facts in a request's head about its content.
+/// When a request arrived, and the facts in its head about its content.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
+    /// The time of all checks.
+    pub(super) at: Timestamp,
     pub(super) content: Content,
     /// The announced length: the least number of bytes that will arrive.
     pub(super) announced: u64,
@@ -108,10 +110,10 @@ impl Demand<'_> {
 }
 
 impl Arrival {
-    pub(super) fn of(body: &impl Body) -> Self {
+    pub(super) fn of(body: &impl Body, at: Timestamp) -> Self {
         let size = body.size_hint();
         let absent = body.is_end_stream() || size.exact() == Some(0);
         let content = if absent { Content::Absent } else { Content::Present };
-        Self { content, announced: size.lower() }
+        Self { at, content, announced: size.lower() }
     }
 }

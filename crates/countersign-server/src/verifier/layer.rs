@@ -56,7 +56,9 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     pub fn layer(self) -> VerifierLayer<K, G> {
         telemetry::describe_metrics();
         self.announce();
-        VerifierLayer::new(Arc::new(self))
+        let verifier = Arc::new(self);
+        verifier.tell_usage();
+        VerifierLayer::new(verifier)
     }
 }
 

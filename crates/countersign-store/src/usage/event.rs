@@ -16,6 +16,21 @@ pub struct EventKey {
 }
 
 /// What an event says of a credential.
+///
+/// A server raises an event for a request that it refuses. None of these requests counts as [verified](EventCount::verified),
+/// since a stranger can bring about each of them:
+///
+/// - with garbage under a known key: [`BadSignature`](Self::BadSignature);
+/// - with the publishable key, which anyone may have: [`PublishableWrite`](Self::PublishableWrite),
+///   [`UsedAfterRevocation`](Self::UsedAfterRevocation), [`UsedAfterExpiry`](Self::UsedAfterExpiry),
+///   [`RestrictionViolated`](Self::RestrictionViolated);
+/// - with a captured request, whose signature is valid: [`Replayed`](Self::Replayed), and also the last three of the above. A
+///   verifier checks state and restrictions before it claims the nonce, so that a captured request never uses up memory or budget.
+///   So it cannot tell a repeated request from a fresh one there.
+///
+/// Only [`FirstNetwork`](Self::FirstNetwork), [`FirstPlatform`](Self::FirstPlatform) and [`ManyNetworks`](Self::ManyNetworks) can be
+/// verified. They are found in places and clients whose access is `Signed`: a server counts only accepted requests there, whose
+/// signature was valid and whose nonce was fresh. Only the holder of the private key can make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKind {
     /// A signed request was sent again. Whoever captured a request can do so.

@@ -1,4 +1,5 @@
--- Each filter of a list of all credentials walks the range of an index, in the order of the list.
+-- Each filter of a list of all credentials walks the range of an index, in the order of the list. The state is
+-- in front where SQLite would otherwise take the index of states, and sort.
 CREATE INDEX credential_state ON credential (state, id);
 
 -- In use, and not replaced yet: the oldest are due first.
