@@ -15,7 +15,9 @@ use std::{
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::{KeyId, Origins, PrivateKey, ProvenKey, Window};
 use countersign_client::{Client, PublishableClient, Refusal};
-use countersign_server::{Publishable, Route, RouteTable, Signed, Verifier, serve, until_signal};
+use countersign_server::{
+    Publishable, Route, RouteTable, Signed, Usage, Verifier, serve, until_signal,
+};
 use countersign_store::{MemoryNonces, NewCredential, Registry, system_time};
 use reqwest::{Body, Method, Request, Response};
 use serde_json::{Value, json};
@@ -88,9 +90,9 @@ async fn start_server(registry: Arc<Registry>) -> Outcome<SocketAddr> {
     let origins = Origins::new([format!("http://{address}").parse()?])?;
     let declared =
         RouteTable::new([Route::read("/v1/orders"), Route::signed(Method::POST, "/v1/orders")])?;
-    let verifier = Verifier::new(origins, Arc::clone(&registry), nonces).routes(declared);
-    #[cfg(feature = "usage")]
-    let verifier = verifier.usage(countersign_server::Usage::record_to(registry));
+    let verifier = Verifier::new(origins, Arc::clone(&registry), nonces)
+        .routes(declared)
+        .usage(Usage::record_to(registry));
     let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
     tokio::spawn(serve(listener, app, std::future::pending()));
     Ok(address)
@@ -189,16 +191,6 @@ async fn stay(registry: &Registry, address: SocketAddr, db: &str, key_file: &Pat
         .await?;
     write_secret(key_file, key.expose_pkcs8_pem()?.as_bytes())?;
     let (publishable, key_file) = (key.publishable_key(), key_file.display());
-    let usage = match cfg!(feature = "usage") {
-        true => format!(
-            "See who called what, from where, and what looks like a stolen key. The server saves that every 5 s:
-
-  countersign usage --db {db}
-  countersign usage plot --out calls.svg --db {db}
-  countersign events list --db {db}"
-        ),
-        false => "With `--features usage` this example also counts who calls what, for `countersign usage`.".into(),
-    };
     println!(
         "
 The server stays up at http://{address}. Call it from another terminal, in this folder.
@@ -226,7 +218,11 @@ Make a key pair of your own, and register it for \"shop\". From then on my.key s
   countersign keygen --out my.key
   countersign key add --app shop --public-key my.key.pub --db {db}
 
-{usage}
+See who called what, from where, and what looks like a stolen key. The server saves that every 5 s:
+
+  countersign usage --db {db}
+  countersign usage plot --out calls.svg --db {db}
+  countersign events list --db {db}
 
 This server serves no other machine, and only under http://{address}. The log follows below. Ctrl-C stops the server, and
 deletes its registry and its keys."

@@ -29,10 +29,13 @@ on_both! {
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// An event of a credential, how often it is new, and what was done about it.
+type Note = (CredentialId, EventKind, u64, EventResponse);
+
 /// Notes what it gets, and fails so many times.
 #[derive(Clone, Default)]
 struct Notes {
-    got: Arc<Mutex<Vec<(CredentialId, EventKind, u64, EventResponse)>>>,
+    got: Arc<Mutex<Vec<Note>>>,
     failures: Arc<Mutex<u32>>,
 }
 
@@ -50,7 +53,7 @@ impl EventHandler for Notes {
 }
 
 impl Notes {
-    fn take(&self) -> Vec<(CredentialId, EventKind, u64, EventResponse)> {
+    fn take(&self) -> Vec<Note> {
         std::mem::take(&mut *self.got.lock().unwrap())
     }
 
