@@ -15,9 +15,11 @@ use std::{
 use axum::{Json, Router, http::StatusCode, routing::get};
 use countersign::{KeyId, Origins, PrivateKey, ProvenKey, Window};
 use countersign_client::{Client, PublishableClient, Refusal};
-use countersign_server::{Publishable, Signed, Verifier, serve, until_signal};
+use countersign_server::{
+    Publishable, Route, RouteTable, Signed, Usage, Verifier, serve, until_signal,
+};
 use countersign_store::{MemoryNonces, NewCredential, Registry, system_time};
-use reqwest::{Body, Request, Response};
+use reqwest::{Body, Method, Request, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -86,7 +88,11 @@ async fn start_server(registry: Arc<Registry>) -> Outcome<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let origins = Origins::new([format!("http://{address}").parse()?])?;
-    let verifier = Verifier::new(origins, registry, nonces);
+    let declared =
+        RouteTable::new([Route::read("/v1/orders"), Route::signed(Method::POST, "/v1/orders")])?;
+    let verifier = Verifier::new(origins, Arc::clone(&registry), nonces)
+        .routes(declared)
+        .usage(Usage::record_to(registry));
     let app = Router::new().route("/v1/orders", get(list).post(add)).layer(verifier.layer());
     tokio::spawn(serve(listener, app, std::future::pending()));
     Ok(address)
@@ -211,6 +217,12 @@ Make a key pair of your own, and register it for \"shop\". From then on my.key s
 
   countersign keygen --out my.key
   countersign key add --app shop --public-key my.key.pub --db {db}
+
+See who called what, from where, and what looks like a stolen key. The server saves that every 5 s:
+
+  countersign usage --db {db}
+  countersign usage plot --out calls.svg --db {db}
+  countersign events list --db {db}
 
 This server serves no other machine, and only under http://{address}. The log follows below. Ctrl-C stops the server, and
 deletes its registry and its keys."

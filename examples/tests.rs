@@ -10,11 +10,14 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
+    time::Duration,
 };
 
 use countersign::{Code, KeyFile, PrivateKey, ProvenKey, Timestamp};
 use countersign_client::Refusal;
-use countersign_store::{NewCredential, Registry};
+use countersign_store::{
+    EventFilter, EventKind, NewCredential, Registry, UsageDimension, UsageQuery,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -255,6 +258,34 @@ fn the_quickstart_that_stays_up_prints_a_read_that_works() {
     let (key, url) = (words.get(3).unwrap(), words.last().unwrap());
     let output = Command::new(script).args([key, url, r#"{"item":"book"}"#]).output().unwrap();
     assert!(text(&output.stdout).contains(r#""order":{"item":"book"}"#), "{output:?}");
+    let usage = running.line("countersign usage --db ");
+    let db = usage.split_whitespace().last().unwrap().to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(counted(&db));
+}
+
+/// Waits until a server has saved the calls of the quickstart, and those to it.
+async fn counted(db: &str) {
+    let registry = Registry::open_or_create(db).await.unwrap();
+    loop {
+        let now = countersign_store::system_time();
+        let query = UsageQuery::new(now.minus(Duration::from_secs(3600)), now);
+        let query = query.group_by(UsageDimension::Route).group_by(UsageDimension::Label);
+        let usage = registry.usage(&query, now).await.unwrap();
+        let calls = |route: &str, label: &str| {
+            let group = [Some(route.to_owned()), Some(label.to_owned())];
+            usage.rows.iter().find(|row| row.group == group).map(|row| row.count.calls)
+        };
+        if calls("GET /v1/orders", "to try") == Some(1)
+            && calls("POST /v1/orders", "to try") == Some(1)
+        {
+            assert!(calls("POST /v1/orders", "quickstart").unwrap() > 3, "{usage:?}");
+            let events = registry.events(&EventFilter::default(), None, 100).await.unwrap();
+            assert!(events.entries.iter().any(|event| event.kind == EventKind::Replayed));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[test]
@@ -703,6 +734,26 @@ fn an_upload_counts_only_when_all_of_it_is_what_was_signed() {
     ] {
         assert!(stdout.lines().any(|line| line == told), "{told}: {stdout}");
     }
+}
+
+#[test]
+fn events_reach_a_webhook_that_was_down_and_a_policy_puts_the_key_into_quarantine() {
+    let output = example("webhook").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let lines: Vec<_> = printed.lines().collect();
+    let [down, first, second, state] = lines.as_slice() else { panic!("{printed}") };
+    assert_eq!(*down, "receiver: 503, for the first attempt");
+    for (line, network, quarantined) in
+        [(first, "203.0.113.0/24", "false"), (second, "192.0.2.0/24", "true")]
+    {
+        for told in
+            ["from watch: ", "first-network", network, &format!("\"quarantined\":{quarantined}")]
+        {
+            assert!(line.contains(told), "{told}: {line}");
+        }
+    }
+    assert_eq!(*state, "the key of the laptop is quarantined");
 }
 
 #[test]

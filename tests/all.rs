@@ -33,6 +33,7 @@ mod stack_contract;
 mod tls;
 mod usage;
 mod usage_flushes;
+mod usage_responses;
 mod vectors;
 mod weak_keys;
 

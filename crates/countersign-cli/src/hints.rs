@@ -51,6 +51,7 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         file if file.starts_with("key/") => &["key add"],
         // Its place is one of a list.
         "registry_args.rs" if text.contains("--after") => &["app list", "key list"],
+        "registry_args.rs" if text.contains("--step") => &["usage"],
         "registry_args.rs" => &["app add", "app list", "key add", "key list", "key revoke"],
         file if file.starts_with("request") => &["sign", "curl"],
         "input.rs" => &["sign", "curl"],
@@ -67,6 +68,11 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         // A piece of a `countersign sign …`.
         "curl/response.rs" if text.starts_with(" --component") => &["sign"],
         file if file.starts_with("curl") => &["curl"],
+        "usage/declared_routes.rs" => &["usage routes"],
+        "usage/plot.rs" => &["usage plot"],
+        "usage/routes.rs" => &["usage routes"],
+        file if file.starts_with("usage") => &["usage"],
+        file if file.starts_with("events") => &["events tail"],
         file if file.starts_with("verify") => &["verify", "explain"],
         other => panic!("which commands print what is in {other}?"),
     }

@@ -10,6 +10,7 @@ mod curl;
 mod doctor;
 mod duration_arg;
 mod environment;
+mod events;
 mod explain;
 mod failure;
 mod field_type_arg;
@@ -40,6 +41,7 @@ mod serve;
 mod shell;
 mod sign;
 mod table;
+mod usage;
 mod verify;
 
 use std::process::ExitCode;
@@ -79,6 +81,8 @@ enum Command {
     Explain(explain::Explain),
     App(app::App),
     Key(key::Key),
+    Usage(usage::Usage),
+    Events(events::Events),
     Audit(audit::Audit),
     Registry(registry::Registry),
     MasterKey(master_key::MasterKey),
@@ -101,6 +105,8 @@ fn main() -> ExitCode {
             Command::Explain(command) => command.run(),
             Command::App(command) => command.run(),
             Command::Key(command) => command.run(),
+            Command::Usage(command) => command.run(),
+            Command::Events(command) => command.run(),
             Command::Audit(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::MasterKey(command) => command.run(),

@@ -1,18 +1,25 @@
-use std::io::{ErrorKind, Write};
+use std::{
+    io::{ErrorKind, Write},
+    ops::ControlFlow,
+};
 
 use crate::{failure::Failure, printable::one_line};
 
 /// Writes data to stdout.
 pub(crate) fn print(data: impl AsRef<[u8]>) -> Result<(), Failure> {
+    print_while_read(data).map(|_| ())
+}
+
+/// Writes data to stdout. Breaks when the reader has read enough, as in `countersign … | head -1`.
+pub(crate) fn print_while_read(data: impl AsRef<[u8]>) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(data.as_ref()).and_then(|()| stdout.flush()) {
-        // The reader has read enough, as in `countersign … | head -1`.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(Failure::local(
             format!("cannot write to stdout: {error}"),
             "check where stdout leads, and whether the disk is full",
         )),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
     }
 }
 

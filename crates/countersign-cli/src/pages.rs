@@ -1,7 +1,8 @@
 use clap::Args;
 use countersign::Timestamp;
 use countersign_store::{
-    ApplicationFilter, CredentialFilter, Cursor, Page, Registry, RegistryError,
+    ApplicationFilter, CredentialFilter, Cursor, EventFilter, Page, Registry, RegistryError,
+    UsageEvent,
 };
 
 use crate::{application, credential, output::note};
@@ -50,6 +51,15 @@ impl PageArgs {
     ) -> Result<Part<application::Listed>, RegistryError> {
         self.collect(async |from, limit| registry.page_of_applications(filter, from, limit).await)
             .await
+    }
+
+    /// Asks for events.
+    pub(crate) async fn events(
+        self,
+        registry: &Registry,
+        filter: &EventFilter,
+    ) -> Result<Part<UsageEvent>, RegistryError> {
+        self.collect(async |from, limit| registry.events(filter, from, limit).await).await
     }
 
     async fn collect<T>(

@@ -1,5 +1,6 @@
 use std::{
     io::{IsTerminal, stderr},
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -48,6 +49,26 @@ impl<'n> Progress<'n> {
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Waits for an answer. If that takes a while, shows on a terminal what is done, and for how long.
+pub(crate) async fn waiting<F: Future>(what: &str, answer: F) -> F::Output {
+    let began = Instant::now();
+    let mut answer = pin!(answer);
+    let mut is_shown = false;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(BETWEEN, answer.as_mut()).await {
+            if is_shown {
+                rewrite("");
+            }
+            return answer;
+        }
+        let waited = began.elapsed();
+        if waited >= QUIET && (is_shown || stderr().is_terminal()) {
+            is_shown = true;
+            rewrite(format_args!("{what}: {} s", waited.as_secs()));
+        }
     }
 }
 

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use countersign::with_reasons;
 use countersign_store::{
-    BadName, FileError, MasterKeys, NotReplaced, Registry, RegistryError, RegistryOptions,
-    ServerError, Subject,
+    BadName, BadUsageQuery, FileError, MasterKeys, NotReplaced, Registry, RegistryError,
+    RegistryOptions, ServerError, Subject,
 };
 use serde_json::Value;
 
@@ -474,6 +474,10 @@ fn file_failure(url: &str, error: &RegistryError) -> Failure {
         RegistryError::Cursor(_) => {
             "give the place that the page before told, or leave --after out".into()
         }
+        RegistryError::Usage(BadUsageQuery::Combined) => {
+            "ask for them one after the other: networks; platforms and products; or routes, methods, outcomes and statuses".into()
+        }
+        RegistryError::Usage(_) => "leave --step out, or take --step hour".into(),
         RegistryError::BadName(BadName::Application) => "give it another name".into(),
         RegistryError::BadName(BadName::Environment) => "give it another environment".into(),
         RegistryError::BadName(BadName::Label) => "give it another label".into(),
@@ -488,6 +492,7 @@ fn file_failure(url: &str, error: &RegistryError) -> Failure {
         | RegistryError::Revoked
         | RegistryError::NotReplaced(_)
         | RegistryError::Cursor(_)
+        | RegistryError::Usage(_)
         | RegistryError::BadName(_) => String::new(),
         _ if is_of_server(url) => format!("{}: ", name(url)),
         _ => format!("{file}: "),

@@ -1,11 +1,31 @@
 /// Writes rows under a heading, in columns as wide as their widest cell. Without rows the text is empty.
 pub(crate) fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    lines(&heading.map(|name| Column { name, align: Align::Left }), rows)
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column<'n> {
+    pub(crate) name: &'n str,
+    pub(crate) align: Align,
+}
+
+/// Where the cells of a column begin or end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Align {
+    Left,
+    /// For numbers.
+    Right,
+}
+
+/// Writes rows under the names of their columns, as wide as their widest cell. Without rows the text is empty.
+pub(crate) fn lines<R: AsRef<[String]>>(columns: &[Column<'_>], rows: &[R]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let heading = heading.map(str::to_owned);
-    let all = || std::iter::once(&heading).chain(rows);
-    let mut widths = [0; N];
+    let heading: Vec<_> = columns.iter().map(|column| column.name.to_owned()).collect();
+    let all = || std::iter::once(heading.as_slice()).chain(rows.iter().map(AsRef::as_ref));
+    let mut widths = vec![0; columns.len()];
     for row in all() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -13,7 +33,11 @@ pub(crate) fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) 
     }
     let mut text = String::new();
     for row in all() {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row.iter().zip(columns.iter().zip(&widths));
+        let cells = cells.map(|(cell, (column, width))| match column.align {
+            Align::Left => format!("{cell:width$}"),
+            Align::Right => format!("{cell:>width$}"),
+        });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
@@ -37,6 +61,14 @@ mod tests {
         let rows = [["a".into(), "long one".into()], ["bücher".into(), String::new()]];
         assert_eq!(columns(["NAME", "X"], &rows), "NAME    X\na       long one\nbücher\n");
         assert_eq!(columns(["NAME"], &[]), "");
+    }
+
+    #[test]
+    fn numbers_end_below_each_other() {
+        let columns =
+            [Column { name: "N", align: Align::Right }, Column { name: "X", align: Align::Left }];
+        let rows = [["10".into(), "a".into()], ["9".into(), "b".into()]];
+        assert_eq!(lines(&columns, &rows), " N  X\n10  a\n 9  b\n");
     }
 
     #[test]

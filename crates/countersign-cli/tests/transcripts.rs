@@ -1,5 +1,8 @@
 //! What the command prints, word by word. The transcripts are documentation as much as tests.
 
+#[path = "life/recorded_usage.rs"]
+mod recorded_usage;
+
 use std::{fs, path::Path};
 
 #[test]
@@ -24,5 +27,22 @@ fn the_life_of_a_key_is_as_the_page_about_it_says() {
     // With an `.out` folder, trycmd runs the page in a copy of the `.in` folder.
     fs::copy(home.join("tests/life/laptop.pub"), folder.path().join("keys.out/laptop.pub"))
         .unwrap();
+    trycmd::TestCases::new().env("COUNTERSIGN_DB", "sqlite:registry.db").case(&page);
+}
+
+/// The page is run on a registry with the usage of a shop in it.
+#[test]
+fn usage_is_shown_as_the_page_about_it_says() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::TempDir::new().unwrap();
+    let page = folder.path().join("usage.md");
+    fs::copy(home.join("../../docs/usage.md"), &page).unwrap();
+    let [input, output] = ["usage.in", "usage.out"].map(|name| folder.path().join(name));
+    fs::create_dir(&input).unwrap();
+    fs::create_dir(&output).unwrap();
+    recorded_usage::save_in(&input);
+    fs::copy(home.join("tests/life/routes.txt"), input.join("routes.txt")).unwrap();
+    // As above.
+    fs::copy(home.join("tests/life/routes.txt"), output.join("routes.txt")).unwrap();
     trycmd::TestCases::new().env("COUNTERSIGN_DB", "sqlite:registry.db").case(&page);
 }

@@ -16,7 +16,7 @@ use http::HeaderValue;
 #[derive(Clone, Debug)]
 pub struct Caller {
     credential: Arc<Credential>,
-    signed: Option<SignedUse>,
+    signed: Option<Arc<SignedUse>>,
 }
 
 /// The signed parts of a request that handlers use.
@@ -43,13 +43,13 @@ impl Caller {
         Self { credential, signed: None }
     }
 
-    pub(crate) const fn signed(credential: Arc<Credential>, signed: SignedUse) -> Self {
-        Self { credential, signed: Some(signed) }
+    pub(crate) fn signed(credential: Arc<Credential>, signed: SignedUse) -> Self {
+        Self { credential, signed: Some(Arc::new(signed)) }
     }
 
     #[cfg(feature = "oauth")]
-    pub(crate) const fn signed_use(&self) -> Option<&SignedUse> {
-        self.signed.as_ref()
+    pub(crate) fn signed_use(&self) -> Option<&SignedUse> {
+        self.signed.as_deref()
     }
 
     /// Makes a caller without a request, for tests that call a handler as a function. With a `nonce_use` it is the caller of a
@@ -57,7 +57,7 @@ impl Caller {
     #[cfg(feature = "test-util")]
     pub fn for_test(credential: impl Into<Arc<Credential>>, nonce_use: Option<NonceUse>) -> Self {
         let signed = nonce_use.map(|nonce_use| SignedUse { nonce_use, authorization: None });
-        Self { credential: credential.into(), signed }
+        Self { credential: credential.into(), signed: signed.map(Arc::new) }
     }
 
     /// Returns the application that the credential belongs to.

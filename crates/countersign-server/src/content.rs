@@ -5,10 +5,10 @@ pub(crate) mod guarded_body;
 pub(crate) mod memory;
 pub(crate) mod verified_body;
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::{Buf as _, Bytes};
-use countersign::{Claimed, Intact, check_trailers};
+use countersign::{Claimed, ContentCheck, Intact, check_trailers};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -48,15 +48,26 @@ impl ContentLimit {
 
     /// Reads and verifies the signed bytes. They count in `share` until their last copy is dropped.
     pub(crate) async fn read<B: Body<Error: Into<BoxError>> + Unpin>(
-        &self,
+        self,
         mut body: B,
         claimed: Claimed,
         mut share: Share,
     ) -> Result<Bytes, Unfit<B>> {
-        let mut gathered = Gathered::default();
-        let reading = self.read_to_end(&mut body, &mut gathered, &mut share, claimed);
-        let read = tokio::time::timeout(self.time, reading).await;
-        let (reason, error) = match read.unwrap_or(Err((Reason::ContentTimeout, None))) {
+        let (mut gathered, mut check) = (Gathered::default(), claimed.read());
+        let read = {
+            let mut reading =
+                pin!(self.read_to_end(&mut body, &mut gathered, &mut share, &mut check));
+            // Content is often there with its head, and needs no timer.
+            match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+                Poll::Ready(read) => read,
+                Poll::Pending => {
+                    let read = tokio::time::timeout(self.time, reading).await;
+                    read.unwrap_or(Err((Reason::ContentTimeout, None)))
+                }
+            }
+        };
+        let checked = read.and_then(|()| check.finish().map_err(|error| (error.into(), None)));
+        let (reason, error) = match checked {
             Ok(Intact { .. }) => return Ok(share.hold(gathered.into_bytes())),
             Err(failed) => failed,
         };
@@ -69,9 +80,8 @@ impl ContentLimit {
         body: &mut B,
         content: &mut Gathered,
         share: &mut Share,
-        claimed: Claimed,
-    ) -> Result<Intact, (Reason, Option<BoxError>)> {
-        let mut check = claimed.read();
+        check: &mut ContentCheck,
+    ) -> Result<(), (Reason, Option<BoxError>)> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 let error = error.into();
@@ -100,7 +110,7 @@ impl ContentLimit {
                 }
             }
         }
-        check.finish().map_err(|rejection| (rejection.into(), None))
+        Ok(())
     }
 }
 

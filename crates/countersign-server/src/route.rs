@@ -8,6 +8,7 @@ use countersign_store::{Scope, Scopes};
 use http::Method;
 
 use self::{access::Access, rollout::Rollout};
+use crate::telemetry::AcceptedRequests;
 
 /// A route, and the access that it requires.
 ///
@@ -26,6 +27,7 @@ pub struct Route {
     pub(crate) uncounted: bool,
     /// Its method and path, for metrics. The number of labels is bounded, unlike the paths of requests.
     pub(crate) label: Arc<str>,
+    pub(crate) accepted: Arc<AcceptedRequests>,
 }
 
 /// How a handler gets the body of a signed request.
@@ -68,7 +70,8 @@ impl Route {
     }
 
     fn new(method: Method, path: &str, access: Access) -> Self {
-        let label = format!("{method} {path}").into();
+        let label: Arc<str> = format!("{method} {path}").into();
+        let accepted = Arc::new(AcceptedRequests::to(Arc::clone(&label).into()));
         let (path, scopes) = (path.into(), Scopes::default());
         Self {
             method,
@@ -81,6 +84,7 @@ impl Route {
             #[cfg(feature = "usage")]
             uncounted: false,
             label,
+            accepted,
         }
     }
 

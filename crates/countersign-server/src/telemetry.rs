@@ -1,12 +1,19 @@
 //! The metrics, and the span of a request. The number of labels is bounded, and no label is a caller's text.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use countersign::Code;
-use metrics::{SharedString, Unit};
+use metrics::{Key, Label, Level, Metadata, SharedString, Unit};
 use tracing::{Span, field::Empty};
 
-use crate::{caller::Caller, refusal::unaccepted::Cause, route::rollout::Rollout};
+use crate::{
+    caller::Caller,
+    refusal::unaccepted::Cause,
+    route::{Route, rollout::Rollout},
+};
 
 /// Describes all metrics of this crate and of `countersign-store` to the installed recorder, for instance as `# HELP` lines of
 /// Prometheus.
@@ -98,18 +105,50 @@ impl Outcome {
     }
 }
 
-/// The measurement of a request's verification, for metrics and the span.
-pub(crate) struct Measurement {
-    started: Instant,
-    rollout: Rollout,
-    /// The label of the declared route, if any.
-    route: Option<Arc<str>>,
+/// The keys under which accepted requests to a route are counted. They are made once: making a key takes longer than counting.
+#[derive(Debug)]
+pub(crate) struct AcceptedRequests([(Outcome, Key); 3]);
+
+/// Those to routes that are not declared.
+static OTHER_ROUTES: LazyLock<AcceptedRequests> = LazyLock::new(|| AcceptedRequests::to(OTHER));
+
+const OTHER: SharedString = SharedString::const_str("other");
+
+impl AcceptedRequests {
+    /// Makes the keys for the route with this label, where signatures are enforced.
+    pub(crate) fn to(route: SharedString) -> Self {
+        let accepted = [Outcome::Signed, Outcome::Publishable, Outcome::Open];
+        Self(accepted.map(|outcome| (outcome, requests(outcome, Rollout::Enforce, route.clone()))))
+    }
+
+    fn key(&self, outcome: Outcome, rollout: Rollout) -> Option<&Key> {
+        let mut keys = self.0.iter().filter(|_| rollout == Rollout::Enforce);
+        keys.find(|(accepted, _)| *accepted == outcome).map(|(_, key)| key)
+    }
 }
 
-impl Measurement {
-    pub(crate) fn begin(rollout: Rollout, route: Option<Arc<str>>) -> Self {
-        if let Some(route) = &route {
-            Span::current().record("route", &**route);
+/// Returns the key of the counter of requests.
+fn requests(outcome: Outcome, rollout: Rollout, route: SharedString) -> Key {
+    let labels = [
+        Label::from_static_parts("outcome", outcome.as_str()),
+        Label::from_static_parts("rollout", rollout.as_str()),
+        Label::new("route", route),
+    ];
+    Key::from_parts("countersign_requests_total", labels.to_vec())
+}
+
+/// The measurement of a request's verification, for metrics and the span.
+pub(crate) struct Measurement<'r> {
+    started: Instant,
+    rollout: Rollout,
+    /// The declared route, if any.
+    route: Option<&'r Route>,
+}
+
+impl<'r> Measurement<'r> {
+    pub(crate) fn begin(rollout: Rollout, route: Option<&'r Route>) -> Self {
+        if let Some(route) = route {
+            Span::current().record("route", &*route.label);
         }
         Self { started: Instant::now(), rollout, route }
     }
@@ -122,20 +161,38 @@ impl Measurement {
 
     /// Counts the outcome, and records the time.
     pub(crate) fn end(self, outcome: Outcome) {
-        let (outcome, rollout) = (outcome.as_str(), self.rollout.as_str());
-        Span::current().record("outcome", outcome);
-        metrics::counter!(
-            "countersign_requests_total",
-            "outcome" => outcome, "rollout" => rollout, "route" => label(self.route)
-        )
-        .increment(1);
-        metrics::histogram!("countersign_verification_seconds", "outcome" => outcome)
-            .record(self.started.elapsed());
+        Span::current().record("outcome", outcome.as_str());
+        let accepted = self.route.map_or(&*OTHER_ROUTES, |route| &route.accepted);
+        match accepted.key(outcome, self.rollout) {
+            Some(key) => count(key),
+            None => {
+                let label = label(self.route.map(|route| Arc::clone(&route.label)));
+                count(&requests(outcome, self.rollout, label));
+            }
+        }
+        // With a text in the source, the key is a constant.
+        let seconds = match outcome {
+            Outcome::Signed => {
+                metrics::histogram!("countersign_verification_seconds", "outcome" => "signed")
+            }
+            other => {
+                let outcome = other.as_str();
+                metrics::histogram!("countersign_verification_seconds", "outcome" => outcome)
+            }
+        };
+        seconds.record(self.started.elapsed());
     }
 }
 
+/// Counts one request under this key.
+fn count(key: &Key) {
+    static METADATA: Metadata<'static> =
+        Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+    metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA)).increment(1);
+}
+
 fn label(route: Option<Arc<str>>) -> SharedString {
-    route.map_or(SharedString::const_str("other"), SharedString::from)
+    route.map_or(OTHER, SharedString::from)
 }
 
 /// Counts a request that passed the verifier but does not meet an inner layer's requirements.
@@ -203,7 +260,7 @@ pub(crate) fn name(caller: &Caller) {
 mod tests {
     use std::{collections::BTreeSet, sync::Mutex};
 
-    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder};
+    use metrics::{Counter, Gauge, Histogram, KeyName, Recorder};
 
     use super::*;
 

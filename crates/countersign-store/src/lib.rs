@@ -144,8 +144,11 @@ pub use registry::{
     secrets::{MasterKeyRole, SealedSecrets, Secrets},
     usage::{
         counts::{Usage, UsageRow},
+        event_feed::{EventFeed, EventNews},
+        event_watch::{EventHandler, EventResponse, EventWatch},
         events::{EventFilter, UsageEvent},
         pruning::UsagePruned,
+        response::UsageResponse,
         usage_query::{BadUsageQuery, UsageDimension, UsageQuery, UsageStep},
     },
 };

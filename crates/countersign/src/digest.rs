@@ -234,7 +234,8 @@ impl ContentDigest {
 #[derive(Clone)]
 pub struct RunningDigest {
     sha256: Option<Sha256>,
-    sha512: Option<Sha512>,
+    /// Apart, since it is large and rare: a server moves the other one about with each request.
+    sha512: Option<Box<Sha512>>,
 }
 
 impl RunningDigest {
@@ -244,7 +245,7 @@ impl RunningDigest {
         for algorithm in algorithms {
             match algorithm {
                 DigestAlgorithm::Sha256 => running.sha256 = Some(Sha256::new()),
-                DigestAlgorithm::Sha512 => running.sha512 = Some(Sha512::new()),
+                DigestAlgorithm::Sha512 => running.sha512 = Some(Box::default()),
             }
         }
         running
@@ -264,7 +265,7 @@ impl RunningDigest {
     pub fn finish(self) -> ContentDigest {
         ContentDigest {
             sha256: self.sha256.map(|sha256| sha256.finalize().into()),
-            sha512: self.sha512.map(|sha512| sha512.finalize().into()),
+            sha512: self.sha512.map(|sha512| (*sha512).finalize().into()),
         }
     }
 }

@@ -29,8 +29,13 @@ impl Nonce {
 
     /// Its characters.
     pub fn as_str(&self) -> &str {
-        let characters = self.characters.get(..usize::from(self.length)).unwrap_or(&[]);
-        std::str::from_utf8(characters).unwrap_or("")
+        std::str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+
+    /// Its characters, as bytes.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.characters.get(..usize::from(self.length)).unwrap_or(&[])
     }
 }
 

@@ -20,6 +20,8 @@ mod manuals;
 mod master_keys;
 mod own_keys;
 mod processes;
+#[path = "../life/recorded_usage.rs"]
+mod recorded_usage;
 mod registry;
 mod registry_text;
 mod restrictions;
@@ -43,3 +45,4 @@ mod signing;
 mod trailers;
 mod uploads;
 mod upstream;
+mod usage;

@@ -52,10 +52,21 @@ impl ContentMemory {
         }
     }
 
+    /// The same for an application's share.
+    pub(crate) fn check_share(
+        &self,
+        application: &Application,
+        largest: u64,
+        bytes: u64,
+    ) -> Result<(), Full> {
+        let most = self.0.most(largest);
+        self.0.with_more(&self.0.used(), application, most, bytes).map(drop)
+    }
+
     /// Begins a request of this application, which uses no memory yet. An application may use a quarter of the budget, and always
     /// enough for a single request of the largest size.
     pub(crate) fn share(&self, application: &Arc<Application>, largest: u64) -> Share {
-        let most = largest.max(self.0.limit / SHARES);
+        let most = self.0.most(largest);
         Share { memory: self.clone(), application: Arc::clone(application), most, bytes: 0 }
     }
 }
@@ -63,6 +74,24 @@ impl ContentMemory {
 impl Room {
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn most(&self, largest: u64) -> u64 {
+        largest.max(self.limit / SHARES)
+    }
+
+    /// Returns the bytes used by all requests, and by this application, after this many bytes more.
+    fn with_more(
+        &self,
+        used: &Used,
+        application: &Application,
+        most: u64,
+        bytes: u64,
+    ) -> Result<(u64, u64), Full> {
+        let more =
+            |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
+        let own = used.by_application.get(&application.name).copied().unwrap_or(0);
+        Ok((more(used.by_all, self.limit)?, more(own, most)?))
     }
 }
 
@@ -84,23 +113,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Checks that this many bytes more would fit now. Reserves nothing, as [`ContentMemory::check_announced`].
-    pub(crate) fn check_announced(&self, bytes: u64) -> Result<(), Full> {
-        self.with_more(&self.memory.0.used(), bytes).map(drop)
-    }
-
-    /// Returns the bytes used by all requests, and by this application, after this many bytes more.
-    fn with_more(&self, used: &Used, bytes: u64) -> Result<(u64, u64), Full> {
-        let more =
-            |used: u64, most: u64| used.checked_add(bytes).filter(|&used| used <= most).ok_or(Full);
-        let own = used.by_application.get(&self.application.name).copied().unwrap_or(0);
-        Ok((more(used.by_all, self.memory.0.limit)?, more(own, self.most)?))
-    }
-
     /// Takes room for this many bytes more.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Full> {
-        let mut used = self.memory.0.used();
-        let (by_all, own) = self.with_more(&used, bytes)?;
+        let room = &self.memory.0;
+        let mut used = room.used();
+        let (by_all, own) = room.with_more(&used, &self.application, self.most, bytes)?;
         used.by_all = by_all;
         match used.by_application.get_mut(&self.application.name) {
             Some(had) => *had = own,
@@ -170,7 +187,8 @@ mod tests {
             (memory.share(&application("one"), 10), memory.share(&application("one"), 10));
         assert_eq!(first.take(20), Ok(()));
         assert_eq!(second.take(6), Err(Full));
-        assert_eq!((second.check_announced(5), second.check_announced(6)), (Ok(()), Err(Full)));
+        let fits = |bytes| memory.check_share(&application("one"), 10, bytes);
+        assert_eq!((fits(5), fits(6)), (Ok(()), Err(Full)));
         assert_eq!(second.take(5), Ok(()), "what was refused took nothing");
         assert_eq!(second.take(1), Err(Full));
         let mut other = memory.share(&application("other"), 10);

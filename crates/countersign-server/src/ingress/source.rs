@@ -11,7 +11,7 @@ pub(crate) struct Source {
     /// The peer of the connection.
     pub(crate) peer: Option<IpAddr>,
     /// Why the proxies' fields do not tell the client's address.
-    pub(crate) client: Result<(), Reason>,
+    pub(crate) client: Result<(), Box<Reason>>,
 }
 
 impl Ingress {
@@ -28,7 +28,7 @@ impl Ingress {
             }
             Err(reason) => {
                 head.extensions.remove::<ClientAddress>();
-                Err(reason)
+                Err(Box::new(reason))
             }
         };
         Source { peer, client }

@@ -1,3 +1,5 @@
+use std::pin::Pin;
+
 use countersign::{
     BadPresented, Claimed, Content, KeyId, Misdirected, Presented, Rejection, RequestHead,
     SIGNATURE, SIGNATURE_INPUT, Target, Timestamp, Unverified, VerifyingKey, check_served,
@@ -40,21 +42,70 @@ pub(crate) enum Admitted {
     Signed(Caller, Claimed, Option<QuotaLeft>, Hidden),
 }
 
+/// What a request shows of its caller, after checks 1 to 4.
+enum Shown<'m> {
+    /// Nothing, and the route is open to anyone.
+    Nothing,
+    /// A private key, if undamaged as its verifying key.
+    PrivateKey(Option<Box<VerifyingKey>>),
+    /// A publishable key, or none.
+    Key(Presented),
+    /// In a box, since it is large, and every future on the way keeps room for it.
+    Signature(Box<Signature<'m>>),
+}
+
+struct Signature<'m> {
+    unverified: Unverified<'m>,
+    key_id: Option<KeyId>,
+}
+
 /// Fields that the verifier hides from the handler, since the signature does not cover them.
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
     /// likewise.
-    pub(super) async fn admit(
-        &self,
-        head: &Parts,
-        target: Target<'_>,
+    ///
+    /// The future has a box of its own: allocators are quick with two boxes of less than 1 KiB, and not with one of more.
+    pub(super) fn admit<'r>(
+        &'r self,
+        head: &'r Parts,
+        target: Target<'r>,
+        demand: &'r Demand<'_>,
+        arrival: Arrival,
+        source: Source,
+        recording: &'r mut Recording,
+    ) -> Pin<Box<impl Future<Output = Result<Box<Admitted>, Refused>> + Send>> {
+        let now = arrival.at;
+        let shown = self.read(head, target, demand, arrival, source);
+        Box::pin(async move {
+            let shown = shown?;
+            let admitted = match shown {
+                Shown::Nothing => Admitted::Open,
+                Shown::PrivateKey(sent) => {
+                    let refusing = self.refuse_private_key(head, sent, now, recording);
+                    return Err(Box::pin(refusing).await.into());
+                }
+                Shown::Key(presented) => {
+                    self.admit_unsigned(head, presented, demand, now, recording).await?
+                }
+                Shown::Signature(signature) => {
+                    self.admit_signed(head, signature, demand, arrival, recording).await?
+                }
+            };
+            Ok(Box::new(admitted))
+        })
+    }
+
+    /// Makes the checks that wait for nothing: 1 to 4.
+    fn read<'r>(
+        &'r self,
+        head: &'r Parts,
+        target: Target<'r>,
         demand: &Demand<'_>,
         arrival: Arrival,
         source: Source,
-        recording: &mut Recording,
-    ) -> Result<Admitted, Refused> {
+    ) -> Result<Shown<'r>, Refused> {
         // 1. HTTP version, method, target, origin.
         check_served(&head.method, head.version)?;
         target.check().map_err(Rejection::from)?;
@@ -70,24 +121,22 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let Arrival { at: now, content, announced } = arrival;
         let open = demand.access == Access::Open;
         let unsigned =
-            [SIGNATURE, SIGNATURE_INPUT].iter().all(|name| !head.headers.contains_key(name));
-        if !(open && unsigned) {
+            || [SIGNATURE, SIGNATURE_INPUT].iter().all(|name| !head.headers.contains_key(name));
+        if !(open && unsigned()) {
             // 1. The address of the client.
-            source.client?;
+            source.client.map_err(|reason| *reason)?;
             // 2. Failures from this address.
             self.failures.check(head)?;
         }
         // 3. The form of the signature fields; 4. coverage, parameters, time.
         let unverified = Unverified::parse(request, content, &self.refusals.policy, now)?;
         if unverified.is_none() && open {
-            return Ok(Admitted::Open);
+            return Ok(Shown::Nothing);
         }
         // 4. One credential, and a length that fits.
         let presented = match self.key_locations.find(&head.headers, target.query()) {
             Ok(presented) => presented,
-            Err(BadPresented::PrivateKey(sent)) => {
-                return Err(self.refuse_private_key(head, sent, now, recording).await.into());
-            }
+            Err(BadPresented::PrivateKey(sent)) => return Ok(Shown::PrivateKey(sent)),
             Err(bad) => return Err(Reason::from(bad).into()),
         };
         match unverified {
@@ -95,48 +144,49 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                 self.check_announced(demand, announced)?;
                 let key_id = unverified.key_id();
                 presented.agrees_with(key_id.as_ref())?;
-                self.admit_signed(head, unverified, key_id, demand, arrival, recording).await
+                Ok(Shown::Signature(Box::new(Signature { unverified, key_id })))
             }
-            None => Ok(self.admit_unsigned(head, presented, demand, now, recording).await?),
+            None => Ok(Shown::Key(presented)),
         }
     }
 
     async fn admit_signed(
         &self,
         head: &Parts,
-        unverified: Unverified<'_>,
-        key_id: Option<KeyId>,
+        signature: Box<Signature<'_>>,
         demand: &Demand<'_>,
         arrival: Arrival,
         recording: &mut Recording,
     ) -> Result<Admitted, Refused> {
         let now = arrival.at;
         // 5. Key and signature.
-        let found = match &key_id {
+        let found = match &signature.key_id {
             Some(id) => self.keys.find(id, now).await,
             None => Ok(None),
         };
         // 2, again: after waiting.
         self.failures.check_again(head)?;
         let credential = found.map_err(registry_unavailable)?;
+        let unverified = &signature.unverified;
         let signature_base = self.explains.then(|| unverified.signature_base().as_str().into());
         let Some(credential) = credential else {
-            let nobody = self.nobody.like(key_id.as_ref());
+            let nobody = self.nobody.like(signature.key_id.as_ref());
             let reason = unverified.refuse_unknown_key(nobody).into();
             return Err(Refused { reason, signature_base });
         };
         recording.recognise(credential.id, CallAccess::Publishable);
-        let authorization = covered_authorization(&unverified, &head.headers);
+        let authorization = covered_authorization(unverified, &head.headers);
         let hidden = Hidden::from(unverified.fields_to_remove());
-        let prepared = self.prepared_keys.get(&credential.key);
-        let authentic = unverified.verify(prepared.as_ref().unwrap_or(&credential.key)).map_err(
-            |rejection| {
-                if rejection == Rejection::Invalid {
-                    recording.raise(EventKind::BadSignature, None);
-                }
-                Refused { reason: rejection.into(), signature_base }
-            },
-        )?;
+        let verified = {
+            let prepared = self.prepared_keys.get(&credential.key);
+            signature.unverified.verify(prepared.as_ref().unwrap_or(&credential.key))
+        };
+        let authentic = verified.map_err(|rejection| {
+            if rejection == Rejection::Invalid {
+                recording.raise(EventKind::BadSignature, None);
+            }
+            Refused { reason: rejection.into(), signature_base }
+        })?;
         recording.recognise(credential.id, CallAccess::Signed);
         // 6. State, restrictions, scopes. The caller has proven to have the key: only from here on are they told facts about it.
         // The lineage, so that no holder gets another share of the guard's memory by replacing its key.
@@ -150,11 +200,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             });
         if let Err(reason) = allowed {
             raise_refusal(recording, &reason);
-            return Err(self.charge_forbidden(head, credential, reason).await.into());
+            return Err(Box::pin(self.charge_forbidden(head, credential, reason)).await.into());
         }
         // 7. Memory for the content, and the budget of signed requests; 8. low-water mark and nonce.
         if demand.body_mode == BodyMode::Buffered {
-            self.share(demand, credential).check_announced(arrival.announced)?;
+            let largest = demand.content_limit(self.limit).bytes;
+            let (memory, application) = (&self.content_memory, &credential.application);
+            memory.check_share(application, largest, arrival.announced)?;
         }
         let verdict =
             self.gate.charge_and_claim(credential, &nonce_use, (self.cost)(head), now).await;

@@ -1,14 +1,13 @@
 //! The way of a request through a verifier, from top to bottom. The numbers of the checks are the same in
 //! [`Check::ALL`](countersign::Check::ALL) and in docs/protocol.md, "The order of checks".
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use countersign::{Claimed, Code, Content, TARGET_OVERRIDES, Target};
 use countersign_store::{ClientNetwork, Credential, Gate, KeyStore, QuotaLeft};
-use http::{HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL, request::Parts};
+use http::{HeaderValue, Response, header::CACHE_CONTROL, request::Parts};
 use http_body::Body;
-use tower_service::Service;
 
 use super::{
     Verifier,
@@ -40,65 +39,34 @@ use crate::{
 };
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Calls the service if the request passes, or returns the refusal.
-    pub(super) async fn handle<S, B, C>(
+    /// Makes the checks before the handler: 1 to 9. Returns the body for the handler, the changes to its response and what is counted
+    /// of it, or else the refusal.
+    pub(super) async fn check<B, C>(
         &self,
-        request: Request<B>,
+        head: &mut Parts,
+        body: B,
         behind: &Behind,
-        mut service: S,
-    ) -> Result<Response<GuardedBody<C>>, S::Error>
-    where
-        S: Service<Request<VerifiedBody<B>>, Response = Response<C>>,
-        B: Body<Error: Into<BoxError>> + Unpin + Send,
-        C: Body<Data = Bytes, Error: Into<BoxError>>,
-    {
-        match self.check(request, behind).await {
-            Ok((request, marks, mut recording)) => {
-                // 10. The access token, in a layer around the handler; 11. the handler.
-                let response = service.call(request).await.inspect_err(|_| {
-                    recording.respond(StatusCode::INTERNAL_SERVER_ERROR);
-                })?;
-                let mut response = self.finish(marks, response).await;
-                recording.respond(response.status());
-                if recording.is_on()
-                    && let Some(code) = refusal::code_of(&response)
-                {
-                    recording.refuse(code);
-                }
-                response.body_mut().record(recording);
-                Ok(response)
-            }
-            Err(refused) => Ok(refused),
-        }
-    }
-
-    async fn check<B, C>(
-        &self,
-        request: Request<B>,
-        behind: &Behind,
-    ) -> Result<(Request<VerifiedBody<B>>, Marks, Recording), Response<GuardedBody<C>>>
+    ) -> Result<(VerifiedBody<B>, Marks, Recording), Response<GuardedBody<C>>>
     where
         B: Body<Error: Into<BoxError>> + Unpin + Send,
     {
-        let (mut head, body) = request.into_parts();
-        if self.declared.is_public(&head) {
-            let target = Target::new(original_uri(&head), head.version);
-            let demand = self.declared.demand(&head, target, Content::Absent, behind);
+        if self.declared.is_public(head) {
+            let target = Target::new(original_uri(head), head.version);
+            let demand = self.declared.demand(head, target, Content::Absent, behind);
             if demand.rollout == Rollout::Enforce {
                 for name in &TARGET_OVERRIDES {
                     head.headers.remove(name);
                 }
             }
-            let request = Request::from_parts(head, VerifiedBody::unchecked(body));
-            return Ok((request, Marks::default(), Recording::default()));
+            return Ok((VerifiedBody::unchecked(body), Marks::default(), Recording::default()));
         }
         let arrival = Arrival::of(&body, self.clock.now());
         let judge = self.judge(arrival);
-        let source = self.ingress.locate(&mut head);
-        let target = Target::new(original_uri(&head), head.version);
-        let demand = self.declared.demand(&head, target, arrival.content, behind);
+        let source = self.ingress.locate(head);
+        let target = Target::new(original_uri(head), head.version);
+        let demand = self.declared.demand(head, target, arrival.content, behind);
         let (rollout, measurement) = (demand.rollout, demand.begin_measurement());
-        let mut recording = self.record(&head, &demand, arrival, &measurement);
+        let mut recording = self.record(head, &demand, arrival, &measurement);
         let (accepted, requirements) = match rollout {
             Rollout::Off => {
                 let body = VerifiedBody::unchecked(body);
@@ -107,18 +75,18 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             Rollout::Observe => {
                 // 1 to 9, refusing nothing.
                 let admitted =
-                    self.admit(&head, target, &demand, arrival, source, &mut recording).await;
-                self.observe(&head, admitted, &demand, body).await
+                    self.admit(head, target, &demand, arrival, source, &mut recording).await;
+                Box::pin(self.observe(head, admitted, &demand, body)).await
             }
             Rollout::Enforce => {
                 // Checks 1 to 8.
                 let admitted =
-                    self.admit(&head, target, &demand, arrival, source, &mut recording).await;
+                    self.admit(head, target, &demand, arrival, source, &mut recording).await;
                 let received = match admitted {
                     Ok(admitted) => {
                         // 9. The content.
                         let recording = &mut recording;
-                        self.receive(admitted, &demand, body, &head, arrival, recording).await
+                        self.receive(admitted, &demand, body, head, arrival, recording).await
                     }
                     Err(refused) => Err(refused),
                 };
@@ -126,8 +94,8 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
                     Ok(accepted) => (accepted, Requirements::Enforced),
                     Err(refused) => {
                         measurement.end(Outcome::Refused(refused.reason.code()));
-                        self.failures.charge(self.failures.payer(&head), refused.reason.blame());
-                        self.advise(&head, &refused.reason);
+                        self.failures.charge(self.failures.payer(head), refused.reason.blame());
+                        self.advise(head, &refused.reason);
                         let circumstances = Circumstances {
                             method: &head.method,
                             version: head.version,
@@ -161,13 +129,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             arrived: arrival.content,
             judge,
         });
-        Ok((Request::from_parts(head, body), marks, recording))
+        Ok((body, marks, recording))
     }
 
     /// Reads the content of an admitted request.
     async fn receive<B>(
         &self,
-        admitted: Admitted,
+        admitted: Box<Admitted>,
         demand: &Demand<'_>,
         body: B,
         head: &Parts,
@@ -181,7 +149,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
             |quota_left| Marks { caching: Caching::NoStore, quota_left, ..Marks::default() };
         // No signature covers a field that names another target.
         let hidden_from_unsigned = || Hidden::from(TARGET_OVERRIDES);
-        Ok(match admitted {
+        Ok(match *admitted {
             Admitted::Open => Accepted {
                 hidden: hidden_from_unsigned(),
                 ..Accepted::unknown(VerifiedBody::unchecked(body), Outcome::Open)
@@ -238,23 +206,23 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         Judge { now: arrival.at, settings: Arc::clone(&self.refusals) }
     }
 
-    /// Reads the content of a signed request to its end.
-    async fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
+    /// Reads the content of a signed request to its end. The future has a box of its own, as that of `admit`.
+    fn gather<B: Body<Error: Into<BoxError>> + Unpin>(
         &self,
         demand: &Demand<'_>,
         body: B,
         claimed: Claimed,
         credential: &Credential,
-    ) -> Result<Bytes, Unfit<B>> {
+    ) -> Pin<Box<impl Future<Output = Result<Bytes, Unfit<B>>> + use<B, K, G>>> {
         let share = self.share(demand, credential);
-        demand.content_limit(self.limit).read(body, claimed, share).await
+        Box::pin(demand.content_limit(self.limit).read(body, claimed, share))
     }
 
     /// Lets a request pass as it would have without a verifier. Counts and logs what the verifier and inner layers would refuse.
     async fn observe<B>(
         &self,
         head: &Parts,
-        admitted: Result<Admitted, Refused>,
+        admitted: Result<Box<Admitted>, Refused>,
         demand: &Demand<'_>,
         body: B,
     ) -> (Accepted<B>, Requirements)
@@ -264,7 +232,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let observed =
             |caller: Caller| (Some(caller.clone()), Requirements::Observed(Some(caller)));
         let marks = Marks::default();
-        match admitted {
+        match admitted.map(|admitted| *admitted) {
             Err(Refused { reason, .. }) => {
                 let code = self.observe_refusal(head, &reason);
                 let body = VerifiedBody::unchecked(body);
@@ -319,14 +287,19 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         code
     }
 
-    /// Adds the verifier's header fields to a response.
-    async fn finish<C>(&self, marks: Marks, response: Response<C>) -> Response<GuardedBody<C>>
+    /// Adds the verifier's header fields to a response, and has it counted.
+    pub(super) async fn finish<C>(
+        &self,
+        marks: Marks,
+        mut recording: Recording,
+        response: Response<C>,
+    ) -> Response<GuardedBody<C>>
     where
         C: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let Marks { caching, quota_left, streamed, reader } = marks;
         let mut response = match streamed {
-            Some(streamed) => streamed.respond_once_known(response).await,
+            Some(streamed) => Box::pin(streamed.respond_once_known(response)).await,
             None => response.map(GuardedBody::unguarded),
         };
         refusal::unmark_others(&mut response);
@@ -344,6 +317,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         if let Some(quota_left) = quota_left.as_ref().filter(|_| unaccepted.is_none()) {
             add_quota_left(headers, quota_left);
         }
+        recording.respond(response.status());
+        if recording.is_on()
+            && let Some(code) = refusal::code_of(&response)
+        {
+            recording.refuse(code);
+        }
+        response.body_mut().record(recording);
         response
     }
 }
@@ -369,7 +349,7 @@ impl<B> Accepted<B> {
 
 /// The verifier's changes to the response to an accepted request.
 #[derive(Default)]
-struct Marks {
+pub(super) struct Marks {
     caching: Caching,
     quota_left: Option<QuotaLeft>,
     streamed: Option<AwaitedVerdict>,

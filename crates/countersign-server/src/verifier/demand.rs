@@ -88,9 +88,9 @@ impl Declared {
     }
 }
 
-impl Demand<'_> {
-    pub(super) fn begin_measurement(&self) -> Measurement {
-        Measurement::begin(self.rollout, self.label())
+impl<'v> Demand<'v> {
+    pub(super) fn begin_measurement(&self) -> Measurement<'v> {
+        Measurement::begin(self.rollout, self.route)
     }
 
     /// The limit on the content of a signed request: a streamed route has a limit of its own beside the verifier's.

@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign_store::{Gate, KeyStore};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -135,9 +135,23 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // Calls the instance that was polled ready, and keeps the clone.
         let waiting = self.service.clone();
-        let service = std::mem::replace(&mut self.service, waiting);
+        let mut service = std::mem::replace(&mut self.service, waiting);
         let (verifier, behind) = (Arc::clone(&self.verifier), self.behind.clone());
-        let handled = async move { verifier.handle(request, &behind, service).await };
+        // In parts, since futures that are handed a request each keep room for it.
+        let (mut head, body) = request.into_parts();
+        let handled = async move {
+            // 1 to 9.
+            let checked = verifier.check(&mut head, body, &behind).await;
+            let (body, marks, mut recording) = match checked {
+                Ok(passed) => passed,
+                Err(refused) => return Ok(refused),
+            };
+            // 10. The access token, in a layer around the handler; 11. the handler.
+            let response = service.call(Request::from_parts(head, body)).await;
+            let response =
+                response.inspect_err(|_| recording.respond(StatusCode::INTERNAL_SERVER_ERROR))?;
+            Ok(verifier.finish(marks, recording, response).await)
+        };
         Box::pin(handled.instrument(telemetry::span()))
     }
 }

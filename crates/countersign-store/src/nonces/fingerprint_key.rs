@@ -34,7 +34,7 @@ impl FingerprintKey {
         // Fields of fixed length first, then the nonce, whose length varies: two different uses never hash the same bytes.
         hasher.write(&used.credential().to_le_bytes());
         hasher.write(&used.created().unix().to_le_bytes());
-        hasher.write(used.nonce().as_str().as_bytes());
+        hasher.write(used.nonce().as_bytes());
         hasher.finish128().as_u128()
     }
 }

@@ -6,9 +6,12 @@
 
 mod bounds;
 pub(crate) mod counts;
+pub(crate) mod event_feed;
+pub(crate) mod event_watch;
 pub(crate) mod events;
 mod partitions;
 pub(crate) mod pruning;
+pub(crate) mod response;
 mod saving;
 mod selection;
 mod sightings;

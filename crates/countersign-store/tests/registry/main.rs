@@ -45,4 +45,5 @@ mod usage_events;
 mod usage_faults;
 #[cfg(all(feature = "postgres", unix))]
 mod usage_partitions;
+mod usage_responses;
 mod watch;

@@ -14,6 +14,9 @@ const DIGITS: [u8; 256] = {
 };
 /// As many digits as fit into 64 bits.
 const TOGETHER: usize = 10;
+/// As many digits as fit into 32 bits, and the number of their values.
+const WRITTEN_TOGETHER: usize = 5;
+const BASE: u64 = 58u64.pow(5);
 /// Room for 160 digits, in 64 bits each.
 const LIMBS: usize = 15;
 
@@ -38,11 +41,53 @@ pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
         }
     }
     let zeros = text.bytes().take_while(|&byte| byte == b'1').count();
-    let number = limbs.iter().take(used).rev().flat_map(|limb| limb.to_be_bytes());
-    let mut bytes = Zeroizing::new(Vec::with_capacity(zeros.saturating_add(8 * LIMBS)));
+    let length = zeros.saturating_add(used.saturating_mul(size_of::<u64>()));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     bytes.resize(zeros, 0);
-    bytes.extend(number.skip_while(|&byte| byte == 0));
+    let mut number = limbs.iter().take(used).rev();
+    if let Some(highest) = number.next() {
+        let unused = usize::try_from(highest.leading_zeros() / u8::BITS).ok()?;
+        bytes.extend_from_slice(highest.to_be_bytes().get(unused..)?);
+    }
+    for limb in number {
+        bytes.extend_from_slice(&limb.to_be_bytes());
+    }
     Some(bytes)
+}
+
+/// The digits of these bytes. Every look-up of a key in a database writes one, so it writes five digits in one step.
+pub(super) fn encode(bytes: &[u8]) -> Zeroizing<String> {
+    let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+    // The number that is left, its lowest limb first.
+    let limbs = bytes.rchunks(size_of::<u32>());
+    let limb = |bytes: &[u8]| bytes.iter().fold(0u32, |limb, &byte| (limb << 8) | u32::from(byte));
+    let mut limbs: Zeroizing<Vec<_>> = Zeroizing::new(limbs.map(limb).collect());
+    let mut used = limbs.len();
+    // Never grows, since that would leave copies of a secret behind.
+    let capacity = bytes.len().saturating_mul(2).saturating_add(WRITTEN_TOGETHER);
+    let mut digits = Zeroizing::new(Vec::with_capacity(capacity));
+    while used > 0 {
+        let mut rest = 0u64;
+        for limb in limbs.iter_mut().take(used).rev() {
+            let number = (rest << u32::BITS) | u64::from(*limb);
+            *limb = u32::try_from(number / BASE).unwrap_or_default();
+            rest = number % BASE;
+        }
+        for _ in 0..WRITTEN_TOGETHER {
+            let digit = usize::try_from(rest % 58).ok().and_then(|digit| ALPHABET.get(digit));
+            digits.extend(digit);
+            rest /= 58;
+        }
+        while used.checked_sub(1).and_then(|last| limbs.get(last)) == Some(&0) {
+            used = used.saturating_sub(1);
+        }
+    }
+    while digits.last() == Some(&b'1') {
+        digits.pop();
+    }
+    digits.extend(std::iter::repeat_n(b'1', zeros));
+    digits.reverse();
+    Zeroizing::new(String::from_utf8(std::mem::take(&mut *digits)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -61,6 +106,12 @@ mod tests {
             let bytes: Vec<u8> = std::iter::repeat_n(0, zeros).chain(bytes).collect();
             let text = bs58::encode(&bytes).into_string();
             prop_assert_eq!(decode(&text).map(|read| read.to_vec()), Some(bytes));
+        }
+
+        #[test]
+        fn bytes_are_written_as_the_library_does(bytes in prop::collection::vec(any::<u8>(), 0..100), zeros in 0..10usize) {
+            let bytes: Vec<u8> = std::iter::repeat_n(0, zeros).chain(bytes).collect();
+            prop_assert_eq!(&*encode(&bytes), &bs58::encode(&bytes).into_string());
         }
 
         #[test]

@@ -35,7 +35,7 @@ pub(super) fn encode(prefix: &str, format: Format, parts: &[&[u8]]) -> Zeroizing
     }
     let sum = checksum(prefix, &payload);
     payload.extend_from_slice(&sum);
-    let digits = Zeroizing::new(bs58::encode(payload.as_slice()).into_string());
+    let digits = base58::encode(&payload);
     let mut text = Zeroizing::new(String::with_capacity(MAX_TEXT));
     text.push_str(prefix);
     text.push_str(&digits);
@@ -52,18 +52,22 @@ pub(super) fn decode(
     }
     let digits = after_prefix(prefix, text).ok_or(KeyError::UnknownForm)?;
     let payload = base58::decode(digits);
-    let payload = payload.ok_or(KeyError::Damaged("a character that base58 does not have"))?;
+    let mut payload = payload.ok_or(KeyError::Damaged("a character that base58 does not have"))?;
     let (body, sum) =
         payload.split_last_chunk::<CHECKSUM>().ok_or(KeyError::Damaged("it is cut short"))?;
     if *sum != checksum(prefix, body) {
         return Err(KeyError::Damaged("its checksum is wrong, a character may be mistyped"));
     }
-    let (format, key) = body.split_first().ok_or(KeyError::Damaged("it is cut short"))?;
+    let length = body.len();
+    let format = body.first().ok_or(KeyError::Damaged("it is cut short"))?;
     let format = [Format::Ed25519, Format::HmacSha256]
         .into_iter()
         .find(|&known| known as u8 == *format)
         .ok_or(KeyError::Damaged("its format is of a newer version"))?;
-    Ok((format, Zeroizing::new(key.to_vec())))
+    // In place: a second buffer would be a second one to erase.
+    payload.truncate(length);
+    payload.drain(..1);
+    Ok((format, payload))
 }
 
 /// The text after `prefix`, if `prefix` stands at the start, or after a brand of `[a-z0-9]` and an underscore.

@@ -112,13 +112,17 @@ impl FromStr for PublishableKey {
         if text.is_empty() {
             return Err(KeyError::Empty);
         }
-        if encoding::after_prefix(encoding::PRIVATE, text).is_some() {
-            return Err(KeyError::WrongKind {
-                found: "a private key (sk_…)",
-                wanted: "a publishable key (pk_…)",
-            });
-        }
-        let (format, bytes) = encoding::decode(encoding::PUBLISHABLE, text)?;
+        let decoded = encoding::decode(encoding::PUBLISHABLE, text);
+        let (format, bytes) = decoded.map_err(|error| {
+            match encoding::after_prefix(encoding::PRIVATE, text) {
+                // The prefix makes it one of the two.
+                Some(_) => KeyError::WrongKind {
+                    found: "a private key (sk_…)",
+                    wanted: "a publishable key (pk_…)",
+                },
+                None => error,
+            }
+        })?;
         let wrong_length = |_| KeyError::Damaged("its length does not fit its algorithm");
         Ok(match format {
             Format::Ed25519 => Self::ed25519(bytes.as_slice().try_into().map_err(wrong_length)?),
