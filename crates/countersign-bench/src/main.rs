@@ -155,7 +155,7 @@ enum Command {
         #[arg(long, default_value_t = 7)]
         rounds: usize,
         /// How many requests are sent in a round, through each
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, default_value_t = 5_000)]
         requests: usize,
     },
     /// Runs the service that `proxy` measures
