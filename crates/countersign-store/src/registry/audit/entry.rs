@@ -97,7 +97,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who made it, as the program said.
     pub actor: String,
-    /// What was done, as in [`Action::as_str`].
+    /// What was done, as in [`Action::as_str`](crate::Action::as_str).
     pub action: String,
     /// The name of the application that it concerns.
     pub application: Option<String>,
