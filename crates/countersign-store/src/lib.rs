@@ -156,6 +156,8 @@ pub use registry::{
 pub use sealed_secret::NotOpened;
 pub use system_time::{SystemClock, system_time};
 pub use telemetry::describe_metrics;
+#[cfg(feature = "clickhouse")]
+pub use usage::clickhouse::{ClickHouse, address::BadClickHouse};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use usage::retention::UsageRetention;
 pub use usage::{

@@ -6,6 +6,8 @@
 
 pub(crate) mod batch;
 pub(crate) mod call;
+#[cfg(feature = "clickhouse")]
+pub(crate) mod clickhouse;
 pub(crate) mod client;
 pub(crate) mod event;
 pub(crate) mod latency;
@@ -38,5 +40,17 @@ pub trait UsageSink: Send + Sync + 'static {
 impl<T: UsageSink> UsageSink for Arc<T> {
     async fn save(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
         T::save(self, batch, now).await
+    }
+}
+
+/// Saves a batch in two places, such as a [`Registry`](crate::Registry) for what is asked every day, and ClickHouse for years. A
+/// batch counts as saved once both have it.
+impl<A: UsageSink, B: UsageSink> UsageSink for (A, B) {
+    async fn save(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        let (first, second) = self;
+        // Also if the first fails: the second need not wait for it. Each has a batch once, however often it gets it.
+        let first = first.save(batch, now).await;
+        second.save(batch, now).await?;
+        first
     }
 }
