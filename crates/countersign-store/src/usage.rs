@@ -54,3 +54,43 @@ impl<A: UsageSink, B: UsageSink> UsageSink for (A, B) {
         first
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Keeps the numbers of batches, or refuses them.
+    #[derive(Clone, Default)]
+    struct Desk {
+        saved: Arc<Mutex<Vec<u64>>>,
+        is_away: bool,
+    }
+
+    impl UsageSink for Desk {
+        async fn save(&self, batch: &UsageBatch, _: Timestamp) -> Result<(), StoreError> {
+            if self.is_away {
+                return Err(StoreError::new("away"));
+            }
+            self.saved.lock().unwrap().push(batch.number);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pair_of_sinks_has_saved_a_batch_once_both_have() {
+        let now = Timestamp::from_unix(1_763_900_000);
+        for (first, second) in [(false, false), (true, false), (false, true), (true, true)] {
+            let desk = |is_away| Desk { is_away, ..Desk::default() };
+            let pair = (desk(first), desk(second));
+            let saved = pair.save(&UsageBatch::new(1, 7), now).await;
+            assert_eq!(saved.is_ok(), !first && !second);
+            // Neither waits for the other.
+            for desk in [pair.0, pair.1] {
+                let expected: &[u64] = if desk.is_away { &[] } else { &[7] };
+                assert_eq!(*desk.saved.lock().unwrap(), expected);
+            }
+        }
+    }
+}
