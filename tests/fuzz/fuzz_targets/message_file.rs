@@ -13,6 +13,8 @@ mod chunked;
 mod environment;
 #[path = "../../../crates/countersign-cli/src/failure.rs"]
 mod failure;
+#[path = "../../../crates/countersign-cli/src/printable.rs"]
+mod printable;
 #[path = "../../../crates/countersign-cli/src/verify/message_file.rs"]
 mod message_file;
 
