@@ -14,7 +14,6 @@ missing() {
     has openssl || echo openssl
     has node || echo nodejs
     has npm || echo npm
-    { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3-venv
 }
 packages=$(missing | tr '\n' ' ')
 if [ -n "$packages" ] && has apt-get; then
@@ -31,24 +30,13 @@ if [ -n "$packages" ]; then
     exit 1
 fi
 
+wheels=$(tests/peers/wheels recipes)
 # Installs again only what has changed.
-fresh() {
-    cmp -s "$1" "$kept/$(basename "$1")"
-}
-done_with() {
-    cp "$1" "$kept/"
-}
-if ! fresh tests/peers/requirements.txt; then
-    python3 -m venv --clear "$kept/python"
-    "$kept/python/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-        --require-hashes -r tests/peers/requirements.txt
-    done_with tests/peers/requirements.txt
-fi
-if ! fresh tests/peers/package-lock.json; then
+if ! cmp -s tests/peers/package-lock.json "$kept/package-lock.json"; then
     mkdir -p "$kept/javascript"
     cp tests/peers/package.json tests/peers/package-lock.json "$kept/javascript/"
     (cd "$kept/javascript" && npm ci --silent --ignore-scripts)
-    done_with tests/peers/package-lock.json
+    cp tests/peers/package-lock.json "$kept/"
 fi
 
 cargo build --locked --quiet -p countersign-examples --example axum_server
@@ -119,8 +107,8 @@ skipped() {
 }
 
 export PYTHONDONTWRITEBYTECODE=1
-recipe "Python, requests" "$kept/python/bin/python" docs/recipes/python_requests.py
-recipe "Python, httpx" "$kept/python/bin/python" docs/recipes/python_httpx.py
+recipe "Python, requests" "$wheels/python" docs/recipes/python_requests.py
+recipe "Python, httpx" "$wheels/python" docs/recipes/python_httpx.py
 # Node looks for packages beside the program.
 cp docs/recipes/library.mjs "$kept/javascript/"
 recipe "JavaScript, http-message-signatures" node "$kept/javascript/library.mjs"

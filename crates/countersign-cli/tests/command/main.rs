@@ -22,6 +22,9 @@ mod own_keys;
 mod processes;
 #[path = "../life/recorded_usage.rs"]
 mod recorded_usage;
+#[expect(unreachable_pub, dead_code, reason = "the harness of other tests has it as well")]
+#[path = "../../../../tests/harness/redis.rs"]
+mod redis_server;
 mod registry;
 mod registry_text;
 mod restrictions;

@@ -11,20 +11,19 @@ use countersign::{KeyId, Timestamp};
 use super::{audit::act::ActSubject, contact::Contact};
 use crate::credential::Credential;
 
-/// How long an entry is used without a look at its row. Changes that the registry made are known earlier: this is for rows that
-/// were edited by hand.
+/// The longest use of an entry without a look at its row. The follower reports changes of registries earlier: this limit is for
+/// rows that were edited by hand.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// From when on a row is read again while its entry is still used, so that nobody waits for it.
+/// The age at which a row is read again while its entry is still in use, so that no request waits.
 const DUE: Duration = Duration::from_secs(45);
 
-/// Credentials as they were looked up in the database. Known and unknown keys are kept apart, so that a flood of unknown ones
-/// pushes out no known one.
+/// Credentials from the database. Known and unknown keys are kept apart, so that a flood of unknown keys evicts no known key.
 #[derive(Debug)]
 pub(super) struct Cache {
     known: quick_cache::sync::Cache<KeyId, (Arc<Credential>, LookedUpAt)>,
     unknown: quick_cache::sync::Cache<KeyId, LookedUpAt>,
-    /// How often an entry was removed.
+    /// The number of removals.
     generation: AtomicU64,
     writes: Mutex<()>,
     contact: Contact,
@@ -38,9 +37,9 @@ struct LookedUpAt {
 }
 
 impl LookedUpAt {
-    /// The age by both clocks: one that was set back would prolong an entry's life, one that a test moves shortens it.
+    /// The larger age of both clocks: a clock that was set back would prolong an entry's life, and a test moves its clock on.
     fn age(self, now: Timestamp, instant: Instant) -> Age {
-        // An entry from the future is one from before the clock was set back, of unknown age.
+        // The clock was set back since this entry, so its age is unknown.
         let Some(age) = now.since(self.at) else { return Age::Old };
         match age.max(instant.saturating_duration_since(self.instant)) {
             age if age < DUE => Age::Young,
@@ -74,20 +73,20 @@ impl Lookup {
     }
 }
 
-/// The number of times that entries were removed. A result that is asked for now may come from a lookup of the same generation.
+/// The number of removals so far. A request can take the result of a lookup of its own generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Generation(u64);
 
-/// What the cache holds of a key.
+/// The cache's knowledge of a key.
 #[derive(Debug)]
 pub(super) enum Cached {
     /// An entry that may be used: the credential of the key, or `None` if no credential has the key.
     Entry(Option<Arc<Credential>>, Age),
-    /// No entry, or one that was confirmed too long ago.
+    /// No entry, or an entry that was confirmed too long ago.
     Missing,
 }
 
-/// Removes what a change concerns when it is dropped: also if the change fails half-way.
+/// Removes the entries of a change on drop: also if the change fails half-way.
 #[derive(Debug)]
 pub(super) struct Invalidation<'c> {
     cache: &'c Cache,
@@ -211,7 +210,7 @@ mod tests {
         let id = KeyId::Publishable(PublishableKey::ed25519([7; 32]));
         let at =
             |seconds: u64| Timestamp::from_unix(1_763_900_000).plus(Duration::from_secs(seconds));
-        // How old it is by the monotonic clock, and what the other one says.
+        // The age by the monotonic clock, and the time by the caller's clock.
         let table = [
             (0, 0, Age::Young),
             (0, 44, Age::Young),

@@ -24,11 +24,11 @@ use crate::system_time::system_time;
 /// The longest time that a poll takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many changes are looked at one by one. After more of them every entry is read anew.
+/// The most changes to apply one by one. After more changes, every cache entry is read anew.
 const MOST: i64 = 1000;
 
 impl Shared {
-    /// Follows the changes that others make, from the first call on.
+    /// Starts to follow the changes of other processes, at the first call.
     pub(super) fn follow(self: &Arc<Self>) {
         self.watch.start(|| Follower::of(self).follow());
     }
@@ -40,9 +40,9 @@ struct Follower {
     signal: Arc<Signal>,
     source: Source,
     connection: Option<OwnConnection>,
-    /// The version of the file when `last` was read.
+    /// The version of the file at the time of `last`.
     version: Option<i64>,
-    /// The last change that was read.
+    /// The last change known here.
     last: Option<LastChange>,
     outage: Option<Outage>,
 }
@@ -53,12 +53,12 @@ struct Outage {
     last_contact: Timestamp,
 }
 
-/// The changes that others have made.
+/// The changes of other processes.
 #[derive(Debug, PartialEq, Eq)]
 enum Changes {
-    /// The subject of each change; none if nothing was changed.
+    /// The subject of each change; empty without changes.
     Of(Vec<ActSubject>),
-    /// Any: the changes are not known one by one.
+    /// Unknown changes: any subject can have changed.
     Any,
 }
 
@@ -97,13 +97,13 @@ impl Follower {
         }
     }
 
-    /// Begins to listen for notices of changes, where there are any.
+    /// Begins to listen for notices of changes. Only PostgreSQL sends notices.
     #[cfg_attr(not(feature = "postgres"), expect(unused_mut, reason = "only servers send notices"))]
     fn listen(&self) -> JoinSet<()> {
         let mut notices = JoinSet::new();
         #[cfg(feature = "postgres")]
         if let Source::Postgres(pool) = &self.source
-            // Behind a pooler, a notice reaches whoever has the connection at that moment.
+            // A pooler lends the connection to other clients, which would then get the notice.
             && pool.prepared() == Prepared::Kept
         {
             notices.spawn(notices::listen(pool.clone(), Arc::clone(&self.signal)));
@@ -131,7 +131,7 @@ impl Follower {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                // The versions of a file are those that a connection has seen.
+                // Versions of a file are comparable on one connection only.
                 self.version = None;
                 self.source.connect().await?
             }
@@ -161,7 +161,7 @@ impl Follower {
 }
 
 impl Follower {
-    /// Tells the cache what has changed, and that it is complete.
+    /// Applies changes to the cache, and confirms the cache.
     fn apply(&mut self, changes: &Changes, shared: &Shared, began: Instant) {
         match changes {
             Changes::Of(subjects) => {
@@ -209,17 +209,17 @@ fn count_poll(outcome: &'static str, age: Duration) {
     metrics::gauge!("countersign_registry_contact_age_seconds").set(age.as_secs_f64());
 }
 
-/// Returns the changes after a known one, and the last of them.
+/// Returns the changes after a known change, and the last change.
 ///
-/// The known change is looked for as well: a database that was set back, by a backup or a failover, may have others under the same
-/// numbers.
+/// The rows have to include the known change: a database that was set back, by a backup or a failover, may have other changes
+/// under the same numbers.
 fn changes_between(known: LastChange, last: LastChange, rows: &[Row]) -> (LastChange, Changes) {
     let entries = rows.iter().map(Entry::read).collect::<Option<Vec<_>>>();
     let listed = entries.and_then(|entries| Entry::after(known, last, entries));
     listed.map_or((last, Changes::Any), |(last, subjects)| (last, Changes::Of(subjects)))
 }
 
-/// What concerns a follower of an entry of the audit log.
+/// The parts of an audit entry that a follower needs.
 #[derive(Clone, Debug)]
 struct Entry {
     change: LastChange,
@@ -238,7 +238,7 @@ impl Entry {
         Some(Self { change: LastChange::read(row).ok()?, subject })
     }
 
-    /// Returns the last change and the subjects of all after the known one; `None` if one is missing, or is another.
+    /// Returns the last change, and the subjects of all changes after the known change; `None` if a change is missing or differs.
     fn after(
         known: LastChange,
         last: LastChange,
@@ -256,7 +256,7 @@ impl Entry {
             reached = change;
             subjects.push(subject);
         }
-        // A change of which the number was read is visible by the time that its entry is looked for.
+        // The number of a change becomes visible together with its entry.
         (reached.number >= last.number && reached != known).then_some((reached, subjects))
     }
 }

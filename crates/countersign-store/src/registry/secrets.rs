@@ -1,4 +1,4 @@
-//! How the HMAC secrets lie in a registry: plain, or sealed with which master key.
+//! The state of the HMAC secrets in a registry: plain, or sealed with a master key.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::master_key::{MasterKey, MasterKeyId, MasterKeys};
 
-/// The HMAC secrets in a registry, counted by how they lie in it.
+/// The number of HMAC secrets in a registry, by state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Secrets {
@@ -28,13 +28,13 @@ pub struct Secrets {
 pub struct SealedSecrets {
     /// The id of the master key; `None` for sealed secrets that are cut short.
     pub master_key: Option<MasterKeyId>,
-    /// What this master key is to the registry that was asked.
+    /// The role of this master key in this registry.
     pub role: MasterKeyRole,
     /// The number of secrets.
     pub count: u64,
 }
 
-/// What a master key is to an open registry.
+/// The role of a master key in an open registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterKeyRole {
     /// The key that seals.
@@ -88,7 +88,7 @@ impl Secrets {
 }
 
 impl Registry {
-    /// Counts the HMAC secrets by how they lie in the database, also those of revoked credentials.
+    /// Counts the HMAC secrets by state, including the secrets of revoked credentials.
     ///
     /// # Errors
     ///

@@ -4,21 +4,21 @@ use countersign::Timestamp;
 
 use crate::credential::CredentialId;
 
-/// What happened to a credential, once or again and again.
+/// An incident of a credential, which can repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventKey {
-    /// Whose key it is.
+    /// The credential of the key.
     pub credential: CredentialId,
     /// What happened.
     pub kind: EventKind,
-    /// What exactly, such as a network, a platform or the violated restriction. Of at most 100 bytes, and never a secret.
+    /// The network, the platform or the violated restriction. At most 100 bytes, and never a secret.
     pub detail: Option<Box<str>>,
 }
 
-/// What an event says of a credential.
+/// The kind of an event.
 ///
 /// A server raises an event for a request that it refuses. None of these requests counts as [verified](EventCount::verified),
-/// since a stranger can bring about each of them:
+/// since a stranger can cause each of them:
 ///
 /// - with garbage under a known key: [`BadSignature`](Self::BadSignature);
 /// - with the publishable key, which anyone may have: [`PublishableWrite`](Self::PublishableWrite),
@@ -26,16 +26,17 @@ pub struct EventKey {
 ///   [`RestrictionViolated`](Self::RestrictionViolated);
 /// - with a captured request, whose signature is valid: [`Replayed`](Self::Replayed), and also the last three of the above. A
 ///   verifier checks state and restrictions before it claims the nonce, so that a captured request never uses up memory or budget.
-///   So it cannot tell a repeated request from a fresh one there.
+///   At that point it cannot tell a repeated request from a fresh one.
 ///
 /// Only [`FirstNetwork`](Self::FirstNetwork), [`FirstPlatform`](Self::FirstPlatform) and [`ManyNetworks`](Self::ManyNetworks) can be
-/// verified. They are found in places and clients whose access is `Signed`: a server counts only accepted requests there, whose
-/// signature was valid and whose nonce was fresh. Only the holder of the private key can make one.
+/// verified. The registry finds these in places and clients whose access is `Signed`: a server counts only accepted requests there,
+/// with a valid signature and a fresh nonce. Only the holder of the private key can make such a request. An attacker between client
+/// and server, as over plain HTTP, can hold a request back and deliver it from another network, once for each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKind {
-    /// A signed request was sent again. Whoever captured a request can do so.
+    /// A signed request was sent again. Anyone with a captured request can do so.
     Replayed,
-    /// A signature did not hold under this key. Whoever knows the publishable key can do so.
+    /// A signature is invalid under this key. Anyone with the publishable key can cause this.
     BadSignature,
     /// A valid signature of a revoked key, or its publishable key.
     UsedAfterRevocation,
@@ -49,7 +50,7 @@ pub enum EventKind {
     FirstPlatform,
     /// Signed requests from many networks in one hour.
     ManyNetworks,
-    /// A restriction of the credential did not hold.
+    /// A request violated a restriction of the credential.
     RestrictionViolated,
 }
 
@@ -87,7 +88,7 @@ impl EventKind {
     }
 }
 
-/// A text names no kind of event.
+/// The text is not the name of an event kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no such kind of event")]
 pub struct UnknownEventKind;
@@ -106,15 +107,15 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// How often something happened.
+/// The incidents of one [`EventKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventCount {
-    /// When it happened first.
+    /// The time of the first incident.
     pub first: Timestamp,
-    /// When it happened last.
+    /// The time of the last incident.
     pub last: Timestamp,
-    /// How many times.
+    /// The number of incidents.
     pub count: u64,
-    /// How many of them had a valid signature with a nonce that was fresh: only these count towards a quarantine.
+    /// The number of incidents with a valid signature and a fresh nonce: only these count towards a quarantine.
     pub verified: u64,
 }

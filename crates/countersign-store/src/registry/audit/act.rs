@@ -87,27 +87,27 @@ impl FromStr for Action {
 
 /// What a change did, before it has a number.
 #[derive(Debug)]
-pub(in crate::registry) struct Act {
-    pub(in crate::registry) at: Timestamp,
-    pub(in crate::registry) action: Action,
-    pub(in crate::registry) subject: ActSubject,
+pub(in super::super) struct Act {
+    pub(in super::super) at: Timestamp,
+    pub(in super::super) action: Action,
+    pub(in super::super) subject: ActSubject,
     /// What was changed, before and after. Never a secret.
-    pub(in crate::registry) before: Option<Value>,
-    pub(in crate::registry) after: Option<Value>,
+    pub(in super::super) before: Option<Value>,
+    pub(in super::super) after: Option<Value>,
 }
 
 /// Whom a change concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::registry) struct ActSubject {
+pub(in super::super) struct ActSubject {
     /// The application; `None` if its row is damaged.
-    pub(in crate::registry) application: Option<ApplicationName>,
+    pub(in super::super) application: Option<ApplicationName>,
     /// The key, unless it is the application that was changed. A thumbprint, if the publishable key is damaged.
-    pub(in crate::registry) key: Option<KeyId>,
+    pub(in super::super) key: Option<KeyId>,
 }
 
 impl ActSubject {
     /// Everything.
-    pub(in crate::registry) const fn any() -> Self {
+    pub(in super::super) const fn any() -> Self {
         Self { application: None, key: None }
     }
 }

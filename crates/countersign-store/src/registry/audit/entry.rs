@@ -7,21 +7,21 @@ use crate::registry::{actor::Actor, query::Row, row::seconds};
 
 /// An entry as it is stored. Every column is in its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::registry) struct StoredEntry {
-    pub(in crate::registry) number: i64,
-    pub(in crate::registry) at: i64,
-    pub(in crate::registry) actor: String,
-    pub(in crate::registry) action: String,
-    pub(in crate::registry) application: Option<String>,
-    pub(in crate::registry) key_id: Option<String>,
-    pub(in crate::registry) before: Option<String>,
-    pub(in crate::registry) after: Option<String>,
-    pub(in crate::registry) hash: AuditHash,
+pub(in super::super) struct StoredEntry {
+    pub(in super::super) number: i64,
+    pub(in super::super) at: i64,
+    pub(in super::super) actor: String,
+    pub(in super::super) action: String,
+    pub(in super::super) application: Option<String>,
+    pub(in super::super) key_id: Option<String>,
+    pub(in super::super) before: Option<String>,
+    pub(in super::super) after: Option<String>,
+    pub(in super::super) hash: AuditHash,
 }
 
 impl StoredEntry {
     /// Makes the entry that follows another.
-    pub(in crate::registry) fn following(
+    pub(in super::super) fn following(
         previous: AuditHash,
         number: i64,
         actor: &Actor,
@@ -43,7 +43,7 @@ impl StoredEntry {
     }
 
     /// Reads an entry from its row.
-    pub(in crate::registry) fn read(row: &Row) -> Result<Self, sqlx::Error> {
+    pub(in super::super) fn read(row: &Row) -> Result<Self, sqlx::Error> {
         let hash: Vec<u8> = row.get("hash")?;
         let hash = AuditHash::from_stored(&hash)
             .ok_or_else(|| sqlx::Error::Decode("the hash of an audit entry has 32 bytes".into()))?;
@@ -64,7 +64,7 @@ impl StoredEntry {
     ///
     /// SHA-256 of a name for this use, the hash before, and the columns in order. A number has 8 bytes; a text has its length in 8
     /// bytes in front, and a text that is not there the length 2^64 - 1: no two entries give the same bytes.
-    pub(in crate::registry) fn hash_after(&self, previous: AuditHash) -> AuditHash {
+    pub(in super::super) fn hash_after(&self, previous: AuditHash) -> AuditHash {
         let mut hash = Sha256::new_with_prefix("countersign audit v1\n");
         hash.update(previous.as_bytes());
         hash.update(self.number.to_be_bytes());
@@ -112,7 +112,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    pub(in crate::registry) fn of(entry: StoredEntry) -> Self {
+    pub(in super::super) fn of(entry: StoredEntry) -> Self {
         let at = Timestamp::from_unix(u64::try_from(entry.at).unwrap_or(0));
         let StoredEntry { number, at: _, actor, action, application, key_id, .. } = entry;
         let StoredEntry { before, after, hash, .. } = entry;

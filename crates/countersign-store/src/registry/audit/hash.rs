@@ -6,18 +6,18 @@ pub struct AuditHash([u8; 32]);
 
 impl AuditHash {
     /// The hash before the first entry.
-    pub(in crate::registry) const START: Self = Self([0; 32]);
+    pub(in super::super) const START: Self = Self([0; 32]);
 
     pub(super) const fn of(hash: [u8; 32]) -> Self {
         Self(hash)
     }
 
-    pub(in crate::registry) fn from_stored(bytes: &[u8]) -> Option<Self> {
+    pub(in super::super) fn from_stored(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
     /// Reads the lower-case hexadecimal digits that it prints as.
-    pub(in crate::registry) fn from_hexadecimal(text: &str) -> Option<Self> {
+    pub(in super::super) fn from_hexadecimal(text: &str) -> Option<Self> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
             b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
@@ -28,7 +28,7 @@ impl AuditHash {
         Self::from_stored(&bytes.collect::<Option<Vec<u8>>>()?)
     }
 
-    pub(in crate::registry) const fn as_bytes(&self) -> &[u8; 32] {
+    pub(in super::super) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

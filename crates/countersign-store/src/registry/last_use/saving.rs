@@ -30,7 +30,7 @@ impl Registry {
     }
 
     /// Notes that a key was used.
-    pub(in crate::registry) fn note_use(&self, id: CredentialId, now: Timestamp) {
+    pub(in super::super) fn note_use(&self, id: CredentialId, now: Timestamp) {
         let uses = &self.shared.last_uses;
         uses.note(id, now);
         if !uses.has_task.load(Ordering::Relaxed) {
@@ -40,7 +40,7 @@ impl Registry {
 }
 
 impl Shared {
-    pub(in crate::registry) async fn save_last_uses(&self) -> Result<(), RegistryError> {
+    pub(in super::super) async fn save_last_uses(&self) -> Result<(), RegistryError> {
         let uses = self.last_uses.take();
         let mut left = uses.as_slice();
         while let Some((rows, rest)) = left.split_at_checked(left.len().min(ROWS)) {

@@ -7,7 +7,7 @@ use crate::registry::query::{Prepared, Query, Row, on_postgres};
 
 /// Runs a statement to its end on a connection outside of the pool, and returns its rows. After an error the connection may be of
 /// no use.
-pub(in crate::registry) async fn rows_of(
+pub(in super::super) async fn rows_of(
     connection: &mut PgConnection,
     prepared: Prepared,
     query: &Query,

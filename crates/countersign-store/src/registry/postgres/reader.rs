@@ -15,7 +15,7 @@ impl Reader {
     }
 
     /// Runs a statement that changes nothing, and returns its rows.
-    pub(in crate::registry) async fn rows(&self, query: &Query) -> Result<Vec<Row>, sqlx::Error> {
+    pub(in super::super) async fn rows(&self, query: &Query) -> Result<Vec<Row>, sqlx::Error> {
         let mut attempts = Pool::attempts();
         loop {
             match self.attempt(query).await {

@@ -38,14 +38,11 @@ impl Transaction {
         Ok(transaction)
     }
 
-    pub(in crate::registry) async fn execute(&mut self, query: &Query) -> Result<u64, sqlx::Error> {
+    pub(in super::super) async fn execute(&mut self, query: &Query) -> Result<u64, sqlx::Error> {
         connection::execute(&mut self.connection, self.prepared, query).await
     }
 
-    pub(in crate::registry) async fn rows(
-        &mut self,
-        query: &Query,
-    ) -> Result<Vec<Row>, sqlx::Error> {
+    pub(in super::super) async fn rows(&mut self, query: &Query) -> Result<Vec<Row>, sqlx::Error> {
         connection::rows(&mut self.connection, self.prepared, query).await
     }
 

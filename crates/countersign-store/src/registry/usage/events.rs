@@ -22,7 +22,7 @@ const EVENTS: &str =
      LEFT JOIN countersign.application a ON a.id = c.application_id
      WHERE TRUE";
 
-/// What happened to a credential.
+/// An incident of a credential, as the registry has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UsageEvent {
@@ -34,15 +34,15 @@ pub struct UsageEvent {
     pub key: Option<String>,
     /// Its label; `None` if the credential is not in the registry.
     pub label: Option<String>,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// What exactly, such as a network or a platform. `None` for details that are counted together.
+    /// A network or a platform, for instance. `None` for details that the registry counts together.
     pub detail: Option<String>,
-    /// When and how often it happened.
+    /// The first and last time, and the number of incidents.
     pub count: EventCount,
 }
 
-/// Which events are listed: those that match every filter that is set. Default: all.
+/// Filters of a list of events. An event has to match every filter that is set. Default: no filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     application: Option<String>,
@@ -72,8 +72,8 @@ impl EventFilter {
         self
     }
 
-    /// Lists events that last happened at this time or later. Whoever waits for events asks again from the time of the last one,
-    /// which may have happened again in the same second.
+    /// Lists events that last happened at this time or later. To wait for events, ask again from the time of the last event: it
+    /// may have repeated in the same second.
     pub const fn since(mut self, time: Timestamp) -> Self {
         self.since = Some(time);
         self
@@ -133,9 +133,9 @@ impl EventFilter {
 }
 
 impl Registry {
-    /// Returns a page of the events that match a filter, those that happened last first: at most `limit` of them, from the
-    /// beginning or from the [next](Page::next) place of another page. An event that happens again meanwhile moves to the
-    /// beginning. Kinds of a later version are left out.
+    /// Returns a page of at most `limit` events that match a filter, the most recent first: from the beginning, or from the
+    /// [next](Page::next) place of another page. An event that repeats meanwhile moves to the beginning. The list leaves out kinds of a
+    /// later version.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use crate::usage::retention::UsageRetention;
 
 /// How long counts are kept, and when it was last looked for older ones.
 #[derive(Debug, Default)]
-pub(in crate::registry) struct Upkeep(Mutex<State>);
+pub(in super::super) struct Upkeep(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {

@@ -8,17 +8,17 @@ use crate::usage::{
     place::AddressPrefix,
 };
 
-/// What is asked of usage: a range of time, filters, and how the counts are divided.
+/// A query of usage: a range of time, filters, and dimensions that divide the counts.
 ///
-/// Calls are counted in three ways: by route, method, outcome and status; by network; and by platform and product. What is counted
-/// in different ways cannot be combined. Application, key and access are part of each.
+/// Calls are counted in three ways: by route, method, outcome and status; by network; and by platform and product. A query
+/// cannot combine these ways. Application, key and access are part of each.
 ///
 /// ```
 /// use countersign::Timestamp;
 /// use countersign_store::{UsageDimension, UsageQuery, UsageStep};
 ///
 /// let (from, to) = (Timestamp::from_unix(1_763_856_000), Timestamp::from_unix(1_763_942_400));
-/// // The ten routes of an application that are called most.
+/// // The ten most frequent routes of an application.
 /// UsageQuery::new(from, to).application("shop").group_by(UsageDimension::Route).limit(10);
 /// // Its calls over time, by outcome.
 /// UsageQuery::new(from, to)
@@ -36,12 +36,12 @@ pub struct UsageQuery {
     pub(super) limit: Option<u32>,
     pub(super) application: Option<String>,
     pub(super) key: Option<KeyId>,
-    /// Columns of the tables of counts, and the texts that they have.
+    /// Columns of the tables of counts, and the required texts.
     pub(super) filters: Vec<(UsageDimension, String)>,
     pub(super) refused: bool,
 }
 
-/// By what counts are divided.
+/// A dimension that divides the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UsageDimension {
@@ -53,7 +53,7 @@ pub enum UsageDimension {
     Label,
     /// What the caller showed: `open`, `publishable` or `signed`.
     Access,
-    /// The label of the route. `None` for those that are counted together.
+    /// The label of the route. `None` for routes that are counted together.
     Route,
     /// The method.
     Method,
@@ -63,13 +63,13 @@ pub enum UsageDimension {
     Status,
     /// The platform.
     Platform,
-    /// The product. `None` where it is not known, and for those that are counted together.
+    /// The product. `None` for unknown products, and for products that are counted together.
     Product,
-    /// The network. `None` where it is not known, and for those that are counted together.
+    /// The network. `None` for unknown networks, and for networks that are counted together.
     Network,
 }
 
-/// How long the parts are into which a time is divided.
+/// The length of the intervals of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UsageStep {
     /// Minutes.
@@ -84,12 +84,12 @@ pub enum UsageStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadUsageQuery {
-    /// It combines what is counted in different ways.
+    /// The query combines ways of counting.
     #[error(
         "networks, platforms and products, and routes with their outcomes are counted apart, and cannot be combined"
     )]
     Combined,
-    /// It asks for minutes of what is counted by the hour.
+    /// The query asks for minutes of networks or programs, which are counted by the hour.
     #[error("networks, platforms and products are counted by the hour, not by the minute")]
     Minutes,
 }
@@ -129,7 +129,7 @@ impl UsageQuery {
         self
     }
 
-    /// Asks for so many rows at most: those with the most calls, or, with a step, the earliest.
+    /// Limits the number of rows: to the rows with the most calls, or, with a step, to the earliest.
     pub const fn limit(mut self, rows: u32) -> Self {
         self.limit = Some(rows);
         self
@@ -198,7 +198,7 @@ impl UsageQuery {
         self
     }
 
-    /// Finds the way in which all that is asked for is counted.
+    /// Finds the way of counting that has every dimension of the query.
     pub(super) fn subject(&self) -> Result<Subject, BadUsageQuery> {
         let filtered = self.filters.iter().map(|(dimension, _)| *dimension);
         let all = self.groups.iter().copied().chain(filtered);
@@ -220,7 +220,7 @@ impl UsageQuery {
 }
 
 impl UsageDimension {
-    /// The way in which it is counted, if there is one alone.
+    /// The only way of counting with this dimension; `None` if every way has it.
     const fn subject(self) -> Option<Subject> {
         match self {
             Self::Application | Self::Key | Self::Label | Self::Access => None,
@@ -230,7 +230,7 @@ impl UsageDimension {
         }
     }
 
-    /// Its column in the tables of counts, or `None` if the credential has it.
+    /// The column in the tables of counts; `None` for a property of the credential.
     pub(super) const fn column(self) -> Option<&'static str> {
         match self {
             Self::Application | Self::Key | Self::Label => None,
