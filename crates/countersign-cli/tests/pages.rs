@@ -3,12 +3,20 @@
 //! In a page, ` ```console ` begins a transcript. A line `$ COMMAND` is a command, lines `> MORE` continue it, `? CODE` is its exit code
 //! if that is not 0, and the other lines are its output. `[..]` stands for any text in a line, and a line `...` for any lines. Ports such as
 //! 8080 are replaced by free ports. A command that ends in `&` has started when its port accepts connections. `<!-- until -->` before a
-//! transcript repeats each of its commands until the output is right: for changes that servers notice within a second.
+//! transcript repeats each of its commands until the output is right: for changes that servers notice within a second. The block after
+//! `<!-- file: NAME -->` is written to the file NAME.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
@@ -19,14 +27,21 @@ use std::{
 };
 
 /// The pages with transcripts, each with the page that its reader has followed before.
-const PAGES: [(&str, Option<&str>); 3] = [
+const PAGES: [(&str, Option<&str>); 9] = [
     ("tutorial/quickstart.md", None),
     ("tutorial/curl.md", Some("tutorial/quickstart.md")),
+    ("how-to/find-leaked-keys.md", Some("tutorial/quickstart.md")),
+    ("how-to/health-checks.md", None),
+    ("how-to/limit-calls.md", None),
+    ("how-to/manage-keys.md", None),
+    ("how-to/move-an-api.md", None),
+    ("how-to/protect-routes.md", None),
     ("how-to/revoke-a-leaked-key.md", Some("tutorial/quickstart.md")),
 ];
 
-/// These are run by `transcripts.rs`, with keys that are always the same.
-const RUN_ELSEWHERE: [&str; 2] = ["how-to/manage-keys.md", "how-to/see-usage.md"];
+/// The first is run by `transcripts.rs`, on a registry with the usage of a shop. The others need files of the reader's.
+const RUN_ELSEWHERE: [&str; 3] =
+    ["how-to/see-usage.md", "operate/audit-log.md", "operate/sealed-secrets.md"];
 
 /// Ports of this range stand in pages for servers, and are replaced.
 const PORTS: [&str; 5] = ["8080", "8081", "3000", "3001", "9421"];
@@ -47,20 +62,10 @@ fn the_transcripts_of_the_book_are_what_a_shell_prints() {
 #[test]
 fn every_transcript_of_the_book_is_run() {
     let mut unknown = Vec::new();
-    let mut folders = vec![docs()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "md") {
-                let name = path.strip_prefix(docs()).unwrap().display().to_string();
-                let listed = PAGES.iter().map(|(page, _)| *page).chain(RUN_ELSEWHERE);
-                let has_transcript = fs::read_to_string(&path).unwrap().contains("```console\n");
-                if has_transcript != { listed }.any(|page| page == name) {
-                    unknown.push(name);
-                }
-            }
+    for (name, text) in pages() {
+        let mut listed = PAGES.iter().map(|(page, _)| *page).chain(RUN_ELSEWHERE);
+        if text.contains("```console\n") != listed.any(|page| page == name) {
+            unknown.push(name);
         }
     }
     assert_eq!(
@@ -68,6 +73,67 @@ fn every_transcript_of_the_book_is_run() {
         Vec::<String>::new(),
         "pages with a transcript that PAGES does not list, or the reverse"
     );
+}
+
+/// Also in blocks that no test runs.
+#[test]
+fn every_option_in_the_book_is_an_option_of_its_command() {
+    let mut helps = BTreeMap::new();
+    let (mut options, mut wrong) = (0, Vec::new());
+    let is_name = |word: &str| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-'))
+    };
+    for (name, text) in pages() {
+        // A command that goes on in the next line is one line.
+        let text = text.replace("\\\n", " ");
+        let behind = text.lines().flat_map(|line| line.split("countersign ").skip(1));
+        for command in behind.filter_map(|text| text.split(['`', '|', '&', ';', '#']).next()) {
+            let words = command.split_whitespace();
+            let mut names: Vec<_> = words.clone().take_while(|word| is_name(word)).collect();
+            // The arguments of `curl` are curl's.
+            if names.is_empty() || names[0] == "curl" {
+                continue;
+            }
+            names.truncate(2);
+            let help = helps.entry(names.join(" ")).or_insert_with(|| help(&names));
+            for option in words.filter(|word| word.strip_prefix("--").is_some_and(is_name)) {
+                options += 1;
+                if !help.contains(option) {
+                    wrong.push(format!("docs/{name}: countersign {command}"));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(options > 60, "{options}");
+}
+
+/// The help of a command, or of the command above it if the second word is no subcommand.
+fn help(command: &[&str]) -> String {
+    let of = |command: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_countersign");
+        let output = Command::new(program).args(command).arg("--help").output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    of(command).or_else(|| of(&command[..1])).unwrap_or_default()
+}
+
+/// The pages of the book, by their paths below `docs`.
+fn pages() -> Vec<(String, String)> {
+    let (mut pages, mut folders) = (Vec::new(), vec![docs()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                let name = path.strip_prefix(docs()).unwrap().display().to_string();
+                pages.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    pages
 }
 
 fn docs() -> PathBuf {
@@ -85,6 +151,21 @@ fn run(page: &str, before: Option<&str>) {
     }
 }
 
+/// Where the reader is in a page.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// After a comment that says something about the next block, or not.
+    Prose {
+        repeat: bool,
+        file: Option<&'a str>,
+    },
+    Transcript {
+        repeat: bool,
+    },
+    /// In a block that is the content of a file.
+    File,
+}
+
 /// A command of a page, and what has to come of it.
 struct Step {
     line: usize,
@@ -97,21 +178,46 @@ struct Step {
 impl Step {
     fn all(page: &str) -> Vec<Self> {
         let mut steps: Vec<Self> = Vec::new();
-        let (mut inside, mut repeat) = (false, false);
+        let mut place = Place::Prose { repeat: false, file: None };
         for (line, text) in (1..).zip(page.lines()) {
-            if !inside {
-                inside = text == "```console";
-                repeat = text == "<!-- until -->" || repeat && inside;
-            } else if text == "```" {
-                (inside, repeat) = (false, false);
-            } else if let Some(command) = text.strip_prefix("$ ") {
-                let (command, code) = (command.to_owned(), "0".to_owned());
-                steps.push(Self { line, command, code, output: Vec::new(), repeat });
-            } else {
-                steps.last_mut().expect("a transcript begins with a command").add(text);
-            }
+            place = match place {
+                Place::Prose { repeat, .. } if text == "```console" => Place::Transcript { repeat },
+                Place::Prose { file: Some(name), .. } if text.starts_with("```") => {
+                    steps.push(Self::of(line, format!("cat >{name} <<'END'")));
+                    Place::File
+                }
+                Place::Prose { .. } => {
+                    let file = text.strip_prefix("<!-- file: ");
+                    let file = file.and_then(|rest| rest.strip_suffix(" -->"));
+                    Place::Prose { repeat: text == "<!-- until -->", file }
+                }
+                Place::File | Place::Transcript { .. } if text == "```" => {
+                    if let (Place::File, Some(step)) = (place, steps.last_mut()) {
+                        step.command.push_str("\nEND");
+                    }
+                    Place::Prose { repeat: false, file: None }
+                }
+                Place::Transcript { repeat } if text.starts_with("$ ") => {
+                    steps.push(Self { repeat, ..Self::of(line, text[2..].to_owned()) });
+                    place
+                }
+                Place::Transcript { .. } => {
+                    steps.last_mut().expect("a transcript begins with a command").add(text);
+                    place
+                }
+                Place::File => {
+                    let step = steps.last_mut().expect("a file begins with its command");
+                    step.command.push('\n');
+                    step.command.push_str(text);
+                    place
+                }
+            };
         }
         steps
+    }
+
+    fn of(line: usize, command: String) -> Self {
+        Self { line, command, code: "0".to_owned(), output: Vec::new(), repeat: false }
     }
 
     fn add(&mut self, text: &str) {

@@ -6,7 +6,7 @@ use crate::field_name::REFUSAL;
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it; docs/protocol.md explains each")]
+#[expect(missing_docs, reason = "the names say it; docs/reference/protocol.md explains each")]
 #[non_exhaustive]
 pub enum Code {
     SignatureRequired,

@@ -63,7 +63,7 @@ struct Signature<'m> {
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
+    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/reference/protocol.md numbers
     /// likewise.
     ///
     /// The future has a box of its own: allocators are quick with two boxes of less than 1 KiB, and not with one of more.
