@@ -374,7 +374,7 @@ async fn a_key_in_quarantine_reads_its_credential_and_can_be_revoked_and_nothing
 
 /// The code blocks of this kind below a heading of the protocol.
 fn blocks(heading: &str, kind: &str) -> Vec<String> {
-    let protocol = include_str!("../docs/protocol.md");
+    let protocol = include_str!("../docs/reference/protocol.md");
     let (_, section) = protocol.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
     let begin = format!("\n```{kind}\n");

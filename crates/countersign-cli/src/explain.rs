@@ -76,7 +76,7 @@ impl Explain {
     }
 }
 
-/// Writes a line for each finding, with the number of its check in the order of `docs/protocol.md`.
+/// Writes a line for each finding, with the number of its check in the order of `docs/reference/protocol.md`.
 fn listing(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     let line = |finding: &Finding| {

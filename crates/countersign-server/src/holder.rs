@@ -27,7 +27,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// | `POST /rotation` | registers a new key of the caller, and lets the old key run out |
 /// | `POST /revocation` | revokes the caller's own key for ever |
 ///
-/// Each of them takes signed requests alone, and concerns the key that signed. `docs/protocol.md` ("What a holder does with its
+/// Each of them takes signed requests alone, and concerns the key that signed. `docs/reference/protocol.md` ("What a holder does with its
 /// own key") describes requests and responses. The new key of a rotation has the rights, the limits and the expiry of the old
 /// one. A key in quarantine reads its credential and can be revoked by its holder, and does no more. The holder of an HMAC secret
 /// can revoke it, and asks an operator to replace it.

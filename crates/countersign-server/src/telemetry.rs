@@ -305,7 +305,7 @@ mod tests {
     fn every_metric_that_operators_are_told_of_is_described_and_no_other() {
         let described = Described::default();
         metrics::with_local_recorder(&described, describe_metrics);
-        let docs = include_str!("../../../docs/operating.md");
+        let docs = include_str!("../../../docs/reference/metrics.md");
         let rows = docs.lines().filter_map(|line| line.strip_prefix("| `countersign_"));
         let told = rows.filter_map(|row| Some(format!("countersign_{}", row.split_once('`')?.0)));
         assert_eq!(described.0.into_inner().unwrap(), told.collect());

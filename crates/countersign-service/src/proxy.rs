@@ -63,7 +63,8 @@ pub(crate) struct NamedOrigin(pub(crate) Origin);
 /// Forwards verified requests to the servers behind it, and hands their responses on: the service to put behind a
 /// [`Verifier`](countersign_server::Verifier). [`run`](crate::run) does so.
 ///
-/// The target is sent as it was received. Content streams in both directions. docs/serve.md describes the requests to the servers.
+/// The target is sent as it was received. Content streams in both directions. docs/operate/serve.md describes the requests to
+/// the servers.
 #[derive(Clone, Debug)]
 pub struct ReverseProxy(Arc<Forwarding>);
 

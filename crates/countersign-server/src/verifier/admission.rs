@@ -63,8 +63,8 @@ struct Signature<'m> {
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Makes the checks without content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
-    /// likewise.
+    /// Makes the checks without content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/reference/protocol.md
+    /// numbers likewise.
     ///
     /// The future has a box of its own: allocators are quick with two boxes of less than 1 KiB, and slow with a larger box.
     pub(super) fn admit<'r>(
