@@ -20,6 +20,7 @@ mod limits;
 mod nginx;
 mod oauth;
 mod order_of_checks;
+mod reference;
 mod refusals;
 mod restrictions;
 mod rollout;

@@ -31,6 +31,7 @@ mod operations;
 mod problem;
 mod proxy;
 mod service;
+mod telemetry;
 
 // The public interface is:
 pub use auth::{

@@ -3,6 +3,7 @@ use std::time::Duration;
 use countersign::{KeyId, Timestamp};
 
 use super::{
+    kept::Kept,
     selection::Selection,
     span::{self, Resolution, Span},
     table::{LATENCIES, Subject},
@@ -65,8 +66,10 @@ impl Registry {
             self.require_key(key).await?;
         }
         let finest = subject.finest();
+        let mut connection = self.shared.database.connection().await?;
         let retention = self.shared.usage.retention();
-        let (from, to) = span::outward(query.from, query.to, finest, &retention, now);
+        let kept = Kept::read(&retention, now, &mut connection.session()).await?;
+        let (from, to) = span::outward(query.from, query.to, finest, &kept, now);
         let coarsest = query.step.map_or(Resolution::Day, |step| step.resolution());
         let spans = Span::cover(from, to, coarsest, finest);
         let mut usage = Usage { from, to, rows: Vec::new() };
@@ -75,7 +78,6 @@ impl Registry {
         }
         let lists_times = !self.shared.database.has_partitions();
         let selection = Selection::new(query, subject, lists_times).over(&spans);
-        let mut connection = self.shared.database.connection().await?;
         for row in connection.session().fetch_all(selection).await? {
             usage.rows.push(UsageRow::read(&row, query, subject)?);
         }
