@@ -20,6 +20,7 @@ mod key_rotation;
 mod limits;
 mod nginx;
 mod oauth;
+mod operations;
 mod order_of_checks;
 mod reference;
 mod refusals;

@@ -1,6 +1,8 @@
 //! The reference and the pages for troubleshooting have a place for each code, metric, field, setting, variable and warning of the
 //! program, and for no other.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -24,11 +24,12 @@ use crate::{
     table::facts,
 };
 
-/// Protects a service in any language: a reverse proxy that verifies requests, and forwards those that pass
+/// Protects a service in any language: a reverse proxy that verifies requests before it forwards them
 ///
-/// Reads need a publishable key and all other requests a signature, unless the configuration says otherwise. The service reads
-/// who calls in Countersign-Application, -Credential, -Access and -Scopes. A flag goes before a variable, and a variable before
-/// the file. SIGHUP or `countersign serve reload` takes a changed configuration without dropping a request.
+/// Reads need a publishable key and all other requests a signature, unless the configuration says otherwise. The
+/// service reads its caller in Countersign-Application, -Credential, -Access and -Scopes. A flag goes before a
+/// variable, and a variable before the file. SIGHUP or `countersign serve reload` takes a changed configuration without
+/// dropping a request.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 stopped by a signal, or the configuration can be used · 1 wrong usage or configuration, or a fault on this machine · 2 the replay guard or the registry's server failed."
@@ -56,10 +57,10 @@ enum Command {
     Reload(Reload),
 }
 
-/// Answers the questions of a proxy that stays in front, and forwards nothing itself
+/// Answers the questions of a proxy in front, and forwards no request itself
 ///
-/// List the addresses from which the proxy connects with --proxy. `countersign serve config` prints the configuration of the
-/// proxy. Content that the proxy does not hand on is not verified: requests with content are refused, unless their route has
+/// List the addresses of the proxy with --proxy. `countersign serve config` prints the configuration of the proxy.
+/// Content that stays with the proxy is not verified: requests with content are refused, unless their route has
 /// `content = "checked-behind"`.
 #[derive(Args, Debug)]
 struct Auth {

@@ -16,7 +16,7 @@ fn the_life_of_a_key_is_as_the_page_about_it_says() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::TempDir::new().unwrap();
     let page = folder.path().join("keys.md");
-    fs::copy(home.join("../../docs/keys.md"), &page).unwrap();
+    fs::copy(home.join("../../docs/how-to/manage-keys.md"), &page).unwrap();
     for beside in ["keys.in", "keys.out"] {
         fs::create_dir(folder.path().join(beside)).unwrap();
     }
@@ -36,7 +36,7 @@ fn usage_is_shown_as_the_page_about_it_says() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::TempDir::new().unwrap();
     let page = folder.path().join("usage.md");
-    fs::copy(home.join("../../docs/usage.md"), &page).unwrap();
+    fs::copy(home.join("../../docs/how-to/see-usage.md"), &page).unwrap();
     let [input, output] = ["usage.in", "usage.out"].map(|name| folder.path().join(name));
     fs::create_dir(&input).unwrap();
     fs::create_dir(&output).unwrap();

@@ -36,6 +36,25 @@ use crate::{
 /// A verifier needs the origins it serves, a store of keys, and a [`Gate`], which remembers nonces. The gate is a replay guard
 /// such as [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which adds limits to a
 /// guard. [`Verifier::layer`] puts the verifier in front of a service.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign::{Origins, Window};
+/// use countersign_server::Verifier;
+/// use countersign_store::{MemoryKeys, MemoryNonces, system_time};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let origins = Origins::new(["https://api.example.com".parse()?])?;
+/// let keys = MemoryKeys::default(); // or a `Registry`
+/// let guard = MemoryNonces::volatile(Window::default(), system_time())?;
+/// let verifier = Verifier::new(origins, keys, guard).public_path("/health");
+/// let app: Router = Router::new()
+///     .route("/v1/orders", get(async || "none"))
+///     .route("/health", get(async || "well"))
+///     .layer(verifier.layer()); // last, around all routes
+/// # Ok(())
+/// # }
+/// ```
 pub struct Verifier<K, G> {
     ingress: Ingress,
     keys: K,

@@ -213,7 +213,7 @@ fn listed<T: FromStr<Err: Display>>(text: &str, list: &Listed) -> Result<Vec<T>,
     let parse = |item: &Spanned<String>| {
         item.get_ref().parse().map_err(|error| {
             let what = format!("{:?}: {error}", item.get_ref());
-            fault_at(text, item.span(), what, "docs/serve.md lists all settings")
+            fault_at(text, item.span(), what, "docs/reference/configuration.md lists all settings")
         })
     };
     list.iter().map(parse).collect()

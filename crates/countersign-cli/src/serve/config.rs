@@ -8,7 +8,7 @@ use crate::{
     output::print,
 };
 
-/// Prints the configuration with which a proxy asks `countersign serve auth`
+/// Prints the configuration of a proxy for `countersign serve auth`
 ///
 /// The proxy asks the address of --listen, and forwards to the first --upstream.
 #[derive(Args, Debug)]

@@ -4,6 +4,17 @@ use super::proxy_kind::ProxyKind;
 use crate::config::upstream_address::UpstreamAddress;
 
 /// Returns the configuration with which a proxy of this kind asks the service at this address, and forwards to this server.
+///
+/// ```
+/// use countersign_service::{ProxyKind, set_up};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listen = "127.0.0.1:8080".parse()?;
+/// let config = set_up(ProxyKind::Nginx, listen, &"http://127.0.0.1:3000".parse()?);
+/// assert!(config.contains("auth_request"));
+/// # Ok(())
+/// # }
+/// ```
 pub fn set_up(kind: ProxyKind, service: SocketAddr, server: &UpstreamAddress) -> String {
     let text = match kind {
         ProxyKind::Nginx => include_str!("set_up/nginx.conf")
