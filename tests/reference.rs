@@ -36,7 +36,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The sources of the published crates, each without its tests.
+/// The sources of the published crates, each without its tests and the documentation of its items.
 fn sources() -> Vec<(PathBuf, String)> {
     let crates = fs::read_dir(root().join("crates")).unwrap();
     let folders = crates.map(|entry| entry.unwrap().path().join("src"));
@@ -46,7 +46,11 @@ fn sources() -> Vec<(PathBuf, String)> {
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
-            (path, text[..end].to_owned())
+            let code = text[..end].lines().filter(|line| {
+                let line = line.trim_start();
+                !line.starts_with("///") && !line.starts_with("//!")
+            });
+            (path, code.flat_map(|line| [line, "\n"]).collect())
         })
         .collect();
     assert!(sources.len() > 300, "{}", sources.len());
