@@ -10,7 +10,7 @@ use std::{
 };
 
 use countersign::Code;
-use countersign_service::ServiceCode;
+use countersign_service::{ConfigSource, ServiceCode};
 use regex::Regex;
 
 fn root() -> PathBuf {
@@ -125,6 +125,16 @@ fn each_code_has_its_place_in_troubleshooting() {
     let mut codes = codes_of_service();
     codes.extend(Code::all().iter().map(ToString::to_string));
     assert_same("codes", &codes, &headings.map(str::to_owned).collect());
+}
+
+#[test]
+fn each_code_is_explained_by_the_protocol() {
+    let page = page("reference/protocol.md");
+    let (_, refusals) = page.split_once("\n## Refusals\n").unwrap();
+    let (refusals, _) = refusals.split_once("\n## ").unwrap();
+    let rows = rows(refusals);
+    let named = rows.iter().flat_map(|row| quoted(&row[0])).map(str::to_owned).collect();
+    assert_same("codes", &Code::all().iter().map(ToString::to_string).collect(), &named);
 }
 
 /// The level and the message of each warning and each error that the program logs.
@@ -265,6 +275,18 @@ fn each_setting_of_a_service_is_in_the_reference() {
     let (of_service, _) = of_service.split_once("\n## ").unwrap();
     let listed = rows(of_service).into_iter().map(|row| row[0].trim_matches('`').to_owned());
     assert_same("settings", &settings, &listed.collect());
+}
+
+#[test]
+fn the_example_of_a_configuration_can_be_used() {
+    let page = page("reference/configuration.md");
+    let (_, example) = page.split_once("\n```toml\n").unwrap();
+    let (example, _) = example.split_once("\n```\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("serve.toml");
+    fs::write(&file, example).unwrap();
+    let source = ConfigSource { file: Some(file), ..ConfigSource::default() };
+    assert_eq!(source.load().unwrap().routes().len(), 2);
 }
 
 #[test]
