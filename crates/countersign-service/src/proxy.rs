@@ -8,6 +8,7 @@ pub(crate) mod proxied_body;
 mod sent_body;
 mod spelling;
 mod upstream;
+mod upstream_connection;
 mod upstream_tls;
 mod upstreams;
 
@@ -71,7 +72,6 @@ pub struct ReverseProxy(Arc<Forwarding>);
 struct Forwarding {
     upstreams: Upstreams,
     host: UpstreamHost,
-    response_timeout: Duration,
     idle_timeout: Duration,
     signer: Option<HopSigner>,
 }
@@ -93,7 +93,6 @@ impl ReverseProxy {
         Ok(Self(Arc::new(Forwarding {
             upstreams: Upstreams::new(settings, tls.as_ref()),
             host: settings.host,
-            response_timeout: settings.response_timeout.get(),
             idle_timeout: settings.idle_timeout.get(),
             signer,
         })))
@@ -206,13 +205,9 @@ impl Forwarding {
             progress.moved();
             self.address(&mut request, origin, lease.upstream())?;
             let repeatable = if lease.is_reused() { copy_if_safe(&request) } else { None };
-            let sent = tokio::select! {
-                biased;
-                sent = lease.send(request) => sent,
-                () = progress.stalled(self.response_timeout) => return Err(Failure::Timeout),
-            };
-            match sent {
+            match lease.send(request, progress).await {
                 Ok(response) => return Ok((response, lease)),
+                Err(NotSent::Stalled) => return Err(Failure::Timeout),
                 Err(NotSent::Unseen(unseen)) => request = *unseen,
                 Err(NotSent::Broken(error)) => match repeatable {
                     Some(copy) => request = copy,
