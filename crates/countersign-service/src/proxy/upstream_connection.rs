@@ -25,9 +25,6 @@ use tokio::{
 use super::{progress::Progress, sent_body::SentBody};
 use crate::BoxError;
 
-/// The most header fields of a response.
-const FIELDS: usize = 200;
-
 /// A connection to an upstream.
 ///
 /// The task that sends a request and reads its response moves the connection. A task for each connection would have to be woken for
@@ -57,9 +54,8 @@ impl UpstreamConnection {
     pub(super) async fn begin(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Self, BoxError> {
-        let mut builder = http1::Builder::new();
-        builder.max_headers(FIELDS);
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+        // With another limit than its own, which is 100 header fields, hyper makes room for them in the heap for each response.
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, mover: Mover::Holder(Box::pin(connection)), alarm: None })
     }
 
