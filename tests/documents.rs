@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -11,33 +12,91 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The documents of the project, each with the folder from which its links lead.
+/// The Markdown files below a folder.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|end| end == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The documents of the project.
 fn documents() -> Vec<(PathBuf, String)> {
-    let folders = [root(), root().join("docs"), root().join("tests/corpus")];
-    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
-    let paths = files.map(|file| file.unwrap().path());
-    let documents = paths.filter(|path| path.extension().is_some_and(|end| end == "md"));
-    documents.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    let mut found = Vec::new();
+    for folder in ["docs", "examples", "tests/corpus"] {
+        pages(&root().join(folder), &mut found);
+    }
+    let folders = fs::read_dir(root().join("crates")).unwrap();
+    let crates = folders.map(|folder| folder.unwrap().path().join("README.md"));
+    let top = fs::read_dir(root()).unwrap().map(|file| file.unwrap().path());
+    let top = top.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    found.extend(crates.chain(top).filter(|path| path.exists()));
+    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The lines of a document that are not code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    text.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+/// The anchors that a forge and mdBook make of the headings of a document.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for line in prose(text).filter(|line| line.starts_with('#')) {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+        let anchor: String = kept.map(|char| if char == ' ' { '-' } else { char }).collect();
+        assert!(anchors.insert(anchor), "two headings of a document have one anchor: {line}");
+    }
+    anchors
 }
 
 #[test]
-fn every_link_leads_to_a_file() {
+fn every_link_leads_to_a_file_and_a_heading_of_it() {
     let documents = documents();
-    assert!(documents.len() >= 9, "{}", documents.len());
-    let mut links = 0;
+    assert!(documents.len() >= 40, "{}", documents.len());
+    let (mut links, mut headings) = (0, 0);
     for (path, text) in documents {
-        for part in text.split("](").skip(1) {
+        let prose: Vec<_> = prose(&text).collect();
+        for part in prose.join("\n").split("](").skip(1) {
             let (target, _) = part.split_once(')').unwrap();
-            let file = target.split('#').next().unwrap();
-            if file.is_empty() || file.contains("://") || file.contains('<') {
+            if target.contains("://") || target.contains('<') {
                 continue;
             }
-            let there = path.parent().unwrap().join(file);
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let there =
+                if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
             assert!(there.exists(), "{}: {target}", path.display());
             links += 1;
+            if !anchor.is_empty() {
+                let known = anchors(&fs::read_to_string(&there).unwrap());
+                assert!(known.contains(anchor), "{}: {target} of {known:?}", path.display());
+                headings += 1;
+            }
         }
     }
-    assert!(links > 50, "{links}");
+    assert!(links > 100 && headings > 10, "{links}, {headings}");
+}
+
+#[test]
+fn the_summary_lists_every_page_of_the_book() {
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let mut found = Vec::new();
+    pages(&root().join("docs"), &mut found);
+    for page in found {
+        let page = page.strip_prefix(root().join("docs")).unwrap().to_str().unwrap();
+        let listed = summary.matches(&format!("]({page})")).count();
+        assert_eq!(listed, usize::from(page != "SUMMARY.md"), "{page}");
+    }
 }
 
 #[test]

@@ -247,12 +247,19 @@ async fn a_rotation_that_is_not_the_holders_to_make_is_refused() {
     holder.register(&key(5)).await;
     holder.register(&hmac()).await;
     assert_eq!(holder.rotate(5, 6, DAY).await.0, 201);
-    let anothers = ProvenKey::proof(&key(9)).unwrap().replace(&public(9), &public(8));
+    let of_another = ProvenKey::proof(&key(9)).unwrap().replace(&public(9), &public(8));
     let unproven = json!({ "public_key": public(8) });
     let too_long = rotation(&key(8), 30 * DAY + 1);
     let table = [
         ("a stranger's key", key(7), rotation(&key(8), DAY), 401, "signature-invalid", ""),
-        ("another's proof", key(1), json!({ "public_key": anothers }), 400, "bad-request", "wrong"),
+        (
+            "another's proof",
+            key(1),
+            json!({ "public_key": of_another }),
+            400,
+            "bad-request",
+            "wrong",
+        ),
         ("no proof", key(1), unproven, 400, "bad-request", "missing"),
         (
             "an overlap that is too long",
@@ -374,7 +381,7 @@ async fn a_key_in_quarantine_reads_its_credential_and_can_be_revoked_and_nothing
 
 /// The code blocks of this kind below a heading of the protocol.
 fn blocks(heading: &str, kind: &str) -> Vec<String> {
-    let protocol = include_str!("../docs/protocol.md");
+    let protocol = include_str!("../docs/reference/protocol.md");
     let (_, section) = protocol.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
     let begin = format!("\n```{kind}\n");

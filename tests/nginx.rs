@@ -1,4 +1,4 @@
-//! Behind a real nginx, set up as docs/operating.md says: what it passes on, what it makes of paths, whom it names as the client,
+//! Behind a real nginx, set up as docs/operate/proxies.md says: what it passes on, what it makes of paths, whom it names as the client,
 //! and what its cache keeps.
 
 #![cfg(unix)]
@@ -44,7 +44,7 @@ impl Drop for Server {
 type Verifying = Verifier<countersign_store::MemoryKeys, Limited<countersign_store::MemoryNonces>>;
 
 impl Server {
-    /// As docs/operating.md sets it up.
+    /// As docs/operate/proxies.md sets it up.
     async fn start() -> Self {
         Self::start_with(Limits::default(), ingress(ForwardedFields::XForwarded), |verifier| {
             verifier

@@ -81,6 +81,34 @@ pub(crate) fn publishable(raw: Raw, number: u8) -> Raw {
     raw.add("X-Api-Key", key(number).publishable_key().to_string())
 }
 
+/// The allocations of so many calls, on this thread.
+fn allocations(app: &Router, request: &Raw, calls: u32) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let work = async {
+        for _ in 0..calls {
+            assert_eq!(call(app, request).await, 200);
+        }
+    };
+    allocation_counter::measure(|| runtime.block_on(work)).count_total
+}
+
+#[test]
+fn a_call_of_a_known_key_and_program_is_counted_without_an_allocation() {
+    let usage = Usage::record_to(UsageDesk::default());
+    let plain = verifier(&TestClock::default(), keys(), Service::nonces());
+    let counting = verifier(&TestClock::default(), keys(), Service::nonces()).usage(usage);
+    let [plain, counting] = [plain, counting].map(|verifier| verifier.protect(routes()).unwrap());
+    let request = publishable(Raw::read(), 1)
+        .add("Test-From", "192.0.2.77")
+        .add("User-Agent", "okhttp/4.12.0");
+    for app in [&plain, &counting] {
+        allocations(app, &request, 100);
+    }
+    let [plain, counting] = [plain, counting].map(|app| allocations(&app, &request, 1000));
+    // A table may grow meanwhile.
+    assert!(counting < plain + 10, "{counting} and {plain}");
+}
+
 fn declared(label: &str) -> RouteLabel {
     RouteLabel::Declared(label.into())
 }

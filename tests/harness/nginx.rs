@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-const OPERATING: &str = include_str!("../../docs/operating.md");
+const PAGE: &str = include_str!("../../docs/operate/proxies.md");
 /// How long it may take to start; far more than it does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,14 +26,14 @@ impl Nginx {
     /// From where it connects to the server, so that it is not where the test connects from.
     pub const FROM: &str = "127.0.0.3";
 
-    /// As docs/operating.md sets it up.
+    /// As docs/operate/proxies.md sets it up.
     pub fn start(server: SocketAddr) -> Self {
         Self::start_with(server, |configuration| configuration)
     }
 
-    /// As docs/operating.md sets it up, but for a change.
+    /// As docs/operate/proxies.md sets it up, but for a change.
     pub fn start_with(server: SocketAddr, change: impl Fn(String) -> String) -> Self {
-        let (_, documented) = OPERATING.split_once("```nginx\n").unwrap();
+        let (_, documented) = PAGE.split_once("```nginx\n").unwrap();
         let (documented, _) = documented.split_once("```").unwrap();
         let documented = change(documented.to_owned());
         // Another process can take the ports between here and there.

@@ -12,7 +12,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Applications: programs that call the API, and own keys
+/// Applications: the programs that call the API; each has keys
 #[derive(Args, Debug)]
 pub(crate) struct App {
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::{
     registry_args::{ReadArgs, RegistryArgs},
 };
 
-/// The audit log: who changed what in a registry
+/// The audit log: all changes of a registry, with their authors
 #[derive(Args, Debug)]
 pub(crate) struct Audit {
     #[command(flatten)]

@@ -43,15 +43,15 @@ use crate::{
     },
 };
 
-/// Signs the request that curl's arguments ask for, and runs curl to send it
+/// Signs the request of curl's arguments, and runs curl to send it
 ///
 /// Put this command's own options first. From the first other argument on, all arguments are curl's. A --key among
 /// curl's arguments signs too, unless --cert is there as well: then it is curl's own, the key of the TLS client
 /// certificate.
 ///
-/// Method, URL, header fields and content come from curl's flags, and are signed and sent exactly so. curl runs with
-/// -q (header fields from ~/.curlrc would go unsigned), --path-as-is and --globoff. Flags that cannot be signed are
-/// refused: redirects, config files, retries, several URLs, authentication by handshake, and unknown flags.
+/// Method, URL, header fields and content come from curl's flags, and are signed and sent exactly so. curl runs with -q
+/// (header fields from ~/.curlrc would go unsigned), --path-as-is and --globoff. Refused are redirects, config files,
+/// retries, several URLs, authentication by handshake, and unknown flags, since a signature cannot cover them.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "countersign curl --key FILE [--tag TAG] [--component ID] [curl's own arguments]",

@@ -27,10 +27,10 @@ const SKEW: u64 = 10;
 /// From this difference on the clock should be set, although servers still take its signatures.
 const DRIFT: u64 = 3;
 
-/// Says what keeps signed requests from working here: the key, the clock, the network, the server
+/// Finds the cause when signed requests fail here: the key, the clock, the network, the server
 ///
-/// With a URL, sends two GET requests there: one without a key, and one that the key signs. Name a path that a signed GET
-/// may read. On the machine of a server, --db and --master-key check its registry and its master key.
+/// With a URL, sends two GET requests there: without a key, and signed by the key. Name a path for which a signed GET
+/// is allowed. On the machine of a server, --db and --master-key check its registry and its master key.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 nothing is wrong · 1 something on this machine · 2 the server or the network · 3 the key is refused · 4 a limit."

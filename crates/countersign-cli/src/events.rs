@@ -11,9 +11,9 @@ use crate::{
     registry_args::{ReadArgs, RegistryArgs},
 };
 
-/// Events: what looks like a stolen or forged key
+/// Events: signs of a stolen or forged key
 ///
-/// Servers that count usage raise them. docs/usage.md ("Events") says what each kind means, and which of them a stranger can
+/// Servers that count usage raise them. docs/how-to/see-usage.md ("Events") says what each kind means, and which of them a stranger can
 /// cause.
 #[derive(Args, Debug)]
 pub(crate) struct Events {

@@ -18,9 +18,9 @@ use crate::{
 
 /// Verifies like `verify`, and shows every check and the signature base
 ///
-/// With --expected, also shows the first line in which that base differs from the other side's: the base that a client
-/// signed, as `sign --json` and most libraries print it, or the base that a server rebuilt, in a refusal of a server in
-/// explain mode. To compare the refusal with a request that you sent, give that request as the message.
+/// With --expected, also shows the first line in which that base differs from the other side's: the client's base, as
+/// `sign --json` and most libraries print it, or the server's base, from a refusal in explain mode. To compare a
+/// refusal with your request, give the request as the message.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."
@@ -76,7 +76,7 @@ impl Explain {
     }
 }
 
-/// Writes a line for each finding, with the number of its check in the order of `docs/protocol.md`.
+/// Writes a line for each finding, with the number of its check in the order of `docs/reference/protocol.md`.
 fn listing(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     let line = |finding: &Finding| {

@@ -60,7 +60,7 @@ fn commands_of(file: &str, text: &str) -> &'static [&'static str] {
         "serve/reload.rs" => &["serve reload"],
         file if file.starts_with("serve") => &["serve"],
         "completions.rs" => &["completions"],
-        "man.rs" => &["man"],
+        "man.rs" | "man/markdown.rs" => &["man"],
         file if file.starts_with("doctor") => &["doctor"],
         "progress.rs" | "environment.rs" | "failure.rs" | "main.rs" | "random.rs" | "output.rs"
         | "shell.rs" | "table.rs" | "field_type_arg.rs" | "duration_arg.rs" => &["sign"],

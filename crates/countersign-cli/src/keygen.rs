@@ -13,9 +13,9 @@ use crate::{
     shell::quote,
 };
 
-/// Makes a key: FILE (mode 600), and for Ed25519 FILE.pub with the proof that registers it
+/// Makes a key: FILE (mode 600), and for Ed25519 FILE.pub with the proof for its registration
 ///
-/// Prints the publishable key. An Ed25519 key is written as PKCS#8 PEM, which openssl reads too; an HMAC secret as one
+/// Prints the publishable key. An Ed25519 key is written as PKCS#8 PEM, which openssl reads too; an HMAC secret as a
 /// line `sk_…`. Neither file is ever overwritten.
 #[derive(Args, Debug)]
 pub(crate) struct Keygen {

@@ -52,8 +52,8 @@ use self::failure::{Exit, Failure};
 
 /// Makes keys, signs and verifies HTTP requests (RFC 9421), runs curl signed, and registers applications
 ///
-/// Data goes to stdout, messages go to stderr. An error is one line `error: …`; a second line `hint: …` says what to
-/// do. Give a private key as a file of mode 600, in COUNTERSIGN_KEY or by a file descriptor, never as an argument.
+/// Data goes to stdout, messages go to stderr. An error is one line `error: …`; a second line `hint: …` has the remedy.
+/// Give a private key as a file of mode 600, in COUNTERSIGN_KEY or by a file descriptor, never as an argument.
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, after_help = EXIT_CODES)]
 struct Cli {

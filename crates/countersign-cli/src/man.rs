@@ -1,3 +1,5 @@
+mod markdown;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -14,17 +16,24 @@ use crate::{
 /// Prints the manual page of this command, or writes the pages of all subcommands
 ///
 /// `countersign man | man -l -` shows the page. `countersign man --out DIR` writes `countersign.1` and a page for each
-/// subcommand, such as `countersign-key-add.1`.
+/// subcommand, such as `countersign-key-add.1`. `countersign man --markdown` prints all pages as one, in Markdown.
 #[derive(Args, Debug)]
 pub(crate) struct Man {
     /// The folder to write all pages into
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print all subcommands and their options as one page of Markdown
+    #[arg(long, conflicts_with = "out")]
+    markdown: bool,
 }
 
 impl Man {
     pub(crate) fn run(self, mut command: Command) -> Result<Exit, Failure> {
         command.build();
+        if self.markdown {
+            print(markdown::page(&command))?;
+            return Ok(Exit::Done);
+        }
         match &self.out {
             None => print(page(&command, "countersign")?)?,
             Some(folder) => write_pages(folder, &command, "countersign")?,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use self::{generate::Generate, show::Show};
 use crate::failure::{Exit, Failure};
 
-/// The master key, which seals the HMAC secrets in a registry
+/// The master key: it seals the HMAC secrets in a registry
 #[derive(Args, Debug)]
 pub(crate) struct MasterKey {
     #[command(subcommand)]

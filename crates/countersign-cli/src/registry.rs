@@ -11,7 +11,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// A registry as text: one TOML file that can live in version control
+/// A registry as text: a TOML file for version control
 #[derive(Args, Debug)]
 pub(crate) struct Registry {
     #[command(flatten)]

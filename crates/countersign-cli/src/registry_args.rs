@@ -17,7 +17,7 @@ use crate::{
     shell::quote,
 };
 
-/// The options of commands that ask a registry: which registry, the form of the output, and who makes a change.
+/// The options of commands on a registry: its address, the form of the output, and the author of a change.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryArgs {
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(crate) struct RegistryArgs {
     actor: ActorArg,
 }
 
-/// The options of commands that only read a registry.
+/// The options of commands without changes of a registry.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ReadArgs {
     /// The registry: sqlite:FILE or postgres://USER@HOST/DATABASE
@@ -46,7 +46,7 @@ impl From<ReadArgs> for RegistryArgs {
 }
 
 impl RegistryArgs {
-    /// Returns the option with which a command in a hint finds the same registry. Empty if the variable names it.
+    /// Returns the `--db` option for a command in a hint. Empty if the variable names the registry.
     pub(crate) fn db_option(&self) -> String {
         self.read.db.as_deref().map_or_else(String::new, db_option)
     }
@@ -61,17 +61,17 @@ impl RegistryArgs {
         self.read.json
     }
 
-    /// Returns the descriptors of the master keys, which no other process needs.
+    /// Returns the descriptors of the master keys. No other process needs them.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
         self.read.master_keys.descriptors()
     }
 
-    /// Reads the master keys. `None` if none is given.
+    /// Reads the master keys. `None` without a key.
     pub(crate) fn master_keys(&self) -> Result<Option<MasterKeys>, Failure> {
         self.read.master_keys.read()
     }
 
-    /// Opens the registry without the master keys, so that nothing is sealed in it, and asks it.
+    /// Opens the registry without the master keys, which seals no secret, and asks it.
     pub(crate) fn ask_without_master_keys<T>(
         &self,
         question: impl AsyncFnOnce(&Registry) -> Result<T, RegistryError>,
@@ -152,8 +152,8 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     Ok(runtime.map_err(|error| Failure::cannot_start(&error))?.block_on(future))
 }
 
-/// Returns the option with which a command finds the same registry. The password of an address is left out; an address that is
-/// not understood may hold one anywhere, and is left out as a whole.
+/// Returns the `--db` option for the same registry, without a password. An unreadable address may hold a password anywhere, and is
+/// left out as a whole.
 fn db_option(url: &str) -> String {
     match Registry::without_password(url) {
         Some(shown) if !is_set_to(url) => format!(" --db {}", quote(&shown)),
@@ -180,7 +180,7 @@ fn warn_of_exposure(url: &str, files: &[PathBuf]) {
     }
 }
 
-/// Tells that HMAC secrets were sealed by this command, which a server without the master key cannot open.
+/// Tells that this command sealed HMAC secrets: a server without the master key cannot open them.
 fn tell_of_sealed(secrets: u64) {
     if secrets > 0 {
         note(format_args!(
@@ -190,7 +190,7 @@ fn tell_of_sealed(secrets: u64) {
     }
 }
 
-/// Returns the command that replaces a registry's file with a copy that no other program has open.
+/// Returns the command that replaces a registry's file by a copy. No other program has the copy open.
 fn renewal(url: &str) -> String {
     let named = Registry::file_of(url).unwrap_or(Path::new(""));
     // Replaces the file itself, not a link to it.
@@ -209,7 +209,7 @@ fn names(files: &[PathBuf]) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the two lines of an error: what is wrong with the registry, and what to do. They show no password.
+/// Returns the two lines of an error: the fault of the registry, and the remedy. They show no password.
 pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     match error {
         RegistryError::Server(error) => server_failure(url, error),
@@ -236,7 +236,7 @@ pub(crate) fn failure(url: &str, error: &RegistryError) -> Failure {
     }
 }
 
-/// Whether an address is one of a database server.
+/// Whether an address is that of a database server.
 fn is_of_server(url: &str) -> bool {
     url.starts_with("postgres")
 }
@@ -331,7 +331,7 @@ fn identifier(name: &str) -> String {
     }
 }
 
-/// Returns the `psql` that reaches the same database.
+/// Returns the `psql` command for the same database.
 fn psql(url: &str) -> String {
     let shown = Registry::without_password(url).unwrap_or_default();
     format!("psql {}", quote(&without_capacity(&shown)))

@@ -22,9 +22,9 @@ use crate::{
 
 /// Looks for private keys in files, and names their publishable keys, never the private keys
 ///
-/// Finds private keys in their text form (sk_…), told by their checksum, and Ed25519 keys in PEM and OpenSSH files. Reads
-/// folders with all that is in them, but no symbolic links, no binary files and no objects of Git: for its history, run
-/// `git log -p --all | countersign scan -`. With --db it says which credential a key belongs to.
+/// Finds private keys in their text form (sk_…), told by their checksum, and Ed25519 keys in PEM and OpenSSH files.
+/// Reads folders with all their content, but no symbolic links, no binary files and no objects of Git: for its history,
+/// run `git log -p --all | countersign scan -`. With --db it names the credential of each key.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 nothing was found · 1 a private key was found, or a file could not be read."

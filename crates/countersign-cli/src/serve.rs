@@ -16,7 +16,7 @@ use crate::{
     environment::{
         CONFIG_VARIABLE, DB_VARIABLE, LISTEN_VARIABLE, LOG_VARIABLE, OPERATIONS_VARIABLE,
         ORIGINS_VARIABLE, PROXIES_VARIABLE, REDIS_VARIABLE, TLS_CERTIFICATE_VARIABLE,
-        TLS_KEY_VARIABLE, UPSTREAMS_VARIABLE,
+        TLS_KEY_VARIABLE, UPSTREAMS_VARIABLE, USAGE_VARIABLE,
     },
     failure::{Exit, Failure},
     master_key_args::MasterKeyArgs,
@@ -24,11 +24,12 @@ use crate::{
     table::facts,
 };
 
-/// Protects a service in any language: a reverse proxy that verifies requests, and forwards those that pass
+/// Protects a service in any language: a reverse proxy that verifies requests before it forwards them
 ///
-/// Reads need a publishable key and all other requests a signature, unless the configuration says otherwise. The service reads
-/// who calls in Countersign-Application, -Credential, -Access and -Scopes. A flag goes before a variable, and a variable before
-/// the file. SIGHUP or `countersign serve reload` takes a changed configuration without dropping a request.
+/// Reads need a publishable key and all other requests a signature, unless the configuration says otherwise. The
+/// service reads its caller in Countersign-Application, -Credential, -Access and -Scopes. A flag goes before a
+/// variable, and a variable before the file. SIGHUP or `countersign serve reload` takes a changed configuration without
+/// dropping a request.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 stopped by a signal, or the configuration can be used · 1 wrong usage or configuration, or a fault on this machine · 2 the replay guard or the registry's server failed."
@@ -56,14 +57,14 @@ enum Command {
     Reload(Reload),
 }
 
-/// Answers the questions of a proxy that stays in front, and forwards nothing itself
+/// Answers the questions of a proxy in front, and forwards no request itself
 ///
-/// List the addresses from which the proxy connects with --proxy. `countersign serve config` prints the configuration of the
-/// proxy. Content that the proxy does not hand on is not verified: requests with content are refused, unless their route has
+/// List the addresses of the proxy with --proxy. `countersign serve config` prints the configuration of the proxy.
+/// Content that stays with the proxy is not verified: requests with content are refused, unless their route has
 /// `content = "checked-behind"`.
 #[derive(Args, Debug)]
 struct Auth {
-    /// The kind of proxy that asks: nginx, traefik, caddy or envoy-http
+    /// The kind of proxy that asks: nginx, traefik, caddy, envoy (over gRPC) or envoy-http
     #[arg(long, value_name = "KIND")]
     from: ProxyKind,
 }
@@ -101,6 +102,17 @@ struct SettingsArgs {
     /// The address of /healthz, /readyz and /metrics [default: 127.0.0.1:9421]
     #[arg(long, value_name = "ADDRESS", env = OPERATIONS_VARIABLE, global = true)]
     operations: Option<SocketAddr>,
+    /// Record who calls what, from where, in the registry; --usage=false does not, whatever the file says
+    #[arg(
+        long,
+        value_name = "true|false",
+        env = USAGE_VARIABLE,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        global = true
+    )]
+    usage: Option<bool>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -119,6 +131,7 @@ impl SettingsArgs {
             proxies: self.proxy,
             operations: self.operations,
             auth: None,
+            usage: self.usage,
         };
         ConfigSource { file: self.config, overrides }
     }

@@ -28,10 +28,10 @@ use crate::{
     shell::quote,
 };
 
-/// Signs a request and sends nothing: prints the header fields to add, the whole request, or a curl command
+/// Signs a request without sending it: prints the header fields to add, the whole request, or a curl command
 ///
-/// Covers the components that the default policy of a Countersign server requires. With --component, covers exactly
-/// your components, in your order. An ECDSA key signs too, for other servers: a Countersign server accepts no ECDSA key.
+/// Covers the components of a Countersign server's default policy. With --component, covers exactly your components, in
+/// your order. An ECDSA key signs too, for other servers: a Countersign server accepts no ECDSA key.
 #[derive(Args, Debug)]
 pub(crate) struct Sign {
     #[command(flatten)]

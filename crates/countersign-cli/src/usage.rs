@@ -27,12 +27,13 @@ use crate::{
     registry_args::{ReadArgs, RegistryArgs},
 };
 
-/// Who called what, from where, with what outcome
+/// Calls by caller, route, network and outcome
 ///
-/// Servers that count usage save it every 5 s. Without --by, prints an overview. Counts by minute are kept for 2 days, by hour
-/// for 90 days, by day for 3 years: times further back are extended to whole hours or days. docs/usage.md has the details.
+/// Servers that count usage save it every 5 s. Without --by, prints an overview. Unless a server is set otherwise, counts by
+/// minute are kept for 2 days, by hour for 90 days, by day for 3 years: times further back are extended to whole hours or days.
+/// docs/how-to/see-usage.md has the details.
 ///
-/// Keys that nobody uses any more: `countersign key list --unused 90d`; `countersign key prune` revokes them.
+/// Unused keys: `countersign key list --unused 90d`; `countersign key prune` revokes them.
 #[derive(Args, Debug)]
 #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "More")]
 pub(crate) struct Usage {

@@ -35,15 +35,15 @@ const ADD_ALG: &str = "add --alg rsa-pss-sha512, or --alg rsa-v1_5-sha256";
 
 /// Verifies a raw HTTP/1.1 request or response, as a server would
 ///
-/// With --policy default, makes the checks of a Countersign server with default settings, except those that only the
-/// server can make: a repeated nonce, the state, scopes and restrictions of the key, the origins of the server, and
-/// limits. With --policy none, checks the signature alone,
-/// and the digest of the content where it is covered; the key may then also be an ECDSA or RSA key.
+/// With --policy default, makes the checks of a Countersign server with default settings, except the server's own: a
+/// repeated nonce, the state, scopes and restrictions of the key, the origins of the server, and limits. With --policy
+/// none, checks the signature alone, and the digest of the content where it is covered; the key may then also be an
+/// ECDSA or RSA key.
 ///
-/// Give the message as it was sent; its content may be in chunks. Like a server, the default policy reads nothing
-/// from trailers: it refuses components with `tr`, and signature and digest fields among the trailers. With --policy
-/// none, components with `tr` are read from the trailers, and so is the signature if the head has none. All lines of
-/// the message, those of the chunks included, end with CRLF, or all with LF.
+/// Give the message as it was sent; its content may be in chunks. Like a server, the default policy ignores trailers:
+/// it refuses components with `tr`, and signature and digest fields among the trailers. With --policy none, components
+/// with `tr` are read from the trailers, and so is the signature if the head has no signature. All lines of the message
+/// end with CRLF, or all with LF, in chunks too.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 verified · 3 not verified · 1 the message or the key cannot be read."

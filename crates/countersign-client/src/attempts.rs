@@ -10,14 +10,14 @@ use crate::{
     signing::Signing,
 };
 
-/// How long one request waits for a server, by default: a server that lost its replay guard refuses signed requests for 11 to 16 s.
+/// How long a request waits for a server, by default: a server without its replay guard refuses signed requests for 11 to 16 s.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
-/// The first pause is longer than the server asks for by one to two times this. It doubles with each pause, up to
+/// The first pause exceeds the server's by once to twice this. It doubles with each pause, up to
 /// `MOST_SPREAD`.
 const SPREAD: Duration = Duration::from_millis(25);
 const MOST_SPREAD: Duration = Duration::from_secs(1);
 
-/// The attempts of one request so far, and what makes the client sign it once more.
+/// The attempts of a request so far, and the reasons to sign it once more.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     followed_clock: bool,
@@ -38,17 +38,17 @@ pub(crate) struct Answer<'a> {
     pub(crate) repeat: Repeat,
 }
 
-/// What sending a refused request again can do.
+/// The possible effect of sending a refused request again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// The server received the request once, and refused it; or the request is a read.
     Harmless,
-    /// Somebody on the way could have delivered the write before, and kept that response back: also a verified refusal is
+    /// An attacker on the way could have delivered the write before, and kept that response back: also a verified refusal is
     /// true of its own delivery alone. Sent again, the write could be executed twice.
     PerhapsExecutedTwice,
 }
 
-/// What follows a response.
+/// The step after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The response is the caller's to see.
@@ -81,7 +81,7 @@ impl Attempts {
         &self.more
     }
 
-    /// What follows this response, which is the server's own.
+    /// The step after this response of the server itself.
     ///
     /// Every request that is signed anew here was refused before its handler ran. Also where the refusal is returned, later
     /// requests are signed by the server's clock.

@@ -40,6 +40,21 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const DIRECTORY_BYTES: usize = 64 * 1024;
 
 /// A client that signs every request. It is cheap to clone, and clones share their connections.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign::PrivateKey;
+/// use countersign_client::Client;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(PrivateKey::ed25519(&[7; 32]))? // or `Client::from_key_file("shop.key")`
+///     .wait_up_to(Duration::from_secs(10))
+///     .response_limit(1 << 20);
+/// println!("signs as {}", client.publishable_key());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,

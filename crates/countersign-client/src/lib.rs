@@ -1,4 +1,4 @@
-//! Signs the requests of reqwest.
+//! Signs the requests of reqwest, and verifies signed responses.
 //!
 //! ```no_run
 //! use countersign_client::Client;
@@ -44,6 +44,15 @@
 //!
 //! For a server that signs its responses, use [`Client::verify_responses`]: the client then accepts only whole responses
 //! that the server made for this very attempt.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `key-files` (on) | [`Client::from_key_file`], `KeySource`, `OwnKey`: keys from files, also encrypted |
+//! | `rustls` (on) | TLS by rustls |
+//! | `keyring` | keys in the keyring of the system |
+//! | `blocking` | `blocking::Client`, without an async runtime |
+//! | `middleware` | `Client::middleware`, for `reqwest_middleware` |
+//! | `tower` | `Client::layer`, for hyper and other tower services |
 
 mod attempts;
 mod authenticity;

@@ -5,6 +5,17 @@ use reqwest::{IntoUrl, RequestBuilder, redirect};
 use crate::{client::with_timeouts, error::Error};
 
 /// A client for nonsensitive reads, with a publishable key alone. It cannot sign, and so it cannot write.
+///
+/// ```no_run
+/// use countersign_client::PublishableClient;
+///
+/// # async fn read() -> Result<(), Box<dyn std::error::Error>> {
+/// let key = "pk_aLhd8PnViAj7oDVRpxVBGduMEKpwmQdSqQo5pxfec5RqGGYoUY".parse()?;
+/// let orders = PublishableClient::new(key)?.get("https://api.example.com/v1/orders").send().await?;
+/// println!("{}", orders.text().await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PublishableClient {
     http: reqwest::Client,

@@ -20,6 +20,21 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The client knows it by the field `Countersign-Refusal`, whatever status and content the service gives its refusals
 /// (`Verifier::on_refusal`). Without the field, problem details (RFC 9457) with a known code and a status from 400 on are
 /// a refusal, as older servers send them.
+///
+/// ```no_run
+/// use countersign::Code;
+/// use countersign_client::{Client, Error, Refusal};
+///
+/// # async fn call(client: Client) -> Result<(), Error> {
+/// let response = client.post("https://api.example.com/v1/orders").body("{}").send().await?;
+/// match Refusal::check(response).await {
+///     Ok(response) => println!("accepted: {}", response.status()),
+///     Err(refusal) if refusal.code == Code::KeyForbidden => println!("ask for a scope"),
+///     Err(refusal) => return Err(refusal.into()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {}; {}{}{}", printable(detail), printable(hint), drifted(*clock_drift), explained(explanation.as_ref()))]
 #[non_exhaustive]

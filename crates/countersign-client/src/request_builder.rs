@@ -8,6 +8,20 @@ use serde::Serialize;
 use crate::{client::Client, error::Error, form::Form, outgoing::Outgoing, pieces::Piece};
 
 /// A request on its way to be signed, built as with reqwest.
+///
+/// ```no_run
+/// use countersign_client::Client;
+///
+/// # async fn send(client: Client) -> Result<(), countersign_client::Error> {
+/// let response = client
+///     .put("https://api.example.com/v1/files/book.pdf")
+///     .header("idempotency-key", "6f1c9d0a")
+///     .file("book.pdf") // read twice, never held in memory
+///     .send()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a request is sent by `send`"]
 pub struct RequestBuilder {

@@ -18,15 +18,15 @@ use crate::{
     signing::Signing,
 };
 
-/// The key of a client that rotates it.
+/// The key of a rotating client.
 #[derive(Debug)]
 struct Rotating {
     own: OwnKey,
-    /// What signs now.
+    /// The current signer.
     signing: RwLock<Arc<Signing>>,
-    /// When the server was last asked whether the key is to be rotated. Held by the task that asks.
+    /// When the server was last asked whether the key is due. Held by the asking task.
     checked: Arc<Mutex<Option<Instant>>>,
-    /// Held by the request that looks for another key, since its own has ended.
+    /// Held by a request in search of another key, after its own has ended.
     renewing: Mutex<()>,
 }
 
@@ -35,13 +35,13 @@ impl Client {
     ///
     /// At most once an hour ([`OwnKey::check_every`]), and at the first request, the client asks the server beside a request whether
     /// its key is to be rotated (`HolderRoutes::rotation_age`), and rotates it as [`OwnKey::rotate`] does. From then on it signs with
-    /// the new key. No request waits for that. [`OwnKey::on_rotation`] tells you what came of it.
+    /// the new key. No request waits for the rotation. [`OwnKey::on_rotation`] tells you the outcome.
     ///
     /// If the server refuses a request since its key was revoked or has expired, the client looks for another key in the file, where
-    /// this or another program may have put it, and signs anew. So the programs that have the same key file follow each other.
+    /// this or another program may have put it, and signs anew. So programs with the same key file follow each other.
     ///
     /// All of this happens in the tokio runtime that sends the request. A layer (`Client::layer`) in a service of another runtime signs
-    /// with the key that it was made with, and rotates nothing: make a client anew after [`OwnKey::rotate_if_due`] has rotated the key.
+    /// with its first key, and never rotates: make a client anew after [`OwnKey::rotate_if_due`] has rotated the key.
     ///
     /// # Errors
     ///
@@ -77,14 +77,14 @@ impl Rotating {
         }
     }
 
-    /// Signs with a key that the server has confirmed, also if it is not in the file yet.
+    /// Signs with a confirmed key, also if it is not in the file yet.
     fn take(&self, confirmed: Confirmed) -> Result<Rotated, OwnKeyError> {
         let Confirmed { rotated, client, filed } = confirmed;
         self.sign_as(&client);
         filed.map(|()| rotated)
     }
 
-    /// Takes the key in the file, or the one that an earlier run has begun to rotate to.
+    /// Takes the key in the file, or the new key of an unfinished rotation.
     async fn find_another(&self, ended: &PublishableKey) -> Result<Option<Rotated>, OwnKeyError> {
         // Another process may be about to replace the file.
         let turn = Turn::begin(&self.own).await?;
@@ -122,7 +122,7 @@ impl KeyInUse for Rotating {
         Arc::clone(&self.signing.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has the key rotated if that is due, once in an interval.
+    /// Has the key rotated if it is due, once in an interval.
     fn look_after(self: Arc<Self>) {
         // Whoever has the lock is asking.
         let Ok(mut checked) = Arc::clone(&self.checked).try_lock_owned() else { return };

@@ -21,13 +21,13 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Routes on which the holder of a key, without an operator, reads its credential, replaces the key, and revokes it.
 ///
-/// | route | what it does |
+/// | route | effect |
 /// | --- | --- |
 /// | `GET /` | responds with the caller's own credential, and when to rotate it |
-/// | `POST /rotation` | registers a new key of the caller, which takes over, and lets the old one run out |
+/// | `POST /rotation` | registers a new key of the caller, and lets the old key run out |
 /// | `POST /revocation` | revokes the caller's own key for ever |
 ///
-/// Each of them takes signed requests alone, and concerns the key that signed. `docs/protocol.md` ("What a holder does with its
+/// Each of them takes signed requests alone, and concerns the key that signed. `docs/reference/protocol.md` ("What a holder does with its
 /// own key") describes requests and responses. The new key of a rotation has the rights, the limits and the expiry of the old
 /// one. A key in quarantine reads its credential and can be revoked by its holder, and does no more. The holder of an HMAC secret
 /// can revoke it, and asks an operator to replace it.
@@ -49,7 +49,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// ```
 ///
 /// A thief of a private key can rotate it as well, as he can do everything else with it. The holder's next rotation is then refused
-/// with `key-conflict`, which names the thief's key, and the audit log has it: revoke both.
+/// with `key-conflict`. Its detail and the audit log name the thief's key: revoke both.
 #[derive(Clone)]
 pub struct HolderRoutes<K> {
     keys: K,
@@ -58,7 +58,7 @@ pub struct HolderRoutes<K> {
 }
 
 impl<K: HeldKeys> HolderRoutes<K> {
-    /// Takes the store that has the keys, such as a `Registry`.
+    /// Takes the store of the keys, such as a `Registry`.
     pub const fn new(keys: K) -> Self {
         Self {
             keys,
@@ -73,8 +73,8 @@ impl<K: HeldKeys> HolderRoutes<K> {
         self
     }
 
-    /// Sets the age at which a key is to be rotated: a client that rotates by itself goes by it. Default: 90 days. `None` leaves
-    /// that to the holders.
+    /// Sets the age at which a key is due for rotation: rotating clients go by it. Default: 90 days. `None` leaves the
+    /// decision to the holders.
     pub const fn rotation_age(mut self, age: Option<Duration>) -> Self {
         self.rotation_age = age;
         self
@@ -99,8 +99,8 @@ impl<K: HeldKeys> HolderRoutes<K> {
             )
     }
 
-    /// Returns the routes as a router, for a service that has the verifier as a layer around all of it. Their handlers refuse what
-    /// is not signed. Such a verifier does not know the routes, and refuses the revocation of a key in quarantine.
+    /// Returns the routes as a router, for a service with the verifier as a layer around all routes. Their handlers refuse
+    /// unsigned requests. Such a verifier does not know the routes, and refuses the revocation of a key in quarantine.
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         self.routes().without_verifier()
     }
@@ -209,7 +209,7 @@ struct Asked<'r> {
 }
 
 impl<'r> Asked<'r> {
-    /// Returns the request, or the response to one that is not signed.
+    /// Returns the request, or the response to an unsigned request.
     fn of(head: &'r Parts) -> Result<Self, Box<Response>> {
         let (caller, verification) = (SignedCaller::of_head(head)?, Verification::of(head)?);
         let content = verification.content.as_deref().unwrap_or_default();

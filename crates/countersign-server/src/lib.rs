@@ -1,4 +1,4 @@
-//! Verifies signed requests before a handler runs.
+//! Verifies signed requests before a handler runs: a tower layer, extractors for axum, and a listener for open networks.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -82,6 +82,16 @@
 //! Tests of such a service need no socket and no wait: the crate `countersign-test` has a key, stores and signed requests.
 //!
 //! [`SignResponses`] signs responses, refusals included, each bound to its request.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `axum` (on) | extractors, [`Routes`], and `HolderRoutes`, where the holder of a key replaces or revokes it |
+//! | `serve` (on) | [`serve`], a listener with limits on connections, slow clients and header sizes, which stops in order |
+//! | `tls` | `Tls` for that listener |
+//! | `oauth` | `RequireBearer`: access tokens beside signatures |
+//! | `cors` | `cors`: cross-origin requests of browsers |
+//! | `usage`, `user-agents` | `Usage`: counts who calls which route, from where, with which program |
+//! | `test-util` | callers for the tests of handlers |
 
 mod caller;
 mod clock;

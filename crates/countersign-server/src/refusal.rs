@@ -22,6 +22,19 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// the request.
 ///
 /// [`Verifier::on_refusal`](crate::Verifier::on_refusal) can change the header fields and the content.
+///
+/// ```
+/// use countersign_server::Verifier;
+/// use countersign_test::{guard, keys, origins};
+/// use http::{HeaderValue, header::CONTENT_TYPE};
+///
+/// // Other content for refusals; `Countersign-Refusal` still has the code.
+/// let verifier = Verifier::new(origins(), keys(), guard()).on_refusal(|mut refusal| {
+///     refusal.content = format!("refused: {}\n", refusal.code()).into();
+///     refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+///     refusal
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Refusal {
     code: Code,

@@ -14,6 +14,21 @@ use crate::telemetry::AcceptedRequests;
 ///
 /// Only [`Route::read`] accepts a publishable key. It is always `GET` (and `HEAD`): a publishable key is never enough for a
 /// write.
+///
+/// ```
+/// use countersign_server::{Access, Route};
+/// use countersign_store::Scope;
+/// use http::Method;
+///
+/// let list = Route::read("/v1/orders");
+/// assert_eq!(list.access(), Access::Publishable);
+///
+/// let add = Route::signed(Method::POST, "/v1/orders").scope(Scope::from_static("orders:write"));
+/// assert_eq!(add.access(), Access::Signed);
+///
+/// // Content of up to 1 GiB, which its handler reads as it arrives.
+/// let upload = Route::signed(Method::PUT, "/v1/files/{name}").streamed(1 << 30);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Route {
     pub(crate) method: Method,

@@ -36,22 +36,22 @@ use crate::{
     telemetry,
 };
 
-/// Signs every response, bound to its request, so that a client can verify who made the response and for which request.
+/// Signs every response, bound to its request, so that a client can verify its origin and its request.
 ///
-/// Put the layer outside of the verifier and of everything else that responds, so that refusals are signed, too. Give it the same
+/// Put the layer outside of the verifier and of all other responders, so that refusals are signed, too. Give it the same
 /// [`Ingress`] as the verifier, so that both see the same host in a request.
 ///
 /// The layer takes the content of a response into memory to compute its `Content-Digest`. It replaces a response by a refusal
 /// with 500, and logs why, if the response is larger than the limit, does not end in time, breaks off, has trailers, is signed
-/// already or repeats a field that must be covered. The handler has run by then. Put routes that stream without an end into
+/// already or repeats a covered field. The handler has run by then. Put routes that stream without an end into
 /// another router beside it.
 ///
 /// These responses are sent unsigned:
 ///
-/// - responses to requests for an unknown origin or with a target that the verifier refuses, since a signature could not be bound
+/// - responses to requests for an unknown origin or with a refused target, since a signature could not be bound
 ///   to the request;
-/// - the refusals that [`serve`](crate::serve) makes by itself (heads that are too large, upgrades);
-/// - the HTTP library's refusals of requests that it cannot read.
+/// - the refusals of [`serve`](crate::serve) itself (heads that are too large, upgrades);
+/// - the HTTP library's refusals of unreadable requests.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -106,7 +106,7 @@ impl SignResponses {
         self
     }
 
-    /// Limits the time in which the content of a response must be complete. Default: 30 s.
+    /// Limits the time until the content of a response is complete. Default: 30 s.
     pub const fn content_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self

@@ -62,7 +62,7 @@ use crate::serve::stop::Stop;
 /// request only adds to counters in memory, and never waits for the sink. If the sink fails, the server keeps the counts and saves
 /// them later. A server that is killed loses the counts since its last flush, at most 5 s.
 ///
-/// What is counted, and how much of it, is bounded. docs/operating.md ("Usage") has the bounds, and what is never recorded. Calls of
+/// What is counted, and how much of it, is bounded. docs/explanation/usage.md has the bounds, and what is never recorded. Calls of
 /// [public paths](crate::Verifier::public_path) and of [uncounted routes](crate::Route::uncounted) are left out.
 ///
 /// On routes that do not enforce signatures ([`Rollout`](crate::Rollout)) a call counts as passed, since it did. Its credential is

@@ -36,6 +36,25 @@ use crate::{
 /// A verifier needs the origins it serves, a store of keys, and a [`Gate`], which remembers nonces. The gate is a replay guard
 /// such as [`MemoryNonces`](countersign_store::MemoryNonces), or [`Limited`](countersign_store::Limited), which adds limits to a
 /// guard. [`Verifier::layer`] puts the verifier in front of a service.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign::{Origins, Window};
+/// use countersign_server::Verifier;
+/// use countersign_store::{MemoryKeys, MemoryNonces, system_time};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let origins = Origins::new(["https://api.example.com".parse()?])?;
+/// let keys = MemoryKeys::default(); // or a `Registry`
+/// let guard = MemoryNonces::volatile(Window::default(), system_time())?;
+/// let verifier = Verifier::new(origins, keys, guard).public_path("/health");
+/// let app: Router = Router::new()
+///     .route("/v1/orders", get(async || "none"))
+///     .route("/health", get(async || "well"))
+///     .layer(verifier.layer()); // last, around all routes
+/// # Ok(())
+/// # }
+/// ```
 pub struct Verifier<K, G> {
     ingress: Ingress,
     keys: K,
@@ -265,8 +284,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// The address is the [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions.
     /// [`serve`](crate::serve) puts the address of the socket's peer there. Behind a proxy that is the proxy's address, and all
     /// its clients share a budget, unless [`Ingress::proxies`] lists the proxy.
-    pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientNetwork>>) -> Self {
-        self.failures.budget = budget;
+    ///
+    /// Several verifiers count together if they get the same `Arc`.
+    pub fn failure_limit<B>(mut self, budget: Option<B>) -> Self
+    where
+        B: Into<Arc<MemoryBudget<ClientNetwork>>>,
+    {
+        self.failures.budget = budget.map(Into::into);
         self
     }
 

@@ -54,17 +54,18 @@ use crate::{
     error::ServiceError,
 };
 
-/// How often a request is sent again that no upstream has seen any of.
+/// How often a request is sent again, if no upstream has seen any part of it.
 const ATTEMPTS: usize = 3;
 
-/// The origin that a request means, found before the verifier takes it.
+/// The origin of a request, found before the verifier takes it.
 #[derive(Clone, Debug)]
 pub(crate) struct NamedOrigin(pub(crate) Origin);
 
 /// Forwards verified requests to the servers behind it, and hands their responses on: the service to put behind a
 /// [`Verifier`](countersign_server::Verifier). [`run`](crate::run) does so.
 ///
-/// The target is sent as it was received. Content streams in both directions. docs/serve.md tells what the servers get.
+/// The target is sent as it was received. Content streams in both directions. docs/operate/serve.md describes the requests to
+/// the servers.
 #[derive(Clone, Debug)]
 pub struct ReverseProxy(Arc<Forwarding>);
 
@@ -86,7 +87,7 @@ impl ReverseProxy {
         Ok(Self::new(&UpstreamSettings::of(servers.into_iter().collect()))?)
     }
 
-    /// Reads the files that the settings name, and begins the health checks of the upstreams. They end with the last clone.
+    /// Reads the files of the settings, and begins the health checks of the upstreams. They end with the last clone.
     pub(crate) fn new(settings: &UpstreamSettings) -> Result<Self, ConfigFault> {
         let signer = settings.sign.as_ref().map(HopSigner::read).transpose()?;
         let tls = UpstreamTls::read(settings)?;
@@ -98,14 +99,14 @@ impl ReverseProxy {
         })))
     }
 
-    /// Reads the files that the settings name.
+    /// Reads the files of the settings.
     pub(crate) fn check(settings: &UpstreamSettings) -> Result<(), ConfigFault> {
         settings.sign.as_ref().map(HopSigner::read).transpose()?;
         UpstreamTls::read(settings)?;
         Ok(())
     }
 
-    /// Whether at least one upstream is healthy.
+    /// Whether an upstream is healthy.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.upstreams.are_healthy()
     }
@@ -124,7 +125,7 @@ impl Service<Request<VerifiedBody<ServedBody>>> for ReverseProxy {
         let forwarding = Arc::clone(&self.0);
         Box::pin(async move {
             Ok(forwarding.forward(request).await.unwrap_or_else(|failure| {
-                metrics::counter!("countersign_upstream_failures_total", "code" => failure.code())
+                metrics::counter!("countersign_upstream_failures_total", "code" => failure.code().as_str())
                     .increment(1);
                 failure.to_problem().to_response().map(ProxiedBody::own)
             }))
@@ -152,7 +153,7 @@ impl Forwarding {
         self.hand_on(&method, response, lease, progress)
     }
 
-    /// Makes the request that an upstream gets.
+    /// Makes the request for an upstream.
     fn rewrite(
         &self,
         head: Parts,
@@ -252,7 +253,7 @@ impl Forwarding {
         })
     }
 
-    /// Makes the response that the client gets.
+    /// Makes the response for the client.
     fn hand_on(
         &self,
         method: &Method,
@@ -321,7 +322,7 @@ impl Repeatable {
     }
 }
 
-/// Whether a request with this method usually has content, so that a length of zero says something.
+/// Whether a request with this method usually has content, so that a length of zero has a meaning.
 fn takes_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

@@ -20,6 +20,7 @@ use crate::{
     generation::{Foundation, Generation},
     operations,
     proxy::ReverseProxy,
+    telemetry,
 };
 
 /// How often the recorder of metrics tidies up.
@@ -51,6 +52,7 @@ pub async fn run(
     let tls = read_tls(&config)?;
     let recorder = PrometheusBuilder::new().install_recorder();
     let metrics = recorder.map_err(|error| ServiceError::Metrics(error.to_string()))?;
+    telemetry::describe_metrics();
     // Before the guard is resumed: a start that finds its port in use takes nothing away from the service that has it.
     let listener = bind(config.listen).await?;
     let operations = bind(config.operations).await?;

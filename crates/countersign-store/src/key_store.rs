@@ -7,6 +7,25 @@ use countersign::{KeyId, Timestamp};
 use crate::{credential::Credential, error::StoreError};
 
 /// Finds credentials.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use countersign::{KeyId, Timestamp};
+/// use countersign_store::{Credential, KeyStore, StoreError};
+///
+/// /// Two stores: the keys of the team, and those of the customers.
+/// struct Both<A, B>(A, B);
+///
+/// impl<A: KeyStore, B: KeyStore> KeyStore for Both<A, B> {
+///     async fn find(&self, id: &KeyId, now: Timestamp) -> Result<Option<Arc<Credential>>, StoreError> {
+///         match self.0.find(id, now).await? {
+///             Some(credential) => Ok(Some(credential)),
+///             None => self.1.find(id, now).await,
+///         }
+///     }
+/// }
+/// ```
 pub trait KeyStore: Send + Sync + 'static {
     /// Returns the credential with this publishable key or JWK thumbprint, in any state; `None` if the key is unknown.
     ///

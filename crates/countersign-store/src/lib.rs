@@ -1,4 +1,4 @@
-//! Stores for applications, credentials, nonces and limits.
+//! Stores for applications, credentials, nonces, limits and usage: in memory, SQLite, PostgreSQL, Redis and ClickHouse.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -35,6 +35,14 @@
 //! A [`Gate`] holds the budgets and the replay guard that a request of a known caller has to pass. The replay guards of this
 //! crate are gates without limits, and [`Limited`] puts [`Limits`] in front of a guard. With the feature `redis`, `RedisNonces`
 //! and `RedisGate` serve several servers. [`Readiness`] tells when a guard begins to accept signed requests.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `sqlite` (on) | [`Registry`] in an SQLite file |
+//! | `postgres`, `postgres-tls` | the registry in PostgreSQL, and `PostgresNonces` for writes that happen once |
+//! | `redis` | `RedisNonces` and `RedisGate`: a guard and limits that several servers share |
+//! | `registry-text` | the registry as a TOML text, for version control |
+//! | `clickhouse` | usage in ClickHouse |
 
 mod credential;
 mod enforcement;

@@ -19,6 +19,21 @@ use crate::enforcement::Enforcement;
 ///
 /// Unsigned reads and signed requests have separate budgets, and only valid signatures are charged to the signed budget: a
 /// caller with only the publishable key cannot starve the holder of the private key.
+///
+/// ```
+/// use countersign::Window;
+/// use countersign_store::{Limited, Limits, MemoryNonces, Quota, system_time};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limits = Limits::default()
+///     .signed(["600/1m".parse::<Quota>()?])
+///     .unsigned(["6000/1m".parse::<Quota>()?])
+///     .unsigned_by_address(["600/1m".parse::<Quota>()?]);
+/// let guard = MemoryNonces::volatile(Window::default(), system_time())?;
+/// let gate = Limited::new(guard, limits); // the gate of a verifier
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
     pub(crate) signed: Option<Budget>,

@@ -1,7 +1,7 @@
 //! Migrations, with the same rule of versions for both databases.
 //!
 //! A schema has the migrations of one version of this crate. All programs on a database need that version, or an
-//! earlier version with the same schema. If a migration is not yet applied, a program that knows it applies it and all
+//! earlier version with the same schema. If a migration is missing, a program that knows it applies it and all
 //! later migrations, in one transaction. If a database has an unknown migration, or a known migration with another
 //! text, the program refuses the database and changes nothing.
 
@@ -17,7 +17,7 @@ pub(crate) struct Migrations(Migrator);
 impl Migrations {
     /// Lists the migrations: version, description and SQL of each.
     ///
-    /// Replaces `sqlx::migrate!`, whose macros build SQLite a second time, for the compiler itself.
+    /// Replaces `sqlx::migrate!`: its macros build SQLite a second time, for the compiler itself.
     pub(crate) fn new<const N: usize>(migrations: [(i64, &'static str, &'static str); N]) -> Self {
         let migrations = migrations.map(|(version, description, sql)| {
             let (kind, sql) = (MigrationType::Simple, SqlStr::from_static(sql));
@@ -36,11 +36,11 @@ impl Migrations {
         self
     }
 
-    /// Whether a migration has yet to be applied. Looks without changing anything, so that a program with nothing to change waits for nobody, and needs no right to write.
+    /// Whether a migration has yet to be applied. Changes no row: a program on a current schema neither waits for others nor needs the right to write.
     ///
     /// # Errors
     ///
-    /// [`MigrateError`] if the schema is one that this version does not know.
+    /// [`MigrateError`] if this version does not know the schema.
     pub(crate) async fn has_pending(
         &self,
         connection: &mut impl Migrate,
@@ -66,7 +66,7 @@ impl Migrations {
         Ok(!self.0.iter().all(|migration| is_applied(migration.version)))
     }
 
-    /// Applies the missing migrations. Call it in a transaction that excludes all other programs.
+    /// Applies the missing migrations. Call it in a transaction without other programs.
     ///
     /// # Errors
     ///

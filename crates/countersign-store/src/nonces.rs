@@ -12,6 +12,20 @@ use countersign::{Claim, NonceUse, Timestamp};
 use crate::error::StoreError;
 
 /// Remembers nonces, so that a signed request works once.
+///
+/// ```
+/// use countersign::{Claim, NonceUse, Timestamp};
+/// use countersign_store::{NonceStore, StoreError};
+///
+/// /// A guard for a maintenance page: it accepts no signed request.
+/// struct Closed;
+///
+/// impl NonceStore for Closed {
+///     async fn claim(&self, _: &NonceUse, _: Timestamp) -> Result<Claim, StoreError> {
+///         Err(StoreError::new("closed for maintenance"))
+///     }
+/// }
+/// ```
 pub trait NonceStore: Send + Sync + 'static {
     /// Claims a nonce. At most one claim of a nonce is ever fresh, whatever the times of the claims.
     ///

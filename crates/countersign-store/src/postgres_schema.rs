@@ -15,6 +15,7 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
         (2, "registry", include_str!("postgres_schema/0002_registry.sql")),
         (3, "lists", include_str!("postgres_schema/0003_lists.sql")),
         (4, "usage", include_str!("postgres_schema/0004_usage.sql")),
+        (5, "what is kept of usage", include_str!("postgres_schema/0005_usage_kept.sql")),
     ])
     .in_schema("countersign", "countersign.migration")
 });

@@ -17,6 +17,7 @@ pub(crate) mod credentials;
 pub(crate) mod cursor;
 pub(crate) mod damaged;
 mod database;
+mod early_check;
 pub(crate) mod error;
 mod flights;
 mod follower;

@@ -26,6 +26,14 @@ pub fn system_time() -> Timestamp {
 /// So a moment of wrong time neither raises the replay ceiling far ahead nor makes a replay guard forget. If the clock was
 /// wrong before and was set right, honest callers are refused for those 10 s. A clock that is set back is followed at once,
 /// since this makes no guard forget.
+///
+/// ```
+/// use countersign_store::SystemClock;
+///
+/// let clock = SystemClock::default();
+/// let before = clock.now();
+/// assert!(clock.now() >= before);
+/// ```
 #[derive(Debug, Default)]
 pub struct SystemClock(Mutex<Option<Course>>);
 

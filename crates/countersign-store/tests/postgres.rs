@@ -570,7 +570,7 @@ async fn a_schema_without_a_mark_gets_one_for_the_nonces() {
 #[tokio::test]
 async fn a_role_that_can_claim_needs_no_right_to_forget() {
     let bank = Bank::open().await;
-    // As docs/operating.md has it.
+    // As docs/how-to/write-once.md has it.
     for grant in [
         "CREATE ROLE shop LOGIN",
         "GRANT USAGE ON SCHEMA countersign TO shop",

@@ -11,6 +11,17 @@ use countersign::Timestamp;
 use crate::NOW;
 
 /// A clock that a test sets and advances. Clones show the same time. Default: [`NOW`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign_test::{NOW, TestClock};
+///
+/// let clock = TestClock::default();
+/// let of_verifier = clock.clone(); // clones share the time
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(of_verifier.now(), NOW.plus(Duration::from_secs(60)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<AtomicU64>);
 

@@ -189,6 +189,20 @@ pub fn caller() -> Caller {
 
 /// The caller of a request signed with [`key`], to call a handler with.
 ///
+/// ```
+/// use countersign_server::SignedBy;
+/// use countersign_test::signed_caller;
+///
+/// async fn secret(SignedBy(caller): SignedBy) -> String {
+///     caller.application().name.to_string()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(secret(SignedBy(signed_caller())).await, "shop");
+/// # }
+/// ```
+///
 /// # Panics
 ///
 /// If the system has no randomness.

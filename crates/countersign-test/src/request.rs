@@ -33,6 +33,16 @@ pub fn signed_at<B: Into<Bytes>>(request: Request<B>, created: Timestamp) -> Req
 
 /// Signs a request with another key at this time, and otherwise as [`signed`] does.
 ///
+/// ```
+/// use countersign::PrivateKey;
+/// use countersign_test::{NOW, signed_by};
+/// use http::Request;
+///
+/// let stranger = PrivateKey::ed25519(&[9; 32]);
+/// let request = signed_by(stranger, Request::get("/v1/orders").body("").unwrap(), NOW);
+/// assert!(request.headers().contains_key("signature"));
+/// ```
+///
 /// # Panics
 ///
 /// As [`signed`].

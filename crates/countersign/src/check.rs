@@ -3,7 +3,7 @@ use std::fmt;
 /// One check of a signed request. A server makes them in the order of [`Check::ALL`], and the response names the first that fails.
 ///
 /// The order is kind to the server: no cryptography for a malformed request, no stored nonce for a stranger, no content read for a
-/// forger. `docs/protocol.md` numbers the checks likewise and says more about each.
+/// forger. `docs/reference/protocol.md` numbers the checks likewise and says more about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
     /// HTTP version, method, target and origin.

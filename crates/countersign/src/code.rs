@@ -5,8 +5,18 @@ use http::{HeaderMap, StatusCode};
 use crate::field_name::REFUSAL;
 
 /// The stable name of a refusal, in `code` and in `type` (`urn:countersign:problem:CODE`) of its problem details.
+///
+/// ```
+/// use countersign::Code;
+/// use http::{HeaderMap, HeaderValue};
+///
+/// let field = HeaderValue::from_static("signature-stale");
+/// let headers = HeaderMap::from_iter([(countersign::REFUSAL, field)]); // of a response
+/// assert_eq!(Code::of_refusal(&headers), Some(Ok(Code::SignatureStale)));
+/// assert_eq!(Code::SignatureStale.status(), 401);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it; docs/protocol.md explains each")]
+#[expect(missing_docs, reason = "the names say it; docs/troubleshoot/codes.md explains each")]
 #[non_exhaustive]
 pub enum Code {
     SignatureRequired,

@@ -13,6 +13,15 @@ pub(crate) const MAX_COMPONENTS: usize = 32;
 /// A component identifier (RFC 9421 §2): a field name or a derived component, with its parameters.
 ///
 /// Two identifiers are equal if they have the same name and the same parameters, in any order.
+///
+/// ```
+/// use countersign::{Component, Derived};
+/// use http::header::CONTENT_TYPE;
+///
+/// assert_eq!(Component::from(Derived::Method).to_string(), r#""@method""#);
+/// assert_eq!(Component::field(&CONTENT_TYPE).to_string(), r#""content-type""#);
+/// assert_eq!(Component::query_param("page").to_string(), r#""@query-param";name="page""#);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Component<'a> {
     name: Name<'a>,

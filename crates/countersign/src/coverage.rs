@@ -17,7 +17,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// The components that a signer covers, and the parameters that name its key.
+/// The components that a signer covers, and the parameters of its key.
 #[derive(Debug)]
 pub(crate) struct Coverage {
     key: PublishableKey,
@@ -26,12 +26,12 @@ pub(crate) struct Coverage {
     named: String,
     always: Vec<Derived>,
     when_present: Vec<HeaderName>,
-    /// The conditional fields that are not in `when_present`.
+    /// The conditional fields outside of `when_present`.
     conditional: Vec<HeaderName>,
 }
 
 impl Coverage {
-    /// The coverage that the default policy requires, under the tag `countersign`.
+    /// The coverage for the default policy, under the tag `countersign`.
     pub(crate) fn new(key: PublishableKey) -> Self {
         let named = named(&key, policy::TAG);
         Self {
@@ -127,7 +127,7 @@ impl Coverage {
         self.prepare_checked(more, request, content_digest, created, nonce)
     }
 
-    /// Prepares a request whose target and `Content-Digest` are checked.
+    /// Prepares a request with a checked target and `Content-Digest`.
     fn prepare_checked(
         &self,
         more: &[Component<'_>],
@@ -172,7 +172,7 @@ fn named(key: &PublishableKey, tag: &str) -> String {
     format!(r#"";keyid="{key}";alg="{algorithm}";tag="{tag}""#)
 }
 
-/// The `Content-Digest` to add, if there is content and no such field. A field that is present has to match the content.
+/// The `Content-Digest` to add, if there is content and no such field. A present field has to match the content.
 pub(crate) fn missing_digest(
     headers: &HeaderMap,
     content: &[u8],
@@ -188,7 +188,7 @@ pub(crate) fn missing_digest(
     digest.map(Some).map_err(|_| SignError::ContentDigest)
 }
 
-/// Adds the fields of a list that are present or about to be added.
+/// Adds the present fields of a list, and those about to be added.
 pub(crate) fn cover_present<'a>(
     components: &mut Vec<Component<'a>>,
     when_present: &'a [HeaderName],
@@ -216,7 +216,7 @@ fn check_digest(headers: &HeaderMap, content: &[u8]) -> Result<(), SignError> {
     check.finish().map_err(|_| SignError::ContentDigest)
 }
 
-/// The setters of a signer with a `coverage`. The literals name its method that signs, and the one that also covers more.
+/// The setters of a signer with a `coverage`. The literals name its method for signing, and the method for more coverage.
 macro_rules! coverage_setters {
     ($sign:literal, $sign_covering:literal) => {
         /// Sets the tag by which the server selects the signature. Default: `countersign`.

@@ -58,6 +58,21 @@ impl FromStr for DigestAlgorithm {
 
 /// The digests of accepted algorithms in a `Content-Digest` or `Repr-Digest` field: `sha-256` and `sha-512` (RFC 9530
 /// §5).
+///
+/// ```
+/// use countersign::ContentDigest;
+/// use http::HeaderMap;
+///
+/// let content = br#"{"item":"book"}"#;
+/// let mut headers = HeaderMap::new();
+/// headers.insert("content-digest", ContentDigest::sha256(content).to_header()?);
+///
+/// let digest = ContentDigest::from_headers(&headers)?.ok_or("no digest")?;
+/// let mut check = digest.check();
+/// check.update(content);
+/// assert!(check.finish().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest {
     sha256: Option<[u8; 32]>,

@@ -1,5 +1,7 @@
-//! Signs and verifies HTTP requests: RFC 9421 signatures over RFC 9530 digests. It has no sockets, clock or threads: the
-//! caller brings them.
+//! Signs and verifies HTTP requests and responses: RFC 9421 signatures over RFC 9530 digests, with a strict policy.
+//!
+//! This crate is the protocol. It has no sockets, clock, threads or randomness: its caller brings them. Use it for a stack of
+//! your own, such as a serverless function; for axum and tower there is `countersign-server`, and for reqwest `countersign-client`.
 //!
 //! ```
 //! use countersign::{
@@ -14,13 +16,13 @@
 //! let (method, uri, content) = (Method::POST, Uri::from_static("/v1/orders"), b"{}");
 //! let (target, now) = (Target::origin_form(&uri), Timestamp::from_unix(1_763_900_000));
 //!
-//! // Who calls signs: with the time, and a nonce of 16 random bytes.
+//! // The client signs: with the time, and a nonce of 16 random bytes.
 //! let mut headers = HeaderMap::new();
 //! let head = RequestHead { method: &method, target, origin: &origin, headers: &headers };
 //! let fields = Signer::new(key).sign(&head, content, now, &Nonce::from_random([9; 16]))?;
 //! fields.apply(&mut headers);
 //!
-//! // Who is called verifies. Each step returns what the next one needs, so none can be left out.
+//! // The server verifies. Each step returns the value that the next step needs, so no step can be left out.
 //! let head = RequestHead { method: &method, target, origin: &origin, headers: &headers };
 //! let request = Unverified::parse(head, Content::Present, &Policy::default(), now)?;
 //! let request = request.ok_or("unsigned")?; // its `key_id()` says which key to look for
@@ -28,7 +30,7 @@
 //! let claim = Claim::Fresh; // the reply of a replay guard to `authentic.nonce_use(credential)`
 //! let mut check = authentic.redeem(claim)?.read();
 //! check.update(content);
-//! check.finish()?; // from here on the content is what was signed
+//! check.finish()?; // from here on the content is the signed content
 //! # Ok(())
 //! # }
 //! ```
@@ -37,6 +39,11 @@
 //!
 //! Without the server and client crates, as in a serverless function: [`Rejection::to_response`] makes the response to a
 //! refused request, and [`Signer::sign_request`] signs an [`http::Request`]. For a key in a KMS, use [`RemoteSigner`].
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `key-files` | `KeyFile` and `AnyKeyFile`: keys from PEM, PKCS#8, JWK and OpenSSH files, also encrypted |
+//! | `ecdsa`, `rsa` | the other algorithms of RFC 9421, for tools that read the messages of others |
 
 mod accept_signature;
 mod algorithm;

@@ -5,6 +5,14 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{byte_set::ByteSet, timestamp::Timestamp};
 
 /// The nonce of a signature, which is then good for one request: 16 to 64 characters of base64 or base64url.
+///
+/// ```
+/// use countersign::Nonce;
+///
+/// let nonce = Nonce::from_random([9; 16]); // 16 bytes of the system's random generator
+/// assert_eq!(nonce.as_str(), "CQkJCQkJCQkJCQkJCQkJCQ");
+/// assert!("too short".parse::<Nonce>().is_err());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce {
     characters: [u8; Self::MAX],

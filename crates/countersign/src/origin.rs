@@ -49,6 +49,15 @@ impl FromStr for Scheme {
 /// A scheme and an authority, as in `https://api.example.com`: the server that a request is for.
 ///
 /// The authority is in the form of `@authority` (RFC 9421 §2.2.3): lower case, and without the scheme's default port.
+///
+/// ```
+/// use countersign::Origin;
+///
+/// let origin: Origin = "https://API.example.com:443".parse()?;
+/// assert_eq!(origin.to_string(), "https://api.example.com");
+/// assert!("https://api.example.com/v1".parse::<Origin>().is_err());
+/// # Ok::<(), countersign::BadOrigin>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: Scheme,
@@ -158,6 +167,19 @@ pub fn is_loopback(host: &str) -> bool {
 }
 
 /// The origins of a server. There is no default: a signature made for a host must not be good at others.
+///
+/// ```
+/// use countersign::{Misdirected, Origins};
+/// use http::{HeaderMap, HeaderValue, Uri, header::HOST};
+///
+/// let origins = Origins::new(["https://api.example.com".parse()?])?;
+/// let (target, mut headers) = (Uri::from_static("/v1/orders"), HeaderMap::new());
+/// headers.insert(HOST, HeaderValue::from_static("api.example.com"));
+/// assert_eq!(origins.resolve(&target, &headers)?.authority(), "api.example.com");
+/// headers.insert(HOST, HeaderValue::from_static("203.0.113.7"));
+/// assert_eq!(origins.resolve(&target, &headers), Err(Misdirected::NotOurs));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Origins(Box<[Origin]>);
 

@@ -27,6 +27,21 @@ use crate::{
 /// write also has to cover [`CONDITIONAL_FIELDS`] when present; a read that does not cover them loses them
 /// ([`Unverified::fields_to_remove`](crate::Unverified::fields_to_remove)). The parameters `created`, `nonce`, `keyid`
 /// and `tag` are required.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign::{Derived, Policy};
+/// use http::HeaderName;
+///
+/// let policy = Policy::default()
+///     .tag("shop")?
+///     .window(Duration::from_secs(30), Duration::from_secs(5))?
+///     .cover_always([Derived::Scheme])?
+///     .cover_when_present([HeaderName::from_static("x-tenant")]);
+/// assert_eq!(policy.max_age(), Duration::from_secs(30));
+/// # Ok::<(), countersign::BadPolicy>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
     window: Window,

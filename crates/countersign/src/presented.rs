@@ -18,6 +18,18 @@ const NAME: &str = "api_key";
 
 /// The places where an unsigned read may carry its publishable key. Default: the `X-Api-Key` field, the query parameter
 /// `api_key` and the cookie `api_key`. A place that is switched off is ignored.
+///
+/// ```
+/// use countersign::KeyLocations;
+/// use http::{HeaderMap, HeaderValue};
+///
+/// let locations = KeyLocations::default().without_query().without_cookie();
+/// let key = "pk_aLhd8PnViAj7oDVRpxVBGduMEKpwmQdSqQo5pxfec5RqGGYoUY";
+/// let headers = HeaderMap::from_iter([(countersign::X_API_KEY, HeaderValue::from_static(key))]);
+/// let presented = locations.find(&headers, Some("page=2"))?;
+/// assert_eq!(presented.key(), Some(key.parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLocations {
     header: bool,

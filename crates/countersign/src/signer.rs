@@ -16,6 +16,19 @@ use crate::{
 /// A signature covers `@method`, `@authority`, `@path`, `@query`, `content-digest` when there is content, and when
 /// present `content-type`, `content-encoding`, `authorization`, `idempotency-key`, the fields that override a method or a
 /// target, [`CONDITIONAL_FIELDS`](crate::CONDITIONAL_FIELDS), and the fields of [`Signer::cover_when_present`].
+///
+/// ```
+/// use countersign::{Nonce, PrivateKey, Signer, Timestamp};
+/// use http::Request;
+///
+/// let signer = Signer::new(PrivateKey::ed25519(&[7; 32])); // 32 random bytes
+/// let mut request = Request::post("https://api.example.com/v1/orders").body("{}")?;
+/// let nonce = Nonce::from_random([9; 16]); // 16 random bytes for each request
+/// signer.sign_request(&mut request, Timestamp::from_unix(1_763_900_000), &nonce)?;
+/// assert!(request.headers().contains_key("signature-input"));
+/// assert!(request.headers().contains_key("content-digest"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Signer {
     key: PrivateKey,

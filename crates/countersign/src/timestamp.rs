@@ -10,6 +10,17 @@ use httpdate::HttpDate;
 ///
 /// Never negative, and never more than a structured-field integer holds (15 digits), so that arithmetic on a stranger's
 /// number neither wraps nor panics.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign::Timestamp;
+///
+/// let signed = Timestamp::from_unix(1_763_900_000);
+/// let now = signed.plus(Duration::from_secs(30));
+/// assert_eq!(now.since(signed), Some(Duration::from_secs(30)));
+/// assert_eq!(signed.since(now), None); // still to come
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 

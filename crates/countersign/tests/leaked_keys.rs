@@ -1,4 +1,4 @@
-//! A private key is found wherever it stands in text, by this crate and by the pattern that `docs/protocol.md` gives to
+//! A private key is found wherever it stands in text, by this crate and by the pattern that `docs/reference/protocol.md` gives to
 //! secret scanners.
 
 use countersign::PrivateKey;
@@ -99,7 +99,7 @@ fn a_key_is_found_behind_every_boundary_and_never_within_a_word() {
 
 #[test]
 fn the_documented_pattern_finds_the_same_keys() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/protocol.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, pattern) = page.split_once("leaked secrets looks for").unwrap();
     let pattern = Regex::new(pattern.split('`').nth(1).unwrap()).unwrap();

@@ -1,11 +1,11 @@
-//! The order of checks, as this crate and `docs/protocol.md` have it.
+//! The order of checks, as this crate and `docs/reference/protocol.md` have it.
 
 use countersign::Check;
 use regex::Regex;
 
 #[test]
 fn the_page_numbers_the_checks_as_the_crate_does() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/protocol.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, section) = page.split_once("## The order of checks").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();

@@ -10,7 +10,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Lists applications: those that match all options
+/// Lists the applications that match all options
 ///
 /// With --json, prints a list of applications; with --limit as well, an object with the list in `applications` and the
 /// place of the next page in `next`.

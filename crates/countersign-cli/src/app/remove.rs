@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::{failure::Failure, moment, output::note, registry_args::RegistryArgs};
 
-/// Removes an application whose keys are all revoked
+/// Removes an application after all its keys were revoked
 #[derive(Args, Debug)]
 pub(super) struct Remove {
     /// Its name

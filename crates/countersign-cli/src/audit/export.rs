@@ -6,10 +6,10 @@ use crate::{failure::Failure, output::print, registry_args::RegistryArgs};
 /// How many entries are read at a time.
 const BATCH: u32 = 1000;
 
-/// Prints the audit log as JSON, an entry on each line, with all that its hashes cover
+/// Prints the audit log as JSON, an entry on each line, with all values that its hashes cover
 ///
-/// `before` and `after` are texts, as they are in the database: the hash covers their bytes. docs/operating.md ("The audit
-/// log") has a program that computes the hashes from these lines.
+/// `before` and `after` are texts, as they are in the database: the hash covers their bytes.
+/// docs/operate/audit-log.md has a program for the hashes of these lines.
 #[derive(Args, Debug)]
 pub(super) struct Export {
     /// Only the entries after the entry with this number

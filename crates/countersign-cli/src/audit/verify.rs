@@ -12,8 +12,8 @@ use crate::{
 
 /// Checks that the audit log is whole, and prints its head: exit code 3 if it is not
 ///
-/// Finds entries that were changed, taken out or put in. Who can write to the database can also compute all hashes anew:
-/// note the head outside of the database, and give it with --head the next time.
+/// Finds changed, removed and inserted entries. A writer of the database can also compute all hashes anew: note the
+/// head outside of the database, and give it with --head the next time.
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes: 0 the log is as it was written · 3 it is not.")]
 pub(super) struct Verify {

@@ -18,9 +18,9 @@ use crate::{
     table::columns,
 };
 
-/// Lists events, those that happened last first
+/// Lists events, the latest first
 ///
-/// VERIFIED counts the times with a valid signature and a fresh nonce: only the holder of the private key can cause these.
+/// VERIFIED counts the times with a valid signature and a fresh nonce: only the holder of the private key can cause them.
 ///
 /// With --json, prints a list of events; with --limit as well, an object with the list in `events` and the place of the
 /// next page in `next`.

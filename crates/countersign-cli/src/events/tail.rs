@@ -18,8 +18,8 @@ const BETWEEN: Duration = Duration::from_secs(2);
 
 /// Prints events as they are saved, until it is stopped with Ctrl-C
 ///
-/// An event that happens again is printed again. Servers save events every 5 s. With --json, prints an object on each
-/// line. With --since, begins with what happened since then.
+/// A repeated event is printed again. Servers save events every 5 s. With --json, prints an object on each line. With
+/// --since, begins with the events since then.
 #[derive(Args, Debug)]
 pub(super) struct Tail {
     #[command(flatten)]

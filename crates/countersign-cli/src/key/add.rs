@@ -18,8 +18,8 @@ use crate::{
 
 /// Registers a key for an application
 ///
-/// For an Ed25519 key, give the .pub file that `countersign keygen` or `countersign pubkey --prove` made: it has the
-/// public half, and a proof that its sender has the private half.
+/// For an Ed25519 key, give the .pub file of `countersign keygen` or `countersign pubkey --prove`: it has the public
+/// half, and the proof of the private half.
 #[derive(Args, Debug)]
 pub(super) struct Add {
     /// The application

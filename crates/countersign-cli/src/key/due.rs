@@ -14,7 +14,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Lists the keys that are to be replaced, and exits with 5 if there are any
+/// Lists the keys due for replacement, and exits with 5 if there are any
 ///
 /// A key is due if it is in use, was registered long enough ago, and was not replaced yet.
 #[derive(Args, Debug)]

@@ -14,7 +14,7 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Lists keys: those that match all options
+/// Lists the keys that match all options
 ///
 /// With --json, prints a list of keys; with --limit as well, an object with the list in `keys` and the place of the next
 /// page in `next`.

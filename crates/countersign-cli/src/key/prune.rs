@@ -17,10 +17,10 @@ use crate::{
 /// A key is looked for in the registry at least this long, for servers save the last use from time to time.
 const SHORTEST: Duration = Duration::from_secs(86_400);
 
-/// Revokes the keys that were not used for a time, for ever
+/// Revokes unused keys for ever
 ///
-/// Servers record which keys are used: signed requests, and reads with the publishable key. If they have not done so for
-/// this long, no key counts as unused.
+/// Servers record the use of keys: signed requests, and reads with the publishable key. If there are no records for so
+/// long, no key counts as unused.
 #[derive(Args, Debug)]
 pub(super) struct Prune {
     /// How long a key was not used, like 90d; at least 1d

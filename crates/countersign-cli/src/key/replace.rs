@@ -20,8 +20,8 @@ pub(super) const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
 /// Lets a new key take over from another
 ///
-/// The new key has the application, scopes, restrictions and limits of the old one. The old key is valid until the overlap
-/// ends; revoke it to end the overlap at once. The command can be run again with the same two keys.
+/// The new key has the application, scopes, restrictions and limits of the old key. The old key is valid until the
+/// overlap ends; revoke it to end the overlap at once. The command can be run again with the same two keys.
 #[derive(Args, Debug)]
 pub(super) struct Replace {
     #[command(flatten)]

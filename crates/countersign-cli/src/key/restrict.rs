@@ -9,7 +9,7 @@ use crate::{failure::Failure, registry_args::RegistryArgs};
 /// Changes where a key may be used from: servers apply it within 1 s
 ///
 /// --allow-KIND replaces all entries of that kind, and enforces them unless --report-only names the kind. Other kinds
-/// stay as they are. A request has to match one entry of every kind. For signed requests only the kind ip counts.
+/// stay as they are. A request has to match an entry of every kind. For signed requests only the kind ip counts.
 #[derive(Args, Debug)]
 pub(super) struct Restrict {
     #[command(flatten)]

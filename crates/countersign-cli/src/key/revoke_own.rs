@@ -7,8 +7,8 @@ use crate::{failure::Failure, moment, output::note, registry_args::RegistryArgs}
 
 /// Revokes your own key for ever, at the server
 ///
-/// Needs no registry and no operator: the server lets the holder of a key revoke it, with a request that the key signs. Do
-/// this when others may have the key. The file stays where it is.
+/// Needs no registry and no operator: the server lets the holder of a key revoke it, with a request signed by the key.
+/// Do this when others may have the key. The file stays where it is.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 the key is revoked, now or before · 1 wrong usage, or the key file · 2 the server or the network · 3 refused (401, 403, 409) · 4 a limit (429)."

@@ -13,8 +13,8 @@ use crate::{
 
 /// Seals all HMAC secrets with the current master key
 ///
-/// Moves the secrets that the previous master key sealed, and those that are plain, in batches. It can be stopped at any time
-/// and run again, and run while servers use the registry. Afterwards the previous master key can go.
+/// Moves plain secrets and secrets of the previous master key, in batches. It can be stopped at any time and run again,
+/// and run while servers use the registry. Afterwards the previous master key can go.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 no secret is left, so that the previous master key can go · 1 some are left."

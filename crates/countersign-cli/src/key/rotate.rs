@@ -7,11 +7,11 @@ use serde_json::json;
 use super::own_key_args::OwnKeyArgs;
 use crate::{duration_arg, failure::Failure, moment, output::note, registry_args::RegistryArgs};
 
-/// Replaces your own key by a new one, at the server and in its file
+/// Replaces your own key by a new key, at the server and in its file
 ///
-/// Needs no registry and no operator: the server lets the holder of a key replace it, with a request that the old key signs.
-/// The new key is in FILE.next until the server has confirmed it; then it takes the place of FILE, in one step, and FILE.pub
-/// is written. If this breaks off, run it again: it goes on where it was.
+/// Needs no registry and no operator: the server lets the holder of a key replace it, with a request signed by the old
+/// key. The new key is in FILE.next until the server has confirmed it; then it takes the place of FILE, in one step,
+/// and FILE.pub is written. If this breaks off, run it again: it goes on where it was.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 the file has the new key · 1 wrong usage, or the key file · 2 the server or the network · 3 refused (401, 403, 409) · 4 a limit (429)."

@@ -10,7 +10,7 @@ use crate::{
 
 /// Changes the label, expiry and limits of a key: servers apply it within 1 s
 ///
-/// --limit-signed and --limit-reads replace all limits of that kind that the key has of its own.
+/// --limit-signed and --limit-reads replace all of the key's own limits of their kind.
 #[derive(Args, Debug)]
 pub(super) struct Set {
     #[command(flatten)]

@@ -13,10 +13,10 @@ use crate::{
     shell::quote,
 };
 
-/// Makes a master key: FILE (mode 600) with the base64 of 32 random bytes in one line
+/// Makes a master key: FILE (mode 600) with the base64 of 32 random bytes in a line
 ///
 /// Prints the id of the master key. The file is never overwritten. Keep a copy of it, apart from the backups of the
-/// registry: without it nobody can open the HMAC secrets that it sealed.
+/// registry: without it its HMAC secrets are lost.
 #[derive(Args, Debug)]
 pub(super) struct Generate {
     /// The file to write

@@ -5,7 +5,7 @@ use crate::{
     environment::MASTER_KEY_VARIABLE, failure::Failure, master_key_source, output::print_line,
 };
 
-/// Prints the id of a master key, which messages about sealed secrets name
+/// Prints the id of a master key, as messages about sealed secrets name it
 #[derive(Args, Debug)]
 pub(super) struct Show {
     /// The master key's file; `-` is stdin, fd:N a descriptor, env:NAME a variable [default: the text in

@@ -8,10 +8,10 @@ use crate::{
     registry_args::RegistryArgs,
 };
 
-/// Makes a registry as a text says: all of it or, if anything is wrong, nothing
+/// Changes a registry to match a text: as a whole or, if anything is wrong, not at all
 ///
-/// Shows the changes first. What the text does not list stays, unless --prune is given. A key that the registry does not have yet
-/// needs its proof in the text; an HMAC secret cannot be added by text. Makes the registry if it is missing.
+/// Shows the changes first. Unlisted keys and applications stay, unless --prune is given. A new key needs its proof in
+/// the text; an HMAC secret cannot be added by text. Makes the registry if it is missing.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 the registry is as the text says · 1 nothing was changed: the text cannot be read or applied · 5 with --dry-run: the registry differs."

@@ -9,8 +9,8 @@ use crate::{
 
 /// Shows how a registry differs from a text: exit code 5 if it does
 ///
-/// The lines of the registry have a `-`, those of the text a `+`. Applications and keys that the text does not list are shown as
-/// unlisted; keys that are revoked need not be listed.
+/// The lines of the registry have a `-`, the lines of the text a `+`. Applications and keys outside of the text are
+/// shown as unlisted; revoked keys need not be listed.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit codes: 0 the registry is as the text says · 5 it differs · 1 the text cannot be read."

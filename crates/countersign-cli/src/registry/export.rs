@@ -14,8 +14,8 @@ use crate::{
 
 /// Prints the applications and keys of a registry as TOML
 ///
-/// Sorted, one thing on a line, and the same for the same content. It holds public halves alone: an HMAC secret is named by its
-/// publishable key. Comments of an earlier file are not kept.
+/// Sorted, an item a line, and the same for the same content. It holds public halves alone: an HMAC secret is named by
+/// its publishable key. Comments of an earlier file are not kept.
 #[derive(Args, Debug)]
 pub(super) struct Export {
     /// Write to this file, and replace it if it exists [default: stdout]

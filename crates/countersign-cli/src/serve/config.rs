@@ -8,12 +8,12 @@ use crate::{
     output::print,
 };
 
-/// Prints the configuration with which a proxy asks `countersign serve auth`
+/// Prints the configuration of a proxy for `countersign serve auth`
 ///
 /// The proxy asks the address of --listen, and forwards to the first --upstream.
 #[derive(Args, Debug)]
 pub(super) struct Config {
-    /// The kind of proxy: nginx, traefik, caddy or envoy-http
+    /// The kind of proxy: nginx, traefik, caddy, envoy (over gRPC) or envoy-http
     kind: ProxyKind,
 }
 

@@ -10,7 +10,7 @@ use crate::{
 
 /// Has the running service take its changed configuration, and says whether it did
 ///
-/// Name the configuration as for the service: its registry or its `control` tell which service is meant. The service keeps its
+/// Name the configuration as for the service: its registry or its `control` identify the service. The service keeps its
 /// old configuration if the new one is wrong.
 #[derive(Args, Debug)]
 pub(super) struct Reload {}

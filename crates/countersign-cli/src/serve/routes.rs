@@ -9,7 +9,7 @@ use crate::{
     table::columns,
 };
 
-/// Lists the routes of the configuration, and what they require
+/// Lists the routes of the configuration, and their requirements
 #[derive(Args, Debug)]
 pub(super) struct Routes {}
 

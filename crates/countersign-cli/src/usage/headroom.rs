@@ -20,9 +20,9 @@ use crate::{
 
 /// Prints the busiest minute of keys beside their limits
 ///
-/// Counts by minute are kept for 2 days. LIMIT is the key's own; without one, the server's limits hold, which the
-/// registry does not know. USED compares the minute with what the limit refills in a minute: more than 100 % is a burst. LIMITED
-/// counts calls that a limit refused in all of the time.
+/// Counts by minute are kept for 2 days. LIMIT is the key's own; without a limit of its own, the server's limits hold,
+/// and the registry does not know them. USED compares the minute with the limit's refill in a minute: more than 100 %
+/// is a burst. LIMITED counts calls over a limit in all of the time.
 #[derive(Args, Debug)]
 pub(super) struct Headroom {
     /// How many keys: those with the most calls

@@ -18,7 +18,7 @@ use crate::{
     table::columns,
 };
 
-/// Prints the routes by their calls, and those that nobody called
+/// Prints the routes by their calls, and the routes without calls
 ///
 /// A server prints the list of its routes with `println!("{}", routes.table()?)`. Without --routes, only routes with
 /// calls are known.

@@ -13,7 +13,7 @@ use crate::{
     table::columns,
 };
 
-/// Prints the scopes that keys have and did not use
+/// Prints unused scopes of keys
 ///
 /// A key used a scope if a call of a route that requires it passed. `countersign key scope` takes a scope away.
 #[derive(Args, Debug)]

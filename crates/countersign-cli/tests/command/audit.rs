@@ -120,7 +120,7 @@ fn a_log_that_was_edited_is_told_and_a_head_tells_that_it_was_rewritten() {
 
 #[test]
 fn the_documented_program_computes_the_head_from_an_export() {
-    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating.md");
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/audit-log.md");
     let document = fs::read_to_string(document).unwrap();
     let (_, program) = document.split_once("```python\n").unwrap();
     let (program, _) = program.split_once("```").unwrap();

@@ -32,3 +32,17 @@ fn each_subcommand_has_a_manual_page() {
     }
     desk.run(["man", "--out", "none"]).failed(1, "none", "name a folder");
 }
+
+#[cfg(feature = "plot")]
+#[test]
+fn the_reference_of_the_book_is_the_help_of_the_command() {
+    let page = Desk::new().run(["man", "--markdown"]).done();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/command.md");
+    let in_book = fs::read_to_string(file).unwrap();
+    let differs = page.lines().zip(in_book.lines()).find(|(line, other)| line != other);
+    assert!(
+        page == in_book,
+        "docs/reference/command.md is stale, at {differs:?}: run \
+         `cargo run -p countersign-cli -- man --markdown > docs/reference/command.md`"
+    );
+}

@@ -195,7 +195,11 @@ fn a_new_configuration_is_taken_without_dropping_a_request_and_a_wrong_one_is_no
 
     // A file that is wrong, and a change that a running service cannot take.
     desk.write("serve.toml", format!("{open}acess = 1\n"), 0o600);
-    reload().failed(1, "serve.toml, line 8: unknown field `acess`", "docs/serve.md");
+    reload().failed(
+        1,
+        "serve.toml, line 8: unknown field `acess`",
+        "docs/reference/configuration.md",
+    );
     served.signal("-HUP");
     while !served.ask("/metrics").text.contains("outcome=\"refused\"} 1") {}
     desk.write("serve.toml", format!("connections = 7\n{open}"), 0o600);

@@ -16,14 +16,55 @@ use super::{Caller, SignedCaller, verification::Verification};
 ///
 /// On a [streamed](crate::Route::streamed) route, `T` reads the request's own body, for example `Signed<Body>` piece by piece.
 /// There, layers between the verifier and the handler can change the content.
+///
+/// ```
+/// use axum::Json;
+/// use countersign_server::Signed;
+/// use countersign_test::signed_caller;
+///
+/// async fn add(Signed(caller, Json(number)): Signed<Json<u32>>) -> String {
+///     format!("{} ordered {number}", caller.application().name)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // A test can call the handler as a function.
+/// assert_eq!(add(Signed(signed_caller(), Json(7))).await, "shop ordered 7");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Signed<T>(pub SignedCaller, pub T);
 
 /// Extracts the caller of a signed request, without its content: for signed reads.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign_server::SignedBy;
+///
+/// async fn secret(SignedBy(caller): SignedBy) -> String {
+///     format!("for {} alone", caller.credential().label)
+/// }
+///
+/// let app: Router = Router::new().route("/v1/secret", get(secret)); // inside of the verifier's layer
+/// ```
 #[derive(Clone, Debug)]
 pub struct SignedBy(pub SignedCaller);
 
 /// Extracts the caller of a request with a publishable key or a signature; [`Caller::proof`] says which.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign_server::{Proof, Publishable};
+///
+/// async fn list(Publishable(caller): Publishable) -> &'static str {
+///     match caller.proof() {
+///         Proof::Signed => "all orders",
+///         Proof::Publishable => "the public ones",
+///     }
+/// }
+///
+/// let app: Router = Router::new().route("/v1/orders", get(list)); // inside of the verifier's layer
+/// ```
 #[derive(Clone, Debug)]
 pub struct Publishable(pub Caller);
 

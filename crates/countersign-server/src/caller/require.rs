@@ -27,6 +27,18 @@ use crate::{
 /// On an observed route every request passes, and the layer counts and logs the requests that it would refuse. On a route that is
 /// off the layer does nothing. It refuses after the nonce of a signed request was claimed. A declared [`Route`](crate::Route)
 /// refuses before that.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign_server::Require;
+/// use countersign_store::Scope;
+///
+/// // Reads of invoices need a signature and a scope, although `GET` needs a publishable key only by default.
+/// let invoices = Require::signed().scope(Scope::from_static("invoices:read"));
+/// let app: Router = Router::new()
+///     .route("/v1/invoices", get(async || "none"))
+///     .route_layer(invoices); // inside of the verifier's layer
+/// ```
 #[derive(Clone, Debug)]
 pub struct Require {
     access: Access,

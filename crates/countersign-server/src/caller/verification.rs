@@ -27,7 +27,7 @@ pub(crate) struct Verification {
     pub(crate) judge: Judge,
 }
 
-/// How inner layers treat a request that does not meet their requirements.
+/// How inner layers treat a request below their requirements.
 #[derive(Clone, Debug)]
 pub(crate) enum Requirements {
     /// Inner layers do nothing: the route is off, or the verifier has already counted a refusal of the request.
@@ -62,7 +62,7 @@ impl<'r> From<&'r Parts> for Head<'r> {
 }
 
 impl Verification {
-    /// Returns the verifier's result, or the response to a request that did not pass a verifier.
+    /// Returns the verifier's result, or the response to a request without a verifier.
     pub(crate) fn of<'r, B: From<Bytes>>(
         head: impl Into<Head<'r>>,
     ) -> Result<&'r Self, Response<B>> {
@@ -74,7 +74,7 @@ impl Verification {
         })
     }
 
-    /// Returns the caller whose authority inner layers check.
+    /// Returns the caller for the checks of inner layers.
     pub(crate) fn checked_caller(&self) -> Option<&Caller> {
         match &self.requirements {
             Requirements::Observed(caller) => caller.as_ref(),
@@ -104,7 +104,7 @@ impl Verification {
         }
     }
 
-    /// Returns the response to a request that an inner layer or extractor refuses.
+    /// Returns the response of an inner layer or extractor to a refused request.
     pub(crate) fn refuse<'r, B: From<Bytes>>(
         &self,
         head: impl Into<Head<'r>>,
@@ -121,7 +121,7 @@ impl Verification {
         respond(&reason.into(), &circumstances)
     }
 
-    /// Returns a part of the verifier's result, or the response to a request whose result lacks it.
+    /// Returns a part of the verifier's result, or the response if it is missing.
     fn require<'r, T, B: From<Bytes>>(
         head: impl Into<Head<'r>>,
         part: impl FnOnce(&Self) -> Option<T>,
@@ -150,7 +150,7 @@ impl Caller {
     /// # Errors
     ///
     /// The response to send: 401 for a request without a known caller, such as a request to an open route. 500 for a request that
-    /// did not pass a verifier; the log then says what to add.
+    /// did not pass a verifier; the log then has the missing line.
     pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
         Self::of_head(request)
     }
@@ -168,8 +168,8 @@ impl SignedCaller {
     ///
     /// # Errors
     ///
-    /// The response to send: 401 for a request that is not signed. 500 for a request that did not pass a verifier; the log then
-    /// says what to add.
+    /// The response to send: 401 for an unsigned request. 500 for a request that did not pass a verifier; the log then has the
+    /// missing line.
     pub fn of<B, C: From<Bytes>>(request: &Request<B>) -> Result<Self, Response<C>> {
         Self::of_head(request)
     }

@@ -8,10 +8,22 @@ use super::forwarded::{self, Element};
 
 /// The trusted proxies in front of a server, and the fields in which they name a request's client.
 ///
-/// Each proxy must write the address that it received a request from into the fields of [`ForwardedFields`]. `Forwarded` and
+/// Each proxy must write the address of its peer into the fields of [`ForwardedFields`]. `Forwarded` and
 /// `X-Forwarded-For` are read from the end, only as far as listed proxies wrote them: text that a client wrote there is never
 /// read. All lines of `X-Forwarded-Host` and `X-Forwarded-Proto` are read, and must agree. The fields of a peer that is not
 /// listed are ignored.
+///
+/// ```
+/// use countersign_server::{BadProxies, ForwardedFields, Proxies};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let proxies = Proxies::new(["10.0.0.7/32".parse()?, "10.0.0.8/32".parse()?], ForwardedFields::XForwarded)?;
+/// // A list that trusts everybody is refused.
+/// let everybody = Proxies::new(["0.0.0.0/0".parse()?], ForwardedFields::XForwarded);
+/// assert!(matches!(everybody, Err(BadProxies::Everyone(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Proxies {
     listed: Listed,
@@ -45,7 +57,7 @@ pub enum BadProxies {
         "no proxy is listed; name the addresses from which the proxies connect, like 10.0.0.7/32"
     )]
     Empty,
-    /// A range is the whole Internet, so that anyone could claim any address.
+    /// A range is the whole Internet, so that every client could claim any address.
     #[error("{0} is every address; list the proxies, or use Proxies::insecure_any_peer")]
     Everyone(IpNet),
     /// An address has bits behind its prefix, so that it can mean the address or the range.
@@ -146,12 +158,12 @@ impl Proxies {
 
     /// Trusts every peer about the last address in its fields: for a single proxy of unknown address.
     ///
-    /// Only for a server behind a firewall or the like that only the proxy can connect to. Any other peer can claim any address.
+    /// Only for a server behind a firewall that lets only the proxy connect. Any other peer can claim any address.
     pub const fn insecure_any_peer(fields: ForwardedFields) -> Self {
         Self { listed: Listed::AnyPeer, fields }
     }
 
-    /// Returns the address of the client: the peer's or, if the peer is a proxy, the address that the first proxy wrote.
+    /// Returns the address of the client: the peer's or, if the peer is a proxy, the address from the first proxy.
     pub(crate) fn client_address(
         &self,
         peer: IpAddr,
@@ -220,7 +232,7 @@ impl Proxies {
         }
     }
 
-    /// Returns the element of `Forwarded` that the first proxy wrote, and the address in it.
+    /// Returns the first proxy's element of `Forwarded`, and the address in it.
     fn client_element<'h>(
         &self,
         headers: &'h HeaderMap,
@@ -287,7 +299,7 @@ fn elements<'h>(headers: &'h HeaderMap, field: &str) -> impl Iterator<Item = &'h
 
 /// Returns the elements of a list with quoted strings, from the last to the first. A quoted comma does not end an element.
 ///
-/// From the end, an escaped quotation mark looks like any other, so that an element with one is cut in the wrong place.
+/// From the end, an escaped quotation mark looks like any other, so an element with an escaped mark is cut in the wrong place.
 /// [`Element::parse`] refuses every element with a backslash.
 fn quoted_elements<'h>(
     headers: &'h HeaderMap,

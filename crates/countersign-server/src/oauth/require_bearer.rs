@@ -60,6 +60,22 @@ pub enum BadBearer {
 /// On an observed route a request that the layer would refuse passes without a token, and is counted and logged as by
 /// [`Require`](crate::Require). On a route that is off, every request passes. The layer refuses after the nonce of a request was
 /// claimed, so that only requests with a valid signature make it read a token or fetch a key.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use countersign_server::{Bearer, RemoteTokenKeys, RequireBearer, SignedBy};
+///
+/// async fn mine(SignedBy(caller): SignedBy, Bearer(token, _): Bearer) -> String {
+///     format!("{} asks for {}", caller.application().name, token.subject())
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = RemoteTokenKeys::new("https://login.example.com/jwks.json")?; // fetched at the first request
+/// let token = RequireBearer::new("https://login.example.com", "https://api.example.com", keys)?;
+/// let app: Router = Router::new().route("/v1/mine", get(mine)).route_layer(token);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RequireBearer {
     keys: IssuerKeys,

@@ -8,6 +8,18 @@ use super::{Route, access::Access};
 /// All declared routes, for [`Verifier::routes`](crate::Verifier::routes).
 ///
 /// Print it to see the list. [`Access::by_default`](crate::Access::by_default) decides what routes outside the table require.
+///
+/// ```
+/// use countersign_server::{Route, RouteTable};
+/// use http::Method;
+///
+/// let table = RouteTable::new([
+///     Route::read("/v1/orders/{id}"),
+///     Route::signed(Method::DELETE, "/v1/orders/{id}"),
+/// ])?;
+/// println!("{table}"); // as `countersign usage routes --routes` reads it
+/// # Ok::<(), countersign_server::BadRoute>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     /// Grouped by path, in the order in which the paths were declared.

@@ -5,6 +5,20 @@ use tokio::net::TcpListener;
 /// The socket on which [`serve`](crate::serve) accepts connections, with its settings.
 ///
 /// A listener made from a `TcpListener` alone accepts 1,000 connections at a time, without TLS.
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use countersign_server::Listener;
+/// use tokio::net::TcpListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let socket = TcpListener::bind("127.0.0.1:0").await?;
+/// let listener = Listener::from(socket).connections(NonZeroU32::new(5_000).unwrap());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: TcpListener,

@@ -23,6 +23,18 @@ use super::socket::Socket;
 /// HTTP/2 and HTTP/1.1 by ALPN.
 ///
 /// Client certificates and early data (0-RTT) are not supported; anyone could send early data again.
+///
+/// ```no_run
+/// use countersign_server::{Listener, Tls};
+/// use tokio::net::TcpListener;
+///
+/// # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = Tls::from_files("/etc/ssl/api.example.com.pem", "/etc/ssl/api.example.com.key")?;
+/// let listener = Listener::from(TcpListener::bind("0.0.0.0:443").await?).tls(tls.clone());
+/// tls.reload()?; // after the certificate was renewed
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,

@@ -34,7 +34,7 @@ use crate::{
 
 /// The result of the checks of a request's head, with the level of the charged budget.
 pub(crate) enum Admitted {
-    /// The route is open to anyone.
+    /// The route is open.
     Open,
     /// A read by a known publishable key.
     Publishable(Caller, Option<QuotaLeft>),
@@ -42,13 +42,13 @@ pub(crate) enum Admitted {
     Signed(Caller, Claimed, Option<QuotaLeft>, Hidden),
 }
 
-/// What a request shows of its caller, after checks 1 to 4.
+/// The credentials of a request, after checks 1 to 4.
 enum Shown<'m> {
-    /// Nothing, and the route is open to anyone.
+    /// No credential, and the route is open.
     Nothing,
     /// A private key, if undamaged as its verifying key.
     PrivateKey(Option<Box<VerifyingKey>>),
-    /// A publishable key, or none.
+    /// A publishable key, or no key.
     Key(Presented),
     /// In a box, since it is large, and every future on the way keeps room for it.
     Signature(Box<Signature<'m>>),
@@ -63,10 +63,10 @@ struct Signature<'m> {
 pub(crate) type Hidden = Box<[HeaderName]>;
 
 impl<K: KeyStore, G: Gate> Verifier<K, G> {
-    /// Makes the checks that need no content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/protocol.md numbers
-    /// likewise.
+    /// Makes the checks without content: 1 to 8 of [`Check::ALL`](countersign::Check::ALL), which docs/reference/protocol.md
+    /// numbers likewise.
     ///
-    /// The future has a box of its own: allocators are quick with two boxes of less than 1 KiB, and not with one of more.
+    /// The future has a box of its own: allocators are quick with two boxes of less than 1 KiB, and slow with a larger box.
     pub(super) fn admit<'r>(
         &'r self,
         head: &'r Parts,
@@ -79,8 +79,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let now = arrival.at;
         let shown = self.read(head, target, demand, arrival, source);
         Box::pin(async move {
-            let shown = shown?;
-            let admitted = match shown {
+            let admitted = match shown? {
                 Shown::Nothing => Admitted::Open,
                 Shown::PrivateKey(sent) => {
                     let refusing = self.refuse_private_key(head, sent, now, recording);
@@ -97,7 +96,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         })
     }
 
-    /// Makes the checks that wait for nothing: 1 to 4.
+    /// Makes the checks without waiting: 1 to 4.
     fn read<'r>(
         &'r self,
         head: &'r Parts,
@@ -194,11 +193,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed =
-            check_standing(credential, head, arrival.content, demand, now).and_then(|()| {
-                check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
-            });
-        if let Err(reason) = allowed {
+        if let Err(reason) = check_credential(credential, head, arrival.content, demand, now) {
             raise_refusal(recording, &reason);
             return Err(Box::pin(self.charge_forbidden(head, credential, reason)).await.into());
         }
@@ -280,7 +275,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Refuses a private key that was sent. Only a key that equals the registered key counts as disclosed: a stranger can make up
+    /// Refuses a sent private key. Only the registered key itself counts as disclosed: a stranger can make up
     /// an HMAC key with another caller's key name.
     async fn refuse_private_key(
         &self,
@@ -320,10 +315,10 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         self.charge_forbidden(head, &credential, reason).await
     }
 
-    /// Charges a request that is refused before its nonce is claimed, and has a valid signature or the private key itself: to its
+    /// Charges a request that is refused before its claim, and has a valid signature or the private key itself: to its
     /// address, and to the credential's budget for unsigned reads.
     ///
-    /// The budget of signed calls stays untouched. Otherwise anyone who captured this request could use up that budget by
+    /// The budget of signed calls stays untouched. Otherwise a captured request could use up that budget by
     /// repeating the request.
     async fn charge_forbidden(
         &self,
@@ -340,7 +335,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         }
     }
 
-    /// Refuses content whose announced length does not fit.
+    /// Refuses content with a length that does not fit.
     fn check_announced(&self, demand: &Demand<'_>, announced: u64) -> Result<(), Reason> {
         demand.content_limit(self.limit).check_announced(announced)?;
         match demand.body_mode {
@@ -366,7 +361,19 @@ fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Op
     Some(value)
 }
 
-/// Checks that the state of a credential allows this kind of request.
+/// Checks that a credential allows a signed request: its state, its restrictions and its scopes.
+fn check_credential(
+    credential: &Credential,
+    head: &Parts,
+    content: Content,
+    demand: &Demand<'_>,
+    now: Timestamp,
+) -> Result<(), Reason> {
+    check_standing(credential, head, content, demand, now)?;
+    check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
+}
+
+/// Checks the state of a credential for this kind of request.
 fn check_standing(
     credential: &Credential,
     head: &Parts,
@@ -405,7 +412,7 @@ fn check_authority(
     }
 }
 
-/// Raises the event of a signed request that is refused for the state or the restrictions of its credential.
+/// Raises the event of a signed request, refused for the state or the restrictions of its credential.
 fn raise_refusal(recording: &mut Recording, reason: &Reason) {
     match reason {
         Reason::Revoked => recording.raise(EventKind::UsedAfterRevocation, None),
@@ -417,7 +424,7 @@ fn raise_refusal(recording: &mut Recording, reason: &Reason) {
     }
 }
 
-/// Raises the event of a publishable key that is not accepted.
+/// Raises the event of a refused publishable key.
 fn raise_cause(recording: &mut Recording, cause: &Cause) {
     match cause {
         Cause::Revoked => recording.raise(EventKind::UsedAfterRevocation, None),

@@ -1,5 +1,5 @@
 //! The way of a request through a verifier, from top to bottom. The numbers of the checks are the same in
-//! [`Check::ALL`](countersign::Check::ALL) and in docs/protocol.md, "The order of checks".
+//! [`Check::ALL`](countersign::Check::ALL) and in docs/reference/protocol.md, "The order of checks".
 
 use std::{pin::Pin, sync::Arc};
 

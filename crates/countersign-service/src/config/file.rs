@@ -197,7 +197,8 @@ impl File {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigFault> {
         toml::from_str(text).map_err(|error| {
             let what = error.message().trim_end().replace('\n', " ");
-            let fault = ConfigFault::new(what, "docs/serve.md lists all settings");
+            let fault =
+                ConfigFault::new(what, "docs/reference/configuration.md lists all settings");
             match error.span() {
                 Some(span) => fault.at(text, &span),
                 None => fault,

@@ -1,6 +1,16 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 /// A time in a configuration: a number and its unit, as `250ms`, `30s`, `5m`, `1h` or `2d`; never zero.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign_service::Period;
+///
+/// let period: Period = "250ms".parse()?;
+/// assert_eq!(period.get(), Duration::from_millis(250));
+/// # Ok::<(), countersign_service::BadPeriod>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(Duration);
 

@@ -3,6 +3,21 @@ use std::{fs, io::ErrorKind, path::PathBuf};
 use super::{ServiceConfig, fault::ConfigFault, file::File, overrides::Overrides};
 
 /// Where the configuration of a service comes from. It is read again at a reload.
+///
+/// ```
+/// use countersign_service::{ConfigSource, Overrides};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let overrides = Overrides {
+///     origins: vec!["https://api.example.com".parse()?],
+///     upstreams: vec!["http://127.0.0.1:3000".parse()?],
+///     ..Overrides::default()
+/// };
+/// let config = ConfigSource { file: None, overrides }.load()?;
+/// assert_eq!(config.listen().to_string(), "127.0.0.1:8080");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ConfigSource {
     /// The TOML file, if there is one.

@@ -66,6 +66,15 @@ impl fmt::Display for Scope {
 /// The scopes of a credential, or the scopes that a route requires. The default is empty.
 ///
 /// Printed and parsed as in RFC 6749 §3.3: with one space between two scopes.
+///
+/// ```
+/// use countersign_store::{Scope, Scopes};
+///
+/// let scopes: Scopes = "orders:read orders:write".parse()?;
+/// assert!(scopes.contains(&Scope::from_static("orders:write")));
+/// assert_eq!(scopes.to_string(), "orders:read orders:write");
+/// # Ok::<(), countersign_store::BadScope>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scopes(BTreeSet<Scope>);
 

@@ -8,6 +8,20 @@ use countersign::{KeyId, PublishableKey, Timestamp};
 use crate::{credential::Credential, error::StoreError, key_store::KeyStore};
 
 /// A key store in memory, for tests and for servers that load their credentials from elsewhere.
+///
+/// ```
+/// use countersign::{PrivateKey, Timestamp};
+/// use countersign_store::{Application, Credential, CredentialId, MemoryKeys};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = Timestamp::from_unix(1_763_900_000);
+/// let shop = Application::new("shop".parse()?, "live".parse()?, now);
+/// let key = PrivateKey::ed25519(&[7; 32]).verifying_key();
+/// let keys = MemoryKeys::default();
+/// keys.insert(Credential::new(CredentialId::new(1), shop, key, now))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MemoryKeys {
     capacity: usize,

@@ -3,6 +3,17 @@ use std::{fmt, net::IpAddr};
 /// The address of a client: usually the peer of the socket, or the address that a trusted proxy forwards.
 ///
 /// An IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`) is the IPv4 address.
+///
+/// ```
+/// use std::net::IpAddr;
+///
+/// use countersign_store::ClientAddress;
+///
+/// let here = ClientAddress::from("2001:db8::1".parse::<IpAddr>()?);
+/// let neighbour = ClientAddress::from("2001:db8::2".parse::<IpAddr>()?);
+/// assert_eq!(here.network(), neighbour.network()); // one client for limits
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
 

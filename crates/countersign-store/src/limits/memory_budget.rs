@@ -22,6 +22,19 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The memory is bounded, and a subject with its whole budget takes none. When the table is full, new subjects share one
 /// allowance, and subjects already in the table keep theirs. A client with many addresses slows newcomers down, but lifts no
 /// limit.
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use countersign_store::{MemoryBudget, Quota, Verdict};
+///
+/// let once = Quota::per_minute(NonZeroU32::MIN);
+/// let budget = MemoryBudget::new("logins", [once]).ok_or("no quota")?;
+/// assert!(matches!(budget.charge("ana", NonZeroU32::MIN), Verdict::Within(_)));
+/// assert!(matches!(budget.charge("ana", NonZeroU32::MIN), Verdict::Exceeded(_)));
+/// assert!(matches!(budget.charge("ben", NonZeroU32::MIN), Verdict::Within(_)));
+/// # Ok::<(), &str>(())
+/// ```
 pub struct MemoryBudget<S> {
     budget: Budget,
     accounts: Accounts<S>,

@@ -6,6 +6,18 @@ use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 /// at the edge of a window.
 ///
 /// Printed and parsed as `600/1m`, or `600/1m:50` with at most 50 at once. The units of a window are `s`, `m`, `h`, `d` and `w`.
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+///
+/// use countersign_store::Quota;
+///
+/// let quota: Quota = "600/1m:50".parse()?;
+/// let amount = NonZeroU32::new(600).unwrap();
+/// assert_eq!(quota, Quota::per_minute(amount).burst(NonZeroU32::new(50).unwrap()));
+/// assert_eq!(quota.window(), Duration::from_secs(60));
+/// # Ok::<(), countersign_store::BadQuota>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     amount: NonZeroU32,

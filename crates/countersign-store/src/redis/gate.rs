@@ -42,6 +42,21 @@ use crate::{
 /// While Redis cannot be reached, signed requests are refused. Each server then counts unsigned reads alone, and allows its
 /// share: each quota divided by the number of servers, and at least one. The metric `countersign_limits_fallback_total`
 /// counts these reads.
+///
+/// ```no_run
+/// use std::num::NonZeroU32;
+///
+/// use countersign::Window;
+/// use countersign_store::{Limits, Redis, RedisGate, system_time};
+///
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = Redis::single("redis://10.0.0.5")?.guard("shop")?;
+/// let servers = NonZeroU32::new(2).unwrap(); // how many servers share it
+/// let limits = Limits::default().signed(["600/1m".parse()?]);
+/// let gate = RedisGate::connect(redis, Window::default(), limits, servers, system_time()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RedisGate {
     guard: Arc<Guard>,

@@ -13,7 +13,7 @@ use crate::{
 ///
 /// At most one claim of a nonce is fresh, over all servers. If Redis lost its memory, was restarted or is another server than
 /// before, the next claim notices. The guard then refuses as too old every signature that the old Redis may have known. It
-/// accepts new signatures after 21 s by default. `docs/operating.md` says how to set up Redis, and which losses remain.
+/// accepts new signatures after 21 s by default. `docs/operate/several-servers.md` says how to set up Redis, and which losses remain.
 ///
 /// A claim is one round trip. After a timeout the request is refused, though its nonce may be spent: sign every retry anew.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use countersign::{KeyId, Timestamp};
 use tokio::time::timeout;
@@ -108,12 +108,24 @@ impl Shared {
             KeyId::Thumbprint(_) => statements::CREDENTIAL_OF_THUMBPRINT,
         };
         let query = || Query::new(statement).bind(id.to_string());
-        let row = timeout(PATIENCE, self.readers.fetch_optional(query)).await;
+        let mut fetch = pin!(timeout(PATIENCE, self.readers.fetch_optional(query)));
+        // Sends the statement. The database works on it while the key is checked here.
+        let sent = poll_fn(|context| Poll::Ready(fetch.as_mut().poll(context))).await;
+        let key = match self.cache.last_read(id) {
+            Some(last_read) => Some(last_read.key.clone()),
+            None => self.early_check.key(id),
+        };
+        let row = match sent {
+            Poll::Ready(row) => row,
+            Poll::Pending => fetch.await,
+        };
         let row = row.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        let last_read = self.cache.last_read(id);
+        if row.is_some() {
+            self.early_check.found();
+        }
         let read = row
             .as_ref()
-            .map(|row| Credential::read_again(row, self.master_keys(), last_read.as_deref()));
+            .map(|row| Credential::read_with_key(row, self.master_keys(), key.as_ref()));
         let credential = match read.transpose() {
             Ok(credential) => credential.map(Arc::new),
             // A key that cannot be used counts as an unknown key.

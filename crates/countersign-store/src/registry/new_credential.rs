@@ -6,6 +6,21 @@ use crate::{
 };
 
 /// A credential to register with [`Registry::add_credential`](super::Registry::add_credential).
+///
+/// ```
+/// use countersign::{PrivateKey, ProvenKey};
+/// use countersign_store::{NewCredential, Restriction, RestrictionKind, Restrictions, Scope};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let proof = ProvenKey::proof(&PrivateKey::ed25519(&[7; 32]))?; // the content of the `.pub` file
+/// let key = ProvenKey::from_proof(&proof)?;
+/// let office = Restriction::new(RestrictionKind::Ip, ["192.0.2.0/24"])?;
+/// let new = NewCredential::new("shop", "laptop", &key)
+///     .scopes([Scope::from_static("orders:write")].into())
+///     .restrictions(Restrictions::default().with(office));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct NewCredential<'a> {
     pub(super) application: &'a str,

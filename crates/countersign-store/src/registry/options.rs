@@ -22,7 +22,7 @@ pub struct RegistryOptions {
     actor: Option<Actor>,
 }
 
-/// What happens to plain secrets when a registry is opened with a master key.
+/// The treatment of plain secrets when a registry is opened with a master key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum PlainSecrets {
     /// They are sealed.
@@ -38,13 +38,13 @@ impl RegistryOptions {
         Self::default()
     }
 
-    /// Sets the keys that seal HMAC secrets and open them.
+    /// Sets the keys for sealing and opening HMAC secrets.
     ///
-    /// A registry that is opened with a master key seals the plain secrets in it, in batches: a program that is stopped while it
+    /// A registry with a master key seals its plain secrets when it is opened, in batches: a program that is stopped while it
     /// seals goes on when it next opens the registry. The audit log has an entry for each secret. In SQLite the database is then
-    /// written anew, so that no secret is left in its files; copies that were made before keep theirs.
+    /// written anew, so that no secret is left in its files; earlier copies keep theirs.
     ///
-    /// A credential whose secret none of these keys sealed is refused, with an error in the log. All others work.
+    /// A credential with a secret of another master key is refused, with an error in the log. All others work.
     pub fn master_keys(mut self, keys: impl Into<Option<MasterKeys>>) -> Self {
         self.master_keys = keys.into().map(Arc::new);
         self

@@ -26,7 +26,17 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-/// Which credentials are listed: those that match every filter that is set. Default: all.
+/// A filter for a list of credentials: a credential has to match all conditions. Default: all credentials.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign_store::CredentialFilter;
+///
+/// const DAY: Duration = Duration::from_secs(24 * 3600);
+/// // The keys of an application that expire within two weeks, for `Registry::page`.
+/// let expiring = CredentialFilter::default().application("shop").expiring_within(14 * DAY);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CredentialFilter {
     application: Option<String>,
@@ -46,7 +56,7 @@ impl CredentialFilter {
         self
     }
 
-    /// Lists credentials that are at this stage of their life.
+    /// Lists credentials at this stage of their life.
     pub const fn stage(mut self, stage: Stage) -> Self {
         self.stage = Some(stage);
         self
@@ -73,19 +83,19 @@ impl CredentialFilter {
     }
 
     /// Lists credentials that were registered and last used before this time, and are not revoked. If uses have not been
-    /// recorded for so long, none is listed. The last use of all credentials is read, as by [`CredentialFilter::search`].
+    /// recorded for so long, the list is empty. The last use of all credentials is read, as by [`CredentialFilter::search`].
     pub const fn unused_for(mut self, time: Duration) -> Self {
         self.unused_for = Some(time);
         self
     }
 
-    /// Lists credentials that are to be replaced: registered before this time, active, and not replaced yet.
+    /// Lists credentials due for replacement: registered before this time, active, and not replaced yet.
     pub const fn due_after(mut self, age: Duration) -> Self {
         self.due_after = Some(age);
         self
     }
 
-    /// Lists credentials that are valid, and expire within this time.
+    /// Lists valid credentials that expire within this time.
     pub const fn expiring_within(mut self, time: Duration) -> Self {
         self.expiring_within = Some(time);
         self
@@ -138,7 +148,7 @@ impl CredentialFilter {
         conditions
     }
 
-    /// Returns the list of this filter: the credentials in the order of the index that it walks.
+    /// Returns the list of this filter: the credentials in the order of its index.
     const fn list(&self) -> List {
         match self.stage {
             _ if self.due_after.is_some() => List::CredentialsByCreation,
@@ -149,7 +159,7 @@ impl CredentialFilter {
         }
     }
 
-    /// Whether it looks at every credential, since no index has what it asks for.
+    /// Whether it looks at every credential, for lack of an index.
     const fn looks_at_all(&self) -> bool {
         (self.search.is_some() || self.unused_for.is_some())
             && self.application.is_none()
@@ -191,7 +201,7 @@ impl CredentialFilter {
     }
 }
 
-/// Which applications are listed: those that match every filter that is set. Default: all.
+/// A filter for a list of applications: an application has to match all conditions. Default: all applications.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationFilter {
     environment: Option<String>,
@@ -234,7 +244,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// Adds a condition, in which `?1`, `?2` and so on are its values.
+    /// Adds a condition with its values `?1`, `?2` and so on.
     fn add<const N: usize>(&mut self, condition: &'static str, values: [Value; N]) {
         let mut text = condition.to_owned();
         // The last first, so that ?1 is not found in ?10.
@@ -264,11 +274,11 @@ fn pattern(text: &str) -> String {
 
 impl Registry {
     /// Returns a page of the credentials that match a filter: at most `limit` of them, from the beginning or from the
-    /// [next](Page::next) place of another page. A damaged row that matches is an error in its place, and hides no other
+    /// [next](Page::next) place of another page. A damaged row is an error in its place, and hides no other
     /// credential.
     ///
-    /// The credential that was registered first comes first. Of credentials that expire within a time, have expired, or are
-    /// retiring, the one that expires first comes first.
+    /// The order is that of registration. Credentials that expire within a time, have expired, or are retiring are in the order
+    /// of their expiry.
     ///
     /// # Errors
     ///
@@ -338,7 +348,7 @@ impl Registry {
         })
     }
 
-    /// Returns the number of credentials of all applications that are not removed.
+    /// Returns the number of credentials of all applications, without removed applications.
     ///
     /// # Errors
     ///
@@ -354,7 +364,7 @@ impl Registry {
         Ok(connection.session().fetch_all(query).await?)
     }
 
-    /// Returns an error if there is no application with this name. One that is damaged is there.
+    /// Returns an error if there is no application with this name. A damaged application is there.
     pub(super) async fn require_application(&self, name: &str) -> Result<(), RegistryError> {
         match self.application(name).await {
             Ok(_) | Err(RegistryError::DamagedApplication { .. }) => Ok(()),
@@ -392,7 +402,7 @@ fn place(list: List, row: &Row) -> Result<Place, RegistryError> {
     Ok(Place { time, number: row.get("id")? })
 }
 
-/// One row more than is asked for tells whether there is another page.
+/// An additional row tells whether there is another page.
 fn one_more(limit: u32) -> i64 {
     i64::from(limit).saturating_add(1)
 }

@@ -63,15 +63,15 @@ struct CredentialRow {
 impl Credential {
     /// Reads a credential from its row, and opens its secret if that is sealed.
     pub(super) fn read(row: &Row, master_keys: Option<&MasterKeys>) -> Result<Self, RegistryError> {
-        Self::read_again(row, master_keys, None)
+        Self::read_with_key(row, master_keys, None)
     }
 
-    /// Reads a credential from its row. If the row has the same public key as the credential that was read last, its prepared key is
-    /// taken over: preparing it takes longer than reading the row.
-    pub(super) fn read_again(
+    /// Reads a credential from its row. If the row has the public key that was checked before, the checked key is taken over:
+    /// checking a key takes longer than reading the row.
+    pub(super) fn read_with_key(
         row: &Row,
         master_keys: Option<&MasterKeys>,
-        last_read: Option<&Self>,
+        checked: Option<&VerifyingKey>,
     ) -> Result<Self, RegistryError> {
         let damaged = |what| {
             move |error| RegistryError::DamagedCredential {
@@ -83,8 +83,7 @@ impl Credential {
         let columns = CredentialRow::read(row).map_err(damaged("one of its columns"))?;
         let application =
             Application::read_of_credential(row).map_err(damaged("its application"))?;
-        let prepared = last_read.map(|credential| &credential.key);
-        columns.into_credential(application, master_keys, prepared)
+        columns.into_credential(application, master_keys, checked)
     }
 }
 
@@ -118,7 +117,7 @@ impl CredentialRow {
         self,
         application: Application,
         master_keys: Option<&MasterKeys>,
-        prepared: Option<&VerifyingKey>,
+        checked: Option<&VerifyingKey>,
     ) -> Result<Credential, RegistryError> {
         let id = self.id;
         let damaged = |what, source| RegistryError::DamagedCredential { id, what, source };
@@ -142,13 +141,13 @@ impl CredentialRow {
             }
             (None, Some(secret), Ok(name)) => VerifyingKey::hmac_sha256(name, secret)
                 .map_err(|error| damaged("its key", Some(error.into())))?,
-            // The key alone decides what is prepared of it: there is no secret.
-            (None, ..) => match prepared {
-                Some(prepared)
-                    if prepared.hmac_secret().is_none()
-                        && prepared.publishable_key() == publishable =>
+            // The key alone decides the verdict of its check: there is no secret.
+            (None, ..) => match checked {
+                Some(checked)
+                    if checked.hmac_secret().is_none()
+                        && checked.publishable_key() == publishable =>
                 {
-                    prepared.clone()
+                    checked.clone()
                 }
                 _ => publishable
                     .to_verifying_key()

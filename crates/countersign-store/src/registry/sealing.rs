@@ -22,16 +22,16 @@ use crate::{
     sealed_secret::{NotOpened, SealedSecret},
 };
 
-/// How many secrets are sealed in one transaction, in which no other change is made.
+/// How many secrets are sealed in a transaction, without other changes.
 const BATCH: u32 = 100;
 
-/// What a batch of [`Registry::rewrap`] did.
+/// The result of a batch of [`Registry::rewrap`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rewrapped {
-    /// The number of secrets that are sealed with the current master key now, and were not before.
+    /// The number of secrets that this batch sealed with the current master key.
     pub moved: u64,
-    /// The credentials whose secrets cannot be opened, since their rows are damaged. Their secrets stay as they are.
+    /// The credentials with damaged rows. Their secrets cannot be opened, and stay as they are.
     pub damaged: Vec<CredentialId>,
 }
 
@@ -43,7 +43,7 @@ pub struct RewrapBatch {
     size: u32,
 }
 
-/// The secrets that are to be sealed with the current master key.
+/// The secrets to seal with the current master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -60,9 +60,9 @@ impl RewrapBatch {
 }
 
 impl Registry {
-    /// Seals a batch of secrets with the current master key: secrets that are plain, or that the previous master key sealed.
+    /// Seals a batch of secrets with the current master key: plain secrets, and secrets of the previous master key.
     ///
-    /// Returns what was done, and the next batch; `None` at the end. Can be stopped between batches and in a batch, and run again
+    /// Returns the result, and the next batch; `None` at the end. Can be stopped between batches and in a batch, and run again
     /// from the first batch. Several programs can do it at the same time.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Registry {
         Ok(done)
     }
 
-    /// Returns the number of plain secrets that were sealed when this registry was opened.
+    /// Returns how many plain secrets the opening of this registry sealed.
     pub fn sealed_now(&self) -> u64 {
         self.shared.sealed_now.get().copied().unwrap_or(0)
     }
@@ -90,7 +90,7 @@ impl Registry {
         self.shared.master_keys().is_some()
     }
 
-    /// Seals what is plain, and logs what is plain still and what cannot be opened.
+    /// Seals plain secrets, and logs secrets that stay plain or cannot be opened.
     pub(super) async fn settle_secrets(
         &self,
         plain: PlainSecrets,
@@ -134,7 +134,7 @@ impl Registry {
 }
 
 impl Shared {
-    /// Erases what is left of plain secrets that were sealed. If that fails, the next program that opens the registry does it.
+    /// Erases remnants of secrets that were plain before. If that fails, the next program that opens the registry does it.
     async fn erase_remnants(&self) {
         if let Err(error) = self.database.erase_remnants().await {
             tracing::warn!(
@@ -231,7 +231,7 @@ fn described(master_key: Option<MasterKeyId>) -> Value {
     json!({ "sealed_with": master_key.map(|id| id.to_string()) })
 }
 
-/// Opens the secret of a row, and returns the id of the master key that sealed it.
+/// Opens the secret of a row, and returns the id of its master key.
 fn opened(
     row: &Row,
     id: CredentialId,

@@ -8,6 +8,7 @@ use super::sqlite::file::{self, FileError};
 use super::{
     cache::Cache,
     database::Database,
+    early_check::EarlyCheck,
     error::RegistryError,
     flights::Flights,
     last_use::LastUses,
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) cache: Cache,
     /// The lookups of keys that are not in the cache.
     pub(super) readers: Readers,
+    pub(super) early_check: EarlyCheck,
     pub(super) flights: Flights,
     /// Tells the cache of changes that others make.
     pub(super) watch: Watch,
@@ -61,6 +63,7 @@ impl Shared {
             readers: Readers::of(&database),
             database,
             cache: Cache::default(),
+            early_check: EarlyCheck::default(),
             flights: Flights::default(),
             watch: Watch::default(),
             master_keys: None,

@@ -9,6 +9,7 @@ pub(crate) mod counts;
 pub(crate) mod event_feed;
 pub(crate) mod event_watch;
 pub(crate) mod events;
+mod kept;
 mod partitions;
 pub(crate) mod pruning;
 pub(crate) mod response;

@@ -3,6 +3,15 @@ use std::time::Duration;
 /// How long counts are kept.
 ///
 /// With the bounds of what is counted apart, this bounds the room that they take on the disk.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use countersign_store::UsageRetention;
+///
+/// const DAY: Duration = Duration::from_secs(24 * 3600);
+/// let retention = UsageRetention::default().hours(30 * DAY); // for `Registry::usage_retention`
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageRetention {
     minutes: Duration,

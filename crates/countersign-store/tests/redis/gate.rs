@@ -223,7 +223,7 @@ async fn without_redis_writes_are_refused_and_each_server_reads_its_share() {
 #[tokio::test]
 async fn the_rights_in_the_documentation_are_enough() {
     let server = settled(&[]).await;
-    let documentation = include_str!("../../../../docs/operating.md");
+    let documentation = include_str!("../../../../docs/operate/several-servers.md");
     let line = documentation.lines().find(|line| line.starts_with("ACL SETUSER shop ")).unwrap();
     server.tell(&line.split(' ').collect::<Vec<_>>());
     let redis = at(&server).credentials(Some("shop"), "password").look_every(Duration::ZERO);

@@ -98,11 +98,10 @@ async fn a_wrong_password_is_refused_and_no_password_is_shown() {
     }
 }
 
-/// The SQL of docs/operating.md that gives rights to the roles of a server and of an administrator.
+/// The SQL of docs/operate/registry-in-postgres.md that gives rights to the roles of a server and of an administrator.
 fn documented_rights() -> &'static str {
-    let guide = include_str!("../../../../docs/operating.md");
-    let (_, section) = guide.split_once("## The registry in PostgreSQL").unwrap();
-    let (_, rights) = section.split_once("### Rights").unwrap();
+    let guide = include_str!("../../../../docs/operate/registry-in-postgres.md");
+    let (_, rights) = guide.split_once("## Rights").unwrap();
     let (_, sql) = rights.split_once("```sql\n").unwrap();
     sql.split_once("```").unwrap().0
 }
@@ -495,9 +494,8 @@ async fn a_table_whose_pages_are_overwritten_is_called_damaged() {
 
 /// The SQL in the documentation that gives a server and an administrator their rights.
 fn documented_grants() -> &'static str {
-    let operating = include_str!("../../../../docs/operating.md");
-    let (_, registry) = operating.split_once("\n## The registry in PostgreSQL\n").unwrap();
-    let (_, rights) = registry.split_once("\n### Rights\n").unwrap();
+    let page = include_str!("../../../../docs/operate/registry-in-postgres.md");
+    let (_, rights) = page.split_once("\n## Rights\n").unwrap();
     let (_, grants) = rights.split_once("\n```sql\n").unwrap();
     grants.split_once("\n```").unwrap().0
 }

@@ -26,6 +26,7 @@ on_both! {
     counts_are_divided_and_filtered
     what_comes_late_is_counted_as_long_as_its_time_is_kept
     what_is_too_old_is_removed
+    whoever_expects_minutes_that_a_server_removed_reads_whole_hours
     what_is_beyond_a_bound_is_counted_with_others
     whatever_a_label_is_it_is_saved
 }
@@ -458,6 +459,32 @@ async fn what_is_too_old_is_removed(home: Home) {
     let now = at(2000, 0, 0);
     assert_eq!(total(&registry, all.clone(), now).await, 1);
     assert_eq!(total(&registry, all.step(UsageStep::Minute), now).await, 0);
+}
+
+async fn whoever_expects_minutes_that_a_server_removed_reads_whole_hours(home: Home) {
+    let hour = Duration::from_secs(3600);
+    let short = UsageRetention::default().minutes(hour).hours(hour.saturating_mul(5));
+    let server = home.registry().await.usage_retention(short);
+    let mut batch = UsageBatch::new(1, 1);
+    for minute in [at(0, 2, 10), at(0, 2, 50), at(1, 2, 10), at(1, 2, 50), at(2, 2, 10)] {
+        batch.calls.insert(call(1, "/v1", minute), calls(1));
+        server.save(&batch, minute).await.unwrap();
+        batch = UsageBatch::new(1, batch.number + 1);
+    }
+    let now = at(2, 2, 20);
+    server.prune_usage(now).await.unwrap();
+    // A program with the default setting.
+    let other = home.registry().await;
+    let half = |days: u64| UsageQuery::new(at(days, 2, 40), at(days, 3, 0));
+    for registry in [&server, &other] {
+        let usage = registry.usage(&half(0), now).await.unwrap();
+        assert_eq!((usage.from, usage.to), (at(0, 0, 0), at(1, 0, 0)));
+        assert_eq!(total(registry, half(0), now).await, 2);
+        assert_eq!(total(registry, half(1), now).await, 2);
+        assert_eq!(total(registry, half(2), now).await, 0);
+        let usage = registry.usage(&UsageQuery::new(at(2, 2, 5), at(2, 2, 15)), now).await.unwrap();
+        assert_eq!((usage.from, usage.to, usage.rows.len()), (at(2, 2, 5), at(2, 2, 15), 1));
+    }
 }
 
 async fn what_is_beyond_a_bound_is_counted_with_others(home: Home) {

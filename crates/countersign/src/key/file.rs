@@ -18,6 +18,15 @@ const MAX_FILE: usize = 64 * 1024;
 ///
 /// Undoes everything that editors, shells and variables do to a file without losing any of it: line breaks that are gone,
 /// or became blanks or `\n`; quotes; a byte order mark; UTF-16; text around a PEM block; comment lines.
+///
+/// ```
+/// use countersign::KeyFile;
+///
+/// # let shop_key = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n";
+/// let key = KeyFile::parse(shop_key, None)?.into_private()?; // the bytes of a file
+/// assert!(key.publishable_key().to_string().starts_with("pk_"));
+/// # Ok::<(), countersign::KeyError>(())
+/// ```
 #[derive(Debug)]
 pub enum KeyFile {
     /// A private key.

@@ -7,6 +7,16 @@ use super::publishable::PublishableKey;
 /// The key named by a `keyid`: a publishable key, or the RFC 7638 JWK thumbprint of an Ed25519 public key.
 ///
 /// It has a fixed size and compares by value, so that two spellings of a key are equal.
+///
+/// ```
+/// use countersign::{KeyId, PrivateKey};
+///
+/// let key = PrivateKey::ed25519(&[7; 32]).publishable_key();
+/// let id: KeyId = key.to_string().parse()?;
+/// assert!(id.names(&key));
+/// assert!("a key of mine".parse::<KeyId>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyId {
     /// `pk_…`, with or without a brand.

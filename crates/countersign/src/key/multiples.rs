@@ -14,7 +14,7 @@ const PIECE: usize = 16;
 /// The pieces of a factor below 2²⁵⁶.
 const PIECES: usize = 256 / PIECE;
 /// The widths of the digits of a key's factor and of the base point's. They were chosen by measurement, of one key, a thousand
-/// and ten thousand, beside a working set of 4 MiB: `docs/performance.md` ("Prepared keys") has the others.
+/// and ten thousand, beside a working set of 4 MiB: `docs/explanation/performance.md` ("Prepared keys") has the others.
 const KEY_WIDTH: usize = 5;
 const BASE_WIDTH: usize = 9;
 /// The most digits that both factors have together. The highest position is 253, and digits are a width apart.

@@ -20,10 +20,22 @@ use super::{
 };
 use crate::algorithm::Algorithm;
 
-/// The signing half of a credential: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and prints nothing.
+/// The signing half of a credential: an Ed25519 seed, or an HMAC-SHA256 secret. Wiped on drop, and never printed.
 ///
 /// Its text form `sk_…` comes from [`PrivateKey::expose_text`] and is read by `parse`. Key files of other forms are
 /// read by [`KeyFile`](crate::KeyFile).
+///
+/// ```
+/// use countersign::PrivateKey;
+///
+/// let key = PrivateKey::ed25519(&[7; 32]); // 32 random bytes
+/// assert_eq!(format!("{key:?}"), "PrivateKey { .. }");
+///
+/// let text = key.expose_text(); // wiped on drop as well
+/// let again: PrivateKey = text.parse()?;
+/// assert_eq!(again.publishable_key(), key.publishable_key());
+/// # Ok::<(), countersign::KeyError>(())
+/// ```
 pub struct PrivateKey(Secret);
 
 enum Secret {
@@ -40,7 +52,7 @@ struct Expanded {
 impl PrivateKey {
     /// The Ed25519 private key of a 32-byte seed (RFC 8032 §5.1.5). Take the seed from a good random source.
     ///
-    /// The public key is always derived from the seed: a signer that takes both can be made to reveal the private one.
+    /// The public key is always derived from the seed: a signer that takes both can be made to reveal the seed.
     pub fn ed25519(seed: &[u8; 32]) -> Self {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         Self(Secret::Ed25519(Box::new(Expanded { key, secret: ExpandedSecretKey::from(seed) })))
@@ -96,11 +108,11 @@ impl PrivateKey {
         }
     }
 
-    /// The PKCS#8 PEM form of an Ed25519 key (RFC 8410 §7), as `openssl genpkey` writes it. Anyone who reads it can sign.
+    /// The PKCS#8 PEM form of an Ed25519 key (RFC 8410 §7), as `openssl genpkey` writes it. Every reader can sign.
     ///
     /// # Errors
     ///
-    /// [`KeyError::WrongKind`] for an HMAC secret, which has no such form.
+    /// [`KeyError::WrongKind`] for an HMAC secret: it has no PEM form.
     pub fn expose_pkcs8_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         let Secret::Ed25519(expanded) = &self.0 else {
             return Err(KeyError::WrongKind {

@@ -14,6 +14,16 @@ use crate::algorithm::Algorithm;
 ///
 /// For Ed25519 it is the public key itself; for HMAC a random identifier. Its text has a checksum, so a typo is found
 /// offline. A [`Brand`] before the prefix is ignored: the key is the same.
+///
+/// ```
+/// use countersign::PublishableKey;
+///
+/// let text = "pk_aLhd8PnViAj7oDVRpxVBGduMEKpwmQdSqQo5pxfec5RqGGYoUY";
+/// let key: PublishableKey = text.parse()?;
+/// assert_eq!(key.to_string(), text);
+/// assert!("pk_aLhd8PnViAj7oDVRpxVBGduMEKpwmQdSqQo5pxfec5RqGGYoUX".parse::<PublishableKey>().is_err());
+/// # Ok::<(), countersign::KeyError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublishableKey(Payload);
 
@@ -134,6 +144,16 @@ impl FromStr for PublishableKey {
 }
 
 /// An operator's name before the prefix of its keys: 1 to 16 of `a-z0-9`, as in `acme_pk_…`.
+///
+/// ```
+/// use countersign::{Brand, PrivateKey, PublishableKey};
+///
+/// let key = PrivateKey::ed25519(&[7; 32]).publishable_key();
+/// let text = key.branded(&"acme".parse::<Brand>()?);
+/// assert!(text.starts_with("acme_pk_"));
+/// assert_eq!(text.parse::<PublishableKey>()?, key);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brand(Box<str>);
 

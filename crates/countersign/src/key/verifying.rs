@@ -13,6 +13,16 @@ use crate::algorithm::Algorithm;
 ///
 /// The algorithm belongs to the key; the bytes of each kind have a type of their own, so that a public key never serves
 /// as a secret.
+///
+/// ```
+/// use countersign::PrivateKey;
+///
+/// let private = PrivateKey::ed25519(&[7; 32]);
+/// let verifying = private.verifying_key();
+/// let signature = private.sign(b"a signature base");
+/// assert!(verifying.verify(b"a signature base", &signature).is_ok());
+/// assert!(verifying.verify(b"another", &signature).is_err());
+/// ```
 #[derive(Clone)]
 pub struct VerifyingKey(Material);
 

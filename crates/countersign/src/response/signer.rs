@@ -25,6 +25,36 @@ const LABEL: &str = "countersign";
 /// Signs responses as [`ResponsePolicy::default`](crate::ResponsePolicy) requires: bound to their requests.
 ///
 /// The `keyid` is the key's JWK thumbprint (RFC 7638). The verifier finds the key in [`ServerKeys`](crate::ServerKeys).
+///
+/// ```
+/// use countersign::{
+///     Origin, PrivateKey, RequestHead, ResponseHead, ResponsePolicy, ResponseSigner, ServerKeys, Target,
+///     Timestamp, UnverifiedResponse,
+/// };
+/// use http::{HeaderMap, Method, StatusCode, Uri};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (uri, now) = (Uri::from_static("/v1/orders"), Timestamp::from_unix(1_763_900_000));
+/// let (origin, asked): (Origin, _) = ("https://api.example.com".parse()?, HeaderMap::new());
+/// let target = Target::origin_form(&uri);
+/// let request = RequestHead { method: &Method::GET, target, origin: &origin, headers: &asked };
+///
+/// // The server.
+/// let signer = ResponseSigner::new(PrivateKey::ed25519(&[7; 32]))?;
+/// let mut headers = HeaderMap::new();
+/// let head = ResponseHead { status: StatusCode::OK, headers: &headers };
+/// signer.sign(&head, &request, b"none", now)?.apply(&mut headers);
+///
+/// // The client, which knows the server's keys.
+/// let keys = ServerKeys::new([signer.verifying_key()])?;
+/// let head = ResponseHead { status: StatusCode::OK, headers: &headers };
+/// let response = UnverifiedResponse::parse(head, request, &ResponsePolicy::default(), now)?;
+/// let mut check = response.verify(&keys)?.read();
+/// check.update(b"none");
+/// check.finish()?; // from here on the content is the server's own response to this request
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ResponseSigner {
     key: PrivateKey,

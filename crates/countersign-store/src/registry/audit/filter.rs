@@ -12,6 +12,15 @@ use crate::{
 };
 
 /// Which entries of an audit log are wanted. The default is all of them; each setter leaves fewer.
+///
+/// ```
+/// use countersign_store::{Action, AuditFilter};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let revocations = AuditFilter::default().application(&"shop".parse()?).action(Action::RevokeKey);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     application: Option<String>,

@@ -16,6 +16,7 @@ static MIGRATIONS: LazyLock<Migrations> = LazyLock::new(|| {
         (3, "changes and life", include_str!("migrations/0003_changes_and_life.sql")),
         (4, "lists", include_str!("migrations/0004_lists.sql")),
         (5, "usage", include_str!("migrations/0005_usage.sql")),
+        (6, "what is kept of usage", include_str!("migrations/0006_usage_kept.sql")),
     ])
 });
 

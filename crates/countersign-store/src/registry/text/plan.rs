@@ -14,7 +14,7 @@ use crate::{
     registry::{Registry, audit::act::Action, error::RegistryError, last_change::LastChange},
 };
 
-/// Why a key is revoked that a text does not list.
+/// The reason for revoking a key that a text does not list.
 const PRUNED: &str = "not in the text that was applied to the registry";
 
 /// How a text is made into a [`Plan`]. The default removes nothing, and adds no key without a proof.
@@ -38,26 +38,26 @@ impl PlanOptions {
     }
 
     /// Adds new keys without a proof that their holders have the private halves. Right for the export of another registry,
-    /// which had the proofs; otherwise a key can be registered by somebody who has only seen its publishable key.
+    /// which had the proofs; otherwise a stranger who has seen a publishable key can register it.
     pub const fn insecure_accept_unproven(mut self) -> Self {
         self.accept_unproven = true;
         self
     }
 }
 
-/// The changes that make a registry as a text says. [`Registry::apply`] makes them, unless the registry was changed meanwhile.
+/// The changes by which a registry becomes like a text. [`Registry::apply`] makes them, unless the registry was changed meanwhile.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The last change before the plan was made. Another registry, or a backup of this one, can have as many.
     pub(super) change: LastChange,
     pub(super) steps: Vec<Step>,
-    /// Which new keys replaced others, each after the one that it replaced.
+    /// New keys that replaced others, each after the key before it.
     pub(super) replacements: Vec<Replacement>,
     unlisted: Vec<Unlisted>,
 }
 
 impl Plan {
-    /// Returns the changes, in the order in which they are made.
+    /// Returns the changes, in their order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -68,7 +68,7 @@ impl Plan {
         &self.unlisted
     }
 
-    /// Whether the registry is as the text says: there is nothing to change, and nothing unlisted.
+    /// Whether the registry is as the text says: without changes, and without unlisted entries.
     pub const fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.unlisted.is_empty()
     }
@@ -80,20 +80,20 @@ impl Plan {
 pub struct Step {
     /// The kind of change.
     pub action: Action,
-    /// The application that it concerns.
+    /// Its application.
     pub application: ApplicationName,
-    /// The key that it concerns, unless it is the application that is changed.
+    /// Its key; `None` for a change of the application itself.
     pub key: Option<PublishableKey>,
     /// The label of the key, after the change.
     pub label: Option<Label>,
-    /// The lines that hold no more, in the form of the text, but each item of a list as a line: `scopes = "orders:read"`.
+    /// The removed lines, in the form of the text, but each item of a list as a line: `scopes = "orders:read"`.
     pub removed: Vec<String>,
-    /// The lines that hold instead.
+    /// The added lines.
     pub added: Vec<String>,
     pub(super) work: Work,
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     AddApplication(ApplicationEntry),
@@ -110,7 +110,7 @@ pub(super) enum Work {
 pub(super) struct Replacement {
     pub(super) old: PublishableKey,
     pub(super) new: PublishableKey,
-    /// Whether the key that took over is added as well, and gets the lineage of the old key.
+    /// Whether the new key is added as well, and gets the lineage of the old key.
     pub(super) both_are_added: bool,
 }
 
@@ -127,11 +127,11 @@ pub struct Unlisted {
 }
 
 impl Registry {
-    /// Compares a text with the registry, and returns the changes that make the registry as the text says.
+    /// Compares a text with the registry, and returns the changes by which the registry becomes like the text.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Text`] for the first line that cannot be made so, such as a new key without a proof or a revoked
+    /// [`RegistryError::Text`] for the first impossible line, such as a new key without a proof or a revoked
     /// key that is to be active; [`RegistryError::DamagedApplication`] or [`RegistryError::DamagedCredential`] for a damaged row;
     /// or an error of the database.
     pub async fn plan(
@@ -246,7 +246,7 @@ impl Planning<'_> {
         self.state(name, text, id, &settings)
     }
 
-    /// Plans the change of the state of a key whose other lines are as they should be.
+    /// Plans the change of a key's state; its other lines are right already.
     fn state(
         &mut self,
         name: &ApplicationName,
@@ -353,7 +353,7 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// Puts the new keys that replaced others behind the keys that they replaced.
+    /// Puts new keys behind the keys that they replaced.
     fn replacements(
         &mut self,
         text: &TextApplication,
@@ -454,7 +454,7 @@ fn flat(lines: Vec<(String, Line)>) -> Vec<String> {
     flat.collect()
 }
 
-/// Returns the lines that are only before, and those that are only after.
+/// Returns the removed lines, and the added lines.
 fn differences(
     before: Vec<(String, Line)>,
     after: Vec<(String, Line)>,

@@ -3,6 +3,7 @@ use std::time::Duration;
 use countersign::{KeyId, Timestamp};
 
 use super::{
+    kept::Kept,
     selection::Selection,
     span::{self, Resolution, Span},
     table::{LATENCIES, Subject},
@@ -23,26 +24,26 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// When the range begins. It was extended to whole minutes, or to what is still told apart: whole hours, or days.
+    /// When the range begins. It was extended to whole minutes, or to whole hours or days if only these are kept.
     pub from: Timestamp,
     /// When the range ends.
     pub to: Timestamp,
-    /// The counts: with a step the earliest first, then those with the most calls.
+    /// The counts: with a step the earliest first, then by the number of calls.
     pub rows: Vec<UsageRow>,
 }
 
-/// Calls that are counted together.
+/// Calls with a common count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UsageRow {
     /// When the minute, hour or day begins, if a step was asked for.
     pub at: Option<Timestamp>,
-    /// What each of the dimensions is that were asked for, in the same order.
+    /// The value of each requested dimension, in the same order.
     pub group: Vec<Option<String>>,
     /// The counts. Bytes and durations are zero for networks, platforms and products, and so are latencies unless they were asked
     /// for.
     pub count: CallCount,
-    /// When the last of the minutes, hours or days begins in which there were calls. It is a day for times long ago.
+    /// When the last minute, hour or day with calls begins. It is a day for times long ago.
     pub last: Timestamp,
 }
 
@@ -50,8 +51,8 @@ impl Registry {
     /// Counts calls.
     ///
     /// Whole days are read from the counts by day, the rest from hours and minutes. A range that begins or ends where these are
-    /// not kept any more is extended; see [`Usage::from`]. With a step, only what is kept in that resolution is there. Servers
-    /// save what they count every few seconds.
+    /// not kept any more is extended; see [`Usage::from`]. With a step, only counts of that resolution are there. Servers
+    /// save their counts every few seconds.
     ///
     /// # Errors
     ///
@@ -65,8 +66,10 @@ impl Registry {
             self.require_key(key).await?;
         }
         let finest = subject.finest();
+        let mut connection = self.shared.database.connection().await?;
         let retention = self.shared.usage.retention();
-        let (from, to) = span::outward(query.from, query.to, finest, &retention, now);
+        let kept = Kept::read(&retention, now, &mut connection.session()).await?;
+        let (from, to) = span::outward(query.from, query.to, finest, &kept, now);
         let coarsest = query.step.map_or(Resolution::Day, |step| step.resolution());
         let spans = Span::cover(from, to, coarsest, finest);
         let mut usage = Usage { from, to, rows: Vec::new() };
@@ -75,14 +78,13 @@ impl Registry {
         }
         let lists_times = !self.shared.database.has_partitions();
         let selection = Selection::new(query, subject, lists_times).over(&spans);
-        let mut connection = self.shared.database.connection().await?;
         for row in connection.session().fetch_all(selection).await? {
             usage.rows.push(UsageRow::read(&row, query, subject)?);
         }
         Ok(usage)
     }
 
-    /// Returns an error if no credential has this key. One that is damaged is there.
+    /// Returns an error if no credential has this key. A damaged credential is there.
     pub(super) async fn require_key(&self, key: &KeyId) -> Result<(), RegistryError> {
         let statement = match key {
             KeyId::Publishable(_) => statements::CREDENTIAL_OF_KEY,

@@ -27,6 +27,20 @@ const BETWEEN: Duration = Duration::from_secs(2);
 const WAITING: usize = 10_000;
 
 /// Gets the events of a registry: sends them to a webhook, for instance.
+///
+/// ```
+/// use countersign_store::{EventHandler, EventNews, EventResponse, StoreError};
+///
+/// /// Prints events; an operator's would send them to a webhook.
+/// struct Printed;
+///
+/// impl EventHandler for Printed {
+///     async fn handle(&self, news: &EventNews, done: EventResponse) -> Result<(), StoreError> {
+///         println!("{news:?}: {done:?}");
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait EventHandler: Send + Sync + 'static {
     /// Gets an event that is new, or happened again, and what was done about it.
     ///

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use countersign::Timestamp;
 
-use super::{partitions, span::Resolution, table::Table};
+use super::{kept::Kept, partitions, span::Resolution, table::Table};
 use crate::{
     registry::{Registry, error::RegistryError, query::Query, row::seconds},
     usage::retention::UsageRetention,
@@ -58,9 +58,12 @@ impl Registry {
     }
 
     async fn prune(&self, now: Timestamp, parts: u32) -> Result<UsagePruned, RegistryError> {
-        let retention = self.shared.usage.retention();
+        let kept = Kept::by(&self.shared.usage.retention(), now);
+        let mut transaction = self.shared.database.begin().await?;
+        kept.note(&mut transaction.session()).await?;
+        transaction.commit().await?;
         let batches = now.minus(BATCHES);
-        let events = Resolution::Day.kept_since(&retention, now);
+        let events = kept.since(Resolution::Day);
         let mut pruned = UsagePruned {
             partitions: 0,
             rows: self.delete("usage_flush", "server, number", "at", batches, parts).await?,
@@ -68,7 +71,7 @@ impl Registry {
         let rows = self.delete("usage_event", "id", "last", events, parts).await?;
         pruned.rows = pruned.rows.saturating_add(rows);
         for table in Table::ALL {
-            let since = table.resolution.kept_since(&retention, now);
+            let since = kept.since(table.resolution);
             if self.shared.database.has_partitions() {
                 // One table at a time: its readers and writers wait for this.
                 let mut transaction = self.shared.database.begin().await?;

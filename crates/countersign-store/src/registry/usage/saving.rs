@@ -4,6 +4,7 @@ use countersign::Timestamp;
 
 use super::{
     bounds::{Admitted, Bounded},
+    kept::Kept,
     partitions, sightings,
     span::Resolution,
     table::{Subject, Table},
@@ -56,7 +57,7 @@ impl UsageSink for Registry {
 
 impl Registry {
     async fn save_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), RegistryError> {
-        let mut tally = Tally::of(batch, &self.shared.usage.retention(), now);
+        let mut tally = Tally::of(batch, &Kept::by(&self.shared.usage.retention(), now), now);
         let mut transaction = self.shared.database.begin().await?;
         let note = Query::new(NOTE_BATCH)
             .bind(batch.server.cast_signed())

@@ -1,6 +1,6 @@
 use countersign::Timestamp;
 
-use crate::usage::retention::UsageRetention;
+use super::kept::Kept;
 
 /// How long the time is that a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,16 +40,6 @@ impl Resolution {
             true => time,
             false => Timestamp::from_unix(start.unix().saturating_add(self.seconds())),
         }
-    }
-
-    /// Since when rows are kept.
-    pub(super) fn kept_since(self, retention: &UsageRetention, now: Timestamp) -> Timestamp {
-        let time = match self {
-            Self::Minute => retention.of_minutes(),
-            Self::Hour => retention.of_hours(),
-            Self::Day => retention.of_days(),
-        };
-        self.start(now.minus(time))
     }
 }
 
@@ -93,14 +83,12 @@ pub(super) fn outward(
     from: Timestamp,
     to: Timestamp,
     finest: Resolution,
-    retention: &UsageRetention,
+    kept: &Kept,
     now: Timestamp,
 ) -> (Timestamp, Timestamp) {
     let known = |time: Timestamp| {
-        let all = [Resolution::Minute, Resolution::Hour];
-        let kept =
-            all.into_iter().find(|one| *one >= finest && one.kept_since(retention, now) <= time);
-        kept.unwrap_or(Resolution::Day)
+        let mut finer = [Resolution::Minute, Resolution::Hour].into_iter();
+        finer.find(|one| *one >= finest && kept.since(*one) <= time).unwrap_or(Resolution::Day)
     };
     let from = known(from).start(from);
     let to = match to > now {
@@ -115,6 +103,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::usage::retention::UsageRetention;
 
     /// The first second of a day.
     const DAY: Timestamp = Timestamp::from_unix(20_000 * 86_400);
@@ -149,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_range_grows_to_what_is_still_told_apart() {
-        let retention = UsageRetention::default();
         let now = at(100, 12, 30);
-        let known = |from, to| outward(from, to, Resolution::Minute, &retention, now);
+        let kept = Kept::by(&UsageRetention::default(), now);
+        let known = |from, to| outward(from, to, Resolution::Minute, &kept, now);
         let second = Duration::from_secs(1);
         assert_eq!(
             known(at(99, 1, 1).plus(second), at(99, 1, 2).plus(second)),

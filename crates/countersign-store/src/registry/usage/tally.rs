@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use countersign::Timestamp;
 
 use super::{
+    kept::Kept,
     span::Resolution,
     table::{Subject, Table},
 };
@@ -13,7 +14,6 @@ use crate::{
         batch::UsageBatch,
         call::{CallCount, RouteLabel},
         event::{EventCount, EventKind},
-        retention::UsageRetention,
     },
 };
 
@@ -42,11 +42,11 @@ pub(super) struct Tally {
 pub(super) type Events = BTreeMap<(i64, EventKind, Arc<str>), EventCount>;
 
 impl Tally {
-    pub(super) fn of(batch: &UsageBatch, retention: &UsageRetention, now: Timestamp) -> Self {
+    pub(super) fn of(batch: &UsageBatch, kept: &Kept, now: Timestamp) -> Self {
         let mut tally = Self::default();
         let until = now.plus(AHEAD);
         for table in Table::ALL {
-            let since = table.resolution.kept_since(retention, now);
+            let since = kept.since(table.resolution);
             let is_kept = |at: Timestamp| table.resolution.start(at) >= since && at <= until;
             let mut counts = Counts::new();
             let mut add = |at: Timestamp, key: Vec<Cell>, count: Vec<i64>, calls: u64| {
