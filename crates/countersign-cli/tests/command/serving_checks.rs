@@ -138,6 +138,15 @@ fn read(target: &str, key: &str, fields: &str) -> HttpRequest {
     ))
 }
 
+/// Its client names the host of this service in a field.
+fn of_other_host(key: &str) -> HttpRequest {
+    let asked = read("/v1/orders", key, "\r\nX-Forwarded-Host: api.example.com");
+    let mut asked = HttpRequest { host: "other.example.com".into(), ..asked };
+    let lines = &mut asked.header_map.as_mut().unwrap().headers;
+    lines.retain(|line| line.key != ":authority");
+    asked
+}
+
 #[test]
 fn a_read_with_a_key_passes_and_its_answer_replaces_what_the_client_forged() {
     let (desk, key) = desk_with_shop();
@@ -161,6 +170,7 @@ fn a_read_with_a_key_passes_and_its_answer_replaces_what_the_client_forged() {
         (read("/v1/orders#x", &key, ""), (400, "bad-target")),
         (read("*", &key, ""), (400, "bad-target")),
         (read("/v1/orders", &key, "\r\nX-Forwarded-Uri: /other"), (403, "bad-question")),
+        (of_other_host(&key), (421, "misdirected")),
         (
             read("/v1/orders", &key, "\r\nX-HTTP-Method-Override: DELETE"),
             (401, "signature-required"),
@@ -169,6 +179,15 @@ fn a_read_with_a_key_passes_and_its_answer_replaces_what_the_client_forged() {
         let (status, code) = ask(&served, asked).code();
         assert_eq!((status, code.as_str()), expected);
     }
+}
+
+/// A proxy that has hosts in a field of its own does not set it for Envoy's questions: the field is the client's.
+#[test]
+fn no_field_of_the_client_names_the_host() {
+    let (desk, key) = desk_with_shop();
+    let proxies = "[proxies]\naddresses = [\"127.0.0.1/32\"]\nhost = \"forwarded\"\n";
+    let served = asked_by(&desk, "127.0.0.1/32", proxies);
+    assert_eq!(ask(&served, of_other_host(&key)).code(), (400, "bad-request".into()));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_replay_and_a_revocation_hold_at_both_of_two_services() {
         while served.read(&key, "").status == 200 {
             assert!(begun.elapsed() < PATIENCE, "the revocation takes no effect");
         }
-        // A slow machine may take longer; docs/performance.md has what it takes on a quiet one.
+        // A slow machine may take longer; docs/explanation/performance.md has what it takes on a quiet one.
         let effective = begun.elapsed().saturating_sub(revoked);
         eprintln!("{name}: effective {effective:?} after the command, which took {revoked:?}");
     }

@@ -35,7 +35,7 @@ use super::{
     answer::HEADERS_TO_REMOVE,
     question::{
         BadQuestion, Question, REQUEST_ID, is_partial, names_one_request, read_method, read_target,
-        refuse_forged,
+        refuse_forged, remove_told,
     },
     question_body::QuestionBody,
     refuse,
@@ -144,6 +144,7 @@ fn read(
     let told_method = told(&method).map_err(|_| BadQuestion::Unreadable("method"))?;
     let told_target = told(&path).map_err(|_| BadQuestion::Target)?;
     refuse_forged(&fields, &told_method, &told_target)?;
+    remove_told(&mut fields);
     let kept = kept_content(&fields, &raw_body)?;
     fields.insert(HOST, host);
     let mut head: Parts = Request::new(()).into_parts().0;

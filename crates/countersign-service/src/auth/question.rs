@@ -91,19 +91,8 @@ impl Question {
             false => kept_content(&head.method, &head.headers)?,
         };
         head.uri = read_target(target.as_bytes())?;
-        let own = [
-            ORIGINAL_METHOD,
-            ORIGINAL_URI,
-            FORWARDED_METHOD,
-            FORWARDED_URI,
-            FORWARDED_HOST,
-            FORWARDED_PROTO,
-            KEPT_LENGTH,
-            KEPT_CODING,
-            PROTOCOL,
-            REQUEST_ID,
-        ];
-        for name in own {
+        remove_told(&mut head.headers);
+        for name in [KEPT_LENGTH, KEPT_CODING, PROTOCOL, REQUEST_ID] {
             head.headers.remove(name);
         }
         head.headers.insert(HOST, host);
@@ -130,6 +119,21 @@ pub(super) fn read_target(target: &[u8]) -> Result<Uri, BadQuestion> {
     let whole =
         |read: &PathAndQuery| read.as_str().as_bytes() == target && target.starts_with(b"/");
     read.filter(whole).map(Uri::from).ok_or(BadQuestion::Target)
+}
+
+/// Removes the fields that tell method, target, host and scheme: the question has told them.
+pub(super) fn remove_told(headers: &mut HeaderMap) {
+    let told = [
+        ORIGINAL_METHOD,
+        ORIGINAL_URI,
+        FORWARDED_METHOD,
+        FORWARDED_URI,
+        FORWARDED_HOST,
+        FORWARDED_PROTO,
+    ];
+    for name in told {
+        headers.remove(name);
+    }
 }
 
 /// Whether Envoy cut off the passed content.
