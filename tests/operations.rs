@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use countersign_service::{ConfigSource, Overrides};
 use regex::Regex;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -68,6 +69,48 @@ fn the_unit_and_the_image_run_what_the_command_has() {
     let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
     let version = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
     assert!(image.contains(&format!("FROM rust:{version}-")), "{version}");
+}
+
+/// The Markdown files below a folder.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(pages(&path));
+        } else if path.extension().is_some_and(|end| end == "md") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_configuration_of_a_service_in_the_book_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut configurations = 0;
+    for page in pages(&root().join("docs")) {
+        let text = fs::read_to_string(&page).unwrap();
+        let text: String = text.lines().map(|line| format!("{}\n", line.trim())).collect();
+        let blocks = text.split("\n```toml\n").skip(1);
+        for block in blocks.map(|rest| rest.split("\n```").next().unwrap()) {
+            let marks = ["origins = ", "[[routes]]", "[upstream]"];
+            if !marks.iter().any(|mark| block.contains(mark)) {
+                continue;
+            }
+            let file = folder.path().join("serve.toml");
+            fs::write(&file, block).unwrap();
+            let overrides = Overrides {
+                origins: vec!["https://api.example.com".parse().unwrap()],
+                upstreams: vec!["http://127.0.0.1:3000".parse().unwrap()],
+                ..Overrides::default()
+            };
+            let loaded = ConfigSource { file: Some(file), overrides }.load();
+            assert!(loaded.is_ok(), "{}: {loaded:?}", page.display());
+            configurations += 1;
+        }
+    }
+    assert!(configurations >= 5, "{configurations}");
 }
 
 /// The rules of the alerts in the page about them.
