@@ -14,6 +14,7 @@ mod cors;
 mod documents;
 mod exactly_once;
 mod explaining;
+mod forward_auth;
 mod holder;
 mod key_rotation;
 mod limits;

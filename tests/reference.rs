@@ -10,6 +10,7 @@ use std::{
 };
 
 use countersign::Code;
+use countersign_service::{ConfigSource, ServiceCode};
 use regex::Regex;
 
 fn root() -> PathBuf {
@@ -35,7 +36,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The sources of the published crates, each without its tests.
+/// The sources of the published crates, each without its tests and the documentation of its items.
 fn sources() -> Vec<(PathBuf, String)> {
     let crates = fs::read_dir(root().join("crates")).unwrap();
     let folders = crates.map(|entry| entry.unwrap().path().join("src"));
@@ -45,7 +46,11 @@ fn sources() -> Vec<(PathBuf, String)> {
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
-            (path, text[..end].to_owned())
+            let code = text[..end].lines().filter(|line| {
+                let line = line.trim_start();
+                !line.starts_with("///") && !line.starts_with("//!")
+            });
+            (path, code.flat_map(|line| [line, "\n"]).collect())
         })
         .collect();
     assert!(sources.len() > 300, "{}", sources.len());
@@ -92,12 +97,9 @@ fn assert_same(what: &str, of_program: &BTreeSet<String>, of_page: &BTreeSet<Str
     );
 }
 
-/// The codes of the problems of `countersign serve`, which are no refusals.
+/// The codes of the problems of `countersign serve`.
 fn codes_of_service() -> BTreeSet<String> {
-    let mut codes = found(r#"\bcode: "([a-z-]+)""#);
-    codes.extend(found(r#"Self::\w+(?: \{ \.\. \})? => "((?:upstream|expectation)-[a-z]+)""#));
-    assert!(codes.len() > 8, "{codes:?}");
-    codes
+    ServiceCode::ALL.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -106,11 +108,14 @@ fn each_code_is_in_the_reference_with_its_status_and_title() {
     for row in rows(&page("reference/codes.md")) {
         listed.insert(quoted(&row[0])[0].to_owned(), (row[1].clone(), row[2].clone()));
     }
-    for code in Code::all() {
-        let expected = (code.status().as_u16().to_string(), code.title().to_owned());
-        assert_eq!(listed.remove(code.as_str()), Some(expected), "{code}");
+    let of_verifier = Code::all().iter().map(|code| (code.as_str(), code.status(), code.title()));
+    let of_service = ServiceCode::ALL.iter();
+    let of_service = of_service.map(|code| (code.as_str(), code.status(), code.title()));
+    for (code, status, title) in of_verifier.chain(of_service) {
+        let expected = (status.as_u16().to_string(), title.to_owned());
+        assert_eq!(listed.remove(code), Some(expected), "{code}");
     }
-    assert_same("codes", &codes_of_service(), &listed.into_keys().collect());
+    assert!(listed.is_empty(), "{listed:?}");
 }
 
 #[test]
@@ -120,6 +125,16 @@ fn each_code_has_its_place_in_troubleshooting() {
     let mut codes = codes_of_service();
     codes.extend(Code::all().iter().map(ToString::to_string));
     assert_same("codes", &codes, &headings.map(str::to_owned).collect());
+}
+
+#[test]
+fn each_code_is_explained_by_the_protocol() {
+    let page = page("reference/protocol.md");
+    let (_, refusals) = page.split_once("\n## Refusals\n").unwrap();
+    let (refusals, _) = refusals.split_once("\n## ").unwrap();
+    let rows = rows(refusals);
+    let named = rows.iter().flat_map(|row| quoted(&row[0])).map(str::to_owned).collect();
+    assert_same("codes", &Code::all().iter().map(ToString::to_string).collect(), &named);
 }
 
 /// The level and the message of each warning and each error that the program logs.
@@ -260,6 +275,18 @@ fn each_setting_of_a_service_is_in_the_reference() {
     let (of_service, _) = of_service.split_once("\n## ").unwrap();
     let listed = rows(of_service).into_iter().map(|row| row[0].trim_matches('`').to_owned());
     assert_same("settings", &settings, &listed.collect());
+}
+
+#[test]
+fn the_example_of_a_configuration_can_be_used() {
+    let page = page("reference/configuration.md");
+    let (_, example) = page.split_once("\n```toml\n").unwrap();
+    let (example, _) = example.split_once("\n```\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("serve.toml");
+    fs::write(&file, example).unwrap();
+    let source = ConfigSource { file: Some(file), ..ConfigSource::default() };
+    assert_eq!(source.load().unwrap().routes().len(), 2);
 }
 
 #[test]

@@ -74,8 +74,10 @@ impl Block {
                 let end = find(lines, at, |line| line.ends_with("-->"))?.saturating_add(1);
                 given = Some(at..end);
                 end
-            } else if let Some(language) = line.strip_prefix("```") {
-                let end = find(lines, next, |line| line == "```")?;
+            } else if line.starts_with("```") {
+                let language = line.trim_start_matches('`');
+                let fence = line.strip_suffix(language).unwrap_or_default();
+                let end = find(lines, next, |line| line == fence)?;
                 if language == "rust" {
                     let given = given.take().unwrap_or(at..at);
                     blocks.push(Self { given, code: next..end });

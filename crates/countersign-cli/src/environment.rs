@@ -34,6 +34,8 @@ pub(crate) const PROXIES_VARIABLE: &str = "COUNTERSIGN_PROXY";
 pub(crate) const OPERATIONS_VARIABLE: &str = "COUNTERSIGN_OPERATIONS";
 /// The least level of the service's messages.
 pub(crate) const LOG_VARIABLE: &str = "COUNTERSIGN_LOG";
+/// Whether the service records usage, as `--usage` says.
+pub(crate) const USAGE_VARIABLE: &str = "COUNTERSIGN_USAGE";
 
 /// The variables that can lead to a secret: no other program gets them.
 pub(crate) const ALL: [&str; 7] = [

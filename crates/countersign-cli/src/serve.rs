@@ -16,7 +16,7 @@ use crate::{
     environment::{
         CONFIG_VARIABLE, DB_VARIABLE, LISTEN_VARIABLE, LOG_VARIABLE, OPERATIONS_VARIABLE,
         ORIGINS_VARIABLE, PROXIES_VARIABLE, REDIS_VARIABLE, TLS_CERTIFICATE_VARIABLE,
-        TLS_KEY_VARIABLE, UPSTREAMS_VARIABLE,
+        TLS_KEY_VARIABLE, UPSTREAMS_VARIABLE, USAGE_VARIABLE,
     },
     failure::{Exit, Failure},
     master_key_args::MasterKeyArgs,
@@ -64,7 +64,7 @@ enum Command {
 /// `content = "checked-behind"`.
 #[derive(Args, Debug)]
 struct Auth {
-    /// The kind of proxy that asks: nginx, traefik, caddy or envoy-http
+    /// The kind of proxy that asks: nginx, traefik, caddy, envoy (over gRPC) or envoy-http
     #[arg(long, value_name = "KIND")]
     from: ProxyKind,
 }
@@ -102,6 +102,17 @@ struct SettingsArgs {
     /// The address of /healthz, /readyz and /metrics [default: 127.0.0.1:9421]
     #[arg(long, value_name = "ADDRESS", env = OPERATIONS_VARIABLE, global = true)]
     operations: Option<SocketAddr>,
+    /// Record who calls what, from where, in the registry; --usage=false does not, whatever the file says
+    #[arg(
+        long,
+        value_name = "true|false",
+        env = USAGE_VARIABLE,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        global = true
+    )]
+    usage: Option<bool>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -120,6 +131,7 @@ impl SettingsArgs {
             proxies: self.proxy,
             operations: self.operations,
             auth: None,
+            usage: self.usage,
         };
         ConfigSource { file: self.config, overrides }
     }

@@ -284,8 +284,13 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
     /// The address is the [`ClientAddress`](countersign_store::ClientAddress) in the request's extensions.
     /// [`serve`](crate::serve) puts the address of the socket's peer there. Behind a proxy that is the proxy's address, and all
     /// its clients share a budget, unless [`Ingress::proxies`] lists the proxy.
-    pub fn failure_limit(mut self, budget: Option<MemoryBudget<ClientNetwork>>) -> Self {
-        self.failures.budget = budget;
+    ///
+    /// Several verifiers count together if they get the same `Arc`.
+    pub fn failure_limit<B>(mut self, budget: Option<B>) -> Self
+    where
+        B: Into<Arc<MemoryBudget<ClientNetwork>>>,
+    {
+        self.failures.budget = budget.map(Into::into);
         self
     }
 

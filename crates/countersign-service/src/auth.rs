@@ -1,94 +1,146 @@
 //! Forward authentication: a proxy asks about each request, and forwards the request itself if the answer is 200.
 
 pub(crate) mod answer;
+pub(crate) mod answer_body;
+#[cfg(feature = "envoy-grpc")]
+mod checks;
 pub(crate) mod proxy_kind;
 mod question;
 pub(crate) mod question_body;
 pub(crate) mod recent_answers;
 pub(crate) mod set_up;
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-use countersign::{SIGNATURE, SIGNATURE_INPUT};
-use countersign_server::{ServedBody, VerifierService};
-use countersign_store::{ClientAddress, Registry};
-use http::{Request, Response, StatusCode};
+use countersign::{Code, Content, RefusedRequest};
+use countersign_server::{ServedBody, Verifier, VerifierService};
+use countersign_store::{ClientAddress, Gate, KeyStore};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use ipnet::IpNet;
-use tower_service::Service as _;
+use tower_layer::Layer as _;
+use tower_service::Service;
 
 use self::{
-    answer::{Answer, KeptContent},
+    answer::{Answer, KeptContent, SentFields},
+    answer_body::AnswerBody,
     proxy_kind::ProxyKind,
     question::{BadQuestion, Question},
     question_body::QuestionBody,
     recent_answers::{AskedBefore, RecentAnswers},
 };
-use crate::{gate::ServiceGate, problem::Problem};
+use crate::{
+    config::{route_finder::RouteFinder, route_settings::RouteSettings},
+    problem::{Problem, mark, request_id},
+    service_code::ServiceCode,
+};
 
 const NO_PROXY: Problem = Problem {
-    code: "proxy-unknown",
-    status: StatusCode::FORBIDDEN,
-    title: "Only proxies may ask",
+    code: ServiceCode::ProxyUnknown,
     detail: "this address is for the proxies of the service, and the request comes from none of them",
     hint: "send the request to the service itself; an operator lists the addresses of proxies with --proxy",
     retry_after: None,
 };
 
-/// Answers the questions of proxies.
+/// Answers the questions of proxies, which forward the requests themselves: the service to serve in the place of one behind a
+/// [`Verifier`]. [`run`](crate::run) does so with `auth --from`.
 #[derive(Clone, Debug)]
-pub(crate) struct Auth {
+pub struct ForwardAuth<K, G> {
     kind: ProxyKind,
     proxies: Arc<[IpNet]>,
     answers: Arc<RecentAnswers>,
-    service: VerifierService<Answer, Arc<Registry>, Arc<ServiceGate>>,
+    whole: VerifierService<Answer, K, G>,
+    kept: VerifierService<Answer, K, G>,
 }
 
-impl Auth {
-    pub(crate) fn new(
+/// Where the content of a request is that a proxy asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedContent {
+    /// It came with the question, or there is none.
+    Whole,
+    /// The proxy keeps it, or a part of it.
+    Kept,
+}
+
+impl<K: KeyStore + Clone, G: Gate + Clone> ForwardAuth<K, G> {
+    /// Answers proxies of this kind that connect from these addresses. The verifiers are made from the same stores and settings; on the
+    /// one for content that the proxy keeps, routes are set to
+    /// [`insecure_content_elsewhere`](countersign_server::Route::insecure_content_elsewhere).
+    ///
+    /// A signed request whose content the proxy keeps is refused after everything else about it was verified.
+    pub fn new(
         kind: ProxyKind,
-        proxies: &[IpNet],
-        answers: Arc<RecentAnswers>,
-        service: VerifierService<Answer, Arc<Registry>, Arc<ServiceGate>>,
+        proxies: impl IntoIterator<Item = IpNet>,
+        verifier: impl Fn(AskedContent) -> Verifier<K, G>,
     ) -> Self {
-        Self { kind, proxies: proxies.into(), answers, service }
+        let answer = Answer::new(RouteFinder::new(&[], RouteSettings::content));
+        Self::with(kind, proxies, Arc::default(), &answer, verifier)
+    }
+
+    pub(crate) fn with(
+        kind: ProxyKind,
+        proxies: impl IntoIterator<Item = IpNet>,
+        answers: Arc<RecentAnswers>,
+        answer: &Answer,
+        verifier: impl Fn(AskedContent) -> Verifier<K, G>,
+    ) -> Self {
+        let asked = |content| verifier(content).layer().layer(answer.clone());
+        let (whole, kept) = (asked(AskedContent::Whole), asked(AskedContent::Kept));
+        Self { kind, proxies: proxies.into_iter().collect(), answers, whole, kept }
     }
 
     /// Answers a question.
-    pub(crate) async fn answer(self, request: Request<ServedBody>) -> Response<Bytes> {
-        let (head, body) = request.into_parts();
-        let peer = head.extensions.get::<ClientAddress>().map(|peer| peer.ip());
+    pub(crate) async fn answer(self, request: Request<ServedBody>) -> Response<AnswerBody> {
+        let peer = request.extensions().get::<ClientAddress>().map(|peer| peer.ip());
         let is_proxy = |peer| self.proxies.iter().any(|range| range.contains(&peer));
-        if !peer.is_some_and(is_proxy) {
+        let Some(peer) = peer.filter(|&peer| is_proxy(peer)) else {
             tracing::warn!(?peer, "a peer that is not listed as a proxy asks");
-            return NO_PROXY.to_response();
-        }
-        let question = match Question::read(self.kind, head) {
-            Ok(question) => question,
-            Err(bad) => return refuse(self.kind, bad),
+            let refusal = NO_PROXY.to_response();
+            #[cfg(feature = "envoy-grpc")]
+            if checks::is_call(&request) {
+                return checks::refuse_call(&refusal, NO_PROXY.detail).map(AnswerBody::from);
+            }
+            return refusal.map(AnswerBody::from);
         };
-        let Question { head, kept, id } = question;
-        let asked_before = id.map(|(proxy, request_id)| AskedBefore {
-            proxy,
-            request_id,
-            method: head.method.clone(),
-            target: head.uri.clone(),
-            signature: [SIGNATURE, SIGNATURE_INPUT]
-                .iter()
-                .flat_map(|name| head.headers.get_all(name))
-                .cloned()
-                .collect(),
-        });
-        let body = match kept {
-            Some(length) => QuestionBody::Kept(length),
-            None => QuestionBody::Passed(body),
-        };
-        let mut request = Request::from_parts(head, body);
-        if kept.is_some() {
-            request.extensions_mut().insert(KeptContent);
+        #[cfg(feature = "envoy-grpc")]
+        if self.kind == ProxyKind::Envoy && checks::is_call(&request) {
+            return checks::answer(self, request, peer).await.map(AnswerBody::from);
         }
-        let ask = verify(self.service, request);
+        let (head, body) = request.into_parts();
+        let answer = match Question::read(self.kind, head) {
+            Ok(question) => self.ask(question, QuestionBody::Passed(body), peer).await,
+            Err(bad) => refuse(self.kind, bad),
+        };
+        answer.map(AnswerBody::from)
+    }
+
+    /// Answers a question that could be read. `content` came with it.
+    async fn ask(
+        &self,
+        question: Question,
+        content: QuestionBody,
+        peer: IpAddr,
+    ) -> Response<Bytes> {
+        let Question { mut head, kept, id } = question;
+        let asked_before = id.map(|request_id| AskedBefore::new(peer, request_id, &head));
+        if self.kind.removes_fields() {
+            head.extensions.insert(SentFields(head.headers.keys().cloned().collect()));
+        }
+        let (service, content) = match kept {
+            Some(length) => {
+                head.extensions.insert(KeptContent);
+                (&self.kept, QuestionBody::Kept(length))
+            }
+            None => (&self.whole, content),
+        };
+        let ask = verify(service.clone(), Request::from_parts(head, content));
         match asked_before {
             Some(asked) => self.answers.get_or_ask(asked, ask).await,
             None => ask.await,
@@ -96,11 +148,31 @@ impl Auth {
     }
 }
 
-async fn verify(
-    mut service: VerifierService<Answer, Arc<Registry>, Arc<ServiceGate>>,
+impl<K, G> Service<Request<ServedBody>> for ForwardAuth<K, G>
+where
+    K: KeyStore + Clone,
+    G: Gate + Clone,
+{
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ServedBody>) -> Self::Future {
+        let answer = self.clone().answer(request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+async fn verify<K: KeyStore, G: Gate>(
+    mut service: VerifierService<Answer, K, G>,
     request: Request<QuestionBody>,
 ) -> Response<Bytes> {
-    let Ok(response) = service.call(request).await;
+    let Ok(mut response) = service.call(request).await;
+    mark(&mut response);
     let (mut head, body) = response.into_parts();
     head.extensions.clear();
     // Made in memory: it cannot break off.
@@ -108,11 +180,17 @@ async fn verify(
     Response::from_parts(head, content)
 }
 
+/// Answers a question that could not be read.
 fn refuse(kind: ProxyKind, bad: BadQuestion) -> Response<Bytes> {
     let detail = match bad {
+        BadQuestion::Target => return bad_target(),
         BadQuestion::Forged(_) => {
             tracing::debug!(%bad, "a request was refused");
             "a field of this request names another method or target than the request has"
+        }
+        BadQuestion::Unreadable(_) => {
+            tracing::debug!(%bad, "a request was refused");
+            "the method or a field of this request has characters that HTTP does not allow"
         }
         BadQuestion::Missing(_) | BadQuestion::Malformed(_) => {
             tracing::error!(
@@ -123,12 +201,35 @@ fn refuse(kind: ProxyKind, bad: BadQuestion) -> Response<Bytes> {
         }
     };
     let problem = Problem {
-        code: "bad-question",
-        status: StatusCode::FORBIDDEN,
-        title: "The request cannot be told",
+        code: ServiceCode::BadQuestion,
         detail,
         hint: "leave out X-Original- and X-Forwarded- fields; the operator finds the reason in the log",
         retry_after: None,
     };
     problem.to_response()
+}
+
+/// The verifier's own refusal of a target that its types cannot hold.
+fn bad_target() -> Response<Bytes> {
+    let code = Code::BadTarget;
+    let problem = countersign::Problem {
+        code,
+        status: code.status(),
+        detail: "the target is no path of this service, or has a fragment".into(),
+        hint: code.hint().into(),
+        retry_after: None,
+        violated_policy: None,
+        signature_base: None,
+    };
+    let request_id = request_id();
+    tracing::debug!(%code, request_id, "a request was refused");
+    let refused = RefusedRequest {
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        content: Content::Absent,
+        policy: None,
+        now: None,
+        request_id: &request_id,
+    };
+    problem.to_response(&refused).map(Bytes::from)
 }

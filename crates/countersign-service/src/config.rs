@@ -118,6 +118,12 @@ impl ServiceConfig {
                     "add --proxy ADDRESS/32, or `addresses` in [proxies]",
                 ));
             }
+            Some(kind) if !kind.is_built_in() => {
+                return Err(ConfigFault::new(
+                    format!("{kind} asks over gRPC, which this build does not speak"),
+                    "build it with the feature `envoy-grpc`, or let Envoy ask over HTTP: envoy-http",
+                ));
+            }
             Some(kind) => Mode::Auth { kind, proxies },
             None => {
                 Mode::Proxy(Box::new(UpstreamSettings::resolve(text, file.upstream, overrides)?))
@@ -150,7 +156,7 @@ impl ServiceConfig {
             tls,
             mode,
             limits,
-            usage: usage(&file.usage),
+            usage: usage(&file.usage, overrides),
             routes,
         })
     }
@@ -339,7 +345,7 @@ fn limits(text: &str, section: &LimitsSection) -> Result<LimitSettings, ConfigFa
     })
 }
 
-fn usage(section: &UsageSection) -> Option<UsageRetention> {
+fn usage(section: &UsageSection, overrides: &Overrides) -> Option<UsageRetention> {
     let set =
         |retention, written: &Option<Text<Period>>, set: fn(UsageRetention, Duration) -> _| {
             written.as_ref().map_or(retention, |Text(period)| set(retention, period.get()))
@@ -347,7 +353,7 @@ fn usage(section: &UsageSection) -> Option<UsageRetention> {
     let retention = set(UsageRetention::default(), &section.minutes, UsageRetention::minutes);
     let retention = set(retention, &section.hours, UsageRetention::hours);
     let retention = set(retention, &section.days, UsageRetention::days);
-    section.record.then_some(retention)
+    overrides.usage.unwrap_or(section.record).then_some(retention)
 }
 
 fn public_paths(text: &str, written: Vec<Spanned<String>>) -> Result<Vec<String>, ConfigFault> {

@@ -5,15 +5,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use countersign_server::{GuardedBody, ServedBody};
 use http::{Request, Response};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
+    auth::answer_body::AnswerBody,
     generation::{Front, Generation},
+    problem::mark,
     proxy::{NamedOrigin, proxied_body::ProxiedBody},
 };
 
@@ -23,7 +24,7 @@ pub(crate) struct CurrentService {
     generation: watch::Receiver<Arc<Generation>>,
 }
 
-type Body = Either<GuardedBody<ProxiedBody>, Full<Bytes>>;
+type Body = Either<GuardedBody<ProxiedBody>, AnswerBody>;
 
 impl CurrentService {
     pub(crate) const fn new(generation: watch::Receiver<Arc<Generation>>) -> Self {
@@ -52,11 +53,15 @@ impl Service<Request<ServedBody>> for CurrentService {
                     head.extensions.insert(origin);
                 }
                 let response = service.clone().call(Request::from_parts(head, body));
-                Box::pin(async move { Ok(response.await?.map(Either::Left)) })
+                Box::pin(async move {
+                    let mut response = response.await?;
+                    mark(&mut response);
+                    Ok(response.map(Either::Left))
+                })
             }
             Front::Auth(auth) => {
                 let answer = auth.clone().answer(Request::from_parts(head, body));
-                Box::pin(async move { Ok(answer.await.map(|body| Either::Right(Full::new(body)))) })
+                Box::pin(async move { Ok(answer.await.map(Either::Right)) })
             }
         }
     }

@@ -5,7 +5,7 @@ use countersign_store::{MemoryBudget, Registry};
 use tower_layer::Layer as _;
 
 use crate::{
-    auth::{Auth, answer::Answer, recent_answers::RecentAnswers},
+    auth::{AskedContent, ForwardAuth, answer::Answer, recent_answers::RecentAnswers},
     config::{
         Mode, ServiceConfig,
         route_finder::RouteFinder,
@@ -43,7 +43,7 @@ pub(crate) enum Front {
         service: VerifierService<ReverseProxy, Arc<Registry>, Arc<ServiceGate>>,
     },
     /// A verifier that proxies ask.
-    Auth(Auth),
+    Auth(ForwardAuth<Arc<Registry>, Arc<ServiceGate>>),
 }
 
 impl Front {
@@ -63,47 +63,52 @@ impl Generation {
         foundation: &Foundation,
         before: Option<&Self>,
     ) -> Result<Self, ServiceError> {
-        let way = match &config.mode {
-            Mode::Proxy(_) => ContentWay::Streamed,
-            Mode::Auth { kind, .. } if kind.passes_content() => ContentWay::Gathered,
-            Mode::Auth { .. } => ContentWay::Kept,
-        };
         let content_bytes = config.limits.content_bytes;
-        let table = RouteSettings::table(&config.routes, content_bytes, way)?;
+        let table = |way| RouteSettings::table(&config.routes, content_bytes, way);
         let gate = match before.filter(|before| before.config.limits == config.limits) {
             Some(before) => Arc::clone(&before.gate),
             None => Arc::new(foundation.guard.gate(&config.limits).await?),
         };
-        let keys = Arc::clone(&foundation.registry);
-        let verifier = Verifier::new(config.ingress.clone(), keys, Arc::clone(&gate))
-            .routes(table)
-            .failure_limit(MemoryBudget::new("failures", config.limits.failures.iter().copied()));
-        let verifier = match config.usage {
-            Some(_) => verifier.usage(foundation.usage.clone()),
-            None => verifier,
-        };
-        let paths = config.public_paths.iter();
-        let verifier = paths.fold(verifier, |verifier, path| verifier.public_path(path));
-        let costly = |route: &RouteSettings| route.cost() > NonZeroU32::MIN;
-        let verifier = match config.routes.iter().any(costly) {
-            true => {
-                let costs = RouteFinder::new(&config.routes, RouteSettings::cost);
-                verifier.cost(move |head| {
-                    costs.find(&head.method, head.uri.path()).unwrap_or(NonZeroU32::MIN)
-                })
+        let failures = config.limits.failures.iter().copied();
+        let failures = MemoryBudget::new("failures", failures).map(Arc::new);
+        let verifier = |table| {
+            let (ingress, keys) = (config.ingress.clone(), Arc::clone(&foundation.registry));
+            let verifier = Verifier::new(ingress, keys, Arc::clone(&gate))
+                .routes(table)
+                .failure_limit(failures.clone());
+            let verifier = match config.usage {
+                Some(_) => verifier.usage(foundation.usage.clone()),
+                None => verifier,
+            };
+            let paths = config.public_paths.iter();
+            let verifier = paths.fold(verifier, |verifier, path| verifier.public_path(path));
+            let costly = |route: &RouteSettings| route.cost() > NonZeroU32::MIN;
+            match config.routes.iter().any(costly) {
+                true => {
+                    let costs = RouteFinder::new(&config.routes, RouteSettings::cost);
+                    verifier.cost(move |head| {
+                        costs.find(&head.method, head.uri.path()).unwrap_or(NonZeroU32::MIN)
+                    })
+                }
+                false => verifier,
             }
-            false => verifier,
         };
         let front = match &config.mode {
             Mode::Proxy(upstream) => {
                 let proxy = ReverseProxy::new(upstream)?;
-                Front::Proxy { service: verifier.layer().layer(proxy.clone()), proxy }
+                let layer = verifier(table(ContentWay::Streamed)?).layer();
+                Front::Proxy { service: layer.layer(proxy.clone()), proxy }
             }
             Mode::Auth { kind, proxies } => {
-                let checks = RouteFinder::new(&config.routes, RouteSettings::content);
-                let service = verifier.layer().layer(Answer::new(checks));
+                let answer = Answer::new(RouteFinder::new(&config.routes, RouteSettings::content));
+                let (whole, kept) = (table(ContentWay::Gathered)?, table(ContentWay::Kept)?);
+                let verifier = |content| match content {
+                    AskedContent::Whole => verifier(whole.clone()),
+                    AskedContent::Kept => verifier(kept.clone()),
+                };
+                let proxies = proxies.iter().copied();
                 let answers = Arc::clone(&foundation.answers);
-                Front::Auth(Auth::new(*kind, proxies, answers, service))
+                Front::Auth(ForwardAuth::with(*kind, proxies, answers, &answer, verifier))
             }
         };
         let ingress = Arc::new(config.ingress.clone());

@@ -31,10 +31,13 @@ mod operations;
 mod problem;
 mod proxy;
 mod service;
+mod service_code;
 mod telemetry;
 
 // The public interface is:
 pub use auth::{
+    AskedContent, ForwardAuth,
+    answer_body::AnswerBody,
     proxy_kind::{ProxyKind, UnknownProxyKind},
     set_up::set_up,
 };
@@ -51,6 +54,7 @@ pub use control::{NotReloaded, reload};
 pub use error::ServiceError;
 pub use proxy::{ReverseProxy, proxied_body::ProxiedBody};
 pub use service::{Listening, check, run};
+pub use service_code::ServiceCode;
 
 /// The error of a body of any type.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

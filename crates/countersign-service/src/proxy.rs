@@ -126,7 +126,7 @@ impl Service<Request<VerifiedBody<ServedBody>>> for ReverseProxy {
         let forwarding = Arc::clone(&self.0);
         Box::pin(async move {
             Ok(forwarding.forward(request).await.unwrap_or_else(|failure| {
-                metrics::counter!("countersign_upstream_failures_total", "code" => failure.code())
+                metrics::counter!("countersign_upstream_failures_total", "code" => failure.code().as_str())
                     .increment(1);
                 failure.to_problem().to_response().map(ProxiedBody::own)
             }))

@@ -16,7 +16,7 @@ use crate::field_name::REFUSAL;
 /// assert_eq!(Code::SignatureStale.status(), 401);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it; docs/reference/protocol.md explains each")]
+#[expect(missing_docs, reason = "the names say it; docs/troubleshoot/codes.md explains each")]
 #[non_exhaustive]
 pub enum Code {
     SignatureRequired,

@@ -10,14 +10,19 @@ const HEAD: &str = "\
 `countersign` has a subcommand for each task, and this page lists all of them with their options. In a terminal, `--help` behind a subcommand shows its
 part. [Troubleshooting](../troubleshoot/command.md) explains exit codes and common mistakes.
 
-The page is what `countersign man --markdown` prints. To change it, change the help of an option in the program, and print the page again.
-
-## countersign
+`countersign man --markdown` prints this page. To change it, change the help of an option in the program, and print the page again.
 ";
 
 /// Returns the page. The command has to be built.
 pub(super) fn page(command: &Command) -> String {
     let mut page = HEAD.to_owned();
+    let name = command.get_name();
+    let links = shown(command).map(|subcommand| {
+        let subcommand = subcommand.get_name();
+        format!("[`{subcommand}`](#{name}-{subcommand})")
+    });
+    push_text(&mut page, &links.collect::<Vec<_>>().join(" · "));
+    page.push_str(&format!("\n## {name}\n"));
     if let Some(about) = command.get_long_about().or(command.get_about()) {
         push_text(&mut page, &about.to_string());
     }

@@ -13,7 +13,7 @@ use crate::{
 /// The proxy asks the address of --listen, and forwards to the first --upstream.
 #[derive(Args, Debug)]
 pub(super) struct Config {
-    /// The kind of proxy: nginx, traefik, caddy or envoy-http
+    /// The kind of proxy: nginx, traefik, caddy, envoy (over gRPC) or envoy-http
     kind: ProxyKind,
 }
 

@@ -36,6 +36,8 @@ mod server;
 mod server_faults;
 mod serving;
 mod serving_auth;
+#[cfg(feature = "envoy-grpc")]
+mod serving_checks;
 mod serving_config;
 mod serving_faults;
 mod serving_killed;

@@ -50,8 +50,10 @@ impl Response {
         code.split('"').next().unwrap()
     }
 
+    /// Whether its field names the same code as its content.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.text.to_ascii_lowercase().contains("countersign-refusal:")
+        let field = format!("\r\ncountersign-refusal: {}\r\n", self.code());
+        self.text.to_ascii_lowercase().contains(&field)
     }
 
     pub(crate) fn content(&self) -> &str {

@@ -20,7 +20,7 @@ fn a_service_that_is_gone_is_told_from_one_that_breaks_off() {
     let served = Served::with(&desk, &["--upstream", &gone, "--origin", ORIGIN]);
     let response = served.read(&key, "");
     assert_eq!((response.status, response.code()), (502, "upstream-unreachable"), "{response:?}");
-    assert!(!response.is_refusal() && response.text.contains("application/problem+json"));
+    assert!(response.is_refusal() && response.text.contains("application/problem+json"));
     assert!(served.ask("/metrics").text.contains("upstream-unreachable"));
 
     let answers: [&[u8]; 10] = [

@@ -72,6 +72,38 @@ fn calls_are_in_the_registry_after_a_stop_whatever_was_reloaded_meanwhile() {
 }
 
 #[test]
+fn a_flag_or_a_variable_switches_usage_on_and_off_whatever_the_file_says() {
+    const FILE: &str = "[usage]\nrecord = true\n";
+    for (file, variable, flag, recorded) in [
+        ("", None, Some("--usage"), true),
+        ("", Some("true"), None, true),
+        (FILE, Some("false"), None, false),
+        (FILE, None, Some("--usage=false"), false),
+        ("", Some("false"), Some("--usage=true"), true),
+    ] {
+        let (desk, key) = desk_with_shop();
+        let desk = match variable {
+            Some(value) => desk.variable("COUNTERSIGN_USAGE", value),
+            None => desk,
+        };
+        let upstream = Upstream::well();
+        desk.write("serve.toml", file, 0o600);
+        let url = upstream.url();
+        let arguments = ["--config", "serve.toml", "--upstream", &url, "--origin", ORIGIN];
+        let arguments: Vec<_> = flag.into_iter().chain(arguments).collect();
+        let served = Served::with(&desk, &arguments);
+        assert_eq!(served.read(&key, "").status, 200);
+        served.signal("-TERM");
+        assert!(served.wait().0.success());
+        let counted = !calls(&desk, UsageDimension::Outcome).is_empty();
+        assert_eq!(counted, recorded, "{file:?} {variable:?} {flag:?}");
+    }
+    let (desk, _) = desk_with_shop();
+    let serve = ["serve", "--usage=maybe", "--origin", ORIGIN, "--upstream", "http://127.0.0.1:1"];
+    desk.run(serve).failed(1, "'maybe' for '--usage", "serve --help");
+}
+
+#[test]
 fn no_usage_is_recorded_unless_it_is_switched_on() {
     let (desk, key) = desk_with_shop();
     let upstream = Upstream::well();

@@ -6,6 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign_store::{Application, ApplicationName};
+use foldhash::fast::RandomState;
 
 /// An application may use the budget divided by this.
 const SHARES: u64 = 4;
@@ -24,8 +25,9 @@ struct Room {
 #[derive(Debug, Default)]
 struct Used {
     by_all: u64,
-    /// Only applications that use memory. Their names are unique.
-    by_application: HashMap<ApplicationName, u64>,
+    /// Only applications that use memory. Their names are unique, and chosen by the operator, so that they need no hash against
+    /// collisions.
+    by_application: HashMap<ApplicationName, u64, RandomState>,
 }
 
 /// The error for content that does not fit into the budget, or into the application's share, now.

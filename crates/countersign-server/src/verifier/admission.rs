@@ -79,8 +79,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let now = arrival.at;
         let shown = self.read(head, target, demand, arrival, source);
         Box::pin(async move {
-            let shown = shown?;
-            let admitted = match shown {
+            let admitted = match shown? {
                 Shown::Nothing => Admitted::Open,
                 Shown::PrivateKey(sent) => {
                     let refusing = self.refuse_private_key(head, sent, now, recording);
@@ -194,11 +193,7 @@ impl<K: KeyStore, G: Gate> Verifier<K, G> {
         let caller = Caller::signed(credential, SignedUse { nonce_use, authorization });
         telemetry::name(&caller);
         let credential = caller.credential();
-        let allowed =
-            check_standing(credential, head, arrival.content, demand, now).and_then(|()| {
-                check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
-            });
-        if let Err(reason) = allowed {
+        if let Err(reason) = check_credential(credential, head, arrival.content, demand, now) {
             raise_refusal(recording, &reason);
             return Err(Box::pin(self.charge_forbidden(head, credential, reason)).await.into());
         }
@@ -364,6 +359,18 @@ fn covered_authorization(unverified: &Unverified<'_>, headers: &HeaderMap) -> Op
     let mut value = covered.then(|| value.clone())?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// Checks that a credential allows a signed request: its state, its restrictions and its scopes.
+fn check_credential(
+    credential: &Credential,
+    head: &Parts,
+    content: Content,
+    demand: &Demand<'_>,
+    now: Timestamp,
+) -> Result<(), Reason> {
+    check_standing(credential, head, content, demand, now)?;
+    check_authority(credential, Half::Private, head, demand).map_err(Reason::Forbidden)
 }
 
 /// Checks the state of a credential for this kind of request.

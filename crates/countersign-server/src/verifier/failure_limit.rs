@@ -1,4 +1,4 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use countersign::{SIGNATURE, SIGNATURE_INPUT, X_API_KEY};
 use countersign_store::{ClientAddress, ClientNetwork, Enforcement, MemoryBudget, Verdict};
@@ -12,7 +12,7 @@ use crate::refusal::reason::{Blame, Reason};
 /// make its visitors' browsers fail on purpose, but it uses up only that budget.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLimit {
-    pub(crate) budget: Option<MemoryBudget<ClientNetwork>>,
+    pub(crate) budget: Option<Arc<MemoryBudget<ClientNetwork>>>,
     pub(crate) enforcement: Enforcement,
 }
 

@@ -141,8 +141,8 @@ where
         let (mut head, body) = request.into_parts();
         let handled = async move {
             // 1 to 9.
-            let checked = verifier.check(&mut head, body, &behind).await;
-            let (body, marks, mut recording) = match checked {
+            let (body, marks, mut recording) = match verifier.check(&mut head, body, &behind).await
+            {
                 Ok(passed) => passed,
                 Err(refused) => return Ok(refused),
             };

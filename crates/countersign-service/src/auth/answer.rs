@@ -8,23 +8,29 @@ use std::{
 use bytes::Bytes;
 use countersign::CONTENT_DIGEST;
 use countersign_server::{Caller, Proof, VerifiedBody};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CACHE_CONTROL};
 use tower_service::Service;
 
 use super::question_body::QuestionBody;
 use crate::{
     config::{route_finder::RouteFinder, route_settings::ContentCheck},
     problem::Problem,
-    proxy::{identity::set_identity, proxied_body::ProxiedBody},
+    proxy::{
+        identity::{FIELDS, is_reserved, set_identity},
+        proxied_body::ProxiedBody,
+    },
+    service_code::ServiceCode,
 };
 
 /// The digest of content that the proxy keeps, for the server that gets it.
 const SIGNED_DIGEST: HeaderName = HeaderName::from_static("countersign-content-digest");
 
+/// The fields of the request that the proxy takes out, as Envoy reads them.
+pub(super) const HEADERS_TO_REMOVE: HeaderName =
+    HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
 const UNVERIFIED: Problem = Problem {
-    code: "content-unverified",
-    status: StatusCode::FORBIDDEN,
-    title: "The content cannot be verified here",
+    code: ServiceCode::ContentUnverified,
     detail: "this request has signed content, which the proxy in front of the verifier does not hand on",
     hint: "ask the operator to check the digest behind the proxy and to set `content = \"checked-behind\"` on this route, or to use the reverse proxy",
     retry_after: None,
@@ -41,6 +47,10 @@ impl Answer {
         Self { checks: Arc::new(checks) }
     }
 }
+
+/// The fields that the proxy got, and that it takes out if the answer says so. In the extensions of a request.
+#[derive(Clone, Debug)]
+pub(super) struct SentFields(pub(super) Vec<HeaderName>);
 
 /// Whether the proxy keeps the content. In the extensions of a request.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +78,21 @@ impl Service<Request<VerifiedBody<QuestionBody>>> for Answer {
         let digest = request.headers().get(CONTENT_DIGEST).filter(|_| is_signed && is_kept);
         let digest = digest.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
         response.headers_mut().insert(SIGNED_DIGEST, digest);
+        if let Some(SentFields(sent)) = request.extensions().get() {
+            let removed = fields_to_remove(sent, request.headers());
+            response.headers_mut().extend(removed.map(|names| (HEADERS_TO_REMOVE, names)));
+        }
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         ready(Ok(response))
     }
+}
+
+/// Returns the names of the fields that the server behind the proxy does not get: those that the verifier took out, and those that
+/// only this service writes.
+fn fields_to_remove(sent: &[HeaderName], verified: &HeaderMap) -> Option<HeaderValue> {
+    let is_removed = |name: &&HeaderName| {
+        !verified.contains_key(*name) || is_reserved(name) && !FIELDS.contains(name)
+    };
+    let names: Vec<_> = sent.iter().filter(is_removed).map(HeaderName::as_str).collect();
+    HeaderValue::try_from(names.join(",")).ok().filter(|names| !names.is_empty())
 }

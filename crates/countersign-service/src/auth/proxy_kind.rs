@@ -10,18 +10,21 @@ pub enum ProxyKind {
     Traefik,
     /// Caddy with `forward_auth`.
     Caddy,
+    /// Envoy with `ext_authz` over gRPC, for which this crate needs its feature `envoy-grpc`.
+    Envoy,
     /// Envoy with `ext_authz` over HTTP.
     EnvoyHttp,
 }
 
 /// The text is not the name of a kind of proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a kind of proxy is nginx, traefik, caddy or envoy-http")]
+#[error("a kind of proxy is nginx, traefik, caddy, envoy or envoy-http")]
 pub struct UnknownProxyKind;
 
 impl ProxyKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Nginx, Self::Traefik, Self::Caddy, Self::EnvoyHttp];
+    pub const ALL: [Self; 5] =
+        [Self::Nginx, Self::Traefik, Self::Caddy, Self::Envoy, Self::EnvoyHttp];
 
     /// Returns the name, as in `nginx`.
     pub const fn as_str(self) -> &'static str {
@@ -29,7 +32,16 @@ impl ProxyKind {
             Self::Nginx => "nginx",
             Self::Traefik => "traefik",
             Self::Caddy => "caddy",
+            Self::Envoy => "envoy",
             Self::EnvoyHttp => "envoy-http",
+        }
+    }
+
+    /// Whether this build answers questions of this kind.
+    pub const fn is_built_in(self) -> bool {
+        match self {
+            Self::Nginx | Self::Traefik | Self::Caddy | Self::EnvoyHttp => true,
+            Self::Envoy => cfg!(feature = "envoy-grpc"),
         }
     }
 
@@ -37,15 +49,23 @@ impl ProxyKind {
     pub(crate) const fn passes_content(self) -> bool {
         match self {
             Self::Nginx | Self::Caddy => false,
-            Self::Traefik | Self::EnvoyHttp => true,
+            Self::Traefik | Self::Envoy | Self::EnvoyHttp => true,
         }
     }
 
     /// Whether a question has an id that the proxy made for its request, whatever the client sent.
     pub(crate) const fn names_requests(self) -> bool {
         match self {
-            Self::Nginx | Self::Caddy => true,
-            Self::Traefik | Self::EnvoyHttp => false,
+            Self::Nginx | Self::Caddy | Self::Envoy | Self::EnvoyHttp => true,
+            Self::Traefik => false,
+        }
+    }
+
+    /// Whether the proxy takes the fields out of the request that an answer names.
+    pub(crate) const fn removes_fields(self) -> bool {
+        match self {
+            Self::Nginx | Self::Traefik | Self::Caddy => false,
+            Self::Envoy | Self::EnvoyHttp => true,
         }
     }
 }

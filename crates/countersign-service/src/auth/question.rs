@@ -1,6 +1,3 @@
-use std::net::IpAddr;
-
-use countersign_store::ClientAddress;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri,
     header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
@@ -22,7 +19,10 @@ const KEPT_CODING: HeaderName = HeaderName::from_static("countersign-transfer-en
 /// The version of HTTP in which the proxy got the request. Over HTTP/2 content needs no announced length.
 const PROTOCOL: HeaderName = HeaderName::from_static("countersign-protocol");
 /// The proxy's own name for a request.
-const REQUEST_ID: HeaderName = HeaderName::from_static("countersign-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("countersign-request-id");
+
+/// Whether Envoy passes a part of the content alone.
+const PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
 
 /// What a proxy asks about: the request that it got, as its client sent it.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(super) struct Question {
     pub(super) head: Parts,
     /// Whether the request has content that did not come with the question, and its announced length.
     pub(super) kept: Option<u64>,
-    /// The proxy that asks, and its name for the request.
-    pub(super) id: Option<(IpAddr, HeaderValue)>,
+    /// The proxy's own name for the request.
+    pub(super) id: Option<HeaderValue>,
 }
 
 /// Why a question cannot be answered: the proxy is set up in another way than the printed configuration does, or a client forged a
@@ -44,12 +44,15 @@ pub(super) enum BadQuestion {
     Malformed(&'static str),
     #[error("the request has a {0} that names another request than the proxy does")]
     Forged(&'static str),
+    #[error("the request has a {0} that HTTP does not allow")]
+    Unreadable(&'static str),
+    #[error("the request has a target that is no path")]
+    Target,
 }
 
 impl Question {
-    /// Reads a question of this kind of proxy.
+    /// Reads a question of this kind of proxy, which is asked over HTTP.
     pub(super) fn read(kind: ProxyKind, mut head: Parts) -> Result<Self, BadQuestion> {
-        let peer = head.extensions.get::<ClientAddress>().map(|peer| peer.ip());
         let (method, target, host) = match kind {
             ProxyKind::Nginx => {
                 let method = only(&head.headers, &ORIGINAL_METHOD, "X-Original-Method")?;
@@ -63,6 +66,7 @@ impl Question {
                 let host = only(&head.headers, &FORWARDED_HOST, "X-Forwarded-Host")?;
                 (method, target, host)
             }
+            ProxyKind::Envoy => return Err(BadQuestion::Missing("question over gRPC")),
             ProxyKind::EnvoyHttp => {
                 let method = HeaderValue::try_from(head.method.as_str());
                 let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -76,37 +80,19 @@ impl Question {
             }
         };
         refuse_forged(&head.headers, &method, &target)?;
-        let id = match (kind.names_requests(), peer) {
-            (true, Some(peer)) => {
-                let id = only(&head.headers, &REQUEST_ID, "Countersign-Request-Id").ok();
-                id.filter(|id| id.len() >= 16).map(|id| (peer, id))
-            }
-            _ => None,
+        let id = match kind.names_requests() {
+            true => only(&head.headers, &REQUEST_ID, "Countersign-Request-Id").ok(),
+            false => None,
         };
-        head.method =
-            Method::from_bytes(method.as_bytes()).map_err(|_| BadQuestion::Malformed("method"))?;
+        let id = id.filter(names_one_request);
+        head.method = read_method(method.as_bytes())?;
         let kept = match kind.passes_content() {
-            true => None,
+            true => is_partial(&head.headers).then_some(0),
             false => kept_content(&head.method, &head.headers)?,
         };
-        let target = PathAndQuery::try_from(target.as_bytes())
-            .ok()
-            .filter(|target| target.as_str().starts_with('/'))
-            .ok_or(BadQuestion::Malformed("target"))?;
-        head.uri = Uri::from(target);
-        let own = [
-            ORIGINAL_METHOD,
-            ORIGINAL_URI,
-            FORWARDED_METHOD,
-            FORWARDED_URI,
-            FORWARDED_HOST,
-            FORWARDED_PROTO,
-            KEPT_LENGTH,
-            KEPT_CODING,
-            PROTOCOL,
-            REQUEST_ID,
-        ];
-        for name in own {
+        head.uri = read_target(target.as_bytes())?;
+        remove_told(&mut head.headers);
+        for name in [KEPT_LENGTH, KEPT_CODING, PROTOCOL, REQUEST_ID] {
             head.headers.remove(name);
         }
         head.headers.insert(HOST, host);
@@ -116,6 +102,43 @@ impl Question {
         }
         Ok(Self { head, kept, id })
     }
+}
+
+/// Whether an id is long enough to be the name of one request.
+pub(super) fn names_one_request(id: &HeaderValue) -> bool {
+    id.len() >= 16
+}
+
+pub(super) fn read_method(method: &[u8]) -> Result<Method, BadQuestion> {
+    Method::from_bytes(method).map_err(|_| BadQuestion::Unreadable("method"))
+}
+
+/// Reads a target. A fragment is part of none, and would be forwarded unverified.
+pub(super) fn read_target(target: &[u8]) -> Result<Uri, BadQuestion> {
+    let read = PathAndQuery::try_from(target).ok();
+    let whole =
+        |read: &PathAndQuery| read.as_str().as_bytes() == target && target.starts_with(b"/");
+    read.filter(whole).map(Uri::from).ok_or(BadQuestion::Target)
+}
+
+/// Removes the fields that tell method, target, host and scheme: the question has told them.
+pub(super) fn remove_told(headers: &mut HeaderMap) {
+    let told = [
+        ORIGINAL_METHOD,
+        ORIGINAL_URI,
+        FORWARDED_METHOD,
+        FORWARDED_URI,
+        FORWARDED_HOST,
+        FORWARDED_PROTO,
+    ];
+    for name in told {
+        headers.remove(name);
+    }
+}
+
+/// Whether Envoy cut the content off that it passes.
+pub(super) fn is_partial(headers: &HeaderMap) -> bool {
+    headers.get_all(PARTIAL).iter().any(|value| value != "false")
 }
 
 /// Returns the one value of a field.
@@ -132,7 +155,7 @@ fn only(
 }
 
 /// Refuses a field of another kind of proxy that names another request: the server behind the proxy could believe it.
-fn refuse_forged(
+pub(super) fn refuse_forged(
     headers: &HeaderMap,
     method: &HeaderValue,
     target: &HeaderValue,
@@ -153,8 +176,8 @@ fn refuse_forged(
 
 /// Returns the announced length of content that the proxy keeps; `None` without content.
 ///
-/// A write over HTTP/2 that announces nothing counts as one with content. `DELETE` does not: clients rarely announce that it has
-/// none.
+/// A write over HTTP/2 that announces nothing counts as one with content. `DELETE` does not, since clients rarely announce that it
+/// has none: the printed configuration forwards it, and reads, without any.
 fn kept_content(method: &Method, headers: &HeaderMap) -> Result<Option<u64>, BadQuestion> {
     let value = |name: &HeaderName| headers.get(name).filter(|value| !value.is_empty());
     if value(&KEPT_CODING).is_some() {
@@ -186,8 +209,7 @@ mod tests {
         for (name, value) in fields {
             request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let (mut head, ()) = request.into_parts();
-        head.extensions.insert(ClientAddress::from("127.0.0.3".parse::<IpAddr>().unwrap()));
+        let (head, ()) = request.into_parts();
         Question::read(kind, head)
     }
 
@@ -277,7 +299,7 @@ mod tests {
         let id = ("countersign-request-id", "0123456789abcdef");
         let named = |kind, fields: &[_]| ask(kind, &[fields, &[id]].concat()).unwrap().id.is_some();
         assert!(named(ProxyKind::Nginx, &NGINX) && named(ProxyKind::Caddy, &CADDY));
+        assert!(named(ProxyKind::EnvoyHttp, &[("host", "a.test")]));
         assert!(!named(ProxyKind::Traefik, &CADDY));
-        assert!(!named(ProxyKind::EnvoyHttp, &[("host", "a.test")]));
     }
 }

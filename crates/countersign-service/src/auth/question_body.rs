@@ -14,6 +14,9 @@ use crate::BoxError;
 pub(crate) enum QuestionBody {
     /// It came with the question.
     Passed(ServedBody),
+    /// It came inside the question.
+    #[cfg(feature = "envoy-grpc")]
+    Inside(http_body_util::Full<Bytes>),
     /// The proxy keeps it. At least this many bytes are announced.
     Kept(u64),
 }
@@ -33,6 +36,11 @@ impl Body for QuestionBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Passed(body) => Pin::new(body).poll_frame(context),
+            #[cfg(feature = "envoy-grpc")]
+            Self::Inside(body) => {
+                let frame = Pin::new(body).poll_frame(context);
+                frame.map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+            }
             Self::Kept(_) => Poll::Ready(Some(Err(NotHere.into()))),
         }
     }
@@ -40,6 +48,8 @@ impl Body for QuestionBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Passed(body) => body.is_end_stream(),
+            #[cfg(feature = "envoy-grpc")]
+            Self::Inside(body) => body.is_end_stream(),
             Self::Kept(_) => false,
         }
     }
@@ -47,6 +57,8 @@ impl Body for QuestionBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Passed(body) => body.size_hint(),
+            #[cfg(feature = "envoy-grpc")]
+            Self::Inside(body) => body.size_hint(),
             Self::Kept(length) => {
                 let mut hint = SizeHint::new();
                 hint.set_lower(*length);

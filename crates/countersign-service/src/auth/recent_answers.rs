@@ -6,7 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, Uri};
+use countersign::{SIGNATURE, SIGNATURE_INPUT};
+use http::{HeaderValue, Method, Response, Uri, request::Parts};
 use tokio::{sync::OnceCell, time::Instant};
 
 /// How long an answer is given again.
@@ -17,11 +18,21 @@ const MOST: usize = 20_000;
 /// What makes two questions the same: the proxy, its own name for the request, and what was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AskedBefore {
-    pub(super) proxy: IpAddr,
-    pub(super) request_id: HeaderValue,
-    pub(super) method: Method,
-    pub(super) target: Uri,
-    pub(super) signature: Vec<HeaderValue>,
+    proxy: IpAddr,
+    request_id: HeaderValue,
+    method: Method,
+    target: Uri,
+    signature: Vec<HeaderValue>,
+}
+
+impl AskedBefore {
+    /// What makes this question of a proxy the same as another, if `request_id` is the proxy's own.
+    pub(super) fn new(proxy: IpAddr, request_id: HeaderValue, head: &Parts) -> Self {
+        let lines = [SIGNATURE, SIGNATURE_INPUT];
+        let lines = lines.iter().flat_map(|name| head.headers.get_all(name)).cloned();
+        let (method, target) = (head.method.clone(), head.uri.clone());
+        Self { proxy, request_id, method, target, signature: lines.collect() }
+    }
 }
 
 /// The answers of the last seconds. Proxies ask again about the same request: nginx to get the whole response of a refusal.

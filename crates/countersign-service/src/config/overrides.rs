@@ -27,6 +27,8 @@ pub struct Overrides {
     pub proxies: Vec<IpNet>,
     /// The kind of proxy that asks, for forward authentication.
     pub auth: Option<ProxyKind>,
+    /// Whether usage is recorded.
+    pub usage: Option<bool>,
     /// The address of the operations listener.
     pub operations: Option<SocketAddr>,
 }

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use http::StatusCode;
-
-use crate::problem::Problem;
+use crate::{problem::Problem, service_code::ServiceCode};
 
 /// Why an upstream did not serve a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,34 +20,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) const fn code(self) -> &'static str {
+    pub(super) const fn code(self) -> ServiceCode {
         match self {
-            Self::Unreachable => "upstream-unreachable",
-            Self::Broken => "upstream-broken",
-            Self::Timeout => "upstream-timeout",
-            Self::Busy => "upstream-busy",
-            Self::Unavailable { .. } => "upstream-unavailable",
-            Self::Expectation => "expectation-failed",
-        }
-    }
-
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Expectation => StatusCode::EXPECTATION_FAILED,
-        }
-    }
-
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Unreachable => "The service cannot be reached",
-            Self::Broken => "The service broke the connection off",
-            Self::Timeout => "The service did not respond in time",
-            Self::Busy => "The service is busy",
-            Self::Unavailable { .. } => "The service is not available",
-            Self::Expectation => "The expectation is not supported",
+            Self::Unreachable => ServiceCode::UpstreamUnreachable,
+            Self::Broken => ServiceCode::UpstreamBroken,
+            Self::Timeout => ServiceCode::UpstreamTimeout,
+            Self::Busy => ServiceCode::UpstreamBusy,
+            Self::Unavailable { .. } => ServiceCode::UpstreamUnavailable,
+            Self::Expectation => ServiceCode::ExpectationFailed,
         }
     }
 
@@ -86,13 +64,6 @@ impl Failure {
             Self::Busy => Some(Duration::from_secs(1)),
             Self::Unreachable | Self::Broken | Self::Timeout | Self::Expectation => None,
         };
-        Problem {
-            code: self.code(),
-            status: self.status(),
-            title: self.title(),
-            detail: self.detail(),
-            hint: self.hint(),
-            retry_after,
-        }
+        Problem { code: self.code(), detail: self.detail(), hint: self.hint(), retry_after }
     }
 }

@@ -20,11 +20,16 @@ const SCOPES: HeaderName = HeaderName::from_static("countersign-scopes");
 static TEXTS: LazyLock<Cache<PublishableKey, HeaderValue>> = LazyLock::new(|| Cache::new(4_096));
 
 /// The names of the identity fields.
-pub(super) const FIELDS: [HeaderName; 4] = [APPLICATION, CREDENTIAL, ACCESS, SCOPES];
+pub(crate) const FIELDS: [HeaderName; 4] = [APPLICATION, CREDENTIAL, ACCESS, SCOPES];
+
+/// Whether no client gets this field through to an upstream.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    begins_with(name, RESERVED)
+}
 
 /// Replaces the identity fields with those of the caller. Without a known caller all are empty, and the access is `open`.
 pub(crate) fn set_identity(headers: &mut HeaderMap, caller: Option<&Caller>) {
-    remove_fields(headers, |name| begins_with(name, RESERVED));
+    remove_fields(headers, is_reserved);
     let empty = || HeaderValue::from_static("");
     let value = |text: &str| HeaderValue::try_from(text).unwrap_or_else(|_| empty());
     let [application, credential, access, scopes] = match caller {
