@@ -201,6 +201,14 @@ def check(kind):
             assert Server.got.get(timeout=60)[2] == b"a book"
             head, _ = sign("-d", "a book")
             expect("forged content", exchange(port, framed(head, b"a bomb")), (400, "digest-mismatch"))
+            # More than the proxy passes: it answers itself, or breaks off.
+            with open(os.path.join(folder, "large"), "wb") as file:
+                file.write(bytes(1 << 20) + b"more")
+            try:
+                assert exchange(port, framed(*sign("--data-binary", "@large")))[0] in (401, 413)
+            except (ConnectionError, IndexError):
+                pass
+            nothing_got("content that is too large")
         else:
             expect("content that is kept", exchange(port, order), (403, "content-unverified"))
             expect("chunked", exchange(port, chunked(*sign("-d", "a book"))), (403, "content-unverified"))

@@ -25,11 +25,11 @@ use crate::{
 
 /// How many requests are timed together.
 const TOGETHER: usize = 64;
-/// What the layer may take beside the handler and the parts of its own work, where these are those of Ed25519.
+/// The allowed time of the layer beside the handler and the parts of its own work, for Ed25519.
 const MARK: Target = Target::AtMost(1.10);
 
-/// What the layer makes of a signed POST of 1 KiB: beside the handler alone, and beside the sum of the handler and what
-/// cannot be spared, which is to verify the head, to digest the content and to claim the nonce.
+/// The time of the layer for a signed POST of 1 KiB: beside the handler alone, and beside the sum of the handler and the
+/// necessary work, which is to verify the head, to digest the content and to claim the nonce.
 pub(crate) fn figures(rounds: usize) -> Vec<Figure> {
     let mut figures = Vec::new();
     in_process(rounds, "ed25519", ed25519, Keys::Unprepared, Some(MARK), &mut figures);
@@ -62,14 +62,14 @@ impl Keys {
     }
 }
 
-/// A replay guard that accepts at once and has room for whatever is sent here.
+/// A replay guard that accepts at once and has room for all requests here.
 pub(crate) fn guard() -> MemoryNonces {
     let started = system_time().minus(Duration::from_secs(3600));
     let guard = MemoryNonces::volatile(Window::default(), started).unwrap();
     guard.memory(1 << 30).share(10_000_000)
 }
 
-/// The router is called as `serve` calls it, on one thread, and nothing is read from a socket.
+/// The router is called as `serve` calls it, on one thread, without a socket.
 fn in_process(
     rounds: usize,
     name: &str,
@@ -105,7 +105,7 @@ fn in_process(
     );
 }
 
-/// One connection is kept, and one request sent after the other. Client and server have a thread each.
+/// A connection is kept, and requests are sent in turn. Client and server have a thread each.
 fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
     let runtime = runtime();
     let key = ed25519();
@@ -141,7 +141,7 @@ fn over_sockets(rounds: usize, figures: &mut Vec<Figure>) {
 enum Added {
     /// Each by itself, over and over.
     Apart,
-    /// One after the other for each request, so that the parts find caches as they are after an exchange.
+    /// In turn for each request, so that the parts find caches as they are after an exchange.
     InTurn,
 }
 
@@ -154,7 +154,7 @@ struct Setting<'a> {
     mark: Option<Target>,
 }
 
-/// Measures all of it in turn, round by round, so that whatever else the machine does befalls all alike.
+/// Measures all of it in turn, round by round, so that other work of the machine affects all alike.
 fn measure<R>(
     setting: Setting<'_>,
     ready: impl Fn() -> R,
@@ -234,7 +234,7 @@ fn measure<R>(
     }
 }
 
-/// From the head to what is claimed.
+/// From the head to the claim.
 pub(crate) fn verify(order: &Order, policy: &Policy, key: &VerifyingKey) -> NonceUse {
     let unverified = Unverified::parse(order.head(), Content::Present, policy, system_time());
     unverified.unwrap().unwrap().verify(key).unwrap().nonce_use(1)

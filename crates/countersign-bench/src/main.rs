@@ -13,6 +13,7 @@
 //! $ cargo run --release -p countersign-bench -- throughput
 //! $ cargo run --release -p countersign-bench -- memory
 //! $ cargo run --release -p countersign-bench -- proxy
+//! $ cargo run --release -p countersign-bench -- auth
 //! ```
 
 #![expect(
@@ -26,11 +27,13 @@ mod claims;
 mod compare;
 mod connection;
 mod figure;
+mod forward_auth;
 mod hostile;
 mod httpsig;
 mod layer;
 mod limits;
 mod memory;
+mod nginx;
 mod order;
 mod post;
 mod process;
@@ -38,6 +41,7 @@ mod proxy;
 mod ratio;
 mod redis;
 mod registry;
+mod served;
 mod throughput;
 mod usage;
 mod wire;
@@ -158,9 +162,18 @@ enum Command {
         #[arg(long, default_value_t = 5_000)]
         requests: usize,
     },
-    /// Runs the service that `proxy` measures
+    /// Prints what nginx takes longer if it asks `countersign serve auth` about each request; exits with 1 if it is too much
+    Auth {
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+        /// How many requests of each kind are sent
+        #[arg(long, default_value_t = 5_000)]
+        requests: usize,
+    },
+    /// Runs the service that `proxy` measures; without an upstream, the one that `auth` does
     #[command(hide = true)]
-    Serve { folder: std::path::PathBuf, upstream: String },
+    Serve { folder: std::path::PathBuf, upstream: Option<String> },
     /// Fills the replay guard of one process, and prints what a claim costs; exits with 1 if it is too much
     Claims {
         /// Print a JSON list
@@ -187,7 +200,8 @@ fn main() -> ExitCode {
         Command::Proxy { json, rounds, requests } => {
             tell(&proxy::figures(rounds.max(1), requests.max(1)), json)
         }
-        Command::Serve { folder, upstream } => proxy::serve_behind(&folder, &upstream).is_ok(),
+        Command::Auth { json, requests } => tell(&forward_auth::figures(requests.max(10)), json),
+        Command::Serve { folder, upstream } => served::run(&folder, upstream.as_deref()).is_ok(),
         Command::Limits { json, rounds } => tell(&limits::figures(rounds.max(1)), json),
         Command::Redis { json, requests, nonces } => {
             let runtime = tokio::runtime::Runtime::new().unwrap();

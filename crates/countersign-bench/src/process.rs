@@ -17,6 +17,16 @@ pub(crate) fn switches() -> Option<u64> {
     status("/proc/thread-self/status", "nonvoluntary_ctxt_switches:").map(|times| times as u64)
 }
 
+/// What all threads of another process have used of processors. Zero where the system does not say.
+pub(crate) fn processor_time_of(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let time = |thread: fs::DirEntry| {
+        let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        times.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    };
+    threads.filter_map(time).sum()
+}
+
 /// What all its threads have used of processors, to some 10 ms. Zero where the system does not say.
 pub(crate) fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();

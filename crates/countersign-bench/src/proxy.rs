@@ -1,9 +1,6 @@
 use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    net::{SocketAddr, TcpListener as BlockingListener},
-    path::Path,
-    process::{Child, Command, Stdio},
+    hint::black_box,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,20 +16,21 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use countersign::{ContentDigest, DigestAlgorithm, Nonce, ProvenKey, RunningDigest};
+use countersign::{ContentDigest, DigestAlgorithm, Nonce, Policy, RunningDigest};
 use countersign_server::serve;
-use countersign_service::{ConfigSource, Overrides, ServiceError};
-use countersign_store::{NewCredential, Registry, system_time};
+use countersign_store::system_time;
 use http_body_util::BodyExt as _;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, runtime::Runtime, task::JoinSet};
 
 use crate::{
     connection::Connection,
     figure::{Figure, Target},
+    nginx::Nginx,
     order::{Order, ed25519},
     post::{Posts, plain},
     process::resident_of,
-    ratio::Ratio,
+    ratio::{Ratio, median},
+    served::{self, Served},
 };
 
 /// How many connections send requests at a time.
@@ -42,83 +40,134 @@ const LARGE: u64 = 1 << 30;
 const PIECE: usize = 64 << 10;
 
 /// What `countersign serve` costs beside nginx, in front of the same upstream: the time of a request, and the memory that 1 GiB of
-/// content takes.
+/// content takes. Both have two threads.
 pub(crate) fn figures(rounds: usize, requests: usize) -> Vec<Figure> {
     let folder = tempfile::tempdir().unwrap();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.unwrap();
     let upstream = runtime.block_on(serve_upstream());
-    let service = Served::start(folder.path(), upstream);
-    runtime.block_on(register(folder.path()));
-    let nginx = Nginx::start(folder.path(), upstream);
+    let service = Served::forward(folder.path(), upstream);
+    runtime.block_on(served::register(folder.path()));
+    let nginx = Nginx::forward(folder.path(), upstream);
 
     let posts = Posts::new(ed25519());
-    let read = |_: usize| {
-        let key = ed25519().publishable_key();
-        let host = posts_host();
-        Bytes::from(format!("GET /v1/orders HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\n\r\n"))
-    };
+    let unsigned = read();
+    let read = |_: usize| unsigned.clone();
     let write = |_: usize| posts.bytes(system_time());
-    let mut rows: [Vec<(Duration, Duration)>; 2] = Default::default();
+    let mut kinds = [Kind::new(&read, 200), Kind::new(&write, 201)];
+    let mut verifications = Vec::new();
     // The first round only warms up.
     for round in 0..=rounds {
-        let makes: [(&dyn Fn(usize) -> Bytes, u16); 2] = [(&read, 200), (&write, 201)];
-        for ((make, status), row) in makes.into_iter().zip(&mut rows) {
-            let time = |address| {
-                let made = (0..requests).map(make).collect();
-                run(&runtime, address, made, status)
+        for kind in &mut kinds {
+            let ours = |kind: &Kind<'_>| {
+                kind.run(&runtime, service.address, requests, || service.processor_time())
             };
-            let times = (time(service.address), time(nginx.address));
+            let theirs = |kind: &Kind<'_>| {
+                kind.run(&runtime, nginx.address, requests, || nginx.processor_time())
+            };
+            // In turn, so that neither always comes first.
+            let (first, second) = match round % 2 {
+                0 => (ours(kind), theirs(kind)),
+                _ => {
+                    let second = theirs(kind);
+                    (ours(kind), second)
+                }
+            };
             if round > 0 {
-                row.push(times);
+                kind.times.push((first.0, second.0));
+                kind.processor_times.push((first.1, second.1));
             }
         }
+        if round > 0 {
+            verifications.push(verify(requests));
+        }
     }
-    let [reads, writes] = rows.map(Ratio::of);
     let number = u32::try_from(requests).unwrap();
-    let beside = |ratio: &Ratio| {
-        format!("{:.1?} beside {:.1?}", ratio.first / number, ratio.second / number)
-    };
-    let before = resident_of(service.child.id());
-    let most = runtime.block_on(upload(service.address, service.child.id()));
+    let [reads, writes] = kinds;
+    let less = writes.times.iter().zip(&verifications);
+    let less = less.map(|(&(ours, theirs), verifying)| (ours.saturating_sub(*verifying), theirs));
+    let less = Ratio::of(less.collect());
+    let verifying = format!("{:.1?} for the verifications", median(verifications) / number);
+    let (reads, writes) = (reads.ratio(number), writes.ratio(number));
+    let before = resident_of(service.process());
+    let most = runtime.block_on(upload(service.address, service.process()));
     let grown = (most - before).max(0.0) / f64::from(1 << 20);
-    let read_detail = beside(&reads);
-    let write_detail = beside(&writes);
+    let figure =
+        |name, (ratio, detail), target| Figure::new(name, ratio, "ratio", target).detail(detail);
     vec![
-        Figure::new("proxy/read by nginx", reads.median, "ratio", Some(Target::AtMost(1.3)))
-            .detail(read_detail),
-        Figure::new("proxy/signed POST of 1 KiB by nginx", writes.median, "ratio", None)
-            .detail(write_detail),
+        figure("proxy/read by nginx", reads, Some(Target::AtMost(1.3))),
+        figure("proxy/signed POST of 1 KiB by nginx", writes, None),
+        figure(
+            "proxy/the same without verification",
+            (less.median, verifying),
+            Some(Target::AtMost(1.3)),
+        ),
         Figure::new("proxy/memory for 1 GiB of content", grown, "MiB", Some(Target::AtMost(16.0))),
     ]
 }
 
-/// Runs a service in front of this upstream, with its registry in this folder: the process that is measured.
-pub(crate) fn serve_behind(folder: &Path, upstream: &str) -> Result<(), ServiceError> {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = folder.join("serve.toml");
-    fs::write(&config, format!("[limits]\ncontent_bytes = {}\n", 2 * LARGE)).unwrap();
-    let overrides = Overrides {
-        listen: Some(any),
-        operations: Some(any),
-        origins: vec![format!("https://{}", posts_host()).parse().unwrap()],
-        upstreams: vec![upstream.parse().unwrap()],
-        registry: Some(format!("sqlite:{}", folder.join("registry.db").display())),
-        ..Overrides::default()
-    };
-    let source = ConfigSource { file: Some(config), overrides };
-    let served = countersign_service::run(source, None, |listening| {
-        println!("{}", listening.service);
+/// Verifies a signature this often in two threads, as many as the proxy has, with a key that is used often.
+fn verify(times: usize) -> Duration {
+    let (order, policy) = (Order::signed(ed25519()), Policy::default());
+    let key = ed25519().verifying_key().prepared();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..times / 2 {
+                    drop(black_box(order.verify(&policy, &key).unwrap()));
+                }
+            });
+        }
     });
-    Runtime::new().unwrap().block_on(served)
+    start.elapsed()
 }
 
-fn posts_host() -> String {
-    Order::unsigned().origin.authority().to_owned()
+/// A read with a publishable key.
+pub(crate) fn read() -> Bytes {
+    let (host, key) = (served::host(), ed25519().publishable_key());
+    Bytes::from(format!("GET /v1/orders HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\n\r\n"))
 }
 
-async fn serve_upstream() -> SocketAddr {
+/// A kind of requests, and what they took: through `countersign serve`, and through nginx.
+struct Kind<'a> {
+    make: &'a dyn Fn(usize) -> Bytes,
+    status: u16,
+    times: Vec<(Duration, Duration)>,
+    processor_times: Vec<(Duration, Duration)>,
+}
+
+impl<'a> Kind<'a> {
+    fn new(make: &'a dyn Fn(usize) -> Bytes, status: u16) -> Self {
+        Self { make, status, times: Vec::new(), processor_times: Vec::new() }
+    }
+
+    /// Sends requests, and returns how long it took, and how much of processors the proxy used.
+    fn run(
+        &self,
+        runtime: &Runtime,
+        to: SocketAddr,
+        requests: usize,
+        processor_time: impl Fn() -> Duration,
+    ) -> (Duration, Duration) {
+        let made = (0..requests).map(self.make).collect();
+        let before = processor_time();
+        let time = run(runtime, to, made, self.status);
+        (time, processor_time().saturating_sub(before))
+    }
+
+    /// Returns the ratio, and the times of a request behind it.
+    fn ratio(self, requests: u32) -> (f64, String) {
+        let (time, processor) = (Ratio::of(self.times), Ratio::of(self.processor_times));
+        let each = |ratio: &Ratio| {
+            format!("{:.1?} beside {:.1?}", ratio.first / requests, ratio.second / requests)
+        };
+        (time.median, format!("{}; processor time of the proxy {}", each(&time), each(&processor)))
+    }
+}
+
+pub(crate) async fn serve_upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let discard = async |request: Request| {
@@ -132,18 +181,6 @@ async fn serve_upstream() -> SocketAddr {
     let app = Router::new().route("/v1/large", post(discard)).layer(DefaultBodyLimit::disable());
     tokio::spawn(serve(listener, app.merge(plain()), std::future::pending()));
     address
-}
-
-async fn register(folder: &Path) {
-    let url = format!("sqlite:{}", folder.join("registry.db").display());
-    let registry = Registry::open(&url).await.unwrap();
-    registry.add_application("shop", "live", system_time()).await.unwrap();
-    let key = ProvenKey::from(&ed25519());
-    registry
-        .add_credential(NewCredential::new("shop", "bench", &key), system_time())
-        .await
-        .unwrap();
-    registry.close().await;
 }
 
 fn run(runtime: &Runtime, to: SocketAddr, requests: Vec<Bytes>, status: u16) -> Duration {
@@ -203,74 +240,4 @@ async fn upload(to: SocketAddr, process: u32) -> f64 {
     tokio::io::AsyncReadExt::read_exact(&mut stream, &mut response).await.unwrap();
     assert_eq!(&response, b"HTTP/1.1 200");
     most.max(resident_of(process))
-}
-
-/// The service, as a process of its own.
-struct Served {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Served {
-    fn start(folder: &Path, upstream: SocketAddr) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg("serve")
-            .arg(folder)
-            .arg(format!("http://{upstream}"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").unwrap().parse().unwrap();
-        Self { child, address }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// nginx with two workers and kept connections to the upstream, which checks nothing.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Nginx {
-    fn start(folder: &Path, upstream: SocketAddr) -> Self {
-        let free = BlockingListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let temporary = folders.map(|name| format!("{name}_temp_path {name};\n")).concat();
-        let text = format!(
-            "daemon off; worker_processes 2; user root root; pid nginx.pid; events {{}}\nhttp {{ access_log off; keepalive_requests 10000000;\n{temporary}\
-             upstream behind {{ server {upstream}; keepalive 64; keepalive_requests 10000000; }}\n\
-             server {{ listen {address}; client_max_body_size 0; location / {{ proxy_pass http://behind; proxy_http_version 1.1; \
-             proxy_set_header Connection \"\"; proxy_set_header Host $http_host; }} }} }}\n"
-        );
-        fs::write(folder.join("nginx.conf"), text).unwrap();
-        let child = Command::new("nginx")
-            .arg("-p")
-            .arg(folder)
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .spawn()
-            .unwrap();
-        while std::net::TcpStream::connect(address).is_err() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        Self { child, address }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // It ends its workers, which it would leave behind if it were killed.
-        drop(Command::new("kill").arg(self.child.id().to_string()).status());
-        drop(self.child.wait());
-    }
 }

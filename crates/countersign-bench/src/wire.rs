@@ -1,4 +1,4 @@
-//! What requests that are refused cost a server, beside the bytes that they are on the wire.
+//! The cost of refused requests for a server, beside their bytes on the wire.
 
 use std::{collections::VecDeque, fs, net::SocketAddr, sync::mpsc, time::Duration};
 
@@ -21,11 +21,11 @@ use crate::{
     ratio::median,
 };
 
-/// How much of a server's time a refused request may take, beside an honest signed one of some 600 bytes. Much of both is
+/// How much of a server's time a refused request may take, beside an honest signed request of some 600 bytes. Much of both is
 /// the connection and the verification.
 const MOST: f64 = 3.0;
 
-/// Each hostile request over HTTP/2 and HTTP/1.1, one after the other over one connection. The dearest come once more at the end.
+/// Each hostile request over HTTP/2 and HTTP/1.1, one after the other over a connection. The dearest come once more at the end.
 pub(crate) fn figures(requests: usize) -> Vec<Figure> {
     let server = Server::start();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -69,7 +69,7 @@ pub(crate) fn figures(requests: usize) -> Vec<Figure> {
     figures
 }
 
-/// What costs nothing but to send, before a signature is looked at: for HTTP/2 has an index of fields.
+/// Requests that cost only their sending, before a signature is looked at: for HTTP/2 has an index of fields.
 fn on_the_wire() -> Vec<(&'static str, Order)> {
     let lines = |name: &'static str, line: &str| {
         let mut order = Order::signed(ed25519());
@@ -101,7 +101,7 @@ fn on_the_wire() -> Vec<(&'static str, Order)> {
     .collect()
 }
 
-/// The key that the server knows, which is not that of hostile requests.
+/// The key that the server knows; hostile requests have another.
 fn known() -> PrivateKey {
     PrivateKey::ed25519(&[9; 32])
 }
@@ -168,7 +168,7 @@ impl Sender {
         }
     }
 
-    /// Sends a request without content, waits for its response, and gives the bytes that were sent.
+    /// Sends a request without content, waits for its response, and returns the sent bytes.
     async fn send(&mut self, order: &Order) -> usize {
         match self {
             Self::Http1(address, connection) => {
@@ -199,7 +199,7 @@ fn http1(order: &Order) -> Vec<u8> {
     bytes
 }
 
-/// A server on a thread of its own, so that its time can be told from that of its clients.
+/// A server on a thread of its own, so that its time is apart from its clients' time.
 struct Server {
     address: SocketAddr,
     handle: Handle,
@@ -226,7 +226,7 @@ impl Server {
         start.recv().unwrap()
     }
 
-    /// What its thread has used of a processor. Zero where the system does not say.
+    /// The processor time of its thread. Zero if the system does not say.
     async fn processor_time(&self) -> Duration {
         let asked = self.handle.spawn(async {
             let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -248,7 +248,7 @@ struct Http2 {
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
-/// The size of an index that nobody asked to be otherwise (RFC 9113 §6.5.2).
+/// The default size of an index (RFC 9113 §6.5.2).
 const INDEX: usize = 4096;
 
 impl Http2 {

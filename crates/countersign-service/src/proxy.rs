@@ -8,6 +8,7 @@ pub(crate) mod proxied_body;
 mod sent_body;
 mod spelling;
 mod upstream;
+mod upstream_connection;
 mod upstream_tls;
 mod upstreams;
 
@@ -72,7 +73,6 @@ pub struct ReverseProxy(Arc<Forwarding>);
 struct Forwarding {
     upstreams: Upstreams,
     host: UpstreamHost,
-    response_timeout: Duration,
     idle_timeout: Duration,
     signer: Option<HopSigner>,
 }
@@ -94,7 +94,6 @@ impl ReverseProxy {
         Ok(Self(Arc::new(Forwarding {
             upstreams: Upstreams::new(settings, tls.as_ref()),
             host: settings.host,
-            response_timeout: settings.response_timeout.get(),
             idle_timeout: settings.idle_timeout.get(),
             signer,
         })))
@@ -206,17 +205,13 @@ impl Forwarding {
         for _ in 0..ATTEMPTS {
             progress.moved();
             self.address(&mut request, origin, lease.upstream())?;
-            let repeatable = if lease.is_reused() { copy_if_safe(&request) } else { None };
-            let sent = tokio::select! {
-                biased;
-                sent = lease.send(request) => sent,
-                () = progress.stalled(self.response_timeout) => return Err(Failure::Timeout),
-            };
-            match sent {
+            let repeatable = if lease.is_reused() { Repeatable::of(&request) } else { None };
+            match lease.send(request, progress).await {
                 Ok(response) => return Ok((response, lease)),
+                Err(NotSent::Stalled) => return Err(Failure::Timeout),
                 Err(NotSent::Unseen(unseen)) => request = *unseen,
                 Err(NotSent::Broken(error)) => match repeatable {
-                    Some(copy) => request = copy,
+                    Some(copy) => request = copy.into_request(),
                     None => {
                         if !progress.is_failed() {
                             let upstream = lease.upstream().address();
@@ -274,13 +269,18 @@ impl Forwarding {
         {
             return Err(Failure::Broken);
         }
-        let lengths: Vec<_> = head.headers.get_all(CONTENT_LENGTH).iter().cloned().collect();
-        if let [first, others @ ..] = &lengths[..] {
+        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+        if let Some(first) = lengths.next() {
             let is_number = first.as_bytes().iter().all(u8::is_ascii_digit);
-            if !is_number || others.iter().any(|other| other != first) {
+            let mut others = lengths.peekable();
+            let is_repeated = others.peek().is_some();
+            if !is_number || others.any(|other| other != first) {
                 return Err(Failure::Broken);
             }
-            head.headers.insert(CONTENT_LENGTH, first.clone());
+            if is_repeated {
+                let first = first.clone();
+                head.headers.insert(CONTENT_LENGTH, first);
+            }
         }
         remove_hop_by_hop(&mut head.headers);
         let without_content = *method == Method::HEAD
@@ -295,17 +295,31 @@ impl Forwarding {
     }
 }
 
-/// Copies a read without content.
-fn copy_if_safe(request: &Request<SentBody>) -> Option<Request<SentBody>> {
-    if !request.method().is_safe() || !request.body().is_end_stream() {
-        return None;
+/// A copy of a read without content.
+struct Repeatable {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Repeatable {
+    fn of(request: &Request<SentBody>) -> Option<Self> {
+        let is_read = request.method().is_safe() && request.body().is_end_stream();
+        is_read.then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
     }
-    let mut copy = Request::new(SentBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+
+    fn into_request(self) -> Request<SentBody> {
+        let mut request = Request::new(SentBody::empty());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = self.headers;
+        request
+    }
 }
 
 /// Whether a request with this method usually has content, so that a length of zero has a meaning.

@@ -2,12 +2,13 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{Shutdown, TcpListener},
+    sync::mpsc::channel,
 };
 
 use crate::{
     served::{ORIGIN, Served, desk_with_shop, response, signed_order},
-    upstream::Upstream,
+    upstream::{PATIENCE, Upstream},
 };
 
 const TIMES: &str = "[upstream]\nconnect_timeout = \"300ms\"\nresponse_timeout = \"300ms\"\nidle_timeout = \"300ms\"\n";
@@ -131,6 +132,23 @@ fn a_service_may_respond_before_it_has_read_the_content() {
     assert_eq!((answer.status, answer.code()), (400, "digest-mismatch"), "{answer:?}");
 }
 
+#[test]
+fn a_service_gets_all_of_the_content_even_if_the_client_does_not_read_the_early_response() {
+    const MANY: usize = 32 << 20;
+    let (desk, _) = desk_with_shop();
+    let (upstream, full) = Upstream::talkative(MANY);
+    let served = Served::start(&desk, &upstream);
+    let order = signed_order(&desk, &"x".repeat(100_000), "");
+    let (before, after) = order.as_bytes().split_at(order.len() - 50_000);
+    let mut stream = served.connect();
+    stream.write_all(before).unwrap();
+    full.recv_timeout(PATIENCE).unwrap();
+    stream.write_all(after).unwrap();
+    let received = upstream.next();
+    assert!(received.whole && received.content.len() == 100_000, "{}", received.content.len());
+    assert_eq!(response(&mut stream).content().matches('y').count(), MANY);
+}
+
 /// Responds as soon as it has the head, and reads nothing of the content.
 fn early() -> Upstream {
     Upstream::early(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nwell")
@@ -184,6 +202,21 @@ fn a_connection_that_the_service_closed_meanwhile_costs_no_request() {
         let response = served.read(&key, "");
         assert_eq!(response.status, 200, "{response:?}");
     }
+}
+
+#[test]
+fn a_connection_that_the_service_closed_is_closed_without_another_request() {
+    let (desk, key) = desk_with_shop();
+    let (closed, closes) = channel();
+    let upstream = Upstream::serve(move |stream, _| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell")?;
+        stream.shutdown(Shutdown::Write)?;
+        closed.send(stream.read(&mut [0])?).unwrap();
+        Err(std::io::ErrorKind::ConnectionAborted.into())
+    });
+    let served = Served::start(&desk, &upstream);
+    assert_eq!(served.read(&key, "").status, 200);
+    assert_eq!(closes.recv_timeout(PATIENCE), Ok(0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A server behind `countersign serve`, which responds as a test has it, byte by byte.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
@@ -86,7 +86,27 @@ impl Upstream {
         Self { address, received }
     }
 
-    fn serve<F>(respond: F) -> Self
+    /// Answers the head of each request with this much content, which it sends while it reads the content of the request. Says when
+    /// nobody takes any more of it.
+    pub(crate) fn talkative(length: usize) -> (Self, Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, received) = channel();
+        let (full, is_full) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (mut writer, full) = (stream.try_clone().unwrap(), full.clone());
+                let mut reader = BufReader::new(stream);
+                // The head has come, at least in part.
+                reader.fill_buf().unwrap();
+                thread::spawn(move || talk(&mut writer, length, &full));
+                drop(receive(&mut reader).map(|received| sender.send(received)));
+            }
+        });
+        (Self { address, received }, is_full)
+    }
+
+    pub(crate) fn serve<F>(respond: F) -> Self
     where
         F: Fn(&mut TcpStream, &Received) -> std::io::Result<()> + Clone + Send + 'static,
     {
@@ -119,6 +139,21 @@ impl Upstream {
     /// Nothing came that was not taken with [`next`](Self::next).
     pub(crate) fn has_nothing(&self) -> bool {
         self.received.try_recv().is_err()
+    }
+}
+
+/// Writes a response. Whenever nobody has taken any of it for a while, says so.
+fn talk(stream: &mut TcpStream, length: usize, full: &Sender<()>) {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let response = [head.as_bytes(), &vec![b'y'; length]].concat();
+    stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut rest = &response[..];
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => drop(full.send(())),
+            Err(_) => return,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// The length and the transfer coding of a request whose content the proxy keeps.
+/// The length and the transfer coding of a request with content that stays with the proxy.
 const KEPT_LENGTH: HeaderName = HeaderName::from_static("countersign-content-length");
 const KEPT_CODING: HeaderName = HeaderName::from_static("countersign-transfer-encoding");
 /// The version of HTTP in which the proxy got the request. Over HTTP/2 content needs no announced length.
@@ -24,11 +24,11 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("countersign-r
 /// Whether Envoy passes a part of the content alone.
 const PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
 
-/// What a proxy asks about: the request that it got, as its client sent it.
+/// The subject of a proxy's question: the request, as its client sent it.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) head: Parts,
-    /// Whether the request has content that did not come with the question, and its announced length.
+    /// Whether the request has content outside of the question, and its announced length.
     pub(super) kept: Option<u64>,
     /// The proxy's own name for the request.
     pub(super) id: Option<HeaderValue>,
@@ -51,7 +51,7 @@ pub(super) enum BadQuestion {
 }
 
 impl Question {
-    /// Reads a question of this kind of proxy, which is asked over HTTP.
+    /// Reads a question of this kind of proxy, asked over HTTP.
     pub(super) fn read(kind: ProxyKind, mut head: Parts) -> Result<Self, BadQuestion> {
         let (method, target, host) = match kind {
             ProxyKind::Nginx => {
@@ -104,7 +104,7 @@ impl Question {
     }
 }
 
-/// Whether an id is long enough to be the name of one request.
+/// Whether an id is long enough to name a single request.
 pub(super) fn names_one_request(id: &HeaderValue) -> bool {
     id.len() >= 16
 }
@@ -113,7 +113,7 @@ pub(super) fn read_method(method: &[u8]) -> Result<Method, BadQuestion> {
     Method::from_bytes(method).map_err(|_| BadQuestion::Unreadable("method"))
 }
 
-/// Reads a target. A fragment is part of none, and would be forwarded unverified.
+/// Reads a target. It has no fragment: a fragment would be forwarded unverified.
 pub(super) fn read_target(target: &[u8]) -> Result<Uri, BadQuestion> {
     let read = PathAndQuery::try_from(target).ok();
     let whole =
@@ -136,12 +136,12 @@ pub(super) fn remove_told(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether Envoy cut the content off that it passes.
+/// Whether Envoy cut off the passed content.
 pub(super) fn is_partial(headers: &HeaderMap) -> bool {
     headers.get_all(PARTIAL).iter().any(|value| value != "false")
 }
 
-/// Returns the one value of a field.
+/// Returns the only value of a field.
 fn only(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -174,10 +174,10 @@ pub(super) fn refuse_forged(
     Ok(())
 }
 
-/// Returns the announced length of content that the proxy keeps; `None` without content.
+/// Returns the announced length of kept content; `None` without content.
 ///
-/// A write over HTTP/2 that announces nothing counts as one with content. `DELETE` does not, since clients rarely announce that it
-/// has none: the printed configuration forwards it, and reads, without any.
+/// A write over HTTP/2 without an announced length counts as a write with content. `DELETE` does not, since clients rarely announce
+/// an empty content for it: the printed configuration forwards `DELETE` and reads without content.
 fn kept_content(method: &Method, headers: &HeaderMap) -> Result<Option<u64>, BadQuestion> {
     let value = |name: &HeaderName| headers.get(name).filter(|value| !value.is_empty());
     if value(&KEPT_CODING).is_some() {

@@ -2,31 +2,36 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-const FIELDS: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-];
-
 /// Removes the fields of the connection, also those that `Connection` names.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+    // Most messages have none or one of them: looking each of them up would take longer than looking at what is there.
+    let mut found: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if found.contains(&header::CONNECTION) {
         let lines = headers.get_all(header::CONNECTION).iter();
         let words = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-        let named: Vec<HeaderName> = words.filter_map(|word| word.trim().parse().ok()).collect();
-        for name in named {
-            headers.remove(name);
-        }
+        // `keep-alive` is removed anyway.
+        let names = words.map(str::trim).filter(|name| !name.eq_ignore_ascii_case("keep-alive"));
+        found.extend(names.filter_map(|name| name.parse::<HeaderName>().ok()));
     }
-    for name in &FIELDS {
+    for name in found {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
 }
 
 #[cfg(test)]

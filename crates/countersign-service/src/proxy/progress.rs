@@ -29,6 +29,13 @@ impl Progress {
         }
     }
 
+    /// The progress of a request without content.
+    pub(super) fn ended() -> Self {
+        let progress = Self::begin();
+        progress.ended.store(true, Ordering::Release);
+        progress
+    }
+
     pub(super) fn moved(&self) {
         let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(WITH_CLIENT - 1);
         self.moved.store(since, Ordering::Relaxed);
@@ -70,20 +77,13 @@ impl Progress {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// Waits until the upstream has neither taken a piece nor responded for this time.
-    pub(super) async fn stalled(&self, longest: Duration) {
-        loop {
-            let moved = self.moved.load(Ordering::Relaxed);
-            let now = Instant::now();
-            let since = match moved {
-                WITH_CLIENT => now,
-                moved => self.begun.checked_add(Duration::from_millis(moved)).unwrap_or(now),
-            };
-            let left = longest.saturating_sub(now.saturating_duration_since(since));
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left).await;
-        }
+    /// Returns the rest of this time, in which the upstream has to take a piece or to respond.
+    pub(super) fn left(&self, longest: Duration) -> Duration {
+        let now = Instant::now();
+        let since = match self.moved.load(Ordering::Relaxed) {
+            WITH_CLIENT => now,
+            moved => self.begun.checked_add(Duration::from_millis(moved)).unwrap_or(now),
+        };
+        longest.saturating_sub(now.saturating_duration_since(since))
     }
 }

@@ -1,7 +1,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -26,7 +26,10 @@ enum Kind {
 /// The content of an upstream's response. Holds the connection until it has ended.
 #[derive(Debug)]
 struct FromUpstream {
+    /// What came with the head.
+    first: Option<hyper::Result<Frame<Bytes>>>,
     body: Incoming,
+    /// Until the content has ended.
     lease: Option<Lease>,
     /// Of the request: its connection is used again only if all of the request was sent.
     progress: Arc<Progress>,
@@ -48,26 +51,43 @@ impl ProxiedBody {
 
     /// Hands on the content of a response.
     pub(super) fn from_upstream(
-        body: Incoming,
-        lease: Lease,
+        mut body: Incoming,
+        mut lease: Lease,
         progress: Arc<Progress>,
         idle_timeout: Duration,
     ) -> Self {
-        if body.is_end_stream() {
-            if progress.is_sent() {
-                lease.give_back();
+        let mut first = None;
+        let ended = body.is_end_stream() || {
+            // Short content has come with its head. Whoever reads the rest is woken when they ask for it.
+            let unwoken = &mut Context::from_waker(Waker::noop());
+            match lease.poll_frame(&mut body, unwoken) {
+                Poll::Ready(Some(frame)) => {
+                    first = Some(frame);
+                    body.is_end_stream()
+                }
+                Poll::Ready(None) => true,
+                Poll::Pending => false,
             }
-            return Self(Kind::Own(None));
-        }
-        let (lease, idling, waiting) = (Some(lease), None, false);
-        Self(Kind::Upstream(Box::new(FromUpstream {
+        };
+        let mut upstream = FromUpstream {
+            first,
             body,
-            lease,
+            lease: Some(lease),
             progress,
             idle_timeout,
-            idling,
-            waiting,
-        })))
+            idling: None,
+            waiting: false,
+        };
+        if ended {
+            upstream.end();
+            match upstream.first.take().map(|first| first.map(Frame::into_data)) {
+                None => return Self(Kind::Own(None)),
+                Some(Ok(Ok(content))) => return Self::own(content),
+                Some(Ok(Err(trailers))) => upstream.first = Some(Ok(trailers)),
+                Some(Err(error)) => upstream.first = Some(Err(error)),
+            }
+        }
+        Self(Kind::Upstream(Box::new(upstream)))
     }
 }
 
@@ -93,7 +113,12 @@ impl Body for ProxiedBody {
             }
             Kind::Upstream(upstream) => upstream,
         };
-        let Poll::Ready(frame) = Pin::new(&mut upstream.body).poll_frame(context) else {
+        let polled = match (upstream.first.take(), &mut upstream.lease) {
+            (Some(first), _) => Poll::Ready(Some(first)),
+            (None, Some(lease)) => lease.poll_frame(&mut upstream.body, context),
+            (None, None) => Poll::Ready(None),
+        };
+        let Poll::Ready(frame) = polled else {
             let longest = upstream.idle_timeout;
             let waits_already = std::mem::replace(&mut upstream.waiting, true);
             let idling = upstream.idling.get_or_insert_with(|| Box::pin(sleep(longest)));
@@ -124,7 +149,7 @@ impl Body for ProxiedBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Own(content) => content.as_ref().is_none_or(Bytes::is_empty),
-            Kind::Upstream(upstream) => upstream.body.is_end_stream(),
+            Kind::Upstream(upstream) => upstream.first.is_none() && upstream.body.is_end_stream(),
         }
     }
 
@@ -134,7 +159,18 @@ impl Body for ProxiedBody {
                 let length = content.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Kind::Upstream(upstream) => upstream.body.size_hint(),
+            Kind::Upstream(upstream) => {
+                let first = upstream.first.as_ref().and_then(|first| first.as_ref().ok());
+                let first = first.and_then(Frame::data_ref).map_or(0, Bytes::len);
+                let (first, rest) =
+                    (u64::try_from(first).unwrap_or(u64::MAX), upstream.body.size_hint());
+                let mut whole = SizeHint::new();
+                whole.set_lower(rest.lower().saturating_add(first));
+                if let Some(upper) = rest.upper() {
+                    whole.set_upper(upper.saturating_add(first));
+                }
+                whole
+            }
         }
     }
 }

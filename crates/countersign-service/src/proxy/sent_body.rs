@@ -35,9 +35,7 @@ impl SentBody {
 
     /// Makes a body without content, for requests of the proxy's own.
     pub(super) fn empty() -> Self {
-        let progress = Arc::new(Progress::begin());
-        progress.end();
-        Self { body: None, progress, is_verified: false }
+        Self { body: None, progress: Arc::new(Progress::ended()), is_verified: false }
     }
 }
 

@@ -1,33 +1,34 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use countersign::Scheme;
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
+use http_body::Frame;
+use hyper::body::Incoming;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{failure::Failure, sent_body::SentBody, upstream_tls::UpstreamTls};
+use super::{
+    failure::Failure, progress::Progress, sent_body::SentBody,
+    upstream_connection::UpstreamConnection, upstream_tls::UpstreamTls,
+};
 use crate::config::{upstream_address::UpstreamAddress, upstream_settings::UpstreamSettings};
 
 /// How long an upstream that could not be reached is the last to be tried.
 const AVOIDED: Duration = Duration::from_secs(1);
-/// The most header fields of a response.
-const FIELDS: usize = 200;
+/// How often connections that nobody uses are looked at: those that an upstream has closed, and those that are too old, are closed.
+const TIDYING: Duration = Duration::from_secs(1);
 
 /// A server behind the proxy, and the connections to it.
 #[derive(Debug)]
@@ -37,15 +38,18 @@ pub(super) struct Upstream {
     tls: Option<UpstreamTls>,
     connect_timeout: Duration,
     keep_alive: Duration,
+    response_timeout: Duration,
     places: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    /// Whether a task looks after the idle connections.
+    is_tidied: AtomicBool,
     is_healthy: AtomicBool,
     avoided_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<SentBody>,
+    connection: UpstreamConnection,
     since: Instant,
 }
 
@@ -53,7 +57,7 @@ struct Idle {
 #[derive(Debug)]
 pub(super) struct Lease {
     upstream: Arc<Upstream>,
-    sender: SendRequest<SentBody>,
+    connection: UpstreamConnection,
     reuse: Reuse,
     _place: OwnedSemaphorePermit,
 }
@@ -70,6 +74,8 @@ enum Reuse {
 pub(super) enum NotSent {
     Unseen(Box<Request<SentBody>>),
     Broken(hyper::Error),
+    /// The upstream neither took a piece nor responded for too long.
+    Stalled,
 }
 
 impl Upstream {
@@ -84,8 +90,10 @@ impl Upstream {
             address,
             connect_timeout: settings.connect_timeout.get(),
             keep_alive: settings.keep_alive.get(),
+            response_timeout: settings.response_timeout.get(),
             places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             idle: Mutex::default(),
+            is_tidied: AtomicBool::new(false),
             is_healthy: AtomicBool::new(true),
             avoided_until: Mutex::default(),
         }
@@ -120,13 +128,11 @@ impl Upstream {
 
     /// Returns a connection: an idle one, or a new one. Waits for a place as long as for a connection.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Failure> {
-        let place = timeout(self.connect_timeout, Arc::clone(&self.places).acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(Failure::Busy) };
-        while let Some(Idle { mut sender, .. }) = self.take_idle() {
-            // The connection has read its last response, and is about to accept the next request.
-            if sender.ready().await.is_ok() {
+        let place = self.place().await?;
+        while let Some(mut connection) = self.take_idle() {
+            if connection.ready().await {
                 let upstream = Arc::clone(self);
-                return Ok(Lease { upstream, sender, reuse: Reuse::Again, _place: place });
+                return Ok(Lease { upstream, connection, reuse: Reuse::Again, _place: place });
             }
         }
         self.connect(place).await
@@ -134,17 +140,28 @@ impl Upstream {
 
     /// Returns a new connection, for a request that an old one did not take.
     pub(super) async fn lease_new(self: &Arc<Self>) -> Result<Lease, Failure> {
-        let place = timeout(self.connect_timeout, Arc::clone(&self.places).acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(Failure::Busy) };
+        let place = self.place().await?;
         self.connect(place).await
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let places = Arc::clone(&self.places);
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        match timeout(self.connect_timeout, places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(Failure::Busy),
+        }
     }
 
     async fn connect(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Result<Lease, Failure> {
         match timeout(self.connect_timeout, self.shake_hands()).await {
-            Ok(Ok(sender)) => {
+            Ok(Ok(connection)) => {
                 self.set_avoided(None);
                 let upstream = Arc::clone(self);
-                Ok(Lease { upstream, sender, reuse: Reuse::First, _place: place })
+                Ok(Lease { upstream, connection, reuse: Reuse::First, _place: place })
             }
             failed => {
                 self.set_avoided(Instant::now().checked_add(AVOIDED));
@@ -159,14 +176,14 @@ impl Upstream {
         }
     }
 
-    async fn shake_hands(&self) -> Result<SendRequest<SentBody>, crate::BoxError> {
+    async fn shake_hands(&self) -> Result<UpstreamConnection, crate::BoxError> {
         let stream = TcpStream::connect((self.address.host(), self.address.port())).await?;
         stream.set_nodelay(true)?;
         refuse_self(&stream)?;
         match (self.address.scheme(), &self.tls) {
-            (Scheme::Http, _) => speak_http(stream).await,
+            (Scheme::Http, _) => UpstreamConnection::begin(stream).await,
             (Scheme::Https, Some(tls)) => match tls.connect(self.address.host(), stream).await {
-                Ok(stream) => speak_http(stream).await,
+                Ok(stream) => UpstreamConnection::begin(stream).await,
                 Err(error) => {
                     tracing::warn!(error = &*error, upstream = %self.address, "no TLS to an upstream");
                     Err(error)
@@ -176,27 +193,43 @@ impl Upstream {
         }
     }
 
-    fn take_idle(&self) -> Option<Idle> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(last) = idle.pop() {
-            if last.since.elapsed() >= self.keep_alive {
-                // Those before it were idle for longer.
-                idle.clear();
-                return None;
-            }
-            if !last.sender.is_closed() {
-                return Some(last);
-            }
+    fn take_idle(&self) -> Option<UpstreamConnection> {
+        let mut idle = self.idle();
+        let Idle { connection, since } = idle.pop()?;
+        if since.elapsed() < self.keep_alive {
+            return Some(connection);
         }
+        // Those before it were idle for longer.
+        idle.clear();
         None
     }
 
-    fn put_back(&self, sender: SendRequest<SentBody>) {
-        if !sender.is_closed() {
-            let since = Instant::now();
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.push(Idle { sender, since });
+    fn put_back(self: &Arc<Self>, mut connection: UpstreamConnection) {
+        if !connection.is_idle() {
+            return;
         }
+        let since = Instant::now();
+        self.idle().push(Idle { connection, since });
+        if !self.is_tidied.load(Ordering::Relaxed) && !self.is_tidied.swap(true, Ordering::Relaxed)
+        {
+            tokio::spawn(tidy(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes idle connections that are too old, or that the upstream has closed. Returns whether others are left.
+    fn tidy(&self) -> bool {
+        let mut idle = self.idle();
+        idle.retain_mut(|Idle { connection, since }| {
+            since.elapsed() < self.keep_alive && connection.is_idle()
+        });
+        let some_left = !idle.is_empty();
+        // Under the lock, so that a connection that is put back now begins the next task.
+        self.is_tidied.store(some_left, Ordering::Relaxed);
+        some_left
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,36 +247,44 @@ impl Lease {
     pub(super) async fn send(
         &mut self,
         request: Request<SentBody>,
+        progress: &Progress,
     ) -> Result<Response<Incoming>, NotSent> {
-        match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response),
-            Err(mut error) => Err(match (error.take_message(), self.reuse) {
+        let longest = self.upstream.response_timeout;
+        match self.connection.send(request, progress, longest).await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(mut error)) => Err(match (error.take_message(), self.reuse) {
                 (Some(request), Reuse::Again) => NotSent::Unseen(Box::new(request)),
                 _ => NotSent::Broken(error.into_error()),
             }),
+            None => Err(NotSent::Stalled),
         }
+    }
+
+    /// Reads on in the content of the response.
+    pub(super) fn poll_frame(
+        &mut self,
+        content: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        self.connection.poll_frame(content, context)
     }
 
     /// Gives the connection back, for the next request.
     pub(super) fn give_back(self) {
-        let Self { upstream, sender, .. } = self;
-        upstream.put_back(sender);
+        let Self { upstream, connection, .. } = self;
+        upstream.put_back(connection);
     }
 }
 
-/// Begins HTTP/1.1 on a connection.
-async fn speak_http(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> Result<SendRequest<SentBody>, crate::BoxError> {
-    let mut builder = http1::Builder::new();
-    builder.max_headers(FIELDS);
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to an upstream ended early");
+/// Looks after the idle connections of an upstream as long as there are any.
+async fn tidy(upstream: Weak<Upstream>) {
+    loop {
+        sleep(TIDYING).await;
+        match upstream.upgrade() {
+            Some(upstream) if upstream.tidy() => {}
+            _ => return,
         }
-    });
-    Ok(sender)
+    }
 }
 
 /// On loopback, a connection to a port on which nobody listens can end up connected to itself.

@@ -11,6 +11,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     failure::Failure,
+    progress::Progress,
     sent_body::SentBody,
     upstream::{Lease, Upstream},
     upstream_tls::UpstreamTls,
@@ -120,7 +121,7 @@ async fn is_well(server: &Arc<Upstream>, check: &HealthCheck) -> bool {
         .header(header::CONNECTION, "close")
         .body(SentBody::empty());
     let (Ok(request), Ok(mut lease)) = (request, server.lease_new().await) else { return false };
-    match lease.send(request).await {
+    match lease.send(request, &Progress::ended()).await {
         Ok(response) => response.status().is_success() || response.status().is_redirection(),
         Err(_) => false,
     }

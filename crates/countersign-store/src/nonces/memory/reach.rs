@@ -83,7 +83,8 @@ impl<C: Ceiling> Reach<C> {
             Raising::Failed(_) | Raising::Possible => {}
         }
         self.attempted.fetch_max(ceiling.unix(), Ordering::AcqRel);
-        match self.ceiling.raise(self.owner, ceiling).await {
+        // In a box: it is some KiB, for which every claim would keep room, and a claim seldom comes here.
+        match Box::pin(self.ceiling.raise(self.owner, ceiling)).await {
             Ok(()) => {
                 *raising = Raising::Possible;
                 self.reached.store(ceiling.unix(), Ordering::Release);
