@@ -108,8 +108,9 @@ impl Doctor {
         });
         match asked {
             Ok((keys, secrets)) => {
-                findings
-                    .push(Diagnosis::well(NAME, format!("it can be read, and has {keys} keys")));
+                let noun = if keys == 1 { "key" } else { "keys" };
+                let detail = format!("it can be read, and has {keys} {noun}");
+                findings.push(Diagnosis::well(NAME, detail));
                 findings.extend(diagnose_secrets(&secrets, master_keys.as_ref()));
             }
             Err(failure) => findings.push(Diagnosis::failed(NAME, &failure)),
