@@ -70,6 +70,8 @@ fn what_is_no_import_makes_no_circle() {
         "use crate::Root;",
         "mod b { pub struct B; }\nuse self::b::B;",
         "fn f() -> impl Sized + use<> { self.b() }",
+        "use other::{a, r#type::{self, B}};",
+        "use other::{#, B};",
     ] {
         let root = "mod a;\nmod b;\npub struct Root;";
         let found = circles(&[("lib.rs", root), ("a.rs", a), ("b.rs", back)]);

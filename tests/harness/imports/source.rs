@@ -237,9 +237,14 @@ impl<'t> Reader<'t> {
             match token {
                 Token::Punct('{') => {
                     self.next();
-                    while !self.eat('}') && !self.tokens.is_empty() {
+                    while !self.eat('}') {
+                        let before = self.tokens.len();
                         self.tree(&path, leaves);
                         self.eat(',');
+                        // What is no part of a declaration is passed over.
+                        if self.tokens.len() == before && self.next().is_none() {
+                            return;
+                        }
                     }
                     return;
                 }
@@ -287,6 +292,7 @@ fn is_of_tests(attribute: &[Token]) -> bool {
 
 /// The tokens of a text, without comments.
 fn tokens(text: &str) -> Vec<Token> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -309,8 +315,9 @@ fn tokens(text: &str) -> Vec<Token> {
                 tokens.push(Token::Text(String::new()));
                 length
             }
+            // `r#type` is the name `type`.
+            'r' if rest.strip_prefix("r#").is_some_and(|rest| rest.starts_with(is_part)) => 2,
             _ if first.is_alphanumeric() || first == '_' => {
-                let is_part = |c: char| c.is_alphanumeric() || c == '_';
                 let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
                 let word = rest.get(..length).unwrap_or_default();
                 tokens.push(Token::Word(word.to_owned()));
