@@ -5,7 +5,7 @@ use countersign::{KeyId, Timestamp};
 use super::{
     kept::Kept,
     selection::Selection,
-    span::{self, Resolution, Span},
+    span::{Resolution, Span},
     table::{LATENCIES, Subject},
     usage_query::UsageQuery,
 };
@@ -69,7 +69,7 @@ impl Registry {
         let mut connection = self.shared.database.connection().await?;
         let retention = self.shared.usage.retention();
         let kept = Kept::read(&retention, now, &mut connection.session()).await?;
-        let (from, to) = span::outward(query.from, query.to, finest, &kept, now);
+        let (from, to) = kept.outward(query.from, query.to, finest, now);
         let coarsest = query.step.map_or(Resolution::Day, |step| step.resolution());
         let spans = Span::cover(from, to, coarsest, finest);
         let mut usage = Usage { from, to, rows: Vec::new() };

@@ -55,6 +55,27 @@ impl Kept {
         Ok(kept)
     }
 
+    /// Extends a range to what can be told apart: of a time whose minutes are not kept any more, to whole hours, and later to whole
+    /// days. What is counted now ends with the day.
+    pub(super) fn outward(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        finest: Resolution,
+        now: Timestamp,
+    ) -> (Timestamp, Timestamp) {
+        let known = |time: Timestamp| {
+            let mut finer = [Resolution::Minute, Resolution::Hour].into_iter();
+            finer.find(|one| *one >= finest && self.since(*one) <= time).unwrap_or(Resolution::Day)
+        };
+        let from = known(from).start(from);
+        let to = match to > now {
+            true => Resolution::Day.next_start(to),
+            false => known(to).next_start(to),
+        };
+        (from, to)
+    }
+
     /// Notes, before minutes and hours are removed, since when they are complete.
     pub(super) async fn note(&self, session: &mut Session<'_>) -> Result<(), RegistryError> {
         for (resolution, since) in [("minute", self.minutes), ("hour", self.hours)] {
@@ -70,3 +91,35 @@ const SELECT: &str = "SELECT resolution, since FROM countersign.usage_kept";
 /// Parameters: `since`, `resolution`.
 const RAISE: &str =
     "UPDATE countersign.usage_kept SET since = $1 WHERE resolution = $2 AND since < $1";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The first second of a day.
+    const DAY: Timestamp = Timestamp::from_unix(20_000 * 86_400);
+
+    fn at(days: u32, hours: u32, minutes: u32) -> Timestamp {
+        let parts = [(days, 86_400), (hours, 3600), (minutes, 60)];
+        parts.into_iter().fold(DAY, |time, (number, seconds)| {
+            time.plus(Duration::from_secs(seconds).saturating_mul(number))
+        })
+    }
+
+    #[test]
+    fn a_range_grows_to_what_is_still_told_apart() {
+        let now = at(100, 12, 30);
+        let kept = Kept::by(&UsageRetention::default(), now);
+        let known = |from, to| kept.outward(from, to, Resolution::Minute, now);
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            known(at(99, 1, 1).plus(second), at(99, 1, 2).plus(second)),
+            (at(99, 1, 1), at(99, 1, 3))
+        );
+        assert_eq!(known(at(50, 1, 1), at(50, 2, 1)), (at(50, 1, 0), at(50, 3, 0)));
+        assert_eq!(known(at(5, 1, 1), at(6, 2, 1)), (at(5, 0, 0), at(7, 0, 0)));
+        assert_eq!(known(at(99, 1, 1), now.plus(second)), (at(99, 1, 1), at(101, 0, 0)));
+    }
+}

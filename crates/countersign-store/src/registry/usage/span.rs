@@ -1,7 +1,5 @@
 use countersign::Timestamp;
 
-use super::kept::Kept;
-
 /// How long the time is that a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Resolution {
@@ -34,7 +32,7 @@ impl Resolution {
     }
 
     /// The first whole minute, hour or day that begins then or later.
-    fn next_start(self, time: Timestamp) -> Timestamp {
+    pub(super) fn next_start(self, time: Timestamp) -> Timestamp {
         let start = self.start(time);
         match start == time {
             true => time,
@@ -77,33 +75,11 @@ impl Span {
     }
 }
 
-/// Extends a range to what can be told apart: of a time whose minutes are not kept any more, to whole hours, and later to whole
-/// days. What is counted now ends with the day.
-pub(super) fn outward(
-    from: Timestamp,
-    to: Timestamp,
-    finest: Resolution,
-    kept: &Kept,
-    now: Timestamp,
-) -> (Timestamp, Timestamp) {
-    let known = |time: Timestamp| {
-        let mut finer = [Resolution::Minute, Resolution::Hour].into_iter();
-        finer.find(|one| *one >= finest && kept.since(*one) <= time).unwrap_or(Resolution::Day)
-    };
-    let from = known(from).start(from);
-    let to = match to > now {
-        true => Resolution::Day.next_start(to),
-        false => known(to).next_start(to),
-    };
-    (from, to)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::usage::retention::UsageRetention;
 
     /// The first second of a day.
     const DAY: Timestamp = Timestamp::from_unix(20_000 * 86_400);
@@ -134,20 +110,5 @@ mod tests {
         assert_eq!(minutes, [span(Minute, at(0, 0, 1), at(0, 0, 9))]);
         assert_eq!(Span::cover(at(1, 0, 0), at(1, 0, 0), Day, Minute), []);
         assert_eq!(Span::cover(at(1, 0, 0), at(0, 0, 0), Day, Minute), []);
-    }
-
-    #[test]
-    fn a_range_grows_to_what_is_still_told_apart() {
-        let now = at(100, 12, 30);
-        let kept = Kept::by(&UsageRetention::default(), now);
-        let known = |from, to| outward(from, to, Resolution::Minute, &kept, now);
-        let second = Duration::from_secs(1);
-        assert_eq!(
-            known(at(99, 1, 1).plus(second), at(99, 1, 2).plus(second)),
-            (at(99, 1, 1), at(99, 1, 3))
-        );
-        assert_eq!(known(at(50, 1, 1), at(50, 2, 1)), (at(50, 1, 0), at(50, 3, 0)));
-        assert_eq!(known(at(5, 1, 1), at(6, 2, 1)), (at(5, 0, 0), at(7, 0, 0)));
-        assert_eq!(known(at(99, 1, 1), now.plus(second)), (at(99, 1, 1), at(101, 0, 0)));
     }
 }
