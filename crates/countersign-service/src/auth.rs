@@ -49,6 +49,13 @@ const NO_PROXY: Problem = Problem {
     retry_after: None,
 };
 
+const FORGOTTEN: Problem = Problem {
+    code: ServiceCode::AnswerForgotten,
+    detail: "the request was refused, and the reason is not known here any more",
+    hint: "sign the request again, and send it again",
+    retry_after: None,
+};
+
 /// Answers the questions of proxies, which forward the requests themselves: the service to serve in the place of one behind a
 /// [`Verifier`]. [`run`](crate::run) does so with `auth --from`.
 #[derive(Clone, Debug)]
@@ -104,7 +111,7 @@ impl<K: KeyStore + Clone, G: Gate + Clone> ForwardAuth<K, G> {
             tracing::warn!(?peer, "a peer that is not listed as a proxy asks");
             let refusal = NO_PROXY.to_response();
             #[cfg(feature = "envoy-grpc")]
-            if checks::is_call(&request) {
+            if self.kind == ProxyKind::Envoy && checks::is_call(&request) {
                 return checks::refuse_call(&refusal, NO_PROXY.detail).map(AnswerBody::from);
             }
             return refusal.map(AnswerBody::from);
@@ -128,8 +135,13 @@ impl<K: KeyStore + Clone, G: Gate + Clone> ForwardAuth<K, G> {
         content: QuestionBody,
         peer: IpAddr,
     ) -> Response<Bytes> {
-        let Question { mut head, kept, id } = question;
-        let asked_before = id.map(|request_id| AskedBefore::new(peer, request_id, &head));
+        let Question { mut head, kept, id, is_refused } = question;
+        let asked_before = id.map(|id| AskedBefore::new(peer, &id, &head));
+        if is_refused {
+            // Verified again, the request could pass, and nginx would hand the answer to its client as the response.
+            let known = asked_before.and_then(|asked| self.answers.get(&asked));
+            return known.unwrap_or_else(|| FORGOTTEN.to_response());
+        }
         if self.kind.removes_fields() {
             head.extensions.insert(SentFields(head.headers.keys().cloned().collect()));
         }
@@ -188,6 +200,10 @@ fn refuse(kind: ProxyKind, bad: BadQuestion) -> Response<Bytes> {
             tracing::debug!(%bad, "a request was refused");
             "a field of this request names another method or target than the request has"
         }
+        BadQuestion::Misspelt => {
+            tracing::debug!(%bad, "a request was refused");
+            "a field of this request is spelled like one that the proxy sets"
+        }
         BadQuestion::Unreadable(_) => {
             tracing::debug!(%bad, "a request was refused");
             "the method or a field of this request has characters that HTTP does not allow"
@@ -203,7 +219,7 @@ fn refuse(kind: ProxyKind, bad: BadQuestion) -> Response<Bytes> {
     let problem = Problem {
         code: ServiceCode::BadQuestion,
         detail,
-        hint: "leave out X-Original- and X-Forwarded- fields; the operator finds the reason in the log",
+        hint: "leave out X-Original-, X-Forwarded- and Countersign- fields; the operator finds the reason in the log",
         retry_after: None,
     };
     problem.to_response()

@@ -6,7 +6,7 @@ pub(crate) mod identity;
 mod progress;
 pub(crate) mod proxied_body;
 mod sent_body;
-mod spelling;
+pub(crate) mod spelling;
 mod upstream;
 mod upstream_connection;
 mod upstream_tls;
@@ -199,7 +199,7 @@ impl Forwarding {
         &self,
         mut request: Request<SentBody>,
         origin: Option<&Origin>,
-        progress: &Progress,
+        progress: &Arc<Progress>,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         let mut lease = self.upstreams.lease().await?;
         for _ in 0..ATTEMPTS {

@@ -7,6 +7,8 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServiceCode {
+    /// nginx asks for the reason of a refusal, and it is not known any more.
+    AnswerForgotten,
     /// The question of a proxy does not tell which request it is about.
     BadQuestion,
     /// The proxy that asks kept signed content, which its route has verified here.
@@ -29,7 +31,8 @@ pub enum ServiceCode {
 
 impl ServiceCode {
     /// All codes of this version.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::AnswerForgotten,
         Self::BadQuestion,
         Self::ContentUnverified,
         Self::ExpectationFailed,
@@ -44,6 +47,7 @@ impl ServiceCode {
     /// Returns the name, as in `upstream-timeout`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AnswerForgotten => "answer-forgotten",
             Self::BadQuestion => "bad-question",
             Self::ContentUnverified => "content-unverified",
             Self::ExpectationFailed => "expectation-failed",
@@ -64,7 +68,9 @@ impl ServiceCode {
             }
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::UpstreamBroken | Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
-            Self::UpstreamBusy | Self::UpstreamUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AnswerForgotten | Self::UpstreamBusy | Self::UpstreamUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -72,6 +78,7 @@ impl ServiceCode {
     /// Returns the meaning in a few words, the same for every request.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::AnswerForgotten => "The reason of the refusal is not known any more",
             Self::BadQuestion => "The request cannot be told",
             Self::ContentUnverified => "The content cannot be verified here",
             Self::ExpectationFailed => "The expectation is not supported",

@@ -173,6 +173,27 @@ fn nginx_forwards_a_signed_write_once() {
     assert!(upstream.has_nothing());
 }
 
+/// nginx takes the answer for the response to its client: a request that is verified again could pass, and would not be forwarded.
+#[test]
+fn the_response_to_a_refusal_is_the_answer_that_was_given_or_an_error() {
+    let (_desk, key, served, nginx, upstream) = behind_nginx("");
+    let ask = |fields: &str| {
+        exchange(
+            served.address,
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nX-Original-Method: GET\r\nX-Original-URI: /v1/orders\r\nX-Forwarded-Host: api.example.com\r\nX-Forwarded-For: 192.0.2.1\r\nCountersign-Protocol: HTTP/1.1\r\nCountersign-Request-Id: 0123456789abcdef\r\nX-Api-Key: {key}\r\nConnection: close\r\n{fields}\r\n"
+            ),
+        )
+    };
+    let unknown = ask("Countersign-Refused: 1\r\n");
+    assert_eq!((unknown.status, unknown.code()), (503, "answer-forgotten"), "{unknown:?}");
+    assert_eq!(ask("").status, 200);
+    assert_eq!(ask("Countersign-Refused: 1\r\n").status, 200);
+    let response = nginx.read("/v1/orders", &key, "Countersign-Refused: 1\r\n");
+    assert_eq!((response.status, response.content()), (200, "well"), "{response:?}");
+    assert!(upstream.next().values("countersign-refused").is_empty());
+}
+
 #[test]
 fn content_that_nginx_keeps_is_refused_unless_the_route_says_otherwise() {
     let (desk, _key, _served, nginx, upstream) = behind_nginx("");

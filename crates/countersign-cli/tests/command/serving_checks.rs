@@ -151,7 +151,7 @@ fn of_other_host(key: &str) -> HttpRequest {
 fn a_read_with_a_key_passes_and_its_answer_replaces_what_the_client_forged() {
     let (desk, key) = desk_with_shop();
     let served = asked_by(&desk, "127.0.0.1/32", "");
-    let forged = "\r\nCountersign-Application: other\r\nCountersign-Evil: 1\r\nCountersign-Request-Id: 0123456789abcdef\r\nX-Rewrite-Url: /other";
+    let forged = "\r\nCountersign-Application: other\r\nCountersign-Evil: 1\r\nCountersign-Content-Digest: x\r\nCountersign-Request-Id: 0123456789abcdef\r\nX-Rewrite-Url: /other";
     let response = ask(&served, read("/v1/a%20b?x=%7e&z", &key, forged)).passes();
     let names = ["application", "credential", "access", "scopes", "content-digest"];
     let values = ["shop", &key, "publishable", "orders:read orders:write", ""];
@@ -328,6 +328,16 @@ fn only_a_listed_envoy_may_ask_and_only_over_grpc() {
     let code = refused.metadata().get("countersign-refusal");
     assert_eq!(code.unwrap(), "proxy-unknown", "{refused:?}");
     assert_eq!(served.read(&key, "").code(), "proxy-unknown");
+    drop(served);
+    let arguments = ["auth", "--from", "envoy-http", "--proxy", "10.0.0.7/32", "--origin", ORIGIN];
+    let served = Served::with(&desk, &arguments);
+    let url = format!("http://{}/envoy.service.auth.v3.Authorization/Check", served.address);
+    let called = std::process::Command::new("curl")
+        .args(["-q", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge"])
+        .args(["-X", "POST", "-H", "Content-Type: application/grpc", &url])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(called.stdout).unwrap(), "403");
     drop(served);
     let served = asked_by(&desk, "127.0.0.1/32", "");
     // To a proxy that asks over HTTP 200 means that a request passes, and gRPC answers 200 whatever its verdict is.

@@ -133,6 +133,39 @@ fn a_service_may_respond_before_it_has_read_the_content() {
 }
 
 #[test]
+fn a_service_that_responds_early_and_reads_nothing_is_given_up() {
+    let (desk, _) = desk_with_shop();
+    let upstream = Upstream::stuck(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell");
+    desk.write("serve.toml", TIMES, 0o600);
+    let url = upstream.url();
+    let served =
+        Served::with(&desk, &["--config", "serve.toml", "--upstream", &url, "--origin", ORIGIN]);
+    // More than fits into the buffers on the way.
+    desk.write("large.txt", "x".repeat(20 << 20), 0o600);
+    let answer = served.send(signed_order(&desk, "@large.txt", ""));
+    assert_eq!((answer.status, answer.content()), (200, "well"), "{answer:?}");
+}
+
+#[test]
+fn a_service_that_spoke_http_1_0_gets_content_without_a_length() {
+    let (desk, key) = desk_with_shop();
+    let upstream = Upstream::start(|stream, _| {
+        stream.write_all(
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nwell",
+        )
+    });
+    let served = Served::start(&desk, &upstream);
+    assert_eq!(served.read(&key, "").content(), "well");
+    upstream.next();
+    let chunked = signed_order(&desk, "a book", "Transfer-Encoding: chunked\r\n");
+    let chunked = chunked.replace("Content-Length: 6\r\n", "");
+    let chunked = chunked.replace("\r\n\r\na book", "\r\n\r\n6\r\na book\r\n0\r\n\r\n");
+    let answer = served.send(chunked);
+    assert_eq!((answer.status, answer.content()), (200, "well"), "{answer:?}");
+    assert_eq!(upstream.next().content, b"a book");
+}
+
+#[test]
 fn a_service_gets_all_of_the_content_even_if_the_client_does_not_read_the_early_response() {
     const MANY: usize = 32 << 20;
     let (desk, _) = desk_with_shop();

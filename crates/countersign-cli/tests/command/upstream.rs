@@ -86,6 +86,27 @@ impl Upstream {
         Self { address, received }
     }
 
+    /// Answers the head of each request with these bytes, and then neither reads nor closes the connection.
+    pub(crate) fn stuck(bytes: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_, received) = channel();
+        thread::spawn(move || {
+            let mut held = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.extend(byte);
+                }
+                stream.write_all(bytes).unwrap();
+                held.push(stream);
+            }
+        });
+        Self { address, received }
+    }
+
     /// Answers the head of each request with this much content, which it sends while it reads the content of the request. Says when
     /// nobody takes any more of it.
     pub(crate) fn talkative(length: usize) -> (Self, Receiver<()>) {

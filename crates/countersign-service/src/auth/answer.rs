@@ -76,7 +76,9 @@ impl Service<Request<VerifiedBody<QuestionBody>>> for Answer {
         let mut response = Response::new(ProxiedBody::own(Bytes::new()));
         set_identity(response.headers_mut(), caller.as_ref());
         let digest = request.headers().get(CONTENT_DIGEST).filter(|_| is_signed && is_kept);
-        let digest = digest.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+        // A copy: an answer is kept for a while, and the head of the question is not.
+        let digest = digest.and_then(|digest| HeaderValue::from_bytes(digest.as_bytes()).ok());
+        let digest = digest.unwrap_or_else(|| HeaderValue::from_static(""));
         response.headers_mut().insert(SIGNED_DIGEST, digest);
         if let Some(SentFields(sent)) = request.extensions().get() {
             let removed = fields_to_remove(sent, request.headers());
@@ -91,7 +93,8 @@ impl Service<Request<VerifiedBody<QuestionBody>>> for Answer {
 /// only this service writes.
 fn fields_to_remove(sent: &[HeaderName], verified: &HeaderMap) -> Option<HeaderValue> {
     let is_removed = |name: &&HeaderName| {
-        !verified.contains_key(*name) || is_reserved(name) && !FIELDS.contains(name)
+        let is_answered = FIELDS.contains(name) || **name == SIGNED_DIGEST;
+        !verified.contains_key(*name) || is_reserved(name) && !is_answered
     };
     let names: Vec<_> = sent.iter().filter(is_removed).map(HeaderName::as_str).collect();
     HeaderValue::try_from(names.join(",")).ok().filter(|names| !names.is_empty())

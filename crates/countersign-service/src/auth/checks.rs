@@ -155,7 +155,7 @@ fn read(
         head.extensions.insert(peer);
     }
     let content = QuestionBody::Inside(Full::new(Bytes::from(raw_body)));
-    Ok((Question { head, kept, id: None }, content))
+    Ok((Question { head, kept, id: None, is_refused: false }, content))
 }
 
 /// Returns the least length of content that Envoy did not pass, or not all of it; `None` if all of it came, or there is none.

@@ -6,6 +6,7 @@ use http::{
 };
 
 use super::proxy_kind::ProxyKind;
+use crate::proxy::{identity::is_reserved, spelling::begins_with};
 
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -21,6 +22,9 @@ const PROTOCOL: HeaderName = HeaderName::from_static("countersign-protocol");
 /// The proxy's own name for a request.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("countersign-request-id");
 
+/// Whether nginx was told that the request is refused, and asks for the response to it.
+const REFUSED: HeaderName = HeaderName::from_static("countersign-refused");
+
 /// Whether Envoy passes a part of the content alone.
 const PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
 
@@ -32,6 +36,8 @@ pub(super) struct Question {
     pub(super) kept: Option<u64>,
     /// The proxy's own name for the request.
     pub(super) id: Option<HeaderValue>,
+    /// Whether the proxy takes the answer for the response to its client, since the request is refused.
+    pub(super) is_refused: bool,
 }
 
 /// Why a question cannot be answered: the proxy is set up in another way than the printed configuration does, or a client forged a
@@ -44,6 +50,8 @@ pub(super) enum BadQuestion {
     Malformed(&'static str),
     #[error("the request has a {0} that names another request than the proxy does")]
     Forged(&'static str),
+    #[error("the request has a field that is spelled like one of the proxy's")]
+    Misspelt,
     #[error("the request has a {0} that HTTP does not allow")]
     Unreadable(&'static str),
     #[error("the request has a target that is no path")]
@@ -80,6 +88,10 @@ impl Question {
             }
         };
         refuse_forged(&head.headers, &method, &target)?;
+        if !kind.removes_fields() {
+            refuse_misspelt(&head.headers)?;
+        }
+        let is_refused = kind == ProxyKind::Nginx && head.headers.contains_key(REFUSED);
         let id = match kind.names_requests() {
             true => only(&head.headers, &REQUEST_ID, "Countersign-Request-Id").ok(),
             false => None,
@@ -92,7 +104,7 @@ impl Question {
         };
         head.uri = read_target(target.as_bytes())?;
         remove_told(&mut head.headers);
-        for name in [KEPT_LENGTH, KEPT_CODING, PROTOCOL, REQUEST_ID] {
+        for name in [KEPT_LENGTH, KEPT_CODING, PROTOCOL, REQUEST_ID, REFUSED] {
             head.headers.remove(name);
         }
         head.headers.insert(HOST, host);
@@ -100,7 +112,7 @@ impl Question {
             head.headers.remove(CONTENT_LENGTH);
             head.headers.remove(TRANSFER_ENCODING);
         }
-        Ok(Self { head, kept, id })
+        Ok(Self { head, kept, id, is_refused })
     }
 }
 
@@ -172,6 +184,22 @@ pub(super) fn refuse_forged(
         }
     }
     Ok(())
+}
+
+/// Refuses a field that a gateway to programs (CGI, WSGI, PHP) reads as one that the proxy sets. These proxies replace fields by their
+/// exact names alone.
+fn refuse_misspelt(headers: &HeaderMap) -> Result<(), BadQuestion> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_misspelt = |name: &HeaderName| {
+        let mut bytes = name.as_str().bytes();
+        let starts = ["x-forwarded-", "x-original-", "x-rewrite-", "x-real-"];
+        !bytes.all(is_plain)
+            && (is_reserved(name) || starts.into_iter().any(|start| begins_with(name, start)))
+    };
+    match headers.keys().any(is_misspelt) {
+        true => Err(BadQuestion::Misspelt),
+        false => Ok(()),
+    }
 }
 
 /// Returns the announced length of kept content; `None` without content.
@@ -272,6 +300,24 @@ mod tests {
             let mut fields = NGINX.to_vec();
             fields.remove(missing);
             assert!(ask(ProxyKind::Nginx, &fields).is_err());
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_spelled_like_one_of_the_proxy_is_refused_unless_the_proxy_takes_it_out() {
+        let with = |kind, fields: &[_], name| ask(kind, &[fields, &[(name, "x")]].concat()).err();
+        for name in ["countersign_application", "countersign-scopes_", "x_forwarded_for"] {
+            for (kind, fields) in [
+                (ProxyKind::Nginx, &NGINX[..]),
+                (ProxyKind::Caddy, &CADDY),
+                (ProxyKind::Traefik, &CADDY),
+            ] {
+                assert_eq!(with(kind, fields, name), Some(BadQuestion::Misspelt), "{name}");
+            }
+            assert_eq!(with(ProxyKind::EnvoyHttp, &[("host", "a.test")], name), None);
+        }
+        for name in ["countersign-other", "x_tenant", "x-forwarded-for"] {
+            assert_eq!(with(ProxyKind::Nginx, &NGINX, name), None, "{name}");
         }
     }
 

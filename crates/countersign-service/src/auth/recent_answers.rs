@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{SIGNATURE, SIGNATURE_INPUT};
-use http::{HeaderValue, Method, Response, Uri, request::Parts};
+use http::{HeaderValue, Response, request::Parts};
+use sha2::{Digest as _, Sha256};
 use tokio::{sync::OnceCell, time::Instant};
 
 /// How long an answer is given again.
@@ -15,23 +16,30 @@ const KEPT: Duration = Duration::from_secs(5);
 /// The most answers that are kept. Those above it are forgotten early, and a second question is then answered as a replay.
 const MOST: usize = 20_000;
 
-/// What makes two questions the same: the proxy, its own name for the request, and what was signed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct AskedBefore {
-    proxy: IpAddr,
-    request_id: HeaderValue,
-    method: Method,
-    target: Uri,
-    signature: Vec<HeaderValue>,
-}
+/// What makes two questions the same: the proxy, its own name for the request, and what was signed. It is a hash, since each question
+/// leaves one, and strangers choose the lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AskedBefore([u8; 32]);
 
 impl AskedBefore {
     /// What makes this question of a proxy the same as another, if `request_id` is the proxy's own.
-    pub(super) fn new(proxy: IpAddr, request_id: HeaderValue, head: &Parts) -> Self {
-        let lines = [SIGNATURE, SIGNATURE_INPUT];
-        let lines = lines.iter().flat_map(|name| head.headers.get_all(name)).cloned();
-        let (method, target) = (head.method.clone(), head.uri.clone());
-        Self { proxy, request_id, method, target, signature: lines.collect() }
+    pub(super) fn new(proxy: IpAddr, request_id: &HeaderValue, head: &Parts) -> Self {
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        };
+        add(proxy.to_string().as_bytes());
+        add(request_id.as_bytes());
+        add(head.method.as_str().as_bytes());
+        add(head.uri.to_string().as_bytes());
+        for name in [SIGNATURE, SIGNATURE_INPUT] {
+            for line in head.headers.get_all(&name) {
+                add(name.as_str().as_bytes());
+                add(line.as_bytes());
+            }
+        }
+        Self(hash.finalize().into())
     }
 }
 
@@ -60,6 +68,12 @@ impl RecentAnswers {
         cell.get_or_init(|| ask).await.clone()
     }
 
+    /// Returns the answer that was given before.
+    pub(super) fn get(&self, asked: &AskedBefore) -> Option<Response<Bytes>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.cells.get(asked)?.get().cloned()
+    }
+
     fn cell(&self, asked: AskedBefore) -> Cell {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Kept { cells, oldest } = &mut *kept;
@@ -74,7 +88,7 @@ impl RecentAnswers {
             return Arc::clone(cell);
         }
         let cell = Cell::default();
-        cells.insert(asked.clone(), Arc::clone(&cell));
+        cells.insert(asked, Arc::clone(&cell));
         oldest.push_back((Instant::now(), asked));
         cell
     }

@@ -94,7 +94,7 @@ impl ProxiedBody {
 impl FromUpstream {
     fn end(&mut self) {
         if let Some(lease) = self.lease.take().filter(|_| self.progress.is_sent()) {
-            lease.give_back();
+            lease.give_back(&self.progress);
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn remove_fields(headers: &mut HeaderMap, is_reserved: impl Fn(&Heade
 }
 
 /// Whether a field begins with `prefix`, in any spelling.
-pub(super) fn begins_with(name: &HeaderName, prefix: &str) -> bool {
+pub(crate) fn begins_with(name: &HeaderName, prefix: &str) -> bool {
     let spelled = name.as_str().bytes().map(|byte| match byte.is_ascii_alphanumeric() {
         true => byte,
         false => b'-',

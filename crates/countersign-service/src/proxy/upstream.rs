@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign::Scheme;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Frame;
 use hyper::body::Incoming;
 use tokio::{
@@ -59,6 +59,8 @@ pub(super) struct Lease {
     upstream: Arc<Upstream>,
     connection: UpstreamConnection,
     reuse: Reuse,
+    /// Of the last response.
+    version: Version,
     _place: OwnedSemaphorePermit,
 }
 
@@ -129,13 +131,20 @@ impl Upstream {
     /// Returns a connection: an idle one, or a new one. Waits for a place as long as for a connection.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Failure> {
         let place = self.place().await?;
-        while let Some(mut connection) = self.take_idle() {
-            if connection.ready().await {
+        match self.take_idle() {
+            // If the upstream has closed the connection, the request comes back unseen.
+            Some(connection) => {
                 let upstream = Arc::clone(self);
-                return Ok(Lease { upstream, connection, reuse: Reuse::Again, _place: place });
+                Ok(Lease {
+                    upstream,
+                    connection,
+                    reuse: Reuse::Again,
+                    version: Version::HTTP_11,
+                    _place: place,
+                })
             }
+            None => self.connect(place).await,
         }
-        self.connect(place).await
     }
 
     /// Returns a new connection, for a request that an old one did not take.
@@ -161,7 +170,13 @@ impl Upstream {
             Ok(Ok(connection)) => {
                 self.set_avoided(None);
                 let upstream = Arc::clone(self);
-                Ok(Lease { upstream, connection, reuse: Reuse::First, _place: place })
+                Ok(Lease {
+                    upstream,
+                    connection,
+                    reuse: Reuse::First,
+                    version: Version::HTTP_11,
+                    _place: place,
+                })
             }
             failed => {
                 self.set_avoided(Instant::now().checked_add(AVOIDED));
@@ -204,8 +219,15 @@ impl Upstream {
         None
     }
 
-    fn put_back(self: &Arc<Self>, mut connection: UpstreamConnection) {
-        if !connection.is_idle() {
+    fn put_back(
+        self: &Arc<Self>,
+        mut connection: UpstreamConnection,
+        version: Version,
+        progress: &Arc<Progress>,
+    ) {
+        // Content without a length cannot be sent on a connection that once spoke HTTP/1.0.
+        if version != Version::HTTP_11 || !connection.is_idle() {
+            connection.close(progress, self.response_timeout);
             return;
         }
         let since = Instant::now();
@@ -247,11 +269,14 @@ impl Lease {
     pub(super) async fn send(
         &mut self,
         request: Request<SentBody>,
-        progress: &Progress,
+        progress: &Arc<Progress>,
     ) -> Result<Response<Incoming>, NotSent> {
         let longest = self.upstream.response_timeout;
         match self.connection.send(request, progress, longest).await {
-            Some(Ok(response)) => Ok(response),
+            Some(Ok(response)) => {
+                self.version = response.version();
+                Ok(response)
+            }
             Some(Err(mut error)) => Err(match (error.take_message(), self.reuse) {
                 (Some(request), Reuse::Again) => NotSent::Unseen(Box::new(request)),
                 _ => NotSent::Broken(error.into_error()),
@@ -269,10 +294,10 @@ impl Lease {
         self.connection.poll_frame(content, context)
     }
 
-    /// Gives the connection back, for the next request.
-    pub(super) fn give_back(self) {
-        let Self { upstream, connection, .. } = self;
-        upstream.put_back(connection);
+    /// Gives the connection back, for the next request, after a request that was sent.
+    pub(super) fn give_back(self, progress: &Arc<Progress>) {
+        let Self { upstream, connection, version, .. } = self;
+        upstream.put_back(connection, version, progress);
     }
 }
 

@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
     time::{Instant, Sleep, sleep},
 };
 
@@ -36,12 +38,14 @@ pub(super) struct UpstreamConnection {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
+type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
 /// What moves a connection.
 enum Mover {
     /// The task that has the connection.
-    Holder(Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>),
-    /// A task of its own.
-    Task,
+    Holder(Connection),
+    /// A task of its own, which is told when the connection is dropped here.
+    Task { _held: oneshot::Sender<()> },
     /// The connection has ended.
     Ended,
 }
@@ -59,27 +63,16 @@ impl UpstreamConnection {
         Ok(Self { sender, mover: Mover::Holder(Box::pin(connection)), alarm: None })
     }
 
-    /// Whether the connection is open and has read its last response, as far as the system has told.
+    /// Whether the connection can take another request: it is open, has sent all of its last request and has read the response, as far
+    /// as the system has told. A connection whose upstream responded early takes none.
     pub(super) fn is_idle(&mut self) -> bool {
-        match self.mover {
-            Mover::Holder(_) => {
-                self.mover.step(&mut Context::from_waker(Waker::noop()));
-                matches!(self.mover, Mover::Holder(_)) && self.sender.is_ready()
-            }
-            Mover::Task => !self.sender.is_closed(),
-            Mover::Ended => false,
-        }
+        self.mover.step(&mut Context::from_waker(Waker::noop()));
+        matches!(self.mover, Mover::Holder(_)) && self.sender.is_ready()
     }
 
-    /// Waits until the connection accepts a request. Returns whether it does.
-    pub(super) async fn ready(&mut self) -> bool {
-        match self.mover {
-            // If the upstream has closed the connection, the request comes back unseen.
-            Mover::Holder(_) => true,
-            // The connection has read its last response, and is about to accept the next request.
-            Mover::Task => self.sender.ready().await.is_ok(),
-            Mover::Ended => false,
-        }
+    /// Closes the connection after everything that is still to be sent.
+    pub(super) fn close(mut self, progress: &Arc<Progress>, longest: Duration) {
+        self.mover.leave_to_task(progress, longest);
     }
 
     /// Sends a request, and waits for the head of the response. `None` if the upstream neither takes a piece nor responds for this
@@ -87,7 +80,7 @@ impl UpstreamConnection {
     pub(super) async fn send(
         &mut self,
         request: Request<SentBody>,
-        progress: &Progress,
+        progress: &Arc<Progress>,
         longest: Duration,
     ) -> Option<Sent> {
         let Self { sender, mover, alarm } = self;
@@ -101,7 +94,7 @@ impl UpstreamConnection {
         let sent = sent.await;
         if matches!(sent, Some(Ok(_))) && !progress.is_ended() {
             // The upstream has responded early. The rest of the request does not wait for those who read the response.
-            mover.leave_to_task();
+            mover.leave_to_task(progress, longest);
         }
         sent
     }
@@ -123,7 +116,7 @@ impl Mover {
         context: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        if matches!(self, Self::Task) {
+        if matches!(self, Self::Task { .. }) {
             return poll(context);
         }
         // What the connection makes ready here is seen here, and needs no waker: a task that wakes itself is polled once more. So the
@@ -149,14 +142,15 @@ impl Mover {
         }
     }
 
-    /// Gives the connection a task of its own.
-    fn leave_to_task(&mut self) {
+    /// Gives the connection a task of its own. The task ends it if the upstream takes none of the request for this time.
+    fn leave_to_task(&mut self, progress: &Arc<Progress>, longest: Duration) {
         *self = match std::mem::replace(self, Self::Ended) {
             Self::Holder(connection) => {
-                tokio::spawn(async move { log_end(connection.await) });
-                Self::Task
+                let (held, released) = oneshot::channel();
+                tokio::spawn(move_alone(connection, Arc::clone(progress), longest, released));
+                Self::Task { _held: held }
             }
-            other @ (Self::Task | Self::Ended) => other,
+            other @ (Self::Task { .. } | Self::Ended) => other,
         };
     }
 }
@@ -164,6 +158,31 @@ impl Mover {
 impl fmt::Debug for UpstreamConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamConnection").finish_non_exhaustive()
+    }
+}
+
+/// Moves a connection until it ends. While the request is being sent, and after the response was read or given up, the upstream has to
+/// take a piece of it in time.
+async fn move_alone(
+    mut connection: Connection,
+    progress: Arc<Progress>,
+    longest: Duration,
+    mut released: oneshot::Receiver<()>,
+) {
+    let (mut alarm, mut is_released) = (None, false);
+    let ended = poll_fn(|context| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(Some(ended));
+        }
+        is_released = is_released || Pin::new(&mut released).poll(context).is_ready();
+        match is_released || !progress.is_ended() {
+            true => poll_stalled(&mut alarm, &progress, longest, context).map(|()| None),
+            false => Poll::Pending,
+        }
+    });
+    match ended.await {
+        Some(ended) => log_end(ended),
+        None => tracing::debug!("an upstream took no more of a request that it had responded to"),
     }
 }
 

@@ -121,7 +121,7 @@ async fn is_well(server: &Arc<Upstream>, check: &HealthCheck) -> bool {
         .header(header::CONNECTION, "close")
         .body(SentBody::empty());
     let (Ok(request), Ok(mut lease)) = (request, server.lease_new().await) else { return false };
-    match lease.send(request, &Progress::ended()).await {
+    match lease.send(request, &Arc::new(Progress::ended())).await {
         Ok(response) => response.status().is_success() || response.status().is_redirection(),
         Err(_) => false,
     }
