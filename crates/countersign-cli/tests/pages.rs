@@ -27,7 +27,7 @@ use std::{
 };
 
 /// The pages with transcripts, each with the page that its reader has followed before.
-const PAGES: [(&str, Option<&str>); 9] = [
+const PAGES: [(&str, Option<&str>); 11] = [
     ("tutorial/quickstart.md", None),
     ("tutorial/curl.md", Some("tutorial/quickstart.md")),
     ("how-to/find-leaked-keys.md", Some("tutorial/quickstart.md")),
@@ -37,11 +37,12 @@ const PAGES: [(&str, Option<&str>); 9] = [
     ("how-to/move-an-api.md", None),
     ("how-to/protect-routes.md", None),
     ("how-to/revoke-a-leaked-key.md", Some("tutorial/quickstart.md")),
+    ("operate/audit-log.md", Some("tutorial/quickstart.md")),
+    ("operate/sealed-secrets.md", None),
 ];
 
-/// The first is run by `transcripts.rs`, on a registry with the usage of a shop. The others need files of the reader's.
-const RUN_ELSEWHERE: [&str; 3] =
-    ["how-to/see-usage.md", "operate/audit-log.md", "operate/sealed-secrets.md"];
+/// The page that `transcripts.rs` runs, on a registry with the usage of a shop.
+const RUN_ELSEWHERE: [&str; 1] = ["how-to/see-usage.md"];
 
 /// Ports of this range stand in pages for servers, and are replaced.
 const PORTS: [&str; 5] = ["8080", "8081", "3000", "3001", "9421"];

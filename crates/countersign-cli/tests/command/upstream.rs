@@ -71,13 +71,7 @@ impl Upstream {
         let (_, received) = channel();
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    head.extend(byte);
-                }
-                stream.write_all(bytes).unwrap();
+                answer_head(&mut stream, bytes);
                 // Until the proxy has read the response: closing with unread content would reset the connection.
                 drop(stream.shutdown(std::net::Shutdown::Write));
                 thread::spawn(move || stream.read_to_end(&mut Vec::new()));
@@ -94,13 +88,7 @@ impl Upstream {
         thread::spawn(move || {
             let mut held = Vec::new();
             for mut stream in listener.incoming().flatten() {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    head.extend(byte);
-                }
-                stream.write_all(bytes).unwrap();
+                answer_head(&mut stream, bytes);
                 held.push(stream);
             }
         });
@@ -161,6 +149,17 @@ impl Upstream {
     pub(crate) fn has_nothing(&self) -> bool {
         self.received.try_recv().is_err()
     }
+}
+
+/// Reads the head of a request, and nothing behind it, and writes these bytes.
+fn answer_head(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    stream.write_all(bytes).unwrap();
 }
 
 /// Writes a response. Whenever nobody has taken any of it for a while, says so.

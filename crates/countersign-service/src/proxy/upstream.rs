@@ -27,7 +27,7 @@ use crate::config::{upstream_address::UpstreamAddress, upstream_settings::Upstre
 
 /// How long an upstream that could not be reached is the last to be tried.
 const AVOIDED: Duration = Duration::from_secs(1);
-/// How often connections that nobody uses are looked at: those that an upstream has closed, and those that are too old, are closed.
+/// How often idle connections are checked. A connection that is too old, or that its upstream has closed, is closed.
 const TIDYING: Duration = Duration::from_secs(1);
 
 /// A server behind the proxy, and the connections to it.
@@ -64,7 +64,7 @@ pub(super) struct Lease {
     _place: OwnedSemaphorePermit,
 }
 
-/// Whether a connection was used before: its peer may have closed it meanwhile.
+/// Whether a connection was used before: the upstream may have closed a used connection meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reuse {
     First,

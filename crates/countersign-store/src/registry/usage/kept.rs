@@ -97,16 +97,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    /// The first second of a day.
-    const DAY: Timestamp = Timestamp::from_unix(20_000 * 86_400);
-
-    fn at(days: u32, hours: u32, minutes: u32) -> Timestamp {
-        let parts = [(days, 86_400), (hours, 3600), (minutes, 60)];
-        parts.into_iter().fold(DAY, |time, (number, seconds)| {
-            time.plus(Duration::from_secs(seconds).saturating_mul(number))
-        })
-    }
+    use crate::registry::usage::span::tests::at;
 
     #[test]
     fn a_range_grows_to_what_is_still_told_apart() {

@@ -76,7 +76,7 @@ impl Span {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -84,7 +84,7 @@ mod tests {
     /// The first second of a day.
     const DAY: Timestamp = Timestamp::from_unix(20_000 * 86_400);
 
-    fn at(days: u32, hours: u32, minutes: u32) -> Timestamp {
+    pub(in super::super) fn at(days: u32, hours: u32, minutes: u32) -> Timestamp {
         let parts = [(days, 86_400), (hours, 3600), (minutes, 60)];
         parts.into_iter().fold(DAY, |time, (number, seconds)| {
             time.plus(Duration::from_secs(seconds).saturating_mul(number))
